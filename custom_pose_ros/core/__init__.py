@@ -1,0 +1,1 @@
+"""Pure numpy and OpenCV: geometry, decoding and object files; no ROS, no torch."""

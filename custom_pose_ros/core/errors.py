@@ -1,0 +1,17 @@
+"""Errors that a user is meant to read: one line that says what was wrong, what was wanted, what to do."""
+
+
+class CustomPoseError(Exception):
+    """Base of every error whose text is written for the person at the keyboard."""
+
+
+class ConfigError(CustomPoseError, ValueError):
+    """An object file, parameter or calibration is wrong; the text names file, key, wanted and got."""
+
+
+class ModelError(CustomPoseError, ValueError):
+    """A trained model is missing, damaged, or does not fit the object file; the text names both."""
+
+
+class DatasetError(CustomPoseError, ValueError):
+    """Images or labels cannot be used; the text names the file and the image or annotation id."""

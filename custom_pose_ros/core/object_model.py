@@ -1,0 +1,349 @@
+"""ObjectModel: everything the package knows about one object, read from its object.yaml and checked."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from custom_pose_ros.core.errors import ConfigError
+from custom_pose_ros.core.rotations import matrix_from_roll_pitch_yaw
+
+MAX_KEYPOINTS = 60
+DEFAULT_SIGMA = 0.05  # OKS sigma of a point labelled with about 1 % of the object's size (COCO: eyes 0.025, hips 0.107)
+_REQUIRED_KEYS = ('name', 'keypoints', 'skeleton')
+_OPTIONAL_KEYS = (
+    'description', 'sigmas', 'swaps', 'model_points', 'zero_roll_pitch_yaw_deg', 'symmetries', 'input_height', 'thresholds',
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """
+    Acceptance limits of decoding and grouping, all in [0, 1] unless said otherwise.
+
+    keypoint_score : lowest heatmap peak that counts as a keypoint.
+    limb_score : lowest mean agreement of the part affinity field along a limb.
+    pose_score : lowest score of a whole instance.
+    min_keypoints : lowest number of visible keypoints of an instance (>= 1).
+    max_instances : largest number of instances reported for one image (>= 1).
+    """
+
+    keypoint_score: float = 0.25
+    limb_score: float = 0.15
+    pose_score: float = 0.25
+    min_keypoints: int = 2
+    max_instances: int = 50
+
+
+@dataclass(frozen=True)
+class Symmetry:
+    """
+    A rotation about an axis through the object's origin that leaves the object looking the same.
+
+    axis : unit vector in the object frame.
+    fold : number of equal positions in one turn (>= 2), or 0 when every angle looks the same.
+    """
+
+    axis: tuple[float, float, float]
+    fold: int
+
+
+@dataclass(frozen=True, eq=False)
+class ObjectModel:
+    """
+    One object: its keypoints, skeleton and geometry. K keypoints, L skeleton edges.
+
+    name : identifier, used in topics, frames and file names.
+    keypoint_names : K names in the order of every array in this package.
+    skeleton : L pairs of keypoint indices; limbs that the part affinity fields are trained on.
+    sigmas : (K,) OKS sigmas, as a share of the object's size.
+    swaps : pairs of keypoint indices that change places when the image is mirrored.
+    model_points : (K, 3) keypoint positions in the object frame [m], REP 103 axes (x forward, y left, z up); None when
+        the object has no rigid shape and only 2-D keypoints are wanted. NaN rows: points without a known position.
+    zero_rotation : (3, 3), R_reference_object of the attitude that reads roll = pitch = yaw = 0; identity by default.
+    symmetries : rotations that leave the object looking the same.
+    input_height : height of the network input [px].
+    thresholds : acceptance limits of decoding and grouping.
+    source : where it was read from, for messages.
+    """
+
+    name: str
+    keypoint_names: tuple[str, ...]
+    skeleton: tuple[tuple[int, int], ...]
+    sigmas: np.ndarray
+    swaps: tuple[tuple[int, int], ...] = ()
+    model_points: np.ndarray | None = None
+    zero_roll_pitch_yaw_deg: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    symmetries: tuple[Symmetry, ...] = ()
+    input_height: int = 256
+    thresholds: Thresholds = Thresholds()
+    description: str = ''
+    source: str = ''
+
+    @property
+    def keypoint_count(self) -> int:
+        return len(self.keypoint_names)
+
+    @property
+    def limb_count(self) -> int:
+        return len(self.skeleton)
+
+    @property
+    def flip_order(self) -> np.ndarray:
+        """(K,) int: keypoint k of the mirrored object is keypoint flip_order[k] of the original."""
+        order = np.arange(self.keypoint_count)
+        for a, b in self.swaps:
+            order[[a, b]] = b, a
+        return order
+
+    @property
+    def zero_rotation(self) -> np.ndarray:
+        return matrix_from_roll_pitch_yaw(np.deg2rad(self.zero_roll_pitch_yaw_deg))
+
+    @classmethod
+    def load(cls, source: str | Path) -> ObjectModel:
+        """
+        Read an object: a folder with object.yaml, an object.yaml, or the name of an installed object.
+
+        Raises ConfigError naming file, key, wanted and got.
+        """
+        path = find_object_folder(source, wanted_file=True)
+        try:
+            data = yaml.safe_load(path.read_text(encoding='utf-8'))
+        except OSError as error:
+            raise ConfigError(f'{path}: cannot be read ({error.strerror}); give a folder with an object.yaml') from error
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise ConfigError(f'{path}: is not valid YAML: {" ".join(str(error).split())}') from error
+        return cls.from_dict(data, str(path))
+
+    @classmethod
+    def from_dict(cls, data: Any, source: str = 'object') -> ObjectModel:
+        """Build from the content of an object.yaml; `source` names it in the ConfigError of every mistake."""
+        return _Reader(source).read(data)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the content of an object.yaml that loads as this object; plain lists, numbers and text."""
+        names = self.keypoint_names
+        data: dict[str, Any] = {
+            'name': self.name,
+            'keypoints': list(names),
+            'skeleton': [[names[a], names[b]] for a, b in self.skeleton],
+            'sigmas': {name: float(sigma) for name, sigma in zip(names, self.sigmas)},
+            'swaps': [[names[a], names[b]] for a, b in self.swaps],
+            'zero_roll_pitch_yaw_deg': list(self.zero_roll_pitch_yaw_deg),
+            'symmetries': [{'axis': list(s.axis), 'fold': s.fold or 'continuous'} for s in self.symmetries],
+            'input_height': self.input_height,
+            'thresholds': {f.name: getattr(self.thresholds, f.name) for f in fields(Thresholds)},
+        }
+        if self.description:
+            data['description'] = self.description
+        if self.model_points is not None:
+            known = zip(names, self.model_points.tolist())
+            data['model_points'] = {name: point for name, point in known if not math.isnan(point[0])}
+        return data
+
+    def to_json(self) -> str:
+        """The same as to_dict, as JSON: what an exported network carries in its metadata."""
+        return json.dumps(self.to_dict())
+
+    def difference_from(self, other: ObjectModel) -> str | None:
+        """Say why a network made for `other` cannot serve this object, or None when it can."""
+        if self.keypoint_names != other.keypoint_names:
+            return f'keypoints {list(other.keypoint_names)} instead of {list(self.keypoint_names)}'
+        if self.skeleton != other.skeleton:
+            return f'skeleton {list(other.skeleton)} instead of {list(self.skeleton)}'
+        return None
+
+
+def installed_objects() -> dict[str, Path]:
+    """Return the folders of the objects that come with the package, by name."""
+    root = Path(__file__).resolve().parents[1]
+    for folder in (root / 'config', root.parent / 'config'):  # installed package data, or a checkout
+        if folder.is_dir():
+            return {p.parent.name: p.parent for p in sorted(folder.glob('*/object.yaml'))}
+    return {}
+
+
+def find_object_folder(source: str | Path, wanted_file: bool = False) -> Path:
+    """
+    Resolve a folder, an object.yaml or the name of an installed object to its folder (or its object.yaml).
+
+    Raises ConfigError listing what is installed.
+    """
+    path = Path(source).expanduser()
+    if path.is_dir():
+        file = path / 'object.yaml'
+        if not file.is_file():
+            raise ConfigError(f'{path}: this folder has no object.yaml')
+    elif path.is_file():
+        file = path
+    else:
+        installed = installed_objects()
+        if str(source) not in installed:
+            raise ConfigError(
+                f'object {str(source)!r} not found: wanted a folder with object.yaml, an object.yaml, '
+                f'or one of the installed objects: {", ".join(installed) or "none"}'
+            )
+        file = installed[str(source)] / 'object.yaml'
+    return file if wanted_file else file.parent
+
+
+class _Reader:
+    """Checks the content of one object.yaml; every complaint names file, key, wanted and got."""
+
+    def __init__(self, source: str):
+        self.source = source
+
+    def fail(self, key: str, wanted: str, got: Any) -> ConfigError:
+        text = repr(got)
+        return ConfigError(f'{self.source}: {key}: wanted {wanted}, got {text if len(text) < 120 else text[:117] + "..."}')
+
+    def read(self, data: Any) -> ObjectModel:
+        if not isinstance(data, Mapping):
+            raise self.fail('(whole file)', 'keys and values', data)
+        self.check_keys('', data, _REQUIRED_KEYS, _OPTIONAL_KEYS)
+        names = self.read_names(data['keypoints'])
+        swaps = self.read_pairs('swaps', data.get('swaps') or [], names)
+        used = [k for pair in swaps for k in pair]
+        if len(set(used)) != len(used):
+            raise self.fail('swaps', 'every keypoint in one pair at most', data['swaps'])
+        skeleton = self.read_pairs('skeleton', data['skeleton'], names)
+        if len({frozenset(pair) for pair in skeleton}) != len(skeleton):
+            raise self.fail('skeleton', 'every edge once', data['skeleton'])
+        return ObjectModel(
+            name=self.read_name('name', data['name']),
+            keypoint_names=names,
+            skeleton=skeleton,
+            sigmas=self.read_sigmas(data.get('sigmas'), names),
+            swaps=swaps,
+            model_points=self.read_model_points(data.get('model_points'), names),
+            zero_roll_pitch_yaw_deg=self.read_vector('zero_roll_pitch_yaw_deg', data.get('zero_roll_pitch_yaw_deg', [0, 0, 0])),
+            symmetries=self.read_symmetries(data.get('symmetries') or []),
+            input_height=self.read_input_height(data.get('input_height', ObjectModel.input_height)),
+            thresholds=self.read_thresholds(data.get('thresholds') or {}),
+            description=str(data.get('description') or ''),
+            source=self.source,
+        )
+
+    def check_keys(self, where: str, data: Mapping, required: Sequence[str], optional: Sequence[str]) -> None:
+        for key in data:
+            if key not in (*required, *optional):
+                near = difflib.get_close_matches(str(key), (*required, *optional), 1)
+                hint = f' (did you mean {near[0]!r}?)' if near else ''
+                raise ConfigError(
+                    f'{self.source}: {where}{key}: unknown key{hint}, wanted one of {", ".join((*required, *optional))}'
+                )
+        for key in required:
+            if data.get(key) is None:
+                raise ConfigError(f'{self.source}: {where}{key}: is missing, wanted one')
+
+    def read_name(self, key: str, value: Any) -> str:
+        if not isinstance(value, str) or not value or not all(c.isascii() and (c.isalnum() or c in '_-.') for c in value):
+            raise self.fail(key, 'a name of letters, digits, "_", "-" and "."', value)
+        return value
+
+    def read_names(self, value: Any) -> tuple[str, ...]:
+        if not isinstance(value, list) or not 1 <= len(value) <= MAX_KEYPOINTS:
+            raise self.fail('keypoints', f'a list of 1 to {MAX_KEYPOINTS} names', value)
+        names = tuple(self.read_name(f'keypoints[{i}]', v) for i, v in enumerate(value))
+        doubles = [n for n in names if names.count(n) > 1]
+        if doubles:
+            raise self.fail('keypoints', 'different names', doubles[0] + ' twice')
+        return names
+
+    def read_keypoint(self, key: str, value: Any, names: tuple[str, ...]) -> int:
+        if value not in names:
+            raise self.fail(key, f'one of the keypoints {", ".join(names)}', value)
+        return names.index(value)
+
+    def read_pairs(self, key: str, value: Any, names: tuple[str, ...]) -> tuple[tuple[int, int], ...]:
+        if not isinstance(value, list):
+            raise self.fail(key, 'a list of pairs of keypoint names', value)
+        pairs = []
+        for i, pair in enumerate(value):
+            if not isinstance(pair, list) or len(pair) != 2:
+                raise self.fail(f'{key}[{i}]', 'a pair of keypoint names', pair)
+            a, b = (self.read_keypoint(f'{key}[{i}]', name, names) for name in pair)
+            if a == b:
+                raise self.fail(f'{key}[{i}]', 'two different keypoints', pair)
+            pairs.append((a, b))
+        return tuple(pairs)
+
+    def read_number(self, key: str, value: Any, low: float, high: float) -> float:
+        good = isinstance(value, (int, float)) and not isinstance(value, bool) and low <= value <= high
+        if not good:
+            raise self.fail(key, f'a number from {low:g} to {high:g}', value)
+        return float(value)
+
+    def read_vector(self, key: str, value: Any) -> tuple[float, float, float]:
+        if not isinstance(value, list) or len(value) != 3:
+            raise self.fail(key, 'three numbers', value)
+        x, y, z = (self.read_number(f'{key}[{i}]', v, -1e6, 1e6) for i, v in enumerate(value))
+        return x, y, z
+
+    def read_sigmas(self, value: Any, names: tuple[str, ...]) -> np.ndarray:
+        if value is None:
+            return np.full(len(names), DEFAULT_SIGMA)
+        self.check_names('sigmas', value, names, complete=True)
+        return np.array([self.read_number(f'sigmas.{n}', value[n], 1e-4, 1.0) for n in names])
+
+    def read_model_points(self, value: Any, names: tuple[str, ...]) -> np.ndarray | None:
+        if value is None:
+            return None
+        self.check_names('model_points', value, names, complete=False)
+        points = np.full((len(names), 3), np.nan)
+        for name, point in value.items():
+            points[names.index(name)] = self.read_vector(f'model_points.{name}', point)
+        return points
+
+    def check_names(self, key: str, value: Any, names: tuple[str, ...], complete: bool) -> None:
+        if not isinstance(value, Mapping) or not value:
+            raise self.fail(key, 'one value for each keypoint name', value)
+        self.check_keys(f'{key}.', value, names if complete else (), () if complete else names)
+
+    def read_symmetries(self, value: Any) -> tuple[Symmetry, ...]:
+        if not isinstance(value, list):
+            raise self.fail('symmetries', 'a list of {axis: [x, y, z], fold: N or continuous}', value)
+        symmetries = []
+        for i, item in enumerate(value):
+            key = f'symmetries[{i}]'
+            if not isinstance(item, Mapping):
+                raise self.fail(key, '{axis: [x, y, z], fold: N or continuous}', item)
+            self.check_keys(key + '.', item, ('axis', 'fold'), ())
+            axis = np.array(self.read_vector(key + '.axis', item['axis']))
+            length = float(np.linalg.norm(axis))
+            if length < 1e-9:
+                raise self.fail(key + '.axis', 'a direction', item['axis'])
+            fold = item['fold']
+            if fold != 'continuous' and (not isinstance(fold, int) or isinstance(fold, bool) or not 2 <= fold <= 360):
+                raise self.fail(key + '.fold', 'a whole number from 2 to 360 or "continuous"', fold)
+            x, y, z = (axis / length).tolist()
+            symmetries.append(Symmetry((x, y, z), 0 if fold == 'continuous' else fold))
+        return tuple(symmetries)
+
+    def read_input_height(self, value: Any) -> int:
+        if not isinstance(value, int) or isinstance(value, bool) or not 64 <= value <= 1024 or value % 32:
+            raise self.fail('input_height', 'a multiple of 32 from 64 to 1024', value)
+        return value
+
+    def read_thresholds(self, value: Any) -> Thresholds:
+        if not isinstance(value, Mapping):
+            raise self.fail('thresholds', 'names and numbers', value)
+        self.check_keys('thresholds.', value, (), [f.name for f in fields(Thresholds)])
+        read: dict[str, Any] = {}
+        for key, number in value.items():
+            if isinstance(getattr(Thresholds, key), int):
+                if not isinstance(number, int) or isinstance(number, bool) or not 1 <= number <= 1000:
+                    raise self.fail(f'thresholds.{key}', 'a whole number from 1 to 1000', number)
+                read[key] = number
+            else:
+                read[key] = self.read_number(f'thresholds.{key}', number, 0.0, 1.0)
+        return Thresholds(**read)

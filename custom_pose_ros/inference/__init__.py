@@ -1,0 +1,1 @@
+"""From BGR images to keypoint poses: network, backends, estimator."""
