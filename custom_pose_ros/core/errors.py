@@ -15,3 +15,7 @@ class ModelError(CustomPoseError, ValueError):
 
 class DatasetError(CustomPoseError, ValueError):
     """Images or labels cannot be used; the text names the file and the image or annotation id."""
+
+
+class MessageError(CustomPoseError, ValueError):
+    """A received message cannot be used; the text says what is wrong with it and what was wanted."""

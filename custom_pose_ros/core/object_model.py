@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -20,7 +21,8 @@ MAX_KEYPOINTS = 60
 DEFAULT_SIGMA = 0.05  # OKS sigma of a point labelled with about 1 % of the object's size (COCO: eyes 0.025, hips 0.107)
 _REQUIRED_KEYS = ('name', 'keypoints', 'skeleton')
 _OPTIONAL_KEYS = (
-    'description', 'sigmas', 'swaps', 'model_points', 'zero_roll_pitch_yaw_deg', 'symmetries', 'input_height', 'thresholds',
+    'description', 'sigmas', 'swaps', 'model_points', 'zero_roll_pitch_yaw_deg', 'symmetries', 'input_height',
+    'thresholds',
 )  # fmt: skip
 
 
@@ -117,10 +119,11 @@ class ObjectModel:
         """
         path = find_object_folder(source, wanted_file=True)
         try:
-            data = yaml.safe_load(path.read_text(encoding='utf-8'))
+            data = yaml.load(path.read_text(encoding='utf-8'), _Loader)  # a SafeLoader
         except OSError as error:
-            raise ConfigError(f'{path}: cannot be read ({error.strerror}); give a folder with an object.yaml') from error
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            reason = error.strerror
+            raise ConfigError(f'{path}: cannot be read ({reason}); give a folder with an object.yaml') from error
+        except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: not UTF-8, or no date: 2020-13-45
             raise ConfigError(f'{path}: is not valid YAML: {" ".join(str(error).split())}') from error
         return cls.from_dict(data, str(path))
 
@@ -178,12 +181,16 @@ def find_object_folder(source: str | Path, wanted_file: bool = False) -> Path:
 
     Raises ConfigError listing what is installed.
     """
-    path = Path(source).expanduser()
-    if path.is_dir():
+    try:
+        path = Path(source).expanduser()
+        is_folder, is_file = path.is_dir(), path.is_file()
+    except (OSError, RuntimeError) as error:  # too long a name, no permission, no such user behind "~"
+        raise ConfigError(f'object {str(source)[:80]!r} cannot be looked up: {error}') from error
+    if is_folder:
         file = path / 'object.yaml'
         if not file.is_file():
             raise ConfigError(f'{path}: this folder has no object.yaml')
-    elif path.is_file():
+    elif is_file:
         file = path
     else:
         installed = installed_objects()
@@ -196,6 +203,19 @@ def find_object_folder(source: str | Path, wanted_file: bool = False) -> Path:
     return file if wanted_file else file.parent
 
 
+class _Loader(yaml.SafeLoader):
+    """Plain values only, and a key that stands twice in one mapping is an error instead of overwriting the first."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                text = f'the key {key.value!r} stands twice'
+                raise yaml.constructor.ConstructorError(None, None, text, key.start_mark)
+            seen.add(str(key.value))
+        return super().construct_mapping(node, deep)
+
+
 class _Reader:
     """Checks the content of one object.yaml; every complaint names file, key, wanted and got."""
 
@@ -204,20 +224,23 @@ class _Reader:
 
     def fail(self, key: str, wanted: str, got: Any) -> ConfigError:
         text = repr(got)
-        return ConfigError(f'{self.source}: {key}: wanted {wanted}, got {text if len(text) < 120 else text[:117] + "..."}')
+        text = text if len(text) < 120 else text[:117] + '...'
+        return ConfigError(f'{self.source}: {key}: wanted {wanted}, got {text}')
 
     def read(self, data: Any) -> ObjectModel:
         if not isinstance(data, Mapping):
             raise self.fail('(whole file)', 'keys and values', data)
         self.check_keys('', data, _REQUIRED_KEYS, _OPTIONAL_KEYS)
+        data = {key: value for key, value in data.items() if value is not None}  # an empty optional key is its default
         names = self.read_names(data['keypoints'])
-        swaps = self.read_pairs('swaps', data.get('swaps') or [], names)
+        swaps = self.read_pairs('swaps', data.get('swaps', []), names)
         used = [k for pair in swaps for k in pair]
         if len(set(used)) != len(used):
             raise self.fail('swaps', 'every keypoint in one pair at most', data['swaps'])
         skeleton = self.read_pairs('skeleton', data['skeleton'], names)
         if len({frozenset(pair) for pair in skeleton}) != len(skeleton):
             raise self.fail('skeleton', 'every edge once', data['skeleton'])
+        zero_key = 'zero_roll_pitch_yaw_deg'
         return ObjectModel(
             name=self.read_name('name', data['name']),
             keypoint_names=names,
@@ -225,11 +248,11 @@ class _Reader:
             sigmas=self.read_sigmas(data.get('sigmas'), names),
             swaps=swaps,
             model_points=self.read_model_points(data.get('model_points'), names),
-            zero_roll_pitch_yaw_deg=self.read_vector('zero_roll_pitch_yaw_deg', data.get('zero_roll_pitch_yaw_deg', [0, 0, 0])),
-            symmetries=self.read_symmetries(data.get('symmetries') or []),
+            zero_roll_pitch_yaw_deg=self.read_vector(zero_key, data.get(zero_key, [0, 0, 0])),
+            symmetries=self.read_symmetries(data.get('symmetries', [])),
             input_height=self.read_input_height(data.get('input_height', ObjectModel.input_height)),
-            thresholds=self.read_thresholds(data.get('thresholds') or {}),
-            description=str(data.get('description') or ''),
+            thresholds=self.read_thresholds(data.get('thresholds', {}), len(names)),
+            description=self.read_description(data.get('description', '')),
             source=self.source,
         )
 
@@ -246,8 +269,13 @@ class _Reader:
                 raise ConfigError(f'{self.source}: {where}{key}: is missing, wanted one')
 
     def read_name(self, key: str, value: Any) -> str:
-        if not isinstance(value, str) or not value or not all(c.isascii() and (c.isalnum() or c in '_-.') for c in value):
-            raise self.fail(key, 'a name of letters, digits, "_", "-" and "."', value)
+        if not isinstance(value, str) or not re.fullmatch(r'[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}', value):
+            raise self.fail(key, 'a name of letters, digits, "_", "-" and ".", not starting with "-" or "."', value)
+        return value
+
+    def read_description(self, value: Any) -> str:
+        if not isinstance(value, str):
+            raise self.fail('description', 'text', value)
         return value
 
     def read_names(self, value: Any) -> tuple[str, ...]:
@@ -334,7 +362,7 @@ class _Reader:
             raise self.fail('input_height', 'a multiple of 32 from 64 to 1024', value)
         return value
 
-    def read_thresholds(self, value: Any) -> Thresholds:
+    def read_thresholds(self, value: Any, keypoint_count: int) -> Thresholds:
         if not isinstance(value, Mapping):
             raise self.fail('thresholds', 'names and numbers', value)
         self.check_keys('thresholds.', value, (), [f.name for f in fields(Thresholds)])
@@ -343,6 +371,8 @@ class _Reader:
             if isinstance(getattr(Thresholds, key), int):
                 if not isinstance(number, int) or isinstance(number, bool) or not 1 <= number <= 1000:
                     raise self.fail(f'thresholds.{key}', 'a whole number from 1 to 1000', number)
+                if key == 'min_keypoints' and number > max(keypoint_count, Thresholds.min_keypoints):
+                    raise self.fail(f'thresholds.{key}', f'at most the number of keypoints, {keypoint_count}', number)
                 read[key] = number
             else:
                 read[key] = self.read_number(f'thresholds.{key}', number, 0.0, 1.0)

@@ -1,8 +1,21 @@
-"""Rotations: matrix <-> quaternion (x, y, z, w) <-> fixed-axis roll, pitch, yaw."""
+"""
+Rotations: matrix <-> quaternion <-> rotation vector <-> fixed-axis roll, pitch, yaw.
+
+Conventions of this package:
+- `R_to_from` maps coordinates in frame `from` to coordinates in frame `to`.
+- Quaternions are (x, y, z, w), unit length, w >= 0 (REP 103 and geometry_msgs order).
+- Rotation vectors are axis times angle [rad], angle in [0, pi].
+- Roll, pitch, yaw [rad] are about the fixed axes X, Y, Z: R = Rz(yaw) Ry(pitch) Rx(roll). roll and yaw lie in
+  (-pi, pi], pitch in [-pi/2, pi/2]. At |pitch| = pi/2 (gimbal lock) only yaw -/+ roll is defined: roll is 0.
+- Camera optical frame (REP 103): x right, y down, z forward; camera body frame: x forward, y left, z up.
+"""
 
 from __future__ import annotations
 
 import numpy as np
+
+R_BODY_OPTICAL = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])  # optical -> body axes, REP 103
+_GIMBAL_LOCK_COSINE = 1e-7  # cos(pitch) below which roll and yaw cannot be told apart
 
 
 def matrix_from_roll_pitch_yaw(roll_pitch_yaw: np.ndarray) -> np.ndarray:
@@ -15,3 +28,91 @@ def matrix_from_roll_pitch_yaw(roll_pitch_yaw: np.ndarray) -> np.ndarray:
         [sy * cp, sy * sp * sr + cy * cr, sy * sp * cr - cy * sr],
         [-sp, cp * sr, cp * cr],
     ])
+
+
+def roll_pitch_yaw_from_matrix(R: np.ndarray) -> np.ndarray:
+    """Return the (3,) fixed-axis roll, pitch, yaw [rad] of a (3, 3) rotation; roll is 0 at gimbal lock."""
+    cos_pitch = np.hypot(R[0, 0], R[1, 0])
+    pitch = np.arctan2(-R[2, 0], cos_pitch)
+    if cos_pitch < _GIMBAL_LOCK_COSINE:
+        return np.array([0.0, pitch, np.arctan2(-R[0, 1], R[1, 1])])
+    return np.array([np.arctan2(R[2, 1], R[2, 2]), pitch, np.arctan2(R[1, 0], R[0, 0])])
+
+
+def matrix_from_quaternion(quaternion: np.ndarray) -> np.ndarray:
+    """
+    Return the (3, 3) rotation of a (4,) quaternion (x, y, z, w) of any length but zero.
+
+    Raises ValueError when the length is zero or not finite.
+    """
+    quaternion = np.asarray(quaternion, float)
+    length = float(np.linalg.norm(quaternion))
+    if quaternion.shape != (4,) or not 0.0 < length < np.inf:
+        raise ValueError(f'quaternion must be four finite numbers (x, y, z, w) that are not all zero, got {quaternion}')
+    x, y, z, w = (quaternion / length).tolist()
+    return np.array([
+        [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+        [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+        [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+    ])
+
+
+def quaternion_from_matrix(R: np.ndarray) -> np.ndarray:
+    """Return the (4,) unit quaternion (x, y, z, w), w >= 0, of a (3, 3) rotation (Shepperd 1978: never divides by ~0)."""
+    diagonal = np.array([R[0, 0], R[1, 1], R[2, 2], np.trace(R)])
+    i = int(np.argmax(diagonal))
+    if i == 3:
+        quaternion = np.array([R[2, 1] - R[1, 2], R[0, 2] - R[2, 0], R[1, 0] - R[0, 1], 1.0 + diagonal[3]])
+    else:
+        j, k = (i + 1) % 3, (i + 2) % 3
+        quaternion = np.empty(4)
+        quaternion[i] = 1.0 + R[i, i] - R[j, j] - R[k, k]
+        quaternion[j] = R[j, i] + R[i, j]
+        quaternion[k] = R[k, i] + R[i, k]
+        quaternion[3] = R[k, j] - R[j, k]
+    return quaternion * (np.copysign(1.0, quaternion[3]) / np.linalg.norm(quaternion))
+
+
+def matrix_from_rotation_vector(vectors: np.ndarray) -> np.ndarray:
+    """Return the (..., 3, 3) rotations of (..., 3) rotation vectors [rad] (Rodrigues' formula)."""
+    vectors = np.asarray(vectors, float)
+    angle_squared = np.einsum('...i,...i->...', vectors, vectors)[..., None, None]
+    angle = np.sqrt(angle_squared)
+    small = angle < 1e-4
+    safe = np.where(small, 1.0, angle)
+    first = np.where(small, 1.0 - angle_squared / 6.0, np.sin(angle) / safe)
+    second = np.where(small, 0.5 - angle_squared / 24.0, (1.0 - np.cos(angle)) / (safe * safe))
+    skew = skew_matrix(vectors)
+    return np.eye(3) + first * skew + second * (skew @ skew)
+
+
+def rotation_vector_from_matrix(R: np.ndarray) -> np.ndarray:
+    """Return the (3,) rotation vector [rad], angle in [0, pi], of a (3, 3) rotation; exact near 0 and near pi."""
+    x, y, z, w = quaternion_from_matrix(R).tolist()
+    axis = np.array([x, y, z])
+    sine = float(np.linalg.norm(axis))
+    if sine < 1e-9:
+        return 2.0 * axis
+    return axis * (2.0 * np.arctan2(sine, w) / sine)
+
+
+def skew_matrix(vectors: np.ndarray) -> np.ndarray:
+    """Return the (..., 3, 3) matrices with skew_matrix(a) @ b = a x b, of (..., 3) vectors."""
+    vectors = np.asarray(vectors, float)
+    skew = np.zeros((*vectors.shape, 3))
+    x, y, z = vectors[..., 0], vectors[..., 1], vectors[..., 2]
+    skew[..., 0, 1], skew[..., 0, 2], skew[..., 1, 2] = -z, y, -x
+    skew[..., 1, 0], skew[..., 2, 0], skew[..., 2, 1] = z, -y, x
+    return skew
+
+
+def rotation_between(R_a: np.ndarray, R_b: np.ndarray) -> float:
+    """Return the angle [rad], in [0, pi], of the rotation that takes (3, 3) R_a to R_b (geodesic distance)."""
+    return float(np.linalg.norm(rotation_vector_from_matrix(R_b @ R_a.T)))
+
+
+def nearest_rotation(matrix: np.ndarray) -> np.ndarray:
+    """Return the (3, 3) rotation nearest to a matrix in the Frobenius norm (Umeyama 1991)."""
+    left, _, right = np.linalg.svd(matrix)
+    left[:, 2] *= np.sign(np.linalg.det(left @ right))
+    return left @ right

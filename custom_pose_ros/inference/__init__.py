@@ -1,1 +1,1 @@
-"""From BGR images to keypoint poses: network, backends, estimator."""
+"""From images to keypoints: the network, the backends that run it, and the estimator around them."""

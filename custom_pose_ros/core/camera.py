@@ -1,0 +1,287 @@
+"""Camera intrinsics: project, undistort, read calibrations; plumb_bob, rational_polynomial and equidistant lenses."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import yaml
+
+from custom_pose_ros.core.errors import ConfigError
+
+# Names of sensor_msgs/distortion_models.hpp and how many coefficients each may have; none at all means no distortion.
+DISTORTION_MODELS = {'plumb_bob': (4, 5), 'rational_polynomial': (8,), 'equidistant': (4,)}
+MAX_IMAGE_SIDE = 1 << 16
+_NEWTON_STEPS = 15
+_CONVERGED_PX = 1e-7  # where the iteration stops
+_ACCEPTED_PX = 1e-2  # largest difference after distorting again; a point that misses it has no undistorted position
+
+
+@dataclass(frozen=True, eq=False)
+class CameraIntrinsics:
+    """
+    How a camera maps directions to pixels.
+
+    Pixel convention: (0, 0) is the CENTRE of the top-left pixel, so the middle of the image is ((W - 1) / 2, (H - 1) / 2).
+    Camera frame: optical axes of REP 103, x right, y down, z forward [m].
+
+    width, height : image size [px] that K belongs to.
+    K : (3, 3) camera matrix [px].
+    D : distortion coefficients in OpenCV's order; empty or all zero for none.
+    distortion_model : plumb_bob (4 or 5 coefficients), rational_polynomial (8) or equidistant (4, fisheye).
+
+    Raises ConfigError for sizes, matrices and models that cannot be a calibration.
+    """
+
+    width: int
+    height: int
+    K: np.ndarray
+    D: np.ndarray | Sequence[float] = ()
+    distortion_model: str = 'plumb_bob'
+
+    def __post_init__(self) -> None:
+        for name in ('width', 'height'):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not 0 < value <= MAX_IMAGE_SIDE:
+                raise ConfigError(f'camera: {name}: wanted a whole number of pixels from 1 to {MAX_IMAGE_SIDE}, got {value!r}')
+            object.__setattr__(self, name, int(value))
+        object.__setattr__(self, 'K', _checked_matrix(self.K))
+        object.__setattr__(self, 'D', _checked_distortion(self.D, self.distortion_model))
+
+    @classmethod
+    def from_fov(cls, width: int, height: int, fov_rad: float) -> CameraIntrinsics:
+        """
+        Return a camera without distortion, with square pixels and its axis through the middle of the image.
+
+        fov_rad : horizontal field of view [rad] between the outer edges of the image, in (0, pi).
+        """
+        if not isinstance(fov_rad, (int, float, np.floating)) or not 0.0 < fov_rad < math.pi:
+            raise ConfigError(f'camera: horizontal field of view: wanted radians between 0 and pi, got {fov_rad!r}')
+        focal_px = width / 2.0 / math.tan(fov_rad / 2.0)
+        K = np.array([[focal_px, 0.0, (width - 1) / 2.0], [0.0, focal_px, (height - 1) / 2.0], [0.0, 0.0, 1.0]])
+        return cls(width, height, K)
+
+    @classmethod
+    def from_camera_info_fields(
+        cls, *, width: int, height: int, distortion_model: str, d: Sequence[float], k: Sequence[float]
+    ) -> CameraIntrinsics:
+        """
+        Build from the fields of a sensor_msgs/CameraInfo of an unrectified image (k row-major, 9 numbers).
+
+        An empty model name means that the driver knows of no distortion. Raises ConfigError for an uncalibrated camera.
+        """
+        if not distortion_model and any(d):
+            raise ConfigError(
+                f'camera: distortion_model: wanted one of {", ".join(DISTORTION_MODELS)} for the {len(d)} coefficients, got none'
+            )
+        return cls(width, height, np.asarray(k, float), np.asarray(d, float), distortion_model or 'plumb_bob')
+
+    @classmethod
+    def from_yaml(cls, path: str | Path) -> CameraIntrinsics:
+        """Read a YAML of camera_calibration (image_width, camera_matrix.data, ...); ConfigError names file, key, wanted, got."""
+        return cls.from_yaml_dict(_read_yaml(Path(path)), str(path))
+
+    @classmethod
+    def from_yaml_dict(cls, data: Any, source: str = 'camera') -> CameraIntrinsics:
+        """Build from the content of a camera_calibration YAML; `source` names it in the ConfigError of every mistake."""
+        if not isinstance(data, Mapping):
+            raise ConfigError(f'{source}: wanted a camera_calibration YAML with image_width, image_height, ..., got {data!r:.80}')
+        try:
+            return cls(
+                width=_entry(data, source, 'image_width'),
+                height=_entry(data, source, 'image_height'),
+                K=_numbers(data, source, 'camera_matrix'),
+                D=_numbers(data, source, 'distortion_coefficients'),
+                distortion_model=_entry(data, source, 'distortion_model'),
+            )
+        except ConfigError as error:
+            text = str(error)
+            raise ConfigError(text if text.startswith(source) else f'{source}: {text}') from None
+
+    def to_yaml_dict(self, name: str = 'camera') -> dict[str, Any]:
+        """Return the content of a camera_calibration YAML (as camera_info_manager reads it) of this camera."""
+        projection = np.hstack([self.K, np.zeros((3, 1))])
+        return {
+            'image_width': self.width,
+            'image_height': self.height,
+            'camera_name': name,
+            'camera_matrix': {'rows': 3, 'cols': 3, 'data': self.K.ravel().tolist()},
+            'distortion_model': self.distortion_model,
+            'distortion_coefficients': {'rows': 1, 'cols': len(self.D), 'data': np.asarray(self.D).tolist()},
+            'rectification_matrix': {'rows': 3, 'cols': 3, 'data': np.eye(3).ravel().tolist()},
+            'projection_matrix': {'rows': 3, 'cols': 4, 'data': projection.ravel().tolist()},
+        }
+
+    def scaled_to(self, width: int, height: int) -> CameraIntrinsics:
+        """
+        Return the camera of the same view at another resolution.
+
+        Raises ConfigError naming both sizes when the aspect differs by more than a pixel: then the image was cropped and
+        nobody can say where.
+        """
+        if (width, height) == (self.width, self.height):
+            return self
+        if width < 1 or height < 1 or abs(width * self.height - height * self.width) > max(self.width, self.height, width, height):
+            raise ConfigError(
+                f'camera: the calibration is for {self.width}x{self.height} and the image has {width}x{height}: '
+                'wanted the same shape; calibrate at the resolution in use'
+            )
+        sx, sy = width / self.width, height / self.height
+        K = self.K.copy()
+        K[0] *= sx
+        K[1] *= sy
+        K[0, 2] += 0.5 * sx - 0.5  # pixel centres: x' + 0.5 = (x + 0.5) * scale
+        K[1, 2] += 0.5 * sy - 0.5
+        return CameraIntrinsics(width, height, K, self.D, self.distortion_model)
+
+    @property
+    def has_distortion(self) -> bool:
+        return bool(np.any(self.D))
+
+    def project(self, points: np.ndarray) -> np.ndarray:
+        """Return the (N, 2) pixels of (N, 3) points in the camera frame [m]; NaN where a point is not in front (z <= 0)."""
+        points = _checked_shape('points', points, 3)
+        pixels = np.full((len(points), 2), np.nan)
+        front = points[:, 2] > 1e-12
+        if front.any():
+            pixels[front] = self._distort(points[front, :2] / points[front, 2:])[0]
+        return pixels
+
+    def undistort(self, points: np.ndarray) -> np.ndarray:
+        """
+        Return the (N, 2) directions (x / z, y / z) that are seen at (N, 2) pixels.
+
+        NaN for pixels that no direction in front of the camera maps to (beyond the reach of the lens model) and for NaN.
+        """
+        return self.undistort_with_jacobian(points)[0]
+
+    def undistort_with_jacobian(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """
+        Return the (N, 2) directions as `undistort` does and the (N, 2, 2) derivatives d direction / d pixel.
+
+        OpenCV's fixed-point iteration gives the start, Newton's method the rest; the result is accepted only when
+        distorting it again gives the pixel back and the lens model does not fold over there.
+        """
+        points = _checked_shape('points', points, 2)
+        inverse = np.linalg.inv(self.K[:2, :2])
+        directions = (points - self.K[:2, 2]) @ inverse.T
+        if not self.has_distortion:
+            return directions, np.broadcast_to(inverse, (len(points), 2, 2)).copy()
+        jacobians = np.full((len(points), 2, 2), np.nan)
+        finite = np.isfinite(points).all(1)
+        directions[~finite] = np.nan
+        if finite.any():
+            directions[finite], jacobians[finite] = self._undistort_finite(points[finite])
+        return directions, jacobians
+
+    def _undistort_finite(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """As undistort_with_jacobian, for finite points and a lens with distortion."""
+        column = np.ascontiguousarray(points[:, None])
+        if self.distortion_model == 'equidistant':
+            directions = cv2.fisheye.undistortPoints(column, self.K, self.D)[:, 0]
+        else:
+            directions = cv2.undistortPoints(column, self.K, self.D)[:, 0]
+        directions = np.where(np.abs(directions).max(1, keepdims=True) < 1e3, directions, 0.0)
+        for _ in range(_NEWTON_STEPS):
+            pixels, derivative = self._distort(directions)
+            missing = points - pixels
+            if np.abs(missing).max() < _CONVERGED_PX:
+                break
+            step = _inverse_2x2(derivative) @ missing[..., None]
+            directions = directions + np.clip(np.nan_to_num(step[..., 0]), -0.5, 0.5)
+        pixels, derivative = self._distort(directions)
+        turned = np.linalg.det(derivative) * np.linalg.det(self.K[:2, :2]) <= 0.0
+        wrong = ~(np.abs(points - pixels).max(1) < _ACCEPTED_PX) | turned
+        jacobians = _inverse_2x2(derivative)
+        directions[wrong], jacobians[wrong] = np.nan, np.nan
+        return directions, jacobians
+
+    def _distort(self, directions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the (N, 2) pixels of (N, 2) directions and the (N, 2, 2) derivatives d pixel / d direction."""
+        if not self.has_distortion:
+            pixels = directions @ self.K[:2, :2].T + self.K[:2, 2]
+            return pixels, np.broadcast_to(self.K[:2, :2], (len(directions), 2, 2))
+        points = np.ones((len(directions), 1, 3))
+        points[:, 0, :2] = directions
+        zero = np.zeros((3, 1))
+        if self.distortion_model == 'equidistant':
+            pixels, jacobian = cv2.fisheye.projectPoints(points, zero, zero, self.K, self.D)
+            translation = 11  # columns: f (2), c (2), k (4), rotation (3), translation (3), skew
+        else:
+            pixels, jacobian = cv2.projectPoints(points, zero, zero, self.K, self.D)
+            translation = 3  # columns: rotation (3), translation (3), f, c, k
+        return pixels.reshape(-1, 2), jacobian[:, translation : translation + 2].reshape(-1, 2, 2)
+
+
+def _inverse_2x2(matrices: np.ndarray) -> np.ndarray:
+    """Return the (N, 2, 2) inverses; not finite where singular."""
+    a, b, c, d = matrices[:, 0, 0], matrices[:, 0, 1], matrices[:, 1, 0], matrices[:, 1, 1]
+    with np.errstate(divide='ignore', invalid='ignore'):
+        return np.stack([d, -b, -c, a], -1).reshape(-1, 2, 2) / (a * d - b * c)[:, None, None]
+
+
+def _checked_shape(name: str, array: np.ndarray, columns: int) -> np.ndarray:
+    array = np.asarray(array, float)
+    if array.ndim != 2 or array.shape[1] != columns:
+        raise ValueError(f'{name} must have shape (N, {columns}), got {array.shape}')
+    return array
+
+
+def _checked_matrix(K: Any) -> np.ndarray:
+    try:
+        matrix = np.array(K, float).reshape(3, 3)
+    except (TypeError, ValueError):
+        raise ConfigError(f'camera: K: wanted 9 numbers (3x3 camera matrix), got {K!r:.120}') from None
+    if not np.isfinite(matrix).all():
+        raise ConfigError(f'camera: K: wanted finite numbers, got {matrix.ravel().tolist()}')
+    if not (matrix[0, 0] > 0.0 and matrix[1, 1] > 0.0):
+        raise ConfigError(
+            f'camera: K: wanted focal lengths above 0 px, got fx = {matrix[0, 0]:g}, fy = {matrix[1, 1]:g}; '
+            'an uncalibrated camera sends zeros: calibrate it'
+        )
+    if matrix[1, 0] != 0.0 or matrix[2].tolist() != [0.0, 0.0, 1.0]:
+        raise ConfigError(f'camera: K: wanted [fx, s, cx; 0, fy, cy; 0, 0, 1], got {matrix.ravel().tolist()}')
+    return matrix
+
+
+def _checked_distortion(D: Any, model: Any) -> np.ndarray:
+    if model not in DISTORTION_MODELS:
+        raise ConfigError(f'camera: distortion_model: wanted one of {", ".join(DISTORTION_MODELS)}, got {model!r}')
+    try:
+        coefficients = np.array(D, float).ravel()
+    except (TypeError, ValueError):
+        raise ConfigError(f'camera: D: wanted numbers, got {D!r:.120}') from None
+    counts = DISTORTION_MODELS[model]
+    if len(coefficients) not in (0, *counts):
+        wanted = ' or '.join(str(count) for count in counts)
+        raise ConfigError(f'camera: D: wanted {wanted} coefficients for {model} (or none), got {len(coefficients)}')
+    if not np.isfinite(coefficients).all():
+        raise ConfigError(f'camera: D: wanted finite numbers, got {coefficients.tolist()}')
+    return coefficients
+
+
+def _read_yaml(path: Path) -> Any:
+    try:
+        return yaml.safe_load(path.read_text(encoding='utf-8'))
+    except OSError as error:
+        raise ConfigError(f'{path}: cannot be read ({error.strerror}); give a camera_calibration YAML') from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f'{path}: is not valid YAML: {" ".join(str(error).split())}') from error
+
+
+def _entry(data: Mapping, source: str, key: str) -> Any:
+    if data.get(key) is None:
+        raise ConfigError(f'{source}: {key}: is missing, wanted as written by camera_calibration')
+    return data[key]
+
+
+def _numbers(data: Mapping, source: str, key: str) -> list:
+    entry = _entry(data, source, key)
+    if not isinstance(entry, Mapping) or not isinstance(entry.get('data'), list):
+        raise ConfigError(f'{source}: {key}: wanted "data" with a list of numbers, got {entry!r:.80}')
+    return entry['data']

@@ -1,0 +1,229 @@
+"""Keypoint heatmaps: encode positions as Gaussians, decode peaks with sub-pixel position and covariance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+# A Gaussian centred between four cells has only 0.72 of its height in them (sigma 7 px, stride 8), so cells are
+# accepted from this share of the threshold on, and the height of the fitted peak decides.
+_CELL_SHARE = 0.7
+_LOG_FLOOR = 1e-3  # heights below this are taken as this before the logarithm
+_MIN_CURVATURE = 0.02  # [1 / cell^2]; a peak is taken as at most 7 cells wide (one sigma)
+_CORNER_CURVATURE = (8 / 7) ** 2  # [1 / cell^2]; in a corner of the map there is nothing to measure it from
+_MAP_NOISE = 0.03  # one sigma of a heatmap cell, as a share of a full peak
+_POSITION_FLOOR = 0.125  # [cell], one sigma: error left at the clearest peaks (labels, sampling); measured on a network
+
+
+@dataclass(frozen=True, eq=False)
+class Peaks:
+    """
+    M peaks of one heatmap, highest first.
+
+    positions : (M, 2) float64, x and y in pixels of the network input.
+    covariances : (M, 2, 2) float64, px^2.
+    scores : (M,) float64 in [0, 1], heights of the fitted peaks.
+    """
+
+    positions: np.ndarray
+    covariances: np.ndarray
+    scores: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+
+def encode_heatmaps(
+    keypoints: np.ndarray, visible: np.ndarray, shape: tuple[int, int], stride: int, sigma_px: float
+) -> np.ndarray:
+    """
+    Draw keypoints as Gaussians of height 1; where instances overlap, the higher value stays.
+
+    keypoints : (A, K, 2) x and y in pixels of the network input; ignored where not visible (NaN is fine).
+    visible : (A, K) bool.
+    shape : rows h and columns w of the maps; cell i is centred on pixel i * stride + (stride - 1) / 2.
+    sigma_px : width of the Gaussians [px of the network input].
+
+    Returns (K + 1, h, w) float32; the last map is the background, 1 minus the highest other value.
+    """
+    keypoints, visible = check_instances(keypoints, visible)
+    if not sigma_px > 0:
+        raise ValueError(f'sigma_px must be positive, got {sigma_px}')
+    height, width = shape
+    # Cell units; an absent keypoint is moved so far away that its Gaussian is exactly 0.
+    cells = np.where(visible[..., None], (keypoints - (stride - 1) / 2) / stride, -1e6)
+    scale = -0.5 * (stride / sigma_px) ** 2
+    along_x = np.exp(scale * (np.arange(width) - cells[..., :1]) ** 2).astype(np.float32)  # (A, K, w)
+    along_y = np.exp(scale * (np.arange(height) - cells[..., 1:]) ** 2).astype(np.float32)  # (A, K, h)
+    heatmaps = np.zeros((keypoints.shape[1] + 1, height, width), np.float32)
+    for row, column in zip(along_y, along_x):
+        np.maximum(heatmaps[:-1], row[:, :, None] * column[:, None, :], out=heatmaps[:-1])
+    heatmaps[-1] = 1 - heatmaps[:-1].max(0, initial=0)
+    return heatmaps
+
+
+def decode_peaks(heatmaps: np.ndarray, threshold: float, stride: int = 8, max_peaks: int = 50) -> list[Peaks]:
+    """
+    Find the peaks of each of C heatmaps; every map given is decoded, so leave the background out.
+
+    heatmaps : (C, h, w) float; never changed. NaN and negative cells count as 0.
+    threshold : lowest height of a peak.
+    stride : pixels of the network input for each cell.
+    max_peaks : the highest so many cells of each map become peaks, so that pure noise stays cheap.
+
+    Returns C Peaks. Positions and covariances are those of `find_peaks`, which see.
+    """
+    channels, peaks = find_peaks(heatmaps, threshold, stride, max_peaks)
+    ends = np.searchsorted(channels, np.arange(len(heatmaps) + 1))
+    return [Peaks(peaks.positions[a:b], peaks.covariances[a:b], peaks.scores[a:b]) for a, b in pairwise(ends)]
+
+
+def find_peaks(
+    heatmaps: np.ndarray, threshold: float, stride: int = 8, max_peaks: int = 50
+) -> tuple[np.ndarray, Peaks]:
+    """
+    Find the peaks of all maps at once: the same as `decode_peaks`, flat.
+
+    Returns channels (M,) int, ascending, and M peaks, those of each channel highest first.
+
+    A peak is a cell that no neighbour of its 3 x 3 exceeds; a plateau is one peak. A quadratic form through the
+    logarithms of the 3 x 3 cells, exact for a Gaussian of any width and direction, has its maximum at the position (at
+    most half a cell off along each axis) and the score as its height; k is its curvature (negative Hessian). At the
+    border of the map the missing cells are supplied from the curvature along the other axis.
+
+    Covariance, with S = inverse of k (the squared width of the peak) and the height a:
+    ``(1 - a) S  +  noise^2 exp(mean of k) / (2 a^2) S^2  +  floor^2 I``.
+    The first term follows from training by squared error: such a network predicts the mean of the target over all it
+    holds possible, i.e. the Gaussian target, of squared width T, blurred by the network's own uncertainty P. For a
+    round P, S = T + P and a = T / S, from which P = (1 - a) S follows without knowing T. The second term carries the
+    noise of the cells through the fit, so that a flat peak is uncertain even where it is high. The third is a floor.
+    """
+    heatmaps = np.asarray(heatmaps)
+    if heatmaps.ndim != 3:
+        raise ValueError(f'heatmaps must have shape (C, h, w), got {heatmaps.shape}')
+    channels, height, width = heatmaps.shape
+    if not heatmaps.size:
+        return np.zeros(0, int), Peaks(np.zeros((0, 2)), np.zeros((0, 2, 2)), np.zeros(0))
+    # A rim of zeros keeps the maps apart when they are stacked into one image and gives every cell eight neighbours.
+    padded = np.zeros((channels, height + 2, width + 2), np.float32)
+    np.fmax(heatmaps, 0, out=padded[:, 1:-1, 1:-1], casting='same_kind')
+
+    index, plateau_shift = _local_maxima(padded.reshape(-1, width + 2), _CELL_SHARE * threshold)
+    keep = _highest_of_each(index // padded[0].size, padded.ravel()[index], max_peaks)
+    index, plateau_shift = index[keep], plateau_shift[keep]
+    channel, cell = np.divmod(index, padded[0].size)
+    row, column = np.divmod(cell, width + 2)
+    cells = np.stack([column - 1, row - 1], 1)
+
+    form = _fit(padded, index, cells, plateau_shift)
+    scores = np.minimum(form.height, 1.0)
+    positions = (cells + (form.offset + 0.5)) * stride - 0.5
+    covariances = stride**2 * _covariances(form, scores)
+    order = np.lexsort((-scores, channel))
+    order = order[scores[order] >= threshold]
+    return channel[order], Peaks(positions[order], covariances[order], scores[order])
+
+
+def check_instances(keypoints: np.ndarray, visible: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return keypoints (A, K, 2) as float64 and visible (A, K) as bool; raise ValueError on other shapes."""
+    keypoints, visible = np.asarray(keypoints, float), np.asarray(visible, bool)
+    if keypoints.ndim != 3 or keypoints.shape[2] != 2:
+        raise ValueError(f'keypoints must have shape (A, K, 2), got {keypoints.shape}')
+    if visible.shape != keypoints.shape[:2]:
+        raise ValueError(f'visible must have shape {keypoints.shape[:2]}, got {visible.shape}')
+    return keypoints, visible
+
+
+def _local_maxima(stacked: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray]:
+    """
+    Return the flat indices (M,) of the local maxima, and how far the centre of each one's plateau lies from it (M, 2).
+
+    The shift is in cells and 0 for single cells. Of a plateau, the cell nearest to its centre is returned.
+    """
+    maximum = cv2.dilate(stacked, np.ones((3, 3), np.uint8))
+    mask = (stacked == maximum) & (stacked >= max(threshold, _LOG_FLOOR))
+    flat = mask.ravel()
+    index = np.flatnonzero(flat)
+    width = stacked.shape[1]
+    tied = flat[index + 1] | flat[index + width - 1] | flat[index + width] | flat[index + width + 1]
+    if not tied.any():
+        return index, np.zeros((len(index), 2))
+    _, labels, _, centroids = cv2.connectedComponentsWithStats(mask.view(np.uint8), connectivity=8)
+    label = labels.ravel()[index]
+    shift = centroids[label] - np.stack([index % width, index // width], 1)
+    order = np.lexsort((index, (shift**2).sum(1).round(6), label))
+    _, first = np.unique(label[order], return_index=True)
+    chosen = np.sort(order[first])
+    return index[chosen], shift[chosen]
+
+
+def _highest_of_each(group: np.ndarray, value: np.ndarray, limit: int) -> np.ndarray:
+    """Return where the `limit` highest values of each group stand; `group` (M,) ascends."""
+    order = np.lexsort((-value, group))
+    rank = np.arange(len(group)) - np.searchsorted(group, group)  # sorting keeps the groups where they are
+    return np.sort(order[rank < limit])
+
+
+class _Form(NamedTuple):
+    """
+    Quadratic forms through the logarithms around M cells.
+
+    offset : (M, 2) cells, of the maximum; height : (M,) at the maximum; spread : (3, M) cell^2, xx, yy and xy of the
+    inverse curvature; curvature : (M,) 1 / cell^2, mean over both axes; floor : (M,) cell^2, least variance of the
+    position.
+    """
+
+    offset: np.ndarray
+    height: np.ndarray
+    spread: np.ndarray
+    curvature: np.ndarray
+    floor: np.ndarray
+
+
+def _fit(padded: np.ndarray, index: np.ndarray, cells: np.ndarray, plateau_shift: np.ndarray) -> _Form:
+    """Fit the forms; `cells` (M, 2) are the columns and rows of the peaks in their maps."""
+    _, height, width = padded.shape
+    steps = np.array([dy * width + dx for dy in (-1, 0, 1) for dx in (-1, 0, 1)])[:, None]
+    around = np.log(np.minimum(np.maximum(padded.reshape(-1)[index + steps], _LOG_FLOOR), 1 / _LOG_FLOOR), dtype=float)
+    centre, before, after = around[4], around[[3, 1]], around[[5, 7]]  # before and after along x and y: (2, M)
+    second = before - 2 * centre + after
+    cross = 0.25 * (around[8] - around[6] - around[2] + around[0])
+    place, last = cells.T, np.array([[width - 3], [height - 3]])
+    no_before, no_after = place == 0, place == last
+    border = no_before | no_after
+    if border.any():
+        second = np.where(border, np.where(border[::-1], -_CORNER_CURVATURE, second[::-1]), second)
+        before, after = (
+            np.where(no_before, np.where(no_after, centre, 2 * centre - after + second), before),
+            np.where(no_after, np.where(no_before, centre, 2 * centre - before + second), after),
+        )
+        cross = np.where(border.any(0), 0.0, cross)
+
+    curvature = np.maximum(-second, _MIN_CURVATURE)
+    product = curvature[0] * curvature[1]
+    limit = 0.9 * np.sqrt(product)  # keeps the form positive definite
+    cross = np.minimum(np.maximum(cross, -limit), limit)
+    spread = np.stack([curvature[1], curvature[0], cross]) / (product - cross * cross)
+    slope = 0.5 * (after - before)
+    offset = spread[:2] * slope + spread[2] * slope[::-1]
+    offset = np.where(second < -1e-6, offset, plateau_shift.T)
+    offset = np.minimum(np.maximum(offset, -0.5), 0.5)
+    rise = (slope * offset - 0.5 * curvature * offset * offset).sum(0) + cross * offset[0] * offset[1]
+    floor = np.where(border.all(0), 1 / 12, _POSITION_FLOOR**2)  # in a corner, anywhere in the cell
+    return _Form(offset.T, np.exp(centre + rise), spread, 0.5 * (curvature[0] + curvature[1]), floor)
+
+
+def _covariances(form: _Form, heights: np.ndarray) -> np.ndarray:
+    """Return (M, 2, 2) covariances [cell^2] of fitted peaks, heights in [0, 1]; see `find_peaks`."""
+    xx, yy, xy = form.spread
+    noise = 0.5 * _MAP_NOISE**2 * np.exp(np.minimum(form.curvature, 5.0)) / np.maximum(heights, _LOG_FLOOR) ** 2
+    low = 1 - heights
+    covariances = np.empty((len(heights), 2, 2))
+    covariances[:, 0, 0] = low * xx + noise * (xx * xx + xy * xy) + form.floor
+    covariances[:, 1, 1] = low * yy + noise * (yy * yy + xy * xy) + form.floor
+    covariances[:, 0, 1] = covariances[:, 1, 0] = xy * (low + noise * (xx + yy))
+    return covariances

@@ -1,0 +1,214 @@
+"""The charts of the report, as SVG to be put into a page; colours that everybody can tell apart (Okabe and Ito 2008)."""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+
+BLUE, ORANGE, GREEN, RED, SKY, PURPLE, GREY = '#0072B2', '#E69F00', '#009E73', '#D55E00', '#56B4E9', '#CC79A7', '#6B6B6B'
+_WIDE, _HALF = (9.6, 2.6), (4.7, 3.0)
+_MAX_VECTOR_POINTS = 1500  # more are drawn into a picture inside the SVG, which stays small
+_MAX_LINE_POINTS = 2000
+_STYLE = {
+    'svg.fonttype': 'none',
+    'svg.hashsalt': 'custom_pose_ros',
+    'font.family': 'sans-serif',
+    'font.size': 9,
+    'axes.spines.top': False,
+    'axes.spines.right': False,
+    'axes.grid': True,
+    'grid.color': '#dddddd',
+    'grid.linewidth': 0.6,
+    'axes.axisbelow': True,
+    'legend.frameon': False,
+    'figure.dpi': 100,
+}
+Columns = Mapping[str, np.ndarray]
+
+
+def _drawn(size: tuple[float, float], draw: Callable[[Axes], None]) -> str:
+    """Return the SVG element of one chart."""
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=size, layout='constrained')
+        FigureCanvasSVG(figure)
+        draw(figure.add_subplot())
+        file = io.StringIO()
+        figure.savefig(file, format='svg', dpi=110, metadata={'Date': None, 'Creator': None})
+    text = file.getvalue()
+    text = text[text.index('<svg') :]
+    return re.sub(r'(<svg[^>]*?) width="[^"]*" height="[^"]*"', r'\1 width="100%"', text, count=1).replace(
+        '<svg', '<svg role="img"', 1
+    )
+
+
+def _points(axes: Axes, x: np.ndarray, y: np.ndarray, colour: str, label: str = '', size: float = 5.0, marker: str = 'o') -> None:
+    axes.plot(
+        x, y, marker, ms=math.sqrt(size), mew=0, alpha=0.55, color=colour, label=label, rasterized=len(x) > _MAX_VECTOR_POINTS
+    )
+
+
+def _thinned(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return at most _MAX_LINE_POINTS points that keep the largest value of each stretch."""
+    if len(x) <= _MAX_LINE_POINTS:
+        return x, y
+    stretches = np.array_split(np.arange(len(x)), _MAX_LINE_POINTS)
+    peaks = np.array([s[np.nanargmax(y[s])] if np.isfinite(y[s]).any() else s[0] for s in stretches])
+    return x[peaks], y[peaks]
+
+
+def error_over_time(columns: Columns, column: str, label: str, gaps: np.ndarray) -> str:
+    """An error against the time in the bag; grey bands where the object was not found."""
+    def draw(axes: Axes) -> None:
+        x, y = _thinned(columns['bag_time_s'], columns[column])
+        _shade(axes, columns['bag_time_s'], gaps)
+        axes.plot(x, y, '-', lw=0.7, color=BLUE)
+        axes.set(xlabel='time in the bag [s]', ylabel=label, ylim=(0, _upper(y)), xlim=_limits(columns['bag_time_s']))
+
+    return _drawn(_WIDE, draw)
+
+
+def _shade(axes: Axes, time: np.ndarray, missing: np.ndarray) -> None:
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], missing.astype(int), [0]])))
+    step = float(np.median(np.diff(time))) if len(time) > 1 else 1.0
+    for n, (start, stop) in enumerate(zip(edges[::2][:300], edges[1::2][:300])):
+        label = 'not found' if n == 0 else ''
+        axes.axvspan(time[start] - step / 2, time[stop - 1] + step / 2, color='#bbbbbb', alpha=0.5, lw=0, label=label)
+    if len(edges):
+        axes.legend(loc='upper right')
+
+
+def angle_over_time(columns: Columns, name: str) -> str:
+    """Roll, pitch or yaw against the time in the bag, and the truth where there is one."""
+    def draw(axes: Axes) -> None:
+        time = columns['bag_time_s']
+        true = columns[f'true_{name}_deg']
+        if np.isfinite(true).any():
+            axes.plot(*_broken(time, true), '-', lw=2.4, color=ORANGE, label='truth')
+        estimate = columns[f'{name}_deg']
+        if len(time) > _MAX_LINE_POINTS:
+            _points(axes, time, estimate, BLUE, 'estimate', 3)
+        else:
+            axes.plot(*_broken(time, estimate), '-', lw=0.9, marker='.', ms=2.5, color=BLUE, label='estimate')
+        axes.set(xlabel='time in the bag [s]', ylabel=f'{name} [deg]', xlim=_limits(time))
+        axes.legend(loc='upper right', ncols=2)
+
+    return _drawn(_WIDE, draw)
+
+
+def _broken(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the line with breaks where an angle jumps over +-180 degrees."""
+    jumps = np.flatnonzero(np.abs(np.diff(y)) > 180.0) + 1
+    return np.insert(x, jumps, np.nan), np.insert(y, jumps, np.nan)
+
+
+def error_against(columns: Columns, column: str, label: str, bins: Sequence[Mapping[str, Any]]) -> str:
+    """Rotation error against distance or view angle: every frame, and median and 90th percentile of each bin."""
+    def draw(axes: Axes) -> None:
+        x, y = columns[column], columns['rotation_error_deg']
+        good = np.isfinite(x) & np.isfinite(y)
+        _points(axes, x[good], y[good], SKY, 'frames', 4)
+        middle = [(b['from'] + (b['to'] if b['to'] is not None else float(x[good].max()))) / 2 for b in bins]
+        axes.plot(middle, [b['median'] for b in bins], 'o-', color=BLUE, ms=4, lw=1.5, label='median')
+        axes.plot(middle, [b['p90'] for b in bins], 's--', color=RED, ms=4, lw=1.5, label='90 %')
+        top = max([b['p90'] for b in bins], default=1.0)
+        axes.set(xlabel=label, ylabel='rotation error [deg]', ylim=(0, max(1.5 * top, 1.0)))
+        axes.legend(loc='upper left', ncols=3, fontsize=8)
+
+    return _drawn(_HALF, draw)
+
+
+def histogram(values: np.ndarray, label: str) -> str:
+    """How often each size of an error occurs, with the share of frames below it."""
+    def draw(axes: Axes) -> None:
+        finite = values[np.isfinite(values)]
+        top = _upper(finite)
+        axes.hist(np.minimum(finite, top), bins=40, range=(0, top), color=SKY, edgecolor='white', lw=0.4)
+        axes.set(xlabel=f'{label} (last bar: and more)', ylabel='frames', xlim=(0, top))
+        share = axes.twinx()
+        share.plot(np.sort(finite), np.linspace(0, 100, len(finite)), color=BLUE, lw=1.4)
+        share.set(ylim=(0, 101), ylabel='share of frames below [%]')
+        share.grid(False)
+
+    return _drawn(_HALF, draw)
+
+
+def consistency(nees: Mapping[str, np.ndarray]) -> str:
+    """Share of truths inside the region that the covariance gives for each probability; on the diagonal it is honest."""
+    def draw(axes: Axes) -> None:
+        axes.plot([0, 100], [0, 100], color=GREY, lw=1, ls=':', label='honest')
+        for (name, values), colour, style in zip(nees.items(), (BLUE, RED), ('-', '--')):
+            finite = values[np.isfinite(values)]
+            if len(finite):
+                claimed = 100.0 * chi2_probability_3(np.sort(finite))
+                axes.plot(claimed, np.linspace(0, 100, len(finite)), color=colour, ls=style, lw=1.5, label=name)
+        axes.set(xlabel='probability claimed by the covariance [%]', ylabel='truths inside [%]', xlim=(0, 100), ylim=(0, 100))
+        axes.legend(loc='upper left')
+        axes.text(97, 4, 'below the diagonal: too sure', ha='right', color=GREY, fontsize=8)
+
+    return _drawn(_HALF, draw)
+
+
+def chi2_probability_3(values: np.ndarray) -> np.ndarray:
+    """Return the distribution function of chi-square with 3 degrees of freedom."""
+    roots = np.sqrt(values)
+    erf = np.array([math.erf(r / math.sqrt(2.0)) for r in roots])
+    return erf - math.sqrt(2.0 / math.pi) * roots * np.exp(-values / 2.0)
+
+
+def differences(rows: Sequence[tuple[str, float, float, float, str | None]], unit: str) -> str:
+    """Differences b - a of several statistics with their intervals; filled where zero is outside."""
+    def draw(axes: Axes) -> None:
+        for y, (_, value, low, high, better) in enumerate(rows):
+            colour = GREY if better is None else (GREEN if better == 'b' else RED)
+            axes.plot([low, high], [y, y], color=colour, lw=2)
+            axes.plot(value, y, 'o', color=colour, mfc='white' if better is None else colour, ms=6)
+        axes.axvline(0, color='black', lw=0.8)
+        axes.set_yticks(range(len(rows)), [row[0] for row in rows])
+        axes.invert_yaxis()
+        axes.set(xlabel=f'B minus A [{unit}]')
+
+    return _drawn((_HALF[0], 0.9 + 0.35 * len(rows)), draw)
+
+
+def paired(a: np.ndarray, b: np.ndarray, label: str) -> str:
+    """The error of each common frame in both runs; below the diagonal B is better."""
+    def draw(axes: Axes) -> None:
+        good = np.isfinite(a) & np.isfinite(b)
+        top = _upper(np.concatenate([a[good], b[good]]))
+        _points(axes, np.minimum(a[good], top), np.minimum(b[good], top), BLUE, '', 5)
+        axes.plot([0, top], [0, top], color=GREY, lw=1, ls=':')
+        axes.set(xlabel=f'A: {label}', ylabel=f'B: {label}', xlim=(0, top), ylim=(0, top))
+
+    return _drawn(_HALF, draw)
+
+
+def two_errors_over_time(time: np.ndarray, a: np.ndarray, b: np.ndarray, label: str) -> str:
+    """The error of both runs against the time in the bag."""
+    def draw(axes: Axes) -> None:
+        axes.plot(*_thinned(time, a), '-', lw=0.9, color=ORANGE, label='A')
+        axes.plot(*_thinned(time, b), '--', lw=0.9, color=BLUE, label='B')
+        axes.set(xlabel='time in the bag [s]', ylabel=label, ylim=(0, _upper(np.concatenate([a, b]))), xlim=_limits(time))
+        axes.legend(loc='upper right', ncols=2)
+
+    return _drawn(_WIDE, draw)
+
+
+def _upper(values: np.ndarray) -> float:
+    """Return an axis limit that shows nearly everything but is not ruled by a single wild value."""
+    finite = values[np.isfinite(values)]
+    if not len(finite):
+        return 1.0
+    return max(float(min(finite.max() * 1.05, np.percentile(finite, 99) * 2.0)), 1e-6)
+
+
+def _limits(time: np.ndarray) -> tuple[float, float]:
+    return (float(time[0]), float(time[-1])) if len(time) > 1 and time[-1] > time[0] else (0.0, 1.0)

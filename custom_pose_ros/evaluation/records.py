@@ -1,0 +1,64 @@
+"""FrameRecord: what is kept of one image until the whole bag has been read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from custom_pose_ros.core.orientation import OrientationEstimate
+from custom_pose_ros.core.poses import KeypointPose
+from custom_pose_ros.evaluation.truth import Rigid
+
+
+@dataclass(eq=False)
+class FrameRecord:
+    """
+    The result for one image, without the image. A instances, K keypoints.
+
+    stamp_ns : stamp of the image. time_ns : when the image (or, for recorded results, the result) was recorded.
+    width, height : image size [px], 0 when unknown.
+    keypoints : (A, K, 3) float32, x, y [px] and score; NaN for keypoints that were not found.
+    scores : (A,) float32. track_ids : (A,) int, -1 for none.
+    estimates : orientations, measured or coasting.
+    truth : measured true pose of the object in the camera, where it comes with the image.
+    latency_ms : from the stamp to the recording, of recorded results.
+    """
+
+    stamp_ns: int
+    time_ns: int
+    width: int
+    height: int
+    keypoints: np.ndarray
+    scores: np.ndarray
+    track_ids: np.ndarray
+    estimates: list[OrientationEstimate] = field(default_factory=list)
+    truth: Rigid | None = None
+    latency_ms: float | None = None
+
+    @classmethod
+    def from_poses(
+        cls, stamp_ns: int, time_ns: int, width: int, height: int, poses: Sequence[KeypointPose], keypoint_count: int
+    ) -> FrameRecord:
+        """Return the record of the poses found in one image, without orientations."""
+        keypoints = np.full((len(poses), keypoint_count, 3), np.nan, np.float32)
+        for row, pose in zip(keypoints, poses):
+            row[pose.visible, :2] = pose.keypoints[pose.visible]
+            row[pose.visible, 2] = pose.scores[pose.visible]
+        return cls(
+            stamp_ns=stamp_ns,
+            time_ns=time_ns,
+            width=width,
+            height=height,
+            keypoints=keypoints,
+            scores=np.array([pose.score for pose in poses], np.float32),
+            track_ids=np.array([-1 if pose.track_id is None else pose.track_id for pose in poses], np.int64),
+        )
+
+    def estimate_of(self, instance: int) -> OrientationEstimate | None:
+        """Return the measured orientation of an instance, or None."""
+        wanted = int(self.track_ids[instance])
+        if wanted < 0:  # nobody tracks: only a single instance is unmistakable
+            return self.estimates[0] if len(self.scores) == len(self.estimates) == 1 else None
+        return next((e for e in self.estimates if e.track_id == wanted and not e.coasting), None)

@@ -1,0 +1,329 @@
+"""
+Reading what is left of damaged recordings: mcap, sqlite3 and ROS 1 files without a usable index, record by record.
+
+Sources: MCAP specification (mcap.dev/spec), ROS bag format 2.0 (wiki.ros.org/Bags/Format/2.0), rosbag2 sqlite3 schema.
+"""
+
+from __future__ import annotations
+
+import bz2
+import contextlib
+import sqlite3
+import struct
+import sys
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+import lz4.frame
+
+from custom_pose_ros.evaluation.notes import Notes
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+MCAP_MAGIC = b'\x89MCAP0\r\n'
+_MAX_CHUNK_BYTES = 1 << 28  # writers make chunks of about 1 MB; a larger one is a damaged length field
+_SCHEMA, _CHANNEL, _MESSAGE, _CHUNK, _CHUNK_INDEX, _FOOTER = 0x03, 0x04, 0x05, 0x06, 0x08, 0x02
+_MCAP_END = (_FOOTER, 0x0F)  # and the end of the data section
+_MCAP_LAST_RECORD = 0x0F
+_MCAP_HEAD_BYTES, _MCAP_FOOTER_BYTES = 9, 37
+_MAX_ROW_ID = 1 << 31
+_SINGLE_STEPS = 64  # unreadable sqlite rows that are skipped one by one; then the steps grow
+
+
+class StoredTopic(NamedTuple):
+    """
+    One topic of one file.
+
+    definition : text of the message definition in ROS .msg format, '' when the file has none in that format.
+    ros1 : messages are serialised as in ROS 1 instead of CDR.
+    count : number of messages the index promises; what a scan has counted in files without an index.
+    """
+
+    name: str
+    msgtype: str
+    definition: str
+    ros1: bool
+    count: int = 0
+
+
+class StoredMessage(NamedTuple):
+    """One serialised message: its topic, when it was recorded [ns] and its bytes."""
+
+    topic: StoredTopic
+    time_ns: int
+    data: bytes
+
+
+def scan(path: Path, notes: Notes) -> Iterator[StoredMessage]:
+    """Yield every message that can still be read, in the order of the file; damage is noted, never raised."""
+    with path.open('rb') as file:
+        head = file.read(16)
+    if head.startswith(b'#ROSBAG V2.0'):
+        yield from _scan_ros1(path, notes)
+    elif head.startswith(b'SQLite format 3'):
+        yield from _scan_sqlite(path, notes)
+    elif head.startswith(MCAP_MAGIC):
+        yield from _scan_mcap(path, notes)
+    else:
+        notes.damage(f'{path.name}: is neither an mcap, nor a sqlite3, nor a ROS 1 bag file; nothing in it can be read')
+
+
+class _Cut(Exception):
+    """A record does not fit into what is left of the file."""
+
+
+class _Buffer:
+    """Walks over the fields of one record."""
+
+    def __init__(self, data: bytes):
+        self.data, self.position = data, 0
+
+    def bytes(self, size: int) -> bytes:
+        if size > len(self.data) - self.position:
+            raise _Cut
+        self.position += size
+        return self.data[self.position - size : self.position]
+
+    def number(self, layout: str) -> int:
+        return struct.unpack('<' + layout, self.bytes(struct.calcsize('<' + layout)))[0]
+
+    def text(self) -> str:
+        return self.bytes(self.number('I')).decode('utf-8', 'replace')
+
+    def rest(self) -> bytes:
+        return self.data[self.position :]
+
+
+class _McapScanner:
+    """Schemas, channels and messages of an mcap file in the order of the file."""
+
+    def __init__(self, path: Path, notes: Notes):
+        self.path, self.notes = path, notes
+        self.schemas: dict[int, tuple[str, str]] = {}
+        self.channels: dict[int, StoredTopic] = {}
+        self.chunk_starts: list[int] = []
+
+    def messages(self, file: BinaryIO) -> Iterator[StoredMessage]:
+        """Walk over the records; behind an unreadable one go on at the next chunk that the summary names."""
+        size = self.path.stat().st_size
+        self.read_summary(file, size)
+        position: int | None = len(MCAP_MAGIC)
+        while position is not None:
+            file.seek(position)
+            head = file.read(_MCAP_HEAD_BYTES)
+            if not head or head[0] in _MCAP_END:
+                return
+            length = struct.unpack('<Q', head[1:])[0] if len(head) == _MCAP_HEAD_BYTES else size
+            if length > size - position - _MCAP_HEAD_BYTES or head[0] > _MCAP_LAST_RECORD:
+                self.notes.damage(f'{self.path.name}: is cut off or damaged after {position} bytes')
+                if head[0] == _CHUNK and not self.chunk_starts:
+                    yield from self.chunk(file.read(min(length, size - position, _MAX_CHUNK_BYTES)), position)
+                position = next((start for start in self.chunk_starts if start > position), None)
+                continue
+            if head[0] == _CHUNK and length <= _MAX_CHUNK_BYTES:
+                yield from self.chunk(file.read(length), position)
+            elif head[0] in (_SCHEMA, _CHANNEL, _MESSAGE) and length <= _MAX_CHUNK_BYTES:
+                yield from self.record(head[0], file.read(length), position)
+            position += _MCAP_HEAD_BYTES + length
+
+    def read_summary(self, file: BinaryIO, size: int) -> None:
+        """Take schemas, channels and the places of chunks from the end of the file, where it is intact."""
+        file.seek(max(size - _MCAP_FOOTER_BYTES, 0))
+        footer = file.read(_MCAP_FOOTER_BYTES)
+        if len(footer) < _MCAP_FOOTER_BYTES or footer[0] != _FOOTER or not footer.endswith(MCAP_MAGIC):
+            return
+        start = struct.unpack('<Q', footer[9:17])[0]
+        if not 0 < start < size or size - start > _MAX_CHUNK_BYTES:
+            return
+        file.seek(start)
+        buffer = _Buffer(file.read(size - start))
+        with contextlib.suppress(_Cut):
+            while True:
+                kind, content = buffer.number('B'), buffer.bytes(buffer.number('Q'))
+                if kind == _CHUNK_INDEX and len(content) >= 24:
+                    self.chunk_starts.append(struct.unpack('<Q', content[16:24])[0])
+                elif kind in (_SCHEMA, _CHANNEL):
+                    list(self.record(kind, content, start))
+        self.chunk_starts.sort()
+
+    def record(self, kind: int, content: bytes, start: int) -> Iterator[StoredMessage]:
+        buffer = _Buffer(content)
+        try:
+            if kind == _SCHEMA:
+                number, name, encoding, text = buffer.number('H'), buffer.text(), buffer.text(), buffer.text()
+                self.schemas[number] = (name, text if encoding == 'ros2msg' else '')
+            elif kind == _CHANNEL:
+                number, schema, topic = buffer.number('H'), buffer.number('H'), buffer.text()
+                name, text = self.schemas.get(schema, ('', ''))
+                self.channels[number] = StoredTopic(topic, name, text, False)
+            elif kind == _MESSAGE:
+                channel, _, time_ns, _ = (buffer.number(layout) for layout in 'HIQQ')
+                if channel in self.channels:
+                    yield StoredMessage(self.channels[channel], time_ns, buffer.rest())
+                else:
+                    self.notes.damage(f'{self.path.name}: messages of a channel that is not described are left out')
+        except _Cut:
+            self.notes.damage(f'{self.path.name}: a damaged record at byte {start} is left out')
+
+    def chunk(self, content: bytes, start: int) -> Iterator[StoredMessage]:
+        buffer = _Buffer(content)
+        try:
+            _, _, size, checksum = (buffer.number(layout) for layout in 'QQQI')
+            compression, stored = buffer.text(), buffer.number('Q')
+        except _Cut:
+            return
+        data = decompressed_prefix(buffer.rest()[:stored], compression)
+        complete = len(data) == size
+        if not data or (complete and checksum and zlib.crc32(data) != checksum):
+            self.notes.damage(f'{self.path.name}: a damaged chunk of {len(content)} bytes at byte {start} is left out')
+            return
+        messages: list[StoredMessage] = []
+        inner = _Buffer(data)
+        with contextlib.suppress(_Cut):
+            while inner.position < len(data):
+                kind, record = inner.number('B'), inner.bytes(inner.number('Q'))
+                messages += self.record(kind, record, start)
+        yield from sorted(messages, key=lambda message: message.time_ns)
+
+
+def _scan_mcap(path: Path, notes: Notes) -> Iterator[StoredMessage]:
+    with path.open('rb') as file:
+        yield from _McapScanner(path, notes).messages(file)
+
+
+def decompressed_prefix(data: bytes, compression: str) -> bytes:
+    """Return as much of a compressed block as can be had; nothing when its compression is unknown or its start damaged."""
+    decompressors: dict[str, Callable[[], object]] = {
+        'zstd': zstd.ZstdDecompressor,
+        'lz4': lz4.frame.LZ4FrameDecompressor,
+        'bz2': bz2.BZ2Decompressor,
+    }
+    if compression in ('', 'none'):
+        return data
+    if compression not in decompressors:
+        return b''
+    decompressor = decompressors[compression]()
+    result = bytearray()
+    with contextlib.suppress(OSError, EOFError, ValueError, RuntimeError, MemoryError, zstd.ZstdError):
+        while not decompressor.eof and len(result) < _MAX_CHUNK_BYTES:  # type: ignore[attr-defined]
+            part = decompressor.decompress(data, max_length=1 << 20)  # type: ignore[attr-defined]
+            if not part:
+                break
+            result += part
+            data = b''
+    return bytes(result)
+
+
+def _scan_ros1(path: Path, notes: Notes) -> Iterator[StoredMessage]:
+    connections: dict[int, StoredTopic] = {}
+    size = path.stat().st_size
+    with path.open('rb') as file:
+        file.readline()
+        while file.tell() < size:
+            start = file.tell()
+            try:
+                header, data = _ros1_record(file, size)
+                if header.get('op') == b'\x05':
+                    block = decompressed_prefix(data, header.get('compression', b'').decode('ascii', 'replace'))
+                    yield from _ros1_chunk(block, connections)
+                else:
+                    yield from _ros1_message(header, data, connections)
+            except _Cut:
+                notes.damage(f'{path.name}: is cut off after {start} bytes')
+                return
+
+
+def _ros1_record(file: BinaryIO, size: int) -> tuple[dict[str, bytes], bytes]:
+    """Read one record; a chunk that runs over the end of the file is given as far as it goes."""
+    parts = []
+    for is_data in (False, True):
+        prefix = file.read(4)
+        length = struct.unpack('<I', prefix)[0] if len(prefix) == 4 else size
+        left = size - file.tell()
+        if length > left and not (is_data and parts and _ros1_fields(parts[0]).get('op') == b'\x05' and left > 0):
+            raise _Cut
+        parts.append(file.read(min(length, left)))
+    return _ros1_fields(parts[0]), parts[1]
+
+
+def _ros1_fields(header: bytes) -> dict[str, bytes]:
+    buffer, fields = _Buffer(header), {}
+    while buffer.position < len(header):
+        name, _, value = buffer.bytes(buffer.number('I')).partition(b'=')
+        fields[name.decode('ascii', 'replace')] = value
+    return fields
+
+
+def _ros1_chunk(data: bytes, connections: dict[int, StoredTopic]) -> Iterator[StoredMessage]:
+    buffer = _Buffer(data)
+    messages: list[StoredMessage] = []
+    with contextlib.suppress(_Cut):
+        while buffer.position < len(data):
+            header = _ros1_fields(buffer.bytes(buffer.number('I')))
+            messages += _ros1_message(header, buffer.bytes(buffer.number('I')), connections)
+    yield from sorted(messages, key=lambda message: message.time_ns)
+
+
+def _ros1_message(
+    header: dict[str, bytes], data: bytes, connections: dict[int, StoredTopic]
+) -> Iterator[StoredMessage]:
+    kind, number = header.get('op'), header.get('conn', b'')
+    if len(number) != 4:
+        return
+    connection = struct.unpack('<I', number)[0]
+    if kind == b'\x07':
+        fields = _ros1_fields(data)
+        topic, text = (fields.get(key, b'') for key in ('type', 'message_definition'))
+        package, _, name = topic.decode('utf-8', 'replace').rpartition('/')
+        connections[connection] = StoredTopic(
+            header.get('topic', b'').decode('utf-8', 'replace'), f'{package}/msg/{name}', text.decode('utf-8', 'replace'), True
+        )
+    elif kind == b'\x02' and connection in connections and len(header.get('time', b'')) == 8:
+        seconds, nanoseconds = struct.unpack('<II', header['time'])
+        yield StoredMessage(connections[connection], seconds * 10**9 + nanoseconds, data)
+
+
+def _scan_sqlite(path: Path, notes: Notes) -> Iterator[StoredMessage]:
+    """Walk over the rows by id; `writable_schema` lets SQLite open a file that is shorter than its header says."""
+    try:
+        with contextlib.closing(sqlite3.connect(f'file:{path}?mode=ro', uri=True, check_same_thread=False)) as database:
+            database.execute('PRAGMA writable_schema=ON')
+            topics = _sqlite_topics(database)
+            yield from _sqlite_rows(database, topics, path, notes)
+    except sqlite3.Error as error:
+        notes.damage(f'{path.name}: damaged ({error}); nothing in it can be read')
+
+
+def _sqlite_topics(database: sqlite3.Connection) -> dict[int, StoredTopic]:
+    definitions: dict[str, str] = {}
+    with contextlib.suppress(sqlite3.Error):  # absent before Iron
+        query = "SELECT topic_type, encoded_message_definition FROM message_definitions WHERE encoding = 'ros2msg'"
+        definitions = dict(database.execute(query))
+    return {
+        number: StoredTopic(str(name), str(msgtype), str(definitions.get(msgtype, '')), False)
+        for number, name, msgtype in database.execute('SELECT id, name, type FROM topics')
+    }
+
+
+def _sqlite_rows(
+    database: sqlite3.Connection, topics: dict[int, StoredTopic], path: Path, notes: Notes
+) -> Iterator[StoredMessage]:
+    last = good = 0
+    query = 'SELECT id, topic_id, timestamp, data FROM messages WHERE id >= ? ORDER BY id'
+    while last < _MAX_ROW_ID:
+        try:
+            for number, topic, time_ns, data in database.execute(query, (last + 1,)):
+                if number <= last:  # a damaged tree may run in circles
+                    raise sqlite3.DatabaseError('rows out of order')
+                last = good = number
+                if topic in topics and isinstance(time_ns, int) and isinstance(data, bytes):
+                    yield StoredMessage(topics[topic], time_ns, data)
+            return
+        except (sqlite3.Error, OverflowError):
+            notes.damage(f'{path.name}: is damaged; unreadable messages are left out')
+            last += max(1, (last - good) // _SINGLE_STEPS)

@@ -1,0 +1,250 @@
+"""Where the results of a bag come from: the estimators run on its images, or topics recorded with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from custom_pose_ros.core.camera import CameraIntrinsics
+from custom_pose_ros.core.errors import MessageError
+from custom_pose_ros.core.object_model import ObjectModel
+from custom_pose_ros.core.orientation_estimator import OrientationEstimator
+from custom_pose_ros.core.poses import KeypointPose
+from custom_pose_ros.core.tracking import PoseTracker
+from custom_pose_ros.evaluation.apriltag import TagTruth
+from custom_pose_ros.evaluation.bag_reader import Bag, BagMessage
+from custom_pose_ros.evaluation.camera_supply import CameraSupply
+from custom_pose_ros.evaluation.images import image_to_bgr
+from custom_pose_ros.evaluation.messages import estimates_from_message, poses_from_message
+from custom_pose_ros.evaluation.read_ahead import read_ahead
+from custom_pose_ros.evaluation.records import FrameRecord
+from custom_pose_ros.evaluation.topics import ORIENTATIONS_TYPE
+from custom_pose_ros.evaluation.truth import stamp_ns
+
+Estimator = Callable[[np.ndarray], 'list[KeypointPose]']
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Topics in use and the part of the bag [ns, recording time]; None where there is no such topic or limit."""
+
+    image: str | None
+    camera_info: str | None = None
+    poses: str | None = None
+    orientations: str | None = None
+    truth: tuple[str, ...] = ()
+    start_ns: int | None = None
+    stop_ns: int | None = None
+
+    @property
+    def names(self) -> set[str]:
+        return {name for name in (self.image, self.camera_info, self.poses, self.orientations, *self.truth) if name}
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One image with its results, while the image is at hand. frame_id : of the image header."""
+
+    record: FrameRecord
+    image: np.ndarray
+    poses: list[KeypointPose]
+    frame_id: str
+    camera: CameraIntrinsics | None
+
+
+@dataclass(frozen=True, eq=False)
+class Decoded:
+    """One message, decoded; `image` where it is one, `problem` where it is one that cannot be used."""
+
+    raw: BagMessage
+    message: Any = None
+    image: np.ndarray | None = None
+    problem: str = ''
+
+
+class Results:
+    """
+    Reads the bag once and collects the records of all frames. Subclasses say what a message means.
+
+    on_message : called with every message of the selection that is not an image or result (truth).
+    on_raw : called with every message, before it is used; makes all topics be read.
+    on_frame : called with each frame as it is finished.
+    """
+
+    def __init__(self, bag: Bag, selection: Selection, model: ObjectModel, cameras: CameraSupply):
+        self.bag, self.selection, self.model, self.cameras = bag, selection, model, cameras
+        self.notes = cameras.notes  # not those of the bag: they are written by the reading thread
+        self.on_message: Callable[[str, Any, int], None] | None = None
+        self.on_raw: Callable[[BagMessage], None] | None = None
+        self.on_frame: Callable[[Frame], None] | None = None
+        self.unreadable = 0
+        self.image_sizes: dict[tuple[int, int], int] = {}
+        self.frame_id = ''
+
+    def run(self) -> list[FrameRecord]:
+        """Read everything; returns the records in the order of the bag."""
+        names = None if self.on_raw else self.selection.names
+        messages = self.bag.messages(names, self.selection.start_ns, self.selection.stop_ns)
+        for decoded in read_ahead(messages, self._decode):
+            if self.on_raw:
+                self.on_raw(decoded.raw)
+            if decoded.message is not None or decoded.problem:
+                self._use(decoded)
+        return self.finished()
+
+    def _decode(self, raw: BagMessage) -> Decoded:
+        """The part of the work that runs ahead in a thread of its own."""
+        if raw.topic not in self.selection.names:
+            return Decoded(raw)
+        message = raw.decode()
+        if raw.topic != self.selection.image:
+            return Decoded(raw, message)
+        if message is None:
+            return Decoded(raw, problem='damaged')
+        try:
+            return Decoded(raw, message, image_to_bgr(message))
+        except MessageError as error:
+            return Decoded(raw, message, problem=str(error))
+
+    def _use(self, decoded: Decoded) -> None:
+        topic, selection = decoded.raw.topic, self.selection
+        if topic == selection.image:
+            if decoded.image is None:
+                self.unreadable += 1
+                if decoded.message is not None:  # otherwise the decoder has told already
+                    self.notes.damage(f'{topic}: an image cannot be used: {decoded.problem}', counted=True)
+            else:
+                self._count_size(*decoded.image.shape[1::-1])
+                self.frame_id = self.frame_id or decoded.message.header.frame_id
+                self.use_image(decoded)
+        elif topic == selection.camera_info:
+            self.cameras.take(decoded.message, topic)
+        elif topic in (selection.poses, selection.orientations):
+            self.use_result(decoded)
+        if topic in selection.truth and self.on_message:
+            self.on_message(topic, decoded.message, decoded.raw.time_ns)
+
+    def _count_size(self, width: int, height: int) -> None:
+        if (width, height) not in self.image_sizes and self.image_sizes:
+            self.notes.info(f'{self.selection.image}: the image size changes to {width}x{height} px')
+        self.image_sizes[width, height] = self.image_sizes.get((width, height), 0) + 1
+
+    def _stamp(self, message: Any, time_ns: int) -> int:
+        """Return the stamp of a header; where it was never set, the time of recording with a note."""
+        stamp = stamp_ns(message.header)
+        if stamp == 0:
+            self.notes.info('messages without a stamp: the time of recording is used')
+        return stamp or time_ns
+
+    def use_image(self, decoded: Decoded) -> None:
+        raise NotImplementedError
+
+    def use_result(self, decoded: Decoded) -> None:
+        raise NotImplementedError
+
+    def finished(self) -> list[FrameRecord]:
+        raise NotImplementedError
+
+
+class OfflineResults(Results):
+    """Runs estimator, tracker and orientation on every image in the order of the bag, as the nodes would without dropping."""
+
+    def __init__(
+        self,
+        bag: Bag,
+        selection: Selection,
+        model: ObjectModel,
+        cameras: CameraSupply,
+        estimator: Estimator,
+        tags: TagTruth | None = None,
+    ):
+        super().__init__(bag, selection, model, cameras)
+        self._estimator, self._tags = estimator, tags
+        self._tracker = PoseTracker(model)
+        self._orienter: OrientationEstimator | None = None
+        self._camera: CameraIntrinsics | None = None
+        self._records: list[FrameRecord] = []
+
+    def use_image(self, decoded: Decoded) -> None:
+        """Find the object in one image and remember the result."""
+        image, raw = decoded.image, decoded.raw
+        assert image is not None
+        height, width = image.shape[:2]
+        stamp = self._stamp(decoded.message, raw.time_ns)
+        poses = self._tracker.update(self._estimator(image), stamp * 1e-9)
+        record = FrameRecord.from_poses(stamp, raw.time_ns, width, height, poses, self.model.keypoint_count)
+        camera = self.cameras.for_size(width, height) if self.model.model_points is not None else None
+        if camera is not None:
+            if camera is not self._camera or self._orienter is None:
+                self._camera, self._orienter = camera, OrientationEstimator(self.model, camera)
+            record.estimates = self._orienter.update(poses, stamp * 1e-9)
+            if self._tags is not None:
+                record.truth = self._tags(image, camera)
+        self._records.append(record)
+        if self.on_frame:
+            self.on_frame(Frame(record, image, poses, decoded.message.header.frame_id, camera))
+
+    def use_result(self, decoded: Decoded) -> None:
+        """Recorded results play no part here."""
+
+    def finished(self) -> list[FrameRecord]:
+        return self._records
+
+
+class RecordedResults(Results):
+    """Takes over poses and orientations that were recorded with the bag; those of one stamp belong together."""
+
+    def __init__(
+        self,
+        bag: Bag,
+        selection: Selection,
+        model: ObjectModel,
+        cameras: CameraSupply,
+        tags: TagTruth | None = None,
+    ):
+        super().__init__(bag, selection, model, cameras)
+        self._tags = tags
+        self._records: dict[int, FrameRecord] = {}
+        self._tag_truth: dict[int, Any] = {}
+
+    def use_image(self, decoded: Decoded) -> None:
+        """Images are only looked at for tags."""
+        assert decoded.image is not None
+        camera = self.cameras.for_size(*decoded.image.shape[1::-1])
+        if self._tags is not None and camera is not None:
+            truth = self._tags(decoded.image, camera)
+            if truth is not None:
+                self._tag_truth[self._stamp(decoded.message, decoded.raw.time_ns)] = truth
+
+    def use_result(self, decoded: Decoded) -> None:
+        """Remember one recorded array; one that is about another object is noted and left out."""
+        message, raw = decoded.message, decoded.raw
+        stamp = self._stamp(message, raw.time_ns)
+        self.frame_id = self.frame_id or message.header.frame_id
+        record = self._records.get(stamp)
+        if raw.msgtype == ORIENTATIONS_TYPE:
+            if record is None:
+                record = FrameRecord.from_poses(stamp, raw.time_ns, 0, 0, [], self.model.keypoint_count)
+                self._records[stamp] = record
+            record.estimates = estimates_from_message(message, self.model)
+        else:
+            try:
+                poses = poses_from_message(message, self.model)
+            except MessageError as error:
+                self.notes.damage(f'{raw.topic}: {error}', counted=True)
+                return
+            size = message.image_width, message.image_height
+            fresh = FrameRecord.from_poses(stamp, raw.time_ns, *size, poses, self.model.keypoint_count)
+            fresh.estimates = record.estimates if record else []
+            self._records[stamp] = record = fresh
+        record.latency_ms = (raw.time_ns - stamp) * 1e-6
+        record.time_ns = raw.time_ns
+
+    def finished(self) -> list[FrameRecord]:
+        """Return the records by stamp, each with the truth measured in the image of that stamp."""
+        for stamp, record in self._records.items():
+            record.truth = self._tag_truth.get(stamp)
+        return [self._records[stamp] for stamp in sorted(self._records)]

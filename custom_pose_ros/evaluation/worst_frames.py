@@ -1,0 +1,116 @@
+"""The frames to look at: the worst ones, fetched from the bag again and drawn with estimate and truth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from custom_pose_ros.core.camera import CameraIntrinsics
+from custom_pose_ros.core.errors import MessageError
+from custom_pose_ros.core.object_model import ObjectModel
+from custom_pose_ros.core.overlay import draw_poses
+from custom_pose_ros.core.poses import KeypointPose
+from custom_pose_ros.evaluation.bag_reader import Bag
+from custom_pose_ros.evaluation.images import image_to_bgr
+from custom_pose_ros.evaluation.records import FrameRecord
+from custom_pose_ros.evaluation.scoring import FrameScore
+from custom_pose_ros.evaluation.truth import stamp_ns
+
+COUNT = 12
+APART_S = 0.5  # neighbours of a bad frame are bad as well and show nothing new
+MISSED = 1e6  # badness of an object that was there and not found
+_WIDTH_PX = 480
+_TRUTH_BGR, _OUTLINE_BGR = (0, 159, 230), (20, 20, 20)
+_SEARCH_NS = 5_000_000_000  # recorded results lie behind their image in the bag by at most this
+
+
+def badness(score: FrameScore) -> float:
+    """
+    Return how much a frame deserves a look; the unit changes with what is known: missed, degrees, pixels.
+
+    With truth: rotation error [deg], else keypoint error [px]. Without: an ambiguous or ill-fitting orientation.
+    """
+    if score.expected and not score.found:
+        return MISSED
+    if score.rotation_error_rad is not None:
+        return score.rotation_error_deg
+    if np.isfinite(score.keypoint_error_px):
+        return score.keypoint_error_px
+    if score.estimate is not None and score.truth is None:
+        return float(np.nan_to_num(score.estimate.reprojection_error_px)) * (1.0 + score.estimate.ambiguity)
+    return 0.0 if score.found or score.expected is not None else 0.5
+
+
+def choose(scores: Sequence[FrameScore], count: int = COUNT) -> list[int]:
+    """Return the indices of the worst frames, worst first, no two nearer than APART_S."""
+    values = np.array([badness(score) for score in scores])
+    chosen: list[int] = []
+    for index in np.argsort(-values, kind='stable').tolist():
+        if len(chosen) == count or values[index] <= 0.0:
+            break
+        stamp = scores[index].record.stamp_ns
+        if all(abs(stamp - scores[other].record.stamp_ns) >= APART_S * 1e9 for other in chosen):
+            chosen.append(index)
+    return chosen
+
+
+def fetch_image(bag: Bag, topic: str, record: FrameRecord) -> np.ndarray | None:
+    """Return the BGR image of a record, read from the bag again; None when it is not there any more."""
+    for message in bag.messages([topic], record.time_ns - _SEARCH_NS, record.time_ns + 1):
+        if message.time_ns != record.time_ns and record.latency_ms is None:
+            continue
+        decoded = message.decode()
+        if decoded is None or stamp_ns(decoded.header) not in (record.stamp_ns, 0):
+            continue
+        try:
+            return image_to_bgr(decoded)
+        except MessageError:
+            return None
+    return None
+
+
+def draw(image: np.ndarray, score: FrameScore, model: ObjectModel, camera: CameraIntrinsics | None) -> np.ndarray:
+    """Return a smaller copy of the image with the instances found, their axes, and the true keypoints as rings."""
+    record = score.record
+    estimates = [e for e in record.estimates if not e.coasting] if camera is not None else None
+    drawn = draw_poses(image, _poses(record), model, estimates, camera)
+    if score.truth is not None and camera is not None and model.model_points is not None:
+        _draw_truth(drawn, camera.project(model.model_points @ score.truth.R.T + score.truth.t), model)
+    if drawn.shape[1] > _WIDTH_PX:
+        height = round(drawn.shape[0] * _WIDTH_PX / drawn.shape[1])
+        drawn = cv2.resize(drawn, (_WIDTH_PX, height), interpolation=cv2.INTER_AREA)
+    return drawn
+
+
+def _poses(record: FrameRecord) -> list[KeypointPose]:
+    poses = []
+    for keypoints, score, track_id in zip(record.keypoints.astype(float), record.scores, record.track_ids):
+        visible = np.isfinite(keypoints[:, 0])
+        poses.append(
+            KeypointPose(
+                keypoints=keypoints[:, :2],
+                covariances=np.full((len(keypoints), 2, 2), np.nan),
+                scores=np.nan_to_num(keypoints[:, 2]),
+                visible=visible,
+                score=float(score),
+                track_id=int(track_id) if track_id >= 0 else None,
+            )
+        )
+    return poses
+
+
+def _draw_truth(image: np.ndarray, pixels: np.ndarray, model: ObjectModel) -> None:
+    """Draw the true skeleton as a thin line and its keypoints as rings, in place."""
+    scale = max(image.shape[1] / _WIDTH_PX, 0.6)
+    limit = 10 * max(image.shape)
+    points = [None if not np.isfinite(p).all() or np.abs(p).max() > limit else tuple(np.round(p).astype(int).tolist()) for p in pixels]
+    for colour, extra in ((_OUTLINE_BGR, 2), (_TRUTH_BGR, 0)):
+        width = max(1, round(scale)) + extra
+        for a, b in model.skeleton:
+            if points[a] is not None and points[b] is not None:
+                cv2.line(image, points[a], points[b], colour, width, cv2.LINE_AA)
+        for point in points:
+            if point is not None:
+                cv2.circle(image, point, round(6 * scale), colour, width, cv2.LINE_AA)

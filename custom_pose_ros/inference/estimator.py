@@ -1,0 +1,133 @@
+"""PoseEstimator: BGR images in, keypoint poses out; the whole product without ROS in one class."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from custom_pose_ros.core.errors import ConfigError, ModelError
+from custom_pose_ros.core.grouping import group_poses
+from custom_pose_ros.core.object_model import ObjectModel, Thresholds, find_object_folder
+from custom_pose_ros.core.poses import KeypointPose
+from custom_pose_ros.core.preprocessing import PixelMap, prepare
+from custom_pose_ros.inference.backends import SIZE_MULTIPLE, STRIDE, Backend, load_backend
+
+_WARM_UP_ASPECT = 4 / 3
+
+
+class PoseEstimator:
+    """
+    Finds every instance of one object in an image.
+
+    model : the object file.
+    backend : what runs the network, see `load_backend`.
+    input_height : height [px] that images are scaled to, a multiple of 32; default: the object file's.
+    thresholds : acceptance limits; default: the object file's.
+    Raises ModelError when the network was made for another object.
+    """
+
+    def __init__(
+        self,
+        model: ObjectModel,
+        backend: Backend,
+        input_height: int | None = None,
+        thresholds: Thresholds | None = None,
+    ):
+        self.model = model
+        self.input_height = model.input_height if input_height is None else input_height
+        self.thresholds = model.thresholds if thresholds is None else thresholds
+        if self.input_height % SIZE_MULTIPLE or not 64 <= self.input_height <= 1024:
+            raise ConfigError(
+                f'input_height: wanted a multiple of {SIZE_MULTIPLE} from 64 to 1024, got {self.input_height}'
+            )
+        self._backend = backend
+        _check_fit(backend, model)
+
+    @classmethod
+    def load(
+        cls,
+        source: str | Path,
+        model_path: str | Path | None = None,
+        backend: str = 'auto',
+        input_height: int | None = None,
+        thresholds: Thresholds | None = None,
+        threads: int | None = None,
+    ) -> PoseEstimator:
+        """
+        Load object and network.
+
+        source : folder with object.yaml (and model.onnx), an object.yaml, or the name of an installed object.
+        model_path : model.onnx or a checkpoint, when it is not in the object's folder.
+        backend : 'auto', 'onnxruntime' or 'torch'.
+        threads : of the backend; default: one per physical core, at most 4.
+        Raises ConfigError or ModelError with one line that says what to do.
+        """
+        model = ObjectModel.load(source)
+        path = find_object_folder(source) if model_path is None else Path(model_path).expanduser()
+        return cls(model, load_backend(path, backend, threads), input_height, thresholds)
+
+    @property
+    def backend_name(self) -> str:
+        """Name of the backend in use."""
+        return self._backend.name
+
+    def __call__(self, image: np.ndarray) -> list[KeypointPose]:
+        """Return the instances in one (H, W, 3) uint8 BGR image, best first, in pixels of that image."""
+        return self.batch([image])[0]
+
+    def batch(self, images: Sequence[np.ndarray]) -> list[list[KeypointPose]]:
+        """
+        Return the instances in each of several BGR images, which may differ in size.
+
+        Images that have the same size for the network go through it together.
+        Raises ValueError unless every image is (H, W, 3) uint8.
+        """
+        prepared: list[tuple[np.ndarray, PixelMap]] = []
+        for image in images:
+            _check_image(image)
+            prepared.append(prepare(image, self.input_height))
+        positions: dict[tuple[int, ...], list[int]] = {}
+        for i, (network_input, _) in enumerate(prepared):
+            positions.setdefault(network_input.shape, []).append(i)
+        results: list[list[KeypointPose]] = [[] for _ in images]
+        for members in positions.values():
+            heatmaps, pafs = self.maps(np.stack([prepared[i][0] for i in members]))
+            for i, one_heatmaps, one_pafs in zip(members, heatmaps, pafs):
+                poses = group_poses(one_heatmaps, one_pafs, self.model, STRIDE, self.thresholds)
+                results[i] = [prepared[i][1].pose_to_image(pose) for pose in poses]
+        return results
+
+    def maps(self, network_inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the bare network's heatmaps (N, K + 1, h, w) and pafs (N, 2L, h, w) of (N, H, W, 3) uint8 BGR."""
+        return self._backend(network_inputs)
+
+    def warm_up(self) -> None:
+        """Run once on an empty 4:3 image, so that the first real frame is as fast as the others."""
+        width = round(self.input_height * _WARM_UP_ASPECT)
+        self(np.zeros((self.input_height, width, 3), np.uint8))
+
+
+def _check_image(image: np.ndarray) -> None:
+    good = isinstance(image, np.ndarray) and image.ndim == 3 and image.shape[2] == 3 and image.dtype == np.uint8
+    if not good or 0 in image.shape:
+        got = f'{image.dtype} {image.shape}' if isinstance(image, np.ndarray) else type(image).__name__
+        raise ValueError(f'image must be a uint8 BGR array of shape (H, W, 3), got {got}')
+
+
+def _check_fit(backend: Backend, model: ObjectModel) -> None:
+    text = backend.metadata.get('object')
+    if text is None:
+        raise ModelError('the network carries no object; export it again with training/export_onnx.py')
+    try:
+        made_for = ObjectModel.from_dict(json.loads(text), 'object inside the network')
+    except (json.JSONDecodeError, ConfigError) as error:
+        raise ModelError(f'the object inside the network is damaged ({error}); export it again') from error
+    difference = model.difference_from(made_for)
+    if difference:
+        raise ModelError(
+            f'the network was made for object {made_for.name!r} and does not fit {model.name!r} '
+            f'({model.source or "object"}): it has {difference}; give the matching pair, or train for this object'
+        )

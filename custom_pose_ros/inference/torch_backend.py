@@ -1,0 +1,114 @@
+"""The torch backend and the checkpoints that it reads: plain tensors and text, never code."""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from custom_pose_ros.core.errors import ConfigError, ModelError
+from custom_pose_ros.core.object_model import ObjectModel
+from custom_pose_ros.inference.backends import STRIDE, check_images
+from custom_pose_ros.inference.network import NETWORKS, DeploymentNetwork, PoseNetwork, build_network
+
+CHECKPOINT_FORMAT = 'custom_pose_ros checkpoint 1'
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """
+    Content of one checkpoint.
+
+    architecture, options : arguments of `build_network`.
+    model : the object that the network was trained for.
+    weights : parameters and buffers to use (the exponential moving average during training).
+    training : what an exact resume needs; None in files meant for use only.
+    """
+
+    architecture: str
+    options: dict[str, int]
+    model: ObjectModel
+    weights: dict[str, Tensor]
+    training: dict[str, Any] | None = None
+
+    def network(self) -> PoseNetwork:
+        """Build the network with these weights, ready for inference."""
+        network = build_network(self.architecture, self.model, **self.options)
+        network.load_state_dict(self.weights)
+        return network.eval()
+
+
+def load_checkpoint(path: str | Path) -> Checkpoint:
+    """Read a checkpoint of training/train.py. Raises ModelError when it is missing, damaged or something else."""
+    path = Path(path)
+    content = read_torch_file(path)
+    if content.get('format') != CHECKPOINT_FORMAT:
+        raise ModelError(
+            f'{path}: is not a checkpoint of training/train.py '
+            f'(wanted {CHECKPOINT_FORMAT!r}, got {content.get("format")!r})'
+        )
+    if content.get('architecture') not in NETWORKS:
+        raise ModelError(
+            f'{path}: unknown architecture {content.get("architecture")!r}, wanted {" or ".join(NETWORKS)}'
+        )
+    try:
+        model = ObjectModel.from_dict(content['object'], f'{path} (object)')
+        checkpoint = Checkpoint(
+            content['architecture'], content['options'], model, content['weights'], content.get('training')
+        )
+        checkpoint.network()
+    except (ConfigError, KeyError, RuntimeError, TypeError, AttributeError) as error:
+        raise ModelError(f'{path}: is damaged ({str(error).splitlines()[0]}); take another checkpoint') from error
+    return checkpoint
+
+
+def read_torch_file(path: Path) -> dict[str, Any]:
+    """Read a dictionary of tensors and plain values. Raises ModelError; never runs what a pickle asks for."""
+    if not path.is_file():
+        raise ModelError(f'{path}: no such file; give a checkpoint of training/train.py or a published one')
+    try:
+        content = torch.load(path, map_location='cpu', weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ModelError(f'{path}: is damaged, or holds more than tensors and is refused for safety') from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError, zipfile.BadZipFile) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ModelError(f'{path}: cannot be read as a checkpoint ({reason})') from error
+    if not isinstance(content, dict):
+        raise ModelError(f'{path}: wanted a dictionary of tensors, got {type(content).__name__}')
+    return content
+
+
+class TorchBackend:
+    """PyTorch, on the GPU where there is one."""
+
+    name = 'torch'
+
+    def __init__(self, network: PoseNetwork, model: ObjectModel, threads: int | None = None):
+        """Wrap a network for `model`; on the CPU, `threads` sets PyTorch's threads for the whole process."""
+        self._device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
+        if threads is not None and self._device.type == 'cpu':
+            torch.set_num_threads(threads)
+        self._network = DeploymentNetwork(network).to(self._device, memory_format=torch.channels_last)
+        self.metadata = {
+            'object': model.to_json(),
+            'stride': str(STRIDE),
+            'architecture': network.architecture,
+        }
+
+    @classmethod
+    def load(cls, path: Path, threads: int) -> TorchBackend:
+        """Load a checkpoint of training/train.py. Raises ModelError."""
+        checkpoint = load_checkpoint(path)
+        return cls(checkpoint.network(), checkpoint.model, threads)
+
+    def __call__(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        check_images(images)
+        with torch.inference_mode():
+            heatmaps, pafs = self._network(torch.from_numpy(np.ascontiguousarray(images)).to(self._device))
+        return heatmaps.cpu().contiguous().numpy(), pafs.cpu().contiguous().numpy()

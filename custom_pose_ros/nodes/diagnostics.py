@@ -1,0 +1,158 @@
+"""Health of a node on /diagnostics (REP 107): rate, latency, dropped frames, errors, once per second."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+
+from custom_pose_ros.nodes import qos
+
+PERIOD_S = 1.0
+WINDOW_S = 10.0  # latency percentiles are about this long
+SILENT_AFTER_S = 3.0  # no input for so long is a warning
+DROPPED_WARNING = 0.1  # share of frames dropped within the window that is a warning
+PLAUSIBLE_LATENCY_S = 60.0  # beyond it the stamps are not of this clock (a bag without /clock) and say nothing
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Messages since the start: received, answered, dropped because a newer one came, refused."""
+
+    received: int = 0
+    processed: int = 0
+    dropped: int = 0
+    errors: int = 0
+
+    def minus(self, other: Counts) -> Counts:
+        """Return what happened since `other`."""
+        return Counts(
+            self.received - other.received,
+            self.processed - other.processed,
+            self.dropped - other.dropped,
+            self.errors - other.errors,
+        )
+
+
+class Statistics:
+    """Thread-safe account of what a node does with its input; times are seconds of a monotonic clock."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic):
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._counts = dict.fromkeys(Counts.__dataclass_fields__, 0)
+        self._durations: deque[tuple[float, float, float]] = deque()  # when, latency, processing time
+        self._history: deque[tuple[float, Counts]] = deque([(clock(), Counts())])
+        self._last_input: float | None = None
+        self.last_error = ''
+
+    def received(self, dropped: bool = False) -> None:
+        """Count one message; dropped: it replaced an older one that nobody will process."""
+        with self._lock:
+            self._counts['received'] += 1
+            self._counts['dropped'] += dropped
+            self._last_input = self._clock()
+
+    def processed(self, latency_s: float, processing_s: float) -> None:
+        """Count one answer: time from its stamp to its publication, and of the work alone."""
+        with self._lock:
+            self._counts['processed'] += 1
+            self._durations.append((self._clock(), latency_s, processing_s))
+
+    def failed(self, reason: str) -> None:
+        """Count one message that could not be used, and remember why."""
+        with self._lock:
+            self._counts['errors'] += 1
+            self.last_error = reason
+
+    @property
+    def counts(self) -> Counts:
+        with self._lock:
+            return Counts(**self._counts)
+
+    def status(self, name: str, hardware_id: str, values: dict[str, str]) -> DiagnosticStatus:
+        """Return the status of the last WINDOW_S, and start a new entry of the window."""
+        with self._lock:
+            now, total = self._clock(), Counts(**self._counts)
+            while len(self._history) > 1 and self._history[0][0] < now - WINDOW_S:
+                self._history.popleft()
+            while self._durations and self._durations[0][0] < now - WINDOW_S:
+                self._durations.popleft()
+            start, before = self._history[0]
+            self._history.append((now, total))
+            durations = np.array(self._durations).reshape(-1, 3)
+            silent_s = None if self._last_input is None else now - self._last_input
+        recent = total.minus(before)
+        level, message = self._verdict(recent, silent_s)
+        rows = {
+            'rate [Hz]': f'{recent.processed / max(now - start, 1e-3):.1f}',
+            **_percentiles('latency', durations[:, 1]),
+            **_percentiles('processing', durations[:, 2]),
+            'received': str(total.received),
+            'processed': str(total.processed),
+            'dropped': str(total.dropped),
+            'errors': str(total.errors),
+            'last error': self.last_error,
+            'since last input [s]': 'never' if silent_s is None else f'{silent_s:.1f}',
+            **values,
+        }
+        pairs = [KeyValue(key=key, value=value) for key, value in rows.items()]
+        return DiagnosticStatus(level=level, name=name, message=message, hardware_id=hardware_id, values=pairs)
+
+    def _verdict(self, recent: Counts, silent_s: float | None) -> tuple[bytes, str]:
+        if silent_s is None:
+            return DiagnosticStatus.WARN, 'no input yet'
+        if silent_s > SILENT_AFTER_S:
+            return DiagnosticStatus.WARN, f'no input for {silent_s:.0f} s'
+        if recent.errors:
+            level = DiagnosticStatus.WARN if recent.processed else DiagnosticStatus.ERROR
+            return level, f'{recent.errors} messages refused: {self.last_error}'
+        if recent.dropped > DROPPED_WARNING * recent.received:
+            share = 100 * recent.dropped / recent.received
+            return DiagnosticStatus.WARN, f'{share:.0f} % of the frames dropped: the model is slower than the camera'
+        return DiagnosticStatus.OK, 'running'
+
+
+def _percentiles(name: str, seconds: np.ndarray) -> dict[str, str]:
+    """Return p50 and p95 in ms of the plausible durations."""
+    known = seconds[np.isfinite(seconds) & (np.abs(seconds) < PLAUSIBLE_LATENCY_S)]
+    if not len(known):
+        return {f'{name} p50 [ms]': 'unknown', f'{name} p95 [ms]': 'unknown'}
+    p50, p95 = 1e3 * np.percentile(known, [50, 95])
+    return {f'{name} p50 [ms]': f'{p50:.1f}', f'{name} p95 [ms]': f'{p95:.1f}'}
+
+
+class DiagnosticsPublisher:
+    """Publishes the status of one node on /diagnostics once per second, also while no clock is published."""
+
+    def __init__(
+        self, node: Node, task: str, hardware_id: str, statistics: Statistics, values: Callable[[], dict[str, str]]
+    ):
+        """
+        Start publishing.
+
+        task : what the node does, put behind its name; hardware_id : the object.
+        values : further rows, asked for each time.
+        """
+        self._node, self._statistics, self._values = node, statistics, values
+        self._name = f'{node.get_fully_qualified_name().lstrip("/")}: {task}'
+        self._hardware_id = hardware_id
+        self._publisher = node.create_publisher(DiagnosticArray, '/diagnostics', qos.DIAGNOSTICS)
+        self._timer = node.create_timer(PERIOD_S, self._publish, clock=Clock(clock_type=ClockType.STEADY_TIME))
+
+    def _publish(self) -> None:
+        message = DiagnosticArray(status=[self._statistics.status(self._name, self._hardware_id, self._values())])
+        message.header.stamp = self._node.get_clock().now().to_msg()
+        self._publisher.publish(message)
+
+    def close(self) -> None:
+        """Stop publishing."""
+        self._node.destroy_timer(self._timer)
+        self._node.destroy_publisher(self._publisher)

@@ -1,0 +1,268 @@
+"""
+Run the whole chain on a shipped clip: player -> pose_node -> orientation_node -> recorder, as processes over real DDS.
+
+Compares what comes back with the ground truth and writes annotated.mp4, overlay.png and summary.json to --out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import queue
+import random
+import signal
+import socket
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from custom_pose_ros.core.camera import CameraIntrinsics
+from custom_pose_ros.core.errors import ConfigError, CustomPoseError
+from custom_pose_ros.core.object_model import ObjectModel, find_object_folder
+from custom_pose_ros.tools.children import ChildError, Children
+from custom_pose_ros.tools.demo_drawing import draw_video
+from custom_pose_ros.tools.demo_results import GroundTruth, Recording, format_summary, summarise
+from custom_pose_ros.tools.files import write_text
+from custom_pose_ros.tools.media import VideoReader, quiet_opencv
+from custom_pose_ros.tools.progress import Progress
+
+FAILURE, INTERRUPTED = 1, 130
+_READY_S = 120.0  # importing and loading everything on a slow machine
+_SILENCE_S = 10.0  # longest time without any frame while playing
+_LAST_RESULT_S = 3.0  # how long to wait for the result of the last frame
+_REPORTS_S = 4.0  # how long to wait for two reports that come once per second
+_TICK_S = 0.2
+# No frame may be lost on the way, and the pause before the clip must not end the track.
+_POSE_NODE = {'image_reliability': 'reliable', 'track_max_gap': 10.0}
+_PORT_BASE, _DOMAIN_GAIN, _DOMAINS = 7400, 250, range(1, 101)  # DDSI-RTPS 9.6.1.1; above 101 the ports are ephemeral
+
+
+@dataclass(frozen=True)
+class Clip:
+    """The files of a demo clip: video, camera_calibration YAML, ground truth."""
+
+    video: Path
+    camera: Path
+    truth: Path
+
+    @classmethod
+    def find(cls, folder: Path) -> Clip:
+        """Return the clip in a folder; ConfigError naming the file that is missing."""
+        clip = cls(folder / 'clip.mp4', folder / 'camera.yaml', folder / 'ground_truth.json')
+        for path in (clip.video, clip.camera, clip.truth):
+            if not path.is_file():
+                raise ConfigError(
+                    f'{path}: no such file; the demo wants clip.mp4, camera.yaml and ground_truth.json there'
+                )
+        return clip
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; return 0, 1 when a process died or nothing was found, 130 after Ctrl-C."""
+    args = _parser().parse_args(argv)
+    quiet_opencv()
+    try:
+        with _unwinding_on_signals():
+            return run(args)
+    except CustomPoseError as error:
+        print(f'error: {error}', file=sys.stderr)
+        return FAILURE
+    except KeyboardInterrupt:
+        print('interrupted', file=sys.stderr)
+        return INTERRUPTED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog='demo', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        '--out', type=Path, default=Path('build/demo'), help='folder for the results (default: build/demo)'
+    )
+    parser.add_argument(
+        '--object', default='submarine', help='folder, object.yaml or installed object (default: submarine)'
+    )
+    parser.add_argument(
+        '--clip', type=Path, metavar='FOLDER', help='clip to play (default: demo/ in the folder of the object)'
+    )
+    parser.add_argument('--backend', default='auto', help='what runs the network (default: auto)')
+    return parser
+
+
+@contextlib.contextmanager
+def _unwinding_on_signals() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end the program as an exception does, so that its child processes are ended too."""
+
+    def leave(number: int, _frame: object) -> NoReturn:
+        sys.exit(128 + number)
+
+    before = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Play, record, compare, draw; return the exit status."""
+    model = ObjectModel.load(args.object)
+    clip = Clip.find(args.clip or find_object_folder(args.object) / 'demo')
+    truth = GroundTruth.load(clip.truth, model)
+    _check_length(clip, truth)
+    camera = CameraIntrinsics.from_yaml(clip.camera)
+    recording = play_and_record(args, clip)
+    recording.resolve(model)
+    summary = summarise(recording, truth)
+    if not summary['detection_rate']:
+        raise ChildError(
+            f'no {model.name} was found in any of {summary["frames_sent"]} frames; logs are in {args.out / "log"}'
+        )
+    print(f'drawing {args.out / "annotated.mp4"}')
+    draw_video(clip.video, args.out, model, camera, recording, truth)
+    write_text(args.out / 'summary.json', json.dumps(summary, indent=2) + '\n')
+    print(format_summary(summary))
+    print(f'wrote {args.out}/annotated.mp4, overlay.png, summary.json')
+    return 0
+
+
+def _check_length(clip: Clip, truth: GroundTruth) -> None:
+    with VideoReader(clip.video) as reader:
+        if reader.length is not None and reader.length != len(truth.R):
+            raise ConfigError(f'{clip.truth}: is about {len(truth.R)} frames and {clip.video.name} has {reader.length}')
+
+
+def play_and_record(args: argparse.Namespace, clip: Clip) -> Recording:
+    """Run the four processes until the clip has been played; ChildError when one dies or stays silent."""
+    domain = free_domain()
+    print(f'starting pose_node, orientation_node, recorder and player (ROS_DOMAIN_ID {domain}, this machine only)')
+    lines: queue.Queue[dict[str, Any]] = queue.Queue()
+    with Children(args.out / 'log', ros_environment(domain)) as children:
+        for name, command in _commands(args, clip).items():
+            hears = name in ('player', 'recorder')
+            children.start(name, command, (lambda line: lines.put(json.loads(line))) if hears else None)
+        recording = Recording()
+        begin = time.monotonic()
+        _wait_until_ready(children, lines, recording)
+        print(f'ready after {time.monotonic() - begin:.1f} s: the first image has come back as an orientation message')
+        _follow(children, lines, recording, clip.video)
+    return recording
+
+
+def _commands(args: argparse.Namespace, clip: Clip) -> dict[str, list[str]]:
+    def module(name: str, *arguments: str) -> list[str]:
+        return [sys.executable, '-m', f'custom_pose_ros.{name}', *arguments]
+
+    source = str(find_object_folder(args.object, wanted_file=True).resolve())
+    ros = ('--ros-args', *_parameters(object=source))
+    return {
+        'pose_node': module('nodes.pose_node', *ros, *_parameters(backend=args.backend, **_POSE_NODE)),
+        'orientation_node': module('nodes.orientation_node', *ros),
+        'recorder': module('tools.demo_recorder'),
+        'player': module('tools.demo_player', str(clip.video), str(clip.camera)),
+    }
+
+
+def _parameters(**values: object) -> list[str]:
+    return [text for name, value in values.items() for text in ('-p', f'{name}:={value}')]
+
+
+def _wait_until_ready(children: Children, lines: queue.Queue, recording: Recording) -> None:
+    """Wait for the first result of both nodes, then until pose_node has finished all frames shown so far."""
+    deadline = time.monotonic() + _READY_S
+    while not (recording.heard('poses') and recording.heard('orientations')):
+        _take_line(children, lines, recording)
+        if time.monotonic() > deadline:
+            silent = 'orientation_node' if recording.heard('poses') else 'pose_node'
+            raise ChildError(f'{silent} gave no result within {_READY_S:g} s{children.log_tail(silent)}')
+    children.send('player', 'rest')
+    _wait_for_reports(children, lines, recording)
+    recording.dropped_before = recording.dropped
+
+
+def _wait_for_reports(children: Children, lines: queue.Queue, recording: Recording) -> None:
+    """Wait for two reports of pose_node, sent once per second: the second one counts all that was on its way."""
+    wanted, deadline = recording.reports + 2, time.monotonic() + _REPORTS_S
+    while recording.reports < wanted and time.monotonic() < deadline:
+        _take_line(children, lines, recording)
+
+
+def _follow(children: Children, lines: queue.Queue, recording: Recording, video: Path) -> None:
+    """Start the clip and follow it to its end."""
+    with VideoReader(video) as reader:
+        total = reader.length
+    children.send('player', 'go')
+    with Progress(f'playing {video.name}', total) as bar:
+        last_news = time.monotonic()
+        while True:
+            line = _take_line(children, lines, recording)
+            if line is not None and 'done' in line:
+                break
+            if line is not None and 'frame' in line:
+                bar.advance()
+                last_news = time.monotonic()
+            if time.monotonic() - last_news > _SILENCE_S:
+                raise ChildError(f'player sent no frame for {_SILENCE_S:g} s{children.log_tail("player")}')
+    deadline = time.monotonic() + _LAST_RESULT_S
+    while not recording.complete() and time.monotonic() < deadline:
+        _take_line(children, lines, recording)
+    _wait_for_reports(children, lines, recording)
+
+
+def _take_line(children: Children, lines: queue.Queue, recording: Recording) -> dict[str, Any] | None:
+    """Wait a moment for one line of the player or recorder and note it; ChildError when a process has died."""
+    children.check()
+    try:
+        line = lines.get(timeout=_TICK_S)
+    except queue.Empty:
+        return None
+    if 'frame' in line:
+        recording.add_sent(line['frame'], line['stamp_ns'])
+    elif 'done' not in line:
+        recording.add_heard(line)
+    return line
+
+
+def free_domain() -> int:
+    """Return a ROS domain whose discovery ports nobody on this machine uses, chosen at random."""
+    for domain in random.sample(_DOMAINS, len(_DOMAINS)):
+        ports = [_PORT_BASE + _DOMAIN_GAIN * domain + offset for offset in (0, 10, 11)]
+        if all(_is_free(port) for port in ports):
+            return domain
+    raise ConfigError(f'no free ROS_DOMAIN_ID from {_DOMAINS[0]} to {_DOMAINS[-1]}: their UDP ports are all in use')
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind(('', port))
+        except OSError:
+            return False
+    return True
+
+
+def ros_environment(domain: int) -> dict[str, str]:
+    """Return the environment for processes that meet only each other; large images over shared memory and TCP."""
+    package_root = str(Path(__file__).resolve().parents[2])
+    environment = {
+        **os.environ,
+        'ROS_DOMAIN_ID': str(domain),
+        'PYTHONUNBUFFERED': '1',
+        'PYTHONPATH': os.pathsep.join(filter(None, (package_root, os.environ.get('PYTHONPATH')))),
+    }
+    environment.setdefault('FASTDDS_BUILTIN_TRANSPORTS', 'LARGE_DATA')
+    if os.environ.get('ROS_DISTRO') == 'humble':
+        environment['ROS_LOCALHOST_ONLY'] = '1'
+    else:
+        environment['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
+        environment.pop('ROS_LOCALHOST_ONLY', None)
+    return environment
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,283 @@
+"""
+Score a bag: run the estimators on its images (or take recorded results), compare with the truth, write a report.
+
+    evaluate_bag dive --object submarine
+    evaluate_bag dive --truth /mocap/submarine --fail-if 'rotation_error_deg.p90 > 5'
+    evaluate_bag dive --recorded poses,orientations --truth-tf submarine_mocap
+    evaluate_bag dive --compare config/submarine retrained/submarine
+    evaluate_bag --compare build/evaluation/monday build/evaluation/tuesday
+
+Writes metrics.json, frames.csv and report.html. Needs neither ROS nor torch. Exit status: 0 scored; 1 a --fail-if limit
+is exceeded; 2 wrong call, or nothing could be scored; 3 scored, but parts of the bag are damaged or missing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from custom_pose_ros.core.errors import CustomPoseError
+from custom_pose_ros.core.object_model import find_object_folder
+from custom_pose_ros.evaluation import compare, compare_report, report
+from custom_pose_ros.evaluation.conditions import Condition
+from custom_pose_ros.evaluation.metrics import to_json
+from custom_pose_ros.evaluation.page import Verdict
+from custom_pose_ros.evaluation.run import Evaluation, Evaluator, Settings
+from custom_pose_ros.evaluation.truth_source import TruthSettings
+from custom_pose_ros.evaluation.video import AnnotatedFrames
+from custom_pose_ros.tools.errors import UsageError
+from custom_pose_ros.tools.files import VideoFile, write_text
+from custom_pose_ros.tools.media import quiet_opencv
+from custom_pose_ros.tools.progress import Progress
+
+SCORED, EXCEEDED, FAILED, DAMAGED, INTERRUPTED = 0, 1, 2, 3, 130
+_DEFAULT_OUT = Path('build/evaluation')
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit status named in the help."""
+    quiet_opencv()
+    args = _parser().parse_args(argv)
+    try:
+        conditions = [Condition.parse(text) for text in args.fail_if]
+        if args.compare and not args.bags:
+            return _compare(
+                [compare.Run.load(folder) for folder in args.compare],
+                args.out or _DEFAULT_OUT / 'comparison',
+                conditions,
+            )
+        if not args.bags:
+            raise UsageError('give a bag to evaluate, or --compare with two finished runs')
+        if args.compare:
+            return _evaluate_two(args, conditions)
+        evaluation, damaged = _evaluate(_settings(args), _out(args), conditions, args.video)
+        return _status(Verdict.of(conditions, evaluation.metrics), damaged)
+    except CustomPoseError as error:
+        _say(f'error: {error}')
+        return FAILED
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog='evaluate_bag', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        'bags',
+        nargs='*',
+        type=Path,
+        metavar='BAG',
+        help='rosbag2 folder, .mcap, .db3 or ROS 1 .bag; several are merged',
+    )
+    parser.add_argument('--out', type=Path, metavar='FOLDER', help='where results go (default: build/evaluation/<bag>)')
+    _add_estimators(parser.add_argument_group('object and network'))
+    _add_inputs(parser.add_argument_group('what to read'))
+    _add_truth(parser.add_argument_group('truth'))
+    group = parser.add_argument_group('results')
+    group.add_argument(
+        '--fail-if',
+        action='append',
+        default=[],
+        metavar='CONDITION',
+        help="number of metrics.json and limit, as in 'rotation_error_deg.p90 > 5'; repeatable",
+    )
+    group.add_argument('--video', action='store_true', help='write the annotated video annotated.mp4')
+    group.add_argument(
+        '--write-bag',
+        type=Path,
+        metavar='FOLDER',
+        help='write a copy of the bag with poses, orientations, pose and /tf',
+    )
+    group.add_argument(
+        '--compare',
+        nargs=2,
+        metavar=('A', 'B'),
+        help='two finished runs (folders); with BAG: two objects or model files',
+    )
+    return parser
+
+
+def _add_estimators(group: Any) -> None:
+    group.add_argument(
+        '--object', default=Settings.object, help='folder, object.yaml or installed object (default: %(default)s)'
+    )
+    group.add_argument('--model', type=Path, metavar='FILE', help='network file (default: beside the object.yaml)')
+    group.add_argument('--backend', default=Settings.backend, help='what runs the network (default: %(default)s)')
+    group.add_argument(
+        '--threads', type=int, metavar='N', help='threads of the network (default: one for each core, at most 4)'
+    )
+    group.add_argument(
+        '--input-height', type=int, metavar='PX', help='height of the network input (default: object file)'
+    )
+    group.add_argument(
+        '--recorded', default='', metavar='TOPICS', help='score recorded topics instead, such as poses,orientations'
+    )
+
+
+def _add_inputs(group: Any) -> None:
+    group.add_argument('--image', metavar='TOPIC', help='image topic, raw or compressed (default: the only one)')
+    group.add_argument('--camera-info', metavar='TOPIC', help='calibration topic (default: the one beside the images)')
+    group.add_argument(
+        '--camera', type=Path, metavar='YAML', help='calibration as camera_calibration writes it; replaces camera_info'
+    )
+    group.add_argument(
+        '--fov-deg', type=float, metavar='DEG', help='horizontal field of view to assume where there is no calibration'
+    )
+    group.add_argument('--start', type=float, default=0.0, metavar='S', help='skip the first seconds of the bag')
+    group.add_argument('--duration', type=float, metavar='S', help='read so many seconds only')
+
+
+def _add_truth(group: Any) -> None:
+    group.add_argument(
+        '--truth', metavar='TOPIC', help='PoseStamped, PoseWithCovarianceStamped, Odometry or TransformStamped'
+    )
+    group.add_argument(
+        '--truth-tf',
+        nargs='+',
+        default=(),
+        metavar='FRAME',
+        help='frame of the object in /tf, or camera frame and object frame',
+    )
+    group.add_argument(
+        '--truth-tags', type=Path, metavar='YAML', help='AprilTags (tag36h11) fixed to the object: ids, sizes and poses'
+    )
+    group.add_argument(
+        '--truth-coco', type=Path, metavar='JSON', help='COCO keypoint labels of some frames; goes with any other truth'
+    )
+    group.add_argument(
+        '--truth-moves',
+        choices=('object', 'camera'),
+        default=TruthSettings.moves,
+        help='whose pose the truth is (default: %(default)s)',
+    )
+    group.add_argument(
+        '--extrinsics',
+        default=TruthSettings.extrinsics,
+        metavar='auto|identity|estimate|YAML',
+        help='from the frame of the truth to the camera, and from the tracked body to the object (default: %(default)s)',
+    )
+    group.add_argument('--truth-offset', type=float, default=0.0, metavar='S', help='added to the stamps of the truth')
+    group.add_argument(
+        '--truth-max-gap',
+        type=float,
+        default=TruthSettings.max_gap_s,
+        metavar='S',
+        help='longest hole in the truth to interpolate over (default: %(default)s)',
+    )
+
+
+def _settings(args: argparse.Namespace) -> Settings:
+    if args.fov_deg is not None and not 0 < args.fov_deg < 180:
+        raise UsageError(f'--fov-deg: wanted degrees between 0 and 180, got {args.fov_deg:g}')
+    if len(args.truth_tf) > 2:
+        raise UsageError('--truth-tf: wanted one or two frames')
+    if args.truth_max_gap <= 0 or args.start < 0 or (args.duration is not None and args.duration <= 0):
+        raise UsageError('--truth-max-gap and --duration must be positive, --start not negative')
+    if args.video and args.recorded:
+        raise UsageError('--video draws what the estimators find; it does not go together with --recorded')
+    truth = TruthSettings(
+        topic=args.truth, tf=tuple(args.truth_tf), tags=args.truth_tags, moves=args.truth_moves,
+        extrinsics=args.extrinsics, offset_s=args.truth_offset, max_gap_s=args.truth_max_gap,
+    )  # fmt: skip
+    return Settings(
+        bags=tuple(args.bags), object=args.object, model=args.model, backend=args.backend, threads=args.threads,
+        input_height=args.input_height, image=args.image, camera_info=args.camera_info, camera=args.camera,
+        fov_deg=args.fov_deg, recorded=args.recorded, truth=truth, labels=args.truth_coco, start_s=args.start,
+        duration_s=args.duration, write_bag=args.write_bag,
+    )  # fmt: skip
+
+
+def _out(args: argparse.Namespace) -> Path:
+    return args.out or _DEFAULT_OUT / args.bags[0].resolve().stem
+
+
+def _evaluate(
+    settings: Settings, out: Path, conditions: Sequence[Condition], with_video: bool
+) -> tuple[Evaluation, bool]:
+    """Evaluate one bag, write everything into `out` and print the result."""
+    evaluator = Evaluator(settings)
+    video: VideoFile | None = None
+    fps = 0.0
+    with contextlib.ExitStack() as stack:
+
+        def begin(frames: int, frames_per_s: float) -> None:
+            nonlocal video, fps
+            bar = stack.enter_context(Progress('frames', frames))
+            if with_video:
+                fps = frames_per_s
+                video = stack.enter_context(VideoFile(out / 'annotated.mp4', fps))
+            drawn = AnnotatedFrames(evaluator.model, video.write) if video else None
+            evaluator.on_frame = lambda frame: (drawn(frame) if drawn else None, bar.advance())
+
+        evaluator.on_begin = begin
+        evaluation = evaluator.run()
+    verdict = Verdict.of(conditions, evaluation.metrics)
+    write_text(out / 'metrics.json', evaluation.metrics_text())
+    write_text(out / 'frames.csv', evaluation.frames_text())
+    write_text(out / 'report.html', report.write(evaluation, verdict, video.path if video else None, fps))
+    for line in evaluation.metrics['notes']['damage']:
+        _say(f'damaged: {line}')
+    for line in evaluation.metrics['notes']['information']:
+        _say(f'note: {line}')
+    if evaluation.alignment is not None and evaluation.alignment.pairs:
+        print('\n'.join(evaluation.alignment.lines()))
+    print(report.summary(evaluation.metrics, verdict))
+    print('\n'.join(verdict.lines()), end='\n' if verdict.results else '')
+    print(f'{len(evaluation.scores)} frames at {evaluation.frames_per_s:.1f}/s; {out / "report.html"}', flush=True)
+    return evaluation, evaluation.damaged
+
+
+def _evaluate_two(args: argparse.Namespace, conditions: Sequence[Condition]) -> int:
+    """Evaluate two objects or models on the same bag and compare them."""
+    settings, out = _settings(args), args.out or _DEFAULT_OUT / f'{args.bags[0].resolve().stem}_comparison'
+    if args.write_bag or args.recorded:
+        raise UsageError(
+            '--compare with a bag runs the estimators twice; it goes together with neither --recorded nor --write-bag'
+        )
+    damaged = False
+    for name, choice in zip('ab', args.compare):
+        path = Path(choice)
+        is_model = path.is_file() and path.suffix in ('.onnx', '.pth')
+        changed = (
+            {'model': path}
+            if is_model
+            else {'object': str(find_object_folder(choice, wanted_file=True)), 'model': None}
+        )
+        _say(f'{name.upper()}: {choice}')
+        damaged |= _evaluate(dataclasses.replace(settings, **changed), out / name, (), args.video)[1]
+    runs = [compare.Run.load(out / name) for name in 'ab']
+    for run, choice in zip(runs, args.compare):
+        run.name = str(choice)
+    return _compare(runs, out, conditions, damaged)
+
+
+def _compare(runs: Sequence[compare.Run], out: Path, conditions: Sequence[Condition], damaged: bool = False) -> int:
+    a, b = runs
+    comparison = compare.compare(a, b)
+    verdict = Verdict.of(conditions, comparison)
+    write_text(out / 'comparison.json', to_json(comparison))
+    write_text(out / 'compare.html', compare_report.write(a, b, compare.pair(a, b), comparison, verdict))
+    print(compare_report.summary(comparison, verdict))
+    print('\n'.join(verdict.lines()), end='\n' if verdict.results else '')
+    print(out / 'compare.html', flush=True)
+    return _status(verdict, damaged)
+
+
+def _status(verdict: Verdict, damaged: bool) -> int:
+    if verdict.failed:
+        return EXCEEDED
+    return DAMAGED if damaged else SCORED
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,179 @@
+"""Reading pictures for the command lines: image files, folders, videos and webcams."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from custom_pose_ros.tools.errors import MediaError
+
+IMAGE_SUFFIXES = ('.bmp', '.jpeg', '.jpg', '.png', '.ppm', '.tif', '.tiff', '.webp')
+VIDEO_SUFFIXES = ('.avi', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.webm')
+FALLBACK_FPS = 30.0  # cameras and containers that do not tell theirs
+_EARLY_SHARE = 0.95  # a video that ends before this share of its announced length ended early
+
+
+@dataclass(frozen=True)
+class Input:
+    """
+    One thing to read pictures from.
+
+    source : image or video file, or the index of a webcam.
+    kind : 'image', 'video' or 'webcam'.
+    """
+
+    source: Path | int
+    kind: str
+
+    @property
+    def name(self) -> str:
+        """The name to use in messages and results."""
+        return f'webcam {self.source}' if self.kind == 'webcam' else str(self.source)
+
+    @property
+    def stem(self) -> str:
+        """The name to build file names from."""
+        return f'webcam{self.source}' if isinstance(self.source, int) else self.source.stem
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """
+    One picture of a video or webcam.
+
+    image : (H, W, 3) uint8 BGR.
+    index : number of the frame, from 0.
+    stamp_s : time since the first frame [s].
+    """
+
+    image: np.ndarray
+    index: int
+    stamp_s: float
+
+
+def quiet_opencv() -> None:
+    """Keep OpenCV and FFmpeg from printing about files that this module reports itself; OPENCV_* variables win."""
+    os.environ.setdefault('OPENCV_FFMPEG_LOGLEVEL', '-8')
+    if hasattr(cv2, 'setLogLevel') and 'OPENCV_LOG_LEVEL' not in os.environ:
+        cv2.setLogLevel(1)  # fatal errors only
+
+
+def find_inputs(argument: str) -> list[Input]:
+    """
+    Resolve an image file, folder of images, video file or webcam index.
+
+    A folder gives its images by name, without the `*_pose` pictures that lie beside their originals. Raises
+    MediaError when there is nothing to read.
+    """
+    path = Path(argument).expanduser()
+    if path.is_dir():
+        return _folder_images(path)
+    if path.is_file():
+        suffix = path.suffix.lower()
+        for kind, suffixes in (('image', IMAGE_SUFFIXES), ('video', VIDEO_SUFFIXES)):
+            if suffix in suffixes:
+                return [Input(path, kind)]
+        known = ' '.join((*IMAGE_SUFFIXES, *VIDEO_SUFFIXES))
+        raise MediaError(f'{path}: is neither an image nor a video by its suffix; wanted one of {known}')
+    if argument.isdecimal():
+        return [Input(int(argument), 'webcam')]
+    raise MediaError(f'{path}: not found; give an image, a folder of images, a video or the number of a webcam')
+
+
+def _folder_images(folder: Path) -> list[Input]:
+    images = sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
+    originals = {text for p in images for text in (p.stem, p.name)}
+    images = [p for p in images if not (p.stem.endswith('_pose') and p.stem[: -len('_pose')] in originals)]
+    if not images:
+        raise MediaError(f'{folder}: no image in this folder; wanted files ending in {" ".join(IMAGE_SUFFIXES)}')
+    return [Input(p, 'image') for p in images]
+
+
+def read_image(path: Path) -> np.ndarray:
+    """
+    Return the picture as (H, W, 3) uint8 BGR, turned upright by its EXIF orientation.
+
+    Raises MediaError for a file that is missing, damaged or cut off.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise MediaError(f'{path}: cannot be read ({error.strerror})') from error
+    if _is_cut_jpeg(data):
+        raise MediaError(f'{path}: is cut off (the JPEG has no end); copy the file again')
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
+    except cv2.error as error:
+        raise MediaError(f'{path}: cannot be decoded ({error.err})') from error
+    if image is None:
+        raise MediaError(f'{path}: is {"damaged or not an image" if data else "empty"}')
+    return image
+
+
+def _is_cut_jpeg(data: bytes) -> bool:
+    """Tell whether a JPEG lacks its end marker, which decoders answer with a grey lower half instead of an error."""
+    if data[:2] != b'\xff\xd8':
+        return False
+    at = 2
+    while data[at : at + 1] == b'\xff' and data[at + 1 : at + 2] != b'\xda':  # skip segments up to the scan
+        at += 2 + int.from_bytes(data[at + 2 : at + 4], 'big')
+    return b'\xff\xd9' not in data[at:]  # inside a scan FF is always followed by 00 or a restart marker
+
+
+class VideoReader:
+    """
+    The frames of a video file or webcam, one after the other. Use as a context manager.
+
+    fps : frames per second as announced, or 30.
+    length : number of frames as announced, or None when there is no end (webcam) or it is unknown.
+
+    Raises MediaError when it cannot be opened, and at the end of the iteration when it ended early.
+    """
+
+    def __init__(self, source: Path | int):
+        self.name = f'webcam {source}' if isinstance(source, int) else str(source)
+        self.live = isinstance(source, int)
+        self._capture = cv2.VideoCapture(source if isinstance(source, int) else str(source))
+        if not self._capture.isOpened():
+            hint = 'is there a camera, and is it free?' if self.live else 'is it a complete video file?'
+            raise MediaError(f'{self.name}: cannot be opened; {hint}')
+        fps = self._capture.get(cv2.CAP_PROP_FPS)
+        self.fps = fps if math.isfinite(fps) and 0 < fps <= 1000 else FALLBACK_FPS
+        length = self._capture.get(cv2.CAP_PROP_FRAME_COUNT)
+        self.length = int(length) if not self.live and math.isfinite(length) and length > 0 else None
+
+    def __enter__(self) -> VideoReader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._capture.release()
+
+    def __iter__(self) -> Iterator[Frame]:
+        index, first, stamp = 0, 0.0, 0.0
+        while True:
+            good, image = self._capture.read()
+            if not good or image is None:
+                break
+            now = time.monotonic() if self.live else self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+            if index == 0:
+                first = now
+            else:
+                stamp = now - first if now - first > stamp else stamp + 1 / self.fps
+            yield Frame(image, index, stamp)
+            index += 1
+        self._check_end(index, stamp)
+
+    def _check_end(self, frames: int, stamp_s: float) -> None:
+        if frames == 0:
+            raise MediaError(f'{self.name}: gave no frame; is it a complete video file?')
+        if self.live:
+            raise MediaError(f'{self.name}: stopped giving frames after {frames}')
+        if self.length and (max(stamp_s * self.fps, frames - 1) + 2) < _EARLY_SHARE * self.length:
+            raise MediaError(f'{self.name}: ends early, {frames} of {self.length} frames; results go up to there')

@@ -1,0 +1,329 @@
+"""
+Find an object in images, folders, videos or a webcam: print, draw and save it. Needs neither ROS nor torch.
+
+    predict photo.jpg
+    predict photos/ --object my_robot/object.yaml --out drawn/ --coco detections.json
+    predict dive.mp4 --camera front_camera.yaml --json > poses.jsonl
+    predict 0 --show
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import itertools
+import math
+import os
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from custom_pose_ros.core.camera import CameraIntrinsics
+from custom_pose_ros.core.errors import ConfigError, CustomPoseError
+from custom_pose_ros.core.object_model import ObjectModel, Thresholds
+from custom_pose_ros.core.overlay import draw_poses
+from custom_pose_ros.inference.estimator import PoseEstimator
+from custom_pose_ros.tools.analysis import CameraChoice, PictureSequence, orientation_problem
+from custom_pose_ros.tools.errors import MediaError, UsageError
+from custom_pose_ros.tools.files import VideoFile, write_image, write_text
+from custom_pose_ros.tools.media import Input, VideoReader, find_inputs, quiet_opencv, read_image
+from custom_pose_ros.tools.output_names import plan_outputs
+from custom_pose_ros.tools.progress import Progress
+from custom_pose_ros.tools.results import CocoKeypoints, PictureResult, format_json, format_table
+
+FAILURE, USAGE, INTERRUPTED = 1, 2, 130
+DEFAULT_FOV_DEG = 60.0
+_PROGRESS_FROM = 3  # images; fewer are done before anybody looks
+_STOP_KEYS = (27, ord('q'))
+_WINDOW = 'predict'
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; return 0, 1 when something failed, 2 for a wrong call, 130 after Ctrl-C."""
+    quiet_opencv()
+    args = _parser().parse_args(argv)
+    try:
+        return _Prediction(args).run()
+    except CustomPoseError as error:
+        _say(f'error: {error}')
+        return USAGE if isinstance(error, UsageError) else FAILURE
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILURE
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog='predict', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        'inputs', nargs='+', metavar='INPUT', help='image, folder of images, video, or number of a webcam'
+    )
+    group = parser.add_argument_group('object and network')
+    group.add_argument(
+        '--object', default='submarine', help='folder, object.yaml or installed object (default: submarine)'
+    )
+    group.add_argument('--model', type=Path, metavar='FILE', help='network file (default: beside the object.yaml)')
+    group.add_argument('--backend', default='auto', help='what runs the network (default: auto)')
+    group.add_argument(
+        '--input-height', type=int, metavar='PX', help='height of the network input (default: object file)'
+    )
+    group.add_argument(
+        '--threshold', action='append', default=[], type=_threshold, metavar='NAME=VALUE',
+        help='override a threshold of the object file, such as keypoint_score=0.4; repeatable',
+    )  # fmt: skip
+    group = parser.add_argument_group('camera')
+    group.add_argument('--camera', type=Path, metavar='YAML', help='calibration as camera_calibration writes it')
+    group.add_argument(
+        '--fov-deg', type=_fov_deg, default=DEFAULT_FOV_DEG, metavar='DEG',
+        help=f'horizontal field of view assumed without --camera (default: {DEFAULT_FOV_DEG:g})',
+    )  # fmt: skip
+    group = parser.add_argument_group('output')
+    group.add_argument('--json', action='store_true', help='print one line of JSON for each picture instead of a table')
+    group.add_argument(
+        '--out', type=Path, metavar='PATH', help='folder, or file for a single input (default: beside the input)'
+    )
+    group.add_argument('--no-save', action='store_true', help='save no drawn pictures')
+    group.add_argument('--coco', type=Path, metavar='FILE', help='write the detections as COCO keypoints')
+    group.add_argument('--show', action='store_true', help='show the drawn pictures in a window; q ends')
+    group.add_argument('--frames', type=_positive, metavar='N', help='stop each video or webcam after N frames')
+    return parser
+
+
+def _threshold(text: str) -> tuple[str, float]:
+    name, _, value = text.partition('=')
+    try:
+        return name, int(value) if value.isdecimal() else float(value)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f'wanted NAME=VALUE such as keypoint_score=0.4, got {text!r}') from None
+
+
+def _fov_deg(text: str) -> float:
+    with contextlib.suppress(ValueError):
+        if 0 < float(text) < 180:
+            return float(text)
+    raise argparse.ArgumentTypeError(f'wanted degrees between 0 and 180, got {text!r}')
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f'wanted a whole number from 1 up, got {text!r}')
+    return int(text)
+
+
+def overridden_thresholds(model: ObjectModel, overrides: Sequence[tuple[str, float]]) -> Thresholds:
+    """Return the thresholds of the object file with some replaced; UsageError for a wrong name or value."""
+    data = model.to_dict()
+    data['thresholds'] |= dict(overrides)
+    try:
+        return ObjectModel.from_dict(data, '--threshold').thresholds
+    except ConfigError as error:
+        raise UsageError(str(error)) from None
+
+
+def window_problem() -> str | None:
+    """Say why pictures cannot be shown in a window here, or return None when they can."""
+    if re.search(r'GUI:\s+NONE', cv2.getBuildInformation()):
+        return (
+            'this OpenCV was built without windows (opencv-python-headless); '
+            'look at the saved pictures, or install opencv-python'
+        )
+    if sys.platform.startswith('linux') and not (os.environ.get('DISPLAY') or os.environ.get('WAYLAND_DISPLAY')):
+        return 'there is no display (DISPLAY is not set); look at the saved pictures'
+    return None
+
+
+class _Prediction:
+    """One run of the command: what was loaded, what came out, what failed."""
+
+    def __init__(self, args: argparse.Namespace):
+        self.args = args
+        self.failed = self.stopped = False
+        self.pictures = self.instances = 0
+        self.saved: list[Path] = []
+        self.bar: Progress | None = None
+        self.model = ObjectModel.load(args.object)
+        self.no_orientation = orientation_problem(self.model)
+        thresholds = overridden_thresholds(self.model, args.threshold)
+        calibration = CameraIntrinsics.from_yaml(args.camera) if args.camera else None
+        self.camera = CameraChoice(calibration, math.radians(args.fov_deg))
+        self.inputs = self._find_inputs()
+        self.outputs = [None] * len(self.inputs) if args.no_save else plan_outputs(self.inputs, args.out)
+        self.coco = self._begin_coco()
+        self.estimator = PoseEstimator.load(args.object, args.model, args.backend, args.input_height, thresholds)
+        self.show = args.show and self._can_show()
+
+    def run(self) -> int:
+        """Process every input, also after one has failed; return the exit status."""
+        if not self.inputs:
+            return FAILURE
+        self._announce()
+        images = sum(item.kind == 'image' for item in self.inputs)
+        status = 0
+        try:
+            with Progress('images', images) as bar:
+                for item, output in zip(self.inputs, self.outputs):
+                    self.bar = bar if images >= _PROGRESS_FROM else None
+                    self._process(item, output)
+                    if self.stopped:
+                        break
+        except KeyboardInterrupt:
+            _say('interrupted; results go up to here')
+            status = INTERRUPTED
+        self._finish()
+        return status or (FAILURE if self.failed else 0)
+
+    def _find_inputs(self) -> list[Input]:
+        found: dict[Input, None] = {}
+        for argument in self.args.inputs:
+            try:
+                found |= dict.fromkeys(find_inputs(argument))
+            except MediaError as error:
+                self._fail(error)
+        return list(found)
+
+    def _begin_coco(self) -> CocoKeypoints | None:
+        path = self.args.coco
+        if path is None:
+            return None
+        if path.is_dir():
+            raise UsageError(f'--coco {path}: is a folder; give a file such as {path / "detections.json"}')
+        return CocoKeypoints(self.model, [Path(item.source) for item in self.inputs if item.kind == 'image'])
+
+    def _can_show(self) -> bool:
+        problem = window_problem()
+        if problem:
+            _say(f'note: --show: {problem}')
+        return problem is None
+
+    def _announce(self) -> None:
+        if self.no_orientation:
+            _say(f'note: keypoints only, no orientation: {self.no_orientation}')
+        elif self.camera.calibration is None:
+            _say(
+                f'note: no --camera: a horizontal field of view of {self.args.fov_deg:g} deg is assumed; '
+                'orientation and position are approximate'
+            )
+        if not self.args.no_save and None in self.outputs:
+            _say('note: pictures of a webcam are saved only with --out')
+
+    def _process(self, item: Input, output: Path | None) -> None:
+        try:
+            if item.kind == 'image':
+                self._process_image(item, output)
+            else:
+                self._process_video(item, output)
+        except CustomPoseError as error:
+            self._fail(error)
+        if self.bar is not None and item.kind == 'image':
+            self.bar.advance()
+
+    def _process_image(self, item: Input, output: Path | None) -> None:
+        image = read_image(Path(item.source))
+        sequence = self._begin_sequence(image)
+        result = sequence.analyse(image, item.name)
+        self._emit(result)
+        if output is not None or self.show:
+            drawing = self._draw(image, result, sequence)
+            if output is not None:
+                write_image(output, drawing)
+                self.saved.append(output)
+            self._show(drawing, hold=True)
+
+    def _process_video(self, item: Input, output: Path | None) -> None:
+        with VideoReader(item.source) as reader:
+            known = [count for count in (reader.length, self.args.frames) if count]
+            video = None if output is None else VideoFile(output, reader.fps)
+            try:
+                with video or contextlib.nullcontext(), Progress(item.name, min(known, default=None)) as self.bar:
+                    self._process_frames(item, reader, video)
+            finally:
+                if video is not None and video.saved:
+                    self.saved.append(video.path)
+
+    def _process_frames(self, item: Input, reader: VideoReader, video: VideoFile | None) -> None:
+        sequence: PictureSequence | None = None
+        try:
+            for frame in itertools.islice(reader, self.args.frames):
+                sequence = sequence or self._begin_sequence(frame.image)
+                result = sequence.analyse(frame.image, item.name, frame.index, frame.stamp_s)
+                self._emit(result)
+                if video is not None or self.show:
+                    drawing = self._draw(frame.image, result, sequence)
+                    if video is not None:
+                        video.write(drawing)
+                    self._show(drawing, hold=False)
+                self.bar.advance()
+                if self.stopped:
+                    return
+        except MediaError as error:  # what was read before is kept
+            self._fail(error)
+
+    def _begin_sequence(self, image: np.ndarray) -> PictureSequence:
+        camera = None
+        if not self.no_orientation:
+            try:
+                camera = self.camera.for_size(image.shape[1], image.shape[0])
+            except ConfigError as error:
+                self._fail(error)
+        return PictureSequence(self.estimator, camera)
+
+    def _emit(self, result: PictureResult) -> None:
+        self.pictures += 1
+        self.instances += len(result.poses)
+        if self.coco is not None:
+            self.coco.add(result)
+        if self.bar is not None:
+            self.bar.clear()
+        print((format_json if self.args.json else format_table)(result, self.model), flush=True)
+
+    def _draw(self, image: np.ndarray, result: PictureResult, sequence: PictureSequence) -> np.ndarray:
+        return draw_poses(
+            image,
+            result.poses,
+            self.model,
+            list(result.orientations.values()),
+            sequence.camera,
+            names=result.frame is None,
+        )
+
+    def _show(self, drawing: np.ndarray, hold: bool) -> None:
+        """Show the picture; `hold` waits for a key or for the window to be closed."""
+        if not self.show:
+            return
+        cv2.imshow(_WINDOW, drawing)
+        key = cv2.waitKey(1)
+        while hold and key < 0 and cv2.getWindowProperty(_WINDOW, cv2.WND_PROP_VISIBLE) >= 1:
+            key = cv2.waitKey(50)
+        self.stopped = key in _STOP_KEYS
+
+    def _finish(self) -> None:
+        if self.coco is not None:
+            write_text(self.args.coco, self.coco.to_json())
+            self.saved.append(self.args.coco)
+        found = f'{self.pictures} picture{"" if self.pictures == 1 else "s"}, {self.instances} x {self.model.name}'
+        folders = sorted({str(path.parent) for path in self.saved})
+        place = '' if not folders else f'; saved {self.saved[0]}' if len(self.saved) == 1 else ''
+        if len(self.saved) > 1:
+            place = f'; saved {len(self.saved)} files in {", ".join(folders)}'
+        _say(found + place)
+
+    def _fail(self, error: CustomPoseError) -> None:
+        self.failed = True
+        if self.bar is not None:
+            self.bar.clear()
+        _say(f'error: {error}')
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

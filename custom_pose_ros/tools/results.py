@@ -1,0 +1,206 @@
+"""What predict prints and saves for one picture: a table, a JSON line, COCO keypoints."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from custom_pose_ros.core.object_model import ObjectModel
+from custom_pose_ros.core.poses import KeypointPose
+
+if TYPE_CHECKING:
+    from custom_pose_ros.core.orientation import OrientationEstimate
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PictureResult:
+    """
+    What was found in one picture.
+
+    source : file or webcam it came from.
+    frame : number of the video frame, None for an image file.
+    stamp_s : time since the first frame [s], 0 for an image file.
+    width, height : size of the picture [px].
+    poses : instances, best first; each has a track id.
+    orientations : estimate for each track id that could be solved; refusals : the reason for each that could not.
+    """
+
+    source: str
+    frame: int | None
+    stamp_s: float
+    width: int
+    height: int
+    poses: Sequence[KeypointPose]
+    orientations: dict[int | None, OrientationEstimate] = field(default_factory=dict)
+    refusals: dict[int | None, str] = field(default_factory=dict)
+
+
+def format_table(result: PictureResult, model: ObjectModel) -> str:
+    """Return the lines a person reads: each instance with its keypoints and its orientation."""
+    place = result.source if result.frame is None else f'{result.source} frame {result.frame} ({result.stamp_s:.2f} s)'
+    count = len(result.poses)
+    lines = [f'{place}: {result.width}x{result.height} px, {count or "no"} {model.name}{"" if count == 1 else "s"}']
+    name_width = max(len(name) for name in model.keypoint_names)
+    for pose in result.poses:
+        lines.append(f'  {model.name} {pose.track_id}  score {pose.score:.2f}')
+        for k, name in enumerate(model.keypoint_names):
+            if pose.visible[k]:
+                x, y = pose.keypoints[k]
+                lines.append(f'    {name:<{name_width}}  {x:8.1f} {y:8.1f} px  score {pose.scores[k]:.2f}')
+            else:
+                lines.append(f'    {name:<{name_width}}  not found')
+        if pose.track_id in result.orientations:
+            lines += _format_orientation(result.orientations[pose.track_id])
+        elif pose.track_id in result.refusals:
+            lines.append(f'    no orientation: {result.refusals[pose.track_id]}')
+    return '\n'.join(lines)
+
+
+def _format_orientation(estimate: OrientationEstimate) -> list[str]:
+    roll, pitch, yaw = np.rad2deg(estimate.roll_pitch_yaw)
+    x, y, z = estimate.t_camera_object
+    doubt = '  one keypoint is probably wrong' if estimate.outlier_suspected else ''
+    return [
+        f'    roll {roll:7.1f}  pitch {pitch:6.1f}  yaw {yaw:7.1f} deg   ambiguity {estimate.ambiguity:.2f}',
+        f'    x {x:10.3f}  y {y:10.3f}  z {z:9.3f} m     reprojection {estimate.reprojection_error_px:.1f} px{doubt}',
+    ]
+
+
+def format_json(result: PictureResult, model: ObjectModel) -> str:
+    """Return one line of JSON; a number that is not known is null."""
+    poses = [_pose_dict(pose, result, model) for pose in result.poses]
+    return json.dumps(
+        {
+            'source': result.source,
+            'frame': result.frame,
+            'stamp_s': round(result.stamp_s, 6),
+            'width': result.width,
+            'height': result.height,
+            'object': model.name,
+            'poses': poses,
+        },
+        allow_nan=False,
+    )
+
+
+def _pose_dict(pose: KeypointPose, result: PictureResult, model: ObjectModel) -> dict[str, Any]:
+    estimate = result.orientations.get(pose.track_id)
+    keypoints = [
+        {
+            'name': name,
+            'x_px': _number(pose.keypoints[k, 0], 3),
+            'y_px': _number(pose.keypoints[k, 1], 3),
+            'covariance_px2': [_number(pose.covariances[k][i], 4) for i in ((0, 0), (0, 1), (1, 1))],
+            'score': _number(pose.scores[k], 4),
+            'visible': bool(pose.visible[k]),
+        }
+        for k, name in enumerate(model.keypoint_names)
+    ]
+    return {
+        'track_id': pose.track_id,
+        'score': _number(pose.score, 4),
+        'box_px': [_number(edge, 3) for edge in pose.box],
+        'keypoints': keypoints,
+        'orientation': None if estimate is None else _orientation_dict(estimate),
+        'no_orientation_because': result.refusals.get(pose.track_id),
+    }
+
+
+def _orientation_dict(estimate: OrientationEstimate) -> dict[str, Any]:
+    roll, pitch, yaw = np.rad2deg(estimate.roll_pitch_yaw)
+    return {
+        'roll_deg': _number(roll, 4),
+        'pitch_deg': _number(pitch, 4),
+        'yaw_deg': _number(yaw, 4),
+        'quaternion_xyzw': [_number(value, 7) for value in estimate.quaternion],
+        'position_m': [_number(value, 5) for value in estimate.t_camera_object],
+        'reprojection_error_px': _number(estimate.reprojection_error_px, 3),
+        'ambiguity': _number(estimate.ambiguity, 4),
+        'keypoints_used': int(estimate.keypoints_used),
+        'outlier_suspected': bool(estimate.outlier_suspected),
+    }
+
+
+def _number(value: float, digits: int) -> float | None:
+    return round(float(value), digits) if math.isfinite(value) else None
+
+
+class CocoKeypoints:
+    """
+    Detections in COCO keypoint format: images, annotations with scores, one category.
+
+    pycocotools.COCO loads the file; its `annotations` are also what COCO.loadRes takes. File names are relative to
+    `image_root` of the `info` block, the folder that all image files have in common. A video frame is listed as
+    `clip.mp4#000012`. Pixels as everywhere in this package: (0, 0) is the centre of the top-left pixel.
+    """
+
+    def __init__(self, model: ObjectModel, image_files: Sequence[Path]):
+        folders = [str(path.resolve().parent) for path in image_files]
+        self._model = model
+        self._root = os.path.commonpath(folders) if folders else ''
+        self._images: list[dict[str, Any]] = []
+        self._annotations: list[dict[str, Any]] = []
+
+    def add(self, result: PictureResult) -> None:
+        """Append one picture, also when nothing was found in it."""
+        image = {
+            'id': len(self._images) + 1,
+            'file_name': self._file_name(result),
+            'width': result.width,
+            'height': result.height,
+        }
+        if result.frame is not None:
+            image |= {'frame': result.frame, 'stamp_s': round(result.stamp_s, 6)}
+        self._images.append(image)
+        for pose in result.poses:
+            self._annotations.append(
+                {
+                    'id': len(self._annotations) + 1,
+                    'image_id': image['id'],
+                    'category_id': 1,
+                    **_annotation(pose),
+                }
+            )
+
+    def to_json(self) -> str:
+        """Return the content of the file."""
+        category = {
+            'id': 1,
+            'name': self._model.name,
+            'supercategory': 'object',
+            'keypoints': list(self._model.keypoint_names),
+            'skeleton': [[a + 1, b + 1] for a, b in self._model.skeleton],
+        }
+        info = {'description': 'detections of custom_pose_ros predict', 'image_root': self._root}
+        return json.dumps(
+            {'info': info, 'images': self._images, 'annotations': self._annotations, 'categories': [category]},
+            allow_nan=False,
+        )
+
+    def _file_name(self, result: PictureResult) -> str:
+        if result.frame is None:
+            return Path(os.path.relpath(Path(result.source).resolve(), self._root)).as_posix()
+        return f'{Path(result.source).name}#{result.frame:06d}'
+
+
+def _annotation(pose: KeypointPose) -> dict[str, Any]:
+    left, top, right, bottom = (_number(edge, 3) or 0.0 for edge in pose.box)
+    keypoints: list[float] = []
+    for (x, y), visible in zip(pose.keypoints, pose.visible):
+        keypoints += [round(float(x), 3), round(float(y), 3), 2] if visible else [0, 0, 0]
+    return {
+        'keypoints': keypoints,
+        'num_keypoints': int(pose.visible.sum()),
+        'keypoint_scores': [_number(score, 4) for score in pose.scores],
+        'score': _number(pose.score, 4),
+        'bbox': [left, top, round(right - left, 3), round(bottom - top, 3)],
+        'area': round((right - left) * (bottom - top), 3),
+        'iscrowd': 0,
+    }

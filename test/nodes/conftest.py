@@ -1,0 +1,249 @@
+"""Fixtures of the node tests: real nodes in private contexts over real DDS, on a domain nobody else uses."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+# Read by Fast DDS when the first context is made. The default transport loses most images, see README.
+os.environ['FASTDDS_BUILTIN_TRANSPORTS'] = 'LARGE_DATA'
+os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
+if os.environ.get('ROS_DISTRO') == 'humble':  # which does not know the line above; later ones warn about this one
+    os.environ['ROS_LOCALHOST_ONLY'] = '1'
+
+import pytest
+import rclpy
+from rcl_interfaces.msg import Log
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from rclpy.publisher import Publisher
+from rclpy.qos import DurabilityPolicy, QoSProfile
+
+ROOT = Path(__file__).resolve().parents[2]
+DEADLINE_S = 60.0  # of everything that should take milliseconds; a busy machine may need many seconds
+_numbers = iter(range(10**6))
+
+
+def free_domain() -> int:
+    """Return a ROS domain whose discovery port nobody has bound."""
+    for domain in range(1 + os.getpid() % 90, 232):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            try:
+                probe.bind(('', 7400 + 250 * domain))  # RTPS 9.6.1.1: discovery multicast port of a domain
+            except OSError:
+                continue
+            return domain
+    raise RuntimeError('no ROS domain is free')
+
+
+class Received(list):
+    """The messages of one topic, in order; filled by the tester's thread."""
+
+    def wait(self, wanted: Callable[[Any], bool] = lambda message: True, timeout_s: float = DEADLINE_S) -> Any:
+        """Return the first message that is wanted, also of those already here; fails after the timeout."""
+        deadline = time.monotonic() + timeout_s
+        seen = 0
+        while time.monotonic() < deadline:
+            while seen < len(self):
+                if wanted(self[seen]):
+                    return self[seen]
+                seen += 1
+            time.sleep(0.002)
+        raise AssertionError(f'none of {len(self)} messages within {timeout_s:g} s was the wanted one: {self[-3:]}')
+
+
+class Spinner:
+    """Spins one node in a thread of its own."""
+
+    def __init__(self, node: Node, context: Context):
+        self.node = node
+        self._executor = SingleThreadedExecutor(context=context)
+        self._executor.add_node(node)
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._spin, daemon=True)
+        self._thread.start()
+
+    def _spin(self) -> None:
+        while not self._stopped.is_set():
+            self._executor.spin_once(timeout_sec=0.05)
+
+    def stop(self) -> None:
+        self._stopped.set()
+        self._thread.join(DEADLINE_S)
+        self._executor.shutdown()
+        self.node.destroy_node()
+
+
+class Graph:
+    """
+    The ROS graph of one test: nodes under test and a tester node, in a namespace of their own.
+
+    The nodes under test share a context and the tester has another one, so that every message crosses DDS.
+    """
+
+    def __init__(self, contexts: tuple[Context, Context], domain: int):
+        self._context, tester_context = contexts
+        self.domain = domain
+        self.namespace = f'/t{next(_numbers)}'
+        self.tester = rclpy.create_node('tester', context=tester_context, namespace=self.namespace)
+        self._spinners = [Spinner(self.tester, tester_context)]
+        latched = QoSProfile(depth=1000, durability=DurabilityPolicy.TRANSIENT_LOCAL)  # also what was said before
+        self._logs = self.listen('/rosout', Log, latched)
+
+    def start(self, node_class: type[Node], *arguments: str, **parameters: Any) -> Node:
+        """Run a node with these parameters ('__' is a dot in their names) and ROS arguments like '-r', 'a:=b'."""
+        node = node_class(
+            context=self._context,
+            namespace=self.namespace,
+            parameter_overrides=[Parameter(key.replace('__', '.'), value=value) for key, value in parameters.items()],
+            cli_args=['--ros-args', *arguments] if arguments else None,
+        )
+        self._spinners.append(Spinner(node, self._context))
+        return node
+
+    def listen(self, topic: str, kind: type, qos: QoSProfile | int = 50) -> Received:
+        """Collect the messages of a topic."""
+        received = Received()
+        self.tester.create_subscription(kind, topic, received.append, qos)
+        return received
+
+    def advertise(self, topic: str, kind: type, qos: QoSProfile | int = 10) -> Publisher:
+        """Return a publisher that is connected to the nodes under test."""
+        publisher = self.tester.create_publisher(kind, topic, qos)
+        self.wait(publisher.get_subscription_count, f'a subscriber of {publisher.topic_name}')
+        self.settle()
+        return publisher
+
+    def settle(self) -> None:
+        """Wait until all publishers and subscriptions of this test's nodes have found each other, both ways."""
+        nodes = [spinner.node for spinner in self._spinners]
+        publishers = [p for node in nodes for p in node.publishers]
+        subscriptions = [s for node in nodes for s in node.subscriptions]
+        for one in publishers:
+            count = sum(s.topic_name == one.topic_name for s in subscriptions)
+            self.wait(lambda p=one, n=count: p.get_subscription_count() >= n, f'subscribers of {one.topic_name}')
+        for one in subscriptions:
+            count = sum(p.topic_name == one.topic_name for p in publishers)
+            if hasattr(one, 'get_publisher_count'):  # not in Humble
+                self.wait(lambda s=one, n=count: s.get_publisher_count() >= n, f'publishers of {one.topic_name}')
+
+    def wait_for_publisher(self, topic: str) -> None:
+        """Wait until somebody, also in another process, publishes the topic."""
+        self.wait(lambda: self.tester.count_publishers(topic) > 0, f'a publisher of {topic}')
+
+    def wait(self, condition: Callable[[], Any], what: str, period_s: float = 0.002) -> None:
+        """Ask every period until the condition holds; fails after the deadline."""
+        deadline = time.monotonic() + DEADLINE_S
+        while not condition():
+            assert time.monotonic() < deadline, f'waited {DEADLINE_S:g} s in vain for {what}'
+            time.sleep(period_s)
+
+    def logs(self, level: bytes | int, node: str) -> list[str]:
+        """Return the texts that a node of this test has logged on /rosout at a level."""
+        level = int.from_bytes(level, 'little') if isinstance(level, bytes) else level
+        name = f'{self.namespace[1:]}.{node}'
+        return [log.msg for log in list(self._logs) if log.name == name and log.level == level]
+
+    def wait_for_log(self, level: bytes | int, node: str, text: str) -> None:
+        self.wait(lambda: any(text in line for line in self.logs(level, node)), f'the log of {node}: {text}')
+
+    def stop(self, node: Node) -> None:
+        """Stop one node before the test ends."""
+        (spinner,) = [spinner for spinner in self._spinners if spinner.node is node]
+        self._spinners.remove(spinner)
+        spinner.stop()
+
+    def close(self) -> None:
+        for spinner in reversed(self._spinners):
+            spinner.stop()
+
+
+@pytest.fixture(scope='session')
+def domain() -> int:
+    return free_domain()
+
+
+@pytest.fixture(scope='session')
+def contexts(domain: int) -> Iterator[tuple[Context, Context]]:
+    """One context for the nodes under test and one for the testers."""
+    both = Context(), Context()
+    for context in both:
+        rclpy.init(args=[], context=context, domain_id=domain)
+    yield both
+    for context in both:
+        rclpy.shutdown(context=context)
+
+
+@pytest.fixture
+def graph(contexts: tuple[Context, Context], domain: int) -> Iterator[Graph]:
+    graph = Graph(contexts, domain)
+    yield graph
+    graph.close()
+
+
+@pytest.fixture
+def bare_node(contexts: tuple[Context, Context]) -> Iterator[Callable[..., Node]]:
+    """Make nodes without any content, for what needs a node but no graph: parameter overrides as keywords."""
+    nodes = []
+
+    def make(**overrides: Any) -> Node:
+        parameters = [
+            Parameter(name.replace('__', '.'), Parameter.Type.NOT_SET if value is None else None, value)
+            for name, value in overrides.items()
+        ]
+        node = Node(f'bare_{next(_numbers)}', context=contexts[0], parameter_overrides=parameters)
+        nodes.append(node)
+        return node
+
+    yield make
+    for node in nodes:
+        node.destroy_node()
+
+
+@pytest.fixture(scope='session')
+def tiny() -> Any:
+    """The module test/tiny_model.py: a real network with known answers, and pictures for it."""
+    spec = importlib.util.spec_from_file_location('tiny_model', ROOT / 'test' / 'tiny_model.py')
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope='session')
+def tiny_object(tiny: Any, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Folder of the tiny object with its network."""
+    return str(tiny.write_tiny_object(tmp_path_factory.mktemp('objects') / 'tiny'))
+
+
+@pytest.fixture
+def start_process(domain: int) -> Iterator[Callable[..., subprocess.Popen]]:
+    """Start `python -m <module> <arguments>` on the domain of the tests; it is killed at the end if it still runs."""
+    processes = []
+
+    def start(module: str, *arguments: str, **environment: str) -> subprocess.Popen:
+        process = subprocess.Popen(
+            [sys.executable, '-m', module, *arguments],
+            cwd=ROOT,
+            env={**os.environ, 'ROS_DOMAIN_ID': str(domain), **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        processes.append(process)
+        return process
+
+    yield start
+    for process in processes:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()

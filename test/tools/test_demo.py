@@ -1,0 +1,290 @@
+"""The demo with a tiny object: four real processes over real DDS, figures by value, no process left behind."""
+
+import json
+import math
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import yaml
+from tiny_model import draw_tiny_object
+
+from custom_pose_ros.core.errors import ConfigError, DatasetError
+from custom_pose_ros.core.poses import KeypointPose
+from custom_pose_ros.core.rotations import matrix_from_roll_pitch_yaw
+from custom_pose_ros.tools.demo import Clip, free_domain, main, ros_environment
+from custom_pose_ros.tools.demo_drawing import representative_frame
+from custom_pose_ros.tools.demo_results import FrameRecord, GroundTruth, Recording, format_summary, summarise
+from custom_pose_ros.tools.media import VideoReader
+
+FRAMES, FPS = 45, 15.0
+DEADLINE_S = 200  # a machine that is busy with other work needs a minute to import everything four times
+START = 'import sys; from custom_pose_ros.tools.demo import main; sys.exit(main())'
+needs_ros = pytest.mark.skipif(
+    not all(__import__('importlib.util').util.find_spec(name) for name in ('rclpy', 'custom_pose_msgs')),
+    reason='rclpy and custom_pose_msgs are needed: make test installs and builds them',
+)
+
+
+@pytest.fixture(scope='module')
+def clip_folder(tmp_path_factory, tiny_model, camera) -> Path:
+    """A clip of the tiny object turning in front of the camera, with calibration and ground truth."""
+    folder = tmp_path_factory.mktemp('clip')
+    writer = cv2.VideoWriter(
+        str(folder / 'clip.mp4'), cv2.VideoWriter_fourcc(*'mp4v'), FPS, (camera.width, camera.height)
+    )
+    frames = []
+    for i in range(FRAMES):
+        share = i / FRAMES
+        R = matrix_from_roll_pitch_yaw(np.deg2rad([100.0 + 20 * share, 20.0 - 10 * share, 40.0 + 30 * share]))
+        t = np.array([0.05 - 0.1 * share, -0.02, 1.4])
+        points = camera.project(tiny_model.model_points @ R.T + t)
+        writer.write(draw_tiny_object(points, (camera.width, camera.height)))
+        frames.append(
+            {'keypoints_px': points.tolist(), 'R_camera_object': R.ravel().tolist(), 't_camera_object': t.tolist()}
+        )
+    writer.release()
+    (folder / 'ground_truth.json').write_text(
+        json.dumps({'keypoints': list(tiny_model.keypoint_names), 'frames': frames})
+    )
+    (folder / 'camera.yaml').write_text(yaml.safe_dump(camera.to_yaml_dict()))
+    return folder
+
+
+def start_demo(object_folder, clip_folder, out):
+    return subprocess.Popen(
+        [sys.executable, '-c', START, '--object', str(object_folder), '--clip', str(clip_folder), '--out', str(out)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def leftovers(out):
+    """Command lines of living processes that were started for this output folder or its domain."""
+    domain = re.search(r'ROS_DOMAIN_ID (\d+)', out)
+    wanted = f'ROS_DOMAIN_ID={domain.group(1)}\0'.encode()
+    found = []
+    for folder in Path('/proc').glob('[0-9]*'):
+        try:
+            if wanted in (folder / 'environ').read_bytes():
+                found.append((folder / 'cmdline').read_bytes())
+        except OSError:
+            continue
+    return found
+
+
+@needs_ros
+def test_demo_end_to_end(tiny_folder, clip_folder, tmp_path):
+    out = tmp_path / 'demo'
+    process = start_demo(tiny_folder, clip_folder, out)
+    stdout, stderr = process.communicate(timeout=DEADLINE_S)
+    assert process.returncode == 0, stderr
+    assert leftovers(stdout) == []
+    summary = json.loads((out / 'summary.json').read_text())
+    assert summary['frames_sent'] == FRAMES
+    # Nothing is lost on the way, unless a busy machine holds pose_node up for so long that its queue runs over.
+    assert 0.9 * FRAMES <= summary['frames_processed'] + summary['frames_dropped'] <= FRAMES
+    assert summary['frames_processed'] > 0
+    assert summary['detection_rate'] == pytest.approx(summary['frames_processed'] / FRAMES, abs=1e-4)
+    assert summary['keypoint_error_px']['mean'] < 1.0  # discs blurred by MPEG-4, cells of 8 px
+    assert summary['rotation_error_deg']['median'] < 3.0  # 1 px of some 130 px between keypoints, more towards the view
+    assert summary['translation_error_m']['median'] < 0.05 * 1.4
+    assert 0 < summary['latency_ms']['p50'] <= summary['latency_ms']['p95'] < 60_000
+    assert summary['fps'] < 1.2 * FPS  # played at the clip's rate, not as fast as possible
+    assert format_summary(summary) in stdout
+    with VideoReader(out / 'annotated.mp4') as reader:
+        assert len(list(reader)) == FRAMES
+    assert cv2.imread(str(out / 'overlay.png')).shape == (256, 320, 3)
+    assert sorted(p.name for p in out.iterdir()) == ['annotated.mp4', 'log', 'overlay.png', 'summary.json']
+
+
+@needs_ros
+def test_dead_process_is_told_with_its_log(own_tiny_folder, clip_folder, tmp_path):
+    (own_tiny_folder / 'model.onnx').write_bytes(b'broken')
+    process = start_demo(own_tiny_folder, clip_folder, tmp_path / 'demo')
+    stdout, stderr = process.communicate(timeout=DEADLINE_S)
+    assert process.returncode == 1
+    assert 'error: pose_node ended with exit status 1:\n' in stderr
+    assert 'model.onnx: is damaged or not an ONNX model' in stderr
+    assert 'Traceback' not in stderr
+    assert leftovers(stdout) == []
+
+
+@needs_ros
+def test_clip_without_the_object_fails(tiny_folder, clip_folder, tmp_path):
+    empty = tmp_path / 'clip'
+    empty.mkdir()
+    for name in ('camera.yaml', 'ground_truth.json'):
+        (empty / name).write_bytes((clip_folder / name).read_bytes())
+    writer = cv2.VideoWriter(str(empty / 'clip.mp4'), cv2.VideoWriter_fourcc(*'mp4v'), FPS, (320, 256))
+    for _ in range(FRAMES):
+        writer.write(np.zeros((256, 320, 3), np.uint8))
+    writer.release()
+    process = start_demo(tiny_folder, empty, tmp_path / 'demo')
+    stdout, stderr = process.communicate(timeout=DEADLINE_S)
+    assert process.returncode == 1
+    assert f'error: no tiny was found in any of {FRAMES} frames; logs are in {tmp_path}/demo/log' in stderr
+
+
+@needs_ros
+@pytest.mark.parametrize(('number', 'status'), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_interrupted_demo_leaves_no_process(tiny_folder, clip_folder, tmp_path, number, status):
+    process = start_demo(tiny_folder, clip_folder, tmp_path / 'demo')
+    first = process.stdout.readline()
+    deadline = time.monotonic() + DEADLINE_S
+    while len(leftovers(first)) < 4 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert len(leftovers(first)) >= 4
+    process.send_signal(number)
+    _, stderr = process.communicate(timeout=DEADLINE_S)
+    assert process.returncode == status
+    assert 'Traceback' not in stderr
+    assert leftovers(first) == []
+    assert not (tmp_path / 'demo' / 'summary.json').exists()
+
+
+def test_clip_files_are_named_when_missing(clip_folder, tiny_model, tmp_path):
+    with pytest.raises(
+        ConfigError, match='clip.mp4: no such file; the demo wants clip.mp4, camera.yaml and ground_truth.json'
+    ):
+        Clip.find(tmp_path)
+    clip = Clip.find(clip_folder)
+    assert GroundTruth.load(clip.truth, tiny_model).R.shape == (FRAMES, 3, 3)
+    bad = tmp_path / 'ground_truth.json'
+    names = json.dumps(tiny_model.keypoint_names)
+    for text, reason in (
+        ('{', 'is not a ground truth'),
+        ('{"frames": []}', r"is not a ground truth of the demo \(KeyError\('keypoints'\)\)"),
+        ('{"keypoints": ["a"], "frames": []}', 'is about keypoints a, wanted front, left, right, top'),
+        ('{"keypoints": %s, "frames": []}' % names, 'has no frames'),
+        ('{"keypoints": %s, "frames": [{"keypoints_px": [1]}]}' % names, 'is not a ground truth'),
+    ):
+        bad.write_text(text)
+        with pytest.raises(DatasetError, match=f'ground_truth.json: {reason}'):
+            GroundTruth.load(bad, tiny_model)
+    with pytest.raises(DatasetError, match=r'gone.json: cannot be read \(No such file or directory\)'):
+        GroundTruth.load(tmp_path / 'gone.json', tiny_model)
+
+
+def test_ground_truth_of_another_clip_is_refused(tiny_folder, clip_folder, tmp_path, capsys):
+    clip = shutil.copytree(clip_folder, tmp_path / 'clip')
+    data = json.loads((clip / 'ground_truth.json').read_text())
+    data['frames'].pop()
+    (clip / 'ground_truth.json').write_text(json.dumps(data))
+    status = main(['--object', str(tiny_folder), '--clip', str(clip), '--out', str(tmp_path / 'demo')])
+    assert status == 1
+    assert 'ground_truth.json: is about 44 frames and clip.mp4 has 45' in capsys.readouterr().err
+    assert not (tmp_path / 'demo').exists()
+
+
+def test_environment_is_local_and_fit_for_images(monkeypatch):
+    monkeypatch.delenv('FASTDDS_BUILTIN_TRANSPORTS', raising=False)
+    monkeypatch.setenv('ROS_DISTRO', 'jazzy')
+    environment = ros_environment(free_domain())
+    assert 1 <= int(environment['ROS_DOMAIN_ID']) <= 100
+    assert environment['FASTDDS_BUILTIN_TRANSPORTS'] == 'LARGE_DATA'
+    assert environment['ROS_AUTOMATIC_DISCOVERY_RANGE'] == 'LOCALHOST'
+    assert environment['PYTHONPATH'].split(os.pathsep)[0] == str(Path(__file__).parents[2])
+    monkeypatch.setenv('FASTDDS_BUILTIN_TRANSPORTS', 'UDPv4')
+    monkeypatch.setenv('ROS_DISTRO', 'humble')
+    environment = ros_environment(1)
+    assert (environment['FASTDDS_BUILTIN_TRANSPORTS'], environment['ROS_LOCALHOST_ONLY']) == ('UDPv4', '1')
+
+
+def make_recording(model, truth, shifts_px, turns_deg):
+    """Frames 100 ms apart whose poses are off by a shift in x, and whose orientation is off by a turn about z."""
+    recording = Recording()
+    for i, (shift, turn) in enumerate(zip(shifts_px, turns_deg)):
+        stamp = 10**18 + i * 10**8
+        recording.add_sent(i, stamp)
+        if shift is None:
+            continue
+        pose = {
+            'keypoints': (truth.keypoints[i] + [shift, 0.0]).tolist(),
+            'covariances': np.tile(np.eye(2), (4, 1, 1)).tolist(),
+            'scores': [0.9] * 4,
+            'visible': [True] * 4,
+            'score': 0.9,
+            'track_id': 0,
+        }
+        half = math.radians(turn) / 2
+        orientation = {
+            'quaternion': [0.0, 0.0, math.sin(half), math.cos(half)],
+            't_camera_object': [0.0, 0.0, 2.0 + 0.01 * i],
+            'covariance': np.eye(6).ravel().tolist(),
+            'reprojection_error_px': 0.5,
+            'ambiguity': 0.0,
+            'track_id': 0,
+            'keypoints_used': 4,
+            'outlier_suspected': False,
+        }
+        for topic, instances, delay_ms in (('poses', [pose], 10), ('orientations', [orientation], 20 + i)):
+            line = {'topic': topic, 'stamp_ns': stamp, 'received_ns': stamp + delay_ms * 10**6, 'instances': instances}
+            recording.add_heard(line)
+    recording.dropped_before = 3  # while warming up
+    for dropped in (3, 4):
+        recording.add_heard({'dropped': dropped})
+    recording.resolve(model)
+    return recording
+
+
+@pytest.fixture
+def truth():
+    keypoints = np.tile(np.array([[10.0, 10.0], [60.0, 10.0], [60.0, 60.0], [10.0, 60.0]]), (5, 1, 1))
+    keypoints[3] *= 2  # frame 3 is the largest view
+    return GroundTruth(keypoints, np.tile(np.eye(3), (5, 1, 1)), np.tile([0.0, 0.0, 2.0], (5, 1)))
+
+
+def test_summary_by_value(tiny_model, truth):
+    recording = make_recording(tiny_model, truth, [1.0, 2.0, 3.0, 4.0, None], [1.0, -2.0, 3.0, 4.0, 0.0])
+    summary = summarise(recording, truth)
+    assert summary['frames_sent'] == 5
+    assert summary['frames_processed'] == 4
+    assert summary['detection_rate'] == summary['orientation_rate'] == 0.8
+    assert summary['keypoint_error_px'] == {'mean': 2.5, 'p95': 4.0}
+    assert summary['rotation_error_deg'] == {'median': 2.5, 'p90': 3.7}
+    assert summary['translation_error_m'] == {'median': 0.015}
+    assert summary['latency_ms'] == {'p50': 21.5, 'p95': 22.85}
+    assert summary['fps'] == 10.0
+    assert summary['frames_dropped'] == 1
+    table = format_summary(summary)
+    assert 'frames dropped for a newer one  1, lost on the way 0' in table
+    assert 'position error                  median 15.0 mm' in table
+
+
+def test_summary_of_silence_has_no_figures(tiny_model, truth):
+    summary = summarise(make_recording(tiny_model, truth, [None] * 5, [0.0] * 5), truth)
+    assert (summary['frames_sent'], summary['frames_processed'], summary['detection_rate']) == (5, 0, 0.0)
+    assert summary['keypoint_error_px'] == {'mean': None, 'p95': None}
+    assert summary['latency_ms']['p95'] is None and summary['fps'] is None
+    assert 'latency image to orientation    p50 - ms, p95 - ms' in format_summary(summary)
+
+
+def test_still_is_the_largest_oblique_view_of_the_exact_half(tiny_model, truth):
+    truth.R[:] = matrix_from_roll_pitch_yaw(np.deg2rad([45.0, 35.26, 0.0]))  # all axes lean alike
+    exact = make_recording(tiny_model, truth, [0.0] * 5, [0.0] * 5)
+    for number, turn in enumerate(
+        [1.0, 2.0, 9.0, 1.5, 8.0]
+    ):  # turned about z by so much: frames 0, 3, 1 are the better half
+        turned = truth.R[number] @ matrix_from_roll_pitch_yaw(np.deg2rad([0.0, 0.0, turn]))
+        exact.frames[number].orientations[0].R_camera_object[:] = turned
+    assert representative_frame(exact, truth) == 3
+    truth.R[3] = exact.frames[3].orientations[0].R_camera_object[:] = np.eye(3)  # seen along z
+    assert representative_frame(exact, truth) in (0, 1)
+    assert representative_frame(make_recording(tiny_model, truth, [None] * 5, [0.0] * 5), truth) is None
+
+
+def test_instance_is_matched_by_track_id_and_coasting_is_not_measured(tiny_model, truth):
+    recording = make_recording(tiny_model, truth, [0.0] * 2, [1.0, 1.0])
+    first, second = recording.frames[0].orientations[0], recording.frames[1].orientations[0]
+    recording.frames[0].orientations = [type(first)(**{**vars(first), 'track_id': 5})]
+    recording.frames[1].orientations = [type(second)(**{**vars(second), 'keypoints_used': 0})]
+    assert summarise(recording, truth)['orientation_rate'] == 0.0
+    assert isinstance(recording.frames[0], FrameRecord) and isinstance(recording.frames[0].poses[0], KeypointPose)

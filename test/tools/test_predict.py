@@ -1,0 +1,359 @@
+"""The predict command on a tiny real network: what it prints, saves, refuses."""
+
+import json
+import math
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import yaml
+from tiny_model import INPUT_HEIGHT, TINY_POINTS, draw_tiny_object
+
+from custom_pose_ros.core.rotations import matrix_from_roll_pitch_yaw, rotation_between
+from custom_pose_ros.tools.media import VideoReader
+from custom_pose_ros.tools.predict import main, window_problem
+
+PEAK_PX = 0.5  # what the tiny network's heatmaps (one cell = 8 px) are decoded to on clean pictures
+FOV_NOTE = (
+    'note: no --camera: a horizontal field of view of 60 deg is assumed; orientation and position are approximate'
+)
+
+
+@pytest.fixture
+def predict(tiny_folder, capfd):
+    """Run the command in this process with the tiny object; return (status, stdout, stderr)."""
+
+    def run(*arguments, object_folder=tiny_folder):
+        status = main([*map(str, arguments), '--object', str(object_folder)])
+        captured = capfd.readouterr()
+        return status, captured.out, captured.err
+
+    return run
+
+
+def found_points(pose):
+    return np.array([[k['x_px'], k['y_px']] for k in pose['keypoints']], float)
+
+
+def test_image_prints_a_table_and_saves_the_drawing_beside_it(predict, picture):
+    before = picture.read_bytes()
+    status, out, err = predict(picture)
+    assert status == 0
+    lines = out.splitlines()
+    assert lines[0] == f'{picture}: 320x256 px, 1 tiny'
+    name, x, y, unit, *_ = lines[2].split()
+    assert (name, unit) == ('front', 'px')
+    assert np.hypot(float(x) - TINY_POINTS[0, 0], float(y) - TINY_POINTS[0, 1]) < PEAK_PX
+    assert lines[6].split()[0::2][:3] == ['roll', 'pitch', 'yaw']
+    saved = picture.with_name('scene_pose.png')
+    assert err.splitlines() == [FOV_NOTE, f'1 picture, 1 x tiny; saved {saved}']
+    drawing = cv2.imread(str(saved))
+    assert drawing.shape == (256, 320, 3)
+    assert np.any(drawing != cv2.imread(str(picture)))
+    assert picture.read_bytes() == before
+
+
+def test_json_has_one_line_per_picture_with_every_instance(predict, tmp_path):
+    twins = np.stack([TINY_POINTS * 0.8, TINY_POINTS * 0.8 + [180, 20]])
+    cv2.imwrite(str(tmp_path / 'two.png'), draw_tiny_object(twins, (480, INPUT_HEIGHT)))
+    cv2.imwrite(str(tmp_path / 'none.png'), np.zeros((100, 200, 3), np.uint8))
+    status, out, _ = predict(tmp_path, '--json', '--no-save')
+    none, two = map(json.loads, out.splitlines())
+    assert status == 0
+    assert (none['source'], none['width'], none['height'], none['poses']) == (str(tmp_path / 'none.png'), 200, 100, [])
+    found = sorted((found_points(pose) for pose in two['poses']), key=lambda points: points[0, 0])
+    assert np.abs(np.array(found) - twins).max() < 2 * PEAK_PX  # 0.8 of the size: discs are drawn as large as ever
+    assert sorted(pose['track_id'] for pose in two['poses']) == [0, 1]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ['none.png', 'two.png']
+
+
+def test_orientation_by_value_with_the_calibration(predict, tmp_path, tiny_model, camera, camera_file):
+    R, t = matrix_from_roll_pitch_yaw(np.deg2rad([100.0, 20.0, 40.0])), np.array([0.05, -0.02, 1.4])
+    points = camera.project(tiny_model.model_points @ R.T + t)
+    cv2.imwrite(str(tmp_path / 'posed.png'), draw_tiny_object(points))
+    status, out, err = predict(tmp_path / 'posed.png', '--camera', camera_file, '--json', '--no-save')
+    assert status == 0
+    assert 'approximate' not in err
+    orientation = json.loads(out)['poses'][0]['orientation']
+    angles = np.deg2rad([orientation[f'{axis}_deg'] for axis in ('roll', 'pitch', 'yaw')])
+    # 0.5 px of some 130 px between keypoints: 0.2 deg across the view, several times that towards it.
+    assert np.rad2deg(rotation_between(matrix_from_roll_pitch_yaw(angles), R)) < 2.0
+    assert np.linalg.norm(np.array(orientation['position_m']) - t) < 0.02 * t[2]
+
+
+def test_field_of_view_sets_the_distance(predict, picture):
+    def depth(fov_deg):
+        out = predict(picture, '--json', '--no-save', '--fov-deg', fov_deg)[1]
+        return json.loads(out)['poses'][0]['orientation']['position_m'][2]
+
+    # A narrower view means a longer lens: for a small object the distance grows with the focal length.
+    ratio = math.tan(math.radians(30)) / math.tan(math.radians(10))
+    assert depth(20) / depth(60) == pytest.approx(ratio, rel=0.15)
+
+
+def test_video_is_followed_and_saved(predict, make_video):
+    video = make_video('dive.mp4', frames=12)
+    status, out, err = predict(video, '--json')
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert status == 0
+    assert [line['frame'] for line in lines] == list(range(12))
+    assert lines[-1]['stamp_s'] == pytest.approx(11 / 30, abs=1e-3)
+    assert {pose['track_id'] for line in lines for pose in line['poses']} == {0}
+    moved = found_points(lines[-1]['poses'][0]) - found_points(lines[0]['poses'][0])
+    assert np.abs(moved - [16.5, 5.5]).max() < 4 * PEAK_PX  # twice a difference of two, and colours blurred by MPEG-4
+    with VideoReader(video.with_name('dive_pose.mp4')) as reader:
+        assert len(list(reader)) == 12
+    assert err.splitlines()[-1] == f'12 pictures, 12 x tiny; saved {video.with_name("dive_pose.mp4")}'
+
+
+def test_frames_option_stops_a_video(predict, make_video):
+    status, out, _ = predict(make_video(frames=12), '--json', '--no-save', '--frames', 5)
+    assert (status, len(out.splitlines())) == (0, 5)
+
+
+def test_out_names_a_file_or_a_folder(predict, picture, make_video, tmp_path):
+    assert predict(picture, '--out', tmp_path / 'drawn.jpg')[0] == 0
+    assert cv2.imread(str(tmp_path / 'drawn.jpg')).shape == (256, 320, 3)
+    twin = tmp_path / 'sub' / 'scene.jpg'
+    twin.parent.mkdir()
+    cv2.imwrite(str(twin), cv2.imread(str(picture)))
+    shutil.copy(picture, tmp_path / 'sub' / 'scene.png')
+    status, _, err = predict(picture, twin.parent, make_video(), '--out', tmp_path / 'drawn')
+    assert status == 0
+    names = ['dive_pose.mp4', 'scene.jpg_pose.png', 'scene.png_pose.png', 'scene_pose.png']
+    assert sorted(p.name for p in (tmp_path / 'drawn').iterdir()) == names
+    assert f'saved 4 files in {tmp_path / "drawn"}' in err
+
+
+def test_second_run_over_a_folder_skips_the_drawings_of_the_first(predict, picture):
+    for _ in range(2):
+        assert len(predict(picture.parent, '--json')[1].splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'text'),
+    [
+        (['scene.png', '--out', 'scene.png'], '--out scene.png: is the input itself; give another name'),
+        (
+            ['scene.png', 'other.png', '--out', 'a.png'],
+            '--out a.png: is one file and there are 2 inputs; give a folder',
+        ),
+        (['scene.png', '--out', 'a.mp4'], '--out a.mp4: for the image scene.png wanted a file ending in .bmp'),
+        (['scene.png', '--out', 'notes.txt'], '--out notes.txt: is neither a folder nor an image or .mp4 file'),
+        (['scene.png', '--coco', '.'], '--coco .: is a folder; give a file such as detections.json'),
+        (
+            ['scene.png', '--threshold', 'keypoint_scor=0.3'],
+            "thresholds.keypoint_scor: unknown key (did you mean 'keypoint_score'?)",
+        ),
+        (['scene.png', '--threshold', 'limb_score=3'], 'thresholds.limb_score: wanted a number from 0 to 1, got 3'),
+    ],
+)
+def test_wrong_calls(predict, picture, monkeypatch, arguments, text):
+    monkeypatch.chdir(picture.parent)
+    shutil.copy(picture, 'other.png')
+    Path('notes.txt').write_text('x')
+    status, out, err = predict(*arguments)
+    assert (status, out) == (2, '')
+    assert err.startswith('error: ') and text in err and err.count('\n') == 1
+    assert sorted(p.name for p in Path().glob('*.*')) == ['notes.txt', 'other.png', 'scene.png']
+
+
+@pytest.mark.parametrize(
+    ('option', 'value', 'text'),
+    [
+        ('--fov-deg', '180', "wanted degrees between 0 and 180, got '180'"),
+        ('--fov-deg', 'wide', "wanted degrees between 0 and 180, got 'wide'"),
+        ('--frames', '0', "wanted a whole number from 1 up, got '0'"),
+        ('--threshold', 'high', "wanted NAME=VALUE such as keypoint_score=0.4, got 'high'"),
+    ],
+)
+def test_wrong_option_values(predict, capfd, option, value, text):
+    with pytest.raises(SystemExit) as stop:
+        predict('scene.png', option, value)
+    assert stop.value.code == 2
+    assert text in capfd.readouterr().err
+
+
+def test_threshold_override_takes_effect(predict, picture):
+    for score, count in ((0.5, 1), (1, 0)):  # its score is near 0.9
+        out = predict(picture, '--json', '--no-save', '--threshold', f'pose_score={score}')[1]
+        assert len(json.loads(out)['poses']) == count
+
+
+def test_input_height_is_checked_and_taken(predict, picture):
+    assert len(json.loads(predict(picture, '--json', '--no-save', '--input-height', 320)[1])['poses']) == 1
+    status, _, err = predict(picture, '--input-height', 300)
+    assert status == 1 and 'input_height: wanted a multiple of 32 from 64 to 1024, got 300' in err
+
+
+def test_bad_inputs_do_not_stop_the_others(predict, picture, make_video):
+    folder = picture.parent
+    damaged, cut, gone = folder / 'damaged.png', make_video(frames=40), folder / 'gone.png'
+    damaged.write_bytes(picture.read_bytes()[:300])
+    cut.write_bytes(cut.read_bytes()[: cut.stat().st_size // 2])
+    status, out, err = predict(gone, damaged, cut, picture, '--json')
+    assert status == 1
+    errors = [line for line in err.splitlines() if line.startswith('error: ')]
+    assert errors[0].startswith(f'error: {gone}: not found')
+    assert errors[1] == f'error: {damaged}: is damaged or not an image'
+    assert errors[2].startswith(f'error: {cut}: ends early')
+    assert len(errors) == 3
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert lines[-1]['source'] == str(picture) and len(lines[-1]['poses']) == 1
+    with VideoReader(folder / 'dive_pose.mp4') as reader:
+        assert len(list(reader)) == len(lines) - 1  # what was read before the cut is kept
+    assert not (folder / 'damaged_pose.png').exists()
+
+
+def test_nothing_to_read(predict, tmp_path):
+    status, out, err = predict(tmp_path)
+    assert (status, out) == (1, '')
+    assert err.startswith(f'error: {tmp_path}: no image in this folder') and err.count('\n') == 1
+
+
+def test_damaged_and_unfit_models_are_refused_in_one_line(predict, picture, own_tiny_folder):
+    model, object_file = own_tiny_folder / 'model.onnx', own_tiny_folder / 'object.yaml'
+    good = model.read_bytes()
+    model.write_bytes(good[:5000])
+    status, out, err = predict(picture, object_folder=own_tiny_folder)
+    assert (status, out, err.count('\n')) == (1, '', 1)
+    assert f'error: {model}: is damaged' in err
+    model.write_bytes(good)
+    object_file.write_text(object_file.read_text().replace('top', 'mast'))
+    status, out, err = predict(picture, object_folder=own_tiny_folder)
+    assert (status, out, err.count('\n')) == (1, '', 1)
+    assert "'mast'" in err and "'top'" in err
+    model.unlink()
+    status, _, err = predict(picture, object_folder=own_tiny_folder)
+    assert status == 1 and 'no model.onnx in this folder' in err
+    status, _, err = predict(picture, object_folder=own_tiny_folder / 'gone')
+    assert status == 1 and 'not found: wanted a folder with object.yaml' in err
+
+
+def test_bad_calibrations_are_refused(predict, picture, camera_file, tmp_path):
+    good = camera_file.read_text()
+    camera_file.write_text(good.replace('image_width: 320', 'image_width: 0'))
+    status, out, err = predict(picture, '--camera', camera_file)
+    assert (status, out, err.count('\n')) == (1, '', 1)
+    assert f'error: {camera_file}' in err and 'width: wanted a whole number of pixels' in err
+    status, _, err = predict(picture, '--camera', tmp_path / 'gone.yaml')
+    assert status == 1 and 'gone.yaml: cannot be read' in err
+
+
+def test_calibration_of_another_shape_leaves_the_keypoints(predict, picture, camera_file):
+    camera_file.write_text(camera_file.read_text().replace('image_width: 320', 'image_width: 500'))
+    status, out, err = predict(picture, '--camera', camera_file, '--json', '--no-save')
+    assert status == 1
+    assert 'the calibration is for 500x256 and the image has 320x256' in err
+    pose = json.loads(out)['poses'][0]
+    assert pose['orientation'] is None
+    assert np.abs(found_points(pose) - TINY_POINTS).max() < PEAK_PX
+
+
+@pytest.mark.parametrize(
+    ('kept', 'note'),
+    [(0, "object 'tiny' has no model_points"), (3, 'needs at least 4 visible keypoints with a known position, got 3')],
+    ids=['no model_points', 'too few'],
+)
+def test_object_that_cannot_be_oriented_has_keypoints_only(predict, picture, own_tiny_folder, kept, note):
+    object_file = own_tiny_folder / 'object.yaml'
+    data = yaml.safe_load(object_file.read_text())
+    data['model_points'] = dict(list(data['model_points'].items())[:kept]) or None
+    object_file.write_text(yaml.safe_dump(data))
+    shutil.copy(picture, picture.with_name('scene2.png'))
+    status, out, err = predict(
+        picture, picture.with_name('scene2.png'), '--json', '--no-save', object_folder=own_tiny_folder
+    )
+    assert status == 0
+    assert [json.loads(line)['poses'][0]['orientation'] for line in out.splitlines()] == [None, None]
+    notes = [line for line in err.splitlines() if line.startswith('note: ')]
+    assert len(notes) == 1 and note in notes[0] and notes[0].startswith('note: keypoints only, no orientation: ')
+
+
+def test_coco_file_is_loaded_by_pycocotools(predict, picture, make_video, tmp_path):
+    coco_module = pytest.importorskip('pycocotools.coco', reason='pycocotools is not installed')
+    target = tmp_path / 'new' / 'detections.json'
+    assert predict(picture, make_video(frames=3), '--coco', target, '--no-save')[0] == 0
+    coco = coco_module.COCO(str(target))
+    assert [image['file_name'] for image in coco.dataset['images']] == [
+        'scene.png',
+        *(f'dive.avi#{i:06d}' for i in range(3)),
+    ]
+    annotation = coco.loadAnns(coco.getAnnIds(imgIds=[1]))[0]
+    points = np.reshape(annotation['keypoints'], (4, 3))
+    assert np.abs(points[:, :2] - TINY_POINTS).max() < PEAK_PX
+    assert points[:, 2].tolist() == [2] * 4
+    results = coco.loadRes(coco.dataset['annotations'])
+    assert len(results.getAnnIds()) == 4
+
+
+def test_show_without_a_window_says_so_and_goes_on(predict, picture, monkeypatch):
+    monkeypatch.delenv('DISPLAY', raising=False)
+    monkeypatch.delenv('WAYLAND_DISPLAY', raising=False)
+    assert window_problem() is not None
+    status, out, err = predict(picture, '--show', '--no-save')
+    assert status == 0 and out.startswith(str(picture))
+    assert f'note: --show: {window_problem()}' in err
+
+
+@pytest.mark.skipif(os.path.exists('/dev/video63'), reason='this machine has a camera number 63')
+def test_missing_webcam(predict):
+    status, out, err = predict(63)
+    assert (status, out) == (1, '')
+    assert 'note: pictures of a webcam are saved only with --out' in err
+    assert 'error: webcam 63: cannot be opened; is there a camera, and is it free?' in err
+
+
+def run_module(code, *arguments, **options):
+    return subprocess.Popen(
+        [sys.executable, '-c', code, *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
+    )
+
+
+def test_runs_without_ros_and_torch(picture, tiny_folder):
+    code = (
+        'import sys; sys.modules.update(dict.fromkeys(("torch", "rclpy", "custom_pose_msgs", "tqdm", "rich")));'
+        'from custom_pose_ros.tools.predict import main; sys.exit(main())'
+    )
+    process = run_module(code, picture, '--object', tiny_folder, '--json')
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert len(json.loads(out)['poses']) == 1
+
+
+def test_ctrl_c_keeps_what_is_done(make_video, tiny_folder, tmp_path):
+    video = make_video('long.avi', frames=900)
+    coco = tmp_path / 'coco.json'
+    code = 'import sys; from custom_pose_ros.tools.predict import main; sys.exit(main())'
+    process = run_module(code, video, '--object', tiny_folder, '--json', '--coco', coco)
+    for _ in range(5):
+        assert json.loads(process.stdout.readline())['poses']
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert 'Traceback' not in err and 'interrupted; results go up to here' in err
+    frames = 5 + len(out.splitlines())
+    with VideoReader(tmp_path / 'long_pose.mp4') as reader:
+        assert abs(len(list(reader)) - frames) <= 1  # the frame in work may be printed and not drawn
+    assert abs(len(json.loads(coco.read_text())['images']) - frames) <= 1
+
+
+def test_closed_pipe_ends_quietly(make_video, tiny_folder):
+    code = 'import sys; from custom_pose_ros.tools.predict import main; sys.exit(main())'
+    process = run_module(code, make_video(frames=300), '--object', tiny_folder, '--json', '--no-save')
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.wait(timeout=60) == 1
+    err = process.stderr.read()
+    process.stderr.close()
+    assert 'Traceback' not in err and 'Exception' not in err

@@ -1,0 +1,111 @@
+"""What predict prints and saves, by value."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from custom_pose_ros.core.orientation import OrientationEstimate
+from custom_pose_ros.core.poses import KeypointPose
+from custom_pose_ros.core.rotations import matrix_from_roll_pitch_yaw
+from custom_pose_ros.tools.results import CocoKeypoints, PictureResult, format_json, format_table
+
+
+@pytest.fixture
+def result():
+    """One instance with the third keypoint missing, turned by 10, 20, 30 degrees."""
+    pose = KeypointPose(
+        keypoints=np.array([[10.0, 20.0], [110.25, 60.0], [np.nan, np.nan], [50.0, 70.5]]),
+        covariances=np.stack([np.eye(2), np.eye(2), np.full((2, 2), np.nan), [[4.0, 1.0], [1.0, 9.0]]]),
+        scores=np.array([0.9, 0.8, 0.0, 0.7]),
+        visible=np.array([True, True, False, True]),
+        score=0.8,
+        track_id=3,
+    )
+    estimate = OrientationEstimate(
+        R_camera_object=matrix_from_roll_pitch_yaw(np.deg2rad([10.0, 20.0, 30.0])),
+        t_camera_object=np.array([0.1, -0.2, 1.5]),
+        covariance=np.eye(6),
+        reprojection_error_px=math.nan,
+        ambiguity=0.25,
+        track_id=3,
+        keypoints_used=4,
+    )
+    return PictureResult(
+        source='dive.mp4', frame=7, stamp_s=0.28, width=320, height=256, poses=[pose], orientations={3: estimate}
+    )
+
+
+def test_table(result, tiny_model):
+    lines = format_table(result, tiny_model).splitlines()
+    assert lines == [
+        'dive.mp4 frame 7 (0.28 s): 320x256 px, 1 tiny',
+        '  tiny 3  score 0.80',
+        '    front      10.0     20.0 px  score 0.90',
+        '    left      110.2     60.0 px  score 0.80',
+        '    right  not found',
+        '    top        50.0     70.5 px  score 0.70',
+        '    roll    10.0  pitch   20.0  yaw    30.0 deg   ambiguity 0.25',
+        '    x      0.100  y     -0.200  z     1.500 m     reprojection nan px',
+    ]
+
+
+def test_json_is_one_line_with_null_for_unknown_numbers(result, tiny_model):
+    line = format_json(result, tiny_model)
+    assert '\n' not in line and 'NaN' not in line
+    data = json.loads(line)
+    assert {key: data[key] for key in ('source', 'frame', 'stamp_s', 'width', 'height', 'object')} == {
+        'source': 'dive.mp4', 'frame': 7, 'stamp_s': 0.28, 'width': 320, 'height': 256, 'object': 'tiny',
+    }  # fmt: skip
+    pose = data['poses'][0]
+    assert pose['box_px'] == [10.0, 20.0, 110.25, 70.5]
+    assert pose['keypoints'][2] == {
+        'name': 'right', 'x_px': None, 'y_px': None, 'covariance_px2': [None] * 3, 'score': 0.0, 'visible': False,
+    }  # fmt: skip
+    assert pose['keypoints'][3]['covariance_px2'] == [4.0, 1.0, 9.0]
+    orientation = pose['orientation']
+    assert (orientation['roll_deg'], orientation['pitch_deg'], orientation['yaw_deg']) == (10.0, 20.0, 30.0)
+    assert orientation['position_m'] == [0.1, -0.2, 1.5]
+    assert orientation['reprojection_error_px'] is None
+    assert np.linalg.norm(orientation['quaternion_xyzw']) == pytest.approx(1, abs=1e-6)  # written with 7 digits
+
+
+def test_reason_for_no_orientation_is_given(result, tiny_model):
+    bare = PictureResult(
+        source='a.png',
+        frame=None,
+        stamp_s=0.0,
+        width=320,
+        height=256,
+        poses=result.poses,
+        refusals={3: 'too few keypoints'},
+    )
+    lines = format_table(bare, tiny_model).splitlines()
+    assert (lines[0], lines[-1]) == ('a.png: 320x256 px, 1 tiny', '    no orientation: too few keypoints')
+    pose = json.loads(format_json(bare, tiny_model))['poses'][0]
+    assert (pose['orientation'], pose['no_orientation_because']) == (None, 'too few keypoints')
+
+
+def test_coco_annotation(result, tiny_model, tmp_path):
+    coco = CocoKeypoints(tiny_model, [tmp_path / 'x' / 'a.png', tmp_path / 'y' / 'a.png'])
+    for source, frame in ((str(tmp_path / 'y' / 'a.png'), None), ('dive.mp4', 7)):
+        coco.add(PictureResult(source=source, frame=frame, stamp_s=0, width=320, height=256, poses=result.poses))
+    data = json.loads(coco.to_json())
+    assert data['info']['image_root'] == str(tmp_path)
+    assert [image['file_name'] for image in data['images']] == ['y/a.png', 'dive.mp4#000007']
+    assert data['annotations'][1] | {'id': 1, 'image_id': 1} == data['annotations'][0]
+    annotation = data['annotations'][0]
+    assert annotation['keypoints'] == [10.0, 20.0, 2, 110.25, 60.0, 2, 0, 0, 0, 50.0, 70.5, 2]
+    assert annotation['num_keypoints'] == 3
+    assert annotation['bbox'] == [10.0, 20.0, 100.25, 50.5]
+    assert annotation['score'] == 0.8
+    assert data['categories'] == [
+        {
+            'id': 1,
+            'name': 'tiny',
+            'supercategory': 'object',
+            'keypoints': ['front', 'left', 'right', 'top'],
+            'skeleton': [[1, 2], [1, 3], [1, 4]],
+        }
+    ]

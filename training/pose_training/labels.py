@@ -1,0 +1,77 @@
+"""Labels as people have them: what every format is read into, and the problems found on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+
+REPAIRED, REFUSED, NOTE = 'repaired', 'refused', 'note'
+
+
+@dataclass(frozen=True)
+class Problem:
+    """
+    Something wrong with the labels.
+
+    kind : 'repaired' (the repair is certain), 'refused' (a person must decide), or 'note' (nothing is lost).
+    image, annotation : file name and id that it concerns, '' when it concerns the whole file.
+    """
+
+    kind: str
+    image: str
+    annotation: str
+    text: str
+
+
+@dataclass
+class RawInstance:
+    """One labelled object. keypoints : K entries x, y [px], visibility 0, 1 or 2; None for a region to ignore."""
+
+    annotation_id: str
+    keypoints: list[tuple[float, float, int]] | None
+    box: tuple[float, float, float, float] | None = None  # left, top, width, height
+
+
+@dataclass
+class RawImage:
+    """One image by the name in the label file. width, height : 0 when the format does not say."""
+
+    name: str
+    width: int
+    height: int
+    instances: list[RawInstance] = field(default_factory=list)
+    relative: bool = False  # coordinates are shares of the image's size instead of pixels
+
+
+@dataclass
+class RawLabels:
+    """All labels of one category: K keypoint names, skeleton as pairs of indices, images, problems so far."""
+
+    category: str
+    keypoint_names: list[str]
+    skeleton: list[tuple[int, int]]
+    images: list[RawImage]
+    problems: list[Problem] = field(default_factory=list)
+
+    def add(self, kind: str, image: str, annotation: object, text: str) -> None:
+        """Note a problem."""
+        self.problems.append(Problem(kind, image, str(annotation), text))
+
+
+def base_name(name: str) -> str:
+    """Return the last part of a path of any system."""
+    return PurePosixPath(name.replace('\\', '/')).name
+
+
+def problem_table(problems: Sequence[Problem], limit: int = 200) -> list[str]:
+    """Return the problems as lines of aligned columns, refused ones first."""
+    order = {REFUSED: 0, REPAIRED: 1, NOTE: 2}
+    rows = [('', 'image', 'annotation', 'problem')]
+    rows += [(p.kind, p.image, p.annotation, p.text) for p in sorted(problems, key=lambda p: order[p.kind])]
+    shown = rows[: limit + 1]
+    widths = [min(max(len(row[i]) for row in shown), 40) for i in range(3)]
+    lines = ['  '.join(f'{cell:{width}}' for cell, width in zip(row, widths)) + f'  {row[3]}' for row in shown]
+    if len(rows) > len(shown):
+        lines.append(f'... and {len(rows) - len(shown)} more')
+    return lines

@@ -1,0 +1,98 @@
+"""What a person sees of a run: a progress bar on a terminal, lines in a file, history.jsonl, TensorBoard."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+_LINE_EVERY_S = 30.0
+_SMOOTHING = 0.95
+_ALL_STEPS = 100  # losses of the first steps are all kept, later every tenth
+
+
+class RunLog:
+    """
+    Log of one run.
+
+    folder : where history.jsonl and TensorBoard's events go. active : False in all processes but the first.
+    """
+
+    def __init__(self, folder: Path, active: bool = True):
+        self._active = active
+        self._loss: float | None = None
+        self._last_line = time.monotonic()
+        self._bar: tqdm | None = None
+        self._board: Any = None
+        if not active:
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+        self._history = folder / 'history.jsonl'
+        if sys.stdout.isatty():
+            self._bar = tqdm(
+                total=100, unit='%', bar_format='{l_bar}{bar}| {elapsed}<{remaining} {postfix}', file=sys.stdout
+            )
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError:
+            self.line('tensorboard is not installed: the curves are in history.jsonl only (pip install tensorboard)')
+        else:
+            self._board = SummaryWriter(str(folder), flush_secs=10)
+
+    def line(self, text: str) -> None:
+        """Print one line above the progress bar."""
+        if self._active:
+            tqdm.write(text, file=sys.stdout) if self._bar is not None else print(text, flush=True)
+
+    def start(self, lines: Sequence[str]) -> None:
+        """Say what is about to happen."""
+        for text in lines:
+            self.line(text)
+
+    def step(self, step: int, progress: float, elapsed_s: float, losses: Mapping[str, float]) -> None:
+        """Note the losses of one step."""
+        if not self._active:
+            return
+        total = losses['total']
+        self._loss = total if self._loss is None else _SMOOTHING * self._loss + (1 - _SMOOTHING) * total
+        if self._bar is not None:
+            self._bar.n = round(100 * min(progress, 1.0), 1)
+            self._bar.set_postfix_str(f'step {step} loss {self._loss:.2f}')
+        elif time.monotonic() - self._last_line > _LINE_EVERY_S:
+            self._last_line = time.monotonic()
+            self.line(f'{progress:4.0%} step {step} {elapsed_s:.0f} s loss {self._loss:.2f}')
+        if step <= _ALL_STEPS or step % 10 == 0:
+            self._write('loss', step, elapsed_s, losses)
+
+    def validation(self, step: int, elapsed_s: float, figures: Mapping[str, float]) -> None:
+        """Note the result of a validation."""
+        self._write('validation', step, elapsed_s, figures)
+        self.line(
+            f'step {step}: mean error {figures["mean_px"]:.2f} px ({figures["mean_percent"]:.2f} % of the object), '
+            f'median {figures["median_px"]:.2f} px, found {figures["found"]:.1%}, '
+            f'within 5 px {figures["pck_5px"]:.1%}, left/right swapped {figures["swapped"]}, '
+            f'false instances {figures["false_instances"]}'
+        )
+
+    def finish(self, lines: Sequence[str]) -> None:
+        """Close the files and say what came out."""
+        if self._bar is not None:
+            self._bar.n = 100
+            self._bar.close()
+            self._bar = None
+        if self._board is not None:
+            self._board.close()
+        for text in lines:
+            self.line(text)
+
+    def _write(self, kind: str, step: int, elapsed_s: float, figures: Mapping[str, float]) -> None:
+        with self._history.open('a', encoding='utf-8') as stream:
+            stream.write(json.dumps({'kind': kind, 'step': step, 'elapsed_s': round(elapsed_s, 2), **figures}) + '\n')
+        if self._board is not None:
+            for name, value in figures.items():
+                self._board.add_scalar(f'{kind}/{name}', value, step)

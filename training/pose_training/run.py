@@ -1,0 +1,304 @@
+"""One training run from its settings to its checkpoints: data, network start, loop, validation, resume."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+
+from custom_pose_ros.core.errors import ConfigError, DatasetError, ModelError
+from custom_pose_ros.core.object_model import ObjectModel
+from custom_pose_ros.inference.backends import SIZE_MULTIPLE
+from custom_pose_ros.inference.estimator import PoseEstimator
+from custom_pose_ros.inference.network import PoseNetwork, build_network
+from custom_pose_ros.inference.torch_backend import Checkpoint, TorchBackend, load_checkpoint
+from training.pose_training import distributed
+from training.pose_training.accuracy import Accuracy, measure
+from training.pose_training.augmentation import Augmentation
+from training.pose_training.checkpoints import save_checkpoint
+from training.pose_training.coco import LabelledImage, read_dataset
+from training.pose_training.dataset import Sample, TicketBatches, TrainingSet
+from training.pose_training.engine import OptimiserSettings, Trainer
+from training.pose_training.log import RunLog
+from training.pose_training.pretrained import load_imagenet, load_published
+
+SAVE_EVERY_S = 60.0
+_LAST_SHARE = 0.02  # of a run limited by time: kept for the last validation
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """
+    What decides the result of a run; kept in its checkpoints.
+
+    data, weights, validation : COCO files or folders, and the share of the samples from each of `data`.
+    start_from : 'auto', 'imagenet', 'none' or a file.
+    minutes, epochs, steps : length of the run, one of them.
+    crop : side of the samples [px]; None for the input height.
+    freeze : keep the first layers of ImageNet's weights as they are.
+    The rest is as on the command line of training/train.py.
+    """
+
+    data: list[str]
+    weights: list[float] = field(default_factory=list)
+    validation: list[str] = field(default_factory=list)
+    validation_share: float = 0.1
+    augment: str = 'strong'
+    object_size: list[float] | None = None
+    architecture: str = 'light'
+    options: dict[str, int] = field(default_factory=dict)
+    input_height: int | None = None
+    crop: int | None = None
+    freeze: bool = True
+    start_from: str = 'auto'
+    minutes: float | None = None
+    epochs: float | None = None
+    steps: int | None = None
+    batch: int = 8
+    learning_rate: float = OptimiserSettings.learning_rate
+    precision: str = 'auto'
+    seed: int = 0
+    validate_every: float = 0.1
+    validation_limit: int = 100
+
+
+class Run:
+    """A run in a folder: `best.pth`, `last.pth`, `history.jsonl` and TensorBoard events."""
+
+    def __init__(
+        self,
+        model: ObjectModel,
+        settings: RunSettings,
+        folder: Path,
+        threads: int | None = None,
+        workers: int | None = None,
+    ):
+        self._started = time.monotonic()
+        self._elapsed_before = 0.0
+        if settings.input_height is not None:
+            model = dataclasses.replace(model, input_height=settings.input_height)
+        if model.input_height % SIZE_MULTIPLE or model.input_height < 64:
+            raise ConfigError(f'input_height: wanted a multiple of {SIZE_MULTIPLE} from 64, got {model.input_height}')
+        if settings.start_from == 'auto':
+            start = 'imagenet' if settings.architecture == 'light' else 'none'
+            settings = dataclasses.replace(settings, start_from=start)
+        self.model, self.settings, self.folder = model, settings, folder
+        self._workers = default_workers() if workers is None else workers
+        cv2.setNumThreads(0)  # the cores are busy; OpenCV's threads in forked workers can freeze
+        cv2.ocl.setUseOpenCL(False)
+        if threads is not None:
+            torch.set_num_threads(threads)
+        torch.manual_seed(settings.seed)
+        self.sources, self.validation = load_sources(settings, model)
+        network = build_network(settings.architecture, model, **settings.options)
+        self.start_note = ''
+        self.group = distributed.join()
+        self.trainer = Trainer(
+            network, OptimiserSettings(learning_rate=settings.learning_rate), settings.precision, self.group.device
+        )
+        if settings.freeze and settings.start_from != 'none':
+            self.trainer.freeze(network.early_layers())
+        self.best_score = float('inf')
+        self._total_steps = settings.steps
+        if settings.epochs is not None:
+            images = sum(len(source) for source in self.sources)
+            self._total_steps = max(1, round(settings.epochs * images / (settings.batch * self.group.world)))
+
+    @classmethod
+    def new(
+        cls,
+        source: str,
+        settings: RunSettings,
+        folder: Path,
+        threads: int | None = None,
+        workers: int | None = None,
+    ) -> Run:
+        """Start a run from published or random weights. Raises ConfigError when the folder holds another run."""
+        if (folder / 'last.pth').exists():
+            raise ConfigError(f'{folder}: holds a run already; go on with --resume, or give another --out')
+        run = cls(ObjectModel.load(source), settings, folder, threads, workers)
+        run.start_note = start_weights(run.trainer.network, run.settings.start_from)
+        run.trainer.restart_average()
+        return run
+
+    @classmethod
+    def resumed(cls, folder: Path, threads: int | None = None, workers: int | None = None) -> Run:
+        """Go on where `last.pth` in a folder stopped. Raises ModelError when it cannot be continued."""
+        checkpoint = load_checkpoint(folder / 'last.pth')
+        state = checkpoint.training
+        if state is None:
+            raise ModelError(f'{folder / "last.pth"}: holds no training state; start anew with --weights on this file')
+        run = cls(checkpoint.model, RunSettings(**state['settings']), folder, threads, workers)
+        run.trainer.load_state(state['trainer'])
+        run.best_score = state['best_score']
+        run._elapsed_before = state['elapsed_s']
+        run.start_note = f'resumed at step {run.trainer.step_count}'
+        return run
+
+    def train(self) -> Accuracy | None:
+        """Train to the end; return the last validation, or None without validation images."""
+        log = RunLog(self.folder, self.group.is_first)
+        log.start(self._opening())
+        self.trainer.forward = self.group.wrapped(self.trainer.network)
+        validated, saved, accuracy = self.progress(), time.monotonic(), None
+        for batch in self.batches():
+            progress = self.group.agreed(self.progress())
+            if progress >= 1:
+                break
+            losses = self.trainer.step(batch, progress)
+            log.step(self.trainer.step_count, progress, self.elapsed(), losses)
+            if not self.group.is_first:
+                continue
+            if progress - validated >= self.settings.validate_every and progress < 1 - self.settings.validate_every / 2:
+                validated, saved = progress, time.monotonic()
+                accuracy = self._validate_and_save(log)
+            elif time.monotonic() - saved >= SAVE_EVERY_S:
+                saved = time.monotonic()
+                self.save()
+        if self.group.is_first:
+            accuracy = self._validate_and_save(log)
+            log.finish(self._closing(accuracy))
+        self.group.leave()
+        return accuracy
+
+    def batches(self) -> Iterator[Sample]:
+        """Return the stream of batches from the current step on."""
+        settings = self.settings
+        height = self.model.input_height
+        dataset = TrainingSet(
+            self.sources, self.model, height, settings.crop or height, self._augmentation(), seed=settings.seed
+        )
+        sizes = [len(source) for source in self.sources]
+        tickets = TicketBatches(
+            sizes, settings.weights or sizes, settings.batch, settings.seed, self.trainer.step_count,
+            self.group.rank, self.group.world,
+        )  # fmt: skip
+        return iter(DataLoader(dataset, batch_sampler=tickets, num_workers=self._workers, worker_init_fn=_start_worker))
+
+    def elapsed(self) -> float:
+        """Seconds of training so far, those before an interruption included."""
+        return self._elapsed_before + time.monotonic() - self._started
+
+    def progress(self) -> float:
+        """Share of the run that is over."""
+        if self._total_steps is not None:
+            return self.trainer.step_count / self._total_steps
+        assert self.settings.minutes is not None
+        return self.elapsed() / (self.settings.minutes * 60 * (1 - _LAST_SHARE))
+
+    def validate(self) -> Accuracy | None:
+        """Measure the averaged weights on the validation images."""
+        if not self.validation:
+            return None
+        estimator = PoseEstimator(self.model, TorchBackend(self.trainer.averaged_network(), self.model))
+        return measure(estimator, self.validation)
+
+    def save(self, name: str = 'last.pth', with_state: bool = True) -> None:
+        """Write a checkpoint with the averaged weights, and with what an exact resume needs."""
+        state: dict[str, Any] | None = None
+        if with_state:
+            state = {
+                'settings': dataclasses.asdict(self.settings),
+                'trainer': self.trainer.state(),
+                'best_score': self.best_score,
+                'elapsed_s': self.elapsed(),
+            }
+        checkpoint = Checkpoint(
+            self.settings.architecture, self.settings.options, self.model, self.trainer.averaged_weights(), state
+        )
+        save_checkpoint(self.folder / name, checkpoint)
+
+    def _augmentation(self) -> Augmentation:
+        augmentation = Augmentation.named(self.settings.augment)
+        if self.settings.object_size is None:
+            return augmentation
+        low, high = self.settings.object_size
+        if not 0 < low <= high:
+            raise ConfigError(f'object size: wanted two shares 0 < MIN <= MAX, got {low:g} and {high:g}')
+        return dataclasses.replace(augmentation, object_size=(low, high))
+
+    def _validate_and_save(self, log: RunLog) -> Accuracy | None:
+        accuracy = self.validate()
+        if accuracy is not None:
+            log.validation(self.trainer.step_count, self.elapsed(), accuracy.summary())
+        score = float('-inf') if accuracy is None else accuracy.score
+        if score <= self.best_score:
+            self.best_score = score
+            self.save('best.pth', with_state=False)
+        self.save()
+        return accuracy
+
+    def _opening(self) -> list[str]:
+        count = sum(p.numel() for p in self.trainer.network.parameters())
+        return [
+            f'object {self.model.name}: {self.model.keypoint_count} keypoints, {self.model.limb_count} limbs, '
+            f'input height {self.model.input_height} px',
+            f'images: {" + ".join(str(len(source)) for source in self.sources)} to train on, '
+            f'{len(self.validation)} to validate on',
+            f'network {self.settings.architecture}: {count / 1e6:.2f} million weights, {self.trainer.precision}; '
+            f'{self.start_note}',
+        ]
+
+    def _closing(self, accuracy: Accuracy | None) -> list[str]:
+        lines = [f'{self.trainer.step_count} steps in {self.elapsed() / 60:.1f} minutes']
+        if accuracy is None:
+            lines.append('no images were set aside, so nothing was validated; look at other images with tools.predict')
+        best = self.folder / 'best.pth'
+        return [*lines, f'best weights: {best}', f'next: python training/export_onnx.py {best}']
+
+
+def load_sources(settings: RunSettings, model: ObjectModel) -> tuple[list[list[LabelledImage]], list[LabelledImage]]:
+    """
+    Read the data sets; without validation sets, set a seeded share of each aside.
+
+    Returns the images to train on, by data set, and at most `validation_limit` images to validate on.
+    """
+    rng = np.random.default_rng(settings.seed)
+    sources, validation = [], [i for name in settings.validation for i in read_dataset(name, model)]
+    for name in settings.data:
+        images = read_dataset(name, model)
+        if not settings.validation:
+            order = rng.permutation(len(images))
+            aside = round(len(images) * settings.validation_share)
+            validation += [images[i] for i in order[:aside]]
+            images = [images[i] for i in order[aside:]]
+        if not images:
+            raise DatasetError(f'{name}: no image is left to train on; lower --val-share')
+        sources.append(images)
+    trained_on = {image.path.resolve() for source in sources for image in source}
+    both = [image.path for image in validation if image.path.resolve() in trained_on]
+    if both:
+        raise DatasetError(
+            f'{both[0]}: is in the training and in the validation images ({len(both)} are); take it out of one'
+        )
+    chosen = rng.permutation(len(validation))[: settings.validation_limit]
+    return sources, [validation[i] for i in chosen]
+
+
+def start_weights(network: PoseNetwork, start_from: str) -> str:
+    """Load the weights to start from; return a line that says which."""
+    if start_from == 'none':
+        return 'from random weights'
+    if start_from == 'imagenet':
+        return f'from ImageNet: {load_imagenet(network).summary()}'
+    return f'from {start_from}: {load_published(network, Path(start_from)).summary()}'
+
+
+def default_workers() -> int:
+    """Return the number of processes that make samples: none on one or two cores, where the network needs them all."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
+    return 0 if cores <= 2 else min(4, cores // 2)
+
+
+def _start_worker(_: int) -> None:
+    cv2.setNumThreads(0)
+    torch.set_num_threads(1)

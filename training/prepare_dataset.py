@@ -1,0 +1,169 @@
+"""
+Turn labelled photos into a data set to train on: check, repair, resize, split, and show what was made.
+
+    python training/prepare_dataset.py labels.json --images photos/ --out build/data/my_object
+    python training/prepare_dataset.py CollectedData_me.csv --images video_frames/ --object config/mouse --out ...
+    python training/prepare_dataset.py labels.json --images photos/ --check
+    python training/prepare_dataset.py --label-studio-config config/my_object > interface.xml
+
+Reads COCO keypoints of coco-annotator, CVAT and Label Studio, Label Studio's own JSON, and DeepLabCut's CSV.
+Writes train/ and val/ (images and labels.json), contact_sheet.png to look at, statistics.json, and, without --object,
+a draft of object.yaml. Nothing is dropped in silence: every problem is in the table, with image and annotation.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script from anywhere
+
+from custom_pose_ros.core.errors import CustomPoseError, DatasetError
+from custom_pose_ros.core.object_model import ObjectModel
+from training.pose_training.coco import write_json
+from training.pose_training.drafts import label_studio_config, object_yaml, safe_name
+from training.pose_training.label_formats import read_labels
+from training.pose_training.labels import NOTE, REFUSED, REPAIRED, RawLabels, problem_table
+from training.pose_training.prepare import ImageIndex, ReadyImage, check, load_pixels, split, statistics, write
+from training.pose_training.sheets import tile, write_sheet
+
+_SHEET_IMAGES = 48
+
+
+def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Return the command line; exits with a message when it does not make sense."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('labels', type=Path, nargs='?', help='label file: .json or .csv')
+    parser.add_argument(
+        '--images', type=Path, action='append', help="folder with the images, at any depth (default: the label file's)"
+    )  # fmt: skip
+    parser.add_argument('--object', help='object file: keypoints are put in its order (default: a draft is written)')
+    parser.add_argument('--category', help='name of the category to use, where the file has several')
+    parser.add_argument('--out', type=Path, help='folder to write')
+    parser.add_argument('--check', action='store_true', help='only check and show the table')
+    parser.add_argument(
+        '--leave-out', action='store_true', help='go on without the images that have refused labels (they are listed)'
+    )
+    parser.add_argument(
+        '--max-side', type=int, default=1024, help='longer side [px] that images are reduced to (default 1024)'
+    )
+    parser.add_argument('--val-share', type=float, default=0.1, help='share of the images to validate on (default 0.1)')
+    parser.add_argument('--seed', type=int, default=0, help='of the split (default 0)')
+    parser.add_argument(
+        '--label-studio-config', metavar='OBJECT', help='print the labelling interface for an object file'
+    )
+    parsed = parser.parse_args(arguments)
+    if parsed.label_studio_config is None:
+        if parsed.labels is None:
+            parser.error('a label file is needed')
+        if parsed.out is None and not parsed.check:
+            parser.error('--out or --check is needed')
+    if parsed.max_side < 64:
+        parser.error(f'--max-side must be at least 64, got {parsed.max_side}')
+    if not 0 <= parsed.val_share < 1:
+        parser.error(f'--val-share must be from 0 to below 1, got {parsed.val_share}')
+    return parsed
+
+
+def with_object(labels: RawLabels, model: ObjectModel) -> RawLabels:
+    """Return the labels with the keypoints and skeleton of an object. Raises DatasetError when names are missing."""
+    missing = [name for name in model.keypoint_names if name not in labels.keypoint_names]
+    if missing:
+        raise DatasetError(
+            f'the labels have no keypoint {", ".join(missing)}; they have {", ".join(labels.keypoint_names)}, '
+            f'object {model.name!r} has {", ".join(model.keypoint_names)}'
+        )
+    order = [labels.keypoint_names.index(name) for name in model.keypoint_names]
+    for image in labels.images:
+        for instance in image.instances:
+            if instance.keypoints is not None:
+                instance.keypoints = [instance.keypoints[k] for k in order]
+    return dataclasses.replace(
+        labels, category=model.name, keypoint_names=list(model.keypoint_names), skeleton=list(model.skeleton)
+    )
+
+
+def with_safe_names(labels: RawLabels) -> RawLabels:
+    """Return the labels with keypoint names that an object file accepts."""
+    names = [safe_name(name) for name in labels.keypoint_names]
+    if len(set(names)) != len(names):
+        raise DatasetError(f'keypoint names are not different enough: {", ".join(labels.keypoint_names)}')
+    for old, new in zip(labels.keypoint_names, names):
+        if old != new:
+            labels.add(NOTE, '', '', f'keypoint {old!r} is written as {new!r}')
+    return dataclasses.replace(labels, keypoint_names=names, category=safe_name(labels.category))
+
+
+def write_outputs(parsed: argparse.Namespace, labels: RawLabels, ready: list[ReadyImage]) -> None:
+    """Write the data set, its pictures and its figures."""
+    out: Path = parsed.out
+    if (out / 'train').exists():
+        raise DatasetError(f'{out}: holds a data set already; give another --out or remove it')
+    train, validation = split(ready, parsed.val_share, parsed.seed)
+    out.mkdir(parents=True, exist_ok=True)
+    for name, images in (('train', train), ('val', validation)):
+        if images:
+            write(out / name, images, labels)
+    chosen = np.unique(np.linspace(0, len(ready) - 1, min(len(ready), _SHEET_IMAGES)).round().astype(int))
+    shown = [ready[i] for i in chosen]
+    tiles = [
+        tile(load_pixels(image), [k for k in image.keypoints if k is not None], title=image.name)
+        for image in tqdm(shown, desc='contact sheet', leave=False, disable=None)
+    ]
+    write_sheet(out / 'contact_sheet.png', tiles, labels.keypoint_names)
+    figures = statistics(ready, labels)
+    write_json(out / 'statistics.json', {**figures, 'train': len(train), 'val': len(validation)})
+    print(
+        f'{figures["instances"]} objects in {figures["images"]} images: '
+        f'{len(train)} to train on, {len(validation)} to validate on'
+    )
+    for name, count in figures['labelled_by_keypoint'].items():
+        print(f'  {name}: {count} labelled')
+    print(f'look at {out / "contact_sheet.png"} before you train')
+    if parsed.object is None:
+        (out / 'object.yaml').write_text(object_yaml(labels, ready), encoding='utf-8')
+        print(f'finish the draft {out / "object.yaml"}')
+    val = f' --val {out / "val"}' if validation else ' --val-share 0'
+    data = f'--object {parsed.object or out} --data {out / "train"}{val}'
+    print(f'next: python training/train.py {data} --minutes 10 --out ...')
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; return its exit status."""
+    parsed = parse_arguments(arguments)
+    try:
+        if parsed.label_studio_config is not None:
+            print(label_studio_config(ObjectModel.load(parsed.label_studio_config)), end='')
+            return 0
+        labels = read_labels(parsed.labels, parsed.category)
+        labels = with_object(labels, ObjectModel.load(parsed.object)) if parsed.object else with_safe_names(labels)
+        ready = check(labels, ImageIndex(parsed.images or [parsed.labels.parent], parsed.out), parsed.max_side)
+        if labels.problems:
+            print('\n'.join(problem_table(labels.problems)))
+        counts = {kind: sum(p.kind == kind for p in labels.problems) for kind in (REFUSED, REPAIRED, NOTE)}
+        print(
+            f'{len(ready)} of {len(labels.images)} images are sound; '
+            + ', '.join(f'{n} {k}' for k, n in counts.items())
+        )
+        nothing = not any(k is not None for image in ready for k in image.keypoints)
+        if counts[REFUSED] and (nothing or not parsed.leave_out):
+            way = (
+                'nothing is left' if nothing else 'mend the refused labels, or go on without those images: --leave-out'
+            )
+            print(f'prepare_dataset: {parsed.labels}: {counts[REFUSED]} refused; {way}', file=sys.stderr)
+            return 1
+        if not parsed.check:
+            write_outputs(parsed, labels, ready)
+    except CustomPoseError as error:
+        print(f'prepare_dataset: {error}', file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,162 @@
+"""
+Make labelled training images of an object from its mesh: COCO keypoints with 6-DoF poses.
+
+    python training/synthesize.py --object config/submarine --out data/submarine --count 4000 --seed 1 --processes 2
+
+Needs vtk and trimesh, and an off-screen OpenGL (no display, no GPU). The same options and seed give the same pictures,
+whatever the number of processes; an interrupted run goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script from anywhere
+
+from custom_pose_ros.core.camera import CameraIntrinsics
+from custom_pose_ros.core.errors import CustomPoseError
+from custom_pose_ros.core.object_model import ObjectModel
+from training.synthetic.gl_probe import require_gl
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; return the exit status."""
+    options = parse_arguments(arguments)
+    try:
+        require_gl()
+        if options.trajectory:
+            make_clip(options)
+        else:
+            make_dataset(options)
+    except CustomPoseError as error:
+        print(f'synthesize: {error}', file=sys.stderr)
+        return 1
+    return 0
+
+
+def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--object', required=True, help='folder with object.yaml, the file, or the name of an installed object')
+    parser.add_argument('--out', required=True, type=Path, help='folder for the pictures and labels')
+    parser.add_argument('--count', type=positive, default=1000, help='number of pictures (default 1000)')
+    parser.add_argument('--seed', type=int, default=0, help='series of random numbers (default 0)')
+    parser.add_argument('--processes', type=positive, default=2, help='processes that draw (default 2)')
+    parser.add_argument('--settings', type=Path, help='YAML with the knobs to change; all are in training/synthetic/settings.yaml')
+    shape = parser.add_argument_group('object')
+    shape.add_argument('--mesh', type=Path, help='stl, obj, glb, ply or urdf; default: the built-in shape of the object (submarine)')
+    shape.add_argument('--mesh-scale', type=float, default=1.0, metavar='M', help='metres per unit of the mesh (default 1)')
+    shape.add_argument('--mesh-axes', default='x,y,z', metavar='F,L,U', help='mesh axes that point forward, left, up, e.g. --mesh-axes=-y,x,z')
+    shape.add_argument('--mesh-origin', type=float, nargs=3, default=[0, 0, 0], metavar=('X', 'Y', 'Z'),
+                       help="the object's origin in the mesh, in its units and axes")  # fmt: skip
+    view = parser.add_argument_group('camera and scene')
+    view.add_argument('--size', type=image_size, default=(480, 360), metavar='WxH', help='size of the pictures (default 480x360)')
+    view.add_argument('--camera', type=Path, help='camera_calibration YAML, scaled to --size; default: a random camera per picture')
+    view.add_argument('--backgrounds', type=Path, help='folder of photos of empty scenes')
+    clip = parser.add_argument_group('clip')
+    clip.add_argument('--trajectory', action='store_true', help='a clip of a smooth motion (clip.mp4, ground_truth.json, camera.yaml)')
+    clip.add_argument('--bag', action='store_true', help='with --trajectory: a rosbag2 (mcap) too')
+    return parser.parse_args(arguments)
+
+
+def positive(text: str) -> int:
+    """Return a whole number >= 1 from text."""
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f'wanted a whole number >= 1, got {text!r}')
+    return int(text)
+
+
+def image_size(text: str) -> tuple[int, int]:
+    """Return width and height from text such as 480x360."""
+    try:
+        width, height = (int(part) for part in text.lower().split('x'))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f'wanted WIDTHxHEIGHT such as 480x360, got {text!r}') from error
+    if min(width, height) < 32 or max(width, height) > 4096:
+        raise argparse.ArgumentTypeError(f'wanted sides from 32 to 4096 px, got {text!r}')
+    return width, height
+
+
+def make_dataset(options: argparse.Namespace) -> None:
+    """Write pictures, labels and a contact sheet, as the options say."""
+    from training.synthetic.contact_sheet import write_contact_sheet
+    from training.synthetic.dataset import IMAGES, Job, write_dataset
+    from training.synthetic.labels import category
+    from training.synthetic.settings import load_settings, settings_to_dict
+
+    model = ObjectModel.load(options.object)
+    recipe = {
+        'object': model.to_dict(),
+        'mesh': mesh_of(options),
+        'size': list(options.size),
+        'camera': camera_of(options).to_yaml_dict() if options.camera else None,
+        'settings': settings_to_dict(load_settings(options.settings)),
+        'backgrounds': str(options.backgrounds.resolve()) if options.backgrounds else None,
+        'categories': [category(model)],
+    }
+    make_generator(recipe, draw=False)  # mistakes are told once, before any process starts
+    block = int(recipe['settings']['pose']['variants_every'])  # a variant of the object is built once
+    labels = write_dataset(Job(options.out, options.count, options.seed, recipe, make_generator, block), options.processes)
+    write_contact_sheet(labels, options.out / IMAGES, options.out / 'contact_sheet.png')
+    print(f'{labels}: labels of {options.count} pictures; look at {options.out / "contact_sheet.png"}')
+
+
+def mesh_of(options: argparse.Namespace) -> dict[str, Any] | None:
+    """Return the mesh as the recipe keeps it, or None for the built-in shape."""
+    if options.mesh is None:
+        return None
+    return {
+        'path': str(options.mesh.resolve()),
+        'scale': options.mesh_scale,
+        'axes': options.mesh_axes,
+        'origin': list(options.mesh_origin),
+    }
+
+
+def camera_of(options: argparse.Namespace) -> CameraIntrinsics:
+    """Return the calibrated camera at the size of the pictures."""
+    return CameraIntrinsics.from_yaml(options.camera).scaled_to(*options.size)
+
+
+def make_generator(recipe: dict[str, Any], draw: bool = True) -> Any:
+    """Return the SceneGenerator that a recipe describes, called in each process; with draw=False only check the recipe."""
+    from training.synthetic.backgrounds import list_background_photos
+    from training.synthetic.objects import object_builder
+    from training.synthetic.settings import settings_from_dict
+
+    model = ObjectModel.from_dict(recipe['object'])
+    builder = object_builder(model, recipe['mesh'])
+    photos = list_background_photos(recipe['backgrounds'])
+    camera = CameraIntrinsics.from_yaml_dict(recipe['camera']) if recipe['camera'] else None
+    if not draw:
+        return None
+    from training.synthetic.scene import SceneGenerator
+
+    return SceneGenerator(model, builder, settings_from_dict(recipe['settings']), *recipe['size'], photos, camera)
+
+
+def make_clip(options: argparse.Namespace) -> None:
+    """Write clip.mp4, camera.yaml, ground_truth.json and, if wanted, a bag."""
+    from tqdm import tqdm
+
+    from training.synthetic.clip import ClipRenderer
+    from training.synthetic.clip_files import write_clip
+    from training.synthetic.objects import object_builder
+    from training.synthetic.settings import load_settings
+    from training.synthetic.trajectory import clip_camera, sample_motion
+
+    settings = load_settings(options.settings)
+    model = ObjectModel.load(options.object)
+    builder = object_builder(model, mesh_of(options))
+    camera = camera_of(options) if options.camera else clip_camera(*options.size, settings.trajectory)
+    motion = sample_motion(options.seed, model, camera, settings.trajectory)
+    renderer = ClipRenderer(model, builder, camera, options.seed, settings)
+    frames = tqdm(renderer.frames(motion), total=len(motion.stamps), unit='frame')
+    write_clip(options.out, frames, camera, model, settings.trajectory.rate_hz, options.bag)
+    print(f'{options.out}: clip.mp4, camera.yaml and ground_truth.json of {len(motion.stamps)} frames')
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,147 @@
+"""Writes a folder of pictures and labels: several processes, resumable, the same files whatever the number of processes."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+from tqdm import tqdm
+
+from custom_pose_ros.core.errors import DatasetError
+
+JPEG_QUALITY = 93
+IMAGES, RECORDS, LABELS, RECIPE = 'images', '.records', 'labels.json', 'recipe.json'
+
+
+@dataclass(frozen=True)
+class Job:
+    """
+    What to make. Everything that changes a picture is in `recipe`, so that a resumed run can be compared with the first.
+
+    make_generator : importable function; called with the recipe in each process, returns a SceneGenerator.
+    block : pictures that one process makes in a row, and then records.
+    """
+
+    folder: Path
+    count: int
+    seed: int
+    recipe: dict[str, Any]
+    make_generator: Callable[[dict[str, Any]], Any]
+    block: int = 25
+
+
+def write_dataset(job: Job, processes: int, show_progress: bool = True) -> Path:
+    """
+    Make the missing pictures of the job and the labels of all; return the path of the COCO file.
+
+    Raises DatasetError when the folder holds the pictures of another recipe.
+    """
+    (job.folder / IMAGES).mkdir(parents=True, exist_ok=True)
+    (job.folder / RECORDS).mkdir(exist_ok=True)
+    _check_recipe(job)
+    missing = [start for start in range(0, job.count, job.block) if not _recorded(job, start)]
+    with tqdm(total=job.count, unit='img', disable=not show_progress) as bar:
+        bar.update(sum(min(job.block, job.count - s) for s in range(0, job.count, job.block) if s not in missing))
+        for _ in _run(job, missing, processes):
+            bar.update(1)
+    return _merge(job)
+
+
+def _check_recipe(job: Job) -> None:
+    path = job.folder / RECIPE
+    recipe = {'seed': job.seed, **job.recipe}
+    if not path.is_file():
+        write_json(path, recipe)
+        return
+    found = json.loads(path.read_text(encoding='utf-8'))
+    different = [key for key in recipe if recipe[key] != found.get(key)]
+    if different:
+        raise DatasetError(
+            f'{job.folder}: holds pictures made with another {", ".join(different)}; give an empty --out or the same options'
+        )
+
+
+def _record_path(job: Job, start: int) -> Path:
+    return job.folder / RECORDS / f'{start:07d}.json'
+
+
+def _recorded(job: Job, start: int) -> bool:
+    """Say whether a block is complete: a run with a smaller count may have ended within it."""
+    path = _record_path(job, start)
+    return path.is_file() and len(json.loads(path.read_text())) >= min(job.block, job.count - start)
+
+
+def _run(job: Job, blocks: list[int], processes: int) -> Iterator[None]:
+    """Make the blocks; yields once per picture."""
+    if processes <= 1 or len(blocks) <= 1:
+        generator = job.make_generator(job.recipe) if blocks else None
+        for start in blocks:
+            yield from _make_block(job, generator, start)
+        return
+    context = multiprocessing.get_context('spawn')  # a forked OpenGL context is not usable
+    done = context.SimpleQueue()
+    with context.Pool(min(processes, len(blocks)), _start_worker, (job, done)) as pool:
+        result = pool.map_async(_work, blocks, chunksize=1)
+        made = sum(min(job.block, job.count - start) for start in blocks)
+        while made and not (result.ready() and not result.successful()):
+            if done.empty():
+                result.wait(0.05)
+                continue
+            done.get()
+            made -= 1
+            yield
+        result.get()
+
+
+_worker: dict[str, Any] = {}
+
+
+def _start_worker(job: Job, done: Any) -> None:
+    cv2.setNumThreads(1)
+    _worker.update(job=job, generator=job.make_generator(job.recipe), done=done)
+
+
+def _work(start: int) -> None:
+    for _ in _make_block(_worker['job'], _worker['generator'], start):
+        _worker['done'].put(None)
+
+
+def _make_block(job: Job, generator: Any, start: int) -> Iterator[None]:
+    records = []
+    for index in range(start, min(start + job.block, job.count)):
+        sample = generator.generate(job.seed, index)
+        name = f'{index:07d}.jpg'
+        if not cv2.imwrite(str(job.folder / IMAGES / name), sample.image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]):
+            raise DatasetError(f'{job.folder / IMAGES / name}: cannot be written')
+        height, width = sample.image.shape[:2]
+        records.append({'file_name': name, 'width': width, 'height': height, 'annotations': sample.annotations})
+        yield
+    write_json(_record_path(job, start), records)
+
+
+def _merge(job: Job) -> Path:
+    """Write the COCO file of all pictures; ids are counted from 1."""
+    images, annotations = [], []
+    for start in range(0, job.count, job.block):
+        records = json.loads(_record_path(job, start).read_text(encoding='utf-8'))
+        for record in records[: job.count - start]:
+            found = record.pop('annotations')
+            images.append({'id': len(images) + 1, **record})
+            for item in found:
+                annotations.append({'id': len(annotations) + 1, 'image_id': len(images), **item})
+    path = job.folder / LABELS
+    write_json(path, {'images': images, 'annotations': annotations, 'categories': job.recipe['categories']})
+    return path
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write beside and rename: the file is never seen half written."""
+    beside = path.with_name(path.name + '.part')
+    beside.write_text(json.dumps(content), encoding='utf-8')
+    os.replace(beside, path)

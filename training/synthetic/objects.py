@@ -1,0 +1,37 @@
+"""What is drawn for an object file: the built-in parametric shape of its name, or the user's mesh."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from custom_pose_ros.core.errors import ConfigError
+from custom_pose_ros.core.object_model import ObjectModel
+from training.synthetic.meshes import check_against_model, load_parts
+from training.synthetic.parts import Part
+from training.synthetic.submarine import build_submarine
+
+Builder = Callable[[np.random.Generator], list[Part]]
+BUILT_IN: dict[str, Builder] = {'submarine': build_submarine}
+
+
+def object_builder(model: ObjectModel, mesh: dict[str, Any] | None) -> Builder:
+    """
+    Return the function that builds a variant of the object's parts.
+
+    mesh : path, and optionally scale, axes, origin as in `meshes.load_parts`; None for the built-in shape of the object's name.
+    Raises ConfigError when there is neither, or when the shape does not fit the object's model_points.
+    """
+    if model.model_points is None or np.isnan(model.model_points).any():
+        raise ConfigError(f'{model.source}: model_points: wanted a position for every keypoint, to know where it is in a picture')
+    if mesh is None:
+        if model.name not in BUILT_IN:
+            raise ConfigError(f'{model.source}: no built-in shape is called {model.name!r}: give --mesh FILE (stl, obj, glb, ply, urdf)')
+        builder = BUILT_IN[model.name]
+        check_against_model(builder(np.random.default_rng(0)), model, f'built-in shape {model.name}')
+        return builder
+    parts = load_parts(**mesh)
+    check_against_model(parts, model, mesh['path'])
+    return lambda rng: parts

@@ -1,0 +1,160 @@
+"""
+Train a keypoint network for one object.
+
+The afternoon's command, from photos labelled in COCO format:
+    python training/train.py --object config/my_object --data photos/ --minutes 10 --out build/train/my_object
+Several data sets, the rendered ones seen more often:
+    python training/train.py --object submarine --data synthetic/ --data photos/ --weight 0.85 --weight 0.15 ...
+Go on after an interruption:
+    python training/train.py --resume --out build/train/my_object
+Several GPUs or machines:
+    torchrun --nproc-per-node 2 training/train.py ...
+Then `python training/export_onnx.py build/train/my_object/best.pth` writes model.onnx.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script from anywhere
+
+from custom_pose_ros.core.errors import CustomPoseError
+from custom_pose_ros.inference.network import NETWORKS
+from training.pose_training.engine import PRECISIONS, OptimiserSettings
+from training.pose_training.run import Run, RunSettings
+
+
+def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Return the command line; exits with a message when it does not make sense."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    data = parser.add_argument_group('data')
+    data.add_argument('--object', help='folder with object.yaml, an object.yaml, or the name of an installed object')
+    data.add_argument(
+        '--data', action='append', default=[], metavar='DIR_OR_JSON', help='COCO keypoints; may be repeated'
+    )
+    data.add_argument(
+        '--weight', action='append', default=[], type=float, metavar='SHARE',
+        help='share of the samples from each --data, in their order (default: by number of images)',
+    )  # fmt: skip
+    data.add_argument(
+        '--val', action='append', default=[], metavar='DIR_OR_JSON', help='images to validate on (never trained on)'
+    )
+    data.add_argument(
+        '--val-share', type=float, default=0.1, help='without --val: share of the images set aside (default 0.1)'
+    )
+    data.add_argument('--augment', choices=('strong', 'normal', 'none'), default='strong', help='default: strong')
+    data.add_argument(
+        '--object-size', nargs=2, type=float, metavar=('MIN', 'MAX'),
+        help='train on objects of this share of the input height, instead of the sizes in the data x 0.6 to 1.5',
+    )  # fmt: skip
+    network = parser.add_argument_group('network')
+    network.add_argument('--architecture', choices=list(NETWORKS), default='light', help='default: light')
+    network.add_argument('--refinement-stages', type=int, help='of lightweight_openpose (default 1)')
+    network.add_argument(
+        '--input-height', type=int, help="height [px] images are scaled to (default: the object file's)"
+    )
+    network.add_argument('--crop', type=int, help='side [px] of the training samples (default: the input height)')
+    network.add_argument(
+        '--weights', default='auto',
+        help="start from: 'imagenet', 'none', or a file: one's own checkpoint, or a published one "
+        '(checkpoint_iter_370000.pth, mobilenet_sgd_68.848.pth.tar). Default: imagenet for light, none otherwise',
+    )  # fmt: skip
+    length = parser.add_argument_group('length')
+    length.add_argument(
+        '--minutes', type=float, help='stop after this time; the learning rate falls to its end by then'
+    )
+    length.add_argument('--epochs', type=float, help='or after so many passes over the data (exactly repeatable)')
+    length.add_argument('--steps', type=int, help='or after so many batches (exactly repeatable)')
+    learning = parser.add_argument_group('learning')
+    learning.add_argument('--batch', type=int, default=8, help='samples in one step (default 8)')
+    learning.add_argument(
+        '--learning-rate', type=float, default=OptimiserSettings.learning_rate, help='default: %(default)s'
+    )
+    learning.add_argument(
+        '--precision', choices=PRECISIONS, default='auto', help='default: bfloat16 where the hardware has it'
+    )
+    learning.add_argument(
+        '--no-freeze', action='store_true', help='train the first layers too, which otherwise keep what they start from'
+    )
+    learning.add_argument('--seed', type=int, default=0, help='default: 0')
+    machine = parser.add_argument_group('machine and output')
+    machine.add_argument('--out', type=Path, required=True, help='folder for best.pth, last.pth and the log')
+    machine.add_argument('--resume', action='store_true', help='go on from last.pth in --out, with its settings')
+    machine.add_argument('--threads', type=int, help='CPU threads for the network (default: all cores)')
+    machine.add_argument('--workers', type=int, help='processes that make samples (default: by number of cores)')
+    machine.add_argument(
+        '--validate-every', type=float, default=0.1, help='share of the run between validations (default 0.1)'
+    )
+    machine.add_argument(
+        '--val-limit', type=int, default=100, help='images used in a validation while training (default 100)'
+    )
+    parsed = parser.parse_args(arguments)
+    if not parsed.resume:
+        _check(parser, parsed)
+    return parsed
+
+
+def _check(parser: argparse.ArgumentParser, parsed: argparse.Namespace) -> None:
+    if not parsed.object or not parsed.data:
+        parser.error('--object and --data are needed (or --resume)')
+    if parsed.weight and len(parsed.weight) != len(parsed.data):
+        parser.error(f'one --weight for each --data is needed: got {len(parsed.weight)} for {len(parsed.data)}')
+    if sum(length is not None for length in (parsed.minutes, parsed.epochs, parsed.steps)) != 1:
+        parser.error('one of --minutes, --epochs and --steps is needed')
+    for name in ('minutes', 'epochs', 'steps', 'batch', 'learning_rate', 'validate_every'):
+        value = getattr(parsed, name)
+        if value is not None and not value > 0:
+            parser.error(f'--{name.replace("_", "-")} must be positive, got {value}')
+
+
+def settings_from(parsed: argparse.Namespace) -> RunSettings:
+    """Return the settings of a new run."""
+    return RunSettings(
+        data=parsed.data,
+        weights=parsed.weight,
+        validation=parsed.val,
+        validation_share=parsed.val_share,
+        augment=parsed.augment,
+        object_size=parsed.object_size,
+        architecture=parsed.architecture,
+        options={} if parsed.refinement_stages is None else {'refinement_stages': parsed.refinement_stages},
+        input_height=parsed.input_height,
+        crop=parsed.crop,
+        freeze=not parsed.no_freeze,
+        start_from=parsed.weights,
+        minutes=parsed.minutes,
+        epochs=parsed.epochs,
+        steps=parsed.steps,
+        batch=parsed.batch,
+        learning_rate=parsed.learning_rate,
+        precision=parsed.precision,
+        seed=parsed.seed,
+        validate_every=parsed.validate_every,
+        validation_limit=parsed.val_limit,
+    )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; return its exit status."""
+    parsed = parse_arguments(arguments)
+    try:
+        if parsed.resume:
+            run = Run.resumed(parsed.out, threads=parsed.threads, workers=parsed.workers)
+        else:
+            run = Run.new(
+                parsed.object, settings_from(parsed), parsed.out, threads=parsed.threads, workers=parsed.workers
+            )
+        run.train()
+    except CustomPoseError as error:
+        print(f'train: {error}', file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print('train: interrupted; go on with --resume', file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
