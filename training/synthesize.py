@@ -39,24 +39,49 @@ def main(arguments: list[str] | None = None) -> int:
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--object', required=True, help='folder with object.yaml, the file, or the name of an installed object')
+    parser.add_argument(
+        '--object', required=True, help='folder with object.yaml, the file, or the name of an installed object'
+    )
     parser.add_argument('--out', required=True, type=Path, help='folder for the pictures and labels')
     parser.add_argument('--count', type=positive, default=1000, help='number of pictures (default 1000)')
     parser.add_argument('--seed', type=int, default=0, help='series of random numbers (default 0)')
     parser.add_argument('--processes', type=positive, default=2, help='processes that draw (default 2)')
-    parser.add_argument('--settings', type=Path, help='YAML with the knobs to change; all are in training/synthetic/settings.yaml')
+    parser.add_argument(
+        '--settings', type=Path, help='YAML with the knobs to change; all are in training/synthetic/settings.yaml'
+    )
     shape = parser.add_argument_group('object')
-    shape.add_argument('--mesh', type=Path, help='stl, obj, glb, ply or urdf; default: the built-in shape of the object (submarine)')
-    shape.add_argument('--mesh-scale', type=float, default=1.0, metavar='M', help='metres per unit of the mesh (default 1)')
-    shape.add_argument('--mesh-axes', default='x,y,z', metavar='F,L,U', help='mesh axes that point forward, left, up, e.g. --mesh-axes=-y,x,z')
-    shape.add_argument('--mesh-origin', type=float, nargs=3, default=[0, 0, 0], metavar=('X', 'Y', 'Z'),
-                       help="the object's origin in the mesh, in its units and axes")  # fmt: skip
+    shape.add_argument(
+        '--mesh', type=Path, help='stl, obj, glb, ply or urdf; default: the built-in shape of the object (submarine)'
+    )
+    shape.add_argument(
+        '--mesh-scale', type=float, default=1.0, metavar='M', help='metres per unit of the mesh (default 1)'
+    )
+    shape.add_argument(
+        '--mesh-axes',
+        default='x,y,z',
+        metavar='F,L,U',
+        help='mesh axes that point forward, left, up, e.g. --mesh-axes=-y,x,z',
+    )
+    shape.add_argument(
+        '--mesh-origin',
+        type=float,
+        nargs=3,
+        default=[0, 0, 0],
+        metavar=('X', 'Y', 'Z'),
+        help="the object's origin in the mesh, in its units and axes",
+    )
     view = parser.add_argument_group('camera and scene')
-    view.add_argument('--size', type=image_size, default=(480, 360), metavar='WxH', help='size of the pictures (default 480x360)')
-    view.add_argument('--camera', type=Path, help='camera_calibration YAML, scaled to --size; default: a random camera per picture')
+    view.add_argument(
+        '--size', type=image_size, default=(480, 360), metavar='WxH', help='size of the pictures (default 480x360)'
+    )
+    view.add_argument(
+        '--camera', type=Path, help='camera_calibration YAML, scaled to --size; default: a random camera per picture'
+    )
     view.add_argument('--backgrounds', type=Path, help='folder of photos of empty scenes')
     clip = parser.add_argument_group('clip')
-    clip.add_argument('--trajectory', action='store_true', help='a clip of a smooth motion (clip.mp4, ground_truth.json, camera.yaml)')
+    clip.add_argument(
+        '--trajectory', action='store_true', help='a clip of a smooth motion (clip.mp4, ground_truth.json, camera.yaml)'
+    )
     clip.add_argument('--bag', action='store_true', help='with --trajectory: a rosbag2 (mcap) too')
     return parser.parse_args(arguments)
 
@@ -98,7 +123,9 @@ def make_dataset(options: argparse.Namespace) -> None:
     }
     make_generator(recipe, draw=False)  # mistakes are told once, before any process starts
     block = int(recipe['settings']['pose']['variants_every'])  # a variant of the object is built once
-    labels = write_dataset(Job(options.out, options.count, options.seed, recipe, make_generator, block), options.processes)
+    labels = write_dataset(
+        Job(options.out, options.count, options.seed, recipe, make_generator, block), options.processes
+    )
     write_contact_sheet(labels, options.out / IMAGES, options.out / 'contact_sheet.png')
     print(f'{labels}: labels of {options.count} pictures; look at {options.out / "contact_sheet.png"}')
 
@@ -121,7 +148,7 @@ def camera_of(options: argparse.Namespace) -> CameraIntrinsics:
 
 
 def make_generator(recipe: dict[str, Any], draw: bool = True) -> Any:
-    """Return the SceneGenerator that a recipe describes, called in each process; with draw=False only check the recipe."""
+    """Return the SceneGenerator of a recipe, called in each process; with draw=False only check the recipe."""
     from training.synthetic.backgrounds import list_background_photos
     from training.synthetic.objects import object_builder
     from training.synthetic.settings import settings_from_dict

@@ -52,8 +52,8 @@ def draw_poses(
     poses : in pixels of this image.
     orientations : estimates whose axes (x, y, z of the object) and attitude are drawn; they need `camera`, which is
         scaled to the image where it is of another size.
-    labels : write object, track id and score above each pose; names : write the name of each keypoint beside it;
-    ellipses : draw the region that holds each keypoint with 95 %.
+    labels : write object, track id and score above each pose, attitude and distance below the axes; names : write the
+    name of each keypoint beside it; ellipses : draw the region that holds each keypoint with 95 %.
 
     Returns the new (H, W, 3) image. Raises ValueError on another kind of image, a pose that does not fit the object, or
     orientations without a camera.
@@ -77,7 +77,7 @@ def draw_poses(
         if (camera.width, camera.height) != (width, height):
             camera = camera.scaled_to(width, height)
         for estimate in orientations:
-            _draw_orientation(painter, estimate, model, camera)
+            _draw_orientation(painter, estimate, model, camera, labels)
     return painter.image
 
 
@@ -103,7 +103,7 @@ def _draw_label(painter: _Painter, pose: KeypointPose, model: ObjectModel, names
 
 
 def _draw_orientation(
-    painter: _Painter, estimate: OrientationEstimate, model: ObjectModel, camera: CameraIntrinsics
+    painter: _Painter, estimate: OrientationEstimate, model: ObjectModel, camera: CameraIntrinsics, label: bool
 ) -> None:
     """Draw the object's axes from its origin, each half as long as the object, and its attitude below them."""
     R, t = np.asarray(estimate.R_camera_object), np.asarray(estimate.t_camera_object)
@@ -117,6 +117,8 @@ def _draw_orientation(
         if points[i + 1, 2] > 0:
             painter.line(origin, tips[i], colour, width=3)
             painter.text(tips[i] + painter.unit * np.array([5, 5]), name)
+    if not label:
+        return
     roll, pitch, yaw = np.rad2deg(estimate.roll_pitch_yaw)
     note = f'  ambiguous {estimate.ambiguity:.2f}' if estimate.ambiguity >= _AMBIGUOUS else ''
     text = f'roll {roll:+.0f} pitch {pitch:+.0f} yaw {yaw:+.0f} deg  {np.linalg.norm(t):.2f} m{note}'

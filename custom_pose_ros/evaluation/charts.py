@@ -16,8 +16,13 @@ from matplotlib.figure import Figure
 
 BLUE, ORANGE, GREEN, RED, SKY, PURPLE, GREY = '#0072B2', '#E69F00', '#009E73', '#D55E00', '#56B4E9', '#CC79A7', '#6B6B6B'
 _WIDE, _HALF = (9.6, 2.6), (4.7, 3.0)
+_MARGINS = {
+    _WIDE[0]: {'left': 0.07, 'right': 0.995, 'bottom': 0.18, 'top': 0.9},
+    _HALF[0]: {'left': 0.13, 'right': 0.88, 'bottom': 0.17, 'top': 0.9},
+}
 _MAX_VECTOR_POINTS = 1500  # more are drawn into a picture inside the SVG, which stays small
 _MAX_LINE_POINTS = 2000
+_ABOVE = {'loc': 'lower right', 'bbox_to_anchor': (1.0, 1.0), 'borderaxespad': 0.0}
 _STYLE = {
     'svg.fonttype': 'none',
     'svg.hashsalt': 'custom_pose_ros',
@@ -38,8 +43,9 @@ Columns = Mapping[str, np.ndarray]
 def _drawn(size: tuple[float, float], draw: Callable[[Axes], None]) -> str:
     """Return the SVG element of one chart."""
     with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=size, layout='constrained')
+        figure = Figure(figsize=size)
         FigureCanvasSVG(figure)
+        figure.subplots_adjust(**_MARGINS[size[0]])
         draw(figure.add_subplot())
         file = io.StringIO()
         figure.savefig(file, format='svg', dpi=110, metadata={'Date': None, 'Creator': None})
@@ -83,29 +89,41 @@ def _shade(axes: Axes, time: np.ndarray, missing: np.ndarray) -> None:
         label = 'not found' if n == 0 else ''
         axes.axvspan(time[start] - step / 2, time[stop - 1] + step / 2, color='#bbbbbb', alpha=0.5, lw=0, label=label)
     if len(edges):
-        axes.legend(loc='upper right')
+        axes.legend(**_ABOVE)
 
 
 def angle_over_time(columns: Columns, name: str) -> str:
     """Roll, pitch or yaw against the time in the bag, and the truth where there is one."""
     def draw(axes: Axes) -> None:
         time = columns['bag_time_s']
-        true = columns[f'true_{name}_deg']
+        estimate, true = columns[f'{name}_deg'], columns[f'true_{name}_deg']
+        middle = _circular_mean(true if np.isfinite(true).any() else estimate)
         if np.isfinite(true).any():
-            axes.plot(*_broken(time, true), '-', lw=2.4, color=ORANGE, label='truth')
-        estimate = columns[f'{name}_deg']
+            axes.plot(*_broken(time, _wrapped(true, middle)), '-', lw=2.4, color=ORANGE, label='truth')
         if len(time) > _MAX_LINE_POINTS:
-            _points(axes, time, estimate, BLUE, 'estimate', 3)
+            _points(axes, time, _wrapped(estimate, middle), BLUE, 'estimate', 3)
         else:
-            axes.plot(*_broken(time, estimate), '-', lw=0.9, marker='.', ms=2.5, color=BLUE, label='estimate')
+            line = _broken(time, _wrapped(estimate, middle))
+            axes.plot(*line, '-', lw=0.9, marker='.', ms=2.5, color=BLUE, label='estimate')
         axes.set(xlabel='time in the bag [s]', ylabel=f'{name} [deg]', xlim=_limits(time))
-        axes.legend(loc='upper right', ncols=2)
+        axes.yaxis.set_major_formatter(lambda angle, _: f'{_wrapped(np.array(angle), 0.0):g}')
+        axes.legend(**_ABOVE, ncols=2)
 
     return _drawn(_WIDE, draw)
 
 
+def _circular_mean(angles_deg: np.ndarray) -> float:
+    finite = np.deg2rad(angles_deg[np.isfinite(angles_deg)])
+    return float(np.rad2deg(np.arctan2(np.sin(finite).sum(), np.cos(finite).sum())))
+
+
+def _wrapped(angles_deg: np.ndarray, middle_deg: float) -> np.ndarray:
+    """Return the angles in the turn around a middle, so that a motion about 180 degrees is not torn apart."""
+    return middle_deg + (angles_deg - middle_deg + 180.0) % 360.0 - 180.0
+
+
 def _broken(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the line with breaks where an angle jumps over +-180 degrees."""
+    """Return the line with breaks where an angle jumps by more than half a turn."""
     jumps = np.flatnonzero(np.abs(np.diff(y)) > 180.0) + 1
     return np.insert(x, jumps, np.nan), np.insert(y, jumps, np.nan)
 
@@ -120,8 +138,8 @@ def error_against(columns: Columns, column: str, label: str, bins: Sequence[Mapp
         axes.plot(middle, [b['median'] for b in bins], 'o-', color=BLUE, ms=4, lw=1.5, label='median')
         axes.plot(middle, [b['p90'] for b in bins], 's--', color=RED, ms=4, lw=1.5, label='90 %')
         top = max([b['p90'] for b in bins], default=1.0)
-        axes.set(xlabel=label, ylabel='rotation error [deg]', ylim=(0, max(1.5 * top, 1.0)))
-        axes.legend(loc='upper left', ncols=3, fontsize=8)
+        axes.set(xlabel=label, ylabel='rotation error [deg]', ylim=(0, max(1.5 * top, 1e-3)))
+        axes.legend(**_ABOVE, ncols=3, fontsize=8)
 
     return _drawn(_HALF, draw)
 
@@ -197,7 +215,7 @@ def two_errors_over_time(time: np.ndarray, a: np.ndarray, b: np.ndarray, label: 
         axes.plot(*_thinned(time, a), '-', lw=0.9, color=ORANGE, label='A')
         axes.plot(*_thinned(time, b), '--', lw=0.9, color=BLUE, label='B')
         axes.set(xlabel='time in the bag [s]', ylabel=label, ylim=(0, _upper(np.concatenate([a, b]))), xlim=_limits(time))
-        axes.legend(loc='upper right', ncols=2)
+        axes.legend(**_ABOVE, ncols=2)
 
     return _drawn(_WIDE, draw)
 

@@ -49,7 +49,7 @@ class Verdict:
         """Return the cell that says whether a number passes."""
         marks = [
             f'<span class="{"failed" if holds else "passed"}-mark">{"&#10007; fails" if holds else "&#10003; passes"}</span> '
-            f'(limit {escape(c.comparison)} {c.limit:g})'
+            f'(fails if {escape(c.comparison)} {c.limit:g})'
             for c, _, holds in self.results
             if c.name == name
         ]
@@ -80,8 +80,8 @@ def section(heading: str, *parts: str) -> str:
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]], number_columns: Sequence[int] = ()) -> str:
     """Return a table of cells that are HTML already."""
-    head = ''.join(f'<th>{escape(name)}</th>' for name in header)
     kinds = {i: ' class="number"' for i in number_columns}
+    head = ''.join(f'<th{kinds.get(i, "")}>{escape(name)}</th>' for i, name in enumerate(header))
     body = ''.join('<tr>' + ''.join(f'<td{kinds.get(i, "")}>{cell}</td>' for i, cell in enumerate(row)) + '</tr>' for row in rows)
     return f'<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
 

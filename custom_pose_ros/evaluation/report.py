@@ -16,8 +16,8 @@ from custom_pose_ros.evaluation.run import Evaluation
 from custom_pose_ros.evaluation.scoring import FrameScore
 
 _LEGEND = (
-    '<p class="legend soft"><span><i style="border-color:#e69f00"></i>truth (rings)</span>'
-    '<span><i style="border-color:#0072b2"></i>found: coloured skeleton, axes x, y, z of the estimate</span></p>'
+    '<p class="soft">Coloured: what was found, with the axes x, y, z of the estimated attitude. '
+    'White rings, lines and axes: the truth.</p>'
 )
 
 
@@ -213,7 +213,7 @@ def _caption(evaluation: Evaluation, index: int, score: FrameScore, link: str) -
     if score.expected and not score.found:
         text = 'not found'
     elif score.rotation_error_rad is not None:
-        text = f'rotation error {score.rotation_error_deg:.1f} deg, position error {number(score.translation_error_m, "m")}'
+        text = f'rotation error {score.rotation_error_deg:.1f} deg, position error {1000 * score.translation_error_m:.0f} mm'
     elif np.isfinite(score.keypoint_error_px):
         text = f'keypoint error {score.keypoint_error_px:.1f} px, no orientation'
     elif score.estimate is not None:

@@ -31,6 +31,7 @@ _SCHEMA, _CHANNEL, _MESSAGE, _CHUNK, _CHUNK_INDEX, _FOOTER = 0x03, 0x04, 0x05, 0
 _MCAP_END = (_FOOTER, 0x0F)  # and the end of the data section
 _MCAP_LAST_RECORD = 0x0F
 _MCAP_HEAD_BYTES, _MCAP_FOOTER_BYTES = 9, 37
+_ROS1_CHUNK, _ROS1_CONNECTION, _ROS1_MESSAGE = b'\x05', b'\x07', b'\x02'
 _MAX_ROW_ID = 1 << 31
 _SINGLE_STEPS = 64  # unreadable sqlite rows that are skipped one by one; then the steps grow
 
@@ -227,28 +228,37 @@ def _scan_ros1(path: Path, notes: Notes) -> Iterator[StoredMessage]:
         while file.tell() < size:
             start = file.tell()
             try:
-                header, data = _ros1_record(file, size)
-                if header.get('op') == b'\x05':
+                header, data, complete = _ros1_record(file, size)
+                if header.get('op') == _ROS1_CHUNK:
                     block = decompressed_prefix(data, header.get('compression', b'').decode('ascii', 'replace'))
                     yield from _ros1_chunk(block, connections)
                 else:
                     yield from _ros1_message(header, data, connections)
             except _Cut:
-                notes.damage(f'{path.name}: is cut off after {start} bytes')
+                complete = False
+            if not complete:
+                notes.damage(f'{path.name}: is cut off or damaged after {start} bytes')
                 return
 
 
-def _ros1_record(file: BinaryIO, size: int) -> tuple[dict[str, bytes], bytes]:
-    """Read one record; a chunk that runs over the end of the file is given as far as it goes."""
-    parts = []
-    for is_data in (False, True):
-        prefix = file.read(4)
-        length = struct.unpack('<I', prefix)[0] if len(prefix) == 4 else size
-        left = size - file.tell()
-        if length > left and not (is_data and parts and _ros1_fields(parts[0]).get('op') == b'\x05' and left > 0):
-            raise _Cut
-        parts.append(file.read(min(length, left)))
-    return _ros1_fields(parts[0]), parts[1]
+def _ros1_record(file: BinaryIO, size: int) -> tuple[dict[str, bytes], bytes, bool]:
+    """Read header and data of one record and whether it is all there; a chunk is given as far as the file goes."""
+    header = _ros1_fields(file.read(_ros1_length(file, size)))
+    prefix = file.read(4)
+    length = struct.unpack('<I', prefix)[0] if len(prefix) == 4 else size
+    left = size - file.tell()
+    partial = length > left and header.get('op') == _ROS1_CHUNK and left > 0
+    if length > left and not partial or length > _MAX_CHUNK_BYTES:
+        raise _Cut
+    return header, file.read(min(length, left)), length <= left
+
+
+def _ros1_length(file: BinaryIO, size: int) -> int:
+    """Read a length that fits into the rest of the file."""
+    prefix = file.read(4)
+    if len(prefix) < 4 or struct.unpack('<I', prefix)[0] > size - file.tell():
+        raise _Cut
+    return struct.unpack('<I', prefix)[0]
 
 
 def _ros1_fields(header: bytes) -> dict[str, bytes]:
@@ -276,14 +286,14 @@ def _ros1_message(
     if len(number) != 4:
         return
     connection = struct.unpack('<I', number)[0]
-    if kind == b'\x07':
+    if kind == _ROS1_CONNECTION:
         fields = _ros1_fields(data)
         topic, text = (fields.get(key, b'') for key in ('type', 'message_definition'))
         package, _, name = topic.decode('utf-8', 'replace').rpartition('/')
         connections[connection] = StoredTopic(
             header.get('topic', b'').decode('utf-8', 'replace'), f'{package}/msg/{name}', text.decode('utf-8', 'replace'), True
         )
-    elif kind == b'\x02' and connection in connections and len(header.get('time', b'')) == 8:
+    elif kind == _ROS1_MESSAGE and connection in connections and len(header.get('time', b'')) == 8:
         seconds, nanoseconds = struct.unpack('<II', header['time'])
         yield StoredMessage(connections[connection], seconds * 10**9 + nanoseconds, data)
 

@@ -111,9 +111,8 @@ class TruthSource:
         wanted = self.settings.extrinsics
         if wanted == 'auto':
             wanted = 'identity' if self._is_in_camera(camera_frame) else 'estimate'
-            if self.kind == 'topic':
-                place = f'is given in {self.frame!r}, the images are in {camera_frame!r}'
-                self.notes.info(f'the truth {place}: extrinsics: {wanted} (--extrinsics)')
+            if wanted == 'estimate':
+                self.notes.info(f'the truth is given in {self.frame!r}, the images are in {camera_frame!r}: extrinsics are estimated')
         if wanted == 'identity':
             return Alignment()
         if wanted != 'estimate':

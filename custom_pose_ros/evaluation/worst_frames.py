@@ -16,13 +16,14 @@ from custom_pose_ros.evaluation.bag_reader import Bag
 from custom_pose_ros.evaluation.images import image_to_bgr
 from custom_pose_ros.evaluation.records import FrameRecord
 from custom_pose_ros.evaluation.scoring import FrameScore
-from custom_pose_ros.evaluation.truth import stamp_ns
+from custom_pose_ros.evaluation.truth import Rigid, stamp_ns
 
 COUNT = 12
 APART_S = 0.5  # neighbours of a bad frame are bad as well and show nothing new
 MISSED = 1e6  # badness of an object that was there and not found
 _WIDTH_PX = 480
-_TRUTH_BGR, _OUTLINE_BGR = (0, 159, 230), (20, 20, 20)
+_LEAST_CROP = 0.4  # of the image; a smaller part would not show where it is
+_TRUTH_BGR, _OUTLINE_BGR = (255, 255, 255), (20, 20, 20)
 _SEARCH_NS = 5_000_000_000  # recorded results lie behind their image in the bag by at most this
 
 
@@ -72,16 +73,37 @@ def fetch_image(bag: Bag, topic: str, record: FrameRecord) -> np.ndarray | None:
 
 
 def draw(image: np.ndarray, score: FrameScore, model: ObjectModel, camera: CameraIntrinsics | None) -> np.ndarray:
-    """Return a smaller copy of the image with the instances found, their axes, and the true keypoints as rings."""
+    """Return the part of the image around the object, with what was found and its axes, and the truth in white."""
     record = score.record
+    poses = _poses(record)
     estimates = [e for e in record.estimates if not e.coasting] if camera is not None else None
-    drawn = draw_poses(image, _poses(record), model, estimates, camera)
+    points = [pose.keypoints[pose.visible] for pose in poses]
+    drawn = image
     if score.truth is not None and camera is not None and model.model_points is not None:
-        _draw_truth(drawn, camera.project(model.model_points @ score.truth.R.T + score.truth.t), model)
-    if drawn.shape[1] > _WIDTH_PX:
+        true_pixels = camera.project(model.model_points @ score.truth.R.T + score.truth.t)
+        drawn = _with_truth(image, true_pixels, _axis_tips(score.truth, model, camera), model)
+        points.append(true_pixels[np.isfinite(true_pixels).all(1)])
+    drawn = draw_poses(drawn, poses, model, estimates, camera, labels=False)
+    drawn = _cropped(drawn, np.concatenate(points) if points else np.zeros((0, 2)))
+    if drawn.shape[1] != _WIDTH_PX:
         height = round(drawn.shape[0] * _WIDTH_PX / drawn.shape[1])
-        drawn = cv2.resize(drawn, (_WIDTH_PX, height), interpolation=cv2.INTER_AREA)
+        shrinks = drawn.shape[1] > _WIDTH_PX
+        drawn = cv2.resize(drawn, (_WIDTH_PX, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
     return drawn
+
+
+def _cropped(image: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Return the part of the image, in its shape, that shows the points and as much again around them."""
+    size = np.array(image.shape[1::-1], float)
+    points = points[((points >= 0) & (points < size)).all(1)]
+    if not len(points):
+        return image
+    low, high = points.min(0), points.max(0)
+    share = min(1.0, max(_LEAST_CROP, float(((high - low) / size).max()) * 2.0))
+    wanted = np.floor(size * share)
+    start = np.clip((low + high - wanted) / 2.0, 0, size - wanted).astype(int)
+    stop = start + wanted.astype(int)
+    return image[start[1] : stop[1], start[0] : stop[0]]
 
 
 def _poses(record: FrameRecord) -> list[KeypointPose]:
@@ -101,16 +123,29 @@ def _poses(record: FrameRecord) -> list[KeypointPose]:
     return poses
 
 
-def _draw_truth(image: np.ndarray, pixels: np.ndarray, model: ObjectModel) -> None:
-    """Draw the true skeleton as a thin line and its keypoints as rings, in place."""
-    scale = max(image.shape[1] / _WIDTH_PX, 0.6)
+def _axis_tips(truth: Rigid, model: ObjectModel, camera: CameraIntrinsics) -> np.ndarray:
+    """Return the (4, 2) pixels of the origin and of the tips of the true axes, each half as long as the object."""
+    assert model.model_points is not None
+    length = float(np.nanmax(np.nanmax(model.model_points, 0) - np.nanmin(model.model_points, 0))) / 2.0
+    return camera.project(truth.t + length * np.vstack([np.zeros((1, 3)), truth.R.T]))
+
+
+def _with_truth(image: np.ndarray, keypoints: np.ndarray, axes: np.ndarray, model: ObjectModel) -> np.ndarray:
+    """Return a copy with the true skeleton and axes as white lines, and its keypoints as rings, to be drawn over."""
+    image = image.copy()
+    scale = max(image.shape[1] / (2 * _WIDTH_PX), 0.6)
     limit = 10 * max(image.shape)
-    points = [None if not np.isfinite(p).all() or np.abs(p).max() > limit else tuple(np.round(p).astype(int).tolist()) for p in pixels]
+    pixels = np.concatenate([keypoints, axes])
+    near = np.isfinite(pixels).all(1) & (np.abs(np.nan_to_num(pixels)) < limit).all(1)
+    points = [tuple(np.round(p).astype(int).tolist()) if good else None for p, good in zip(pixels, near)]
+    origin = len(keypoints)
+    lines = [*model.skeleton, *((origin, origin + i) for i in (1, 2, 3))]
     for colour, extra in ((_OUTLINE_BGR, 2), (_TRUTH_BGR, 0)):
-        width = max(1, round(scale)) + extra
-        for a, b in model.skeleton:
+        width = max(1, round(3 * scale)) + extra
+        for a, b in lines:
             if points[a] is not None and points[b] is not None:
                 cv2.line(image, points[a], points[b], colour, width, cv2.LINE_AA)
-        for point in points:
+        for point in points[:origin]:
             if point is not None:
-                cv2.circle(image, point, round(6 * scale), colour, width, cv2.LINE_AA)
+                cv2.circle(image, point, round(10 * scale), colour, width, cv2.LINE_AA)
+    return image

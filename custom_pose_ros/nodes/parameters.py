@@ -88,7 +88,7 @@ class Declaration:
             read_only=not self.live,
             additional_constraints='' if isinstance(self.default, (bool, int, float)) else f'wanted: {self.wanted}',
         )
-        if None not in (self.minimum, self.maximum):
+        if self.minimum is not None and self.maximum is not None:
             if isinstance(self.default, float):
                 text.floating_point_range = [
                     FloatingPointRange(from_value=float(self.minimum), to_value=float(self.maximum))

@@ -51,8 +51,9 @@ def representative_frame(recording: Recording, truth: GroundTruth) -> int | None
     candidates = []
     for number, record in recording.frames.items():
         errors = frame_errors(record, truth, number)
-        if errors is not None and errors.rotation_deg is not None and record.poses[0].visible.all():
-            left, top, right, bottom = record.poses[0].box
+        best = record.poses[0] if record.poses else None
+        if errors and best and errors.rotation_deg is not None and best.visible.all():
+            left, top, right, bottom = best.box
             sight = truth.t[number] / np.linalg.norm(truth.t[number])
             obliqueness = float(np.abs(sight @ truth.R[number]).min())
             merit = (right - left) * (bottom - top) * obliqueness * (1 - errors.ambiguity)

@@ -2,7 +2,7 @@
 Plays a video as a camera: publishes `image` and `camera_info` at the rate of the video, with real stamps.
 
 Used by the demo. It publishes the first frame slowly until a first line comes on stdin, then nothing until a second
-one comes, then the whole video once. It prints one line of JSON for each frame, like {"frame": 0, "stamp_ns": 1700000000},
+one comes, then the whole video once. It prints one line of JSON for each frame: {"frame": 0, "stamp_ns": 1700000000},
 then {"done": 300}, and waits for the end of stdin.
 """
 

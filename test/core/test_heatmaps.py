@@ -60,10 +60,10 @@ def test_encode_nobody():
 @settings(max_examples=80, deadline=None, derandomize=True)
 @given(
     x=st.floats(0, 319), y=st.floats(0, 255), sigma_px=st.floats(5, 16), stride=st.sampled_from([4, 8, 16]),
-    height=st.floats(0.3, 1),
+    height=st.floats(0.45, 1),
 )  # fmt: skip
 def test_round_trip_is_exact_to_the_edge_of_the_image(x, y, sigma_px, stride, height):
-    # sigma from 5/8 to 2 cells; float32 maps leave 1e-3 px of error at most
+    # sigma from 5/8 (where the best of four cells holds 0.53 of the height) to 2 cells; float32 leaves < 1e-3 px
     sigma_px = sigma_px * stride / 8
     maps = np.float32(height) * encode([[x, y]], (256 // stride, 320 // stride), sigma_px, stride)
     corner = min(x, 319 - x) < stride and min(y, 255 - y) < stride

@@ -182,6 +182,8 @@ def test_an_ambiguous_attitude_says_so(submarine):
         changed(draw_poses(canvas(), [], submarine, [estimate_of(ambiguity=a)], camera)).sum() for a in (0.0, 0.9)
     )
     assert unsure > sure + 1000  # a longer text on a longer box
+    bare = changed(draw_poses(canvas(), [], submarine, [estimate_of()], camera, labels=False)).sum()
+    assert bare < sure - 1000  # the axes alone
 
 
 def test_an_object_without_model_points_has_axes_of_ten_centimetres():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import cv2
@@ -12,6 +13,7 @@ import yaml
 
 pytest.importorskip('vtk', reason='vtk is not installed')
 
+from custom_pose_ros.core.camera import CameraIntrinsics
 from custom_pose_ros.core.object_model import ObjectModel
 from training import synthesize
 from training.synthetic.gl_probe import missing_requirement
@@ -80,7 +82,10 @@ def test_pictures_differ_and_have_the_size_asked_for(made: Path) -> None:
 
 
 def test_two_processes_make_the_same_files(made: Path, tmp_path: Path) -> None:
-    assert run(tmp_path / 'out', '--count', str(COUNT), '--settings', str(settings_file(tmp_path)), '--processes', '2') == 0
+    assert (
+        run(tmp_path / 'out', '--count', str(COUNT), '--settings', str(settings_file(tmp_path)), '--processes', '2')
+        == 0
+    )
     assert files_of(tmp_path / 'out') == files_of(made / 'out')
 
 
@@ -140,3 +145,71 @@ def test_memory_does_not_grow_with_the_number_of_pictures() -> None:
         generator.generate(1, index)
     # 1 MiB per picture would be 10 GB in 10,000 pictures; the allocator's own breathing is a few MiB
     assert resident_mib() - before < 20
+
+
+def test_a_mesh_a_calibrated_camera_and_the_users_own_backgrounds(tmp_path: Path) -> None:
+    """A second object, in millimetres and z forward, from mesh file to labels."""
+    trimesh = pytest.importorskip('trimesh', reason='trimesh is not installed')
+    body = trimesh.creation.box((60, 60, 200))
+    fin = trimesh.creation.box((120, 10, 40))
+    fin.apply_translation((0, 0, -80))
+    trimesh.util.concatenate([body, fin]).export(tmp_path / 'thing.stl')
+    points = {'nose': [0.1, 0, 0], 'left_fin': [-0.08, 0.06, 0], 'right_fin': [-0.08, -0.06, 0]}
+    thing = {
+        'name': 'thing',
+        'keypoints': list(points),
+        'skeleton': [['nose', 'left_fin'], ['nose', 'right_fin']],
+        'model_points': points,
+    }
+    (tmp_path / 'object.yaml').write_text(yaml.safe_dump(thing))
+    camera = CameraIntrinsics(320, 240, np.array([[300, 0, 160], [0, 300, 120], [0, 0, 1.0]]), [-0.2, 0.05, 0, 0, 0])
+    (tmp_path / 'camera.yaml').write_text(yaml.safe_dump(camera.to_yaml_dict()))
+    (tmp_path / 'pool').mkdir()
+    cv2.imwrite(str(tmp_path / 'pool' / 'empty.jpg'), np.full((200, 300, 3), 90, np.uint8))
+    arguments = [
+        '--object',
+        str(tmp_path),
+        '--mesh',
+        str(tmp_path / 'thing.stl'),
+        '--mesh-scale',
+        '0.001',
+        '--mesh-axes=z,x,y',
+        '--camera',
+        str(tmp_path / 'camera.yaml'),
+        '--backgrounds',
+        str(tmp_path / 'pool'),
+    ]
+    assert (
+        synthesize.main([
+            *arguments,
+            '--out',
+            str(tmp_path / 'out'),
+            '--size',
+            '160x120',
+            '--count',
+            '3',
+            '--processes',
+            '1',
+        ])
+        == 0
+    )
+    content = json.loads((tmp_path / 'out' / 'labels.json').read_text())
+    assert content['categories'][0]['keypoints'] == list(points)
+    assert content['annotations']
+    for item in content['annotations']:
+        assert item['camera_matrix'] == pytest.approx(camera.scaled_to(160, 120).K.ravel())
+        assert item['distortion'] == pytest.approx(camera.D)
+    assert synthesize.main([*arguments, '--out', str(tmp_path / 'no'), '--mesh-scale', '1']) == 1
+
+
+def test_a_process_that_dies_is_told(tmp_path: Path) -> None:
+    from custom_pose_ros.core.errors import DatasetError
+    from training.synthetic.dataset import Job, write_dataset
+
+    job = Job(tmp_path, 4, 0, {'categories': []}, _dying_generator, block=2)
+    with pytest.raises(DatasetError, match='a drawing process ended abruptly'):
+        write_dataset(job, 2, show_progress=False)
+
+
+def _dying_generator(recipe: dict) -> None:
+    os._exit(3)

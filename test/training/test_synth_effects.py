@@ -21,7 +21,9 @@ SETTINGS = load_settings()
 
 def always(settings: SimpleNamespace) -> SimpleNamespace:
     """Return the settings with every effect switched on."""
-    return SimpleNamespace(**{key: 1.0 if key.endswith('probability') else value for key, value in vars(settings).items()})
+    return SimpleNamespace(**{
+        key: 1.0 if key.endswith('probability') else value for key, value in vars(settings).items()
+    })
 
 
 @pytest.mark.parametrize('seed', range(5))
@@ -56,12 +58,17 @@ def test_folders_without_photos_and_broken_photos_are_named(tmp_path: Path) -> N
 
 def test_noise_spreads_over_its_range() -> None:
     field = fractal_noise(np.random.default_rng(0), HEIGHT, WIDTH)
-    assert (field.min(), field.max()) == pytest.approx((0, 1), abs=0.1)  # half-size fields lose their extremes when enlarged
+    assert (field.min(), field.max()) == pytest.approx(
+        (0, 1), abs=0.1
+    )  # half-size fields lose their extremes when enlarged
 
 
 def test_reflections_have_sharp_edges() -> None:
     """Windows mirrored by water end abruptly: somewhere brightness jumps by a third within two pixels."""
-    jumps = [np.abs(np.diff(surface_reflection(np.random.default_rng(s), 120, 160)[..., 1], 2, axis=1)).max() for s in range(6)]
+    jumps = [
+        np.abs(np.diff(surface_reflection(np.random.default_rng(s), 120, 160)[..., 1], 2, axis=1)).max()
+        for s in range(6)
+    ]
     assert np.median(jumps) > 0.33
 
 
@@ -73,9 +80,13 @@ def test_blur_and_noise_do_not_move_a_spot() -> None:
     errors = []
     for seed in range(20):
         settings.noise = (0.0, 0.5)
-        image = apply_sensor(np.random.default_rng(seed), settings, np.repeat(np.float32(0.05 + 0.5 * spot)[..., None], 3, 2))
+        image = apply_sensor(
+            np.random.default_rng(seed), settings, np.repeat(np.float32(0.05 + 0.5 * spot)[..., None], 3, 2)
+        )
         weight = np.clip(image.astype(float).mean(2) - np.median(image) - 8, 0, None)
-        errors.append(np.hypot((columns * weight).sum() / weight.sum() - 61.3, (rows * weight).sum() / weight.sum() - 43.8))
+        errors.append(
+            np.hypot((columns * weight).sum() / weight.sum() - 61.3, (rows * weight).sum() / weight.sum() - 43.8)
+        )
     assert np.median(errors) < 0.05 and max(errors) < 0.25  # JPEG blocks of quality 35 shift a spot a little
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 trimesh = pytest.importorskip('trimesh', reason='trimesh is not installed')
@@ -18,16 +17,26 @@ from training.synthetic.parts import all_vertices
 
 def a_model(**points) -> ObjectModel:
     names = list(points)
-    return ObjectModel.from_dict({'name': 'thing', 'keypoints': names, 'skeleton': [[names[0], names[1]]], 'model_points': points})
+    return ObjectModel.from_dict({
+        'name': 'thing',
+        'keypoints': names,
+        'skeleton': [[names[0], names[1]]],
+        'model_points': points,
+    })
 
 
 def two_boxes() -> trimesh.Scene:
     """A red box 0.4 m long and a blue cube on its left, 0.2 m from the middle."""
     scene = trimesh.Scene()
-    for name, extents, at, color in (('hull', (0.4, 0.1, 0.1), (0, 0, 0), (255, 0, 0, 255)), ('fin', (0.1, 0.1, 0.1), (0, 0.2, 0), (0, 0, 255, 255))):
+    for name, extents, at, color in (
+        ('hull', (0.4, 0.1, 0.1), (0, 0, 0), (255, 0, 0, 255)),
+        ('fin', (0.1, 0.1, 0.1), (0, 0.2, 0), (0, 0, 255, 255)),
+    ):
         piece = trimesh.creation.box(extents)
         piece.visual = trimesh.visual.ColorVisuals(piece, face_colors=color)
-        scene.add_geometry(piece, geom_name=name, node_name=name, transform=trimesh.transformations.translation_matrix(at))
+        scene.add_geometry(
+            piece, geom_name=name, node_name=name, transform=trimesh.transformations.translation_matrix(at)
+        )
     return scene
 
 
@@ -71,7 +80,9 @@ def test_a_mesh_in_millimetres_is_found_out(tmp_path: Path) -> None:
     trimesh.creation.box((400, 100, 100)).export(tmp_path / 'box.stl')
     parts = load_parts(tmp_path / 'box.stl')
     model = a_model(nose=[0.2, 0, 0], tail=[-0.2, 0, 0])
-    with pytest.raises(ConfigError, match='more than ten times as large.*--mesh-scale 0.001 --mesh-axes=x,y,z would fit'):
+    with pytest.raises(
+        ConfigError, match='more than ten times as large.*--mesh-scale 0.001 --mesh-axes=x,y,z would fit'
+    ):
         check_against_model(parts, model, 'box.stl')
 
 
@@ -79,7 +90,9 @@ def test_wrong_axes_are_found_out(tmp_path: Path) -> None:
     trimesh.creation.box((0.1, 0.4, 0.1)).export(tmp_path / 'box.stl')
     parts = load_parts(tmp_path / 'box.stl')
     model = a_model(nose=[0.2, 0, 0], tail=[-0.2, 0, 0])
-    with pytest.raises(ConfigError, match=r'keypoint nose \(0.2, 0, 0\) lies outside the mesh.*--mesh-scale 1 --mesh-axes=y,') as error:
+    with pytest.raises(
+        ConfigError, match=r'keypoint nose \(0.2, 0, 0\) lies outside the mesh.*--mesh-scale 1 --mesh-axes=y,'
+    ) as error:
         check_against_model(parts, model, 'box.stl')
     axes = str(error.value).split('--mesh-axes=')[1].split(' ')[0]
     check_against_model(load_parts(tmp_path / 'box.stl', 1, axes), model, 'box.stl')  # what it proposes does fit
@@ -91,7 +104,9 @@ def test_a_mesh_that_nothing_fits(tmp_path: Path) -> None:
         check_against_model(load_parts(tmp_path / 'box.stl'), a_model(nose=[0.2, 0, 0], tail=[0.21, 3.0, 0]), 'box.stl')
 
 
-@pytest.mark.parametrize(('axes', 'text'), [('x,y', 'wanted three of x, y, z'), ('x,x,z', 'right-handed'), ('x,z,y', 'right-handed')])
+@pytest.mark.parametrize(
+    ('axes', 'text'), [('x,y', 'wanted three of x, y, z'), ('x,x,z', 'right-handed'), ('x,z,y', 'right-handed')]
+)
 def test_axes_that_are_no_frame(axes: str, text: str) -> None:
     with pytest.raises(ConfigError, match=text):
         axes_rotation(axes)
@@ -108,8 +123,13 @@ def test_files_that_are_no_mesh(tmp_path: Path) -> None:
 URDF = """<robot name="arm">
   <material name="green"><color rgba="0 0.8 0 1"/></material>
   <link name="base"><visual><geometry><box size="0.2 0.2 0.1"/></geometry><material name="green"/></visual></link>
-  <link name="tip"><visual><origin xyz="0.1 0 0"/><geometry><mesh filename="package://arm/meshes/tip.stl" scale="0.001 0.001 0.001"/></geometry></visual></link>
-  <joint name="turn" type="fixed"><parent link="base"/><child link="tip"/><origin xyz="0 0 0.05" rpy="0 0 1.5707963267948966"/></joint>
+  <link name="tip"><visual>
+    <origin xyz="0.1 0 0"/>
+    <geometry><mesh filename="package://arm/meshes/tip.stl" scale="0.001 0.001 0.001"/></geometry>
+  </visual></link>
+  <joint name="turn" type="fixed">
+    <parent link="base"/><child link="tip"/><origin xyz="0 0 0.05" rpy="0 0 1.5707963267948966"/>
+  </joint>
 </robot>"""
 
 

@@ -44,7 +44,11 @@ def place_and_render(views, part: Part, position, camera):
 
 
 def random_camera(rng, distorted: bool) -> CameraIntrinsics:
-    K = [[rng.uniform(200, 460), 0, WIDTH / 2 + rng.uniform(-20, 20)], [0, rng.uniform(200, 460), HEIGHT / 2 + rng.uniform(-20, 20)], [0, 0, 1]]
+    K = [
+        [rng.uniform(200, 460), 0, WIDTH / 2 + rng.uniform(-20, 20)],
+        [0, rng.uniform(200, 460), HEIGHT / 2 + rng.uniform(-20, 20)],
+        [0, 0, 1],
+    ]
     D = [rng.uniform(-0.3, 0.15), rng.uniform(-0.05, 0.08), *rng.uniform(-0.003, 0.003, 2), 0.0] if distorted else []
     return CameraIntrinsics(WIDTH, HEIGHT, np.array(K), D)
 
@@ -70,7 +74,9 @@ def centroid_errors(views, count: int, distorted: bool) -> np.ndarray:
         coverage = place_and_render(views, sphere_at(radius), centre, camera).coverage
         seen = np.array([(columns * coverage).sum(), (rows * coverage).sum()]) / coverage.sum()
         outline = np.array([*direction / (1 - (radius / depth) ** 2), 1.0])
-        expected = cv2.projectPoints(outline[None], np.zeros(3), np.zeros(3), camera.K, np.array(camera.D, float))[0].ravel()
+        expected = cv2.projectPoints(outline[None], np.zeros(3), np.zeros(3), camera.K, np.array(camera.D, float))[
+            0
+        ].ravel()
         errors.append(np.linalg.norm(seen - expected))
     return np.array(errors)
 
@@ -87,7 +93,9 @@ def test_projection_with_distortion_agrees_with_opencv(views) -> None:
 
 def test_depth_is_along_the_optical_axis(views) -> None:
     camera = CameraIntrinsics.from_fov(WIDTH, HEIGHT, 1.0)
-    depth = place_and_render(views, Part('wall', *box((4, 4, 0.2)), Material((1, 1, 1))), (0, 0, 2.1), camera).surfaces.depth
+    depth = place_and_render(
+        views, Part('wall', *box((4, 4, 0.2)), Material((1, 1, 1))), (0, 0, 2.1), camera
+    ).surfaces.depth
     assert np.abs(depth - 2.0).max() < 0.001  # a 24 bit depth buffer from 0.05 to 20 m resolves 5 um at 2 m
 
 
@@ -95,7 +103,10 @@ def test_numbers_follow_the_order_of_the_bodies_and_the_nearer_one_wins(views) -
     from training.synthetic.renderer import Body
 
     camera = CameraIntrinsics.from_fov(WIDTH, HEIGHT, 1.0)
-    bodies = [Body([Part('far', *box((1, 1, 0.1)), Material((1, 0, 0)))]), Body([Part('near', *box((0.1, 0.1, 0.1)), Material((0, 1, 0)))])]
+    bodies = [
+        Body([Part('far', *box((1, 1, 0.1)), Material((1, 0, 0)))]),
+        Body([Part('near', *box((0.1, 0.1, 0.1)), Material((0, 1, 0)))]),
+    ]
     bodies[0].place(np.eye(3), np.array([0, 0, 2.0]))
     bodies[1].place(np.eye(3), np.array([0, 0, 1.0]))
     rendering = views.render(bodies, flat_lighting(), camera)

@@ -1,4 +1,4 @@
-"""Visibility flags against cases whose truth is known by construction: walls in front, behind and beside, and the object itself."""
+"""Visibility flags where the truth is known by construction: walls in front, behind, beside, and the object itself."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def look(rng) -> tuple[np.ndarray, np.ndarray]:
 
 
 def faces_camera(point: np.ndarray, R: np.ndarray, t: np.ndarray) -> float:
-    """Return the cosine between a face's outward normal and the way to the camera: > 0 when the face is turned to it."""
+    """Return the cosine between a face's outward normal and the way to the camera: > 0 when it is turned to it."""
     normal = R @ (point / np.linalg.norm(point))
     where = R @ point + t
     return float(-normal @ where / np.linalg.norm(where))
@@ -88,13 +88,21 @@ def test_a_keypoint_inside_its_own_part_is_seen_through_its_skin() -> None:
     part = Part('hub', *box((0.04, 0.04, 0.04)), GREY)
     body = Body([part])
     body.place(np.eye(3), np.array([0, 0, 0.8]))
-    surfaces = CameraViews(WIDTH, HEIGHT).render(
-        [body], Lighting(np.array([[0, 0, -1.0]]), np.ones((1, 3)), np.ones(1)), CameraIntrinsics.from_fov(WIDTH, HEIGHT, 1.0)
-    ).pinhole
+    surfaces = (
+        CameraViews(WIDTH, HEIGHT)
+        .render(
+            [body],
+            Lighting(np.array([[0, 0, -1.0]]), np.ones((1, 3)), np.ones(1)),
+            CameraIntrinsics.from_fov(WIDTH, HEIGHT, 1.0),
+        )
+        .pinhole
+    )
     (radius,) = own_radii([part], np.zeros((1, 3)), 0.01)
     assert radius == pytest.approx(0.02 * 3**0.5 + 0.01)  # the nearest vertex is the box's corner
     assert keypoint_seen(surfaces, 1, np.array([0, 0, 0.8]), radius, 0.5)
-    assert not keypoint_seen(surfaces, 2, np.array([0, 0, 0.8]), radius, 0.5)  # the same surface, but another instance's
+    assert not keypoint_seen(
+        surfaces, 2, np.array([0, 0, 0.8]), radius, 0.5
+    )  # the same surface, but another instance's
 
 
 def test_what_hangs_on_the_object_hides_nothing() -> None:
@@ -104,7 +112,9 @@ def test_what_hangs_on_the_object_hides_nothing() -> None:
     body = Body([Part('line', *box((0.5, 0.5, 0.01)), GREY, belongs=False)])
     body.place(np.eye(3), np.array([0, 0, 1.0]))
     rendering = CameraViews(WIDTH, HEIGHT).render(
-        [body], Lighting(np.array([[0, 0, -1.0]]), np.ones((1, 3)), np.ones(1)), CameraIntrinsics.from_fov(WIDTH, HEIGHT, 1.0)
+        [body],
+        Lighting(np.array([[0, 0, -1.0]]), np.ones((1, 3)), np.ones(1)),
+        CameraIntrinsics.from_fov(WIDTH, HEIGHT, 1.0),
     )
     assert rendering.coverage.max() == 1
     assert rendering.surfaces.instance.max() == 0

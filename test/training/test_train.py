@@ -179,7 +179,7 @@ def test_a_resumed_run_repeats_the_uninterrupted_one(tmp_path, dots_folder):
 
 
 def test_a_new_run_does_not_overwrite_another(tmp_path, dots_folder):
-    (tmp_path / 'last.pth').write_bytes(b'')
+    Run.new(str(dots_folder), settings_for(dots_folder), tmp_path)
     with pytest.raises(ConfigError, match='holds a run already; go on with --resume, or give another --out'):
         Run.new(str(dots_folder), settings_for(dots_folder), tmp_path)
 

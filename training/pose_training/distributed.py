@@ -46,6 +46,11 @@ class Group:
             distributed.destroy_process_group()
 
 
+def is_first() -> bool:
+    """Return whether this process is the only one, or the first of those that torchrun started."""
+    return os.environ.get('RANK', '0') == '0'
+
+
 def join() -> Group:
     """Join the group that torchrun describes in the environment; without torchrun a group of one."""
     world = int(os.environ.get('WORLD_SIZE', '1'))

@@ -11,6 +11,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+HISTORY = 'history.jsonl'
 _LINE_EVERY_S = 30.0
 _SMOOTHING = 0.95
 _ALL_STEPS = 100  # losses of the first steps are all kept, later every tenth
@@ -32,7 +33,7 @@ class RunLog:
         if not active:
             return
         folder.mkdir(parents=True, exist_ok=True)
-        self._history = folder / 'history.jsonl'
+        self._history = folder / HISTORY
         if sys.stdout.isatty():
             self._bar = tqdm(
                 total=100, unit='%', bar_format='{l_bar}{bar}| {elapsed}<{remaining} {postfix}', file=sys.stdout

@@ -28,7 +28,7 @@ from training.pose_training.checkpoints import save_checkpoint
 from training.pose_training.coco import LabelledImage, read_dataset
 from training.pose_training.dataset import Sample, TicketBatches, TrainingSet
 from training.pose_training.engine import OptimiserSettings, Trainer
-from training.pose_training.log import RunLog
+from training.pose_training.log import HISTORY, RunLog
 from training.pose_training.pretrained import load_imagenet, load_published
 
 SAVE_EVERY_S = 60.0
@@ -123,8 +123,7 @@ class Run:
         workers: int | None = None,
     ) -> Run:
         """Start a run from published or random weights. Raises ConfigError when the folder holds another run."""
-        if (folder / 'last.pth').exists():
-            raise ConfigError(f'{folder}: holds a run already; go on with --resume, or give another --out')
+        claim(folder)
         run = cls(ObjectModel.load(source), settings, folder, threads, workers)
         run.start_note = start_weights(run.trainer.network, run.settings.start_from)
         run.trainer.restart_average()
@@ -254,6 +253,16 @@ class Run:
             lines.append('no images were set aside, so nothing was validated; look at other images with tools.predict')
         best = self.folder / 'best.pth'
         return [*lines, f'best weights: {best}', f'next: python training/export_onnx.py {best}']
+
+
+def claim(folder: Path) -> None:
+    """Start the history of a new run in a folder. Raises ConfigError when another run is or was there."""
+    if distributed.is_first():
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            (folder / HISTORY).touch(exist_ok=False)  # of two runs that start at once, one fails here
+        except FileExistsError as error:
+            raise ConfigError(f'{folder}: holds a run already; go on with --resume, or give another --out') from error
 
 
 def load_sources(settings: RunSettings, model: ObjectModel) -> tuple[list[list[LabelledImage]], list[LabelledImage]]:

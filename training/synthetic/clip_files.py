@@ -25,7 +25,7 @@ JPEG_QUALITY = 90
 
 DOCUMENTATION = {
     'stamp_s': 'time of the frame from the start of the clip [s]; frame n of the video is frames[n]',
-    'keypoints_px': 'x, y of each keypoint [px] in the order of `keypoints`; (0, 0) is the centre of the top-left pixel',
+    'keypoints_px': 'x, y of each keypoint [px], in the order of `keypoints`; (0, 0): centre of the top-left pixel',
     'visible': 'true where nothing hides the keypoint',
     'R_camera_object': 'rotation matrix, row by row: object frame (x forward, y left, z up) to camera optical frame '
     '(x right, y down, z forward)',
@@ -33,7 +33,9 @@ DOCUMENTATION = {
 }
 
 
-def write_clip(folder: Path, frames: Iterator[Frame], camera: CameraIntrinsics, model: ObjectModel, rate_hz: float, bag: bool) -> None:
+def write_clip(
+    folder: Path, frames: Iterator[Frame], camera: CameraIntrinsics, model: ObjectModel, rate_hz: float, bag: bool
+) -> None:
     """
     Write clip.mp4, camera.yaml and ground_truth.json, and with `bag` also the rosbag2 folder `bag` (mcap).
 
@@ -99,7 +101,9 @@ def _truth(frame: Frame) -> dict[str, Any]:
 
 def _write_camera(path: Path, camera: CameraIntrinsics) -> None:
     beside = path.with_name('.' + path.name)
-    beside.write_text(yaml.safe_dump(camera.to_yaml_dict(CAMERA_NAME), sort_keys=False, default_flow_style=None), encoding='utf-8')
+    beside.write_text(
+        yaml.safe_dump(camera.to_yaml_dict(CAMERA_NAME), sort_keys=False, default_flow_style=None), encoding='utf-8'
+    )
     os.replace(beside, path)
 
 
@@ -117,7 +121,10 @@ class BagRecorder:
         except ImportError as error:
             raise ConfigError('writing a bag needs rosbags: pip install rosbags') from error
         self._camera, self._child = camera, f'{model.name}_ground_truth'
-        self._folder, self._beside = folder, folder.parent / '.unfinished' / folder.name  # the storage names its file after its folder
+        self._folder, self._beside = (
+            folder,
+            folder.parent / '.unfinished' / folder.name,
+        )  # the storage names its file after its folder
         shutil.rmtree(self._beside, ignore_errors=True)
         self._beside.parent.mkdir(exist_ok=True)
         self._store = get_typestore(Stores.ROS2_HUMBLE)
@@ -129,15 +136,21 @@ class BagRecorder:
             '/tf': 'tf2_msgs/msg/TFMessage',
             '/ground_truth/pose': 'geometry_msgs/msg/PoseStamped',
         }
-        self._topics = {topic: self._writer.add_connection(topic, name, typestore=self._store) for topic, name in types.items()}
+        self._topics = {
+            topic: self._writer.add_connection(topic, name, typestore=self._store) for topic, name in types.items()
+        }
 
     def write(self, frame: Frame) -> None:
         """Add one frame: image, camera, transform and pose, all with the frame's stamp."""
         header = self._header(frame.stamp_s)
-        quaternion = self._message('geometry_msgs/msg/Quaternion', *map(float, quaternion_from_matrix(frame.R_camera_object)))
+        quaternion = self._message(
+            'geometry_msgs/msg/Quaternion', *map(float, quaternion_from_matrix(frame.R_camera_object))
+        )
         position = tuple(map(float, frame.t_camera_object))
         pose = self._message('geometry_msgs/msg/Pose', self._message('geometry_msgs/msg/Point', *position), quaternion)
-        transform = self._message('geometry_msgs/msg/Transform', self._message('geometry_msgs/msg/Vector3', *position), quaternion)
+        transform = self._message(
+            'geometry_msgs/msg/Transform', self._message('geometry_msgs/msg/Vector3', *position), quaternion
+        )
         stamped = self._message('geometry_msgs/msg/TransformStamped', header, self._child, transform)
         self._add('/camera/image/compressed', frame.stamp_s, self._image(header, frame.image))
         self._add('/camera/camera_info', frame.stamp_s, self._camera_info(header))
@@ -172,8 +185,20 @@ class BagRecorder:
         K = np.ascontiguousarray(camera.K, float)
         projection = np.hstack([K, np.zeros((3, 1))]).ravel()
         region = self._message('sensor_msgs/msg/RegionOfInterest', 0, 0, 0, 0, False)
-        return self._message('sensor_msgs/msg/CameraInfo', header, camera.height, camera.width, camera.distortion_model,
-                             np.array(camera.D, float), K.ravel(), np.eye(3).ravel(), projection, 0, 0, region)  # fmt: skip
+        return self._message(
+            'sensor_msgs/msg/CameraInfo',
+            header,
+            camera.height,
+            camera.width,
+            camera.distortion_model,
+            np.array(camera.D, float),
+            K.ravel(),
+            np.eye(3).ravel(),
+            projection,
+            0,
+            0,
+            region,
+        )
 
 
 def _nanoseconds(stamp_s: float) -> int:

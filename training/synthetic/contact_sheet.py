@@ -17,9 +17,7 @@ PICTURE_WIDTH = 400
 
 
 def write_contact_sheet(labels: Path, images: Path, out: Path, count: int = 24) -> None:
-    """
-    Draw `count` pictures spread over a COCO file, with keypoints (filled: seen, ring: hidden), skeleton and box.
-    """
+    """Draw `count` pictures of a COCO file with keypoints (filled: seen, ring: hidden), skeleton and box."""
     content = json.loads(labels.read_text(encoding='utf-8'))
     chosen = content['images'][:: max(1, len(content['images']) // count)][:count]
     found: dict[int, list[dict[str, Any]]] = {}
@@ -44,7 +42,15 @@ def _draw(image: np.ndarray, item: dict[str, Any], skeleton: list[list[int]]) ->
     at = np.int32(np.round(keypoints[:, :2] * 16))
     for first, second in skeleton:
         if keypoints[first - 1, 2] and keypoints[second - 1, 2]:
-            cv2.line(image, tuple(map(int, at[first - 1])), tuple(map(int, at[second - 1])), (255, 255, 255), 1, cv2.LINE_AA, 4)
+            cv2.line(
+                image,
+                tuple(map(int, at[first - 1])),
+                tuple(map(int, at[second - 1])),
+                (255, 255, 255),
+                1,
+                cv2.LINE_AA,
+                4,
+            )
     x, y, width, height = (int(v) for v in item['bbox'])
     cv2.rectangle(image, (x, y), (x + width, y + height), (200, 200, 200), 1)
     for number, (position, flag) in enumerate(zip(at, keypoints[:, 2])):

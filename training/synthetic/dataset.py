@@ -1,4 +1,4 @@
-"""Writes a folder of pictures and labels: several processes, resumable, the same files whatever the number of processes."""
+"""Writes a folder of pictures and labels: resumable, and the same files whatever the number of processes."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import json
 import multiprocessing
 import os
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,7 @@ IMAGES, RECORDS, LABELS, RECIPE = 'images', '.records', 'labels.json', 'recipe.j
 @dataclass(frozen=True)
 class Job:
     """
-    What to make. Everything that changes a picture is in `recipe`, so that a resumed run can be compared with the first.
+    What to make. All that changes a picture is in `recipe`, so that a resumed run can be compared with the first.
 
     make_generator : importable function; called with the recipe in each process, returns a SceneGenerator.
     block : pictures that one process makes in a row, and then records.
@@ -47,9 +49,9 @@ def write_dataset(job: Job, processes: int, show_progress: bool = True) -> Path:
     _check_recipe(job)
     missing = [start for start in range(0, job.count, job.block) if not _recorded(job, start)]
     with tqdm(total=job.count, unit='img', disable=not show_progress) as bar:
-        bar.update(sum(min(job.block, job.count - s) for s in range(0, job.count, job.block) if s not in missing))
-        for _ in _run(job, missing, processes):
-            bar.update(1)
+        bar.update(job.count - sum(_block_size(job, start) for start in missing))
+        for made in _make_blocks(job, missing, processes):
+            bar.update(made)
     return _merge(job)
 
 
@@ -63,7 +65,8 @@ def _check_recipe(job: Job) -> None:
     different = [key for key in recipe if recipe[key] != found.get(key)]
     if different:
         raise DatasetError(
-            f'{job.folder}: holds pictures made with another {", ".join(different)}; give an empty --out or the same options'
+            f'{job.folder}: holds pictures made with another {", ".join(different)}: '
+            'give an empty --out, or the same options'
         )
 
 
@@ -71,58 +74,62 @@ def _record_path(job: Job, start: int) -> Path:
     return job.folder / RECORDS / f'{start:07d}.json'
 
 
+def _block_size(job: Job, start: int) -> int:
+    return min(job.block, job.count - start)
+
+
 def _recorded(job: Job, start: int) -> bool:
     """Say whether a block is complete: a run with a smaller count may have ended within it."""
     path = _record_path(job, start)
-    return path.is_file() and len(json.loads(path.read_text())) >= min(job.block, job.count - start)
+    return path.is_file() and len(json.loads(path.read_text(encoding='utf-8'))) >= _block_size(job, start)
 
 
-def _run(job: Job, blocks: list[int], processes: int) -> Iterator[None]:
-    """Make the blocks; yields once per picture."""
+def _make_blocks(job: Job, blocks: list[int], processes: int) -> Iterator[int]:
+    """Make the blocks; yields the number of pictures after each."""
     if processes <= 1 or len(blocks) <= 1:
-        generator = job.make_generator(job.recipe) if blocks else None
-        for start in blocks:
-            yield from _make_block(job, generator, start)
+        if blocks:
+            _start_worker(job)
+        yield from map(_make_block, blocks)
         return
     context = multiprocessing.get_context('spawn')  # a forked OpenGL context is not usable
-    done = context.SimpleQueue()
-    with context.Pool(min(processes, len(blocks)), _start_worker, (job, done)) as pool:
-        result = pool.map_async(_work, blocks, chunksize=1)
-        made = sum(min(job.block, job.count - start) for start in blocks)
-        while made and not (result.ready() and not result.successful()):
-            if done.empty():
-                result.wait(0.05)
-                continue
-            done.get()
-            made -= 1
-            yield
-        result.get()
+    with ProcessPoolExecutor(min(processes, len(blocks)), context, _start_process, (job,)) as pool:
+        futures = [pool.submit(_make_block, start) for start in blocks]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        except BrokenProcessPool as error:
+            raise DatasetError(
+                f'{job.folder}: a drawing process ended abruptly (out of memory?); run again to go on'
+            ) from error
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
-_worker: dict[str, Any] = {}
+_worker: dict[str, Any] = {}  # what one process keeps between blocks
 
 
-def _start_worker(job: Job, done: Any) -> None:
-    cv2.setNumThreads(1)
-    _worker.update(job=job, generator=job.make_generator(job.recipe), done=done)
+def _start_process(job: Job) -> None:
+    cv2.setNumThreads(1)  # one picture per process is quicker than many threads per picture
+    _start_worker(job)
 
 
-def _work(start: int) -> None:
-    for _ in _make_block(_worker['job'], _worker['generator'], start):
-        _worker['done'].put(None)
+def _start_worker(job: Job) -> None:
+    _worker.update(job=job, generator=job.make_generator(job.recipe))
 
 
-def _make_block(job: Job, generator: Any, start: int) -> Iterator[None]:
+def _make_block(start: int) -> int:
+    """Draw one block and record its labels; return its number of pictures."""
+    job, generator = _worker['job'], _worker['generator']
     records = []
-    for index in range(start, min(start + job.block, job.count)):
+    for index in range(start, start + _block_size(job, start)):
         sample = generator.generate(job.seed, index)
         name = f'{index:07d}.jpg'
         if not cv2.imwrite(str(job.folder / IMAGES / name), sample.image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]):
             raise DatasetError(f'{job.folder / IMAGES / name}: cannot be written')
         height, width = sample.image.shape[:2]
         records.append({'file_name': name, 'width': width, 'height': height, 'annotations': sample.annotations})
-        yield
     write_json(_record_path(job, start), records)
+    return len(records)
 
 
 def _merge(job: Job) -> Path:

@@ -1,4 +1,4 @@
-"""What water, light and camera do to a picture: caustics, mirrored windows, haze, glare, blur, noise, exposure, JPEG."""
+"""What water, light and camera do to a picture: caustics, mirrored windows, haze, blur, noise, exposure, JPEG."""
 
 from __future__ import annotations
 
@@ -67,7 +67,12 @@ def _mirror_window(rng, light: np.ndarray) -> None:
         for column in range(columns):
             if rng.random() < 0.12:
                 continue
-            corners = [(column + bar, row + bar), (column + 1 - bar, row + bar), (column + 1 - bar, row + 1 - bar), (column + bar, row + 1 - bar)]
+            corners = [
+                (column + bar, row + bar),
+                (column + 1 - bar, row + bar),
+                (column + 1 - bar, row + 1 - bar),
+                (column + bar, row + 1 - bar),
+            ]
             outline = [centre + (c / columns - 0.5) * 2 * right + (r / rows - 0.5) * 2 * down for c, r in corners]
             color = tuple(float(v) for v in tint * rng.uniform(0.45, 1.1))
             cv2.fillPoly(light, [np.int32(np.array(outline) * 16)], color, cv2.LINE_AA, 4)

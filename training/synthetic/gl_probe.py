@@ -9,7 +9,10 @@ import sys
 
 from custom_pose_ros.core.errors import ConfigError
 
-WINDOWS = {'vtkEGLRenderWindow': 'libegl1 libgl1-mesa-dri', 'vtkOSOpenGLRenderWindow': 'libosmesa6'}  # and their Debian packages
+WINDOWS = {
+    'vtkEGLRenderWindow': 'libegl1 libgl1-mesa-dri',
+    'vtkOSOpenGLRenderWindow': 'libosmesa6',
+}  # and their Debian packages
 _VARIABLE = 'VTK_DEFAULT_OPENGL_WINDOW'
 _PROBE = """
 import vtk
@@ -30,7 +33,7 @@ def missing_requirement() -> str | None:
     """
     Return one line that says what to install before anything can be drawn, or None when all is there.
 
-    When it returns None, the environment variable that makes VTK draw off-screen is set for this process and its children.
+    With None, the environment variable that makes VTK draw off-screen is set for this process and its children.
     """
     if importlib.util.find_spec('vtk') is None:
         return 'synthetic images need VTK: pip install vtk'
@@ -55,7 +58,9 @@ def _draws(window: str) -> bool:
     """Say whether a separate process can draw with this kind of window: it may crash without harm."""
     environment = {**os.environ, _VARIABLE: window}
     try:
-        result = subprocess.run([sys.executable, '-c', _PROBE], env=environment, capture_output=True, text=True, timeout=120)
+        result = subprocess.run(
+            [sys.executable, '-c', _PROBE], env=environment, capture_output=True, text=True, timeout=120
+        )
     except subprocess.TimeoutExpired:
         return False
     return result.returncode == 0 and result.stdout.strip().endswith('drawn')

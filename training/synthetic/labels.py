@@ -20,7 +20,8 @@ def own_radii(parts: list[Part], points: np.ndarray, slack: float) -> np.ndarray
     """
     Return (K,) [m]: how near a keypoint the object's own surface may lie in front of it without hiding it.
 
-    points : (K, 3) keypoints in the object frame; a point inside its part gets the depth below the nearest vertex, all get `slack` [m].
+    points : (K, 3) keypoints in the object frame. slack [m] is added to the distance of the nearest vertex,
+    at which a point lies inside its part.
     """
     vertices = all_vertices([part for part in parts if part.belongs])
     nearest = [np.sqrt(((vertices - point) ** 2).sum(1).min()) for point in points]
@@ -31,8 +32,8 @@ def keypoint_seen(surfaces: Surfaces, number: int, point: np.ndarray, radius: fl
     """
     Say whether nothing hides a keypoint.
 
-    A surface hides the keypoint when it is nearer to the camera and is not the object's own surface within `radius` of the
-    point (a keypoint in the middle of a hub is seen through the hub's own skin). Judged over the disc around the
+    A surface hides the keypoint when it is nearer to the camera and is not the object's own surface within `radius` of
+    the point (a keypoint in the middle of a hub is seen through the hub's own skin). Judged over the disc around the
     keypoint's pixel; true when at least `seen_share` of it is free.
 
     surfaces : of the pinhole image; number : the instance in it; point : (3,) in the camera frame [m]; radius [m].
@@ -76,7 +77,11 @@ def annotation(
     """
     rows, columns = np.nonzero(mask)
     box = [int(columns.min()), int(rows.min()), int(np.ptp(columns)) + 1, int(np.ptp(rows)) + 1]
-    triples = [v for (x, y), flag in zip(pixels, flags) for v in ((round(float(x), 3), round(float(y), 3), int(flag)) if flag else (0, 0, 0))]
+    triples = [
+        v
+        for (x, y), flag in zip(pixels, flags)
+        for v in ((round(float(x), 3), round(float(y), 3), int(flag)) if flag else (0, 0, 0))
+    ]
     return {
         'category_id': 1,
         'iscrowd': 0,

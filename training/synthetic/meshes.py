@@ -14,7 +14,14 @@ from training.synthetic.parts import Material, Part, all_vertices
 
 DEFAULT_COLOR = (0.6, 0.6, 0.6)
 MARGIN = 0.10  # share of the mesh's size that a keypoint may lie outside its bounding box
-LIKELY_SCALES = (1.0, 0.001, 0.01, 0.0254, 0.1, 1000.0)  # metres per unit: metres, millimetres, centimetres, inches, ...
+LIKELY_SCALES = (
+    1.0,
+    0.001,
+    0.01,
+    0.0254,
+    0.1,
+    1000.0,
+)  # metres per unit: metres, millimetres, centimetres, inches, ...
 MAX_FACES = 400_000
 
 
@@ -22,8 +29,9 @@ def load_parts(path: str | Path, scale: float = 1.0, axes: str = 'x,y,z', origin
     """
     Return the parts of a mesh file in the object's frame [m].
 
-    scale : metres per unit of the file. axes : which axes of the file become the object's x (forward), y (left) and z (up),
-    such as '-y,x,z'. origin : (3,), where the object's origin lies in the file, in its own units and axes.
+    scale : metres per unit of the file.
+    axes : which axes of the file become the object's x (forward), y (left) and z (up), such as '-y,x,z'.
+    origin : (3,), where the object's origin lies in the file, in its own units and axes.
     Raises DatasetError for files that cannot be read, ConfigError for axes that are no right-handed frame.
     """
     path = Path(path)
@@ -39,7 +47,9 @@ def load_parts(path: str | Path, scale: float = 1.0, axes: str = 'x,y,z', origin
     if not faces:
         raise DatasetError(f'{path}: no triangles in it')
     if faces > MAX_FACES:
-        raise DatasetError(f'{path}: {faces} triangles, wanted {MAX_FACES} at most: simplify the mesh (MeshLab, Blender)')
+        raise DatasetError(
+            f'{path}: {faces} triangles, wanted {MAX_FACES} at most: simplify the mesh (MeshLab, Blender)'
+        )
     R_object_file = axes_rotation(axes)
     return [replace(p, vertices=scale * (p.vertices - np.asarray(origin, float)) @ R_object_file.T) for p in parts]
 
@@ -75,8 +85,14 @@ def _part(name: str, piece) -> Part:
     color = tuple(np.clip(colors.mean(0), 0.01, 1)) if colors is not None else DEFAULT_COLOR
     varied = colors is not None and colors.std(0).max() > 0.01
     vertices = np.asarray(piece.vertices, float)
-    return Part(name, vertices, np.asarray(piece.faces, np.int64), Material(tuple(map(float, color)), 0.5), two_sided=True,
-                vertex_colors=colors if varied else None)  # fmt: skip
+    return Part(
+        name,
+        vertices,
+        np.asarray(piece.faces, np.int64),
+        Material(tuple(map(float, color)), 0.5),
+        two_sided=True,
+        vertex_colors=colors if varied else None,
+    )
 
 
 def _vertex_colors(piece) -> np.ndarray | None:
@@ -102,7 +118,11 @@ def _texture_of(material):
 def axes_rotation(axes: str) -> np.ndarray:
     """Return R_object_file (3, 3) for text such as '-y,x,z' (see `load_parts`)."""
     names = [name.strip().lower() for name in axes.split(',')]
-    rows = {sign + letter: value * np.eye(3)[i] for i, letter in enumerate('xyz') for sign, value in (('', 1), ('+', 1), ('-', -1))}
+    rows = {
+        sign + letter: value * np.eye(3)[i]
+        for i, letter in enumerate('xyz')
+        for sign, value in (('', 1), ('+', 1), ('-', -1))
+    }
     if len(names) != 3 or any(name not in rows for name in names):
         raise ConfigError(f'mesh axes: wanted three of x, y, z, -x, -y, -z such as "-y,x,z", got {axes!r}')
     rotation = np.array([rows[name] for name in names])
@@ -113,7 +133,9 @@ def axes_rotation(axes: str) -> np.ndarray:
 
 def check_against_model(parts: list[Part], model: ObjectModel, source: str) -> None:
     """
-    Raise ConfigError when the keypoints of the object file cannot belong to this mesh, with the scale or axes that would fit.
+    Raise ConfigError when the keypoints of the object file cannot belong to this mesh.
+
+    The text says where the mesh lies, and which scale and axes would fit.
     """
     vertices = all_vertices(parts)
     outside = _outside(vertices, model.model_points)

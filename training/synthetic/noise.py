@@ -6,14 +6,18 @@ import cv2
 import numpy as np
 
 
-def fractal_noise(rng: np.random.Generator, height: int, width: int, octaves: int = 5, cells: int = 2, gain: float = 0.55) -> np.ndarray:
+def fractal_noise(
+    rng: np.random.Generator, height: int, width: int, octaves: int = 5, cells: int = 2, gain: float = 0.55
+) -> np.ndarray:
     """
     Return (height, width) float32 spread over [0, 1].
 
-    cells : blotches across the width in the coarsest octave; each octave has twice as many at `gain` times the strength.
+    cells : blotches across the width in the coarsest octave; the next has twice as many at `gain` times the strength.
     """
     coarse = cells * 2 ** (octaves - 1) < width / 4
-    rows, columns = (height // 2, width // 2) if coarse else (height, width)  # fine detail is not there: half size will do
+    rows, columns = (
+        (height // 2, width // 2) if coarse else (height, width)
+    )  # fine detail is not there: half size will do
     total = np.zeros((rows, columns), np.float32)
     for octave in range(octaves):
         across = cells * 2**octave
@@ -34,11 +38,14 @@ def displaced(image: np.ndarray, dx: np.ndarray, dy: np.ndarray, border: int = c
 
 def blend(image: np.ndarray, color, share: np.ndarray) -> np.ndarray:
     """Return image (H, W, 3) with `color` (3,) or (H, W, 3) laid over it where `share` (H, W) in [0, 1] says so."""
-    return image + (np.asarray(color, np.float32) - image) * share[..., None]
+    laid = np.asarray(color, np.float32) - image
+    laid *= share[..., None]
+    laid += image
+    return laid
 
 
 def white_noise(rng: np.random.Generator, shape: tuple[int, ...], deviation: float) -> np.ndarray:
-    """Return normal noise of `deviation` in the shape (H, W) or (H, W, C), float32; OpenCV draws it several times faster."""
+    """Return normal noise of a standard deviation, float32 (H, W) or (H, W, C); OpenCV draws it much faster."""
     noise = np.empty(shape, np.float32)
     cv2.setRNGSeed(int(rng.integers(2**31)))
     cv2.randn(noise, (0.0,) * 4, (deviation,) * 4)

@@ -1,4 +1,4 @@
-"""A pool that stays the same while the camera moves: floor, caustics, shadow and mirrored windows, all fixed in the world."""
+"""A pool that stands still while the camera moves: floor, caustics, shadow and mirrored windows, fixed in the world."""
 
 from __future__ import annotations
 
@@ -40,14 +40,21 @@ class Pool:
         self._wave_slopes = 0.035 * (lengths / 0.5) ** 0.3 * rng.uniform(0.5, 1, WAVES)
 
     def floor_points(self, rays: np.ndarray, eye: np.ndarray) -> np.ndarray:
-        """Return where rays (H, W, 3) in the world, from `eye`, meet the floor: (H, W, 2) [m]; far away for rays that rise."""
+        """Return where rays (H, W, 3) in the world, from `eye`, meet the floor: (H, W, 2) [m]."""
         down = np.minimum(rays[..., 2], -1e-3)
         return (eye[:2] - rays[..., :2] * (eye[2] / down)[..., None]).astype(np.float32)
 
-    def floor_picture(self, points: np.ndarray, time_s: float, shadow: np.ndarray, shadow_corner: np.ndarray) -> np.ndarray:
-        """Return the lit floor (H, W, 3) float32 BGR at floor points (H, W, 2), with a shadow map (see `shadow_map`)."""
-        paint = cv2.remap(self.floor, (points + FLOOR_SIDE_M / 2) * np.float32(FLOOR_PX / FLOOR_SIDE_M), None, cv2.INTER_LINEAR,
-                          borderMode=cv2.BORDER_REFLECT)  # fmt: skip
+    def floor_picture(
+        self, points: np.ndarray, time_s: float, shadow: np.ndarray, shadow_corner: np.ndarray
+    ) -> np.ndarray:
+        """Return the lit floor (H, W, 3) float32 BGR at floor points (H, W, 2); shadow as `shadow_map` gives it."""
+        paint = cv2.remap(
+            self.floor,
+            (points + FLOOR_SIDE_M / 2) * np.float32(FLOOR_PX / FLOOR_SIDE_M),
+            None,
+            cv2.INTER_LINEAR,
+            borderMode=cv2.BORDER_REFLECT,
+        )
         at = (points - np.float32(shadow_corner)) * np.float32(SHADOW_PX / SHADOW_SIDE_M)
         dark = cv2.remap(shadow, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
         light = 1 + 0.32 * (self.caustics(points, time_s) - 0.22) * (1 - dark)
@@ -64,7 +71,7 @@ class Pool:
 
     def shadow_map(self, parts: list[Part], R: np.ndarray, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """
-        Return the object's soft shadow on the floor (SHADOW_PX, SHADOW_PX) float32 and the floor position of its corner (2,) [m].
+        Return the object's soft shadow (SHADOW_PX, SHADOW_PX) float32 and where on the floor its corner lies (2,) [m].
 
         R, t : R_world_object (3, 3), t_world_object (3,) [m].
         """
@@ -80,7 +87,7 @@ class Pool:
         return cv2.GaussianBlur(mask, (0, 0), max(blur, 0.5)).astype(np.float32) / 255, corner
 
     def mirrored_light(self, rays: np.ndarray, eye: np.ndarray, time_s: float) -> np.ndarray:
-        """Return the light (H, W, 3) that the water's surface mirrors along rays (H, W, 3) from an eye above the water."""
+        """Return the light (H, W, 3) that the water's surface mirrors along rays (H, W, 3), from an eye above it."""
         small = rays[::2, ::2]
         reach = (eye[2] - WATER_HEIGHT_M) / np.maximum(-small[..., 2], 1e-2)
         water = eye[:2] + small[..., :2] * reach[..., None]
@@ -93,19 +100,23 @@ class Pool:
         pixels = np.float32((at + 8.0) * (len(self._ceiling) / 16.0))
         light = cv2.remap(self._ceiling, pixels, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
         fresnel = 0.10 + 0.90 * (1 - np.clip(-facing / np.linalg.norm(small, axis=-1, keepdims=True), 0, 1)) ** 5
-        return cv2.resize(np.float32(light * (fresnel * 4.0)), (rays.shape[1], rays.shape[0]), interpolation=cv2.INTER_LINEAR)
+        return cv2.resize(
+            np.float32(light * (fresnel * 4.0)), (rays.shape[1], rays.shape[0]), interpolation=cv2.INTER_LINEAR
+        )
 
     def _slope(self, water: np.ndarray, time_s: float) -> np.ndarray:
         """Return the slope (..., 2) of the water's surface at positions (..., 2)."""
         total = np.zeros(water.shape, np.float32)
-        for vector, phase, speed, height in zip(self._wave_vectors, self._wave_phases, self._wave_speeds, self._wave_slopes):
+        for vector, phase, speed, height in zip(
+            self._wave_vectors, self._wave_phases, self._wave_speeds, self._wave_slopes
+        ):
             swing = np.cos(water @ vector + phase - speed * time_s) * height
             total += swing[..., None] * np.float32(vector / np.linalg.norm(vector))
         return total
 
 
 def _floor(rng) -> np.ndarray:
-    """Return the paint of the floor (FLOOR_PX, FLOOR_PX, 3) float32 BGR: pale plaster, stains, hairlines, wide tile joints."""
+    """Return the paint of the floor (FLOOR_PX, FLOOR_PX, 3) float32 BGR: plaster, stains, hairlines, joints."""
     side = FLOOR_PX
     mix = fractal_noise(rng, side, side, 6, 5, 0.6)
     paint = blend(np.broadcast_to(np.float32([0.60, 0.67, 0.66]), (side, side, 3)), (0.76, 0.83, 0.84), mix)
@@ -119,20 +130,23 @@ def _floor(rng) -> np.ndarray:
     tile = rng.uniform(-0.035, 0.035, (int(FLOOR_SIDE_M / 0.8) + 2, int(FLOOR_SIDE_M / 0.8) + 2)).astype(np.float32)
     rows = ((np.arange(side) - 0.35 * step) // step + 1).astype(int)
     paint += tile[rows][:, rows][..., None]
-    for _ in range(26):
-        points = np.cumsum(np.r_[rng.uniform(0, side, (1, 2)), rng.normal(0, 40, (9, 2)) + rng.normal(0, 30, 2)], 0)
-        cv2.polylines(paint, [np.int32(points * 16)], False, (0.45, 0.50, 0.50), 1, cv2.LINE_AA, 4)
+    for _ in range(9):
+        bends = np.cumsum(rng.normal(0, 0.18, 24)) + rng.uniform(0, 2 * np.pi)
+        points = rng.uniform(0, side, 2) + np.cumsum(14 * np.c_[np.cos(bends), np.sin(bends)], 0)
+        cv2.polylines(paint, [np.int32(points * 16)], False, (0.50, 0.55, 0.54), 1, cv2.LINE_AA, 4)
     wear = 0.6 + 0.4 * fractal_noise(rng, side, side, 4, 9)
     paint = blend(paint, (0.52, 0.55, 0.40), cv2.GaussianBlur(joints, (0, 0), 1.2) * wear)
     return np.clip(cv2.GaussianBlur(paint, (0, 0), 0.7), 0, 1)
 
 
 def _tileable_caustics(rng) -> np.ndarray:
-    """Return a net of bright lines (CAUSTICS_PX, CAUSTICS_PX) in [0, 1] that repeats without a seam (distances between cells)."""
+    """Return a net of bright lines (CAUSTICS_PX, CAUSTICS_PX) in [0, 1] without a seam: the borders of random cells."""
     seeds = rng.uniform(0, 1, (34, 2))
     axis = (np.arange(CAUSTICS_PX) + 0.5) / CAUSTICS_PX
     nearest = np.full((2, CAUSTICS_PX, CAUSTICS_PX), 9.0, np.float32)
-    bend = [0.02 * np.sin(2 * np.pi * (k * axis[:, None] + axis[None] * m) + p) for k, m, p in ((1, 2, 0.3), (2, -1, 1.7))]
+    bend = [
+        0.02 * np.sin(2 * np.pi * (k * axis[:, None] + axis[None] * m) + p) for k, m, p in ((1, 2, 0.3), (2, -1, 1.7))
+    ]
     for x, y in seeds:
         dx = np.abs(axis[None] + bend[0] - x) % 1.0
         dy = np.abs(axis[:, None] + bend[1] - y) % 1.0

@@ -1,8 +1,8 @@
 """
 Renderer: draws parts off-screen with VTK, without display or GPU, in the OpenCV camera frame.
 
-Two passes share one window: a lit pass at `supersampling` times the size (colour and coverage), and an unlit pass at the
-image's own size that writes which instance is in front, and how far away it is (labels, haze).
+Two passes share one window: a lit pass at `supersampling` times the size (colour and coverage), and an unlit pass at
+the image's own size that writes which instance is in front, and how far away it is (labels, haze).
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from training.synthetic.lens import Lens
 from training.synthetic.parts import Material, Part, merge_by_material
 from training.synthetic.shading import MAX_WINDOWS, SHADER, Lighting
 
-NEAR_M = 0.05
-FAR_M = 20.0
+NEAR, FAR = 0.08, 200.0  # range of depth that is drawn, in sizes of the object
+TEXTURE_SIZE_M = 0.6  # grain and wrinkles look right on an object of this size; on others they grow with it
 LENS_MARGIN = 1.2  # size of the pinhole image from which a picture with distortion is made
 FEATURE_ANGLE_DEG = 35.0  # sharper edges are not smoothed over
 
@@ -43,7 +43,9 @@ class Surfaces:
     def seen_through(self, lens: Lens) -> Surfaces:
         """Return the same as it appears in the picture of the lens's camera; K is then only its middle part's."""
         pixel_map = lens.pixel_map(1)
-        read = partial(cv2.remap, map1=pixel_map, map2=None, interpolation=cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT)
+        read = partial(
+            cv2.remap, map1=pixel_map, map2=None, interpolation=cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT
+        )
         return Surfaces(read(self.instance, borderValue=0), read(self.depth, borderValue=float('inf')), lens.camera.K)
 
 
@@ -113,7 +115,7 @@ class Body:
         shader = actor.GetShaderProperty()
         for place, code in SHADER:
             shader.AddFragmentShaderReplacement(place, True, code, False)
-        actor.GetShaderProperty().GetFragmentCustomUniforms().SetUniform3f('tint', (1.0, 1.0, 1.0))
+        shader.GetFragmentCustomUniforms().SetUniform3f('tint', (1.0, 1.0, 1.0))
         actor.GetMapper().SetScalarVisibility(part.vertex_colors is not None)
         _apply_material(actor, part.material)
         return actor
@@ -131,11 +133,14 @@ class Renderer:
     Off-screen pictures of bodies, seen by a pinhole camera.
 
     width, height : size of the returned arrays [px].
+    object_size : of the object that is drawn [m]; sets the range of depth and the scale of textures.
     supersampling : the lit pass is drawn this many times larger and averaged (antialiasing).
     """
 
-    def __init__(self, width: int, height: int, supersampling: int = 2):
+    def __init__(self, width: int, height: int, object_size: float = TEXTURE_SIZE_M, supersampling: int = 2):
         self.width, self.height, self.supersampling = width, height, supersampling
+        self._near, self._far = NEAR * object_size, FAR * object_size
+        self._texture_scale = TEXTURE_SIZE_M / object_size
         self._window = vtk.vtkRenderWindow()
         self._window.SetOffScreenRendering(1)
         self._window.SetSize(width * supersampling, height * supersampling)
@@ -145,14 +150,16 @@ class Renderer:
         self._ids = self._new_pass()
         self._ids.SetViewport(0, 0, 1 / supersampling, 1 / supersampling)
         self._shown: list[Body] = []
-        self._lit_pixels, self._id_pixels, self._z = vtk.vtkUnsignedCharArray(), vtk.vtkUnsignedCharArray(), vtk.vtkFloatArray()
+        self._lit_pixels, self._id_pixels, self._z = (
+            vtk.vtkUnsignedCharArray(),
+            vtk.vtkUnsignedCharArray(),
+            vtk.vtkFloatArray(),
+        )
         self.set_camera(np.array([[width, 0, (width - 1) / 2], [0, width, (height - 1) / 2], [0, 0, 1]]))
 
     def set_camera(self, K: np.ndarray) -> None:
-        """
-        Set the pinhole matrix (3, 3) [px], pixel (0, 0) being the centre of the top-left pixel.
-        """
-        width, height, near, far = self.width, self.height, NEAR_M, FAR_M
+        """Set the pinhole matrix (3, 3) [px], pixel (0, 0) being the centre of the top-left pixel."""
+        width, height, near, far = self.width, self.height, self._near, self._far
         self._K = np.asarray(K, float)
         projection = np.zeros((4, 4))
         projection[0, :3] = 2 * K[0, 0] / width, -2 * K[0, 1] / width, 1 - 2 * (K[0, 2] + 0.5) / width
@@ -178,11 +185,13 @@ class Renderer:
         for number, body in enumerate(bodies, 1):
             body.number(number)
             for actor in body.lit_actors:
-                _apply_lighting(actor, lighting)
+                _apply_lighting(actor, lighting, self._texture_scale)
         pixels = self._draw_lit()
         pinhole = Surfaces(*self._draw_ids(), self._K)
         if lens is not None:
-            pixels = cv2.remap(pixels, lens.pixel_map(self.supersampling), None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+            pixels = cv2.remap(
+                pixels, lens.pixel_map(self.supersampling), None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT
+            )
         pixels = _mean_of_blocks(pixels, self.supersampling)
         surfaces = pinhole if lens is None else pinhole.seen_through(lens)
         return Rendering(pixels[..., 2::-1], pixels[..., 3], surfaces, pinhole)
@@ -192,7 +201,7 @@ class Renderer:
         self._show([])
 
     def _show(self, bodies: list[Body]) -> None:
-        """Put exactly these bodies into the window; those that were in the last picture keep their place on the graphics side."""
+        """Put exactly these bodies into the window; those of the last picture keep what they hold there."""
         for body in self._shown:
             if body not in bodies:
                 for scene, actors in ((self._lit, body.lit_actors), (self._ids, body.id_actors)):
@@ -210,11 +219,14 @@ class Renderer:
         scene.SetBackground(0, 0, 0)
         scene.SetBackgroundAlpha(0.0)
         scene.SetAutomaticLightCreation(0)
+        # plain blending: quicker, and our shader leaves no place for order-independent translucency (VTK >= 9.2)
+        if hasattr(scene, 'SetUseOIT'):
+            scene.SetUseOIT(False)
         camera = scene.GetActiveCamera()
         camera.SetPosition(0, 0, 0)
         camera.SetFocalPoint(0, 0, 1)
         camera.SetViewUp(0, -1, 0)
-        camera.SetClippingRange(NEAR_M, FAR_M)
+        camera.SetClippingRange(self._near, self._far)
         self._window.AddRenderer(scene)
         return scene
 
@@ -231,7 +243,7 @@ class Renderer:
             self._lit.AddLight(light)
 
     def _draw_lit(self) -> np.ndarray:
-        """Return red, green, blue and coverage (H, W, 4) uint8 of the lit pass, `supersampling` times larger than the image."""
+        """Return red, green, blue, coverage (H, W, 4) uint8 of the lit pass, `supersampling` times the image's size."""
         self._lit.DrawOn()
         self._ids.DrawOff()
         self._window.Render()
@@ -245,21 +257,21 @@ class Renderer:
         instance = self._read_pixels(self._id_pixels, self.width, self.height)[..., 0].copy()
         self._window.GetZbufferData(0, 0, self.width - 1, self.height - 1, self._z)
         z = vtk_to_numpy(self._z).reshape(self.height, self.width)[::-1]
-        near, far = np.float32(NEAR_M), np.float32(FAR_M)
+        near, far = np.float32(self._near), np.float32(self._far)
         depth = 2 * far * near / ((far + near) - (2 * z - 1) * (far - near))
         return instance, np.where(instance > 0, depth, np.float32(np.inf))
 
     def _read_pixels(self, buffer: vtk.vtkUnsignedCharArray, width: int, height: int) -> np.ndarray:
-        """Return the lower left width x height pixels of the window, (height, width, 4) uint8, top row first, a view of the buffer."""
+        """Return the lower left pixels of the window, (height, width, 4) uint8, top row first: a view of the buffer."""
         self._window.GetRGBACharPixelData(0, 0, width - 1, height - 1, 0, buffer)
         return vtk_to_numpy(buffer).reshape(height, width, 4)[::-1]
 
 
 class CameraViews:
-    """Renderers for pictures of one size: pinhole cameras are drawn at that size, lenses from a larger pinhole image."""
+    """Renderers for pictures of one size: pinholes are drawn at that size, lenses from a larger pinhole image."""
 
-    def __init__(self, width: int, height: int):
-        self._size = (width, height)
+    def __init__(self, width: int, height: int, object_size: float = TEXTURE_SIZE_M):
+        self._size, self._object_size = (width, height), object_size
         self._renderers: dict[bool, Renderer] = {}
         self._lens: Lens | None = None
 
@@ -284,20 +296,16 @@ class CameraViews:
     def _renderer(self, for_lens: bool) -> Renderer:
         if for_lens not in self._renderers:
             scale = LENS_MARGIN if for_lens else 1
-            self._renderers[for_lens] = Renderer(*(int(scale * side) for side in self._size))
+            self._renderers[for_lens] = Renderer(*(int(scale * side) for side in self._size), self._object_size)
         return self._renderers[for_lens]
 
 
 def _mean_of_blocks(pixels: np.ndarray, factor: int) -> np.ndarray:
     """Return the mean of each factor x factor block of (H, W, 4) uint8 as float32 in [0, 1]."""
-    if factor == 1:
-        return pixels.astype(np.float32) / 255
-    height, width = pixels.shape[0] // factor, pixels.shape[1] // factor
-    total = np.zeros((height, width, 4), np.uint16)
-    for row in range(factor):
-        for column in range(factor):
-            total += pixels[row::factor, column::factor]
-    return total * np.float32(1 / (255 * factor * factor))
+    if factor > 1:
+        size = (pixels.shape[1] // factor, pixels.shape[0] // factor)
+        pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+    return pixels * np.float32(1 / 255)
 
 
 def _poly_data(part: Part) -> vtk.vtkPolyData:
@@ -346,11 +354,12 @@ def _apply_material(actor: vtk.vtkActor, material: Material) -> None:
     actor.GetShaderProperty().GetFragmentCustomUniforms().SetUniform3f('surface', surface)
 
 
-def _apply_lighting(actor: vtk.vtkActor, lighting: Lighting) -> None:
+def _apply_lighting(actor: vtk.vtkActor, lighting: Lighting, texture_scale: float) -> None:
     look = actor.GetProperty()
     look.SetAmbient(lighting.ambient)
     look.SetDiffuse(lighting.diffuse)
     uniforms = actor.GetShaderProperty().GetFragmentCustomUniforms()
+    uniforms.SetUniformf('textureScale', texture_scale)
     uniforms.SetUniform3f('environment', np.asarray(lighting.environment, float).tolist())
     for i in range(MAX_WINDOWS):
         window = lighting.windows[i] if i < len(lighting.windows) else np.zeros((4, 3))

@@ -1,4 +1,4 @@
-"""Random draws of cameras, attitudes, lights, materials and stray things; every draw comes from the generator it is given."""
+"""Random draws of cameras, attitudes, lights, materials and stray things."""
 
 from __future__ import annotations
 
@@ -66,7 +66,15 @@ def sample_lighting(rng: np.random.Generator, settings: SimpleNamespace) -> Ligh
         color = rng.uniform(*settings.window_brightness) * rng.uniform(0.85, 1.0, 3)
         windows.append(window_towards(direction, rng.uniform(0, np.pi), half_angles, color))
     environment = rng.uniform(0.15, 0.75) + rng.uniform(-0.08, 0.08, 3)
-    return Lighting(directions, colors, intensities, rng.uniform(*settings.ambient), rng.uniform(*settings.diffuse), tuple(environment), windows)
+    return Lighting(
+        directions,
+        colors,
+        intensities,
+        rng.uniform(*settings.ambient),
+        rng.uniform(*settings.diffuse),
+        tuple(environment),
+        windows,
+    )
 
 
 def vary_material(rng: np.random.Generator, settings: SimpleNamespace, material: Material) -> Material:
@@ -74,12 +82,14 @@ def vary_material(rng: np.random.Generator, settings: SimpleNamespace, material:
     color = np.array(material.color) * rng.uniform(*settings.gain) + rng.uniform(-1, 1, 3) * settings.shift
     if rng.random() < settings.random_color_probability:
         color = rng.uniform(0.02, 0.9, 3)
-    opacity = material.opacity if material.opacity == 1 else float(np.clip(material.opacity * rng.uniform(0.8, 1.25), 0.05, 1))
-    if material.solid != (opacity >= 0.7):
-        opacity = material.opacity  # what hides and what does not was decided when the object was built
     roughness = float(np.clip(material.roughness * rng.uniform(0.7, 1.3), 0.02, 1))
-    return replace(material, color=tuple(np.clip(color, 0.005, 1)), opacity=opacity, roughness=roughness,
-                   reflectivity=min(1.0, material.reflectivity * rng.uniform(0.5, 1.3)))  # fmt: skip
+    reflectivity = min(1.0, material.reflectivity * rng.uniform(0.5, 1.3))
+    varied = replace(material, color=tuple(np.clip(color, 0.005, 1)), roughness=roughness, reflectivity=reflectivity)
+    if material.opacity < 1:
+        clearer = replace(varied, opacity=float(np.clip(material.opacity * rng.uniform(0.8, 1.25), 0.05, 1)))
+        if clearer.solid == material.solid:  # what hides and what does not was decided when the object was built
+            return clearer
+    return varied
 
 
 def stray_thing(rng: np.random.Generator, size: float) -> Part:
@@ -96,7 +106,9 @@ def stray_thing(rng: np.random.Generator, size: float) -> Part:
         'cord': lambda: tube(spline(rng.uniform(-1, 1, (5, 3)) * size, 50), size * rng.uniform(0.01, 0.04)),
     }
     color = np.clip(rng.uniform(0.02, 0.95) + rng.uniform(-0.4, 0.4, 3) * rng.random(), 0.01, 0.98)
-    material = Material(tuple(color), rng.uniform(0.1, 0.9), reflectivity=rng.choice([0, 0, 0.3]), grain=rng.choice([0, 0.4]))
+    material = Material(
+        tuple(color), rng.uniform(0.1, 0.9), reflectivity=rng.choice([0, 0, 0.3]), grain=rng.choice([0, 0.4])
+    )
     return Part(str(kind), *meshes[str(kind)](), material)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,7 +16,7 @@ from custom_pose_ros.core.object_model import ObjectModel
 from training.synthetic.backgrounds import floor_background, photo_background
 from training.synthetic.effects import apply_sensor, apply_water
 from training.synthetic.labels import HIDDEN, OUTSIDE, SEEN, annotation, keypoint_seen, own_radii
-from training.synthetic.parts import Part
+from training.synthetic.objects import Builder, object_size
 from training.synthetic.renderer import Body, CameraViews, Rendering
 from training.synthetic.sampling import (
     random_rotation,
@@ -25,10 +25,10 @@ from training.synthetic.sampling import (
     sample_lighting,
     stray_thing,
     vary_material,
-)  # fmt: skip
+)
 
 MAX_TRIES = 200
-MIN_DEPTH = 0.5  # of the object's size: nearer than that no keypoint may come to the camera
+MIN_DEPTH = 0.25  # of the object's size: nearer than that no keypoint may come to the camera
 MIN_VISIBLE_PX = 12  # instances of which less is in the picture are not labelled
 BACKGROUND_STREAM, VARIANT_STREAM = 1, 2  # independent random streams of one picture
 
@@ -61,17 +61,22 @@ class SceneGenerator:
     """
 
     def __init__(
-        self, model: ObjectModel, build: Callable[[np.random.Generator], list[Part]], settings: SimpleNamespace,
-        width: int, height: int, photos: Sequence[Path] = (), camera: CameraIntrinsics | None = None,
-    ):  # fmt: skip
+        self,
+        model: ObjectModel,
+        build: Builder,
+        settings: SimpleNamespace,
+        width: int,
+        height: int,
+        photos: Sequence[Path] = (),
+        camera: CameraIntrinsics | None = None,
+    ):
         self.model, self.settings, self.photos = model, settings, list(photos)
         self.width, self.height, self.camera = width, height, camera
         self._build = build
-        self._views = CameraViews(width, height)
         self._variant: tuple[tuple[int, int], list[Body]] | None = None
         self._radii = np.zeros(model.keypoint_count)
-        low, high = model.model_points.min(0), model.model_points.max(0)
-        self.centre, self.size = (low + high) / 2, float(np.linalg.norm(high - low)) or 1.0
+        self.centre, self.size = (model.model_points.min(0) + model.model_points.max(0)) / 2, object_size(model)
+        self._views = CameraViews(width, height, self.size)
 
     def generate(self, seed: int, index: int) -> Sample:
         """Return picture number `index` of the series `seed`; the same numbers give the same picture."""
@@ -84,7 +89,7 @@ class SceneGenerator:
         return Sample(image, self._annotate(rendering, instances, camera))
 
     def _variant_bodies(self, seed: int, index: int) -> list[Body]:
-        """Return the bodies of the object's variant for this picture (one more for each instance), built when it changes."""
+        """Return the bodies of the object's variant for this picture (one for each instance), built when it changes."""
         group = index // int(self.settings.pose.variants_every)
         if self._variant is None or self._variant[0] != (seed, group):
             parts = self._build(np.random.default_rng([seed, group, VARIANT_STREAM]))
@@ -120,7 +125,7 @@ class SceneGenerator:
 
     def _fits(self, candidate: Instance, others: list[Instance], camera: CameraIntrinsics) -> bool:
         """Say whether an instance is in front of the camera, in the picture, and not inside another one."""
-        if candidate.points[:, 2].min() < MIN_DEPTH * self.size * 0.5:
+        if candidate.points[:, 2].min() < MIN_DEPTH * self.size:
             return False
         inside = self._inside(camera.project(candidate.points)).sum()
         wanted = min(self.settings.pose.min_keypoints_inside, len(candidate.points))
@@ -176,7 +181,9 @@ class SceneGenerator:
         image = apply_water(rng, settings.water, image, depth)
         return apply_sensor(rng, settings.sensor, image)
 
-    def _annotate(self, rendering: Rendering, instances: list[Instance], camera: CameraIntrinsics) -> list[dict[str, Any]]:
+    def _annotate(
+        self, rendering: Rendering, instances: list[Instance], camera: CameraIntrinsics
+    ) -> list[dict[str, Any]]:
         annotations = []
         for number, instance in enumerate(instances, 1):
             mask = rendering.surfaces.instance == number
@@ -191,8 +198,10 @@ class SceneGenerator:
         """Return COCO's visibility flag of each keypoint (K,)."""
         inside = self._inside(pixels)
         share = self.settings.visibility.seen_share
-        seen = [ok and keypoint_seen(rendering.pinhole, number, point, radius, share)
-                for ok, point, radius in zip(inside, instance.points, self._radii)]  # fmt: skip
+        seen = [
+            ok and keypoint_seen(rendering.pinhole, number, point, radius, share)
+            for ok, point, radius in zip(inside, instance.points, self._radii)
+        ]
         return np.where(inside, np.where(seen, SEEN, HIDDEN), OUTSIDE)
 
 

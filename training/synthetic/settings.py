@@ -19,7 +19,8 @@ def load_settings(path: str | Path | None = None) -> SimpleNamespace:
     """
     Return the settings as `settings.<group>.<knob>`: numbers, (low, high) tuples, or tuples of weights.
 
-    path : a YAML file with the knobs to change; None for the defaults. Raises ConfigError naming file, knob, wanted and got.
+    path : a YAML file with the knobs to change; None for the defaults.
+    Raises ConfigError naming file, knob, wanted and got.
     """
     values = yaml.safe_load(DEFAULTS_FILE.read_text(encoding='utf-8'))
     if path is not None:

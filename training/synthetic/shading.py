@@ -1,4 +1,4 @@
-"""Lighting of a picture, and the fragment shader that adds mirrored windows, grain and wrinkles to VTK's Phong shading."""
+"""Lighting of a picture, and the fragment shader that adds mirrored windows, grain and wrinkles to VTK's own."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ def window_towards(direction, angle: float, half_angles, color) -> np.ndarray:
     return np.array([(c * right + s * down) / wide, (c * down - s * right) / high, middle, color])
 
 
-# VTK declares the uniforms surface (reflectivity, grain, wrinkle), tint, environment, objectX, objectY, objectZ, objectOrigin and
-# window<i><A..D> itself, because the renderer sets each of them on each actor.
+# VTK declares the uniforms surface (reflectivity, grain, wrinkle), tint, environment, textureScale, objectX, objectY,
+# objectZ, objectOrigin and window<i><A..D> itself, because the renderer sets each of them on each actor.
 _FUNCTIONS = """
 float noise3(vec3 p)  // smooth, about [-1, 1]; sines are many times cheaper in software than lattice noise
 {
@@ -75,10 +75,10 @@ vec3 mirrored(vec3 r, vec3 right, vec3 down, vec3 middle, vec3 color)
 # VTK's view frame is x right, y up, z backward; ours is x right, y down, z forward.
 _BUMPS = """
 vec3 seen = vec3(vertexVC.x, -vertexVC.y, -vertexVC.z) - objectOrigin;
-vec3 where = vec3(dot(seen, objectX), dot(seen, objectY), dot(seen, objectZ));
+vec3 where = textureScale * vec3(dot(seen, objectX), dot(seen, objectY), dot(seen, objectZ));
 if (surface.z > 0.0)
 {
-  normalVCVSOutput = normalize(normalVCVSOutput + 0.6 * surface.z * bumps3(where * 260.0));
+  normalVCVSOutput = normalize(normalVCVSOutput + 0.45 * surface.z * bumps3(where * 120.0));
 }
 """
 
@@ -87,7 +87,7 @@ ambientColor *= tint;
 diffuseColor *= tint;
 if (surface.y > 0.0)
 {
-  float factor = 1.0 + 0.8 * surface.y * noise3(where * 230.0);
+  float factor = 1.0 + 0.8 * surface.y * noise3(where * 80.0);
   ambientColor *= factor;
   diffuseColor *= factor;
 }
@@ -101,11 +101,9 @@ if (surface.x > 0.0)
   vec3 r = reflect(eye, normalVCVSOutput);
   r = vec3(r.x, -r.y, -r.z);
   float grazing = pow(1.0 - abs(dot(eye, normalVCVSOutput)), 4.0);
-  vec3 light = environment * (0.8 + 0.35 * sin(5.0 * r.x + 2.0 * sin(4.0 * r.y)));
+  vec3 light = environment * (0.75 + 0.55 * sin(5.0 * r.x + 2.0 * sin(4.0 * r.y)) * sin(3.0 * r.y + 1.0));
 """
-    + '\n'.join(
-        f'  light += mirrored(r, window{i}A, window{i}B, window{i}C, window{i}D);' for i in range(MAX_WINDOWS)
-    )
+    + '\n'.join(f'  light += mirrored(r, window{i}A, window{i}B, window{i}C, window{i}D);' for i in range(MAX_WINDOWS))
     + """
   float share = clamp(surface.x * (0.35 + 0.65 * grazing), 0.0, 1.0);
   float bright = clamp(share * max(light.r, max(light.g, light.b)), 0.0, 1.0);
@@ -116,7 +114,7 @@ if (surface.x > 0.0)
 """
 )
 
-# (place in VTK's fragment shader template, what to put there); a snippet that begins with its place follows VTK's own code
+# (place in VTK's fragment shader template, what to put there); what begins with its place follows VTK's own code
 SHADER = (
     ('//VTK::Normal::Dec', '//VTK::Normal::Dec\n' + _FUNCTIONS),
     ('//VTK::Normal::Impl', '//VTK::Normal::Impl\n' + _BUMPS + _GRAIN),

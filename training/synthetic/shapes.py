@@ -11,8 +11,8 @@ def lathe(profile, sections: int = 48, roughness: np.ndarray | None = None) -> M
     """
     Turn a profile of (radius, height) rows about the z axis.
 
-    The surface faces outwards when the profile runs upwards. roughness (rows, sections), optional, is added to the radii:
-    frayed edges and dents.
+    The surface faces outwards when the profile runs upwards.
+    roughness : (rows, sections), added to the radii: frayed edges and dents.
     """
     profile = np.asarray(profile, float)
     angles = np.linspace(0, 2 * np.pi, sections, endpoint=False)
@@ -30,7 +30,9 @@ def _grid_faces(rows: int, columns: int) -> np.ndarray:
     following = (column + 1) % columns
     a, b = row * columns + column, row * columns + following
     c, d = a + columns, b + columns
-    return np.concatenate([np.stack([a, b, d], -1).reshape(-1, 3), np.stack([a, d, c], -1).reshape(-1, 3)]).astype(np.int64)
+    return np.concatenate([np.stack([a, b, d], -1).reshape(-1, 3), np.stack([a, d, c], -1).reshape(-1, 3)]).astype(
+        np.int64
+    )
 
 
 def cylinder(radius: float, length: float, sections: int = 32) -> Mesh:
@@ -83,7 +85,11 @@ def plate(outline, thickness: float) -> Mesh:
     outline = np.asarray(outline, float)
     n, h = len(outline), thickness / 2
     centre = outline.mean(0)
-    vertices = np.concatenate([np.c_[outline, np.full(n, -h)], np.c_[outline, np.full(n, h)], [[*centre, -h], [*centre, h]]])
+    vertices = np.concatenate([
+        np.c_[outline, np.full(n, -h)],
+        np.c_[outline, np.full(n, h)],
+        [[*centre, -h], [*centre, h]],
+    ])
     i, j = np.arange(n), (np.arange(n) + 1) % n
     bottom, top = np.full(n, 2 * n), np.full(n, 2 * n + 1)
     sides = [np.c_[i, j, j + n], np.c_[i, j + n, i + n]]

@@ -1,8 +1,8 @@
 """
 The built-in example: a parametric mini submarine, drawn after photos, in the frame of config/submarine/object.yaml.
 
-Origin at the hub of the stern propeller, x forward to the tip of the dome, y left, z up; metres. Proportions were measured in
-photos; whatever differs between days (cables, tape, floats, the look of the dome) is drawn at random.
+Origin at the hub of the stern propeller, x forward to the tip of the dome, y left, z up; metres. Proportions were
+measured in photos; whatever differs between days (cables, tape, floats, the look of the dome) is drawn at random.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from training.synthetic.shapes import (
     spline,
     tube,
     turn,
-)  # fmt: skip
+)
 
 HEAD_X = 0.53
 ENGINE_X = 0.37
@@ -36,17 +36,17 @@ TUBE_BACK = 0.160
 RAIL_Y = 0.0555
 RING_RADIUS = 0.0525
 
-YELLOW = Material((0.80, 0.50, 0.05), 0.45, grain=0.12)
-BLACK_TAPE = Material((0.018, 0.018, 0.022), 0.5, wrinkle=0.5, grain=0.3)
+YELLOW = Material((0.88, 0.65, 0.13), 0.45, grain=0.12)
+BLACK_TAPE = Material((0.020, 0.020, 0.024), 0.45, reflectivity=0.06, wrinkle=0.6, grain=0.3)
 BLACK = Material((0.022, 0.022, 0.026), 0.4)
-BLUE_TAPE = Material((0.008, 0.16, 0.62), 0.35, reflectivity=0.10, wrinkle=0.9, grain=0.25)
+BLUE_TAPE = Material((0.05, 0.31, 0.67), 0.32, reflectivity=0.16, wrinkle=0.8, grain=0.2)
 WHITE = Material((0.78, 0.76, 0.76), 0.5, grain=0.1)
 WOOD = Material((0.66, 0.48, 0.34), 0.85, grain=0.3)
 RUBBER = Material((0.020, 0.020, 0.024), 0.55)
 RED = Material((0.66, 0.03, 0.08), 0.4)
 ALUMINIUM = Material((0.34, 0.35, 0.36), 0.35, grain=0.2)
 STEEL = Material((0.55, 0.56, 0.57), 0.15, reflectivity=0.5)
-ORANGE = Material((0.92, 0.42, 0.02), 0.5)
+ORANGE = Material((0.93, 0.53, 0.08), 0.5)
 FABRIC = Material((0.66, 0.55, 0.49), 0.95, grain=0.6, wrinkle=0.8)
 
 
@@ -76,8 +76,10 @@ def _placed(name: str, mesh, position, material: Material, rotation=None) -> Par
     return Part(name, *mesh, material).moved(rotation, position)
 
 
-def _sleeve(rng, name: str, back: float, front: float, radius: float, material: Material, fray: float, wide: float = 1.0) -> Part:
-    """Return a band of tape about the hull: uneven edges and thickness, `wide` times wider than high (it runs over the rails)."""
+def _sleeve(
+    rng, name: str, back: float, front: float, radius: float, material: Material, fray: float, wide: float = 1.0
+) -> Part:
+    """Return a band of tape about the hull, uneven, `wide` times wider than high (it runs over the rails)."""
     sections, rows = 72, 6
     height = np.linspace(-(front - back) / 2, (front - back) / 2, rows)
     bumps = fray * rng.uniform(-0.6, 1.0, (rows, sections))
@@ -99,7 +101,7 @@ def _hull(rng) -> list[Part]:
         length = 0.30 + rng.uniform(-0.01, 0.03)
         position = (0.17 + length / 2, side * RAIL_Y, rng.uniform(-0.012, -0.004))
         parts.append(_placed('rail', box((length, rail_width, rail_height)), position, ALUMINIUM))
-        rod = _laid('rod', cylinder(0.0035, 0.31, 10), 0.33, STEEL if rng.random() < 0.6 else YELLOW)
+        rod = _laid('rod', cylinder(0.0035, 0.18, 10), 0.385, STEEL if rng.random() < 0.6 else YELLOW)
         parts.append(rod.moved(translation=(0, side * 0.034, rng.uniform(0.0, 0.025))))
     return parts
 
@@ -108,13 +110,24 @@ def _inside(rng) -> list[Part]:
     """Return what shows through the glass: striped ballast behind, a bundle of cloth and coloured things in front."""
     parts, x, dark = [], 0.172, True
     while x < 0.268:
-        length = rng.uniform(0.007, 0.018)
+        length = rng.uniform(0.009, 0.020) if dark else rng.uniform(0.006, 0.011)
         disc = cylinder(TUBE_RADIUS - rng.uniform(0.008, 0.013), length, 28)
         parts.append(_laid('ballast', disc, x + length / 2, BLACK_TAPE if dark else WOOD))
         x, dark = x + length, not dark
-    parts.append(_placed('board', box((0.03, 0.018, 0.002)), (0.215, rng.uniform(-0.01, 0.01), 0.042), RED if rng.random() < 0.3 else BLUE_TAPE))
+    parts.append(
+        _placed(
+            'board',
+            box((0.03, 0.018, 0.002)),
+            (0.215, rng.uniform(-0.01, 0.01), 0.042),
+            RED if rng.random() < 0.3 else BLUE_TAPE,
+        )
+    )
     for _ in range(rng.integers(1, 4)):
-        parts.append(_placed('label', box((0.008, 0.018, 0.004)), (rng.uniform(0.18, 0.26), rng.uniform(-0.02, 0.02), 0.042), WHITE))
+        parts.append(
+            _placed(
+                'label', box((0.008, 0.018, 0.004)), (rng.uniform(0.18, 0.26), rng.uniform(-0.02, 0.02), 0.042), WHITE
+            )
+        )
     cloth = blob((rng.uniform(0.022, 0.034), rng.uniform(0.022, 0.036), 0.03), 0.3, rng)
     parts.append(_placed('cloth', cloth, (0.385 + rng.uniform(-0.01, 0.02), rng.uniform(-0.012, 0.012), 0), FABRIC))
     for color in ((0.02, 0.2, 0.6), (0.85, 0.35, 0.25), (0.3, 0.06, 0.08)):
@@ -122,7 +135,14 @@ def _inside(rng) -> list[Part]:
         position = (rng.uniform(0.40, 0.455), rng.uniform(-0.025, 0.025), rng.uniform(-0.015, 0.02))
         parts.append(_placed('thing', thing, position, Material(color, 0.7, grain=0.3), turn('z', rng.uniform(0, 3))))
     parts.append(_laid('bulkhead', cylinder(TUBE_RADIUS - 0.004, 0.006, 32), 0.285, BLACK))
-    parts.append(_laid('front_bulkhead', cylinder(TUBE_RADIUS - 0.010, 0.006, 32), 0.478, Material((0.25, 0.12, 0.12), 0.6, grain=0.6)))
+    parts.append(
+        _laid(
+            'front_bulkhead',
+            cylinder(TUBE_RADIUS - 0.010, 0.006, 32),
+            0.478,
+            Material((0.25, 0.12, 0.12), 0.6, grain=0.6),
+        )
+    )
     return parts
 
 
@@ -133,17 +153,31 @@ def _tape_bands(rng) -> list[Part]:
     wide_blue = _sleeve(rng, 'blue_wide', 0.300, 0.352 + shift[2] + rng.uniform(0, 0.012), 0.060, BLUE_TAPE, 0.004, 1.2)
     collar = _sleeve(rng, 'collar', 0.488, rng.uniform(0.502, 0.508), 0.0530, BLACK_TAPE, 0.0030)
     end_wall = cylinder(0.0530, 0.002, 40)
-    strip = tube(spline(np.c_[np.linspace(0.468, 0.482, 3), rng.uniform(-0.03, 0.03, 3), np.full(3, 0.054)], 8), 0.006, 0.3)
-    return [front_blue, second_blue, wide_blue, collar, _laid('collar_end', end_wall, 0.503, BLACK_TAPE),
-            Part('strip', *strip, BLUE_TAPE)]  # fmt: skip
+    strip = tube(
+        spline(np.c_[np.linspace(0.468, 0.482, 3), rng.uniform(-0.03, 0.03, 3), np.full(3, 0.054)], 8), 0.006, 0.3
+    )
+    return [
+        front_blue,
+        second_blue,
+        wide_blue,
+        collar,
+        _laid('collar_end', end_wall, 0.503, BLACK_TAPE),
+        Part('strip', *strip, BLUE_TAPE),
+    ]
 
 
 def _clamp_and_mast(rng) -> list[Part]:
     parts = [_sleeve(rng, 'clamp', 0.267, rng.uniform(0.292, 0.302), 0.0575, BLACK_TAPE, 0.0025, 1.1)]
     for side in (-1, 1):
-        parts.append(_placed('ear', box((0.020, 0.030, 0.034)), (0.281, side * 0.072, rng.uniform(-0.008, 0.006)), BLACK))
+        parts.append(
+            _placed('ear', box((0.020, 0.030, 0.034)), (0.281, side * 0.072, rng.uniform(-0.008, 0.006)), BLACK)
+        )
         for z in (0.0175, -0.0175):
-            parts.append(_placed('screw', cylinder(0.0022, 0.004, 8), (0.281 + rng.uniform(-0.005, 0.005), side * 0.078, z), STEEL))
+            parts.append(
+                _placed(
+                    'screw', cylinder(0.0022, 0.004, 8), (0.281 + rng.uniform(-0.005, 0.005), side * 0.078, z), STEEL
+                )
+            )
     parts.append(_placed('mast_foot', box((0.02, 0.022, 0.012)), (0.288, 0, 0.062), BLACK))
     lean = turn('x', rng.uniform(-0.3, 0.3)) @ turn('y', rng.uniform(-0.3, 0.35))
     length = rng.uniform(0.05, 0.075)
@@ -159,12 +193,23 @@ def _dome(rng) -> list[Part]:
     kind = rng.choice(['silver', 'clear', 'milky'], p=[0.45, 0.35, 0.2])
     grey = rng.uniform(0.38, 0.72)
     material = {
-        'silver': Material((grey, grey, grey * 1.02), 0.12, rng.uniform(0.85, 1), reflectivity=rng.uniform(0.5, 0.95), grain=0.5),
+        'silver': Material(
+            (grey, grey, grey * 1.02), 0.12, rng.uniform(0.85, 1), reflectivity=rng.uniform(0.5, 0.95), grain=0.5
+        ),
         'clear': Material((0.62, 0.64, 0.65), 0.05, rng.uniform(0.18, 0.45), reflectivity=rng.uniform(0.5, 1.0)),
-        'milky': Material((grey + 0.15, grey + 0.17, grey + 0.17), 0.15, rng.uniform(0.45, 0.8), reflectivity=rng.uniform(0.3, 0.8)),
+        'milky': Material(
+            (grey + 0.15, grey + 0.17, grey + 0.17), 0.15, rng.uniform(0.45, 0.8), reflectivity=rng.uniform(0.3, 0.8)
+        ),
     }[str(kind)]
     parts = [_laid('lens', cylinder(rng.uniform(0.008, 0.016), 0.012, 20), 0.508, BLACK)]
-    parts.append(_laid('lens_rim', ring(0.017, 0.030, 0.004, 28), 0.506, STEEL if rng.random() < 0.7 else Material((0.5, 0.06, 0.08), 0.3)))
+    parts.append(
+        _laid(
+            'lens_rim',
+            ring(0.017, 0.030, 0.004, 28),
+            0.506,
+            STEEL if rng.random() < 0.7 else Material((0.5, 0.06, 0.08), 0.3),
+        )
+    )
     parts.append(_laid('dome_rim', ring(radius - 0.002, radius + 0.003, 0.004, 40), base + 0.004, STEEL))
     parts.append(_laid('dome', cap(radius, HEAD_X - base), base, material))
     return parts
@@ -180,10 +225,20 @@ def _end_flange(rng) -> list[Part]:
     for angle in np.linspace(0, 2 * np.pi, 8, endpoint=False) + rng.uniform(0, 0.7):
         material = RED if rng.random() < 0.55 else (BLACK if rng.random() < 0.6 else STEEL)
         gland = cylinder(rng.uniform(0.006, 0.009), rng.uniform(0.018, 0.030), 8)
-        parts.append(_laid('gland', gland, 0.140, material).moved(None, (0, 0.031 * np.cos(angle), 0.031 * np.sin(angle))))
+        parts.append(
+            _laid('gland', gland, 0.140, material).moved(None, (0, 0.031 * np.cos(angle), 0.031 * np.sin(angle)))
+        )
     lamp = (rng.uniform(0.12, 0.145), rng.uniform(-0.008, 0.012), rng.uniform(0.035, 0.048))
     parts.append(_placed('lamp', blob((0.011, 0.011, 0.011), 0, rng, 18, 10), lamp, STEEL))
-    parts.append(_placed('plug', cylinder(0.012, 0.04, 14), (0.105, rng.uniform(-0.01, 0.015), rng.uniform(0.01, 0.03)), BLACK_TAPE, X_FROM_Z))
+    parts.append(
+        _placed(
+            'plug',
+            cylinder(0.012, 0.04, 14),
+            (0.105, rng.uniform(-0.01, 0.015), rng.uniform(0.01, 0.03)),
+            BLACK_TAPE,
+            X_FROM_Z,
+        )
+    )
     return parts
 
 
@@ -194,7 +249,14 @@ def _thruster(rng, lean: np.ndarray, position) -> list[Part]:
     wall = ring(radius - rng.uniform(0.0022, 0.0035), radius, width)
     off_centre = (*rng.uniform(-0.006, 0.006, 2), rng.uniform(-0.008, 0.004))
     hub_radius, hub_half = rng.uniform(0.0185, 0.0225), rng.uniform(0.020, 0.026)
-    profile = [(0, -hub_half), (0.015, -hub_half), (hub_radius, -0.004), (hub_radius, hub_half - 0.004), (hub_radius - 0.004, hub_half), (0, hub_half)]
+    profile = [
+        (0, -hub_half),
+        (0.015, -hub_half),
+        (hub_radius, -0.004),
+        (hub_radius, hub_half - 0.004),
+        (hub_radius - 0.004, hub_half),
+        (0, hub_half),
+    ]
     dents = np.outer([0, 1, 1, 1, 1, 0], 0.0012 * rng.uniform(-1, 1, 24))
     parts = [Part('ring', *wall, YELLOW).moved(None, off_centre), Part('hub', *lathe(profile, 24, dents), BLACK_TAPE)]
     spin = turn('z', rng.uniform(0, 2 * np.pi))
@@ -210,7 +272,12 @@ def _thruster(rng, lean: np.ndarray, position) -> list[Part]:
 def _flag(rng) -> Part:
     """Return one propeller blade wrapped in tape: a crooked plate from the hub outwards along x."""
     reach, half = rng.uniform(0.036, 0.044), rng.uniform(0.006, 0.010)
-    outline = np.array([(0.012, -half * 0.8), (reach - rng.uniform(0, 0.007), -half * rng.uniform(0.8, 1.4)), (reach, half * rng.uniform(0.5, 1.3)), (0.012, half)])
+    outline = np.array([
+        (0.012, -half * 0.8),
+        (reach - rng.uniform(0, 0.007), -half * rng.uniform(0.8, 1.4)),
+        (reach, half * rng.uniform(0.5, 1.3)),
+        (0.012, half),
+    ])
     blade = Part('blade', *plate(outline, 0.0022), BLACK_TAPE)
     return blade.moved(turn('x', rng.uniform(-0.9, 0.9)), (0, 0, rng.uniform(-0.006, 0.012)))
 
@@ -232,7 +299,15 @@ def _stern_bracket(rng) -> list[Part]:
     height = rng.uniform(-0.012, 0.004)
     parts = []
     for side in (-1, 1):
-        arc = spline([(0.165, side * 0.057, height), (0.125, side * 0.055, height), (0.085, side * 0.036, height - 0.004), (0.055, 0, height - 0.008)], 20)
+        arc = spline(
+            [
+                (0.165, side * 0.057, height),
+                (0.125, side * 0.055, height),
+                (0.085, side * 0.036, height - 0.004),
+                (0.055, 0, height - 0.008),
+            ],
+            20,
+        )
         parts.append(Part('bracket', *tube(arc, 0.004, 2.6, 8), WHITE))
         stem = spline([(0.165, side * 0.057, height), (0.155, side * 0.057, height)], 4)
         parts.append(Part('bracket_foot', *tube(stem, 0.006, 1.8, 8), WHITE))
@@ -247,12 +322,20 @@ def _cables(rng) -> list[Part]:
     parts = []
     for side in (-1, 1):
         bend = rng.uniform(-0.010, 0.010, (2, 3))
-        path = [(ENGINE_X - 0.012, side * ENGINE_Y, -0.012), (0.325, side * 0.125, -0.012) + bend[0], (0.275, side * 0.090, -0.012) + bend[1],
-                (0.235, side * 0.066, -0.004), (0.170, side * 0.062, 0.0)]  # fmt: skip
+        path = [
+            (ENGINE_X - 0.012, side * ENGINE_Y, -0.012),
+            (0.325, side * 0.125, -0.012) + bend[0],
+            (0.275, side * 0.090, -0.012) + bend[1],
+            (0.235, side * 0.066, -0.004),
+            (0.170, side * 0.062, 0.0),
+        ]
         parts.append(Part('cable', *tube(spline(path, 36), 0.0029), RUBBER))
         angles = np.linspace(0, 2 * np.pi, 36)
         radius = rng.uniform(0.019, 0.027)
-        loop = np.c_[radius * np.cos(angles), radius * np.sin(angles), 0.004 * np.sin(angles)] @ turn('x', rng.uniform(-0.5, 0.5)).T
+        loop = (
+            np.c_[radius * np.cos(angles), radius * np.sin(angles), 0.004 * np.sin(angles)]
+            @ turn('x', rng.uniform(-0.5, 0.5)).T
+        )
         centre = (rng.uniform(0.205, 0.235), side * (0.066 + radius), rng.uniform(-0.008, 0.008))
         parts.append(Part('cable_loop', *tube(loop + centre, 0.0027), RUBBER))
         parts.append(_placed('tie', box((0.005, 0.020, 0.008)), (centre[0], side * 0.06, 0.012), RUBBER))
@@ -267,12 +350,29 @@ def _cables(rng) -> list[Part]:
 def _float_blocks(rng) -> list[Part]:
     """Return the wooden floats tied behind the stern."""
     yaw = rng.uniform(-0.5, 0.5)
-    near, far = np.array((0.026, 0.05, 0.024)) * rng.uniform(0.85, 1.15), np.array((0.030, 0.032, 0.024)) * rng.uniform(0.85, 1.15)
-    parts = [Part('block', *box(near), WOOD), Part('block', *box(far), WOOD).moved(turn('z', rng.uniform(-0.4, 0.4)), (-0.030, rng.uniform(-0.012, 0.012), -0.004))]
+    near, far = (
+        np.array((0.034, 0.055, 0.028)) * rng.uniform(0.8, 1.15),
+        np.array((0.042, 0.040, 0.028)) * rng.uniform(0.8, 1.15),
+    )
+    parts = [
+        Part('block', *box(near), WOOD),
+        Part('block', *box(far), WOOD).moved(
+            turn('z', rng.uniform(-0.4, 0.4)), (-0.037, rng.uniform(-0.012, 0.012), -0.004)
+        ),
+    ]
     for y in (-0.013, 0.012):
-        strap = ring(0.98 * near[2] / 2, 1.35 * near[0] / 2 + 0.002, 0.004, 20)
-        parts.append(Part('strap', *strap, RUBBER).moved(turn('x', np.pi / 2) @ turn('z', np.pi / 4), (0, y, 0)))
-    return [part.moved(turn('z', yaw), (-0.072 + rng.uniform(-0.010, 0.006), rng.uniform(-0.025, 0.025), rng.uniform(-0.010, 0.006))) for part in parts]
+        parts.append(_placed('strap', box((near[0] + 0.003, 0.004, near[2] + 0.003)), (0, y, 0), RUBBER))
+        parts.append(
+            _placed('strap', box((0.040, 0.003, 0.003)), (0.022, y, 0.004), RUBBER, turn('z', rng.uniform(-0.4, 0.4)))
+        )
+    parts.append(Part('strap', *box((0.004, far[1] + 0.003, far[2] + 0.003)), RUBBER).moved(None, (-0.037, 0, -0.004)))
+    return [
+        part.moved(
+            turn('z', yaw),
+            (-0.066 + rng.uniform(-0.010, 0.006), rng.uniform(-0.025, 0.025), rng.uniform(-0.010, 0.006)),
+        )
+        for part in parts
+    ]
 
 
 def _tether(rng) -> Part:
@@ -283,4 +383,9 @@ def _tether(rng) -> Part:
     points.append(np.array([0.05, rng.uniform(-0.03, 0.03), -0.03]))
     for k in range(rng.integers(3, 6)):
         points.append(np.array([*(step * (k + 1) + rng.normal(0, 0.05, 2)), -0.05 - 0.03 * k]))
-    return Part('tether', *tube(spline(points, 60), rng.uniform(0.0012, 0.0022)), Material((0.82, 0.70, 0.06), 0.5), belongs=False)
+    return Part(
+        'tether',
+        *tube(spline(points, 60), rng.uniform(0.0012, 0.0022)),
+        Material((0.82, 0.70, 0.06), 0.5),
+        belongs=False,
+    )

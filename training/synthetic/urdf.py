@@ -18,7 +18,7 @@ def load_urdf(path: Path) -> list[Part]:
     """
     Return the visual parts of a robot description.
 
-    Meshes are looked for beside the file: `package://name/rest` as `rest` in its folders above, other names relative to it.
+    Meshes are looked for beside the file: `package://name/rest` as `rest` in the folders above, others relative to it.
     Raises DatasetError naming the file and the link that is wrong.
     """
     try:
@@ -72,8 +72,15 @@ def _visual_parts(visual: ElementTree.Element, colors: dict, path: Path, link: s
     if shape.tag == 'mesh':
         parts = read_mesh(_mesh_file(shape.get('filename', ''), path, link))
         scale = _numbers(shape.get('scale', '1 1 1'))
-        parts = [Part(p.name, p.vertices * scale, p.faces, p.material, two_sided=True, vertex_colors=p.vertex_colors) for p in parts]
-        return parts if color is None else [Part(p.name, p.vertices, p.faces, Material(color), two_sided=True) for p in parts]
+        parts = [
+            Part(p.name, p.vertices * scale, p.faces, p.material, two_sided=True, vertex_colors=p.vertex_colors)
+            for p in parts
+        ]
+        return (
+            parts
+            if color is None
+            else [Part(p.name, p.vertices, p.faces, Material(color), two_sided=True) for p in parts]
+        )
     looks = Material(color or DEFAULT_COLOR)
     if shape.tag == 'box':
         mesh = box(_numbers(shape.get('size', '')))
@@ -82,7 +89,9 @@ def _visual_parts(visual: ElementTree.Element, colors: dict, path: Path, link: s
     elif shape.tag == 'sphere':
         mesh = blob(np.full(3, float(shape.get('radius', 'nan'))), 0.0, np.random.default_rng(0))
     else:
-        raise DatasetError(f'{path}: link {link}: <{shape.tag}> is not a shape of URDF: wanted mesh, box, cylinder or sphere')
+        raise DatasetError(
+            f'{path}: link {link}: <{shape.tag}> is not a shape of URDF: wanted mesh, box, cylinder or sphere'
+        )
     return [Part(link, *mesh, looks)]
 
 

@@ -1,0 +1,30 @@
+# custom_pose_ros: every target sets up what it needs the first time. `make help` lists them.
+# PYTHON=python3.12 make demo   takes another interpreter (3.10 to 3.13)
+
+PYTHON ?= python3
+OLDEST_PYTHON ?= python3.10
+DISTRO ?=
+ARGS ?=
+
+SETUP = $(PYTHON) .make/bootstrap.py
+DISTRO_OPTION = $(if $(DISTRO),--distro $(DISTRO))
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-oldest lint
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## find the shipped submarine in a video over real ROS 2 topics -> build/demo/
+	@$(SETUP) demo $(DISTRO_OPTION) -- -m custom_pose_ros.tools.demo $(ARGS)
+
+test: ## run the whole test suite (DISTRO=jazzy: on ROS 2 Jazzy; ARGS='-k tracking': options of pytest)
+	@$(SETUP) test $(DISTRO_OPTION) -- -m pytest $(ARGS)
+
+test-oldest: ## run the tests of core and inference with the oldest supported versions (needs python3.10)
+	@$(OLDEST_PYTHON) .make/bootstrap.py oldest -- -m pytest test/core test/inference $(ARGS)
+
+lint: ## check style and types
+	@$(SETUP) lint $(DISTRO_OPTION) -- -m ruff check
+	@$(SETUP) lint $(DISTRO_OPTION) -- -m ruff format --check
+	@$(SETUP) lint $(DISTRO_OPTION) -- -m mypy

@@ -1,0 +1,123 @@
+"""
+Run pose_node and orientation_node beside a camera: <camera>/image_raw, camera_info -> poses, orientations.
+
+    ros2 launch custom_pose_ros custom_pose.launch.py object:=submarine camera:=front rviz:=true
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from ament_index_python.packages import get_package_share_directory
+from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
+from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
+from launch_ros.actions import Node
+from launch_ros.parameter_descriptions import ParameterValue
+
+PACKAGE = 'custom_pose_ros'
+CONFIG = Path(get_package_share_directory(PACKAGE), 'config')
+BOOLEANS = ['true', 'false']
+
+# Arguments that are parameters of the same name; what is left empty stays as the parameter file has it.
+OBJECT = {'object': 'what to find: a folder with object.yaml, an object.yaml, or the name of an installed object'}
+NODES = {
+    'pose_node': {
+        **OBJECT,
+        'model': 'trained network instead of model.onnx beside the object.yaml',
+        'backend': 'what runs the network, such as onnxruntime',
+        'image_transport': 'raw: Image on <image>; compressed: CompressedImage on <image>/compressed',
+    },
+    'orientation_node': {
+        **OBJECT,
+        'camera_calibration': 'camera_calibration YAML file instead of camera_info',
+        'reference_frame': 'frame of the published poses: camera_optical, camera_body or a TF frame',
+    },
+}
+DDS_PROFILE_VARIABLES = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')  # until and from Kilted
+DDS_TRANSPORTS_VARIABLE = 'FASTDDS_BUILTIN_TRANSPORTS'
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Declare the arguments, which `ros2 launch ... --show-args` lists, and start what they ask for."""
+    return LaunchDescription([*declare_arguments(), *give_room_for_images(), OpaqueFunction(function=start)])
+
+
+def give_room_for_images() -> list[SetEnvironmentVariable]:
+    """Return what makes Fast DDS carry images without loss; nothing where the user has set up its transports."""
+    if any(variable in os.environ for variable in (*DDS_PROFILE_VARIABLES, DDS_TRANSPORTS_VARIABLE)):
+        return []
+    return [SetEnvironmentVariable(variable, str(CONFIG / 'fastdds.xml')) for variable in DDS_PROFILE_VARIABLES]
+
+
+def declare_arguments() -> list[DeclareLaunchArgument]:
+    """Return all arguments with their descriptions."""
+    parameters = {name: text for arguments in NODES.values() for name, text in arguments.items()}
+    return [
+        *(
+            DeclareLaunchArgument(name, default_value='', description=f'{text}; empty: as in the parameter file')
+            for name, text in parameters.items()
+        ),
+        DeclareLaunchArgument(
+            'camera', default_value='camera', description='namespace of the camera and of all results'
+        ),
+        DeclareLaunchArgument(
+            'image', default_value='image_raw', description='image topic, in the namespace of the camera'
+        ),
+        DeclareLaunchArgument(
+            'use_sim_time', default_value='false', choices=BOOLEANS, description='take time from /clock'
+        ),
+        DeclareLaunchArgument('rviz', default_value='false', choices=BOOLEANS, description='show the results in RViz'),
+        DeclareLaunchArgument(
+            'fixed_frame', default_value='', description='fixed frame of RViz; empty: as in its file'
+        ),
+        DeclareLaunchArgument(
+            'log_level',
+            default_value='info',
+            choices=['debug', 'info', 'warn', 'error', 'fatal'],
+            description='lowest severity the nodes log',
+        ),
+        *(
+            DeclareLaunchArgument(
+                f'{node}_file', default_value=str(CONFIG / f'{node}.yaml'), description=f'parameter file of {node}'
+            )
+            for node in NODES
+        ),
+    ]
+
+
+def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
+    """Return the processes that the arguments ask for."""
+    arguments = context.launch_configurations
+    use_sim_time = {'use_sim_time': arguments['use_sim_time'] == 'true'}
+    image = arguments['image']
+    processes = [
+        Node(
+            package=PACKAGE,
+            executable=node,
+            name=node,
+            namespace=arguments['camera'],
+            output='screen',
+            parameters=[arguments[f'{node}_file'], {**chosen_parameters(arguments, NODES[node]), **use_sim_time}],
+            remappings=[('image', image), ('image/compressed', f'{image}/compressed')],
+            ros_arguments=['--log-level', arguments['log_level']],
+        )
+        for node in NODES
+    ]
+    if arguments['rviz'] == 'true':
+        frame = ['--fixed-frame', arguments['fixed_frame']] if arguments['fixed_frame'] else []
+        processes.append(
+            Node(
+                package='rviz2',
+                executable='rviz2',
+                namespace=arguments['camera'],  # the topics in the RViz file are relative
+                arguments=['--display-config', str(CONFIG / 'custom_pose.rviz'), *frame],
+                parameters=[use_sim_time],
+            )
+        )
+    return processes
+
+
+def chosen_parameters(arguments: dict[str, str], names: dict[str, str]) -> dict[str, ParameterValue]:
+    """Return the parameters that were given a value; all of them are texts, also when they look like a number."""
+    return {name: ParameterValue(arguments[name], value_type=str) for name in names if arguments[name]}

@@ -1,0 +1,39 @@
+"""Install the package: for pip as for colcon. Its metadata and requirements stand in setup.cfg."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+NAME = 'custom_pose_ros'
+CONFIG = (
+    f'{NAME}.config'  # the objects, installed as data of the package so that ObjectModel.load('submarine') finds them
+)
+COMMANDS = {
+    'pose_node': 'nodes.pose_node',
+    'orientation_node': 'nodes.orientation_node',
+    'predict': 'tools.predict',
+    'evaluate_bag': 'tools.evaluate_bag',
+    'analyze_object': 'tools.analyze_object',
+    'demo': 'tools.demo',
+}
+
+
+def share(folder: str) -> list:
+    """List the files of a folder for share/custom_pose_ros, where ROS tools look for them."""
+    files = sorted(path for path in Path(folder).rglob('*') if path.is_file() and '__pycache__' not in path.parts)
+    folders = sorted({path.parent for path in files})
+    return [(f'share/{NAME}/{parent}', [str(path) for path in files if path.parent == parent]) for parent in folders]
+
+
+setup(
+    packages=[*find_packages(include=[NAME, f'{NAME}.*']), CONFIG],
+    package_dir={CONFIG: 'config'},
+    package_data={CONFIG: ['*/*'], f'{NAME}.evaluation': ['*.html']},
+    data_files=[
+        ('share/ament_index/resource_index/packages', [f'.make/resource/{NAME}']),
+        (f'share/{NAME}', ['package.xml']),
+        *share('config'),
+        *share('launch'),
+    ],
+    entry_points={'console_scripts': [f'{name} = {NAME}.{module}:main' for name, module in COMMANDS.items()]},
+)

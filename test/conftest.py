@@ -1,0 +1,24 @@
+"""Fixtures and skip reasons for the whole suite."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SHARED = ROOT.parent / 'shared'
+
+
+@pytest.fixture(scope='session')
+def root() -> Path:
+    """The folder of this checkout."""
+    return ROOT
+
+
+@pytest.fixture(scope='session')
+def shared() -> Path:
+    """The folder with test data that does not belong into git; tests that need it are skipped without it."""
+    if not SHARED.is_dir():
+        pytest.skip(f'test data missing: {SHARED} is not beside the checkout')
+    return SHARED

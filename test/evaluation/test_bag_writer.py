@@ -1,0 +1,78 @@
+"""The copy with results: everything of the original byte for byte, new topics after their image, refusals."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from bag_maker import IMAGE, ROS1, ROS2, Messages, tiny_entries, trajectory, write_bag, write_ros1_bag
+
+from custom_pose_ros.core.errors import ConfigError
+from custom_pose_ros.evaluation.bag_reader import Bag
+
+
+def test_the_copy_holds_the_original_and_the_results(evaluate, dive, tmp_path):
+    evaluation = evaluate(dive[0], write_bag=tmp_path / 'copy')
+
+    with Bag([dive[0]]) as original, Bag([tmp_path / 'copy']) as copy:
+        def content(bag):
+            return [(m.topic, m.msgtype, m.time_ns, m.stored.data) for m in bag.messages(original.topics)]
+
+        assert content(copy) == content(original)
+        new = {name: topic for name, topic in copy.topics.items() if name not in original.topics}
+        assert {name: topic.msgtype for name, topic in new.items()} == {
+            '/poses': 'custom_pose_msgs/msg/PoseArray',
+            '/orientations': 'custom_pose_msgs/msg/OrientationArray',
+            '/pose': 'geometry_msgs/msg/PoseStamped',
+            '/tf': 'tf2_msgs/msg/TFMessage',
+        }
+        assert (new['/poses'].count, new['/orientations'].count) == (40, 40)
+        score = evaluation.scores[4]
+        at = {m.topic: m.decode() for m in copy.messages(new, score.record.time_ns, score.record.time_ns + 1)}
+    poses, (transform,) = at['/poses'], at['/tf'].transforms
+    assert poses.header.frame_id == transform.header.frame_id == 'camera_optical_frame'
+    assert poses.header.stamp.sec * 10**9 + poses.header.stamp.nanosec == score.record.stamp_ns
+    assert (poses.image_width, poses.image_height, poses.keypoint_names[0]) == (320, 256, 'front')
+    np.testing.assert_allclose([(k.x, k.y) for k in poses.poses[0].keypoints], score.record.keypoints[0, :, :2], rtol=1e-6)
+    assert transform.child_frame_id == 'tiny_0'
+    position = at['/pose'].pose.position
+    np.testing.assert_allclose([position.x, position.y, position.z], score.estimate.t_camera_object)
+    np.testing.assert_allclose(at['/orientations'].orientations[0].pose.covariance, score.estimate.covariance.ravel())
+
+
+def test_topics_the_bag_already_has_are_not_mixed(evaluate, dive, tmp_path):
+    evaluate(dive[0], write_bag=tmp_path / 'once')
+    evaluation = evaluate(tmp_path / 'once', write_bag=tmp_path / 'twice')
+    with Bag([tmp_path / 'twice']) as bag:
+        assert bag.topics['/evaluated/poses'].count == bag.topics['/poses'].count == 40
+    assert any('under /evaluated' in line for line in evaluation.metrics['notes']['information'])
+
+
+def test_what_cannot_be_written_is_refused_and_leaves_nothing(evaluate, dive, tmp_path):
+    (tmp_path / 'there').mkdir()
+    with pytest.raises(ConfigError, match='there: exists already'):
+        evaluate(dive[0], write_bag=tmp_path / 'there')
+    ros1 = write_ros1_bag(tmp_path / 'old.bag', tiny_entries(trajectory(3), Messages(ROS1)))
+    with pytest.raises(ConfigError, match='ROS 1 bag; convert it first'):
+        evaluate(ros1, write_bag=tmp_path / 'copy')
+    with pytest.raises(ConfigError, match='does not go together with --recorded'):
+        evaluate(dive[0], write_bag=tmp_path / 'copy', recorded='/truth/pose')
+    file = tmp_path / 'file'
+    file.write_text('')
+    with pytest.raises(ConfigError, match='cannot be written'):
+        evaluate(dive[0], write_bag=file / 'copy')
+    assert {p.name for p in tmp_path.iterdir()} == {'there', 'old.bag', 'file'}
+
+
+def test_an_interrupted_copy_leaves_nothing(tiny_folder, tmp_path):
+    from custom_pose_ros.evaluation.run import Evaluator, Settings
+
+    path = write_bag(tmp_path / 'bag', tiny_entries(trajectory(5)), store=ROS2)
+    evaluator = Evaluator(Settings((path,), object=str(tiny_folder), write_bag=tmp_path / 'copy', image=IMAGE))
+
+    def interrupt(frame):
+        raise KeyboardInterrupt
+
+    evaluator.on_frame = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        evaluator.run()
+    assert [p.name for p in tmp_path.iterdir()] == ['bag']

@@ -1,0 +1,46 @@
+"""Reading ahead keeps order, hands exceptions on, stays within its depth and ends with its reader."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from custom_pose_ros.evaluation.read_ahead import read_ahead
+
+
+def test_results_come_in_order():
+    assert list(read_ahead(range(50), lambda n: n * n)) == [n * n for n in range(50)]
+
+
+def test_at_most_depth_results_are_worked_out_ahead():
+    done: list[int] = []
+    results = read_ahead(range(100), lambda n: done.append(n) or n, depth=3)
+    assert next(results) == 0
+    deadline = time.monotonic() + 5.0
+    while len(done) < 5 and time.monotonic() < deadline:
+        time.sleep(0.005)
+    time.sleep(0.05)
+    assert len(done) == 5  # the one taken, three waiting, one that waits for a place
+    results.close()
+
+
+def test_an_exception_comes_after_the_results_before_it():
+    def work(number: int) -> int:
+        if number == 3:
+            raise ValueError('third')
+        return number
+
+    results = read_ahead(range(10), work)
+    assert [next(results) for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(ValueError, match='third'):
+        next(results)
+
+
+@pytest.mark.timeout(30)
+def test_closing_early_ends_the_thread():
+    results = read_ahead(iter(int, 1), lambda n: n)  # without end
+    next(results)
+    results.close()
+    assert not any(thread.name == 'read_ahead' for thread in threading.enumerate())

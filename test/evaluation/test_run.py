@@ -1,0 +1,310 @@
+"""Whole evaluations of real bags with a real network: figures against independent ones, every source of truth, damage."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from bag_maker import (
+    CAMERA,
+    CAMERA_FRAME,
+    CAMERA_INFO,
+    IMAGE,
+    POINTS,
+    ROS1,
+    SIZE,
+    TRUTH,
+    Messages,
+    Truth,
+    tiny_bag,
+    tiny_entries,
+    trajectory,
+    write_bag,
+    write_ros1_bag,
+)
+from tiny_model import draw_tiny_object
+
+from custom_pose_ros.core.camera import CameraIntrinsics
+from custom_pose_ros.core.errors import ConfigError, DatasetError
+from custom_pose_ros.core.orientation_estimator import OrientationEstimator
+from custom_pose_ros.core.rotations import matrix_from_rotation_vector
+from custom_pose_ros.core.tracking import PoseTracker
+from custom_pose_ros.evaluation.run import Evaluation
+from custom_pose_ros.evaluation.truth_source import TruthSettings
+from custom_pose_ros.inference.estimator import PoseEstimator
+
+WITH_TRUTH = {'truth': TruthSettings(topic=TRUTH)}
+Evaluate = Callable[..., Evaluation]
+
+
+def independent_errors(folder: Path, poses: list[Truth]) -> dict[str, np.ndarray]:
+    """
+    The errors of the same estimators on the same pictures, without anything of the evaluation.
+
+    Angles by the trace of the relative rotation, true keypoints by a projection written out, truth from the formula.
+    """
+    estimator = PoseEstimator.load(folder)
+    tracker, orienter = PoseTracker(estimator.model), OrientationEstimator(estimator.model, CAMERA)
+    errors: dict[str, list[float]] = {'rotation_error_deg': [], 'translation_error_m': [], 'keypoint_error_px': []}
+    for truth in poses:
+        stamp_s = truth.stamp_ns * 1e-9
+        found = tracker.update(estimator(draw_tiny_object(truth.pixels, SIZE)), stamp_s)
+        camera_points = (truth.R @ POINTS.T).T + truth.t
+        pixels = camera_points @ CAMERA.K.T / camera_points[:, 2:]
+        if found:
+            distances = np.hypot(*(found[0].keypoints - pixels[:, :2]).T)
+            errors['keypoint_error_px'].append(distances[found[0].visible].mean())
+        for estimate in orienter.update(found, stamp_s):
+            if estimate.keypoints_used:
+                cosine = (np.trace(estimate.R_camera_object.T @ truth.R) - 1.0) / 2.0
+                errors['rotation_error_deg'].append(math.degrees(math.acos(min(1.0, cosine))))
+                errors['translation_error_m'].append(math.dist(estimate.t_camera_object, truth.t))
+    return {name: np.array(values) for name, values in errors.items()}
+
+
+def test_reported_errors_equal_independent_ones(evaluate: Evaluate, dive, tiny_folder):
+    metrics = evaluate(dive[0], **WITH_TRUTH).metrics
+    for name, values in independent_errors(tiny_folder, dive[1]).items():
+        assert metrics[name]['count'] == len(values)
+        for statistic, value in (('mean', values.mean()), ('median', np.median(values)), ('p90', np.percentile(values, 90))):
+            # 1 % is the promise; the truth in the bag is sampled at 100 Hz and interpolated.
+            assert metrics[name][statistic] == pytest.approx(value, rel=0.01), f'{name}.{statistic}'
+    assert metrics['detection']['rate'] == 1.0
+
+
+def test_two_runs_give_the_same_bytes(evaluate: Evaluate, dive):
+    first, second = (evaluate(dive[0], **WITH_TRUTH) for _ in range(2))
+    assert first.metrics_text() == second.metrics_text()
+    assert first.frames_text() == second.frames_text()
+
+
+@pytest.mark.parametrize('storage', ['mcap', 'sqlite3', 'ros1'])
+def test_the_format_of_the_bag_makes_no_difference(evaluate: Evaluate, dive, tmp_path, storage):
+    poses = dive[1]
+    if storage == 'ros1':
+        path = write_ros1_bag(tmp_path / 'dive', tiny_entries(poses, Messages(ROS1))).rename(tmp_path / 'dive.bag')
+    else:
+        path = write_bag(tmp_path / 'dive', tiny_entries(poses), storage, 'message')
+    evaluation = evaluate(path, **WITH_TRUTH)
+    wanted = evaluate(dive[0], **WITH_TRUTH)
+    assert evaluation.frames_text() == wanted.frames_text()
+    assert not evaluation.damaged
+
+
+def moved(poses: list[Truth], X: tuple, Y: tuple) -> list[Truth]:
+    """The truth that a motion capture would give: world_body = X^-1 camera_object Y^-1."""
+    result = []
+    for pose in poses:
+        R = X[0].T @ pose.R @ Y[0].T
+        t = X[0].T @ (pose.t - X[1]) - R @ Y[1]
+        result.append(Truth(pose.stamp_ns, R, t))
+    return result
+
+
+X = (matrix_from_rotation_vector(np.array([1.0, -2.0, 0.5])), np.array([0.4, -0.2, 3.0]))
+Y = (matrix_from_rotation_vector(np.array([0.2, 0.3, -1.4])), np.array([0.05, 0.02, -0.1]))
+
+
+def test_extrinsics_are_estimated_where_the_truth_is_in_another_frame(evaluate: Evaluate, tmp_path):
+    poses = trajectory(120)
+    entries = [e for e in tiny_entries(poses) if e[0] != TRUTH]
+    make = Messages()
+    for truth in moved(poses, X, Y):
+        entries.append((TRUTH, 'geometry_msgs/msg/PoseStamped', truth.stamp_ns, make.pose_stamped(truth, 'mocap')))
+    path = write_bag(tmp_path / 'bag', sorted(entries, key=lambda e: e[2]))
+
+    evaluation = evaluate(path, **WITH_TRUTH)
+    direct = evaluate(tiny_bag(tmp_path / 'direct', 120)[0], **WITH_TRUTH)
+
+    assert evaluation.alignment.pairs > 100
+    # The same estimates against the same truth; what the alignment absorbs is the mean error, below 0.1 deg and 2 mm here.
+    assert evaluation.metrics['rotation_error_deg']['median'] <= direct.metrics['rotation_error_deg']['median'] + 0.05
+    assert evaluation.metrics['rotation_error_deg']['p90'] < 0.4
+    assert any('extrinsics are estimated' in line for line in evaluation.metrics['notes']['information'])
+
+
+def test_given_extrinsics_are_used_as_they_are(evaluate: Evaluate, tmp_path):
+    from custom_pose_ros.evaluation.alignment import Alignment
+    from custom_pose_ros.evaluation.truth import Rigid
+
+    poses = trajectory(20)
+    entries = [e for e in tiny_entries(poses) if e[0] != TRUTH]
+    for truth in moved(poses, X, Y):
+        entries.append((TRUTH, 'geometry_msgs/msg/PoseStamped', truth.stamp_ns, Messages().pose_stamped(truth, 'mocap')))
+    path = write_bag(tmp_path / 'bag', sorted(entries, key=lambda e: e[2]))
+    file = tmp_path / 'extrinsics.yaml'
+    file.write_text('\n'.join(Alignment(Rigid(*X), Rigid(*Y)).lines()))
+
+    metrics = evaluate(path, truth=TruthSettings(topic=TRUTH, extrinsics=str(file))).metrics
+
+    assert metrics['rotation_error_deg']['p90'] < 0.4
+    assert metrics['alignment']['pairs'] == 0
+
+
+def test_a_moving_camera_and_an_object_at_rest(evaluate: Evaluate, tmp_path):
+    """Odometry of the camera's body; the object stands somewhere in the world."""
+    poses = trajectory(120)
+    entries = [e for e in tiny_entries(poses) if e[0] != TRUTH]
+    for body in moved(poses, X, Y):
+        world_camera = Truth(body.stamp_ns, body.R.T, -body.R.T @ body.t)
+        entries.append(('/odom', 'geometry_msgs/msg/PoseStamped', body.stamp_ns, Messages().pose_stamped(world_camera, 'odom')))
+    path = write_bag(tmp_path / 'bag', sorted(entries, key=lambda e: e[2]))
+    metrics = evaluate(path, truth=TruthSettings(topic='/odom', moves='camera')).metrics
+    assert metrics['rotation_error_deg']['p90'] < 0.4
+
+
+def tf_entries(poses: list[Truth]) -> list:
+    make, types = Messages(), Messages().types
+    static = Truth(poses[0].stamp_ns, *X)
+    entries = [e for e in tiny_entries(poses) if e[0] != TRUTH]
+    message = types['tf2_msgs/msg/TFMessage']
+    fixed = make.transform(static, CAMERA_FRAME, 'world')
+    entries.append(('/tf_static', 'tf2_msgs/msg/TFMessage', poses[0].stamp_ns - 1, message([fixed])))
+    for truth in moved(poses, X, (np.eye(3), np.zeros(3))):
+        moving = make.transform(truth, 'world', 'submarine_mocap')
+        entries.append(('/tf', 'tf2_msgs/msg/TFMessage', truth.stamp_ns, message([moving])))
+    return sorted(entries, key=lambda e: e[2])
+
+
+def test_truth_from_a_chain_of_transforms(evaluate: Evaluate, tmp_path):
+    poses = trajectory(20)
+    path = write_bag(tmp_path / 'bag', tf_entries(poses))
+    direct = evaluate(tiny_bag(tmp_path / 'direct', 20)[0], **WITH_TRUTH).metrics
+    for frames in (('submarine_mocap',), (CAMERA_FRAME, 'submarine_mocap')):
+        metrics = evaluate(path, truth=TruthSettings(tf=frames)).metrics
+        assert metrics['rotation_error_deg']['mean'] == pytest.approx(direct['rotation_error_deg']['mean'], rel=1e-3)
+    with pytest.raises(ConfigError, match="'camera_optical_frame' and 'sub' are not connected; frames in the bag: .*submarine_mocap"):
+        evaluate(path, truth=TruthSettings(tf=('sub',)))
+
+
+def test_truth_at_another_time_is_refused_and_an_offset_cures_it(evaluate: Evaluate, tmp_path):
+    poses = trajectory(12)
+    entries = [e for e in tiny_entries(poses) if e[0] != TRUTH]
+    for pose in poses:
+        late = Truth(pose.stamp_ns + 90 * 10**9, pose.R, pose.t)
+        entries.append((TRUTH, 'geometry_msgs/msg/PoseStamped', pose.stamp_ns, Messages().pose_stamped(late)))
+    path = write_bag(tmp_path / 'bag', sorted(entries, key=lambda e: e[2]))
+    with pytest.raises(ConfigError, match='do not overlap; check --truth-offset'):
+        evaluate(path, **WITH_TRUTH)
+    assert evaluate(path, truth=TruthSettings(topic=TRUTH, offset_s=-90.0)).metrics['rotation_error_deg']['count'] > 8
+
+
+def test_labels_are_compared(evaluate: Evaluate, dive, tmp_path):
+    points = dive[1][7].pixels + [3.0, 4.0]
+    keypoints = [value for x, y in points.tolist() for value in (x, y, 2)]
+    file = tmp_path / 'labels.json'
+    file.write_text(json.dumps({
+        'images': [{'id': 1, 'file_name': 'frame_7.png'}, {'id': 2, 'file_name': 'frame_700.png'}],
+        'annotations': [{'id': 1, 'image_id': 1, 'keypoints': keypoints}],
+    }))  # fmt: skip
+    metrics = evaluate(dive[0], labels=file).metrics
+    assert (metrics['labels']['frames'], metrics['labels']['found']) == (1, 1)
+    assert metrics['labels']['keypoint_error_px']['mean'] == pytest.approx(5.0, abs=0.3)  # and the error of the network
+    assert '1 labelled frames are not in the part of the bag that was read' in metrics['notes']['information']
+
+
+def test_without_truth_and_calibration_keypoints_are_still_scored(evaluate: Evaluate, dive, tmp_path):
+    entries = [e for e in tiny_entries(dive[1][:10]) if e[0] == IMAGE]
+    path = write_bag(tmp_path / 'bag', entries)
+    metrics = evaluate(path).metrics
+    assert metrics['detection']['rate'] == 1.0
+    assert metrics['orientation']['measured'] == 0
+    assert any('give --camera FILE' in line for line in metrics['notes']['information'])
+    assumed = evaluate(path, fov_deg=60.0).metrics
+    assert assumed['orientation']['measured'] > 5
+    assert assumed['configuration']['camera'] == 'assumed, horizontal field of view 60 deg'
+
+
+def test_a_calibration_file_replaces_camera_info(evaluate: Evaluate, dive, tmp_path):
+    import yaml
+
+    file = tmp_path / 'front.yaml'
+    wrong = CameraIntrinsics.from_fov(*SIZE, math.radians(80.0))
+    file.write_text(yaml.safe_dump(wrong.to_yaml_dict()))
+    metrics = evaluate(dive[0], camera=file, **WITH_TRUTH).metrics
+    assert metrics['configuration']['camera'] == 'front.yaml'
+    # A focal length of 0.69 times the true one puts the object at 0.69 times its distance.
+    assert metrics['distance_error_share']['median'] == pytest.approx(0.31, abs=0.05)
+
+
+def test_only_a_part_of_the_bag(evaluate: Evaluate, dive):
+    metrics = evaluate(dive[0], start_s=0.5, duration_s=0.4).metrics
+    assert metrics['frames']['scored'] == 12  # 0.4 s of frames every 33 ms
+
+
+def test_images_of_changing_size_are_scored_and_said(evaluate: Evaluate, tmp_path):
+    poses = trajectory(12)
+    make, entries = Messages(), tiny_entries(poses[:6])
+    double = CameraIntrinsics(2 * SIZE[0], 2 * SIZE[1], CAMERA.K, (), 'plumb_bob').scaled_to(2 * SIZE[0], 2 * SIZE[1])
+    for pose in poses[6:]:
+        pixels = CAMERA.scaled_to(2 * SIZE[0], 2 * SIZE[1]).project(POINTS @ pose.R.T + pose.t)
+        image = make.image(pose.stamp_ns, draw_tiny_object(pixels, (double.width, double.height)))
+        entries.append((IMAGE, 'sensor_msgs/msg/Image', pose.stamp_ns + 5_000_000, image))
+    for pose in poses:
+        entries.append((TRUTH, 'geometry_msgs/msg/PoseStamped', pose.stamp_ns + 1, make.pose_stamped(pose)))
+    path = write_bag(tmp_path / 'bag', sorted(entries, key=lambda e: e[2]))
+    metrics = evaluate(path, **WITH_TRUTH).metrics
+    assert metrics['frames']['image_sizes'] == {'320x256': 6, '640x512': 6}
+    assert metrics['rotation_error_deg']['max'] < 1.0  # the calibration is scaled along
+    assert f'{IMAGE}: the image size changes to 640x512 px' in metrics['notes']['information']
+
+
+def test_unusable_images_and_calibrations_are_said_and_the_rest_scored(evaluate: Evaluate, tmp_path):
+    poses = trajectory(10)
+    entries = tiny_entries(poses)
+    images = [e[3] for e in entries if e[0] == IMAGE]
+    images[2].encoding = 'cmyk'
+    images[3].data = images[3].data[:100]
+    infos = [e[3] for e in entries if e[0] == CAMERA_INFO]
+    infos[0].k = np.zeros(9)
+    evaluation = evaluate(write_bag(tmp_path / 'bag', entries), **WITH_TRUTH)
+    assert evaluation.damaged
+    assert evaluation.metrics['frames'] == {
+        'scored': 8, 'unreadable': 2, 'with_truth': 8, 'image_sizes': {'320x256': 8}, 'missing_results': None,
+    }  # fmt: skip
+    damage = ' '.join(evaluation.metrics['notes']['damage'])
+    assert "encoding 'cmyk' is unknown" in damage and 'image data of 100 bytes' in damage and 'is not a calibration' in damage
+
+
+def test_a_cut_bag_is_scored_as_far_as_it_goes(evaluate: Evaluate, dive, tmp_path):
+    path = Path(shutil.copytree(dive[0], tmp_path / 'cut'))
+    file = path / 'dive.mcap'
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    evaluation = evaluate(path, **WITH_TRUTH)
+    assert evaluation.damaged
+    assert 15 <= len(evaluation.scores) <= 22  # of 40
+    assert evaluation.metrics['rotation_error_deg']['p90'] < 0.4
+
+
+@pytest.mark.parametrize(
+    ('entries', 'options', 'error', 'text'),
+    [
+        (lambda p: [e for e in tiny_entries(p) if e[0] != IMAGE], {}, ConfigError, 'no image topic; it holds: /camera/camera_info'),
+        (lambda p: tiny_entries(p), {'image': '/front'}, ConfigError, '--image /front: is not in the bag'),
+        (lambda p: tiny_entries(p), {'truth': TruthSettings(topic='/mocap')}, ConfigError, '--truth /mocap: is not in the bag; .*/truth/pose'),
+        (lambda p: tiny_entries(p), {'truth': TruthSettings(tf=('a',))}, ConfigError, '--truth-tf: the bag has no /tf'),
+        (lambda p: tiny_entries(p), {'recorded': 'poses'}, ConfigError, '--recorded poses: is not in the bag'),
+        (lambda p: [], {}, DatasetError, 'no message can be read; it is empty'),
+    ],
+)
+def test_what_cannot_be_scored_is_refused(evaluate: Evaluate, tmp_path, entries, options, error, text):
+    path = write_bag(tmp_path / 'bag', entries(trajectory(3)), empty_topics=[('/empty/image', 'sensor_msgs/msg/Image')])
+    with pytest.raises(error, match=text):
+        evaluate(path, **options)
+
+
+def test_recorded_results_score_like_those_that_were_recorded(evaluate: Evaluate, dive, tmp_path):
+    """A copy with results is written, then its topics are scored: the same numbers from other code."""
+    copy = tmp_path / 'copy'
+    offline = evaluate(dive[0], write_bag=copy, **WITH_TRUTH)
+    recorded = evaluate(copy, recorded='poses,orientations', **WITH_TRUTH)
+    for name in ('detection', 'rotation_error_deg', 'translation_error_m', 'keypoint_error_px', 'consistency', 'jitter'):
+        assert recorded.metrics[name] == offline.metrics[name], name
+    assert recorded.metrics['latency_ms']['median'] == 5.0  # the copy has results at the time of their image
+    assert recorded.metrics['frames']['missing_results'] == 0
+    assert evaluate(copy, recorded='orientations', **WITH_TRUTH).metrics['rotation_error_deg'] == offline.metrics['rotation_error_deg']

@@ -1,0 +1,219 @@
+"""The launch files and the RViz file: their content always, what they start where ROS's `launch` is installed."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+LAUNCH = ROOT / 'launch'
+CUSTOM_POSE, REPLAY = LAUNCH / 'custom_pose.launch.py', LAUNCH / 'replay.launch.py'
+# What these files use, all of it in the launch and launch_ros of Humble.
+HUMBLE_API = {
+    'launch': {'LaunchContext', 'LaunchDescription', 'LaunchDescriptionEntity'},
+    'launch.actions': {
+        'DeclareLaunchArgument', 'ExecuteProcess', 'IncludeLaunchDescription', 'OpaqueFunction',
+        'SetEnvironmentVariable', 'Shutdown',
+    },
+    'launch.launch_description_sources': {'PythonLaunchDescriptionSource'},
+    'launch_ros.actions': {'Node'},
+    'launch_ros.parameter_descriptions': {'ParameterValue'},
+    'ament_index_python.packages': {'get_package_share_directory'},
+}  # fmt: skip
+
+
+def has_launch() -> bool:
+    """Tell ROS's launch from the unrelated project of that name on PyPI."""
+    return all(importlib.util.find_spec(name) for name in ('launch', 'launch_ros', 'ament_index_python'))
+
+
+needs_launch = pytest.mark.skipif(
+    not has_launch(), reason='launch and launch_ros are missing: they come with a ROS 2 distribution, not from PyPI'
+)
+
+
+@pytest.mark.parametrize('path', [CUSTOM_POSE, REPLAY], ids=lambda path: path.name)
+def test_only_what_humble_knows_is_imported(path):
+    imported = {
+        (node.module, alias.name)
+        for node in ast.walk(ast.parse(path.read_text(encoding='utf-8')))
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+        if node.module.split('.')[0] in ('launch', 'launch_ros', 'ament_index_python')
+    }
+    assert imported <= {(module, name) for module, names in HUMBLE_API.items() for name in names}
+
+
+@pytest.mark.parametrize('path', [CUSTOM_POSE, REPLAY], ids=lambda path: path.name)
+def test_every_argument_is_described(path):
+    calls = [
+        node
+        for node in ast.walk(ast.parse(path.read_text(encoding='utf-8')))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == 'DeclareLaunchArgument'
+    ]
+    assert calls
+    assert [ast.unparse(call) for call in calls if 'description' not in {k.arg for k in call.keywords}] == []
+
+
+def test_arguments_are_parameters_of_their_node():
+    """A parameter that was renamed must not live on as an argument of the launch file."""
+    parameters = pytest.importorskip('custom_pose_ros.nodes.parameters', reason='rclpy is missing: run `make test`')
+    tree = ast.parse(CUSTOM_POSE.read_text(encoding='utf-8'))
+    values = {
+        node.targets[0].id: ast.unparse(node.value)
+        for node in tree.body
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+    }
+    nodes = eval(values['NODES'], {'OBJECT': ast.literal_eval(values['OBJECT'])})
+    assert set(nodes['pose_node']) <= set(parameters.declarations(parameters.PoseNodeParameters))
+    assert set(nodes['orientation_node']) <= set(parameters.declarations(parameters.OrientationNodeParameters))
+
+
+def test_rviz_shows_topics_the_nodes_publish():
+    displays = yaml.safe_load((ROOT / 'config/custom_pose.rviz').read_text())['Visualization Manager']['Displays']
+    shown = {display['Class'].split('/')[1]: display.get('Topic', {}).get('Value') for display in displays}
+    assert shown == {
+        'Image': 'pose_node/overlay',
+        'MarkerArray': 'orientation_node/markers',
+        'TF': None,
+        'Axes': None,
+        'Grid': None,
+    }
+    pose_node = (ROOT / 'custom_pose_ros/nodes/pose_node.py').read_text(encoding='utf-8')
+    orientation_node = (ROOT / 'custom_pose_ros/nodes/orientation_node.py').read_text(encoding='utf-8')
+    assert '~/overlay' in pose_node
+    assert "'~/markers'" in orientation_node
+
+
+def write_recorder(path: Path) -> None:
+    """Write an executable that appends its command line and DDS profile to $RECORD, in place of the real one."""
+    path.write_text('#!/bin/sh\necho "$0 $* profile=$FASTDDS_DEFAULT_PROFILES_FILE" >> "$RECORD"\n')
+    path.chmod(0o755)
+
+
+@pytest.fixture
+def installed(tmp_path, monkeypatch) -> Path:
+    """An ament prefix with this checkout's files, and executables that record how they are called; yields its share."""
+    prefix = tmp_path / 'prefix'
+    for package, executables in (('custom_pose_ros', ('pose_node', 'orientation_node')), ('rviz2', ('rviz2',))):
+        marker = prefix / 'share/ament_index/resource_index/packages' / package
+        marker.parent.mkdir(parents=True, exist_ok=True)
+        marker.touch()
+        binaries = prefix / 'lib' / package
+        binaries.mkdir(parents=True)
+        for name in executables:
+            write_recorder(binaries / name)
+    share = prefix / 'share/custom_pose_ros'
+    share.mkdir()
+    shutil.copytree(LAUNCH, share / 'launch')
+    shutil.copytree(ROOT / 'config', share / 'config', ignore=shutil.ignore_patterns('*.onnx'))
+    bag_player = tmp_path / 'bin/ros2'
+    bag_player.parent.mkdir()
+    write_recorder(bag_player)
+    monkeypatch.setenv('RECORD', str(tmp_path / 'record'))
+    monkeypatch.setenv('AMENT_PREFIX_PATH', f'{prefix}:{os.environ.get("AMENT_PREFIX_PATH", "")}')
+    monkeypatch.setenv('PATH', f'{bag_player.parent}:{os.environ["PATH"]}')
+    monkeypatch.setenv('ROS_LOG_DIR', str(tmp_path / 'log'))
+    for variable in ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE', 'FASTDDS_BUILTIN_TRANSPORTS'):
+        monkeypatch.delenv(variable, raising=False)
+    return share
+
+
+def run_launch(path: Path, *arguments: str) -> dict[str, str]:
+    """Launch a file with name:=value arguments; return how each process was called, by the name of its executable."""
+    from launch import LaunchDescription, LaunchService
+    from launch.actions import IncludeLaunchDescription
+    from launch.launch_description_sources import PythonLaunchDescriptionSource
+
+    pairs = [tuple(argument.split(':=')) for argument in arguments]
+    service = LaunchService(noninteractive=True)
+    source = PythonLaunchDescriptionSource(str(path))
+    service.include_launch_description(LaunchDescription([IncludeLaunchDescription(source, launch_arguments=pairs)]))
+    assert service.run() == 0
+    lines = Path(os.environ['RECORD']).read_text().splitlines()
+    return {Path(line.split()[0]).name: line for line in lines}
+
+
+@needs_launch
+def test_nodes_start_in_the_namespace_of_the_camera(installed):
+    started = run_launch(installed / 'launch/custom_pose.launch.py', 'camera:=front', 'object:=42', 'log_level:=debug')
+    assert set(started) == {'pose_node', 'orientation_node'}
+    for name, line in started.items():
+        assert f'__node:={name}' in line
+        assert '__ns:=/front' in line
+        assert 'image:=image_raw' in line
+        assert 'image/compressed:=image_raw/compressed' in line
+        assert '--log-level debug' in line
+        files = [word for word, before in zip(line.split()[1:], line.split()) if before == '--params-file']
+        assert files[0] == str(installed / f'config/{name}.yaml')  # first, so that what follows overrides it
+        assert line.endswith(f'profile={installed / "config/fastdds.xml"}')
+
+
+@needs_launch
+def test_an_argument_that_is_not_given_leaves_the_parameter_file_alone(installed, monkeypatch):
+    from launch import LaunchContext
+
+    module = load(installed / 'launch/custom_pose.launch.py')
+    context = LaunchContext()
+    for argument in module.declare_arguments():
+        argument.execute(context)
+    given = {**context.launch_configurations, 'object': '42'}
+    chosen = module.chosen_parameters(given, module.NODES['pose_node'])
+    assert {name: value.evaluate(context) for name, value in chosen.items()} == {'object': '42'}  # a text, no number
+
+
+@needs_launch
+@pytest.mark.parametrize(
+    ('variable', 'value', 'profile'),
+    [('FASTDDS_DEFAULT_PROFILES_FILE', '/etc/mine.xml', '/etc/mine.xml'), ('FASTDDS_BUILTIN_TRANSPORTS', 'UDPv4', '')],
+)
+def test_dds_settings_of_the_user_are_kept(installed, monkeypatch, variable, value, profile):
+    monkeypatch.setenv(variable, value)
+    started = run_launch(installed / 'launch/custom_pose.launch.py')
+    assert [line.partition(' profile=')[2] for line in started.values()] == [profile, profile]
+
+
+@needs_launch
+def test_rviz_starts_on_demand(installed):
+    started = run_launch(installed / 'launch/custom_pose.launch.py', 'rviz:=true', 'fixed_frame:=map', 'camera:=front')
+    assert f'--display-config {installed / "config/custom_pose.rviz"} --fixed-frame map' in started['rviz2']
+    assert '__ns:=/front' in started['rviz2']
+
+
+@needs_launch
+def test_replay_plays_the_bag_on_its_own_clock(installed):
+    """The player ends at once here, and the launch ends with it."""
+    started = run_launch(
+        installed / 'launch/replay.launch.py', 'bag:=dive_3', 'rate:=2.0', 'object:=face', 'loop:=true'
+    )
+    assert (
+        f'bag play dive_3 --clock --rate 2.0 --delay 5.0 --loop profile={installed}/config/fastdds.xml'
+        in started['ros2']
+    )
+
+
+@needs_launch
+def test_replay_needs_a_bag(installed):
+    from launch import LaunchContext
+
+    missing = [
+        action.name
+        for action in load(installed / 'launch/replay.launch.py').generate_launch_description().get_launch_arguments()
+        if action.default_value is None
+    ]
+    assert missing == ['bag']
+    assert LaunchContext().launch_configurations == {}
+
+
+def load(path: Path):
+    """Import a launch file as a module."""
+    spec = importlib.util.spec_from_file_location(path.name.split('.')[0], path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
