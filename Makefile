@@ -22,7 +22,7 @@ test: ## run the whole test suite (DISTRO=jazzy: on ROS 2 Jazzy; ARGS='-k tracki
 	@$(SETUP) test $(DISTRO_OPTION) -- -m pytest $(ARGS)
 
 test-oldest: ## run the tests of core and inference with the oldest supported versions (needs python3.10)
-	@$(OLDEST_PYTHON) .make/bootstrap.py oldest -- -m pytest test/core test/inference $(ARGS)
+	@$(OLDEST_PYTHON) .make/bootstrap.py test-oldest -- -m pytest test/core test/inference $(ARGS)
 
 lint: ## check style and types
 	@$(SETUP) lint $(DISTRO_OPTION) -- -m ruff check

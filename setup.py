@@ -13,7 +13,6 @@ COMMANDS = {
     'orientation_node': 'nodes.orientation_node',
     'predict': 'tools.predict',
     'evaluate_bag': 'tools.evaluate_bag',
-    'analyze_object': 'tools.analyze_object',
     'demo': 'tools.demo',
 }
 
@@ -28,7 +27,7 @@ def share(folder: str) -> list:
 setup(
     packages=[*find_packages(include=[NAME, f'{NAME}.*']), CONFIG],
     package_dir={CONFIG: 'config'},
-    package_data={CONFIG: ['*/*'], f'{NAME}.evaluation': ['*.html']},
+    package_data={CONFIG: ['*/*'], f'{NAME}.evaluation': ['*.html', '*.json']},
     data_files=[
         ('share/ament_index/resource_index/packages', [f'.make/resource/{NAME}']),
         (f'share/{NAME}', ['package.xml']),

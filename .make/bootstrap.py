@@ -1,7 +1,7 @@
 """
 Set up what a target of the Makefile needs, once: virtual environment, pinned packages, ROS 2 messages. Then run it.
 
-    python3 .make/bootstrap.py {demo,test,lint,oldest} [--distro NAME] [-- ARGUMENTS OF PYTHON]
+    python3 .make/bootstrap.py {demo,test,test-oldest,lint} [--distro NAME] [-- ARGUMENTS OF PYTHON]
 
 Standard library only, since this runs before anything is installed.
 """
@@ -20,7 +20,7 @@ from machine import SetupError, check_python, check_tools, check_wheels
 from pins import ROOT
 from steps import Step, carry_out
 
-TARGETS = ('demo', 'test', 'lint', 'oldest')
+TARGETS = ('demo', 'test', 'test-oldest', 'lint')
 LOG = ROOT / 'build/setup.log'
 INTERRUPTED = 130
 
@@ -68,8 +68,8 @@ def set_up(target: str, environment: Environment) -> None:
 def plan(target: str, environment: Environment) -> list[Step]:
     """Return the steps of a target in order; targets share steps, and so what was done for one serves the other."""
     steps = [environment.creation()]
-    if target in ('lint', 'oldest'):
-        return [*steps, environment.packages(target, ('test',) if target == 'oldest' else ('lint',))]
+    if target in ('lint', 'test-oldest'):
+        return [*steps, environment.packages(target, ('lint',) if target == 'lint' else ('test',))]
     steps += [
         environment.packages('runtime', ('bags',), with_ros=True),
         environment.checkout(),

@@ -29,7 +29,7 @@ MODULES = {'numpy': 'numpy', 'opencv-python-headless': 'cv2', 'pyyaml': 'yaml', 
 
 def choose_environment(target: str, distro: str | None) -> Environment:
     """Return the environment of a target; `distro` asks for a distribution from PyPI."""
-    if target == 'oldest':
+    if target == 'test-oldest':
         return Environment(ROOT / '.venv-oldest', None, override='oldest')
     if distro is None and sourced_distro():
         return Environment(ROOT / '.venv-system', sourced_distro(), system=True)

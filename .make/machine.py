@@ -77,8 +77,9 @@ def check_wheels() -> None:
 
 def environment_without_ros() -> dict[str, str]:
     """Return the environment less what a sourced ROS, or an outer environment of ROS wheels, has put into it."""
-    ros = os.environ.get(WHEELS_MARK) or sourced_distro()
-    hidden = {WHEELS_MARK, *(ROS_VARIABLES if ros else ())}
+    hidden = set(ROS_VARIABLES) if sourced_distro() else set()
+    if WHEELS_MARK in os.environ:
+        hidden |= {WHEELS_MARK, 'LD_LIBRARY_PATH'}
     return {name: value for name, value in os.environ.items() if name not in hidden}
 
 

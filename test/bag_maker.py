@@ -70,7 +70,9 @@ class Messages:
     def image(self, stamp_ns: int, bgr: np.ndarray, frame: str = CAMERA_FRAME) -> Any:
         height, width = bgr.shape[:2]
         data = np.ascontiguousarray(bgr).ravel()
-        return self.types['sensor_msgs/msg/Image'](self.header(stamp_ns, frame), height, width, 'bgr8', 0, 3 * width, data)
+        return self.types['sensor_msgs/msg/Image'](
+            self.header(stamp_ns, frame), height, width, 'bgr8', 0, 3 * width, data
+        )
 
     def compressed(self, stamp_ns: int, bgr: np.ndarray, suffix: str = '.png') -> Any:
         data = cv2.imencode(suffix, bgr)[1].ravel()
@@ -121,7 +123,12 @@ def tiny_entries(
         bgr = draw_tiny_object(truth.pixels, SIZE)
         image = make.compressed(truth.stamp_ns, bgr, compressed) if compressed else make.image(truth.stamp_ns, bgr)
         topic = IMAGE + '/compressed' if compressed else IMAGE
-        entries.append((CAMERA_INFO, 'sensor_msgs/msg/CameraInfo', truth.stamp_ns + 4_000_000, make.camera_info(truth.stamp_ns)))
+        entries.append((
+            CAMERA_INFO,
+            'sensor_msgs/msg/CameraInfo',
+            truth.stamp_ns + 4_000_000,
+            make.camera_info(truth.stamp_ns),
+        ))
         entries.append((topic, f'sensor_msgs/msg/{kind}', truth.stamp_ns + 5_000_000, image))
     if truth_topic and poses:
         count = (poses[-1].stamp_ns - poses[0].stamp_ns) // truth_step_ns + 3

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ class CameraIntrinsics:
     """
     How a camera maps directions to pixels.
 
-    Pixel convention: (0, 0) is the CENTRE of the top-left pixel, so the middle of the image is ((W - 1) / 2, (H - 1) / 2).
+    Pixel convention: (0, 0) is the CENTRE of the top-left pixel; the middle of the image is ((W - 1) / 2, (H - 1) / 2).
     Camera frame: optical axes of REP 103, x right, y down, z forward [m].
 
     width, height : image size [px] that K belongs to.
@@ -41,14 +41,16 @@ class CameraIntrinsics:
     width: int
     height: int
     K: np.ndarray
-    D: np.ndarray | Sequence[float] = ()
+    D: np.ndarray = field(default_factory=lambda: np.empty(0))
     distortion_model: str = 'plumb_bob'
 
     def __post_init__(self) -> None:
         for name in ('width', 'height'):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not 0 < value <= MAX_IMAGE_SIDE:
-                raise ConfigError(f'camera: {name}: wanted a whole number of pixels from 1 to {MAX_IMAGE_SIDE}, got {value!r}')
+                raise ConfigError(
+                    f'camera: {name}: wanted a whole number of pixels from 1 to {MAX_IMAGE_SIDE}, got {value!r}'
+                )
             object.__setattr__(self, name, int(value))
         object.__setattr__(self, 'K', _checked_matrix(self.K))
         object.__setattr__(self, 'D', _checked_distortion(self.D, self.distortion_model))
@@ -60,7 +62,8 @@ class CameraIntrinsics:
 
         fov_rad : horizontal field of view [rad] between the outer edges of the image, in (0, pi).
         """
-        if not isinstance(fov_rad, (int, float, np.floating)) or not 0.0 < fov_rad < math.pi:
+        number = isinstance(fov_rad, (int, float, np.floating)) and not isinstance(fov_rad, bool)
+        if not number or not 0.0 < fov_rad < math.pi:
             raise ConfigError(f'camera: horizontal field of view: wanted radians between 0 and pi, got {fov_rad!r}')
         focal_px = width / 2.0 / math.tan(fov_rad / 2.0)
         K = np.array([[focal_px, 0.0, (width - 1) / 2.0], [0.0, focal_px, (height - 1) / 2.0], [0.0, 0.0, 1.0]])
@@ -77,20 +80,23 @@ class CameraIntrinsics:
         """
         if not distortion_model and any(d):
             raise ConfigError(
-                f'camera: distortion_model: wanted one of {", ".join(DISTORTION_MODELS)} for the {len(d)} coefficients, got none'
+                f'camera: distortion_model: wanted one of {", ".join(DISTORTION_MODELS)} '
+                f'for the {len(d)} coefficients, got none'
             )
         return cls(width, height, np.asarray(k, float), np.asarray(d, float), distortion_model or 'plumb_bob')
 
     @classmethod
     def from_yaml(cls, path: str | Path) -> CameraIntrinsics:
-        """Read a YAML of camera_calibration (image_width, camera_matrix.data, ...); ConfigError names file, key, wanted, got."""
+        """Read a YAML of camera_calibration (image_width, ...); ConfigError names file, key, wanted and got."""
         return cls.from_yaml_dict(_read_yaml(Path(path)), str(path))
 
     @classmethod
     def from_yaml_dict(cls, data: Any, source: str = 'camera') -> CameraIntrinsics:
-        """Build from the content of a camera_calibration YAML; `source` names it in the ConfigError of every mistake."""
+        """Build from the content of a camera_calibration YAML; `source` names it in the ConfigError of a mistake."""
         if not isinstance(data, Mapping):
-            raise ConfigError(f'{source}: wanted a camera_calibration YAML with image_width, image_height, ..., got {data!r:.80}')
+            raise ConfigError(
+                f'{source}: wanted a camera_calibration YAML with image_width, image_height, ..., got {data!r:.80}'
+            )
         try:
             return cls(
                 width=_entry(data, source, 'image_width'),
@@ -112,7 +118,7 @@ class CameraIntrinsics:
             'camera_name': name,
             'camera_matrix': {'rows': 3, 'cols': 3, 'data': self.K.ravel().tolist()},
             'distortion_model': self.distortion_model,
-            'distortion_coefficients': {'rows': 1, 'cols': len(self.D), 'data': np.asarray(self.D).tolist()},
+            'distortion_coefficients': {'rows': 1, 'cols': len(self.D), 'data': self.D.tolist()},
             'rectification_matrix': {'rows': 3, 'cols': 3, 'data': np.eye(3).ravel().tolist()},
             'projection_matrix': {'rows': 3, 'cols': 4, 'data': projection.ravel().tolist()},
         }
@@ -121,12 +127,13 @@ class CameraIntrinsics:
         """
         Return the camera of the same view at another resolution.
 
-        Raises ConfigError naming both sizes when the aspect differs by more than a pixel: then the image was cropped and
-        nobody can say where.
+        Raises ConfigError naming both sizes when the aspect differs by more than a pixel: then the image was cropped
+        and nobody can say where.
         """
         if (width, height) == (self.width, self.height):
             return self
-        if width < 1 or height < 1 or abs(width * self.height - height * self.width) > max(self.width, self.height, width, height):
+        misfit = abs(width * self.height - height * self.width)
+        if min(width, height) < 1 or misfit > max(self.width, self.height, width, height):
             raise ConfigError(
                 f'camera: the calibration is for {self.width}x{self.height} and the image has {width}x{height}: '
                 'wanted the same shape; calibrate at the resolution in use'
@@ -144,7 +151,7 @@ class CameraIntrinsics:
         return bool(np.any(self.D))
 
     def project(self, points: np.ndarray) -> np.ndarray:
-        """Return the (N, 2) pixels of (N, 3) points in the camera frame [m]; NaN where a point is not in front (z <= 0)."""
+        """Return the (N, 2) pixels of (N, 3) points in the camera frame [m]; NaN for points not in front (z <= 0)."""
         points = _checked_shape('points', points, 3)
         pixels = np.full((len(points), 2), np.nan)
         front = points[:, 2] > 1e-12
@@ -156,7 +163,7 @@ class CameraIntrinsics:
         """
         Return the (N, 2) directions (x / z, y / z) that are seen at (N, 2) pixels.
 
-        NaN for pixels that no direction in front of the camera maps to (beyond the reach of the lens model) and for NaN.
+        NaN for pixels that no direction in front of the camera maps to (out of reach of the lens model) and for NaN.
         """
         return self.undistort_with_jacobian(points)[0]
 
@@ -169,7 +176,8 @@ class CameraIntrinsics:
         """
         points = _checked_shape('points', points, 2)
         inverse = np.linalg.inv(self.K[:2, :2])
-        directions = (points - self.K[:2, 2]) @ inverse.T
+        with np.errstate(invalid='ignore'):  # infinite pixels become NaN
+            directions = (points - self.K[:2, 2]) @ inverse.T
         if not self.has_distortion:
             return directions, np.broadcast_to(inverse, (len(points), 2, 2)).copy()
         jacobians = np.full((len(points), 2, 2), np.nan)
@@ -203,19 +211,20 @@ class CameraIntrinsics:
 
     def _distort(self, directions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the (N, 2) pixels of (N, 2) directions and the (N, 2, 2) derivatives d pixel / d direction."""
+        scale = self.K[:2, :2]  # applied here: OpenCV's functions leave the skew out
         if not self.has_distortion:
-            pixels = directions @ self.K[:2, :2].T + self.K[:2, 2]
-            return pixels, np.broadcast_to(self.K[:2, :2], (len(directions), 2, 2))
+            return directions @ scale.T + self.K[:2, 2], np.broadcast_to(scale, (len(directions), 2, 2))
         points = np.ones((len(directions), 1, 3))
         points[:, 0, :2] = directions
         zero = np.zeros((3, 1))
         if self.distortion_model == 'equidistant':
-            pixels, jacobian = cv2.fisheye.projectPoints(points, zero, zero, self.K, self.D)
+            distorted, jacobian = cv2.fisheye.projectPoints(points, zero, zero, np.eye(3), self.D)
             translation = 11  # columns: f (2), c (2), k (4), rotation (3), translation (3), skew
         else:
-            pixels, jacobian = cv2.projectPoints(points, zero, zero, self.K, self.D)
+            distorted, jacobian = cv2.projectPoints(points, zero, zero, np.eye(3), self.D)
             translation = 3  # columns: rotation (3), translation (3), f, c, k
-        return pixels.reshape(-1, 2), jacobian[:, translation : translation + 2].reshape(-1, 2, 2)
+        derivative = jacobian[:, translation : translation + 2].reshape(-1, 2, 2)
+        return distorted.reshape(-1, 2) @ scale.T + self.K[:2, 2], scale @ derivative
 
 
 def _inverse_2x2(matrices: np.ndarray) -> np.ndarray:
@@ -235,7 +244,7 @@ def _checked_shape(name: str, array: np.ndarray, columns: int) -> np.ndarray:
 def _checked_matrix(K: Any) -> np.ndarray:
     try:
         matrix = np.array(K, float).reshape(3, 3)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ConfigError(f'camera: K: wanted 9 numbers (3x3 camera matrix), got {K!r:.120}') from None
     if not np.isfinite(matrix).all():
         raise ConfigError(f'camera: K: wanted finite numbers, got {matrix.ravel().tolist()}')
@@ -250,11 +259,11 @@ def _checked_matrix(K: Any) -> np.ndarray:
 
 
 def _checked_distortion(D: Any, model: Any) -> np.ndarray:
-    if model not in DISTORTION_MODELS:
+    if not isinstance(model, str) or model not in DISTORTION_MODELS:
         raise ConfigError(f'camera: distortion_model: wanted one of {", ".join(DISTORTION_MODELS)}, got {model!r}')
     try:
         coefficients = np.array(D, float).ravel()
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ConfigError(f'camera: D: wanted numbers, got {D!r:.120}') from None
     counts = DISTORTION_MODELS[model]
     if len(coefficients) not in (0, *counts):
@@ -270,7 +279,7 @@ def _read_yaml(path: Path) -> Any:
         return yaml.safe_load(path.read_text(encoding='utf-8'))
     except OSError as error:
         raise ConfigError(f'{path}: cannot be read ({error.strerror}); give a camera_calibration YAML') from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: not UTF-8, or no date: 2020-13-45
         raise ConfigError(f'{path}: is not valid YAML: {" ".join(str(error).split())}') from error
 
 
@@ -280,7 +289,7 @@ def _entry(data: Mapping, source: str, key: str) -> Any:
     return data[key]
 
 
-def _numbers(data: Mapping, source: str, key: str) -> list:
+def _numbers(data: Mapping, source: str, key: str) -> Any:
     entry = _entry(data, source, key)
     if not isinstance(entry, Mapping) or not isinstance(entry.get('data'), list):
         raise ConfigError(f'{source}: {key}: wanted "data" with a list of numbers, got {entry!r:.80}')

@@ -12,6 +12,7 @@ from custom_pose_ros.core.rotations import matrix_from_rotation_vector
 
 MIN_POINTS = 4
 _COLLINEAR_RATIO = 0.01  # second extent / first extent of the points below which they are one line
+_COINCIDENT_M = 1e-9  # second extent [m] below which the points are one, whatever rounding makes of their ratio
 _PLANAR_RATIO = 0.02  # third extent / first extent below which the planar solver gives good starts
 _MAX_STEPS = 25
 _CONVERGED_CHI2 = 1e-5  # improvement of chi-square that is no longer worth a step
@@ -59,7 +60,7 @@ class PointSet:
         """Why no pose can be computed from these points, or None when one can."""
         if len(self.points) < MIN_POINTS:
             return f'needs at least {MIN_POINTS} visible keypoints with a known position, got {len(self.points)}'
-        if self._principal[0][1] < _COLLINEAR_RATIO * self._principal[0][0]:
+        if self._principal[0][1] <= max(_COLLINEAR_RATIO * self._principal[0][0], _COINCIDENT_M):
             return 'the visible keypoints lie on one line of the object: the rotation about it cannot be seen'
         return None
 
@@ -80,8 +81,8 @@ def initial_poses(points: PointSet, directions: np.ndarray) -> tuple[np.ndarray,
     """
     Return (B, 3, 3) rotations and (B, 3) translations to start from, B >= 0; both solutions of a planar set.
 
-    IPPE (Collins and Bartoli 2014) for planar sets; SQPnP (Terzakis and Lourakis 2020) and its mirror image otherwise and
-    where IPPE finds nothing (its homography is undefined when all points but one lie on a line).
+    IPPE (Collins and Bartoli 2014) for planar sets; SQPnP (Terzakis and Lourakis 2020) and its mirror image otherwise
+    and where IPPE finds nothing (its homography is undefined when all points but one lie on a line).
     directions : (K, 2) undistorted image points x / z, y / z.
     """
     found: list[tuple[np.ndarray, np.ndarray]] = []
@@ -182,7 +183,7 @@ def refine_poses(
     Returns R (B, 3, 3), t (B, 3), chi-square (B,) and information (B, 6, 6) (inverse covariance, in the order of
     `linearise`). Chi-square is infinite for poses with points behind the camera. Arguments as in `linearise`.
     """
-    damping = np.full(len(R), 1e-3)
+    damping: np.ndarray = np.full(len(R), 1e-3)
     residual, jacobian, depth = linearise(R, t, points, directions, whiten)
     chi2 = np.where(depth > 0.0, (residual * residual).sum(1), np.inf)
     for _ in range(_MAX_STEPS):

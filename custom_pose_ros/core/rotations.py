@@ -19,9 +19,7 @@ _GIMBAL_LOCK_COSINE = 1e-7  # cos(pitch) below which roll and yaw cannot be told
 
 
 def matrix_from_roll_pitch_yaw(roll_pitch_yaw: np.ndarray) -> np.ndarray:
-    """
-    Return the (3, 3) rotation Rz(yaw) Ry(pitch) Rx(roll) of (3,) fixed-axis angles [rad] (REP 103).
-    """
+    """Return the (3, 3) rotation Rz(yaw) Ry(pitch) Rx(roll) of (3,) fixed-axis angles [rad] (REP 103)."""
     (cr, cp, cy), (sr, sp, sy) = np.cos(roll_pitch_yaw), np.sin(roll_pitch_yaw)
     return np.array([
         [cy * cp, cy * sp * sr - sy * cr, cy * sp * cr + sy * sr],
@@ -58,7 +56,7 @@ def matrix_from_quaternion(quaternion: np.ndarray) -> np.ndarray:
 
 
 def quaternion_from_matrix(R: np.ndarray) -> np.ndarray:
-    """Return the (4,) unit quaternion (x, y, z, w), w >= 0, of a (3, 3) rotation (Shepperd 1978: never divides by ~0)."""
+    """Return the (4,) unit quaternion (x, y, z, w), w >= 0, of a (3, 3) rotation (Shepperd 1978: no division by ~0)."""
     diagonal = np.array([R[0, 0], R[1, 1], R[2, 2], np.trace(R)])
     i = int(np.argmax(diagonal))
     if i == 3:
@@ -97,7 +95,7 @@ def rotation_vector_from_matrix(R: np.ndarray) -> np.ndarray:
 
 
 def skew_matrix(vectors: np.ndarray) -> np.ndarray:
-    """Return the (..., 3, 3) matrices with skew_matrix(a) @ b = a x b, of (..., 3) vectors."""
+    """Return the (..., 3, 3) matrices that multiply to the cross product a x b, of (..., 3) vectors a."""
     vectors = np.asarray(vectors, float)
     skew = np.zeros((*vectors.shape, 3))
     x, y, z = vectors[..., 0], vectors[..., 1], vectors[..., 2]

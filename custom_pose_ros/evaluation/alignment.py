@@ -192,7 +192,10 @@ class _Fit:
             e_r, e_t = _rotation_vectors(self.R_a, turned @ R_y), self.t_a - carried - t_x
             angles, misses = np.linalg.norm(e_r, axis=1), np.linalg.norm(e_t, axis=1)
             scales = max(_robust_rms(angles), _LEAST_SCALE), max(_robust_rms(misses), _LEAST_SCALE)
-            w_r, w_t = (self._weights(sizes / scale, step) / scale for sizes, scale in ((angles, scales[0]), (misses, scales[1])))
+            w_r, w_t = (
+                self._weights(sizes / scale, step) / scale
+                for sizes, scale in ((angles, scales[0]), (misses, scales[1]))
+            )
             eye, zero = np.broadcast_to(np.eye(3), turned.shape), np.zeros_like(turned)
             rows_r = np.concatenate([eye, zero, turned, zero], 2) * w_r[:, None, None]
             rows_t = np.concatenate([-skew_matrix(carried), eye, zero, turned], 2) * w_t[:, None, None]
@@ -226,7 +229,7 @@ def _rotation_vectors(R_to: np.ndarray, R_from: np.ndarray) -> np.ndarray:
 
 def _robust_rms(sizes: np.ndarray) -> float:
     """Return the root mean square of three-dimensional noise that has this median length (chi with 3 degrees of freedom)."""
-    return float(np.median(sizes)) * np.sqrt(3.0) / 1.538
+    return float(np.median(sizes) * np.sqrt(3.0) / 1.538)
 
 
 def _cube_rotations() -> list[np.ndarray]:

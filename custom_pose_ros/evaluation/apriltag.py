@@ -155,11 +155,16 @@ def _detector() -> Any:
     if hasattr(aruco, 'ArucoDetector'):
         detect = aruco.ArucoDetector(dictionary, parameters).detectMarkers
     else:
+
         def detect(gray: np.ndarray) -> Any:
             return aruco.detectMarkers(gray, dictionary, parameters=parameters)
 
     def found(gray: np.ndarray) -> list[tuple[int, np.ndarray]]:
         corners, numbers, _ = detect(gray)
-        return [] if numbers is None else [(int(n), c.reshape(4, 2).astype(float)) for n, c in zip(numbers.ravel(), corners)]
+        return (
+            []
+            if numbers is None
+            else [(int(n), c.reshape(4, 2).astype(float)) for n, c in zip(numbers.ravel(), corners)]
+        )
 
     return found

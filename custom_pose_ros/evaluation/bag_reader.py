@@ -120,7 +120,9 @@ class Bag:
             if known is None:
                 self.stored_topics.append(topic)
             elif known.msgtype != topic.msgtype:
-                self.notes.damage(f'{file}: topic {topic.name} is {topic.msgtype} here and {known.msgtype} before; left out here')
+                self.notes.damage(
+                    f'{file}: topic {topic.name} is {topic.msgtype} here and {known.msgtype} before; left out here'
+                )
                 continue
             count = topic.count + (known.count if known else 0)
             self.topics[topic.name] = Topic(topic.name, topic.msgtype, count)
@@ -154,7 +156,9 @@ def _listed_files(folder: Path, notes: Notes) -> list[str] | None:
         return [Path(str(entry)).name for entry in paths]
     except FileNotFoundError:
         if not list(folder.glob('*.bag')):
-            notes.damage(f'{folder.name}: has no metadata.yaml (recording not closed?); its files are read in the order of their names')
+            notes.damage(
+                f'{folder.name}: has no metadata.yaml (recording not closed?); its files are read in the order of their names'
+            )
     except (OSError, yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, ValueError):
         notes.damage(f'{folder.name}: its metadata.yaml is damaged; the files are read in the order of their names')
     return None

@@ -43,7 +43,9 @@ class BagCopy:
         if path.exists():
             raise ConfigError(f'--write-bag {path}: exists already; give another name or remove it')
         if any(topic.ros1 for topic in bag.stored_topics):
-            raise ConfigError('--write-bag: this is a ROS 1 bag; convert it first (rosbags-convert), then evaluate the result')
+            raise ConfigError(
+                '--write-bag: this is a ROS 1 bag; convert it first (rosbags-convert), then evaluate the result'
+            )
         self._types = pose_types()
         self._make = MessageMaker(self._types, model)
         taken = {name: bag.topics[name].msgtype for name in TOPICS if name in bag.topics}
@@ -55,10 +57,12 @@ class BagCopy:
         self._writer: Writer | None = None
 
     def __enter__(self) -> BagCopy:
-        self._temporary.parent.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(self._temporary, ignore_errors=True)
         try:
-            self._writer = Writer(self._temporary / self.path.name, version=BAG_VERSION, storage_plugin=StoragePlugin.MCAP)
+            self._temporary.parent.mkdir(parents=True, exist_ok=True)
+            shutil.rmtree(self._temporary, ignore_errors=True)
+            self._writer = Writer(
+                self._temporary / self.path.name, version=BAG_VERSION, storage_plugin=StoragePlugin.MCAP
+            )
             self._writer.open()
         except (OSError, WriterError) as error:
             raise ConfigError(f'--write-bag {self.path}: cannot be written ({error})') from error

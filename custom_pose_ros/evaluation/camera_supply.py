@@ -20,7 +20,9 @@ class CameraSupply:
     description : where the intrinsics come from.
     """
 
-    def __init__(self, notes: Notes, given: CameraIntrinsics | None = None, fov_deg: float | None = None, source: str = ''):
+    def __init__(
+        self, notes: Notes, given: CameraIntrinsics | None = None, fov_deg: float | None = None, source: str = ''
+    ):
         self.notes, self.fov_deg = notes, fov_deg
         self.is_fixed = given is not None
         self.description = source if given is not None else 'none'
@@ -65,7 +67,9 @@ class CameraSupply:
 
     def _find(self, width: int, height: int) -> CameraIntrinsics | None:
         if self._camera is None and self.fov_deg is None:
-            self.notes.info('no calibration: orientations are not evaluated; give --camera FILE, --camera-info TOPIC or --fov-deg')
+            self.notes.info(
+                'no calibration: orientations are not evaluated; give --camera FILE, --camera-info TOPIC or --fov-deg'
+            )
             return None
         if self._camera is None:
             self.description = f'assumed, horizontal field of view {self.fov_deg:g} deg'

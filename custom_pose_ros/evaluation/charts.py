@@ -14,7 +14,15 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-BLUE, ORANGE, GREEN, RED, SKY, PURPLE, GREY = '#0072B2', '#E69F00', '#009E73', '#D55E00', '#56B4E9', '#CC79A7', '#6B6B6B'
+BLUE, ORANGE, GREEN, RED, SKY, PURPLE, GREY = (
+    '#0072B2',
+    '#E69F00',
+    '#009E73',
+    '#D55E00',
+    '#56B4E9',
+    '#CC79A7',
+    '#6B6B6B',
+)
 _WIDE, _HALF = (9.6, 2.6), (4.7, 3.0)
 _MARGINS = {
     _WIDE[0]: {'left': 0.07, 'right': 0.995, 'bottom': 0.18, 'top': 0.9},
@@ -48,7 +56,7 @@ def _drawn(size: tuple[float, float], draw: Callable[[Axes], None]) -> str:
         figure.subplots_adjust(**_MARGINS[size[0]])
         draw(figure.add_subplot())
         file = io.StringIO()
-        figure.savefig(file, format='svg', dpi=110, metadata={'Date': None, 'Creator': None})
+        figure.savefig(file, format='svg', dpi=110, metadata=dict.fromkeys(('Date', 'Creator', 'Format', 'Type')))
     text = file.getvalue()
     text = text[text.index('<svg') :]
     return re.sub(r'(<svg[^>]*?) width="[^"]*" height="[^"]*"', r'\1 width="100%"', text, count=1).replace(
@@ -56,9 +64,19 @@ def _drawn(size: tuple[float, float], draw: Callable[[Axes], None]) -> str:
     )
 
 
-def _points(axes: Axes, x: np.ndarray, y: np.ndarray, colour: str, label: str = '', size: float = 5.0, marker: str = 'o') -> None:
+def _points(
+    axes: Axes, x: np.ndarray, y: np.ndarray, colour: str, label: str = '', size: float = 5.0, marker: str = 'o'
+) -> None:
     axes.plot(
-        x, y, marker, ms=math.sqrt(size), mew=0, alpha=0.55, color=colour, label=label, rasterized=len(x) > _MAX_VECTOR_POINTS
+        x,
+        y,
+        marker,
+        ms=math.sqrt(size),
+        mew=0,
+        alpha=0.55,
+        color=colour,
+        label=label,
+        rasterized=len(x) > _MAX_VECTOR_POINTS,
     )
 
 
@@ -73,6 +91,7 @@ def _thinned(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def error_over_time(columns: Columns, column: str, label: str, gaps: np.ndarray) -> str:
     """An error against the time in the bag; grey bands where the object was not found."""
+
     def draw(axes: Axes) -> None:
         x, y = _thinned(columns['bag_time_s'], columns[column])
         _shade(axes, columns['bag_time_s'], gaps)
@@ -94,6 +113,7 @@ def _shade(axes: Axes, time: np.ndarray, missing: np.ndarray) -> None:
 
 def angle_over_time(columns: Columns, name: str) -> str:
     """Roll, pitch or yaw against the time in the bag, and the truth where there is one."""
+
     def draw(axes: Axes) -> None:
         time = columns['bag_time_s']
         estimate, true = columns[f'{name}_deg'], columns[f'true_{name}_deg']
@@ -130,6 +150,7 @@ def _broken(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def error_against(columns: Columns, column: str, label: str, bins: Sequence[Mapping[str, Any]]) -> str:
     """Rotation error against distance or view angle: every frame, and median and 90th percentile of each bin."""
+
     def draw(axes: Axes) -> None:
         x, y = columns[column], columns['rotation_error_deg']
         good = np.isfinite(x) & np.isfinite(y)
@@ -146,6 +167,7 @@ def error_against(columns: Columns, column: str, label: str, bins: Sequence[Mapp
 
 def histogram(values: np.ndarray, label: str) -> str:
     """How often each size of an error occurs, with the share of frames below it."""
+
     def draw(axes: Axes) -> None:
         finite = values[np.isfinite(values)]
         top = _upper(finite)
@@ -161,6 +183,7 @@ def histogram(values: np.ndarray, label: str) -> str:
 
 def consistency(nees: Mapping[str, np.ndarray]) -> str:
     """Share of truths inside the region that the covariance gives for each probability; on the diagonal it is honest."""
+
     def draw(axes: Axes) -> None:
         axes.plot([0, 100], [0, 100], color=GREY, lw=1, ls=':', label='honest')
         for (name, values), colour, style in zip(nees.items(), (BLUE, RED), ('-', '--')):
@@ -168,7 +191,9 @@ def consistency(nees: Mapping[str, np.ndarray]) -> str:
             if len(finite):
                 claimed = 100.0 * chi2_probability_3(np.sort(finite))
                 axes.plot(claimed, np.linspace(0, 100, len(finite)), color=colour, ls=style, lw=1.5, label=name)
-        axes.set(xlabel='probability claimed by the covariance [%]', ylabel='truths inside [%]', xlim=(0, 100), ylim=(0, 100))
+        axes.set(
+            xlabel='probability claimed by the covariance [%]', ylabel='truths inside [%]', xlim=(0, 100), ylim=(0, 100)
+        )
         axes.legend(loc='upper left')
         axes.text(97, 4, 'below the diagonal: too sure', ha='right', color=GREY, fontsize=8)
 
@@ -184,6 +209,7 @@ def chi2_probability_3(values: np.ndarray) -> np.ndarray:
 
 def differences(rows: Sequence[tuple[str, float, float, float, str | None]], unit: str) -> str:
     """Differences b - a of several statistics with their intervals; filled where zero is outside."""
+
     def draw(axes: Axes) -> None:
         for y, (_, value, low, high, better) in enumerate(rows):
             colour = GREY if better is None else (GREEN if better == 'b' else RED)
@@ -199,6 +225,7 @@ def differences(rows: Sequence[tuple[str, float, float, float, str | None]], uni
 
 def paired(a: np.ndarray, b: np.ndarray, label: str) -> str:
     """The error of each common frame in both runs; below the diagonal B is better."""
+
     def draw(axes: Axes) -> None:
         good = np.isfinite(a) & np.isfinite(b)
         top = _upper(np.concatenate([a[good], b[good]]))
@@ -211,10 +238,13 @@ def paired(a: np.ndarray, b: np.ndarray, label: str) -> str:
 
 def two_errors_over_time(time: np.ndarray, a: np.ndarray, b: np.ndarray, label: str) -> str:
     """The error of both runs against the time in the bag."""
+
     def draw(axes: Axes) -> None:
         axes.plot(*_thinned(time, a), '-', lw=0.9, color=ORANGE, label='A')
         axes.plot(*_thinned(time, b), '--', lw=0.9, color=BLUE, label='B')
-        axes.set(xlabel='time in the bag [s]', ylabel=label, ylim=(0, _upper(np.concatenate([a, b]))), xlim=_limits(time))
+        axes.set(
+            xlabel='time in the bag [s]', ylabel=label, ylim=(0, _upper(np.concatenate([a, b]))), xlim=_limits(time)
+        )
         axes.legend(**_ABOVE, ncols=2)
 
     return _drawn(_WIDE, draw)

@@ -102,7 +102,9 @@ class CocoLabels:
         for given in listed:
             if set(names) <= set(given):
                 return [given.index(name) for name in names]
-        raise DatasetError(f'{self.path}: categories: wanted one with the keypoints {", ".join(names)}, got {listed[0]!r:.120}')
+        raise DatasetError(
+            f'{self.path}: categories: wanted one with the keypoints {", ".join(names)}, got {listed[0]!r:.120}'
+        )
 
     def _instances(self, annotations: Any) -> dict[Any, list[np.ndarray]]:
         found: dict[Any, list[np.ndarray]] = {}
@@ -110,10 +112,14 @@ class CocoLabels:
             values = annotation.get('keypoints') if isinstance(annotation, Mapping) else None
             if values is None:
                 continue
-            good = isinstance(values, list) and all(isinstance(v, (int, float)) for v in values) and len(values) % 3 == 0
+            good = (
+                isinstance(values, list) and all(isinstance(v, (int, float)) for v in values) and len(values) % 3 == 0
+            )
             if not good or len(values) <= 3 * max(self._order):
                 wanted = 3 * len(self._order)
-                raise DatasetError(f'{self.path}: annotation {annotation.get("id")}: keypoints: wanted {wanted} numbers, got {values!r:.60}')
+                raise DatasetError(
+                    f'{self.path}: annotation {annotation.get("id")}: keypoints: wanted {wanted} numbers, got {values!r:.60}'
+                )
             rows = np.array(values, float).reshape(-1, 3)[self._order]
             if (rows[:, 2] > 0).any():
                 found.setdefault(annotation.get('image_id'), []).append(np.where(rows[:, 2:] > 0, rows[:, :2], np.nan))

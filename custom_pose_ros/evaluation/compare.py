@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,10 +37,14 @@ class Run:
         try:
             metrics = json.loads(file.read_text(encoding='utf-8'))
         except OSError as error:
-            raise DatasetError(f'{file}: cannot be read ({error.strerror}); wanted a folder that evaluate_bag wrote') from error
+            raise DatasetError(
+                f'{file}: cannot be read ({error.strerror}); wanted a folder that evaluate_bag wrote'
+            ) from error
         except ValueError as error:
             raise DatasetError(f'{file}: is not valid JSON ({error})') from error
-        if not isinstance(metrics, Mapping) or not str(metrics.get('schema', '')).startswith('custom_pose_ros/metrics/'):
+        if not isinstance(metrics, Mapping) or not str(metrics.get('schema', '')).startswith(
+            'custom_pose_ros/metrics/'
+        ):
             raise DatasetError(f'{file}: is not a metrics.json of evaluate_bag')
         return cls(Path(folder).name, metrics, read_columns(Path(folder) / 'frames.csv'))
 
@@ -83,36 +87,35 @@ def compare(a: Run, b: Run) -> dict[str, Any]:
     rng = np.random.default_rng(_SEED)
     samples = _resampled_blocks(pairing.blocks, rng)
     difference = result['difference']
-    difference['detection_rate'] = _rate_difference(a, b, pairing, samples)
+    rate = _rate_difference(a, b, pairing, samples)
+    if rate is not None:
+        difference['detection_rate'] = rate
     for column in _ERRORS:
         values_a, values_b = a.frames[column][pairing.a], b.frames[column][pairing.b]
         both = np.isfinite(values_a) & np.isfinite(values_b)
         if both.sum() < _MIN_FRAMES:
             continue
-        statistics = {'mean': np.mean, 'median': np.median, 'p90': _p90}
         difference[column] = {
             'frames': int(both.sum()),
-            **{
-                name: _interval(values_a, values_b, both, samples, statistic, larger_is_better=False)
-                for name, statistic in statistics.items()
-            },
+            **_intervals(values_a, values_b, both, samples, larger_is_better=False),
             'share_of_frames_b_better': float(np.mean(values_b[both] < values_a[both])),
         }
     return result
 
 
-def _p90(values: np.ndarray) -> float:
-    return float(np.percentile(values, 90))
+def _statistics(values: np.ndarray) -> np.ndarray:
+    """Return mean, median and 90 % quantile of (N,) values."""
+    return np.array([values.mean(), *np.percentile(values, (50, 90))])
 
 
-def _rate_difference(a: Run, b: Run, pairing: Pairing, samples: list[np.ndarray]) -> dict[str, Any]:
+def _rate_difference(a: Run, b: Run, pairing: Pairing, samples: list[np.ndarray]) -> dict[str, Any] | None:
     expected_a = a.frames['expected'][pairing.a]
     expected = ~(expected_a == 0.0)  # without truth (NaN) every frame counts
     found_a, found_b = a.frames['found'][pairing.a], b.frames['found'][pairing.b]
-    return {
-        'frames': int(expected.sum()),
-        'mean': _interval(found_a, found_b, expected, samples, np.mean, larger_is_better=True),
-    }
+    if expected.sum() < _MIN_FRAMES:
+        return None
+    intervals = _intervals(found_a, found_b, expected, samples, larger_is_better=True)
+    return {'frames': int(expected.sum()), 'mean': intervals['mean']}
 
 
 def _resampled_blocks(blocks: np.ndarray, rng: np.random.Generator) -> list[np.ndarray]:
@@ -121,23 +124,25 @@ def _resampled_blocks(blocks: np.ndarray, rng: np.random.Generator) -> list[np.n
     return [np.concatenate([members[i] for i in rng.integers(0, len(members), len(members))]) for _ in range(RESAMPLES)]
 
 
-def _interval(
+def _intervals(
     values_a: np.ndarray,
     values_b: np.ndarray,
     usable: np.ndarray,
     samples: list[np.ndarray],
-    statistic: Callable[[np.ndarray], Any],
     larger_is_better: bool,
-) -> dict[str, Any]:
-    differences = []
-    for sample in samples:
-        chosen = sample[usable[sample]]
-        if len(chosen):
-            differences.append(float(statistic(values_b[chosen]) - statistic(values_a[chosen])))
-    value_a, value_b = float(statistic(values_a[usable])), float(statistic(values_b[usable]))
+) -> dict[str, dict[str, Any]]:
+    """Return for each statistic both values, their difference b - a, its interval, and who is better."""
+    chosen = (sample[usable[sample]] for sample in samples)
+    differences = np.array([_statistics(values_b[c]) - _statistics(values_a[c]) for c in chosen if len(c)])
     tail = 100.0 * (1.0 - CONFIDENCE) / 2.0
-    low, high = np.percentile(differences, (tail, 100.0 - tail)).tolist()
-    better = None
-    if low > 0 or high < 0:
-        better = 'b' if (low > 0) == larger_is_better else 'a'
-    return {'a': value_a, 'b': value_b, 'value': value_b - value_a, 'low': low, 'high': high, 'better': better}
+    low, high = np.percentile(differences, (tail, 100.0 - tail), axis=0)
+    statistics_a, statistics_b = _statistics(values_a[usable]), _statistics(values_b[usable])
+    result = {}
+    for i, name in enumerate(('mean', 'median', 'p90')):
+        value_a, value_b = float(statistics_a[i]), float(statistics_b[i])
+        better = None
+        if low[i] > 0 or high[i] < 0:
+            better = 'b' if (low[i] > 0) == larger_is_better else 'a'
+        limits = {'low': float(low[i]), 'high': float(high[i])}
+        result[name] = {'a': value_a, 'b': value_b, 'value': value_b - value_a, **limits, 'better': better}
+    return result

@@ -29,7 +29,9 @@ def write(a: Run, b: Run, pairing: Pairing, comparison: Mapping[str, Any], verdi
         verdict=verdict,
         summary=summary(comparison, verdict),
         body=[
-            page.section('Differences', _table(comparison, verdict), _interval_note(), page.halves(*_interval_charts(comparison))),
+            page.section(
+                'Differences', _table(comparison, verdict), _interval_note(), page.halves(*_interval_charts(comparison))
+            ),
             page.section('Frame by frame', *_frame_charts(a, b, pairing), _frame_table(a, b, pairing)),
             page.section('Both runs', _both(a, b)),
         ],
@@ -41,8 +43,15 @@ def summary(comparison: Mapping[str, Any], verdict: Verdict) -> str:
     parts = []
     if verdict.results:
         failed = [str(c) for c, _, holds in verdict.results if holds]
-        parts.append(f'{len(failed)} of {len(verdict.results)} limits exceeded: {", ".join(failed)}.' if failed else 'All limits are kept.')
-    for key, label in (('detection_rate', 'detection rate'), *((key, label.lower()) for key, (label, _) in _UNITS.items())):
+        parts.append(
+            f'{len(failed)} of {len(verdict.results)} limits exceeded: {", ".join(failed)}.'
+            if failed
+            else 'All limits are kept.'
+        )
+    for key, label in (
+        ('detection_rate', 'detection rate'),
+        *((key, label.lower()) for key, (label, _) in _UNITS.items()),
+    ):
         entry = comparison['difference'].get(key)
         if entry is None:
             continue
@@ -81,7 +90,9 @@ def _table(comparison: Mapping[str, Any], verdict: Verdict) -> str:
                 f'{label}, {name}', show(item['a']), show(item['b']), _signed(item['value']),
                 f'{_signed(item["low"])} to {_signed(item["high"])}', f'<b>{better}</b>', verdict.mark(full),
             ))  # fmt: skip
-    return page.table(('', 'A', 'B', 'B − A', 'interval', 'better', 'limit' if verdict.results else ''), rows, (1, 2, 3, 4))
+    return page.table(
+        ('', 'A', 'B', 'B − A', 'interval', 'better', 'limit' if verdict.results else ''), rows, (1, 2, 3, 4)
+    )
 
 
 def _interval_charts(comparison: Mapping[str, Any]) -> list[str]:
@@ -106,8 +117,12 @@ def _frame_charts(a: Run, b: Run, pairing: Pairing) -> list[str]:
             break  # only where there is no truth
         if (np.isfinite(values_a) & np.isfinite(values_b)).any():
             text = f'{label.lower()} [{unit}]'
-            figures.append(page.figure(charts.two_errors_over_time(time, values_a, values_b, text), f'{label} over time'))
-            figures.append(page.halves(page.figure(charts.paired(values_a, values_b, text), 'Below the dotted line B is better')))
+            figures.append(
+                page.figure(charts.two_errors_over_time(time, values_a, values_b, text), f'{label} over time')
+            )
+            figures.append(
+                page.halves(page.figure(charts.paired(values_a, values_b, text), 'Below the dotted line B is better'))
+            )
     return figures
 
 
@@ -128,7 +143,11 @@ def _frame_table(a: Run, b: Run, pairing: Pairing) -> str:
     ]  # fmt: skip
     unit = _UNITS[key][1]
     header = ('frame', 'time in the bag [s]', f'A [{unit}]', f'B [{unit}]', f'B − A [{unit}]')
-    return f'<p>Frames that differ most ({_UNITS[key][0].lower()}):</p>' + page.table(header, rows, (0, 1, 2, 3, 4)) if rows else ''
+    return (
+        f'<p>Frames that differ most ({_UNITS[key][0].lower()}):</p>' + page.table(header, rows, (0, 1, 2, 3, 4))
+        if rows
+        else ''
+    )
 
 
 def _both(a: Run, b: Run) -> str:

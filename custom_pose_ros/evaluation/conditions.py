@@ -10,7 +10,14 @@ from typing import Any
 
 from custom_pose_ros.core.errors import ConfigError
 
-_OPERATORS = {'>': operator.gt, '>=': operator.ge, '<': operator.lt, '<=': operator.le, '==': operator.eq, '!=': operator.ne}
+_OPERATORS = {
+    '>': operator.gt,
+    '>=': operator.ge,
+    '<': operator.lt,
+    '<=': operator.le,
+    '==': operator.eq,
+    '!=': operator.ne,
+}
 _FORM = re.compile(r'\s*([\w.\-]+)\s*(>=|<=|==|!=|>|<)\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*')
 
 
@@ -40,10 +47,14 @@ class Condition:
         node: Any = metrics
         for key in self.name.split('.'):
             if not isinstance(node, Mapping) or key not in node:
-                raise ConfigError(f'--fail-if {self}: there is no {self.name}; there are {_suggestions(metrics, self.name)}')
+                raise ConfigError(
+                    f'--fail-if {self}: there is no {self.name}; there are {_suggestions(metrics, self.name)}'
+                )
             node = node[key]
         if isinstance(node, bool) or not (node is None or isinstance(node, (int, float))):
-            raise ConfigError(f'--fail-if {self}: {self.name} is not a number; there are {_suggestions(metrics, self.name)}')
+            raise ConfigError(
+                f'--fail-if {self}: {self.name} is not a number; there are {_suggestions(metrics, self.name)}'
+            )
         return node
 
     def holds(self, metrics: Mapping[str, Any]) -> bool:

@@ -57,7 +57,9 @@ class Decoder:
                 store.hash_rihs01(topic.msgtype)  # fails when the definition of a part is missing
             return store
         except Exception:  # noqa: BLE001 - a damaged definition makes the parser fail in every way there is
-            self.notes.damage(f'{topic.name}: its recorded message definition is damaged; the known one of {topic.msgtype} is used')
+            self.notes.damage(
+                f'{topic.name}: its recorded message definition is damaged; the known one of {topic.msgtype} is used'
+            )
             return None
 
     def _known(self, topic: StoredTopic) -> Typestore | None:

@@ -63,7 +63,9 @@ def _convert(message: Any) -> np.ndarray:
     if encoding == 'bgr8':
         return lines.reshape(rows, message.width, 3)
     if planar:
-        return cv2.cvtColor(np.ascontiguousarray(lines), cv2.COLOR_YUV2BGR_NV12 if encoding == 'nv12' else cv2.COLOR_YUV2BGR_NV21)
+        return cv2.cvtColor(
+            np.ascontiguousarray(lines), cv2.COLOR_YUV2BGR_NV12 if encoding == 'nv12' else cv2.COLOR_YUV2BGR_NV21
+        )
     try:
         plain = _PlainImage(message.height, message.width, encoding, np.ascontiguousarray(lines).ravel())
         return image_to_cvimage(plain, 'bgr8')

@@ -134,7 +134,9 @@ class MessageMaker:
             box_width=float(right - left),
             box_height=float(bottom - top),
             keypoints=[
-                self._types['custom_pose_msgs/msg/Keypoint'](x=x, y=y, covariance=covariance, score=score, visible=visible)
+                self._types['custom_pose_msgs/msg/Keypoint'](
+                    x=x, y=y, covariance=covariance, score=score, visible=visible
+                )
                 for (x, y), covariance, score, visible in zip(
                     pose.keypoints.tolist(), covariances, pose.scores.tolist(), pose.visible.tolist()
                 )

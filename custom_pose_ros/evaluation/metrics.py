@@ -71,9 +71,7 @@ def _errors(scores: Sequence[FrameScore], model: ObjectModel) -> dict[str, Any]:
         },
         'keypoint_error_px': {
             **distribution(s.keypoint_error_px for s in scores),
-            'per_keypoint': {
-                name: distribution(column) for name, column in zip(model.keypoint_names, columns)
-            },
+            'per_keypoint': {name: distribution(column) for name, column in zip(model.keypoint_names, columns)},
         },
         'coasting_rotation_error_deg': distribution(s.coasting_error_deg for s in scores),
         'consistency': _consistency(scores),
@@ -207,7 +205,9 @@ def _consistency(scores: Sequence[FrameScore]) -> dict[str, Any]:
         'nees_rotation_unambiguous': distribution(s.nees_rotation for s in clear),
         'nees_position': distribution(s.nees_position for s in scores),
         'share_inside_99': {
-            name: share(v <= CHI2_99[freedom] for v in (getattr(s, f'nees_{name}') for s in scores) if not math.isnan(v))
+            name: share(
+                v <= CHI2_99[freedom] for v in (getattr(s, f'nees_{name}') for s in scores) if not math.isnan(v)
+            )
             for freedom, names in inside.items()
             for name in names
         },

@@ -82,7 +82,9 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]], number_columns: 
     """Return a table of cells that are HTML already."""
     kinds = {i: ' class="number"' for i in number_columns}
     head = ''.join(f'<th{kinds.get(i, "")}>{escape(name)}</th>' for i, name in enumerate(header))
-    body = ''.join('<tr>' + ''.join(f'<td{kinds.get(i, "")}>{cell}</td>' for i, cell in enumerate(row)) + '</tr>' for row in rows)
+    body = ''.join(
+        '<tr>' + ''.join(f'<td{kinds.get(i, "")}>{cell}</td>' for i, cell in enumerate(row)) + '</tr>' for row in rows
+    )
     return f'<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
 
 

@@ -53,7 +53,11 @@ def summary(metrics: Mapping[str, Any], verdict: Verdict) -> str:
     if verdict.results:
         failed = [str(c) for c, _, holds in verdict.results if holds]
         count = len(verdict.results)
-        parts.append(f'{len(failed)} of {count} limits exceeded: {", ".join(failed)}.' if failed else f'All {count} limits are kept.')
+        parts.append(
+            f'{len(failed)} of {count} limits exceeded: {", ".join(failed)}.'
+            if failed
+            else f'All {count} limits are kept.'
+        )
     detection = metrics['detection']
     seen = 'in view' if metrics['frames']['with_truth'] else 'read'
     parts.append(f'Found in {percent(detection["rate"])} of {detection["expected"]} frames {seen}.')
@@ -158,7 +162,11 @@ def _time_charts(evaluation: Evaluation, columns: Mapping[str, np.ndarray]) -> l
         ('keypoint_error_px', 'keypoint error [px]'),
     )
     if not evaluation.has_truth:
-        series = (('reprojection_error_px', 'reprojection error [px]'), ('ambiguity', 'ambiguity'), ('latency_ms', 'latency [ms]'))
+        series = (
+            ('reprojection_error_px', 'reprojection error [px]'),
+            ('ambiguity', 'ambiguity'),
+            ('latency_ms', 'latency [ms]'),
+        )
     for column, label in series:
         if np.isfinite(columns[column]).any():
             figures.append(page.figure(charts.error_over_time(columns, column, label, missing), f'{label} over time'))
@@ -177,12 +185,16 @@ def _error_charts(evaluation: Evaluation, columns: Mapping[str, np.ndarray]) -> 
     by_angle = metrics['rotation_error_deg_by_view_angle_deg']
     nees = {'rotation': columns['nees_rotation'], 'position': columns['nees_position']}
     return [
-        page.figure(charts.error_against(columns, 'distance_m', 'distance [m]', by_distance), 'Rotation error against distance'),
+        page.figure(
+            charts.error_against(columns, 'distance_m', 'distance [m]', by_distance), 'Rotation error against distance'
+        ),
         page.figure(
             charts.error_against(columns, 'view_angle_deg', 'view angle [deg]', by_angle),
             'Rotation error against view angle: 0 = onto the plane of the keypoints, 90 = edge-on',
         ),
-        page.figure(charts.histogram(columns['rotation_error_deg'], 'rotation error [deg]'), 'How often each error occurs'),
+        page.figure(
+            charts.histogram(columns['rotation_error_deg'], 'rotation error [deg]'), 'How often each error occurs'
+        ),
         page.figure(charts.consistency(nees), 'Covariance: how often the truth lies where the estimate says'),
     ]
 
@@ -254,7 +266,11 @@ def _keypoint_table(metrics: Mapping[str, Any]) -> str:
 
 def _configuration(evaluation: Evaluation) -> str:
     metrics = evaluation.metrics
-    rows = [(escape(key.replace('_', ' ')), _plain(value)) for key, value in metrics['configuration'].items() if value is not None]
+    rows = [
+        (escape(key.replace('_', ' ')), _plain(value))
+        for key, value in metrics['configuration'].items()
+        if value is not None
+    ]
     rows += [(f'version of {escape(name)}', escape(version)) for name, version in metrics['versions'].items()]
     return page.table(('', ''), rows)
 

@@ -113,6 +113,8 @@ class Evaluator:
     """
 
     def __init__(self, settings: Settings):
+        if settings.write_bag and settings.recorded:
+            raise ConfigError('--write-bag adds what the estimators find; it does not go together with --recorded')
         self.settings = settings
         self.on_frame: Callable[[Frame], None] | None = None
         self.on_begin: Callable[[int, float], None] | None = None
@@ -139,7 +141,9 @@ class Evaluator:
                 records = results.run()
             seconds = time.perf_counter() - started
         if not records:
-            raise DatasetError(f'{bag.name}: nothing could be evaluated; ' + '; '.join(reading.lines() + self.notes.lines()))
+            raise DatasetError(
+                f'{bag.name}: nothing could be evaluated; ' + '; '.join(reading.lines() + self.notes.lines())
+            )
         truths, alignment = self._truths(truth, records, results.frame_id, reading.damaged)
         scores = Scorer(self.model, cameras.for_size).score(records, truths)
         metrics = self._metrics(bag, selection, cameras, results, scores, alignment, reading)
@@ -180,7 +184,9 @@ class Evaluator:
         if s.recorded:
             poses, orientations = choose_recorded(bag.topics, s.recorded)
         image = None
-        with contextlib.suppress(ConfigError) if s.recorded and not (s.image or self.tags) else contextlib.nullcontext():
+        with (
+            contextlib.suppress(ConfigError) if s.recorded and not (s.image or self.tags) else contextlib.nullcontext()
+        ):
             image = choose_image_topic(bag.topics, s.image).name
         info = choose_camera_info(bag.topics, s.camera_info, image)
         start_ns = bag.start_ns + round(s.start_s * 1e9)
@@ -217,8 +223,6 @@ class Evaluator:
         if self.settings.write_bag is None:
             yield
             return
-        if self.estimator is None:
-            raise ConfigError('--write-bag adds what the estimators find; it does not go together with --recorded')
         with BagCopy(self.settings.write_bag, bag, self.model, self.notes) as copy:
             others = results.on_frame
 
@@ -313,7 +317,9 @@ class Evaluator:
         estimator, settings = self.estimator, self.settings
         result: dict[str, Any] = {'mode': 'recorded' if estimator is None else 'offline', 'camera': cameras.description}
         if estimator is not None:
-            thresholds = {name: getattr(estimator.thresholds, name) for name in estimator.thresholds.__dataclass_fields__}
+            thresholds = {
+                name: getattr(estimator.thresholds, name) for name in estimator.thresholds.__dataclass_fields__
+            }
             result |= {
                 'backend': estimator.backend_name,
                 'model_sha256': _sha256(_model_file(settings)),
@@ -331,7 +337,9 @@ class Evaluator:
                 of_frame, left_over = self.labels.score(record, labels)
                 scores, surplus, frames = scores + of_frame, surplus + left_over, frames + 1
         if frames < self.labels.frames:
-            self.notes.info(f'{self.labels.frames - frames} labelled frames are not in the part of the bag that was read')
+            self.notes.info(
+                f'{self.labels.frames - frames} labelled frames are not in the part of the bag that was read'
+            )
         return summarise_labels(scores, surplus, frames, self.model)
 
 

@@ -291,7 +291,10 @@ def _ros1_message(
         topic, text = (fields.get(key, b'') for key in ('type', 'message_definition'))
         package, _, name = topic.decode('utf-8', 'replace').rpartition('/')
         connections[connection] = StoredTopic(
-            header.get('topic', b'').decode('utf-8', 'replace'), f'{package}/msg/{name}', text.decode('utf-8', 'replace'), True
+            header.get('topic', b'').decode('utf-8', 'replace'),
+            f'{package}/msg/{name}',
+            text.decode('utf-8', 'replace'),
+            True,
         )
     elif kind == _ROS1_MESSAGE and connection in connections and len(header.get('time', b'')) == 8:
         seconds, nanoseconds = struct.unpack('<II', header['time'])

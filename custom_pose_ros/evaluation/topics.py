@@ -28,7 +28,11 @@ def choose_image_topic(topics: Mapping[str, Topic], wanted: str | None) -> Topic
         return _named(topics, wanted, IMAGE_TYPES, '--image')
     filled = [t for t in images if t.count]
     raw = {t.name for t in filled}
-    choices = [t for t in filled if t.name.removesuffix('/compressed') == t.name or t.name.removesuffix('/compressed') not in raw]
+    choices = [
+        t
+        for t in filled
+        if t.name.removesuffix('/compressed') == t.name or t.name.removesuffix('/compressed') not in raw
+    ]
     if len(choices) == 1:
         return choices[0]
     if choices:
@@ -68,7 +72,9 @@ def choose_recorded(topics: Mapping[str, Topic], wanted: str) -> tuple[Topic | N
     for name in (part.strip() for part in wanted.split(',')):
         topic = _named(topics, name, (POSES_TYPE, ORIENTATIONS_TYPE), '--recorded')
         if topic.msgtype in by_type:
-            raise ConfigError(f'--recorded {wanted}: {by_type[topic.msgtype].name} and {topic.name} are both {topic.msgtype}')
+            raise ConfigError(
+                f'--recorded {wanted}: {by_type[topic.msgtype].name} and {topic.name} are both {topic.msgtype}'
+            )
         by_type[topic.msgtype] = topic
     return by_type.get(POSES_TYPE), by_type.get(ORIENTATIONS_TYPE)
 
@@ -90,4 +96,7 @@ def _named(topics: Mapping[str, Topic], wanted: str, msgtypes: Collection[str], 
 
 
 def _listing(topics: Collection[Topic]) -> str:
-    return ', '.join(f'{t.name} ({t.msgtype.rpartition("/")[2]}, {t.count})' for t in sorted(topics, key=lambda t: t.name)) or 'none'
+    return (
+        ', '.join(f'{t.name} ({t.msgtype.rpartition("/")[2]}, {t.count})' for t in sorted(topics, key=lambda t: t.name))
+        or 'none'
+    )

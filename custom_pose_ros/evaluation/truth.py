@@ -170,7 +170,9 @@ def read_poses(message: Any) -> Iterator[StampedPose]:
     if np.isfinite(t).all() and 1e-3 < np.linalg.norm(quaternion) < 1e3:
         child = getattr(message, 'child_frame_id', '')
         frame = message.header.frame_id.lstrip('/')
-        yield StampedPose(stamp_ns(message.header), frame, child.lstrip('/'), Rigid(matrix_from_quaternion(quaternion), t))
+        yield StampedPose(
+            stamp_ns(message.header), frame, child.lstrip('/'), Rigid(matrix_from_quaternion(quaternion), t)
+        )
 
 
 def stamp_ns(header: Any) -> int:

@@ -112,7 +112,9 @@ class TruthSource:
         if wanted == 'auto':
             wanted = 'identity' if self._is_in_camera(camera_frame) else 'estimate'
             if wanted == 'estimate':
-                self.notes.info(f'the truth is given in {self.frame!r}, the images are in {camera_frame!r}: extrinsics are estimated')
+                self.notes.info(
+                    f'the truth is given in {self.frame!r}, the images are in {camera_frame!r}: extrinsics are estimated'
+                )
         if wanted == 'identity':
             return Alignment()
         if wanted != 'estimate':
@@ -124,12 +126,16 @@ class TruthSource:
             'the extrinsics are estimated from the frames that are scored: an error that is the same in all of them does not show'
         )
         if not alignment.unique:
-            self.notes.info('the motion does not tell the two extrinsic transforms apart; the errors are right all the same')
+            self.notes.info(
+                'the motion does not tell the two extrinsic transforms apart; the errors are right all the same'
+            )
         return alignment
 
     def _is_in_camera(self, camera_frame: str) -> bool:
         """Whether the truth already is the pose in the camera."""
-        return self.kind in ('tags', 'tf') or (self.frame == camera_frame.lstrip('/') and self.settings.moves == 'object')
+        return self.kind in ('tags', 'tf') or (
+            self.frame == camera_frame.lstrip('/') and self.settings.moves == 'object'
+        )
 
     def _why_none(self, records: Sequence[FrameRecord], camera_frame: str) -> str:
         if self.kind == 'tags':

@@ -95,7 +95,7 @@ def test_empty_optional_keys_are_their_defaults(tmp_path):
     assert ObjectModel.load(tmp_path).to_dict() == ObjectModel.from_dict(MINIMAL).to_dict()
 
 
-@pytest.mark.parametrize('name', ['submarine', 'human18'])
+@pytest.mark.parametrize('name', ['submarine', 'human18', 'face'])
 def test_installed_objects_survive_a_round_trip(name):
     assert name in installed_objects()
     model = ObjectModel.load(name)

@@ -23,7 +23,10 @@ def poses(motion: str, seed: int, flips: float) -> tuple[list[Rigid], list[Rigid
     rng = np.random.default_rng(seed)
     x, y = (Rigid(matrix_from_rotation_vector(rng.normal(0, 3, 3)), rng.normal(0, 1, 3)) for _ in range(2))
     truth = [
-        Rigid(matrix_from_rotation_vector(np.array(MOTIONS[motion](s))), np.array([np.sin(s), np.cos(s), 2 + 0.3 * np.sin(2 * s)]))
+        Rigid(
+            matrix_from_rotation_vector(np.array(MOTIONS[motion](s))),
+            np.array([np.sin(s), np.cos(s), 2 + 0.3 * np.sin(2 * s)]),
+        )
         for s in np.linspace(0, 10, 600)
     ]
     measured = [x @ t @ y for t in truth]

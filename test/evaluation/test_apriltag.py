@@ -25,7 +25,11 @@ def render(camera_tag: Rigid) -> np.ndarray:
     metres = SIZE_M / (8 * CELL_PX)
     middle = (0.5 - 5 * CELL_PX) * metres
     tag_from_sheet = np.array([[metres, 0, middle], [0, metres, middle], [0, 0, 1]])
-    finer = np.array([[SUPERSAMPLING, 0, (SUPERSAMPLING - 1) / 2], [0, SUPERSAMPLING, (SUPERSAMPLING - 1) / 2], [0, 0, 1]])
+    finer = np.array([
+        [SUPERSAMPLING, 0, (SUPERSAMPLING - 1) / 2],
+        [0, SUPERSAMPLING, (SUPERSAMPLING - 1) / 2],
+        [0, 0, 1],
+    ])
     H = finer @ CAMERA.K @ np.column_stack([camera_tag.R[:, 0], camera_tag.R[:, 1], camera_tag.t]) @ tag_from_sheet
     size = (640 * SUPERSAMPLING, 480 * SUPERSAMPLING)
     large = cv2.warpPerspective(sheet, H, size, flags=cv2.INTER_AREA, borderValue=190)
@@ -79,10 +83,19 @@ def test_the_file_of_tags_is_read(tmp_path):
     ('text', 'message'),
     [
         ('tags: []', 'tags: wanted a list of 1 to 15 tags'),
-        ('tags: [{id: 600, size_m: 0.1, object_from_tag: {}}]', r'tags\[0\].id: wanted a tag36h11 id from 0 to 586, got 600'),
-        ('tags: [{id: 1, size_m: 80, object_from_tag: {}}]', r'tags\[0\].size_m: wanted metres from 0.001 to 10, got 80'),
+        (
+            'tags: [{id: 600, size_m: 0.1, object_from_tag: {}}]',
+            r'tags\[0\].id: wanted a tag36h11 id from 0 to 586, got 600',
+        ),
+        (
+            'tags: [{id: 1, size_m: 80, object_from_tag: {}}]',
+            r'tags\[0\].size_m: wanted metres from 0.001 to 10, got 80',
+        ),
         ('tags: [{id: 1, size_m: 0.1}]', r'tags\[0\]: wanted the keys id, object_from_tag, size_m'),
-        ('tags: [{id: 1, size_m: 1, object_from_tag: {}}, {id: 1, size_m: 1, object_from_tag: {}}]', 'wanted every id once'),
+        (
+            'tags: [{id: 1, size_m: 1, object_from_tag: {}}, {id: 1, size_m: 1, object_from_tag: {}}]',
+            'wanted every id once',
+        ),
         ('tags: [', 'is not valid YAML'),
     ],
 )

@@ -9,7 +9,18 @@ import bag_maker
 import numpy as np
 import pytest
 import yaml
-from bag_maker import CAMERA_INFO, IMAGE, ROS1, TRUTH, Messages, tiny_bag, tiny_entries, trajectory, write_bag, write_ros1_bag
+from bag_maker import (
+    CAMERA_INFO,
+    IMAGE,
+    ROS1,
+    TRUTH,
+    Messages,
+    tiny_bag,
+    tiny_entries,
+    trajectory,
+    write_bag,
+    write_ros1_bag,
+)
 
 from custom_pose_ros.core.errors import DatasetError
 from custom_pose_ros.evaluation.bag_reader import Bag
@@ -37,7 +48,9 @@ def test_every_rosbag2_format_gives_the_messages_that_were_written(tmp_path, sto
 
     messages, bag = read_all(bag_path)
 
-    assert [(topic, time_ns) for topic, time_ns, _ in messages] == [(topic, time_ns) for topic, _, time_ns, _ in entries]
+    assert [(topic, time_ns) for topic, time_ns, _ in messages] == [
+        (topic, time_ns) for topic, _, time_ns, _ in entries
+    ]
     wanted = [m for topic, _, _, m in entries if topic == IMAGE][3]
     got = [m for topic, _, m in messages if topic == IMAGE][3]
     np.testing.assert_array_equal(got.data, wanted.data)
@@ -163,7 +176,10 @@ def test_unknown_message_types_are_named_and_left_out(tmp_path):
     messages, bag = read_all(path)
 
     assert [m for topic, _, m in messages if topic == '/depth'] == [None]
-    assert bag.notes.lines(damaged=True)[-1] == '/depth: message type robot_msgs/msg/Depth is unknown; the topic is left out'
+    assert (
+        bag.notes.lines(damaged=True)[-1]
+        == '/depth: message type robot_msgs/msg/Depth is unknown; the topic is left out'
+    )
     assert len(stamps(messages, IMAGE)) == 3
 
 

@@ -36,7 +36,11 @@ def annotation(points: np.ndarray, visible=(2, 2, 2, 2), image_id: int = 1) -> d
 def record(*instances: np.ndarray) -> FrameRecord:
     poses = [
         KeypointPose(
-            keypoints=points, covariances=np.full((4, 2, 2), np.nan), scores=np.ones(4), visible=np.isfinite(points[:, 0]), score=0.9
+            keypoints=points,
+            covariances=np.full((4, 2, 2), np.nan),
+            scores=np.ones(4),
+            visible=np.isfinite(points[:, 0]),
+            score=0.9,
         )
         for points in instances
     ]
@@ -96,8 +100,14 @@ def test_instances_are_matched_nearest_first_and_counted(tmp_path, tiny_model):
         ('[]', 'wanted a COCO file'),
         ('{"images": []}', 'images: wanted a list of objects'),
         ('{"images": [{"id": 5, "file_name": "x.png"}]}', "image 5: wanted stamp_ns, or a file name .* got 'x.png'"),
-        ('{"images": [{"file_name": "1"}], "annotations": [{"id": 8, "keypoints": [1, 2]}]}', 'annotation 8: keypoints: wanted 12 numbers'),
-        ('{"images": [{"file_name": "1"}], "categories": [{"keypoints": ["a"]}]}', 'wanted one with the keypoints front, left'),
+        (
+            '{"images": [{"file_name": "1"}], "annotations": [{"id": 8, "keypoints": [1, 2]}]}',
+            'annotation 8: keypoints: wanted 12 numbers',
+        ),
+        (
+            '{"images": [{"file_name": "1"}], "categories": [{"keypoints": ["a"]}]}',
+            'wanted one with the keypoints front, left',
+        ),
     ],
 )
 def test_wrong_files_are_refused_by_name(tmp_path, tiny_model, text, message):

@@ -9,7 +9,12 @@ from hypothesis import strategies as st
 from custom_pose_ros.core.errors import ConfigError
 from custom_pose_ros.evaluation.conditions import Condition, number_names
 
-METRICS = {'rotation_error_deg': {'count': 3, 'p90': 5.0, 'worst': None}, 'object': 'submarine', 'unique': True, 'bins': []}
+METRICS = {
+    'rotation_error_deg': {'count': 3, 'p90': 5.0, 'worst': None},
+    'object': 'submarine',
+    'unique': True,
+    'bins': [],
+}
 
 
 @pytest.mark.parametrize(
@@ -33,20 +38,28 @@ def test_what_was_not_measured_never_passes():
     assert Condition.parse('rotation_error_deg.worst < 5').holds(METRICS)
 
 
-@pytest.mark.parametrize('text', ['', 'p90', 'p90 > x', '> 5', 'p90 => 5', 'p90 > 5 and p50 > 1', '__import__("os") > 1', 'a b > 1'])
+@pytest.mark.parametrize(
+    'text', ['', 'p90', 'p90 > x', '> 5', 'p90 => 5', 'p90 > 5 and p50 > 1', '__import__("os") > 1', 'a b > 1']
+)
 def test_what_is_no_condition_is_refused_with_an_example(text):
     with pytest.raises(ConfigError, match='as in "rotation_error_deg.p90 > 5"'):
         Condition.parse(text)
 
 
-@pytest.mark.parametrize('name', ['rotation_error_deg.p99', 'rotation_error_deg', 'object', 'unique', 'bins', 'bins.0', 'nothing'])
+@pytest.mark.parametrize(
+    'name', ['rotation_error_deg.p99', 'rotation_error_deg', 'object', 'unique', 'bins', 'bins.0', 'nothing']
+)
 def test_names_of_no_number_are_refused_with_those_there_are(name):
     with pytest.raises(ConfigError, match=r'there are .*rotation_error_deg.count, rotation_error_deg.p90'):
         Condition.parse(f'{name} > 1').holds(METRICS)
 
 
 def test_the_names_of_all_numbers():
-    assert list(number_names(METRICS)) == ['rotation_error_deg.count', 'rotation_error_deg.p90', 'rotation_error_deg.worst']
+    assert list(number_names(METRICS)) == [
+        'rotation_error_deg.count',
+        'rotation_error_deg.p90',
+        'rotation_error_deg.worst',
+    ]
 
 
 @given(st.text(max_size=40))

@@ -44,7 +44,9 @@ def test_yuv_and_bayer_give_the_colours_of_opencv():
     planes = np.random.default_rng(1).integers(0, 256, (9, 8), np.uint8)
     np.testing.assert_array_equal(image_to_bgr(message(planes, 'nv12')), cv2.cvtColor(planes, cv2.COLOR_YUV2BGR_NV12))
     pairs = np.random.default_rng(2).integers(0, 256, (6, 8, 2), np.uint8)
-    np.testing.assert_array_equal(image_to_bgr(message(pairs, 'yuv422_yuy2')), cv2.cvtColor(pairs, cv2.COLOR_YUV2BGR_YUY2))
+    np.testing.assert_array_equal(
+        image_to_bgr(message(pairs, 'yuv422_yuy2')), cv2.cvtColor(pairs, cv2.COLOR_YUV2BGR_YUY2)
+    )
     np.testing.assert_array_equal(image_to_bgr(message(GRAY, 'bayer_rggb8')), cv2.cvtColor(GRAY, cv2.COLOR_BayerBG2BGR))
 
 

@@ -71,7 +71,11 @@ def test_reported_errors_equal_independent_ones(evaluate: Evaluate, dive, tiny_f
     metrics = evaluate(dive[0], **WITH_TRUTH).metrics
     for name, values in independent_errors(tiny_folder, dive[1]).items():
         assert metrics[name]['count'] == len(values)
-        for statistic, value in (('mean', values.mean()), ('median', np.median(values)), ('p90', np.percentile(values, 90))):
+        for statistic, value in (
+            ('mean', values.mean()),
+            ('median', np.median(values)),
+            ('p90', np.percentile(values, 90)),
+        ):
             # 1 % is the promise; the truth in the bag is sampled at 100 Hz and interpolated.
             assert metrics[name][statistic] == pytest.approx(value, rel=0.01), f'{name}.{statistic}'
     assert metrics['detection']['rate'] == 1.0
@@ -122,9 +126,12 @@ def test_extrinsics_are_estimated_where_the_truth_is_in_another_frame(evaluate: 
     direct = evaluate(tiny_bag(tmp_path / 'direct', 120)[0], **WITH_TRUTH)
 
     assert evaluation.alignment.pairs > 100
-    # The same estimates against the same truth; what the alignment absorbs is the mean error, below 0.1 deg and 2 mm here.
-    assert evaluation.metrics['rotation_error_deg']['median'] <= direct.metrics['rotation_error_deg']['median'] + 0.05
-    assert evaluation.metrics['rotation_error_deg']['p90'] < 0.4
+    # The same estimates against the same truth: what changes is the error of the alignment, 0.06 deg; on the 3 m from
+    # the origin of the world that is 3 mm.
+    for name, tolerance in (('rotation_error_deg', 0.1), ('translation_error_m', 0.005)):
+        for statistic in ('median', 'p90'):
+            wanted = direct.metrics[name][statistic]
+            assert evaluation.metrics[name][statistic] == pytest.approx(wanted, abs=tolerance), f'{name}.{statistic}'
     assert any('extrinsics are estimated' in line for line in evaluation.metrics['notes']['information'])
 
 
@@ -135,7 +142,12 @@ def test_given_extrinsics_are_used_as_they_are(evaluate: Evaluate, tmp_path):
     poses = trajectory(20)
     entries = [e for e in tiny_entries(poses) if e[0] != TRUTH]
     for truth in moved(poses, X, Y):
-        entries.append((TRUTH, 'geometry_msgs/msg/PoseStamped', truth.stamp_ns, Messages().pose_stamped(truth, 'mocap')))
+        entries.append((
+            TRUTH,
+            'geometry_msgs/msg/PoseStamped',
+            truth.stamp_ns,
+            Messages().pose_stamped(truth, 'mocap'),
+        ))
     path = write_bag(tmp_path / 'bag', sorted(entries, key=lambda e: e[2]))
     file = tmp_path / 'extrinsics.yaml'
     file.write_text('\n'.join(Alignment(Rigid(*X), Rigid(*Y)).lines()))
@@ -152,10 +164,16 @@ def test_a_moving_camera_and_an_object_at_rest(evaluate: Evaluate, tmp_path):
     entries = [e for e in tiny_entries(poses) if e[0] != TRUTH]
     for body in moved(poses, X, Y):
         world_camera = Truth(body.stamp_ns, body.R.T, -body.R.T @ body.t)
-        entries.append(('/odom', 'geometry_msgs/msg/PoseStamped', body.stamp_ns, Messages().pose_stamped(world_camera, 'odom')))
+        entries.append((
+            '/odom',
+            'geometry_msgs/msg/PoseStamped',
+            body.stamp_ns,
+            Messages().pose_stamped(world_camera, 'odom'),
+        ))
     path = write_bag(tmp_path / 'bag', sorted(entries, key=lambda e: e[2]))
     metrics = evaluate(path, truth=TruthSettings(topic='/odom', moves='camera')).metrics
-    assert metrics['rotation_error_deg']['p90'] < 0.4
+    assert metrics['rotation_error_deg']['count'] > 100
+    assert metrics['rotation_error_deg']['p90'] < 0.8  # 0.5 with the truth in the camera frame, see the test above
 
 
 def tf_entries(poses: list[Truth]) -> list:
@@ -178,7 +196,9 @@ def test_truth_from_a_chain_of_transforms(evaluate: Evaluate, tmp_path):
     for frames in (('submarine_mocap',), (CAMERA_FRAME, 'submarine_mocap')):
         metrics = evaluate(path, truth=TruthSettings(tf=frames)).metrics
         assert metrics['rotation_error_deg']['mean'] == pytest.approx(direct['rotation_error_deg']['mean'], rel=1e-3)
-    with pytest.raises(ConfigError, match="'camera_optical_frame' and 'sub' are not connected; frames in the bag: .*submarine_mocap"):
+    with pytest.raises(
+        ConfigError, match="'camera_optical_frame' and 'sub' are not connected; frames in the bag: .*submarine_mocap"
+    ):
         evaluate(path, truth=TruthSettings(tf=('sub',)))
 
 
@@ -268,7 +288,11 @@ def test_unusable_images_and_calibrations_are_said_and_the_rest_scored(evaluate:
         'scored': 8, 'unreadable': 2, 'with_truth': 8, 'image_sizes': {'320x256': 8}, 'missing_results': None,
     }  # fmt: skip
     damage = ' '.join(evaluation.metrics['notes']['damage'])
-    assert "encoding 'cmyk' is unknown" in damage and 'image data of 100 bytes' in damage and 'is not a calibration' in damage
+    assert (
+        "encoding 'cmyk' is unknown" in damage
+        and 'image data of 100 bytes' in damage
+        and 'is not a calibration' in damage
+    )
 
 
 def test_a_cut_bag_is_scored_as_far_as_it_goes(evaluate: Evaluate, dive, tmp_path):
@@ -284,9 +308,19 @@ def test_a_cut_bag_is_scored_as_far_as_it_goes(evaluate: Evaluate, dive, tmp_pat
 @pytest.mark.parametrize(
     ('entries', 'options', 'error', 'text'),
     [
-        (lambda p: [e for e in tiny_entries(p) if e[0] != IMAGE], {}, ConfigError, 'no image topic; it holds: /camera/camera_info'),
+        (
+            lambda p: [e for e in tiny_entries(p) if e[0] != IMAGE],
+            {},
+            ConfigError,
+            'no message on the image topic /empty/image',
+        ),
         (lambda p: tiny_entries(p), {'image': '/front'}, ConfigError, '--image /front: is not in the bag'),
-        (lambda p: tiny_entries(p), {'truth': TruthSettings(topic='/mocap')}, ConfigError, '--truth /mocap: is not in the bag; .*/truth/pose'),
+        (
+            lambda p: tiny_entries(p),
+            {'truth': TruthSettings(topic='/mocap')},
+            ConfigError,
+            '--truth /mocap: is not in the bag; .*/truth/pose',
+        ),
         (lambda p: tiny_entries(p), {'truth': TruthSettings(tf=('a',))}, ConfigError, '--truth-tf: the bag has no /tf'),
         (lambda p: tiny_entries(p), {'recorded': 'poses'}, ConfigError, '--recorded poses: is not in the bag'),
         (lambda p: [], {}, DatasetError, 'no message can be read; it is empty'),
@@ -303,8 +337,18 @@ def test_recorded_results_score_like_those_that_were_recorded(evaluate: Evaluate
     copy = tmp_path / 'copy'
     offline = evaluate(dive[0], write_bag=copy, **WITH_TRUTH)
     recorded = evaluate(copy, recorded='poses,orientations', **WITH_TRUTH)
-    for name in ('detection', 'rotation_error_deg', 'translation_error_m', 'keypoint_error_px', 'consistency', 'jitter'):
+    for name in (
+        'detection',
+        'rotation_error_deg',
+        'translation_error_m',
+        'keypoint_error_px',
+        'consistency',
+        'jitter',
+    ):
         assert recorded.metrics[name] == offline.metrics[name], name
     assert recorded.metrics['latency_ms']['median'] == 5.0  # the copy has results at the time of their image
     assert recorded.metrics['frames']['missing_results'] == 0
-    assert evaluate(copy, recorded='orientations', **WITH_TRUTH).metrics['rotation_error_deg'] == offline.metrics['rotation_error_deg']
+    assert (
+        evaluate(copy, recorded='orientations', **WITH_TRUTH).metrics['rotation_error_deg']
+        == offline.metrics['rotation_error_deg']
+    )

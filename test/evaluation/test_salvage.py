@@ -156,7 +156,9 @@ def test_a_file_of_another_kind_is_named(tmp_path):
     path.write_bytes(b'hello' * 100)
     notes = Notes()
     assert list(scan(path, notes)) == []
-    assert notes.lines() == ['x.mcap: is neither an mcap, nor a sqlite3, nor a ROS 1 bag file; nothing in it can be read']
+    assert notes.lines() == [
+        'x.mcap: is neither an mcap, nor a sqlite3, nor a ROS 1 bag file; nothing in it can be read'
+    ]
 
 
 @settings(max_examples=60, deadline=None)

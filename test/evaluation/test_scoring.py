@@ -32,9 +32,16 @@ def pose_at(points: np.ndarray, track_id: int | None = 0, score: float = 0.9) ->
     )  # fmt: skip
 
 
-def estimate_of(i: int, error: tuple = (0, 0, 0), shift: tuple = (0, 0, 0), track_id: int | None = 0, **fields) -> OrientationEstimate:
+def estimate_of(
+    i: int, error: tuple = (0, 0, 0), shift: tuple = (0, 0, 0), track_id: int | None = 0, **fields
+) -> OrientationEstimate:
     """The estimate of frame i, wrong by a rotation vector [rad] in the camera frame and a shift [m]."""
-    options = {'covariance': np.diag([1e-4] * 3 + [1e-2] * 3), 'reprojection_error_px': 0.5, 'ambiguity': 0.0, 'keypoints_used': 4}
+    options = {
+        'covariance': np.diag([1e-4] * 3 + [1e-2] * 3),
+        'reprojection_error_px': 0.5,
+        'ambiguity': 0.0,
+        'keypoints_used': 4,
+    }
     return OrientationEstimate(
         R_camera_object=matrix_from_rotation_vector(-np.array(error, float)) @ TRUTH[i].R,
         t_camera_object=TRUTH[i].t - shift,
@@ -60,7 +67,9 @@ def scorer(tiny_model) -> Scorer:
 
 def test_errors_of_one_frame_by_value(scorer):
     error, shift = (0.03, -0.04, 0.0), (0.02, 0.0, -0.01)
-    (score,) = scorer.score([record(3, [pose_at(TRUTH[3].pixels + [3.0, 4.0])], [estimate_of(3, error, shift)])], [truth(3)])
+    (score,) = scorer.score(
+        [record(3, [pose_at(TRUTH[3].pixels + [3.0, 4.0])], [estimate_of(3, error, shift)])], [truth(3)]
+    )
 
     assert score.expected and score.found
     assert score.rotation_error_deg == pytest.approx(math.degrees(0.05), rel=1e-9)
@@ -110,7 +119,9 @@ def test_symmetric_objects_are_compared_modulo_symmetry(tiny_model):
     data = tiny_model.to_dict() | {'symmetries': [{'axis': [1, 0, 0], 'fold': 2}]}
     scorer = Scorer(ObjectModel.from_dict(data), lambda w, h: CAMERA)
     flipped = estimate_of(0)
-    flipped = OrientationEstimate(**(vars(flipped) | {'R_camera_object': flipped.R_camera_object @ np.diag([1.0, -1.0, -1.0])}))
+    flipped = OrientationEstimate(
+        **(vars(flipped) | {'R_camera_object': flipped.R_camera_object @ np.diag([1.0, -1.0, -1.0])})
+    )
     (score,) = scorer.score([record(0, [pose_at(TRUTH[0].pixels)], [flipped])], [truth(0)])
     assert score.rotation_error_deg < 1e-6
 
@@ -123,9 +134,7 @@ def test_a_covariance_that_is_none_gives_no_nees(scorer):
 
 def frames_with_gaps() -> list[FrameRecord]:
     """20 frames; the object is missed in 5, 6, 7 and 12, and has another id from 13 on."""
-    return [
-        record(i, [] if i in (5, 6, 7, 12) else [pose_at(TRUTH[i].pixels, 0 if i < 12 else 4)]) for i in range(20)
-    ]
+    return [record(i, [] if i in (5, 6, 7, 12) else [pose_at(TRUTH[i].pixels, 0 if i < 12 else 4)]) for i in range(20)]
 
 
 def test_gaps_and_switches_by_value(scorer, tiny_model):
@@ -168,7 +177,9 @@ def test_angles_over_half_a_turn_are_compared_the_short_way(scorer, tiny_model):
     """Roll of estimate and truth lie on either side of 180 degrees."""
     base = matrix_from_rotation_vector(np.array([np.pi - 0.01, 0.0, 0.0]))
     other = matrix_from_rotation_vector(np.array([0.03, 0.0, 0.0])) @ base
-    estimate = OrientationEstimate(**(vars(estimate_of(0)) | {'R_camera_object': base, 't_camera_object': np.array([0, 0, 2.0])}))
+    estimate = OrientationEstimate(
+        **(vars(estimate_of(0)) | {'R_camera_object': base, 't_camera_object': np.array([0, 0, 2.0])})
+    )
     scores = scorer.score([record(0, [], [estimate])], [Rigid(other, np.array([0, 0, 2.0]))])
     result = summarise(scores, tiny_model, True)
     assert result['roll_error_deg']['max'] == pytest.approx(math.degrees(0.03))
@@ -177,17 +188,32 @@ def test_angles_over_half_a_turn_are_compared_the_short_way(scorer, tiny_model):
 
 def test_a_distribution_by_value():
     result = distribution([1.0, 2.0, None, math.nan, 3.0, 10.0])
-    assert result == {'count': 4, 'mean': 4.0, 'median': 2.5, 'p90': pytest.approx(7.9), 'p95': pytest.approx(8.95), 'max': 10.0}
+    assert result == {
+        'count': 4,
+        'mean': 4.0,
+        'median': 2.5,
+        'p90': pytest.approx(7.9),
+        'p95': pytest.approx(8.95),
+        'max': 10.0,
+    }
     assert distribution([]) == {'count': 0, 'mean': None, 'median': None, 'p90': None, 'p95': None, 'max': None}
 
 
 def test_json_has_six_digits_and_no_nan():
-    assert rounded({'a': 1 / 3, 'b': math.nan, 'c': np.int64(3), 'd': [np.float32(0.5), True]}) == {'a': 0.333333, 'b': None, 'c': 3, 'd': [0.5, True]}
+    assert rounded({'a': 1 / 3, 'b': math.nan, 'c': np.int64(3), 'd': [np.float32(0.5), True]}) == {
+        'a': 0.333333,
+        'b': None,
+        'c': 3,
+        'd': [0.5, True],
+    }
     assert json.loads(to_json({'x': math.inf})) == {'x': None}
 
 
 def test_frames_csv_reads_back(scorer, tiny_model, tmp_path):
-    records = [record(i, [pose_at(TRUTH[i].pixels + 1.0)] if i else [], [estimate_of(i, (0.1, 0, 0))] if i else []) for i in range(5)]
+    records = [
+        record(i, [pose_at(TRUTH[i].pixels + 1.0)] if i else [], [estimate_of(i, (0.1, 0, 0))] if i else [])
+        for i in range(5)
+    ]
     scores = scorer.score(records, [truth(i) for i in range(5)])
     path = tmp_path / 'frames.csv'
     path.write_text(to_csv(scores, tiny_model, START_NS))
@@ -213,7 +239,15 @@ def check(value, schema: dict, root: dict, where: str) -> None:
         assert value == schema['const'], where
     if 'enum' in schema:
         assert value in schema['enum'], where
-    types = {'object': dict, 'array': list, 'string': str, 'number': (int, float), 'integer': int, 'boolean': bool, 'null': type(None)}
+    types = {
+        'object': dict,
+        'array': list,
+        'string': str,
+        'number': (int, float),
+        'integer': int,
+        'boolean': bool,
+        'null': type(None),
+    }
     if 'type' in schema:
         wanted = [schema['type']] if isinstance(schema['type'], str) else schema['type']
         assert any(isinstance(value, types[name]) for name in wanted), f'{where}: {value!r} is no {wanted}'

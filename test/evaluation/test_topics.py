@@ -37,7 +37,9 @@ def test_raw_goes_before_compressed_of_the_same_camera():
 
 def test_two_cameras_are_a_choice_that_names_both():
     found = topics(('/front/image', RAW, 7), ('/down/image/compressed', COMPRESSED, 3))
-    with pytest.raises(ConfigError, match=r'2 cameras; choose one with --image: /down/image/compressed .*3\), /front/image .*7\)'):
+    with pytest.raises(
+        ConfigError, match=r'2 cameras; choose one with --image: /down/image/compressed .*3\), /front/image .*7\)'
+    ):
         choose_image_topic(found, None)
     assert choose_image_topic(found, 'front/image').name == '/front/image'
 
@@ -48,7 +50,11 @@ def test_two_cameras_are_a_choice_that_names_both():
         (topics(('/imu', 'sensor_msgs/msg/Imu')), None, 'no image topic; it holds: /imu'),
         (topics(('/front/image', RAW, 0)), None, 'no message on the image topic /front/image'),
         (topics(('/front/image', RAW)), '/rear/image', '--image /rear/image: is not in the bag; .* /front/image'),
-        (topics(('/front/image', RAW), ('/imu', 'sensor_msgs/msg/Imu')), '/imu', 'wanted Image, CompressedImage, got .*Imu'),
+        (
+            topics(('/front/image', RAW), ('/imu', 'sensor_msgs/msg/Imu')),
+            '/imu',
+            'wanted Image, CompressedImage, got .*Imu',
+        ),
         (topics(('/front/image', RAW, 0)), '/front/image', 'the topic has no message'),
     ],
 )
@@ -59,7 +65,12 @@ def test_images_that_cannot_be_used_are_refused(found, wanted, text):
 
 @pytest.mark.parametrize(
     ('image', 'namespace'),
-    [('/front/image_raw/compressed', '/front'), ('/front/image', '/front'), ('/a/b/image_rect_color', '/a/b'), ('/frames', '')],
+    [
+        ('/front/image_raw/compressed', '/front'),
+        ('/front/image', '/front'),
+        ('/a/b/image_rect_color', '/a/b'),
+        ('/frames', ''),
+    ],
 )
 def test_the_namespace_of_a_camera(image, namespace):
     assert camera_namespace(image) == namespace

@@ -250,8 +250,8 @@ def take(count, *arguments, **options):
 
 def test_every_image_comes_once_before_any_comes_again():
     tickets = [t for batch in take(6, [12], [1.0], 4) for t in batch]
-    assert sorted(t.index for t in tickets[:12]) == list(range(12))
-    assert sorted(t.index for t in tickets[12:]) == list(range(12))
+    assert sorted(t.image for t in tickets[:12]) == list(range(12))
+    assert sorted(t.image for t in tickets[12:]) == list(range(12))
     assert [t.number for t in tickets] == list(range(24))
 
 

@@ -21,6 +21,7 @@ from training.pose_training.augmentation import Augmentation
 from training.pose_training.coco import read_dataset
 from training.pose_training.dataset import Sample, Ticket, TrainingSet
 from training.pose_training.engine import OptimiserSettings, Trainer, TrainingError, chosen_precision, learning_rate
+from training.pose_training.log import RunLog
 from training.pose_training.losses import pose_losses
 from training.pose_training.run import Run, RunSettings, load_sources
 
@@ -182,6 +183,18 @@ def test_a_new_run_does_not_overwrite_another(tmp_path, dots_folder):
     Run.new(str(dots_folder), settings_for(dots_folder), tmp_path)
     with pytest.raises(ConfigError, match='holds a run already; go on with --resume, or give another --out'):
         Run.new(str(dots_folder), settings_for(dots_folder), tmp_path)
+
+
+def test_a_failed_start_leaves_the_folder_free(tmp_path, dots_folder):
+    with pytest.raises(DatasetError):
+        Run.new(str(dots_folder), settings_for(tmp_path / 'gone'), tmp_path / 'out')
+    Run.new(str(dots_folder), settings_for(dots_folder), tmp_path / 'out')
+
+
+def test_the_history_is_json_though_nothing_was_found(tmp_path):
+    log = RunLog(tmp_path)
+    log.validation(3, 1.0, {'mean_px': float('nan'), 'found': 0.0, 'swapped': 0, 'false_instances': 0})
+    assert json.loads((tmp_path / 'history.jsonl').read_text())['mean_px'] is None
 
 
 def test_use_only_checkpoints_cannot_be_resumed(tmp_path, dots_folder):

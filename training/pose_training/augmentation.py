@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+_LEVELS = np.linspace(0.0, 1.0, 256)
 _NOISE_SIDE = 512
 _NOISE_STEP = 32.0  # grey levels of one standard deviation in the noise tile
 
@@ -77,7 +78,8 @@ class Warp:
     @property
     def scale(self) -> float:
         """Side of the square that one source pixel becomes [px]."""
-        return math.sqrt(abs(np.linalg.det(self.matrix[:, :2])))
+        (a, b, _), (c, d, _) = self.matrix.tolist()
+        return math.sqrt(abs(a * d - b * c))
 
     def points(self, points: np.ndarray) -> np.ndarray:
         """Map (..., 2) source px to crop px."""
@@ -107,14 +109,21 @@ def random_warp(
     else:
         low, high = settings.scale
         scale = natural_scale * math.exp(rng.uniform(math.log(low), math.log(high)))
-    linear = scale * np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
-    if settings.shear:
-        linear = linear @ (np.eye(2) + rng.uniform(-settings.shear, settings.shear, (2, 2)))
+    cos, sin = scale * math.cos(angle), scale * math.sin(angle)
+    xx, xy, yx, yy = rng.uniform(-settings.shear, settings.shear, 4).tolist()
     mirrored = bool(rng.random() < settings.p_flip)
-    if mirrored:
-        linear = linear @ np.diag([-1.0, 1.0])
-    target = (crop - 1) / 2 + rng.uniform(-settings.shift, settings.shift, 2) * crop
-    return Warp(np.column_stack([linear, target - linear @ centre]), mirrored)
+    sign = -1.0 if mirrored else 1.0
+    # rotation times (identity + shear), then the mirrored x axis of the source
+    linear = (
+        (sign * (cos * (1 + xx) - sin * yx), cos * xy - sin * (1 + yy)),
+        (sign * (sin * (1 + xx) + cos * yx), sin * xy + cos * (1 + yy)),
+    )
+    shift_x, shift_y = rng.uniform(-settings.shift, settings.shift, 2).tolist()
+    x, y = float(centre[0]), float(centre[1])
+    matrix = np.array(
+        [(a, b, (crop - 1) / 2 + shift * crop - a * x - b * y) for (a, b), shift in zip(linear, (shift_x, shift_y))]
+    )
+    return Warp(matrix, mirrored)
 
 
 def random_border(rng: np.random.Generator) -> tuple[int, tuple[int, int, int]]:
@@ -148,6 +157,8 @@ def halved(image: np.ndarray, times: int) -> np.ndarray:
 
 def warp_of_halved(warp: Warp, image: np.ndarray, reduced: np.ndarray) -> Warp:
     """Return the warp that does to the reduced image what `warp` does to the image."""
+    if reduced is image:
+        return warp
     per_axis = np.array(image.shape[1::-1]) / reduced.shape[1::-1]
     linear, shift = warp.matrix[:, :2], warp.matrix[:, 2]
     # source = (reduced + 0.5) * per_axis - 0.5, as pixel centres lie at whole numbers
@@ -180,12 +191,11 @@ def colour(image: np.ndarray, settings: Augmentation, rng: np.random.Generator) 
         image = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
     if not (settings.gain or settings.tint or settings.gamma):
         return image
-    levels = np.linspace(0.0, 1.0, 256)[:, None]
     gain = math.exp(rng.uniform(-settings.gain, settings.gain)) * (1 + rng.uniform(-settings.tint, settings.tint, 3))
     offset = rng.uniform(-0.3, 0.3) * settings.gain
     gamma = math.exp(rng.uniform(-settings.gamma, settings.gamma))
-    table = np.clip(levels**gamma * gain + offset, 0, 1) * 255
-    return cv2.LUT(image, table.astype(np.uint8).reshape(256, 1, 3))
+    table = np.outer(_LEVELS**gamma, gain * 255) + offset * 255
+    return cv2.LUT(image, np.clip(table, 0, 255).astype(np.uint8).reshape(256, 1, 3))
 
 
 def blur(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -33,10 +33,10 @@ _UNLABELLED_MARGIN = 0.15  # of the box: how far outside of it an unlabelled key
 
 
 class Ticket(NamedTuple):
-    """Which image becomes which sample: source and index choose the image, number seeds its random changes."""
+    """Which image becomes which sample: source and image choose the picture, number seeds its random changes."""
 
     source: int
-    index: int
+    image: int
     number: int
 
 
@@ -95,7 +95,7 @@ class TrainingSet(Dataset):
         self._cache_left = cache_bytes
 
     def __getitem__(self, ticket: Ticket) -> Sample:
-        labels = self._sources[ticket.source][ticket.index]
+        labels = self._sources[ticket.source][ticket.image]
         rng = np.random.default_rng((self._seed, ticket.number))
         warp = self._warp(labels, rng)
         image = self._warped(ticket, labels, warp, rng)
@@ -127,7 +127,7 @@ class TrainingSet(Dataset):
 
     def _levels(self, ticket: Ticket, labels: LabelledImage) -> list[np.ndarray]:
         """Return the image and its reductions to a half, a quarter, ..., from the cache where they are kept."""
-        key = (ticket.source, ticket.index)
+        key = (ticket.source, ticket.image)
         levels = self._cache.get(key)
         if levels is None:
             image = read_image(labels)

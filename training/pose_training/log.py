@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -73,10 +74,15 @@ class RunLog:
     def validation(self, step: int, elapsed_s: float, figures: Mapping[str, float]) -> None:
         """Note the result of a validation."""
         self._write('validation', step, elapsed_s, figures)
+        error = 'nothing found yet'
+        if figures['found'] > 0:
+            error = (
+                f'mean error {figures["mean_px"]:.2f} px ({figures["mean_percent"]:.2f} % of the object), '
+                f'median {figures["median_px"]:.2f} px, found {figures["found"]:.1%}, '
+                f'within 5 px {figures["pck_5px"]:.1%}'
+            )
         self.line(
-            f'step {step}: mean error {figures["mean_px"]:.2f} px ({figures["mean_percent"]:.2f} % of the object), '
-            f'median {figures["median_px"]:.2f} px, found {figures["found"]:.1%}, '
-            f'within 5 px {figures["pck_5px"]:.1%}, left/right swapped {figures["swapped"]}, '
+            f'step {step}: {error}, left/right swapped {figures["swapped"]}, '
             f'false instances {figures["false_instances"]}'
         )
 
@@ -92,8 +98,10 @@ class RunLog:
             self.line(text)
 
     def _write(self, kind: str, step: int, elapsed_s: float, figures: Mapping[str, float]) -> None:
+        known = {name: value if math.isfinite(value) else None for name, value in figures.items()}  # JSON has no NaN
+        entry = {'kind': kind, 'step': step, 'elapsed_s': round(elapsed_s, 2), **known}
         with self._history.open('a', encoding='utf-8') as stream:
-            stream.write(json.dumps({'kind': kind, 'step': step, 'elapsed_s': round(elapsed_s, 2), **figures}) + '\n')
+            stream.write(json.dumps(entry) + '\n')
         if self._board is not None:
             for name, value in figures.items():
                 self._board.add_scalar(f'{kind}/{name}', value, step)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import tempfile
 import warnings
 from dataclasses import dataclass
@@ -41,7 +40,8 @@ def export_onnx(network: PoseNetwork, model: ObjectModel, path: Path) -> ExportR
     TOLERANCE on random images of two sizes; raises ModelError otherwise.
     """
     deployed = DeploymentNetwork(network).eval()
-    graph = _simplified(_torch_export(deployed))
+    with tempfile.TemporaryDirectory() as folder:
+        graph = _simplified(_torch_export(deployed, Path(folder) / 'exported.onnx'))
     onnx.helper.set_model_props(
         graph,
         {
@@ -63,15 +63,14 @@ def export_onnx(network: PoseNetwork, model: ObjectModel, path: Path) -> ExportR
     return ExportReport(len(serialised), len(graph.graph.node), difference)
 
 
-def _torch_export(deployed: DeploymentNetwork) -> bytes:
+def _torch_export(deployed: DeploymentNetwork, path: Path) -> Path:
     # The TorchScript exporter folds batch norms and writes one node per layer; the newer one keeps shape arithmetic.
-    stream = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
         torch.onnx.export(
             deployed,
             (torch.zeros(1, 64, 96, 3, dtype=torch.uint8),),
-            stream,
+            str(path),
             input_names=['image'],
             output_names=['heatmaps', 'pafs'],
             dynamic_axes={
@@ -82,17 +81,16 @@ def _torch_export(deployed: DeploymentNetwork) -> bytes:
             opset_version=OPSET,
             dynamo=False,
         )
-    return stream.getvalue()
+    return path
 
 
-def _simplified(serialised: bytes) -> onnx.ModelProto:
+def _simplified(path: Path) -> onnx.ModelProto:
     """Fold constants with ONNX Runtime's hardware-independent passes and merge zero padding into the convolutions."""
-    with tempfile.TemporaryDirectory() as folder:
-        options = onnxruntime.SessionOptions()
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-        options.optimized_model_filepath = str(Path(folder) / 'model.onnx')
-        onnxruntime.InferenceSession(serialised, options, providers=['CPUExecutionProvider'])
-        model = onnx.load(options.optimized_model_filepath)
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.optimized_model_filepath = str(path.with_name('simplified.onnx'))
+    onnxruntime.InferenceSession(str(path), options, providers=['CPUExecutionProvider'])
+    model = onnx.load(options.optimized_model_filepath)
     standard = [opset for opset in model.opset_import if not opset.domain]
     del model.opset_import[:]
     model.opset_import.extend(standard)

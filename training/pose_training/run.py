@@ -123,10 +123,10 @@ class Run:
         workers: int | None = None,
     ) -> Run:
         """Start a run from published or random weights. Raises ConfigError when the folder holds another run."""
-        claim(folder)
         run = cls(ObjectModel.load(source), settings, folder, threads, workers)
         run.start_note = start_weights(run.trainer.network, run.settings.start_from)
         run.trainer.restart_average()
+        claim(folder)
         return run
 
     @classmethod

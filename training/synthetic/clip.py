@@ -39,7 +39,7 @@ class Frame:
 
 
 class ClipRenderer:
-    """Draws a motion. One variant of the object and one pool, both from the seed; the pool is scaled with the object."""
+    """Draws a motion, with one variant of the object and one pool (scaled with the object), both from the seed."""
 
     def __init__(
         self, model: ObjectModel, build: Builder, camera: CameraIntrinsics, seed: int, settings: SimpleNamespace

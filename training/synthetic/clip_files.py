@@ -42,20 +42,20 @@ def write_clip(
     Raises DatasetError when the folder cannot take them.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    video = _Video(folder / 'clip.mp4', camera, rate_hz)
-    recorder = BagRecorder(folder / 'bag', camera, model) if bag else None
+    outputs: list[_Video | BagRecorder] = [_Video(folder / 'clip.mp4', camera, rate_hz)]
+    if bag:
+        outputs.append(BagRecorder(folder / 'bag', camera, model))
     truth = []
     try:
         for frame in frames:
-            video.write(frame.image)
+            for output in outputs:
+                output.write(frame)
             truth.append(_truth(frame))
-            if recorder is not None:
-                recorder.write(frame)
     finally:
-        video.close()
-        if recorder is not None:
-            recorder.close()
-    video.publish()
+        for output in outputs:
+            output.close()
+    for output in outputs:
+        output.publish()
     _write_camera(folder / 'camera.yaml', camera)
     content = {
         'object': model.name,
@@ -79,8 +79,8 @@ class _Video:
         if not self._writer.isOpened():
             raise DatasetError(f'{path}: cannot be written as an mp4v video: is the folder writable?')
 
-    def write(self, image: np.ndarray) -> None:
-        self._writer.write(image)
+    def write(self, frame: Frame) -> None:
+        self._writer.write(frame.image)
 
     def close(self) -> None:
         self._writer.release()
@@ -158,8 +158,11 @@ class BagRecorder:
         self._add('/ground_truth/pose', frame.stamp_s, self._message('geometry_msgs/msg/PoseStamped', header, pose))
 
     def close(self) -> None:
-        """Finish the bag and put it in place of an older one."""
+        """Finish the bag, complete or not."""
         self._writer.close()
+
+    def publish(self) -> None:
+        """Put the finished bag in its place; an older one goes."""
         shutil.rmtree(self._folder, ignore_errors=True)
         os.replace(self._beside, self._folder)
         self._beside.parent.rmdir()

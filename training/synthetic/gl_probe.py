@@ -15,15 +15,17 @@ WINDOWS = {
 }  # and their Debian packages
 _VARIABLE = 'VTK_DEFAULT_OPENGL_WINDOW'
 _PROBE = """
-import vtk
-window = vtk.vtkRenderWindow()
+import vtkmodules.vtkRenderingOpenGL2
+from vtkmodules.vtkCommonCore import vtkUnsignedCharArray
+from vtkmodules.vtkRenderingCore import vtkRenderer, vtkRenderWindow
+window = vtkRenderWindow()
 window.SetOffScreenRendering(1)
 window.SetSize(16, 16)
-scene = vtk.vtkRenderer()
+scene = vtkRenderer()
 scene.SetBackground(1, 1, 1)
 window.AddRenderer(scene)
 window.Render()
-pixels = vtk.vtkUnsignedCharArray()
+pixels = vtkUnsignedCharArray()
 window.GetRGBACharPixelData(0, 0, 15, 15, 0, pixels)
 print('drawn' if pixels.GetNumberOfTuples() == 256 and pixels.GetTuple(0)[0] == 255 else 'empty')
 """
@@ -35,7 +37,7 @@ def missing_requirement() -> str | None:
 
     With None, the environment variable that makes VTK draw off-screen is set for this process and its children.
     """
-    if importlib.util.find_spec('vtk') is None:
+    if importlib.util.find_spec('vtkmodules') is None:
         return 'synthetic images need VTK: pip install vtk'
     os.environ.setdefault('LP_NUM_THREADS', '1')  # one picture per process is quicker than many threads per picture
     wanted = os.environ.get(_VARIABLE)

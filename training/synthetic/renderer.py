@@ -12,8 +12,13 @@ from functools import partial
 
 import cv2
 import numpy as np
-import vtk
-from vtk.util.numpy_support import numpy_to_vtk, numpy_to_vtkIdTypeArray, vtk_to_numpy
+import vtkmodules.vtkRenderingOpenGL2  # noqa: F401  gives the abstract classes below their OpenGL implementation
+from vtkmodules.util.numpy_support import numpy_to_vtk, numpy_to_vtkIdTypeArray, vtk_to_numpy
+from vtkmodules.vtkCommonCore import VTK_UNSIGNED_CHAR, vtkFloatArray, vtkPoints, vtkUnsignedCharArray
+from vtkmodules.vtkCommonDataModel import vtkCellArray, vtkPolyData
+from vtkmodules.vtkCommonMath import vtkMatrix4x4
+from vtkmodules.vtkFiltersCore import vtkPolyDataNormals
+from vtkmodules.vtkRenderingCore import vtkActor, vtkLight, vtkPolyDataMapper, vtkRenderer, vtkRenderWindow
 
 from custom_pose_ros.core.camera import CameraIntrinsics
 from training.synthetic.lens import Lens
@@ -75,7 +80,7 @@ class Body:
     def __init__(self, parts: list[Part], shared: Body | None = None):
         self.parts = merge_by_material(parts)
         self._meshes = shared._meshes if shared is not None else [_poly_data(part) for part in self.parts]
-        self._matrix = vtk.vtkMatrix4x4()
+        self._matrix = vtkMatrix4x4()
         self.lit_actors = [self._lit_actor(mesh, part) for mesh, part in zip(self._meshes, self.parts)]
         seen = [part.belongs and part.material.solid for part in self.parts]
         self.id_actors = [self._id_actor(mesh) for mesh, solid in zip(self._meshes, seen) if solid]
@@ -109,7 +114,7 @@ class Body:
         for actor in self.id_actors:
             actor.GetProperty().SetColor(number / 255, number / 255, number / 255)
 
-    def _lit_actor(self, mesh: vtk.vtkPolyData, part: Part) -> vtk.vtkActor:
+    def _lit_actor(self, mesh: vtkPolyData, part: Part) -> vtkActor:
         actor = _actor(mesh, self._matrix)
         actor.GetProperty().SetBackfaceCulling(not part.two_sided or part.material.opacity < 1)
         shader = actor.GetShaderProperty()
@@ -120,7 +125,7 @@ class Body:
         _apply_material(actor, part.material)
         return actor
 
-    def _id_actor(self, mesh: vtk.vtkPolyData) -> vtk.vtkActor:
+    def _id_actor(self, mesh: vtkPolyData) -> vtkActor:
         actor = _actor(mesh, self._matrix)
         look = actor.GetProperty()
         look.LightingOff()
@@ -141,7 +146,7 @@ class Renderer:
         self.width, self.height, self.supersampling = width, height, supersampling
         self._near, self._far = NEAR * object_size, FAR * object_size
         self._texture_scale = TEXTURE_SIZE_M / object_size
-        self._window = vtk.vtkRenderWindow()
+        self._window = vtkRenderWindow()
         self._window.SetOffScreenRendering(1)
         self._window.SetSize(width * supersampling, height * supersampling)
         self._window.SetMultiSamples(0)  # multisampling with translucency drops parts silently
@@ -151,9 +156,9 @@ class Renderer:
         self._ids.SetViewport(0, 0, 1 / supersampling, 1 / supersampling)
         self._shown: list[Body] = []
         self._lit_pixels, self._id_pixels, self._z = (
-            vtk.vtkUnsignedCharArray(),
-            vtk.vtkUnsignedCharArray(),
-            vtk.vtkFloatArray(),
+            vtkUnsignedCharArray(),
+            vtkUnsignedCharArray(),
+            vtkFloatArray(),
         )
         self.set_camera(np.array([[width, 0, (width - 1) / 2], [0, width, (height - 1) / 2], [0, 0, 1]]))
 
@@ -166,7 +171,7 @@ class Renderer:
         projection[1, 1:3] = 2 * K[1, 1] / height, 2 * (K[1, 2] + 0.5) / height - 1
         projection[2, 2:] = -(far + near) / (far - near), -2 * far * near / (far - near)
         projection[3, 2] = -1
-        matrix = vtk.vtkMatrix4x4()
+        matrix = vtkMatrix4x4()
         matrix.DeepCopy(projection.ravel())
         for scene in (self._lit, self._ids):
             scene.GetActiveCamera().SetExplicitProjectionTransformMatrix(matrix)
@@ -214,8 +219,8 @@ class Renderer:
                         scene.AddActor(actor)
         self._shown = list(bodies)
 
-    def _new_pass(self) -> vtk.vtkRenderer:
-        scene = vtk.vtkRenderer()
+    def _new_pass(self) -> vtkRenderer:
+        scene = vtkRenderer()
         scene.SetBackground(0, 0, 0)
         scene.SetBackgroundAlpha(0.0)
         scene.SetAutomaticLightCreation(0)
@@ -233,7 +238,7 @@ class Renderer:
     def _light(self, lighting: Lighting) -> None:
         self._lit.RemoveAllLights()
         for direction, color, intensity in zip(lighting.directions, lighting.colors, lighting.intensities):
-            light = vtk.vtkLight()
+            light = vtkLight()
             light.SetLightTypeToSceneLight()
             light.SetPositional(False)
             light.SetPosition(*direction)
@@ -261,7 +266,7 @@ class Renderer:
         depth = 2 * far * near / ((far + near) - (2 * z - 1) * (far - near))
         return instance, np.where(instance > 0, depth, np.float32(np.inf))
 
-    def _read_pixels(self, buffer: vtk.vtkUnsignedCharArray, width: int, height: int) -> np.ndarray:
+    def _read_pixels(self, buffer: vtkUnsignedCharArray, width: int, height: int) -> np.ndarray:
         """Return the lower left pixels of the window, (height, width, 4) uint8, top row first: a view of the buffer."""
         self._window.GetRGBACharPixelData(0, 0, width - 1, height - 1, 0, buffer)
         return vtk_to_numpy(buffer).reshape(height, width, 4)[::-1]
@@ -308,21 +313,21 @@ def _mean_of_blocks(pixels: np.ndarray, factor: int) -> np.ndarray:
     return pixels * np.float32(1 / 255)
 
 
-def _poly_data(part: Part) -> vtk.vtkPolyData:
+def _poly_data(part: Part) -> vtkPolyData:
     """Return the mesh with normals, split at sharp edges."""
-    mesh = vtk.vtkPolyData()
-    points = vtk.vtkPoints()
+    mesh = vtkPolyData()
+    points = vtkPoints()
     points.SetData(numpy_to_vtk(np.ascontiguousarray(part.vertices, np.float32), deep=1))
     mesh.SetPoints(points)
     offsets = np.arange(0, 3 * len(part.faces) + 1, 3, dtype=np.int64)
-    cells = vtk.vtkCellArray()
+    cells = vtkCellArray()
     indices = np.ascontiguousarray(part.faces, np.int64).ravel()
     cells.SetData(numpy_to_vtkIdTypeArray(offsets, deep=1), numpy_to_vtkIdTypeArray(indices, deep=1))
     mesh.SetPolys(cells)
     if part.vertex_colors is not None:
         colors = np.ascontiguousarray(np.clip(part.vertex_colors, 0, 1) * 255, np.uint8)
-        mesh.GetPointData().SetScalars(numpy_to_vtk(colors, deep=1, array_type=vtk.VTK_UNSIGNED_CHAR))
-    normals = vtk.vtkPolyDataNormals()
+        mesh.GetPointData().SetScalars(numpy_to_vtk(colors, deep=1, array_type=VTK_UNSIGNED_CHAR))
+    normals = vtkPolyDataNormals()
     normals.SetInputData(mesh)
     normals.SetFeatureAngle(FEATURE_ANGLE_DEG)
     normals.SplittingOn()
@@ -331,18 +336,18 @@ def _poly_data(part: Part) -> vtk.vtkPolyData:
     return normals.GetOutput()
 
 
-def _actor(mesh: vtk.vtkPolyData, matrix: vtk.vtkMatrix4x4) -> vtk.vtkActor:
-    mapper = vtk.vtkPolyDataMapper()
+def _actor(mesh: vtkPolyData, matrix: vtkMatrix4x4) -> vtkActor:
+    mapper = vtkPolyDataMapper()
     mapper.SetInputData(mesh)
     mapper.ScalarVisibilityOff()
     mapper.StaticOn()  # the mesh never changes: do not walk the pipeline for every picture
-    actor = vtk.vtkActor()
+    actor = vtkActor()
     actor.SetMapper(mapper)
     actor.SetUserMatrix(matrix)
     return actor
 
 
-def _apply_material(actor: vtk.vtkActor, material: Material) -> None:
+def _apply_material(actor: vtkActor, material: Material) -> None:
     look = actor.GetProperty()
     look.SetColor(*material.color)
     look.SetSpecularColor(1, 1, 1)
@@ -354,7 +359,7 @@ def _apply_material(actor: vtk.vtkActor, material: Material) -> None:
     actor.GetShaderProperty().GetFragmentCustomUniforms().SetUniform3f('surface', surface)
 
 
-def _apply_lighting(actor: vtk.vtkActor, lighting: Lighting, texture_scale: float) -> None:
+def _apply_lighting(actor: vtkActor, lighting: Lighting, texture_scale: float) -> None:
     look = actor.GetProperty()
     look.SetAmbient(lighting.ambient)
     look.SetDiffuse(lighting.diffuse)

@@ -75,7 +75,10 @@ def box(size) -> Mesh:
 def blob(radii, dents: float, rng: np.random.Generator, sections: int = 28, rows: int = 16) -> Mesh:
     """Return an ellipsoid of half axes `radii` (3,) with random dents, a share `dents` of its size."""
     angles = np.linspace(-np.pi / 2, np.pi / 2, rows)
-    noise = dents * rng.uniform(-1, 1, (rows, sections)) * np.cos(angles)[:, None]
+    noise = rng.uniform(-1, 1, (rows, sections))
+    for axis in (0, 1):
+        noise = (noise + np.roll(noise, 1, axis)) / 2
+    noise *= dents * np.cos(angles)[:, None]
     vertices, faces = lathe(np.c_[np.cos(angles), np.sin(angles)], sections, noise)
     return vertices * np.asarray(radii, float), faces
 

@@ -128,7 +128,7 @@ def _inside(rng) -> list[Part]:
                 'label', box((0.008, 0.018, 0.004)), (rng.uniform(0.18, 0.26), rng.uniform(-0.02, 0.02), 0.042), WHITE
             )
         )
-    cloth = blob((rng.uniform(0.022, 0.034), rng.uniform(0.022, 0.036), 0.03), 0.3, rng)
+    cloth = blob((rng.uniform(0.022, 0.034), rng.uniform(0.022, 0.036), 0.03), 0.5, rng)
     parts.append(_placed('cloth', cloth, (0.385 + rng.uniform(-0.01, 0.02), rng.uniform(-0.012, 0.012), 0), FABRIC))
     for color in ((0.02, 0.2, 0.6), (0.85, 0.35, 0.25), (0.3, 0.06, 0.08)):
         thing = box(rng.uniform(0.012, 0.03, 3))
@@ -350,29 +350,18 @@ def _cables(rng) -> list[Part]:
 def _float_blocks(rng) -> list[Part]:
     """Return the wooden floats tied behind the stern."""
     yaw = rng.uniform(-0.5, 0.5)
-    near, far = (
-        np.array((0.034, 0.055, 0.028)) * rng.uniform(0.8, 1.15),
-        np.array((0.042, 0.040, 0.028)) * rng.uniform(0.8, 1.15),
-    )
-    parts = [
-        Part('block', *box(near), WOOD),
-        Part('block', *box(far), WOOD).moved(
-            turn('z', rng.uniform(-0.4, 0.4)), (-0.037, rng.uniform(-0.012, 0.012), -0.004)
-        ),
-    ]
+    near = np.array((0.034, 0.055, 0.028)) * rng.uniform(0.8, 1.15)
+    far = np.array((0.042, 0.040, 0.028)) * rng.uniform(0.8, 1.15)
+    behind = (-0.037, rng.uniform(-0.012, 0.012), -0.004)
+    parts = [Part('block', *box(near), WOOD)]
+    turned = turn('z', rng.uniform(-0.4, 0.4))
+    parts.append(_placed('block', box(far), behind, WOOD, turned))
+    parts.append(_placed('strap', box((0.004, far[1] + 0.003, far[2] + 0.003)), behind, RUBBER, turned))
     for y in (-0.013, 0.012):
         parts.append(_placed('strap', box((near[0] + 0.003, 0.004, near[2] + 0.003)), (0, y, 0), RUBBER))
-        parts.append(
-            _placed('strap', box((0.040, 0.003, 0.003)), (0.022, y, 0.004), RUBBER, turn('z', rng.uniform(-0.4, 0.4)))
-        )
-    parts.append(Part('strap', *box((0.004, far[1] + 0.003, far[2] + 0.003)), RUBBER).moved(None, (-0.037, 0, -0.004)))
-    return [
-        part.moved(
-            turn('z', yaw),
-            (-0.066 + rng.uniform(-0.010, 0.006), rng.uniform(-0.025, 0.025), rng.uniform(-0.010, 0.006)),
-        )
-        for part in parts
-    ]
+        parts.append(_placed('strap', box((0.024, 0.003, 0.003)), (0.017, y, 0.004), RUBBER))
+    position = (-0.066 + rng.uniform(-0.010, 0.006), rng.uniform(-0.025, 0.025), rng.uniform(-0.010, 0.006))
+    return [part.moved(turn('z', yaw), position) for part in parts]
 
 
 def _tether(rng) -> Part:

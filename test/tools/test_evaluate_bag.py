@@ -1,0 +1,220 @@
+"""evaluate_bag as its user sees it: what it writes and prints, exit status, refusals; 200 damaged bags."""
+
+from __future__ import annotations
+
+import json
+import random
+import resource
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import bag_maker
+import cv2
+import pytest
+from bag_maker import ROS1, TRUTH, Messages, tiny_bag, tiny_entries, trajectory, write_bag, write_ros1_bag
+
+from custom_pose_ros.core.errors import CustomPoseError
+from custom_pose_ros.evaluation.run import Evaluator, Settings
+from custom_pose_ros.evaluation.truth_source import TruthSettings
+from custom_pose_ros.inference.estimator import PoseEstimator
+from custom_pose_ros.tools.evaluate_bag import DAMAGED, EXCEEDED, FAILED, SCORED, main
+
+FRAMES = 30
+MUTATIONS = 200
+MEMORY_GROWTH_MB = 150
+
+
+@pytest.fixture(scope='module')
+def dive(tmp_path_factory) -> Path:
+    return tiny_bag(tmp_path_factory.mktemp('bags') / 'dive', FRAMES)[0]
+
+
+@pytest.fixture(scope='module')
+def two_runs(dive, tiny_folder, tmp_path_factory) -> tuple[Path, Path]:
+    """Finished runs of the same bag: at the usual and at half of the input height."""
+    folder = tmp_path_factory.mktemp('runs')
+    for name, height in (('full', '256'), ('half', '128')):
+        arguments = [str(dive), '--object', str(tiny_folder), '--truth', TRUTH, '--input-height', height]
+        assert main([*arguments, '--out', str(folder / name)]) == SCORED
+    return folder / 'full', folder / 'half'
+
+
+def test_results_are_written_and_the_verdict_printed(dive, tiny_folder, tmp_path, capsys):
+    status = main([
+        str(dive), '--object', str(tiny_folder), '--truth', TRUTH, '--out', str(tmp_path), '--video',
+        '--fail-if', 'rotation_error_deg.p90 > 5', '--fail-if', 'detection.rate < 0.97',
+    ])  # fmt: skip
+
+    assert status == SCORED
+    assert {p.name for p in tmp_path.iterdir()} == {'metrics.json', 'frames.csv', 'report.html', 'annotated.mp4'}
+    assert json.loads((tmp_path / 'metrics.json').read_text())['frames']['scored'] == FRAMES
+    assert len((tmp_path / 'frames.csv').read_text().splitlines()) == FRAMES + 1
+    out = capsys.readouterr().out
+    assert 'All 2 limits are kept. Found in 100.0 % of 30 frames in view.' in out
+    assert 'pass: detection.rate is 1 (fails if < 0.97)' in out
+    video = cv2.VideoCapture(str(tmp_path / 'annotated.mp4'))
+    assert video.get(cv2.CAP_PROP_FRAME_COUNT) == FRAMES
+    assert video.get(cv2.CAP_PROP_FPS) == pytest.approx(1e9 / bag_maker.FRAME_NS, rel=0.01)
+
+
+def test_an_exceeded_limit_ends_in_1(dive, tiny_folder, tmp_path, capsys):
+    arguments = [str(dive), '--object', str(tiny_folder), '--truth', TRUTH, '--out', str(tmp_path)]
+    assert main([*arguments, '--fail-if', 'rotation_error_deg.p90 > 0.0001']) == EXCEEDED
+    assert 'FAIL: rotation_error_deg.p90 is 0.' in capsys.readouterr().out
+    assert (tmp_path / 'report.html').exists()
+
+
+def test_a_damaged_bag_ends_in_3_and_a_limit_goes_before(dive, tiny_folder, tmp_path, capsys):
+    bag = Path(shutil.copytree(dive, tmp_path / 'dive'))
+    file = bag / 'dive.mcap'
+    file.write_bytes(file.read_bytes()[: file.stat().st_size * 2 // 3])
+    arguments = [str(bag), '--object', str(tiny_folder), '--truth', TRUTH, '--out', str(tmp_path / 'out')]
+    assert main(arguments) == DAMAGED
+    assert 'damaged: dive.mcap: is cut off or damaged after' in capsys.readouterr().err
+    assert main([*arguments, '--fail-if', 'frames.scored < 30']) == EXCEEDED
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'text'),
+    [
+        ([], 'give a bag to evaluate'),
+        (['/nothing'], '/nothing: no such bag'),
+        (['DIVE', '--truth', '/mocap'], '--truth /mocap: is not in the bag'),
+        (['DIVE', '--truth', TRUTH, '--truth-tf', 'sub'], 'give one truth'),
+        (['DIVE', '--truth-tf', 'a', 'b', 'c'], '--truth-tf: wanted one or two frames'),
+        (['DIVE', '--fov-deg', '190'], '--fov-deg: wanted degrees between 0 and 180, got 190'),
+        (['DIVE', '--duration', '0'], '--duration must be positive'),
+        (['DIVE', '--fail-if', 'p90 is bad'], "--fail-if 'p90 is bad': wanted NAME"),
+        (['DIVE', '--fail-if', 'rotation_error_deg.p90 > 5'], 'there is no rotation_error_deg.p90'),
+        (['DIVE', '--camera', '/none.yaml'], '/none.yaml: cannot be read'),
+        (['DIVE', '--truth-tags', '/none.yaml'], '/none.yaml: cannot be read'),
+        (['DIVE', '--truth-coco', '/none.json'], '/none.json: cannot be read'),
+        (['DIVE', '--truth', TRUTH, '--extrinsics', '/none.yaml'], '/none.yaml: cannot be read'),
+        (['DIVE', '--video', '--recorded', 'poses'], '--video draws what the estimators find'),
+        (['DIVE', '--recorded', 'poses'], '--recorded poses: is not in the bag'),
+        (['DIVE', '--object', 'nothing_like_it'], "object 'nothing_like_it' not found"),
+        (['--compare', '/a', '/b'], 'wanted a folder that evaluate_bag wrote'),
+        (['DIVE', '--compare', 'a', 'b', '--recorded', 'poses'], '--compare with a bag runs the estimators twice'),
+    ],
+)
+def test_wrong_calls_end_in_2_and_one_line(dive, tiny_folder, tmp_path, capsys, arguments, text):
+    given = [str(dive) if argument == 'DIVE' else argument for argument in arguments]
+    objects = [] if '--object' in given else ['--object', str(tiny_folder)]
+    assert main([*given, *objects, '--out', str(tmp_path / 'out')]) == FAILED
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith('error: ')]
+    assert len(lines) == 1 and text in lines[0]
+
+
+def test_two_finished_runs_are_compared(two_runs, tmp_path, capsys):
+    names = [str(folder) for folder in two_runs]
+    out = ['--out', str(tmp_path)]
+    assert main(['--compare', *names, *out]) == SCORED
+    comparison = json.loads((tmp_path / 'comparison.json').read_text())
+    assert comparison['frames']['common'] == FRAMES
+    # Half of the resolution must cost accuracy: the tiny network decodes to a fraction of a map cell.
+    assert comparison['difference']['keypoint_error_px']['median']['better'] == 'a'
+    assert '<svg' in (tmp_path / 'compare.html').read_text()
+    assert 'A is better in keypoint error' in capsys.readouterr().out
+    limit = 'difference.keypoint_error_px.median.value > 0'
+    assert main(['--compare', *names, *out, '--fail-if', limit]) == EXCEEDED
+    assert main(['--compare', *names, *out, '--fail-if', 'difference.detection_rate.mean.high < -0.5']) == SCORED
+
+
+def test_two_models_on_one_bag_are_evaluated_and_compared(dive, tiny_folder, tmp_path):
+    other = Path(shutil.copytree(tiny_folder, tmp_path / 'other'))
+    arguments = [str(dive), '--object', str(tiny_folder), '--truth', TRUTH, '--out', str(tmp_path / 'out')]
+    status = main([*arguments, '--compare', str(other), str(tiny_folder / 'model.onnx')])
+    assert status == SCORED
+    comparison = json.loads((tmp_path / 'out' / 'comparison.json').read_text())
+    assert comparison['a'] == str(other)
+    assert comparison['difference']['rotation_error_deg']['median']['value'] == 0.0  # the same network
+    assert {p.name for p in (tmp_path / 'out').iterdir()} == {'a', 'b', 'comparison.json', 'compare.html'}
+
+
+def test_it_runs_without_ros_and_without_torch(dive, tiny_folder, tmp_path, root):
+    """In a fresh process in which importing them fails; a bag only needs rosbags."""
+    blocked = ('rclpy', 'torch', 'custom_pose_msgs', 'sensor_msgs')
+    code = (
+        'import sys; '
+        f'sys.modules.update(dict.fromkeys({blocked!r})); '
+        'from custom_pose_ros.tools.evaluate_bag import main; '
+        f'sys.exit(main([{str(dive)!r}, "--object", {str(tiny_folder)!r}, "--out", {str(tmp_path)!r}, "--duration", "0.2"]))'
+    )
+    done = subprocess.run([sys.executable, '-c', code], cwd=root, capture_output=True, text=True, timeout=120)
+    assert done.returncode == SCORED, done.stderr
+
+
+def mutate(path: Path, rng: random.Random) -> None:
+    """Damage a bag in one way: cut, flipped bits, zeros, doubled parts, exchanged names, lost or damaged metadata."""
+    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    largest = max(files, key=lambda f: f.stat().st_size)
+    data = bytearray(largest.read_bytes())
+    metadata = next((f for f in files if f.name == 'metadata.yaml'), None)
+    kind = rng.choice(['cut', 'flip', 'flips', 'head', 'zeros', 'doubled', 'names', 'metadata', 'no metadata'])
+    place = rng.randrange(len(data))
+    if kind == 'cut':
+        del data[place:]
+    elif kind in ('flip', 'flips', 'head'):
+        for _ in range({'flip': 1, 'flips': rng.randrange(2, 400), 'head': rng.randrange(1, 6)}[kind]):
+            data[rng.randrange(min(len(data), 6000) if kind == 'head' else len(data))] ^= 1 << rng.randrange(8)
+    elif kind == 'zeros':
+        data[place : place + rng.randrange(1, 5000)] = bytes(10)
+    elif kind == 'doubled':
+        data[place:place] = data[max(0, place - rng.randrange(3000)) : place]
+    elif kind == 'names':
+        names = [
+            b'/camera/image', b'/truth/pose', b'/camera/camera_info', b'sensor_msgs/msg/Image', b'float64', b'uint8[]',
+            b'geometry_msgs/msg/PoseStamped', b'cdr', b'string ', b'builtin_interfaces',
+        ]  # fmt: skip
+        old, new = rng.sample(names, 2)
+        data = bytearray(bytes(data).replace(old, (new + b' ' * 40)[: len(old)]))
+    elif metadata is not None and kind == 'metadata':
+        text = bytearray(metadata.read_bytes())
+        at = rng.randrange(len(text))
+        text[at : at + rng.randrange(30)] = b'\xff\x00{'
+        metadata.write_bytes(text)
+    elif metadata is not None:
+        metadata.unlink()
+    largest.write_bytes(data)
+
+
+@pytest.mark.timeout(900)
+def test_200_damaged_bags_give_a_score_or_one_line(tiny_folder, tmp_path, monkeypatch):
+    """Of every format, damaged in nine ways: no other exception, no hang, no memory taken."""
+    poses = trajectory(6)
+    raw, packed = tiny_entries(poses), tiny_entries(poses, compressed='.jpg')
+    old = tiny_entries(poses, Messages(ROS1))
+    originals = [
+        write_bag(tmp_path / 'raw', raw),
+        write_bag(tmp_path / 'chunks', raw, compression='storage'),
+        write_bag(tmp_path / 'file', packed, compression='file'),
+        write_bag(tmp_path / 'message', packed, compression='message'),
+        write_bag(tmp_path / 'sqlite', packed, 'sqlite3'),
+        write_bag(tmp_path / 'sqlite_message', packed, 'sqlite3', 'message'),
+        write_ros1_bag(tmp_path / 'old.bag', old),
+        write_ros1_bag(tmp_path / 'old_packed.bag', old, compressed=True),
+    ]
+    estimator = PoseEstimator.load(tiny_folder)  # once: it is not what is tested
+    monkeypatch.setattr(PoseEstimator, 'load', classmethod(lambda cls, *args: estimator))
+    outcomes = {'scored': 0, 'damage scored': 0, 'refused': 0}
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for seed in range(MUTATIONS):
+        original = originals[seed % len(originals)]
+        bag = tmp_path / f'mutated{original.suffix}'
+        shutil.copytree(original, bag) if original.is_dir() else shutil.copy(original, bag)
+        mutate(bag, random.Random(seed))
+        try:
+            settings = Settings((bag,), object=str(tiny_folder), truth=TruthSettings(topic=TRUTH))
+            evaluation = Evaluator(settings).run()
+            assert evaluation.metrics_text() and evaluation.frames_text()
+            outcomes['damage scored' if evaluation.damaged else 'scored'] += 1
+        except CustomPoseError as error:
+            assert '\n' not in str(error)
+            outcomes['refused'] += 1
+        shutil.rmtree(bag) if bag.is_dir() else bag.unlink()
+    grown_mb = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    assert grown_mb < MEMORY_GROWTH_MB
+    # Bags of six frames lie in one chunk, so that much damage takes everything; most must still be scored.
+    assert outcomes['scored'] + outcomes['damage scored'] > 0.6 * MUTATIONS, outcomes
