@@ -257,8 +257,7 @@ def test_far_plane_is_ambiguous_and_says_both():
     assert estimate.ambiguity > 0.95
     (R_other, t_other), candidates = estimate.alternative, [estimate.R_camera_object, estimate.alternative[0]]
     assert min(np.rad2deg(rotation_between(R, R_SUBMARINE)) for R in candidates) < 3.0  # 0.003 px of 22 px
-    apart = rotation_between(*candidates)
-    assert np.rad2deg(apart) > 30.0
+    assert np.rad2deg(apart := rotation_between(*candidates)) > 30.0
     other = PINHOLE.project(SUBMARINE.model_points @ R_other.T + t_other)
     seen = observed(SUBMARINE, R_SUBMARINE, t_far).keypoints
     assert np.abs(other - seen).max() < 0.5  # px, of covariances of 1 px^2
