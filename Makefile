@@ -6,25 +6,32 @@ OLDEST_PYTHON ?= python3.10
 DISTRO ?=
 ARGS ?=
 
+PYTHON_VARIABLE = PYTHON
 SETUP = $(PYTHON) .make/bootstrap.py
 DISTRO_OPTION = $(if $(DISTRO),--distro $(DISTRO))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-oldest lint
+.PHONY: help python demo test test-oldest lint
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: ## find the shipped submarine in a video over real ROS 2 topics -> build/demo/
+python:
+	@$(PYTHON) -c '' 2> /dev/null || { echo "$(PYTHON) is not installed. On Debian or Ubuntu: sudo apt install" \
+		"$(PYTHON) $(PYTHON)-venv $(PYTHON)-dev. Or: $(PYTHON_VARIABLE)=/path/of/python make $(MAKECMDGOALS)" >&2; exit 1; }
+
+demo: python ## find the shipped submarine in a video over real ROS 2 topics -> build/demo/
 	@$(SETUP) demo $(DISTRO_OPTION) -- -m custom_pose_ros.tools.demo $(ARGS)
 
-test: ## run the whole test suite (DISTRO=jazzy: on ROS 2 Jazzy; ARGS='-k tracking': options of pytest)
+test: python ## run the whole test suite (DISTRO=jazzy: on ROS 2 Jazzy; ARGS='-k tracking': options of pytest)
 	@$(SETUP) test $(DISTRO_OPTION) -- -m pytest $(ARGS)
 
-test-oldest: ## run the tests of core and inference with the oldest supported versions (needs python3.10)
-	@$(OLDEST_PYTHON) .make/bootstrap.py test-oldest -- -m pytest test/core test/inference $(ARGS)
+test-oldest: PYTHON = $(OLDEST_PYTHON)
+test-oldest: PYTHON_VARIABLE = OLDEST_PYTHON
+test-oldest: python ## run the tests of core and inference with the oldest supported versions, on python3.10
+	@$(SETUP) test-oldest -- -m pytest test/core test/inference $(ARGS)
 
-lint: ## check style and types
+lint: python ## check style and types
 	@$(SETUP) lint $(DISTRO_OPTION) -- -m ruff check
 	@$(SETUP) lint $(DISTRO_OPTION) -- -m ruff format --check
 	@$(SETUP) lint $(DISTRO_OPTION) -- -m mypy

@@ -27,18 +27,21 @@ INTERRUPTED = 130
 
 def main() -> int:
     """Set up and, when arguments follow, become python with these arguments; return the exit status of the set-up."""
-    parser = argparse.ArgumentParser(description=__doc__.strip().split('\n')[0])
+    split = sys.argv.index('--') if '--' in sys.argv else len(sys.argv)
+    parser = argparse.ArgumentParser(
+        description=__doc__.strip().split('\n')[0],
+        epilog='What follows -- are arguments of the python that was set up.',
+    )
     parser.add_argument('target', choices=TARGETS)
     parser.add_argument('--distro', help='ROS 2 distribution to take from PyPI, even where another one is sourced')
-    parser.add_argument('arguments', nargs='*', help='arguments of python, after --')
-    args = parser.parse_args()
+    args = parser.parse_args(sys.argv[1:split])
     try:
         check_python(args.target)
-        environment = choose_environment(args.target, args.distro or None)
+        environment = choose_environment(args.target, args.distro)
         with alone():
             set_up(args.target, environment)
-        if args.arguments:
-            environment.become_python(args.arguments)
+        if sys.argv[split + 1 :]:
+            environment.become_python(sys.argv[split + 1 :])
     except SetupError as error:
         print(f'make {args.target}: {error}', file=sys.stderr)
         return 1

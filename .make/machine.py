@@ -6,6 +6,7 @@ import importlib.util
 import os
 import platform
 import shutil
+import subprocess
 import sys
 import sysconfig
 from pathlib import Path
@@ -35,7 +36,7 @@ def check_python(target: str) -> None:
     if OLDEST_PYTHON <= release <= NEWEST_PYTHON:
         return
     minors = range(NEWEST_PYTHON[1], OLDEST_PYTHON[1] - 1, -1)
-    found = [name for name in (f'python3.{minor}' for minor in minors) if shutil.which(name)]
+    found = [name for name in (f'python3.{minor}' for minor in minors) if _runs(name)]
     age = 'old' if release < OLDEST_PYTHON else 'new'
     hint = f'try: PYTHON={found[0]}' if found else 'install one and name it: PYTHON=python3.12'
     raise SetupError(
@@ -81,6 +82,12 @@ def environment_without_ros() -> dict[str, str]:
     if WHEELS_MARK in os.environ:
         hidden |= {WHEELS_MARK, 'LD_LIBRARY_PATH'}
     return {name: value for name, value in os.environ.items() if name not in hidden}
+
+
+def _runs(command: str) -> bool:
+    return (
+        shutil.which(command) is not None and subprocess.run([command, '-c', ''], capture_output=True).returncode == 0
+    )
 
 
 def _text(release: tuple[int, int]) -> str:

@@ -26,6 +26,8 @@ IMAGE, CAMERA_INFO, TRUTH = '/camera/image', '/camera/camera_info', '/truth/pose
 # Model points of the tiny object [m]: front, left, right, top.
 POINTS = np.array([[0.5, 0.0, 0.0], [0.0, 0.3, 0.0], [0.0, -0.3, 0.0], [0.0, 0.0, 0.3]])
 CAMERA = CameraIntrinsics.from_fov(*SIZE, math.radians(60.0))
+TAG_0 = ('110101', '011101', '011000', '101000', '010110', '000100')  # white cells of tag36h11 number 0, upright
+_TAG_CELL_PX, _TAG_SUPERSAMPLING = 24, 4
 ROS2, ROS1 = get_typestore(Stores.ROS2_HUMBLE), get_typestore(Stores.ROS1_NOETIC)
 
 
@@ -99,6 +101,32 @@ class Messages:
         quaternion = self.types['geometry_msgs/msg/Quaternion'](*quaternion_from_matrix(truth.R).tolist())
         transform = self.types['geometry_msgs/msg/Transform'](vector, quaternion)
         return self.types['geometry_msgs/msg/TransformStamped'](self.header(truth.stamp_ns, parent), child, transform)
+
+
+def draw_tag(image: np.ndarray, camera: CameraIntrinsics, R: np.ndarray, t: np.ndarray, size_m: float) -> np.ndarray:
+    """
+    Return a copy of an image with tag 0 of tag36h11, upright as the AprilTag library prints it, on a white sheet.
+
+    R, t : its pose in the camera; seen from the front x right, y down, z into the tag.
+    size_m : edge of the black square.
+    """
+    cells = np.zeros((8, 8), np.uint8)
+    cells[1:7, 1:7] = [[255 * int(cell) for cell in row] for row in TAG_0]
+    sheet = np.pad(np.kron(cells, np.ones((_TAG_CELL_PX, _TAG_CELL_PX), np.uint8)), _TAG_CELL_PX, constant_values=255)
+    metres = size_m / (8 * _TAG_CELL_PX)
+    middle = (0.5 - 5 * _TAG_CELL_PX) * metres
+    tag_from_sheet = np.array([[metres, 0, middle], [0, metres, middle], [0, 0, 1]])
+    fine = _TAG_SUPERSAMPLING
+    finer = np.array([[fine, 0, (fine - 1) / 2], [0, fine, (fine - 1) / 2], [0, 0, 1]])
+    H = finer @ camera.K @ np.column_stack([R[:, 0], R[:, 1], t]) @ tag_from_sheet
+    size = (fine * camera.width, fine * camera.height)
+    paper = cv2.warpPerspective(np.full_like(sheet, 255), H, size, flags=cv2.INTER_AREA)
+    print_ = cv2.warpPerspective(sheet, H, size, flags=cv2.INTER_AREA)
+    share, gray = (
+        cv2.resize(part, (camera.width, camera.height), interpolation=cv2.INTER_AREA)[..., None]
+        for part in (paper, print_)
+    )
+    return (image * (1.0 - share / 255.0) + gray).round().clip(0, 255).astype(np.uint8)
 
 
 Entry = tuple[str, str, int, Any]  # topic, type, time of recording [ns], message

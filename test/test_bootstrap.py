@@ -39,8 +39,9 @@ def test_an_unfit_python_is_named_with_a_way_out(monkeypatch, tmp_path, release,
         machine.check_python('demo')
     assert f'Python {release[0]}.{release[1]}' in str(error.value)
     assert f'{word}: wanted 3.10 to 3.13; install one and name it: PYTHON=python3.12 make demo' in str(error.value)
-    fit = tmp_path / 'python3.11'
-    fit.touch(mode=0o755)
+    (tmp_path / 'python3.12').write_text('#!/bin/sh\nexit 127\n')  # the name alone, as version managers leave it
+    (tmp_path / 'python3.12').chmod(0o755)
+    (tmp_path / 'python3.11').symlink_to(sys.executable)
     with pytest.raises(machine.SetupError, match='try: PYTHON=python3.11 make demo'):
         machine.check_python('demo')
 

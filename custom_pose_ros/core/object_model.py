@@ -154,7 +154,7 @@ class ObjectModel:
         return data
 
     def to_json(self) -> str:
-        """The same as to_dict, as JSON: what an exported network carries in its metadata."""
+        """Return to_dict as JSON: what an exported network carries in its metadata."""
         return json.dumps(self.to_dict())
 
     def difference_from(self, other: ObjectModel) -> str | None:

@@ -188,6 +188,11 @@ class PoseSolver:
         if refusal:
             raise ConfigError(f'object {model.name!r}: model_points: {refusal}')
 
+    @property
+    def shape(self) -> PointSet:
+        """All points of the object whose position is known."""
+        return self._point_set(self._known)
+
     def _point_set(self, used: np.ndarray) -> PointSet:
         key = used.tobytes()
         if key not in self._point_sets:

@@ -16,6 +16,13 @@ import numpy as np
 
 R_BODY_OPTICAL = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])  # optical -> body axes, REP 103
 _GIMBAL_LOCK_COSINE = 1e-7  # cos(pitch) below which roll and yaw cannot be told apart
+_TINY = 1e-40  # squared angle that is far below what a float can add to 1, and keeps divisions defined
+# Row i is skew_matrix of unit vector i, row-major.
+_SKEW_BASIS = np.array([
+    [0.0, 0.0, 0.0, 0.0, 0.0, -1.0, 0.0, 1.0, 0.0],
+    [0.0, 0.0, 1.0, 0.0, 0.0, 0.0, -1.0, 0.0, 0.0],
+    [0.0, -1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0],
+])
 
 
 def matrix_from_roll_pitch_yaw(roll_pitch_yaw: np.ndarray) -> np.ndarray:
@@ -74,14 +81,10 @@ def quaternion_from_matrix(R: np.ndarray) -> np.ndarray:
 def matrix_from_rotation_vector(vectors: np.ndarray) -> np.ndarray:
     """Return the (..., 3, 3) rotations of (..., 3) rotation vectors [rad] (Rodrigues' formula)."""
     vectors = np.asarray(vectors, float)
-    angle_squared = np.einsum('...i,...i->...', vectors, vectors)[..., None, None]
-    angle = np.sqrt(angle_squared)
-    small = angle < 1e-4
-    safe = np.where(small, 1.0, angle)
-    first = np.where(small, 1.0 - angle_squared / 6.0, np.sin(angle) / safe)
-    second = np.where(small, 0.5 - angle_squared / 24.0, (1.0 - np.cos(angle)) / (safe * safe))
+    angle = np.sqrt((vectors * vectors).sum(-1) + _TINY)[..., None, None]
+    half_sine = np.sin(0.5 * angle) / angle  # 2 sin^2(angle / 2) is 1 - cos(angle), without cancellation
     skew = skew_matrix(vectors)
-    return np.eye(3) + first * skew + second * (skew @ skew)
+    return np.eye(3) + (np.sin(angle) / angle) * skew + (2.0 * half_sine * half_sine) * (skew @ skew)
 
 
 def rotation_vector_from_matrix(R: np.ndarray) -> np.ndarray:
@@ -94,14 +97,22 @@ def rotation_vector_from_matrix(R: np.ndarray) -> np.ndarray:
     return axis * (2.0 * np.arctan2(sine, w) / sine)
 
 
+def rotation_vectors_from_matrices(R: np.ndarray) -> np.ndarray:
+    """
+    Return the (B, 3) rotation vectors [rad] of (B, 3, 3) rotations.
+
+    Fast for many; within 1e-6 rad of half a turn the axis is lost, there use `rotation_vector_from_matrix`.
+    """
+    sines = 0.5 * (R.reshape(-1, 9) @ _SKEW_BASIS.T)
+    sine = np.sqrt((sines * sines).sum(1) + _TINY)
+    angle = np.arctan2(sine, 0.5 * (R[:, 0, 0] + R[:, 1, 1] + R[:, 2, 2] - 1.0))
+    return sines * (angle / sine)[:, None]
+
+
 def skew_matrix(vectors: np.ndarray) -> np.ndarray:
     """Return the (..., 3, 3) matrices that multiply to the cross product a x b, of (..., 3) vectors a."""
     vectors = np.asarray(vectors, float)
-    skew = np.zeros((*vectors.shape, 3))
-    x, y, z = vectors[..., 0], vectors[..., 1], vectors[..., 2]
-    skew[..., 0, 1], skew[..., 0, 2], skew[..., 1, 2] = -z, y, -x
-    skew[..., 1, 0], skew[..., 2, 0], skew[..., 2, 1] = z, -y, x
-    return skew
+    return (vectors @ _SKEW_BASIS).reshape(*vectors.shape, 3)
 
 
 def rotation_between(R_a: np.ndarray, R_b: np.ndarray) -> float:

@@ -1,4 +1,4 @@
-"""Fixed transforms between the truth and the camera: given, or estimated from the poses themselves (robot-world/hand-eye)."""
+"""Fixed transforms between truth and camera: given, or estimated from the poses themselves (robot-world/hand-eye)."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def read_alignment(path: str | Path) -> Alignment:
 
 
 def rigid_from_mapping(data: Any, source: str) -> Rigid:
-    """Return the transform of {xyz_m, quaternion_xyzw | rpy_deg}; ConfigError with `source`, wanted and got otherwise."""
+    """Return the transform of {xyz_m, quaternion_xyzw | rpy_deg}; ConfigError naming `source`, wanted and got."""
     wanted = 'wanted {xyz_m: [x, y, z], quaternion_xyzw: [x, y, z, w]} or {xyz_m: ..., rpy_deg: [roll, pitch, yaw]}'
     if not isinstance(data, Mapping) or not set(data) <= {'xyz_m', 'quaternion_xyzw', 'rpy_deg'}:
         raise ConfigError(f'{source}: {wanted}, got {data!r:.80}')
@@ -129,8 +129,8 @@ def estimate_alignment(measured: Sequence[Rigid], truth: Sequence[Rigid]) -> Ali
     """
     Find camera_world and body_object with measured[i] ~ camera_world @ truth[i] @ body_object (robot-world/hand-eye).
 
-    Gauss-Newton over both with weights that let go of outliers (flips), from starts that need no guess. What all frames have in common cannot be told from a misplaced
-    camera: such an error disappears into the result.
+    Gauss-Newton over both, with weights that let go of outliers (flips), from starts that need no guess. What all
+    frames have in common cannot be told from a misplaced camera: such an error disappears into the result.
     Raises ConfigError for fewer than MIN_PAIRS pairs.
     """
     if len(measured) != len(truth):
@@ -157,7 +157,7 @@ def estimate_alignment(measured: Sequence[Rigid], truth: Sequence[Rigid]) -> Ali
 
 
 def _starts(R_a: np.ndarray, R_b: np.ndarray, t_a: np.ndarray, t_b: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Return R_x, R_y to begin with: from the rotations alone, and from the positions (Kabsch) where rotations say little."""
+    """Return R_x, R_y to begin with: from the rotations alone, and from the positions (Kabsch)."""
     candidates = []
     for R_y in _cube_rotations():
         weights = np.ones(len(R_a))
@@ -228,7 +228,7 @@ def _rotation_vectors(R_to: np.ndarray, R_from: np.ndarray) -> np.ndarray:
 
 
 def _robust_rms(sizes: np.ndarray) -> float:
-    """Return the root mean square of three-dimensional noise that has this median length (chi with 3 degrees of freedom)."""
+    """Return the root mean square of three-dimensional noise that has this median length (chi, 3 degrees)."""
     return float(np.median(sizes) * np.sqrt(3.0) / 1.538)
 
 

@@ -23,7 +23,7 @@ CORNER_SIGMA_PX = 0.3  # of a refined corner; decides how far away a tag still g
 MAX_AMBIGUITY = 0.05  # a tag whose mirrored pose explains the image this well gives no truth
 MAX_ROTATION_SIGMA_RAD = np.deg2rad(3.0)
 _HIGHEST_ID = 586
-# Tag 0 as the AprilTag library prints it, upright: OpenCV 4 holds the family turned by 180 degrees, later versions do not.
+# Tag 0 as the AprilTag library prints it, upright: OpenCV 4 holds the family turned by 180 degrees, later ones do not.
 _TAG_0 = ('110101', '011101', '011000', '101000', '010110', '000100')
 _CELL_PX = 16
 
@@ -87,8 +87,8 @@ class TagTruth:
     """
     Measures the pose of the object by its tags, from the same image that the estimator sees.
 
-    All corners of all tags go into one solution, so several tags are much better than one. Frames in which the tags do not
-    fix the pose (mirrored solution as good, too small, too flat) give no truth.
+    All corners of all tags go into one solution, so several tags are much better than one. Frames in which the tags
+    do not fix the pose (mirrored solution as good, too small, too flat) give no truth.
     Raises ConfigError when this OpenCV cannot detect AprilTags.
     """
 
@@ -146,7 +146,8 @@ def _detector() -> Any:
     aruco = getattr(cv2, 'aruco', None)
     if aruco is None:
         raise ConfigError(
-            'this OpenCV has no AprilTag detector; install opencv-python-headless 4.7 or newer (or opencv-contrib-python)'
+            'this OpenCV has no AprilTag detector; '
+            'install opencv-python-headless 4.7 or newer (or opencv-contrib-python)'
         )
     dictionary = aruco.getPredefinedDictionary(aruco.DICT_APRILTAG_36h11)
     create = getattr(aruco, 'DetectorParameters_create', None) or aruco.DetectorParameters

@@ -109,7 +109,7 @@ class Bag:
     def _chain(
         self, part: list[Path], names: Collection[str], start_ns: int | None, stop_ns: int | None
     ) -> Iterator[StoredMessage]:
-        """The files of a split bag, one after the other, one open at a time."""
+        """Yield the messages of the files of a split bag, one after the other, one open at a time."""
         for path in part:
             with StorageFile(path, self.notes) as storage:
                 yield from storage.messages(names, start_ns, stop_ns)
@@ -157,7 +157,8 @@ def _listed_files(folder: Path, notes: Notes) -> list[str] | None:
     except FileNotFoundError:
         if not list(folder.glob('*.bag')):
             notes.damage(
-                f'{folder.name}: has no metadata.yaml (recording not closed?); its files are read in the order of their names'
+                f'{folder.name}: has no metadata.yaml (recording not closed?); '
+                'its files are read in the order of their names'
             )
     except (OSError, yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, ValueError):
         notes.damage(f'{folder.name}: its metadata.yaml is damaged; the files are read in the order of their names')

@@ -1,4 +1,4 @@
-"""A copy of a bag with the results as new topics (poses, orientations, pose, /tf), for RViz, Foxglove and later scoring."""
+"""A copy of a bag with the results as new topics (poses, orientations, pose, /tf), for RViz and Foxglove."""
 
 from __future__ import annotations
 

@@ -16,7 +16,8 @@ class CameraSupply:
     """
     Answers with the intrinsics for an image size; the same object as long as nothing changes.
 
-    given : calibration that replaces any camera_info. fov_deg : horizontal field of view to assume where there is neither.
+    given : calibration that replaces any camera_info.
+    fov_deg : horizontal field of view to assume where there is neither.
     description : where the intrinsics come from.
     """
 

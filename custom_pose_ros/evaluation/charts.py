@@ -1,4 +1,4 @@
-"""The charts of the report, as SVG to be put into a page; colours that everybody can tell apart (Okabe and Ito 2008)."""
+"""The charts of the report, as SVG for a page; in colours that everybody can tell apart (Okabe and Ito 2008)."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def _thinned(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def error_over_time(columns: Columns, column: str, label: str, gaps: np.ndarray) -> str:
-    """An error against the time in the bag; grey bands where the object was not found."""
+    """Draw an error against the time in the bag; grey bands where the object was not found."""
 
     def draw(axes: Axes) -> None:
         x, y = _thinned(columns['bag_time_s'], columns[column])
@@ -112,7 +112,7 @@ def _shade(axes: Axes, time: np.ndarray, missing: np.ndarray) -> None:
 
 
 def angle_over_time(columns: Columns, name: str) -> str:
-    """Roll, pitch or yaw against the time in the bag, and the truth where there is one."""
+    """Draw roll, pitch or yaw against the time in the bag, and the truth where there is one."""
 
     def draw(axes: Axes) -> None:
         time = columns['bag_time_s']
@@ -149,7 +149,7 @@ def _broken(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def error_against(columns: Columns, column: str, label: str, bins: Sequence[Mapping[str, Any]]) -> str:
-    """Rotation error against distance or view angle: every frame, and median and 90th percentile of each bin."""
+    """Draw the rotation error against distance or view angle: every frame, median and 90 % of each bin."""
 
     def draw(axes: Axes) -> None:
         x, y = columns[column], columns['rotation_error_deg']
@@ -166,7 +166,7 @@ def error_against(columns: Columns, column: str, label: str, bins: Sequence[Mapp
 
 
 def histogram(values: np.ndarray, label: str) -> str:
-    """How often each size of an error occurs, with the share of frames below it."""
+    """Draw how often each size of an error occurs, with the share of frames below it."""
 
     def draw(axes: Axes) -> None:
         finite = values[np.isfinite(values)]
@@ -182,7 +182,7 @@ def histogram(values: np.ndarray, label: str) -> str:
 
 
 def consistency(nees: Mapping[str, np.ndarray]) -> str:
-    """Share of truths inside the region that the covariance gives for each probability; on the diagonal it is honest."""
+    """Draw the share of truths inside the region of each probability; on the diagonal the covariance is honest."""
 
     def draw(axes: Axes) -> None:
         axes.plot([0, 100], [0, 100], color=GREY, lw=1, ls=':', label='honest')
@@ -208,7 +208,7 @@ def chi2_probability_3(values: np.ndarray) -> np.ndarray:
 
 
 def differences(rows: Sequence[tuple[str, float, float, float, str | None]], unit: str) -> str:
-    """Differences b - a of several statistics with their intervals; filled where zero is outside."""
+    """Draw differences b - a of several statistics with their intervals; filled where zero is outside."""
 
     def draw(axes: Axes) -> None:
         for y, (_, value, low, high, better) in enumerate(rows):
@@ -224,7 +224,7 @@ def differences(rows: Sequence[tuple[str, float, float, float, str | None]], uni
 
 
 def paired(a: np.ndarray, b: np.ndarray, label: str) -> str:
-    """The error of each common frame in both runs; below the diagonal B is better."""
+    """Draw the error of each common frame in both runs; below the diagonal B is better."""
 
     def draw(axes: Axes) -> None:
         good = np.isfinite(a) & np.isfinite(b)
@@ -237,7 +237,7 @@ def paired(a: np.ndarray, b: np.ndarray, label: str) -> str:
 
 
 def two_errors_over_time(time: np.ndarray, a: np.ndarray, b: np.ndarray, label: str) -> str:
-    """The error of both runs against the time in the bag."""
+    """Draw the error of both runs against the time in the bag."""
 
     def draw(axes: Axes) -> None:
         axes.plot(*_thinned(time, a), '-', lw=0.9, color=ORANGE, label='A')

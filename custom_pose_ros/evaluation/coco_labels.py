@@ -23,7 +23,9 @@ _MIN_SIZE_PX = 16.0
 @dataclass(eq=False)
 class LabelScore:
     """
-    One labelled instance. errors_px : (K,), NaN where not labelled or not found. size_px : of the label. found : matched at all.
+    One labelled instance.
+
+    errors_px : (K,), NaN where not labelled or not found. size_px : diagonal of the label. found : matched at all.
     """
 
     errors_px: np.ndarray
@@ -56,11 +58,11 @@ class CocoLabels:
         return len(self._stamps) + len(self._numbers)
 
     def of(self, index: int, stamp_ns: int) -> list[np.ndarray] | None:
-        """Return the (K, 2) labels [px] of frame `index` with a stamp, NaN where not labelled; None for other frames."""
+        """Return the (K, 2) labels [px] of a frame, NaN where not labelled; None for frames that nobody looked at."""
         return self._stamps.get(stamp_ns, self._numbers.get(index))
 
     def score(self, record: FrameRecord, labels: Sequence[np.ndarray]) -> tuple[list[LabelScore], int]:
-        """Match instances to labels, nearest first; returns one score for each label and the number of instances left over."""
+        """Match instances to labels, nearest first; returns a score for each label and the instances left over."""
         sizes = [max(float(np.linalg.norm(np.nanmax(p, 0) - np.nanmin(p, 0))), _MIN_SIZE_PX) for p in labels]
         distances = []
         for i, label in enumerate(labels):
@@ -118,7 +120,8 @@ class CocoLabels:
             if not good or len(values) <= 3 * max(self._order):
                 wanted = 3 * len(self._order)
                 raise DatasetError(
-                    f'{self.path}: annotation {annotation.get("id")}: keypoints: wanted {wanted} numbers, got {values!r:.60}'
+                    f'{self.path}: annotation {annotation.get("id")}: keypoints: '
+                    f'wanted {wanted} numbers, got {values!r:.60}'
                 )
             rows = np.array(values, float).reshape(-1, 3)[self._order]
             if (rows[:, 2] > 0).any():

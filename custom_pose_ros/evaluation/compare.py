@@ -119,7 +119,7 @@ def _rate_difference(a: Run, b: Run, pairing: Pairing, samples: list[np.ndarray]
 
 
 def _resampled_blocks(blocks: np.ndarray, rng: np.random.Generator) -> list[np.ndarray]:
-    """Return RESAMPLES arrays of frame indices, each made of as many whole blocks as there are, drawn with replacement."""
+    """Return RESAMPLES arrays of frame indices, each of as many whole blocks as there are, with replacement."""
     members = [np.flatnonzero(blocks == block) for block in np.unique(blocks)]
     return [np.concatenate([members[i] for i in rng.integers(0, len(members), len(members))]) for _ in range(RESAMPLES)]
 

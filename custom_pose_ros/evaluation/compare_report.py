@@ -70,8 +70,9 @@ def _signed(value: float) -> str:
 
 def _interval_note() -> str:
     return (
-        f'<p class="soft">B minus A over the frames in which both have a value, with the {100 * CONFIDENCE:.0f} % interval of a '
-        'paired bootstrap over whole seconds. Zero inside the interval: the difference may be chance.</p>'
+        f'<p class="soft">B minus A over the frames in which both have a value, with the '
+        f'{100 * CONFIDENCE:.0f} % interval of a paired bootstrap over whole seconds. '
+        'Zero inside the interval: the difference may be chance.</p>'
     )
 
 
@@ -127,7 +128,7 @@ def _frame_charts(a: Run, b: Run, pairing: Pairing) -> list[str]:
 
 
 def _frame_table(a: Run, b: Run, pairing: Pairing) -> str:
-    """The frames whose rotation error (or reprojection error without truth) differs most."""
+    """Return the frames whose rotation error (without truth: reprojection error) differs most."""
     for key in ('rotation_error_deg', 'keypoint_error_px', 'reprojection_error_px'):
         values_a, values_b = a.frames[key][pairing.a], b.frames[key][pairing.b]
         if (np.isfinite(values_a) & np.isfinite(values_b)).any():
@@ -151,7 +152,7 @@ def _frame_table(a: Run, b: Run, pairing: Pairing) -> str:
 
 
 def _both(a: Run, b: Run) -> str:
-    """Configuration of both runs; rows that differ are bold."""
+    """Return the configuration of both runs; rows that differ are bold."""
     keys = dict.fromkeys([*a.metrics['configuration'], *b.metrics['configuration']])
     rows = []
     for key in keys:

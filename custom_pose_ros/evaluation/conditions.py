@@ -35,7 +35,8 @@ class Condition:
         match = _FORM.fullmatch(text)
         if not match:
             raise ConfigError(
-                f'--fail-if {text!r}: wanted NAME, one of {" ".join(_OPERATORS)} and a number, as in "rotation_error_deg.p90 > 5"'
+                f'--fail-if {text!r}: wanted NAME, one of {" ".join(_OPERATORS)} and a number, '
+                'as in "rotation_error_deg.p90 > 5"'
             )
         return cls(match[1], match[2], float(match[3]))
 
@@ -43,7 +44,7 @@ class Condition:
         return f'{self.name} {self.comparison} {self.limit:g}'
 
     def value(self, metrics: Mapping[str, Any]) -> float | None:
-        """Return the number; None when it was not measured. ConfigError with near names when there is no such number."""
+        """Return the number; None when it was not measured. ConfigError with near names when there is none such."""
         node: Any = metrics
         for key in self.name.split('.'):
             if not isinstance(node, Mapping) or key not in node:
@@ -58,7 +59,7 @@ class Condition:
         return node
 
     def holds(self, metrics: Mapping[str, Any]) -> bool:
-        """Whether the run fails: the comparison is true, or the number could not be measured (never passes unnoticed)."""
+        """Whether the run fails: the comparison is true, or the number was not measured (never passes unnoticed)."""
         value = self.value(metrics)
         return value is None or bool(_OPERATORS[self.comparison](value, self.limit))
 

@@ -1,4 +1,4 @@
-"""Serialised messages -> objects, with the definitions of the bag, of ROS and of custom_pose_msgs; no ROS install needed."""
+"""Serialised messages -> objects, by the definitions of the bag, of ROS and of custom_pose_msgs; without ROS."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ class Decoder:
             if topic.ros1:
                 return store.deserialize_ros1(stored.data, topic.msgtype)
             return store.deserialize_cdr(stored.data, topic.msgtype)
-        except Exception:  # noqa: BLE001 - damaged bytes make the generated code fail in every way there is
+        except Exception:
             self.notes.damage(f'{topic.name}: a message is damaged and left out', counted=True)
             return None
 
     def typestore(self, topic: StoredTopic) -> Typestore | None:
-        """Return the types to read a topic with: the definition recorded with it, else the one known; None if neither."""
+        """Return the types to read a topic with: as recorded with it, else as known; None if neither."""
         key = (topic.msgtype, topic.definition, topic.ros1)
         if key not in self._stores:
             self._stores[key] = self._recorded(topic) or self._known(topic)
@@ -56,7 +56,7 @@ class Decoder:
             else:
                 store.hash_rihs01(topic.msgtype)  # fails when the definition of a part is missing
             return store
-        except Exception:  # noqa: BLE001 - a damaged definition makes the parser fail in every way there is
+        except Exception:
             self.notes.damage(
                 f'{topic.name}: its recorded message definition is damaged; the known one of {topic.msgtype} is used'
             )
@@ -88,7 +88,7 @@ def ros2_types() -> Typestore:
 
 
 def find_pose_messages() -> Path | None:
-    """Return the folder with the .msg files of custom_pose_msgs: of the ROS workspace, of this Python, of the checkout."""
+    """Return the folder with the .msg files of custom_pose_msgs: of workspace, this Python, or checkout."""
     prefixes = [*os.environ.get('AMENT_PREFIX_PATH', '').split(os.pathsep), sys.prefix]
     candidates = [Path(prefix) / 'share' / POSE_MESSAGES / 'msg' for prefix in prefixes if prefix]
     candidates.append(Path(__file__).resolve().parents[2] / POSE_MESSAGES / 'msg')

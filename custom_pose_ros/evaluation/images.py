@@ -53,7 +53,8 @@ def _convert(message: Any) -> np.ndarray:
     rows, row_bytes = message.height * (3 if planar else 2) // 2, message.width * channels * depth
     if message.step < row_bytes or len(message.data) < message.step * rows:
         raise MessageError(
-            f'image data of {len(message.data)} bytes, step {message.step}: wanted {rows} rows of at least {row_bytes} bytes'
+            f'image data of {len(message.data)} bytes, step {message.step}: '
+            f'wanted {rows} rows of at least {row_bytes} bytes'
         )
     lines = np.frombuffer(message.data, np.uint8, message.step * rows).reshape(rows, message.step)[:, :row_bytes]
     if depth == 2:

@@ -71,7 +71,7 @@ def _pose(message: Any, model: ObjectModel) -> KeypointPose:
 
 
 def estimates_from_message(message: Any, model: ObjectModel) -> list[OrientationEstimate]:
-    """Return the estimates of a recorded OrientationArray; poses that are not finite or have no direction are left out."""
+    """Return the estimates of a recorded OrientationArray; those that are no pose (NaN, zero) are left out."""
     estimates = []
     for item in message.orientations:
         position, quaternion = item.pose.pose.position, item.pose.pose.orientation

@@ -1,4 +1,4 @@
-"""Frame scores -> the numbers of metrics.json, whose meaning metrics.schema.json documents; the same input gives the same bytes."""
+"""Frame scores -> the numbers of metrics.json (see metrics.schema.json); the same input gives the same bytes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _DIGITS = 6
 
 
 def summarise(scores: Sequence[FrameScore], model: ObjectModel, has_truth: bool) -> dict[str, Any]:
-    """Return everything that is said about the frames: detection, orientation, errors, consistency, smoothness, latency."""
+    """Return what is said about the frames: detection, orientation, errors, consistency, smoothness, latency."""
     estimates = [s.estimate for s in scores if s.estimate is not None]
     result: dict[str, Any] = {
         'detection': _detection(scores, has_truth),
@@ -183,7 +183,7 @@ def _turn_off_middle(before: OrientationEstimate, now: OrientationEstimate, afte
 
 
 def _angle_errors_deg(score: FrameScore, model: ObjectModel) -> np.ndarray:
-    """Return the differences of roll, pitch, yaw [deg] in (-180, 180], estimate minus truth, as the estimate defines them."""
+    """Return the (3,) differences of roll, pitch, yaw [deg] in (-180, 180], estimate minus truth."""
     estimate, truth = score.estimate, score.truth
     assert estimate is not None and truth is not None and score.rotation_error_rad is not None
     R_true = matrix_from_rotation_vector(score.rotation_error_rad) @ estimate.R_camera_object
@@ -192,12 +192,12 @@ def _angle_errors_deg(score: FrameScore, model: ObjectModel) -> np.ndarray:
 
 
 def roll_pitch_yaw(R_camera_object: np.ndarray, model: ObjectModel) -> np.ndarray:
-    """Return roll, pitch, yaw [rad] about the axes of the camera, zero in the attitude that the object file calls zero."""
+    """Return roll, pitch, yaw [rad] about the axes of the camera, zero where the object file says so."""
     return roll_pitch_yaw_from_matrix(R_camera_object @ model.zero_rotation.T)
 
 
 def _consistency(scores: Sequence[FrameScore]) -> dict[str, Any]:
-    """Whether the covariances are honest: mean squared error in their units (3 each when honest), truths inside 99 %."""
+    """Say whether covariances are honest: mean squared error in their units (3 is right), truths inside 99 %."""
     clear = [s for s in scores if s.estimate is not None and s.estimate.ambiguity <= AMBIGUOUS]
     inside = {3: ('rotation', 'position'), 6: ('pose',)}
     return {
@@ -246,7 +246,7 @@ def summarise_labels(scores: Sequence[LabelScore], surplus: int, frames: int, mo
 
 
 def rounded(value: Any) -> Any:
-    """Return numbers with six significant digits, NaN and infinity as None, arrays as lists; everything else as it is."""
+    """Return numbers with six significant digits, NaN and infinity as None, arrays as lists; the rest as it is."""
     if isinstance(value, Mapping):
         return {str(key): rounded(item) for key, item in value.items()}
     if isinstance(value, (list, tuple, np.ndarray)):

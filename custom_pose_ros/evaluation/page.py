@@ -48,7 +48,8 @@ class Verdict:
     def mark(self, name: str) -> str:
         """Return the cell that says whether a number passes."""
         marks = [
-            f'<span class="{"failed" if holds else "passed"}-mark">{"&#10007; fails" if holds else "&#10003; passes"}</span> '
+            f'<span class="{"failed" if holds else "passed"}-mark">'
+            f'{"&#10007; fails" if holds else "&#10003; passes"}</span> '
             f'(fails if {escape(c.comparison)} {c.limit:g})'
             for c, _, holds in self.results
             if c.name == name
@@ -80,7 +81,7 @@ def section(heading: str, *parts: str) -> str:
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]], number_columns: Sequence[int] = ()) -> str:
     """Return a table of cells that are HTML already."""
-    kinds = {i: ' class="number"' for i in number_columns}
+    kinds = dict.fromkeys(number_columns, ' class="number"')
     head = ''.join(f'<th{kinds.get(i, "")}>{escape(name)}</th>' for i, name in enumerate(header))
     body = ''.join(
         '<tr>' + ''.join(f'<td{kinds.get(i, "")}>{cell}</td>' for i, cell in enumerate(row)) + '</tr>' for row in rows

@@ -36,7 +36,7 @@ def read_ahead(items: Iterable[Item], work: Callable[[Item], Result], depth: int
                 if not put((work(item), None)):
                     return
             put((_END, None))
-        except BaseException as error:  # noqa: BLE001 - handed to the reader
+        except BaseException as error:
             put((_END, error))
 
     thread = threading.Thread(target=run, name='read_ahead', daemon=True)

@@ -28,33 +28,23 @@ class FrameRecord:
 
     stamp_ns: int
     time_ns: int
-    width: int
-    height: int
-    keypoints: np.ndarray
-    scores: np.ndarray
-    track_ids: np.ndarray
+    width: int = 0
+    height: int = 0
+    keypoints: np.ndarray = field(default_factory=lambda: np.zeros((0, 0, 3), np.float32))
+    scores: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
+    track_ids: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     estimates: list[OrientationEstimate] = field(default_factory=list)
     truth: Rigid | None = None
     latency_ms: float | None = None
 
-    @classmethod
-    def from_poses(
-        cls, stamp_ns: int, time_ns: int, width: int, height: int, poses: Sequence[KeypointPose], keypoint_count: int
-    ) -> FrameRecord:
-        """Return the record of the poses found in one image, without orientations."""
-        keypoints = np.full((len(poses), keypoint_count, 3), np.nan, np.float32)
-        for row, pose in zip(keypoints, poses):
+    def set_poses(self, poses: Sequence[KeypointPose], keypoint_count: int) -> None:
+        """Remember the poses that were found."""
+        self.keypoints = np.full((len(poses), keypoint_count, 3), np.nan, np.float32)
+        for row, pose in zip(self.keypoints, poses):
             row[pose.visible, :2] = pose.keypoints[pose.visible]
             row[pose.visible, 2] = pose.scores[pose.visible]
-        return cls(
-            stamp_ns=stamp_ns,
-            time_ns=time_ns,
-            width=width,
-            height=height,
-            keypoints=keypoints,
-            scores=np.array([pose.score for pose in poses], np.float32),
-            track_ids=np.array([-1 if pose.track_id is None else pose.track_id for pose in poses], np.int64),
-        )
+        self.scores = np.array([pose.score for pose in poses], np.float32)
+        self.track_ids = np.array([-1 if pose.track_id is None else pose.track_id for pose in poses], np.int64)
 
     def estimate_of(self, instance: int) -> OrientationEstimate | None:
         """Return the measured orientation of an instance, or None."""

@@ -64,7 +64,8 @@ def summary(metrics: Mapping[str, Any], verdict: Verdict) -> str:
     rotation = metrics.get('rotation_error_deg', {})
     if rotation.get('count'):
         parts.append(
-            f'Attitude within {number(rotation["median"])} deg in half of them, {number(rotation["p90"])} deg in nine of ten; '
+            f'Attitude within {number(rotation["median"])} deg in half of them, '
+            f'{number(rotation["p90"])} deg in nine of ten; '
             f'{percent(rotation["share_above_20deg"])} more than 20 deg wrong.'
         )
     return ' '.join(parts)
@@ -100,18 +101,18 @@ def _verdict_table(metrics: Mapping[str, Any], verdict: Verdict) -> str:
 
 
 _ROWS = (
-    ('detection.rate', 'Found', '%', 'share of the frames in which the object is in view (without truth: of all frames)'),
+    ('detection.rate', 'Found', '%', 'share of the frames with the object in view (without truth: of all frames)'),
     ('detection.gaps.longest_s', 'Longest gap', 's', 'longest time without the object'),
     ('rotation_error_deg.median', 'Rotation error, median', 'deg', 'angle between estimated and true attitude'),
     ('rotation_error_deg.p90', 'Rotation error, 90 %', 'deg', 'nine of ten frames are better'),
-    ('rotation_error_deg.share_above_20deg', 'Badly wrong', '%', 'share of frames more than 20 deg off, such as flips'),
-    ('translation_error_m.median', 'Position error, median', 'm', 'distance between estimated and true origin of the object'),
+    ('rotation_error_deg.share_above_20deg', 'Badly wrong', '%', 'share of frames more than 20 deg off'),
+    ('translation_error_m.median', 'Position error, median', 'm', 'distance of estimated and true origin'),
     ('translation_error_m.p90', 'Position error, 90 %', 'm', 'nine of ten frames are better'),
     ('keypoint_error_px.mean', 'Keypoint error, mean', 'px', 'distance from the projected true keypoints'),
-    ('consistency.share_inside_99.rotation', 'Honest covariance', '%', 'truths inside the 99 % region of the rotation; 99 % is right'),
+    ('consistency.share_inside_99.rotation', 'Honest covariance', '%', 'truths inside the 99 % region; 99 % is right'),
     ('orientation.rate', 'Orientation solved', '%', 'share of the found objects'),
-    ('reprojection_error_px.median', 'Reprojection error, median', 'px', 'how well the orientation explains the keypoints'),
-    ('ambiguity.share_ambiguous', 'Ambiguous', '%', 'share of orientations with a second solution that explains the image nearly as well'),
+    ('reprojection_error_px.median', 'Reprojection error, median', 'px', 'how well it explains the keypoints'),
+    ('ambiguity.share_ambiguous', 'Ambiguous', '%', 'share with a second solution that is nearly as good'),
     ('tracks.switches', 'Track switches', '', 'how often the followed object got another id'),
     ('jitter.keypoint_px.median', 'Jitter of keypoints', 'px', 'noise from frame to frame'),
     ('jitter.rotation_deg.median', 'Jitter of the attitude', 'deg', 'noise from frame to frame'),
@@ -145,7 +146,7 @@ def _alignment(evaluation: Evaluation) -> str:
 
 def _columns(evaluation: Evaluation) -> dict[str, np.ndarray]:
     """Return what the charts need, one value for each frame."""
-    rows = [line.split(',') for line in evaluation.frames_text().splitlines()]
+    rows = [line.split(',') for line in evaluation.frames_text.splitlines()]
     return {
         name: np.array([float(cell) if cell else np.nan for cell in column])
         for name, column in zip(rows[0], zip(*rows[1:]))
@@ -225,11 +226,13 @@ def _caption(evaluation: Evaluation, index: int, score: FrameScore, link: str) -
     if score.expected and not score.found:
         text = 'not found'
     elif score.rotation_error_rad is not None:
-        text = f'rotation error {score.rotation_error_deg:.1f} deg, position error {1000 * score.translation_error_m:.0f} mm'
+        position_mm = 1000 * score.translation_error_m
+        text = f'rotation error {score.rotation_error_deg:.1f} deg, position error {position_mm:.0f} mm'
     elif np.isfinite(score.keypoint_error_px):
         text = f'keypoint error {score.keypoint_error_px:.1f} px, no orientation'
     elif score.estimate is not None:
-        text = f'reprojection error {score.estimate.reprojection_error_px:.1f} px, ambiguity {score.estimate.ambiguity:.2f}'
+        estimate = score.estimate
+        text = f'reprojection error {estimate.reprojection_error_px:.1f} px, ambiguity {estimate.ambiguity:.2f}'
     else:
         text = 'found, no orientation' if score.found else 'nothing found'
     place = f'frame {index}, t = {offset_s:.3f} s'

@@ -8,6 +8,7 @@ import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from importlib import metadata as packages
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,8 @@ class Settings:
     """
     What to evaluate and how; the fields are the options of evaluate_bag.
 
-    recorded : topics to score instead of running the estimators, '' to run them. fov_deg : assumed without a calibration.
+    recorded : topics to score instead of running the estimators, '' to run them.
+    fov_deg : horizontal field of view assumed without a calibration.
     start_s, duration_s : part of the bag, from its first message [s].
     """
 
@@ -98,8 +100,9 @@ class Evaluation:
         """Return the text of metrics.json."""
         return to_json(self.metrics)
 
+    @cached_property
     def frames_text(self) -> str:
-        """Return the text of frames.csv."""
+        """The text of frames.csv."""
         return to_csv(self.scores, self.model, self.bag.start_ns)
 
 

@@ -198,7 +198,7 @@ def _scan_mcap(path: Path, notes: Notes) -> Iterator[StoredMessage]:
 
 
 def decompressed_prefix(data: bytes, compression: str) -> bytes:
-    """Return as much of a compressed block as can be had; nothing when its compression is unknown or its start damaged."""
+    """Return as much of a compressed block as can be had; nothing when its compression is unknown."""
     decompressors: dict[str, Callable[[], object]] = {
         'zstd': zstd.ZstdDecompressor,
         'lz4': lz4.frame.LZ4FrameDecompressor,
@@ -248,7 +248,7 @@ def _ros1_record(file: BinaryIO, size: int) -> tuple[dict[str, bytes], bytes, bo
     length = struct.unpack('<I', prefix)[0] if len(prefix) == 4 else size
     left = size - file.tell()
     partial = length > left and header.get('op') == _ROS1_CHUNK and left > 0
-    if length > left and not partial or length > _MAX_CHUNK_BYTES:
+    if (length > left and not partial) or length > _MAX_CHUNK_BYTES:
         raise _Cut
     return header, file.read(min(length, left)), length <= left
 

@@ -1,4 +1,4 @@
-"""One row for each frame: the instance that is followed, how far it is from the truth, and what it claims about itself."""
+"""One score for each frame: the instance that is followed, how far it is from the truth, what it claims of itself."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from custom_pose_ros.core.camera import CameraIntrinsics
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.orientation import OrientationEstimate
 from custom_pose_ros.core.rotations import rotation_vector_from_matrix
+from custom_pose_ros.core.symmetry import SymmetryGroup
 from custom_pose_ros.evaluation.records import FrameRecord
-from custom_pose_ros.evaluation.symmetry import nearest_equivalent
 from custom_pose_ros.evaluation.truth import Rigid
 
 MATCH_RADIUS = 1.0  # an instance farther from the truth than this share of its size in the image is another thing
@@ -25,12 +25,15 @@ class FrameScore:
     """
     What one frame contributes. NaN and None where there is nothing to measure.
 
-    expected : the object ought to be found (truth in view), None without truth. found : it was (matched, or any instance).
+    expected : the object ought to be found (truth in view), None without truth.
+    found : it was (with truth an instance on it, without any instance).
     instance : index of the followed instance in the record, -1 for none; track_id : its id, -1 for none.
     instances : number of instances found. score : of the followed one.
-    estimate : measured orientation of the followed instance. coasting : estimate that only predicts, when there is no measured.
+    estimate : measured orientation of the followed instance.
+    coasting : estimate that only predicts, where there is no measured one.
     truth : true camera_object. keypoint_errors_px : (K,), distance to the projected truth.
-    rotation_error_rad : (3,) rotation vector in the camera frame that corrects the estimate; position_error_m : (3,) likewise.
+    rotation_error_rad : (3,) rotation vector in the camera frame that corrects the estimate.
+    position_error_m : (3,), what is to be added to its position.
     nees_rotation, nees_position, nees_pose : squared errors in units of the claimed covariance.
     distance_m, view_angle_deg : of the true pose, without truth of the estimate.
     """
@@ -80,6 +83,7 @@ class Scorer:
         self.model, self.camera_of = model, camera_of
         self.points = model.model_points
         self._normal = None if self.points is None else _plane_normal(self.points)
+        self._symmetry = SymmetryGroup(model.symmetries)
         self._last_track = -1
 
     def score(self, records: Sequence[FrameRecord], truths: Sequence[Rigid | None] | None) -> list[FrameScore]:
@@ -136,7 +140,7 @@ class Scorer:
         return bool(inside.sum() >= max(1.0, _VISIBLE_SHARE * known.sum()))
 
     def _match(self, record: FrameRecord, truth: Rigid, pixels: np.ndarray | None) -> int | OrientationEstimate | None:
-        """Return the instance that lies on the true object in the image; orientations do not take part in the choice."""
+        """Return the instance that lies on the true object in the image, whatever its orientation."""
         if len(record.scores) and pixels is not None and np.isfinite(pixels).any():
             size = max(float(np.linalg.norm(np.nanmax(pixels, 0) - np.nanmin(pixels, 0))), _MIN_SIZE_PX)
             distances = [self._centre_distance(keypoints, pixels) for keypoints in record.keypoints]
@@ -185,7 +189,7 @@ class Scorer:
 
     def _rotation_error(self, estimate: OrientationEstimate, truth: Rigid) -> np.ndarray:
         """Return the rotation vector that takes the estimate to the nearest true attitude that looks the same."""
-        R_true = nearest_equivalent(truth.R, estimate.R_camera_object, self.model.symmetries)
+        R_true = truth.R @ self._symmetry.turn_towards(truth.R, estimate.R_camera_object)
         return rotation_vector_from_matrix(R_true @ estimate.R_camera_object.T)
 
     def _describe(self, result: FrameScore) -> None:

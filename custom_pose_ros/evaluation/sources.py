@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,7 @@ from custom_pose_ros.evaluation.messages import estimates_from_message, poses_fr
 from custom_pose_ros.evaluation.read_ahead import read_ahead
 from custom_pose_ros.evaluation.records import FrameRecord
 from custom_pose_ros.evaluation.topics import ORIENTATIONS_TYPE
-from custom_pose_ros.evaluation.truth import stamp_ns
+from custom_pose_ros.evaluation.truth import Rigid, stamp_ns
 
 Estimator = Callable[[np.ndarray], 'list[KeypointPose]']
 
@@ -76,6 +76,7 @@ class Results:
 
     def __init__(self, bag: Bag, selection: Selection, model: ObjectModel, cameras: CameraSupply):
         self.bag, self.selection, self.model, self.cameras = bag, selection, model, cameras
+        self.names = selection.names
         self.notes = cameras.notes  # not those of the bag: they are written by the reading thread
         self.on_message: Callable[[str, Any, int], None] | None = None
         self.on_raw: Callable[[BagMessage], None] | None = None
@@ -86,7 +87,7 @@ class Results:
 
     def run(self) -> list[FrameRecord]:
         """Read everything; returns the records in the order of the bag."""
-        names = None if self.on_raw else self.selection.names
+        names = None if self.on_raw else self.names
         messages = self.bag.messages(names, self.selection.start_ns, self.selection.stop_ns)
         for decoded in read_ahead(messages, self._decode):
             if self.on_raw:
@@ -96,8 +97,8 @@ class Results:
         return self.finished()
 
     def _decode(self, raw: BagMessage) -> Decoded:
-        """The part of the work that runs ahead in a thread of its own."""
-        if raw.topic not in self.selection.names:
+        """Do the part of the work that runs ahead in a thread of its own."""
+        if raw.topic not in self.names:
             return Decoded(raw)
         message = raw.decode()
         if raw.topic != self.selection.image:
@@ -150,7 +151,7 @@ class Results:
 
 
 class OfflineResults(Results):
-    """Runs estimator, tracker and orientation on every image in the order of the bag, as the nodes would without dropping."""
+    """Runs estimator, tracker and orientation on every image in the order of the bag, as nodes that drop nothing."""
 
     def __init__(
         self,
@@ -175,7 +176,8 @@ class OfflineResults(Results):
         height, width = image.shape[:2]
         stamp = self._stamp(decoded.message, raw.time_ns)
         poses = self._tracker.update(self._estimator(image), stamp * 1e-9)
-        record = FrameRecord.from_poses(stamp, raw.time_ns, width, height, poses, self.model.keypoint_count)
+        record = FrameRecord(stamp, raw.time_ns, width, height)
+        record.set_poses(poses, self.model.keypoint_count)
         camera = self.cameras.for_size(width, height) if self.model.model_points is not None else None
         if camera is not None:
             if camera is not self._camera or self._orienter is None:
@@ -188,7 +190,7 @@ class OfflineResults(Results):
             self.on_frame(Frame(record, image, poses, decoded.message.header.frame_id, camera))
 
     def use_result(self, decoded: Decoded) -> None:
-        """Recorded results play no part here."""
+        """Do nothing: recorded results play no part here."""
 
     def finished(self) -> list[FrameRecord]:
         return self._records
@@ -207,28 +209,26 @@ class RecordedResults(Results):
     ):
         super().__init__(bag, selection, model, cameras)
         self._tags = tags
-        self._records: dict[int, FrameRecord] = {}
-        self._tag_truth: dict[int, Any] = {}
+        self.names = selection.names if tags else selection.names - {selection.image}
+        self._records: list[FrameRecord] = []
+        self._latest: dict[int, tuple[FrameRecord, set[str]]] = {}
+        self._tag_truth: dict[int, Rigid] = {}
 
     def use_image(self, decoded: Decoded) -> None:
-        """Images are only looked at for tags."""
+        """Look for tags in an image."""
         assert decoded.image is not None
         camera = self.cameras.for_size(*decoded.image.shape[1::-1])
-        if self._tags is not None and camera is not None:
-            truth = self._tags(decoded.image, camera)
-            if truth is not None:
-                self._tag_truth[self._stamp(decoded.message, decoded.raw.time_ns)] = truth
+        truth = self._tags(decoded.image, camera) if self._tags is not None and camera is not None else None
+        if truth is not None:
+            self._tag_truth[self._stamp(decoded.message, decoded.raw.time_ns)] = truth
 
     def use_result(self, decoded: Decoded) -> None:
         """Remember one recorded array; one that is about another object is noted and left out."""
         message, raw = decoded.message, decoded.raw
         stamp = self._stamp(message, raw.time_ns)
         self.frame_id = self.frame_id or message.header.frame_id
-        record = self._records.get(stamp)
         if raw.msgtype == ORIENTATIONS_TYPE:
-            if record is None:
-                record = FrameRecord.from_poses(stamp, raw.time_ns, 0, 0, [], self.model.keypoint_count)
-                self._records[stamp] = record
+            record = self._record(stamp, raw)
             record.estimates = estimates_from_message(message, self.model)
         else:
             try:
@@ -236,15 +236,25 @@ class RecordedResults(Results):
             except MessageError as error:
                 self.notes.damage(f'{raw.topic}: {error}', counted=True)
                 return
-            size = message.image_width, message.image_height
-            fresh = FrameRecord.from_poses(stamp, raw.time_ns, *size, poses, self.model.keypoint_count)
-            fresh.estimates = record.estimates if record else []
-            self._records[stamp] = record = fresh
+            record = self._record(stamp, raw)
+            record.width, record.height = message.image_width, message.image_height
+            record.set_poses(poses, self.model.keypoint_count)
         record.latency_ms = (raw.time_ns - stamp) * 1e-6
         record.time_ns = raw.time_ns
 
+    def _record(self, stamp: int, raw: BagMessage) -> FrameRecord:
+        """Return the record a message belongs to; a stamp that comes again (bag played in a loop) begins anew."""
+        record, seen = self._latest.get(stamp, (None, {raw.msgtype}))
+        if record is None or raw.msgtype in seen:
+            record, seen = FrameRecord(stamp, raw.time_ns), set()
+            record.set_poses([], self.model.keypoint_count)
+            self._records.append(record)
+            self._latest[stamp] = record, seen
+        seen.add(raw.msgtype)
+        return record
+
     def finished(self) -> list[FrameRecord]:
-        """Return the records by stamp, each with the truth measured in the image of that stamp."""
-        for stamp, record in self._records.items():
-            record.truth = self._tag_truth.get(stamp)
-        return [self._records[stamp] for stamp in sorted(self._records)]
+        """Return the records in the order of the bag, each with the truth measured in the image of that stamp."""
+        for record in self._records:
+            record.truth = self._tag_truth.get(record.stamp_ns)
+        return self._records

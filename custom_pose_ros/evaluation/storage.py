@@ -1,4 +1,4 @@
-"""One file of a bag as a stream of stored messages: by its index where that works, record by record where it is damaged."""
+"""One file of a bag as a stream of messages: by its index where that works, record by record where it is damaged."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class StorageFile:
             self._reader = self._stack.enter_context(self._open_index())
             if self._reader.message_count:
                 self.start_ns = self._reader.start_time
-        except Exception as error:  # noqa: BLE001 - a damaged file makes the library fail in every way there is
+        except Exception as error:
             self._note_damage(error)
             self._reader = None
         return self
@@ -65,7 +65,7 @@ class StorageFile:
         return self._reader is not None
 
     def topics(self) -> list[StoredTopic]:
-        """Return what the file holds, in its order; without an index the whole file is read for it, and start_ns found."""
+        """Return what the file holds, in its order; without an index the whole file is read, and start_ns found."""
         if self._reader is not None:
             return [self._topic(connection) for connection in self._reader.connections]
         counts: dict[StoredTopic, int] = {}
@@ -85,7 +85,7 @@ class StorageFile:
                     delivered.add(message)
                     yield _decompressed(message)
                 return
-        except Exception as error:  # noqa: BLE001 - as above
+        except Exception as error:
             self._note_damage(error)
             self._reader = None
         for message in scan(self._local, self.notes):

@@ -43,7 +43,7 @@ def choose_image_topic(topics: Mapping[str, Topic], wanted: str | None) -> Topic
 
 
 def choose_camera_info(topics: Mapping[str, Topic], wanted: str | None, image: str | None) -> Topic | None:
-    """Return the calibration topic of an image topic: the one beside it, else the only one; None when unclear or absent."""
+    """Return the calibration topic of an image topic: the one beside it, else the only one, else None."""
     if wanted is not None:
         return _named(topics, wanted, (CAMERA_INFO_TYPE,), '--camera-info')
     filled = [t for t in topics.values() if t.msgtype == CAMERA_INFO_TYPE and t.count]

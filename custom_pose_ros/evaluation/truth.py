@@ -83,7 +83,7 @@ class PoseTrack:
 
 
 def interpolate(first: Rigid, second: Rigid, share: float) -> Rigid:
-    """Return the pose `share` (0 to 1) of the way from first to second: constant speed and constant turn rate (SLERP)."""
+    """Return the pose `share` (0 to 1) of the way from first to second: constant speed and turn rate (SLERP)."""
     turn = rotation_vector_from_matrix(second.R @ first.R.T)
     return Rigid(matrix_from_rotation_vector(share * turn) @ first.R, first.t + share * (second.t - first.t))
 

@@ -26,7 +26,8 @@ class TruthSettings:
     topic : pose topic. tf : (object frame,) or (camera frame, object frame). tags : YAML of AprilTags on the object.
     moves : 'object' when the truth is the pose of the object's body, 'camera' when it is that of the camera's body in a
         world in which the object stands still.
-    extrinsics : 'auto', 'identity', 'estimate' or a YAML of fixed transforms. offset_s : added to the stamps of the truth.
+    extrinsics : 'auto', 'identity', 'estimate' or a YAML of fixed transforms.
+    offset_s : added to the stamps of the truth.
     max_gap_s : longest hole in the truth to interpolate over.
     """
 
@@ -113,7 +114,8 @@ class TruthSource:
             wanted = 'identity' if self._is_in_camera(camera_frame) else 'estimate'
             if wanted == 'estimate':
                 self.notes.info(
-                    f'the truth is given in {self.frame!r}, the images are in {camera_frame!r}: extrinsics are estimated'
+                    f'the truth is given in {self.frame!r}, the images are in {camera_frame!r}: '
+                    'extrinsics are estimated'
                 )
         if wanted == 'identity':
             return Alignment()
@@ -123,7 +125,8 @@ class TruthSource:
         usable = [(measured, pose) for measured, pose in pairs if measured is not None]
         alignment = estimate_alignment([measured for measured, _ in usable], [pose for _, pose in usable])
         self.notes.info(
-            'the extrinsics are estimated from the frames that are scored: an error that is the same in all of them does not show'
+            'the extrinsics are estimated from the frames that are scored: '
+            'an error that is the same in all of them does not show'
         )
         if not alignment.unique:
             self.notes.info(
@@ -145,7 +148,8 @@ class TruthSource:
             known = ', '.join(self._tree.frames) or 'none'
             if not self._tree.connected(camera, target):
                 return f'--truth-tf: {camera!r} and {target!r} are not connected; frames in the bag: {known}'
-            return f'--truth-tf: no transform from {camera!r} to {target!r} at the stamps of the images; check --truth-offset'
+            place = f'from {camera!r} to {target!r}'
+            return f'--truth-tf: no transform {place} at the stamps of the images; check --truth-offset'
         if not len(self._track):
             return f'--truth {self.topics[0]}: no usable pose in it'
         return f'--truth {self.topics[0]}: its stamps and those of the images do not overlap; check --truth-offset'

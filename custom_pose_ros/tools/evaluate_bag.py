@@ -160,7 +160,7 @@ def _add_truth(group: Any) -> None:
         '--extrinsics',
         default=TruthSettings.extrinsics,
         metavar='auto|identity|estimate|YAML',
-        help='from the frame of the truth to the camera, and from the tracked body to the object (default: %(default)s)',
+        help='frame of the truth to camera, tracked body to object (default: %(default)s)',
     )
     group.add_argument('--truth-offset', type=float, default=0.0, metavar='S', help='added to the stamps of the truth')
     group.add_argument(
@@ -219,7 +219,7 @@ def _evaluate(
         evaluation = evaluator.run()
     verdict = Verdict.of(conditions, evaluation.metrics)
     write_text(out / 'metrics.json', evaluation.metrics_text())
-    write_text(out / 'frames.csv', evaluation.frames_text())
+    write_text(out / 'frames.csv', evaluation.frames_text)
     write_text(out / 'report.html', report.write(evaluation, verdict, video.path if video else None, fps))
     for line in evaluation.metrics['notes']['damage']:
         _say(f'damaged: {line}')

@@ -1,41 +1,28 @@
-"""AprilTags as truth: rendered tags give the pose they were rendered with; conventions as printed by the AprilTag library."""
+"""AprilTags as truth: rendered tags give the pose they were rendered with, in the frame of the AprilTag library."""
 
 from __future__ import annotations
 
 import cv2
 import numpy as np
 import pytest
+from bag_maker import draw_tag
 
 from custom_pose_ros.core.camera import CameraIntrinsics
 from custom_pose_ros.core.errors import ConfigError
 from custom_pose_ros.core.rotations import matrix_from_rotation_vector, rotation_between
-from custom_pose_ros.evaluation.apriltag import _TAG_0, Tag, TagTruth, read_tags
+from custom_pose_ros.evaluation.apriltag import Tag, TagTruth, read_tags
 from custom_pose_ros.evaluation.truth import IDENTITY, Rigid
 
 CAMERA = CameraIntrinsics.from_fov(640, 480, np.deg2rad(60))
-SIZE_M, CELL_PX, SUPERSAMPLING = 0.2, 24, 4
+SIZE_M = 0.2
 ON_OBJECT = Rigid(matrix_from_rotation_vector(np.array([0.3, -0.4, 2.0])), np.array([0.1, 0.02, -0.05]))
 
 
 def render(camera_tag: Rigid) -> np.ndarray:
-    """Return a picture (480, 640, 3) of tag 0, upright as the AprilTag library prints it, at a pose in the camera."""
-    cells = np.zeros((8, 8), np.uint8)
-    cells[1:7, 1:7] = [[255 * int(c) for c in row] for row in _TAG_0]
-    sheet = np.pad(np.kron(cells, np.ones((CELL_PX, CELL_PX), np.uint8)), CELL_PX, constant_values=255)
-    metres = SIZE_M / (8 * CELL_PX)
-    middle = (0.5 - 5 * CELL_PX) * metres
-    tag_from_sheet = np.array([[metres, 0, middle], [0, metres, middle], [0, 0, 1]])
-    finer = np.array([
-        [SUPERSAMPLING, 0, (SUPERSAMPLING - 1) / 2],
-        [0, SUPERSAMPLING, (SUPERSAMPLING - 1) / 2],
-        [0, 0, 1],
-    ])
-    H = finer @ CAMERA.K @ np.column_stack([camera_tag.R[:, 0], camera_tag.R[:, 1], camera_tag.t]) @ tag_from_sheet
-    size = (640 * SUPERSAMPLING, 480 * SUPERSAMPLING)
-    large = cv2.warpPerspective(sheet, H, size, flags=cv2.INTER_AREA, borderValue=190)
-    small = cv2.resize(large, (640, 480), interpolation=cv2.INTER_AREA)
-    noise = np.random.default_rng(0).normal(0, 2, small.shape)
-    return cv2.cvtColor(np.clip(small + noise, 0, 255).astype(np.uint8), cv2.COLOR_GRAY2BGR)
+    """Return a noisy picture (480, 640, 3) of tag 0 at a pose in the camera."""
+    picture = draw_tag(np.full((480, 640, 3), 190, np.uint8), CAMERA, camera_tag.R, camera_tag.t, SIZE_M)
+    noise = np.random.default_rng(0).normal(0, 2, picture.shape)
+    return np.clip(picture + noise, 0, 255).astype(np.uint8)
 
 
 def facing(distance: float, *turn: float) -> Rigid:

@@ -44,7 +44,9 @@ def record(*instances: np.ndarray) -> FrameRecord:
         )
         for points in instances
     ]
-    return FrameRecord.from_poses(0, 0, 320, 256, poses, 4)
+    made = FrameRecord(0, 0, 320, 256)
+    made.set_poses(poses, 4)
+    return made
 
 
 def test_images_belong_to_frames_by_stamp_or_number(tmp_path, tiny_model):

@@ -74,7 +74,7 @@ def test_the_interval_holds_the_true_difference_as_often_as_it_claims(monkeypatc
         a, b = 5.0 + rng.normal(0, 1, FRAMES), 5.2 + wave + rng.normal(0, 1, FRAMES)
         item = compare(run('a', a), run('b', b))['difference']['rotation_error_deg']['mean']
         inside += item['low'] <= 0.2 <= item['high']
-    # 95 % of 30 are 28.5; 20 blocks make the bootstrap a little narrow. Frames taken as independent would give about 17.
+    # 95 % of 30 are 28.5; 20 blocks make the bootstrap a little narrow. Independent frames would give about 17.
     assert inside >= 24
 
 
@@ -107,7 +107,7 @@ def test_finished_runs_are_loaded_and_others_refused(evaluate, dive, tmp_path: P
     evaluation = evaluate(dive[0])
     (tmp_path / 'run').mkdir()
     (tmp_path / 'run' / 'metrics.json').write_text(evaluation.metrics_text())
-    (tmp_path / 'run' / 'frames.csv').write_text(evaluation.frames_text())
+    (tmp_path / 'run' / 'frames.csv').write_text(evaluation.frames_text)
     loaded = Run.load(tmp_path / 'run')
     assert loaded.metrics['object'] == 'tiny'
     assert len(loaded.frames['stamp_ns']) == 40

@@ -51,7 +51,8 @@ def estimate_of(
 
 
 def record(i: int, poses: list[KeypointPose], estimates: list[OrientationEstimate] = ()) -> FrameRecord:
-    made = FrameRecord.from_poses(TRUTH[i].stamp_ns, TRUTH[i].stamp_ns + 5_000_000, 320, 256, poses, 4)
+    made = FrameRecord(TRUTH[i].stamp_ns, TRUTH[i].stamp_ns + 5_000_000, 320, 256)
+    made.set_poses(poses, 4)
     made.estimates = list(estimates)
     return made
 
@@ -164,7 +165,8 @@ def test_jitter_is_the_standard_deviation_of_the_noise(tiny_model):
     records = []
     for i in range(3000):
         points = TRUTH[0].pixels + np.column_stack([rng.normal(0, 0.5, 4), np.zeros(4)])
-        made = FrameRecord.from_poses(START_NS + i * STEP_NS, i, 320, 256, [pose_at(points)], 4)
+        made = FrameRecord(START_NS + i * STEP_NS, i, 320, 256)
+        made.set_poses([pose_at(points)], 4)
         records.append(made)
     scores = Scorer(tiny_model, lambda w, h: CAMERA).score(records, None)
     jitter = summarise(scores, tiny_model, False)['jitter']['keypoint_px']

@@ -24,7 +24,8 @@ def topics(*entries: tuple[str, str] | tuple[str, str, int]) -> dict[str, Topic]
 
 def test_the_only_image_topic_is_taken_and_overlay_and_empty_ones_do_not_count():
     found = topics(
-        ('/front/image', RAW), ('/pose_node/overlay', RAW), ('/down/image', RAW, 0), ('/front/depth/compressedDepth', COMPRESSED),
+        ('/front/image', RAW), ('/pose_node/overlay', RAW), ('/down/image', RAW, 0),
+        ('/front/depth/compressedDepth', COMPRESSED),
     )  # fmt: skip
     assert choose_image_topic(found, None).name == '/front/image'
 

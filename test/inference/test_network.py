@@ -19,9 +19,11 @@ from custom_pose_ros.inference.network import (  # noqa: E402
 
 def chain(count: int) -> ObjectModel:
     names = [f'k{i}' for i in range(count)]
-    return ObjectModel.from_dict(
-        {'name': 'chain', 'keypoints': names, 'skeleton': [[a, b] for a, b in zip(names[:-1], names[1:])]}
-    )
+    return ObjectModel.from_dict({
+        'name': 'chain',
+        'keypoints': names,
+        'skeleton': [[a, b] for a, b in zip(names[:-1], names[1:])],
+    })
 
 
 @pytest.mark.parametrize('architecture', NETWORKS)

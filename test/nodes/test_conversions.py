@@ -50,7 +50,7 @@ def test_poses_become_a_message_with_every_value_in_its_place() -> None:
     assert message.header == HEADER
     assert (message.image_width, message.image_height) == (640, 480)
     assert message.keypoint_names == ['head', 'left_engine', 'right_engine', 'bottom_engine']
-    assert message.skeleton.tolist() == [0, 1, 0, 2, 0, 3]
+    assert message.skeleton.tolist() == [0, 1, 0, 2, 0, 3, 1, 3, 2, 3]
     (pose,) = message.poses
     assert (pose.object_name, pose.track_id, pose.score) == ('submarine', 7, 0.625)
     assert (pose.box_x, pose.box_y, pose.box_width, pose.box_height) == (5.0, 20.25, 25.0, 39.75)

@@ -51,8 +51,8 @@ def play(graph: Any, bag_path: Path, orientations: Any) -> None:
     """
     Publish the bag in its order; the next image follows when the one before has been answered.
 
-    Before it an empty image, a minute older, is repeated until it is answered: the nodes' side of the discovery cannot be
-    seen from here, and no filter remembers anything of it.
+    Before it an empty image, a minute older, is repeated until it is answered: the nodes' side of the discovery cannot
+    be seen from here, and no filter remembers anything of it.
     """
     from custom_pose_ros.evaluation.bag_reader import Bag
 
@@ -84,7 +84,8 @@ def test_live_and_offline_agree(graph, start_process, tiny_object, dive) -> None
 
     namespace = ('-r', f'__ns:={graph.namespace}')
     start_process(
-        'custom_pose_ros.nodes.pose_node', '--ros-args', '-p', f'object:={tiny_object}', '-p', 'image_reliability:=reliable', *namespace
+        'custom_pose_ros.nodes.pose_node', '--ros-args', '-p', f'object:={tiny_object}',
+        '-p', 'image_reliability:=reliable', *namespace,
     )  # fmt: skip
     start_process('custom_pose_ros.nodes.orientation_node', '--ros-args', '-p', f'object:={tiny_object}', *namespace)
     poses, orientations = graph.listen('poses', PoseArray), graph.listen('orientations', OrientationArray)

@@ -74,7 +74,7 @@ def test_keypoints_without_a_known_position_are_left_out() -> None:
     points[1] = np.nan
     _, _, skeleton, keypoints, _ = markers_of(an_orientation(), model=dataclasses.replace(MODEL, model_points=points))
     assert len(keypoints.points) == 3
-    assert len(skeleton.points) == 4  # two of the three edges
+    assert len(skeleton.points) == 6  # three of the five edges
 
 
 def test_the_size_is_that_of_the_model_points() -> None:

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import math
 import shutil
-import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import yaml
+from tiny_model import TINY_POINTS, draw_tiny_object, write_tiny_object
 
-sys.path.insert(0, str(Path(__file__).parents[1]))  # for tiny_model.py, which several test folders share
-
-from tiny_model import TINY_POINTS, draw_tiny_object, write_tiny_object  # noqa: E402
-
-from custom_pose_ros.core.camera import CameraIntrinsics  # noqa: E402
-from custom_pose_ros.core.object_model import ObjectModel  # noqa: E402
+from custom_pose_ros.core.camera import CameraIntrinsics
+from custom_pose_ros.core.object_model import ObjectModel
 
 SIZE = (320, 256)
 

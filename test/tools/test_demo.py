@@ -48,9 +48,11 @@ def clip_folder(tmp_path_factory, tiny_model, camera) -> Path:
         t = np.array([0.05 - 0.1 * share, -0.02, 1.4])
         points = camera.project(tiny_model.model_points @ R.T + t)
         writer.write(draw_tiny_object(points, (camera.width, camera.height)))
-        frames.append(
-            {'keypoints_px': points.tolist(), 'R_camera_object': R.ravel().tolist(), 't_camera_object': t.tolist()}
-        )
+        frames.append({
+            'keypoints_px': points.tolist(),
+            'R_camera_object': R.ravel().tolist(),
+            't_camera_object': t.tolist(),
+        })
     writer.release()
     (folder / 'ground_truth.json').write_text(
         json.dumps({'keypoints': list(tiny_model.keypoint_names), 'frames': frames})
@@ -128,7 +130,7 @@ def test_clip_without_the_object_fails(tiny_folder, clip_folder, tmp_path):
         writer.write(np.zeros((256, 320, 3), np.uint8))
     writer.release()
     process = start_demo(tiny_folder, empty, tmp_path / 'demo')
-    stdout, stderr = process.communicate(timeout=DEADLINE_S)
+    _stdout, stderr = process.communicate(timeout=DEADLINE_S)
     assert process.returncode == 1
     assert f'error: no tiny was found in any of {FRAMES} frames; logs are in {tmp_path}/demo/log' in stderr
 
@@ -163,8 +165,8 @@ def test_clip_files_are_named_when_missing(clip_folder, tiny_model, tmp_path):
         ('{', 'is not a ground truth'),
         ('{"frames": []}', r"is not a ground truth of the demo \(KeyError\('keypoints'\)\)"),
         ('{"keypoints": ["a"], "frames": []}', 'is about keypoints a, wanted front, left, right, top'),
-        ('{"keypoints": %s, "frames": []}' % names, 'has no frames'),
-        ('{"keypoints": %s, "frames": [{"keypoints_px": [1]}]}' % names, 'is not a ground truth'),
+        (f'{{"keypoints": {names}, "frames": []}}', 'has no frames'),
+        (f'{{"keypoints": {names}, "frames": [{{"keypoints_px": [1]}}]}}', 'is not a ground truth'),
     ):
         bad.write_text(text)
         with pytest.raises(DatasetError, match=f'ground_truth.json: {reason}'):
@@ -270,9 +272,13 @@ def test_summary_of_silence_has_no_figures(tiny_model, truth):
 def test_still_is_the_largest_oblique_view_of_the_exact_half(tiny_model, truth):
     truth.R[:] = matrix_from_roll_pitch_yaw(np.deg2rad([45.0, 35.26, 0.0]))  # all axes lean alike
     exact = make_recording(tiny_model, truth, [0.0] * 5, [0.0] * 5)
-    for number, turn in enumerate(
-        [1.0, 2.0, 9.0, 1.5, 8.0]
-    ):  # turned about z by so much: frames 0, 3, 1 are the better half
+    for number, turn in enumerate([
+        1.0,
+        2.0,
+        9.0,
+        1.5,
+        8.0,
+    ]):  # turned about z by so much: frames 0, 3, 1 are the better half
         turned = truth.R[number] @ matrix_from_roll_pitch_yaw(np.deg2rad([0.0, 0.0, turn]))
         exact.frames[number].orientations[0].R_camera_object[:] = turned
     assert representative_frame(exact, truth) == 3

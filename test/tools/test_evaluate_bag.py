@@ -140,7 +140,8 @@ def test_it_runs_without_ros_and_without_torch(dive, tiny_folder, tmp_path, root
         'import sys; '
         f'sys.modules.update(dict.fromkeys({blocked!r})); '
         'from custom_pose_ros.tools.evaluate_bag import main; '
-        f'sys.exit(main([{str(dive)!r}, "--object", {str(tiny_folder)!r}, "--out", {str(tmp_path)!r}, "--duration", "0.2"]))'
+        f'sys.exit(main([{str(dive)!r}, "--object", {str(tiny_folder)!r}, '
+        f'"--out", {str(tmp_path)!r}, "--duration", "0.2"]))'
     )
     done = subprocess.run([sys.executable, '-c', code], cwd=root, capture_output=True, text=True, timeout=120)
     assert done.returncode == SCORED, done.stderr
@@ -208,7 +209,7 @@ def test_200_damaged_bags_give_a_score_or_one_line(tiny_folder, tmp_path, monkey
         try:
             settings = Settings((bag,), object=str(tiny_folder), truth=TruthSettings(topic=TRUTH))
             evaluation = Evaluator(settings).run()
-            assert evaluation.metrics_text() and evaluation.frames_text()
+            assert evaluation.metrics_text() and evaluation.frames_text
             outcomes['damage scored' if evaluation.damaged else 'scored'] += 1
         except CustomPoseError as error:
             assert '\n' not in str(error)

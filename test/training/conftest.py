@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # training/ is not part of the installed package
-
-from custom_pose_ros.core.object_model import ObjectModel  # noqa: E402
+from custom_pose_ros.core.object_model import ObjectModel
 
 COLOURS = ((60, 220, 60), (60, 60, 220), (220, 120, 60))
 
@@ -50,9 +47,14 @@ def dots_folder(tmp_path: Path, dots: ObjectModel) -> Path:
         cv2.imwrite(str(folder / 'images' / name), image)
         images.append({'id': i + 1, 'file_name': name, 'width': 96, 'height': 72})
         keypoints = np.column_stack([points, [2, 2, 2]]).ravel().tolist()
-        annotations.append(
-            {'id': i + 1, 'image_id': i + 1, 'category_id': 1, 'keypoints': keypoints, 'num_keypoints': 3, 'iscrowd': 0}
-        )
+        annotations.append({
+            'id': i + 1,
+            'image_id': i + 1,
+            'category_id': 1,
+            'keypoints': keypoints,
+            'num_keypoints': 3,
+            'iscrowd': 0,
+        })
     content = {
         'images': images,
         'annotations': annotations,

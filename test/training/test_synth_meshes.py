@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-trimesh = pytest.importorskip('trimesh', reason='trimesh is not installed')
-
 from custom_pose_ros.core.errors import ConfigError, DatasetError
 from custom_pose_ros.core.object_model import ObjectModel
 from training.synthetic.meshes import axes_rotation, check_against_model, load_parts
 from training.synthetic.objects import object_builder
 from training.synthetic.parts import all_vertices
+
+trimesh = pytest.importorskip('trimesh', reason='trimesh is not installed')
 
 
 def a_model(**points) -> ObjectModel:

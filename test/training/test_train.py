@@ -135,15 +135,15 @@ def test_precision_is_chosen_by_the_hardware():
 
 
 def settings_for(folder, **changes):
-    values = dict(
-        data=[str(folder)],
-        options={'channels': 32},
-        start_from='none',
-        steps=6,
-        batch=4,
-        validation_share=0.25,
-        crop=64,
-    )
+    values = {
+        'data': [str(folder)],
+        'options': {'channels': 32},
+        'start_from': 'none',
+        'steps': 6,
+        'batch': 4,
+        'validation_share': 0.25,
+        'crop': 64,
+    }
     return RunSettings(**{**values, **changes})
 
 

@@ -120,9 +120,9 @@ def random_warp(
     )
     shift_x, shift_y = rng.uniform(-settings.shift, settings.shift, 2).tolist()
     x, y = float(centre[0]), float(centre[1])
-    matrix = np.array(
-        [(a, b, (crop - 1) / 2 + shift * crop - a * x - b * y) for (a, b), shift in zip(linear, (shift_x, shift_y))]
-    )
+    matrix = np.array([
+        (a, b, (crop - 1) / 2 + shift * crop - a * x - b * y) for (a, b), shift in zip(linear, (shift_x, shift_y))
+    ])
     return Warp(matrix, mirrored)
 
 

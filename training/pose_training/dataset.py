@@ -187,9 +187,12 @@ def _warped_box(box: np.ndarray, margin: float, warp: Warp, shape: tuple[int, in
     """Return (h, w) bool: cells inside a box of source px, grown by a share of its size."""
     left, top, right, bottom = box
     dx, dy = margin * (right - left), margin * (bottom - top)
-    corners = np.array(
-        [(left - dx, top - dy), (right + dx, top - dy), (right + dx, bottom + dy), (left - dx, bottom + dy)]
-    )
+    corners = np.array([
+        (left - dx, top - dy),
+        (right + dx, top - dy),
+        (right + dx, bottom + dy),
+        (left - dx, bottom + dy),
+    ])
     cells = (warp.points(corners) - (STRIDE - 1) / 2) / STRIDE
     mask = np.zeros(shape, np.uint8)
     cv2.fillConvexPoly(mask, np.round(np.clip(cells, -1e4, 1e4)).astype(np.int32), 1)

@@ -58,29 +58,25 @@ def instance_area(points: np.ndarray, box: np.ndarray, labels: LabelledImage) ->
 def _annotations(image_id: int, image: LabelledImage) -> list[dict]:
     annotations = []
     for points, labelled, box in zip(image.keypoints, image.labelled, image.boxes):
-        annotations.append(
-            {
-                'image_id': image_id,
-                'category_id': 1,
-                'iscrowd': 0,
-                'keypoints': np.column_stack([np.where(labelled[:, None], points, 0), labelled * 2]).ravel().tolist(),
-                'num_keypoints': int(labelled.sum()),
-                'bbox': [*box[:2], *(box[2:] - box[:2])],
-                'area': instance_area(points[labelled], box, image),
-            }
-        )
+        annotations.append({
+            'image_id': image_id,
+            'category_id': 1,
+            'iscrowd': 0,
+            'keypoints': np.column_stack([np.where(labelled[:, None], points, 0), labelled * 2]).ravel().tolist(),
+            'num_keypoints': int(labelled.sum()),
+            'bbox': [*box[:2], *(box[2:] - box[:2])],
+            'area': instance_area(points[labelled], box, image),
+        })
     for left, top, right, bottom in image.crowds:
-        annotations.append(
-            {
-                'image_id': image_id,
-                'category_id': 1,
-                'iscrowd': 1,
-                'keypoints': [0] * 3 * image.keypoints.shape[1],
-                'num_keypoints': 0,
-                'bbox': [left, top, right - left, bottom - top],
-                'area': (right - left) * (bottom - top),
-            }
-        )
+        annotations.append({
+            'image_id': image_id,
+            'category_id': 1,
+            'iscrowd': 1,
+            'keypoints': [0] * 3 * image.keypoints.shape[1],
+            'num_keypoints': 0,
+            'bbox': [left, top, right - left, bottom - top],
+            'area': (right - left) * (bottom - top),
+        })
     return annotations
 
 

@@ -33,20 +33,18 @@ def coco_prelabels(images: Sequence[FoundImage], model: ObjectModel) -> dict[str
             left, top, right, bottom = pose_box(pose, image)
             corners = [left, top, right, top, right, bottom, left, bottom]
             points = np.where(pose.visible[:, None], pose.keypoints, 0.0).round(2)
-            annotations.append(
-                {
-                    'id': len(annotations) + 1,
-                    'image_id': image_id,
-                    'category_id': 1,
-                    'iscrowd': 0,
-                    'segmentation': [corners],
-                    'bbox': [left, top, round(right - left, 2), round(bottom - top, 2)],
-                    'area': round((right - left) * (bottom - top), 2),
-                    'keypoints': np.column_stack([points, pose.visible * 2]).ravel().tolist(),
-                    'num_keypoints': int(pose.visible.sum()),
-                    'score': round(float(pose.score), 4),
-                }
-            )
+            annotations.append({
+                'id': len(annotations) + 1,
+                'image_id': image_id,
+                'category_id': 1,
+                'iscrowd': 0,
+                'segmentation': [corners],
+                'bbox': [left, top, round(right - left, 2), round(bottom - top, 2)],
+                'area': round((right - left) * (bottom - top), 2),
+                'keypoints': np.column_stack([points, pose.visible * 2]).ravel().tolist(),
+                'num_keypoints': int(pose.visible.sum()),
+                'score': round(float(pose.score), 4),
+            })
     return {
         'info': {'description': f'labels proposed by a model of {model.name}: correct them'},
         'licenses': [],

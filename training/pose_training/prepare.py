@@ -272,18 +272,16 @@ def write(folder: Path, images: Sequence[ReadyImage], labels: RawLabels) -> None
         _write_image(image, folder / 'images' / name)
         content_images.append({'id': number, 'file_name': name, 'width': image.width, 'height': image.height})
         for points, (left, top, right, bottom) in zip(image.keypoints, image.boxes):
-            annotations.append(
-                {
-                    'id': len(annotations) + 1,
-                    'image_id': number,
-                    'category_id': 1,
-                    'iscrowd': int(points is None),
-                    'keypoints': [] if points is None else [round(float(v), 3) for v in points.ravel()],
-                    'num_keypoints': 0 if points is None else int((points[:, 2] > 0).sum()),
-                    'bbox': [round(v, 3) for v in (left, top, right - left, bottom - top)],
-                    'area': round((right - left) * (bottom - top), 3),
-                }
-            )
+            annotations.append({
+                'id': len(annotations) + 1,
+                'image_id': number,
+                'category_id': 1,
+                'iscrowd': int(points is None),
+                'keypoints': [] if points is None else [round(float(v), 3) for v in points.ravel()],
+                'num_keypoints': 0 if points is None else int((points[:, 2] > 0).sum()),
+                'bbox': [round(v, 3) for v in (left, top, right - left, bottom - top)],
+                'area': round((right - left) * (bottom - top), 3),
+            })
     skeleton = [[a + 1, b + 1] for a, b in labels.skeleton]
     category = {'id': 1, 'name': labels.category, 'keypoints': labels.keypoint_names, 'skeleton': skeleton}
     write_json(folder / 'labels.json', {'images': content_images, 'annotations': annotations, 'categories': [category]})

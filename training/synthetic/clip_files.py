@@ -206,4 +206,4 @@ class BagRecorder:
 
 def _nanoseconds(stamp_s: float) -> int:
     """Return the bag time of a stamp; bags begin at 1 s, because 0 means 'no time' in ROS."""
-    return int(round(stamp_s * 1e9)) + 10**9
+    return round(stamp_s * 1e9) + 10**9

@@ -153,7 +153,7 @@ def _motion_kernel(length: float, angle: float) -> np.ndarray:
     middle = size // 2
     kernel = np.zeros((size, size), np.float32)
     reach = length / 2 * np.array([np.cos(angle), np.sin(angle)])
-    first, second = (tuple(int(round(16 * (middle + sign * v))) for v in reach) for sign in (-1, 1))
+    first, second = (tuple(round(16 * (middle + sign * v)) for v in reach) for sign in (-1, 1))
     cv2.line(kernel, first, second, 1.0, 1, cv2.LINE_AA, 4)
     kernel += kernel[::-1, ::-1]
     return kernel / kernel.sum()

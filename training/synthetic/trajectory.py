@@ -60,7 +60,7 @@ def sample_motion(seed: int, model: ObjectModel, camera: CameraIntrinsics, setti
 
 
 def _candidate(rng, model: ObjectModel, size: float, settings: SimpleNamespace) -> Motion:
-    count = int(round(settings.seconds * settings.rate_hz))
+    count = round(settings.seconds * settings.rate_hz)
     stamps = np.arange(count) / settings.rate_hz
     phase = 2 * np.pi * stamps / settings.seconds
     low, high = np.array(settings.distance) * size

@@ -1,0 +1,286 @@
+"""Following one instance over time: which of the mirrored solutions is true, and smoothing, in one Gaussian-sum filter."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from custom_pose_ros.core.errors import ConfigError
+from custom_pose_ros.core.hypotheses import POSE, STATE_SIZE, TURN, Hypotheses
+from custom_pose_ros.core.motion import SingerMotion
+from custom_pose_ros.core.orientation import MISFIT_TOLERANCE, Observation, PoseSolution, chi2_quantile
+from custom_pose_ros.core.pnp import PointSet
+from custom_pose_ros.core.rotations import (
+    matrix_from_rotation_vector,
+    rotation_vectors_from_matrices,
+    skew_matrix,
+)
+
+_SIGMAS_TO_MAXIMUM = 3.0  # the maxima of FilterParameters are three standard deviations
+_LEAST_WEIGHT = 1e-6
+_SAME_DISTANCE = 0.3  # squared Mahalanobis distance of hypotheses that are merged
+_SPLIT_WEIGHT = 0.05  # lighter hypotheses are not worth splitting
+_SPLIT_RAD = np.deg2rad(3.0)  # uncertainty of the tilt below which a hypothesis is one anyway
+_SPLIT_TILT_RATIO = 0.5  # uncertainty of the tilt / tilt above which foreshortening is too curved for one Gaussian
+_TURN_AXES = np.array([3, 4, 5])
+_SCALE_PRIOR = 8.0  # weight of the keypoint covariances as given, in degrees of freedom
+_SCALE_MEMORY = 200.0  # degrees of freedom after which older misfit is forgotten
+_MISFIT_LIMIT = 20.0  # a single frame counts for at most this many times its expected misfit
+_OUTLIER_CHI2 = MISFIT_TOLERANCE * chi2_quantile(2)  # squared whitened distance from where a keypoint is expected
+_NEIGHBOUR_RAD = np.deg2rad(20.0)  # hypotheses about this near support each other when the published one is chosen
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilterParameters:
+    """
+    What the object can do, relative to the camera. The defaults suit a slow underwater vehicle seen by another.
+
+    max_speed : m/s. max_angular_speed : rad/s. max_acceleration : m/s^2. max_angular_acceleration : rad/s^2.
+        Limits that are rarely passed (three standard deviations), not walls.
+    manoeuvre_time_s : how long an acceleration lasts before it is another [s].
+    max_gap_s : a track without usable keypoints is predicted this long, then given up [s].
+    switch_rate_hz : how often per second the belief in one of two mirrored solutions may be wrong for reasons that the
+        motion model does not know; the less likely solution always keeps this chance.
+    max_hypotheses : most Gaussians that are kept for one instance (>= 2).
+
+    Raises ConfigError naming the parameter, what was wanted and got.
+    """
+
+    max_speed: float = 1.0
+    max_angular_speed: float = 2.0
+    max_acceleration: float = 1.0
+    max_angular_acceleration: float = 3.0
+    manoeuvre_time_s: float = 1.0
+    max_gap_s: float = 0.5
+    switch_rate_hz: float = 0.03
+    max_hypotheses: int = 6
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
+            if not number or not math.isfinite(value) or value <= 0:
+                raise ConfigError(f'filter parameter {field.name}: wanted a number above 0, got {value!r}')
+        if self.max_hypotheses < 2 or self.max_hypotheses != int(self.max_hypotheses):
+            raise ConfigError(
+                f'filter parameter max_hypotheses: wanted a whole number from 2, got {self.max_hypotheses!r}'
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class FilteredPose:
+    """
+    What a filter knows at one instant.
+
+    R : (3, 3), t : (3,) m, object to camera. covariance : (6, 6) as in OrientationEstimate, over every hypothesis.
+    ambiguity : probability of the second solution over that of this one, in [0, 1]. alternative : its (R, t), or None.
+    """
+
+    R: np.ndarray
+    t: np.ndarray
+    covariance: np.ndarray
+    ambiguity: float
+    alternative: tuple[np.ndarray, np.ndarray] | None
+
+
+class PoseFilter:
+    """
+    The pose of one instance over time.
+
+    Each hypothesis is a Gaussian over pose, rates and accelerations (Singer's motion model), corrected by the keypoints
+    themselves with second-order terms for the rotation (Bar-Shalom, Li, Kirubarajan 2001, 10.3). Its weight is its
+    evidence: reprojection and motion speak together. Where the tilt is too uncertain for one Gaussian it is split in
+    three; the mirror image of the likeliest one always stays a candidate.
+
+    shape : all points of the object whose position is known; its middle and plane are the filter's.
+    """
+
+    def __init__(self, shape: PointSet, parameters: FilterParameters):
+        p = parameters
+        self._parameters = p
+        self._shape = shape
+        acceleration = np.repeat([p.max_acceleration, p.max_angular_acceleration], 3) / _SIGMAS_TO_MAXIMUM
+        speed = np.repeat([p.max_speed, p.max_angular_speed], 3) / _SIGMAS_TO_MAXIMUM
+        self._first_rates = np.diag(np.concatenate([speed, acceleration]) ** 2)
+        self._motion = SingerMotion(acceleration, p.manoeuvre_time_s)
+        self.noise_scale = 1.0
+        self._scale_weight = _SCALE_PRIOR
+        self.hypotheses: Hypotheses | None = None
+
+    def start(self, solution: PoseSolution) -> None:
+        """Begin with what one image says: all its solutions, nothing known about the motion."""
+        count = len(solution.chi2)
+        arms = solution.R @ self._shape.centroid
+        to_centre = np.tile(np.eye(6), (count, 1, 1))
+        to_centre[:, :3, 3:] = -skew_matrix(arms)
+        covariance = np.zeros((count, STATE_SIZE, STATE_SIZE))
+        spread = np.linalg.inv(solution.information) * solution.misfit
+        covariance[:, POSE, POSE] = to_centre @ spread @ to_centre.transpose(0, 2, 1)
+        covariance[:, 6:, 6:] = self._first_rates
+        evidence = -0.5 * solution.chi2 / solution.misfit + 0.5 * np.linalg.slogdet(spread)[1]
+        self.hypotheses = Hypotheses(
+            solution.R, solution.t + arms, np.zeros((count, 2, 6)), covariance, _normalised(evidence)
+        )
+
+    def predict(self, step_s: float) -> None:
+        """Let a time >= 0 [s] pass."""
+        assert self.hypotheses is not None, 'start first'
+        now, p = self.hypotheses, self._parameters
+        share = min(0.5, p.switch_rate_hz * step_s)
+        if share > 0.0:
+            now = now.with_mirror(self._shape.normal, share)
+        axis, transition, noise = self._motion.over(step_s)
+        step = axis[0, 1] * now.rates[:, 0] + axis[0, 2] * now.rates[:, 1]
+        now.R = matrix_from_rotation_vector(step[:, TURN]) @ now.R
+        now.centre = now.centre + step[:, :3]
+        now.rates = axis[1:, 1:] @ now.rates
+        now.covariance = transition @ now.covariance @ transition.T + noise
+        self.hypotheses = now
+
+    def correct(self, observation: Observation) -> np.ndarray:
+        """
+        Take in the keypoints of one image, unless some of them cannot be right.
+
+        Returns (U,) bool, True for keypoints that are far from where every hypothesis expects them. When there is one,
+        nothing is taken in: call again without them.
+        """
+        assert self.hypotheses is not None, 'start first'
+        now = self._split_uncertain_tilts(self.hypotheses)
+        residual, jacobian, spread = self._innovation(now, observation)
+        wrong = _keypoint_chi2(residual, spread).min(0) > _OUTLIER_CHI2
+        if wrong.any():
+            return wrong
+        inverse = np.linalg.inv(spread)
+        explained = (inverse @ residual[..., None])[..., 0]
+        to_state = now.covariance[:, :, POSE] @ jacobian.transpose(0, 2, 1)
+        now.moved((to_state @ explained[..., None])[..., 0])
+        covariance = now.covariance - to_state @ inverse @ to_state.transpose(0, 2, 1)
+        now.covariance = 0.5 * (covariance + covariance.transpose(0, 2, 1))
+        evidence = -0.5 * (residual * explained).sum(1) - 0.5 * np.linalg.slogdet(spread)[1]
+        with np.errstate(divide='ignore'):
+            now.weights = _normalised(np.log(now.weights) + evidence)
+        best = int(now.weights.argmax())
+        self._learn_noise(explained[best], float(np.trace(inverse[best])))
+        self.hypotheses = now.pruned(self._parameters.max_hypotheses, _LEAST_WEIGHT, _SAME_DISTANCE)
+        return wrong
+
+    def result(self) -> FilteredPose:
+        """
+        Return the pose to publish, with a covariance that covers every hypothesis.
+
+        The hypotheses form two groups, those nearer to the best supported one and those nearer to its mirror image. The
+        pose is the mean of the first group, the alternative that of the second.
+        """
+        assert self.hypotheses is not None, 'start first'
+        now = self.hypotheses
+        traces = np.tensordot(now.R, now.R, ((1, 2), (1, 2)))
+        support = np.exp((traces - 3.0) / (2.0 * _NEIGHBOUR_RAD**2)) @ now.weights  # 3 - trace = angle^2 for small ones
+        best = int(support.argmax())
+        second = np.tensordot(now.R, now.mirrored_rotation(best, self._shape.normal)) > traces[best]
+        second[best] = False
+        steps = np.hstack([now.centre - now.centre[best], rotation_vectors_from_matrices(now.R @ now.R[best].T)])
+        share, other_share = float(now.weights[~second].sum()), float(now.weights[second].sum())
+        mean = now.weights[~second] @ steps[~second] / share
+        alternative = None
+        if other_share > 0.0:
+            alternative = self._pose(best, now.weights[second] @ steps[second] / other_share)
+        R, t = self._pose(best, mean)
+        steps -= mean
+        covariance = np.tensordot(now.weights, now.covariance[:, POSE, POSE], 1) + (now.weights * steps.T) @ steps
+        to_origin = np.eye(6)
+        to_origin[:3, 3:] = skew_matrix(R @ self._shape.centroid)
+        return FilteredPose(R, t, to_origin @ covariance @ to_origin.T, other_share / share, alternative)
+
+    def _pose(self, index: int, step: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return rotation and position of the object's origin, of a hypothesis moved by a (6,) step."""
+        assert self.hypotheses is not None, 'start first'
+        R = matrix_from_rotation_vector(step[3:]) @ self.hypotheses.R[index]
+        return R, self.hypotheses.centre[index] + step[:3] - R @ self._shape.centroid
+
+    def _innovation(self, now: Hypotheses, observation: Observation) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """
+        Return whitened residuals (M, 2K), Jacobians (M, 2K, 6) and the residuals' covariance (M, 2K, 2K).
+
+        The residual is observed minus expected; the expectation and the covariance contain the second order of rotation.
+        """
+        count, keypoints = len(now), len(observation.directions)
+        whiten = observation.whiten / math.sqrt(self.noise_scale)
+        rotated = (observation.points.points - self._shape.centroid) @ now.R.transpose(0, 2, 1)
+        position = rotated + now.centre[:, None]
+        inverse_depth = 1.0 / position[..., 2:]
+        projected = position[..., :2] * inverse_depth
+        to_image = np.zeros((count, keypoints, 2, 3))
+        to_image[..., 0, 0] = to_image[..., 1, 1] = inverse_depth[..., 0]
+        to_image[..., 2] = -projected * inverse_depth
+        to_image = whiten @ to_image
+        first = (rotated @ _FIRST_ORDER + _SHIFT).reshape(count, keypoints, 3, 6)
+        second = (rotated @ _SECOND_ORDER).reshape(count, keypoints, 3, 9)
+        jacobian = (to_image @ first).reshape(count, 2 * keypoints, 6)
+        curvature = (to_image @ second).reshape(count, 2 * keypoints, 9)
+        turn = now.covariance[:, TURN, TURN]
+        products = 2.0 * (turn[:, :, None, :, None] * turn[:, None, :, None, :]).reshape(count, 9, 9)
+        residual = (whiten @ (observation.directions - projected)[..., None]).reshape(count, 2 * keypoints)
+        residual = residual - (curvature @ turn.reshape(count, 9, 1))[..., 0]
+        spread = jacobian @ now.covariance[:, POSE, POSE] @ jacobian.transpose(0, 2, 1)
+        spread = spread + curvature @ products @ curvature.transpose(0, 2, 1) + np.eye(2 * keypoints)
+        return residual, jacobian, spread
+
+    def _split_uncertain_tilts(self, now: Hypotheses) -> Hypotheses:
+        """Return the hypotheses with those split whose tilt is too uncertain for the curvature of foreshortening."""
+        if now.covariance[:, _TURN_AXES, _TURN_AXES].sum(1).max() < _SPLIT_RAD**2:  # above every single variance
+            return now
+        variances, directions = np.linalg.eigh(now.covariance[:, TURN, TURN])
+        sigma, axis = np.sqrt(variances[:, 2]), directions[:, :, 2]
+        sight = now.centre / np.linalg.norm(now.centre, axis=1, keepdims=True)
+        facing = np.abs((now.R @ self._shape.normal * sight).sum(1))
+        tilt = np.arccos(np.minimum(facing, 1.0))
+        wide = (sigma > _SPLIT_RAD) & (sigma > _SPLIT_TILT_RATIO * tilt) & (now.weights > _SPLIT_WEIGHT)
+        wide &= np.abs((axis * sight).sum(1)) < 0.5
+        result = now
+        for i in np.flatnonzero(wide)[::-1].tolist():  # from behind: what is before i keeps its index
+            if len(result) + 2 <= self._parameters.max_hypotheses:
+                result = result.split(i, now.covariance[i, :, TURN] @ axis[i] / sigma[i])
+        return result
+
+    def _learn_noise(self, explained: np.ndarray, freedom: float) -> None:
+        """Adapt the scale of the keypoint covariances to the residual that the pose leaves."""
+        misfit = min(float(explained @ explained), _MISFIT_LIMIT * freedom)
+        weight = min(self._scale_weight, _SCALE_MEMORY)
+        self.noise_scale *= (weight + misfit) / (weight + freedom)
+        self._scale_weight = weight + freedom
+
+
+def _keypoint_chi2(residual: np.ndarray, spread: np.ndarray) -> np.ndarray:
+    """Return (M, U) squared Mahalanobis distances of single keypoints, of residuals (M, 2U) with covariance (M, 2U, 2U)."""
+    xx, yy = spread[:, 0::2, 0::2].diagonal(0, 1, 2), spread[:, 1::2, 1::2].diagonal(0, 1, 2)
+    xy = spread[:, 0::2, 1::2].diagonal(0, 1, 2)
+    x, y = residual[:, 0::2], residual[:, 1::2]
+    return (yy * x * x - 2.0 * xy * x * y + xx * y * y) / (xx * yy - xy * xy)
+
+
+def _normalised(log_weights: np.ndarray) -> np.ndarray:
+    weights = np.exp(log_weights - log_weights.max())
+    return weights / weights.sum()
+
+
+def _rotation_orders() -> tuple[np.ndarray, np.ndarray]:
+    """
+    Return (3, 18) and (3, 27): for a lever r, `r @ first` is -[r]x over (shift, rotation), `r @ second` the second order.
+
+    A rotation vector w moves r by w x r + (w (w . r) - r (w . w)) / 2; the second is over the nine products w_a w_b.
+    """
+    first = np.zeros((3, 3, 6))
+    first[:, :, 3:] = np.stack([-skew_matrix(unit) for unit in np.eye(3)])
+    second = np.zeros((3, 3, 3, 3))
+    for i in range(3):
+        for k in range(3):
+            second[k, i, i, k] += 0.5
+            second[i, i, k, k] -= 0.5
+    second = 0.5 * (second + second.swapaxes(-1, -2))
+    return first.reshape(3, 18), second.reshape(3, 27)
+
+
+_FIRST_ORDER, _SECOND_ORDER = _rotation_orders()
+_SHIFT = np.hstack([np.eye(3), np.zeros((3, 3))]).ravel()

@@ -1,0 +1,55 @@
+"""
+Print how orientations do on simulated tracks: errors, flips, honesty of the covariance, time.
+
+python test/benchmarks/orientation.py                     # the planar submarine, 20 tracks in each condition
+python test/benchmarks/orientation.py --object mast --first-seed 100
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / 'test' / 'core')]
+
+import simulated_tracks as simulation  # noqa: E402
+
+OBJECTS = {
+    'planar': simulation.planar_submarine,
+    'mast': simulation.submarine_with_mast,
+    'six': simulation.six_point_submarine,
+}
+
+
+def main() -> None:
+    """Run the benchmark and print one line for each condition."""
+    parser = argparse.ArgumentParser(description='Errors, flips, honesty and time of orientations on simulated tracks.')
+    parser.add_argument('--object', choices=OBJECTS, default='planar', help='what is tracked')
+    parser.add_argument('--seeds', type=int, default=20, help='number of tracks (300 frames each)')
+    parser.add_argument('--first-seed', type=int, default=0, help='seed of the first track')
+    parser.add_argument('--condition', type=int, nargs='*', default=[0, 1, 2, 3], help='which of the four conditions')
+    options = parser.parse_args()
+    model = OBJECTS[options.object]()
+    seeds = range(options.first_seed, options.first_seed + options.seeds)
+    print('noise  dist  wrong  start  later  per-frame | median  ratio | NEES/3  all  in 99% | undecided | ms p10  p50')
+    for noise_px, distance_m in np.array(simulation.CONDITIONS)[options.condition]:
+        s = simulation.score_tracks(model, noise_px, distance_m, seeds, iterative=True)
+        wrong, early = s.error_deg > simulation.WRONG_DEG, s.frame < 30
+        median, usual = np.median(s.error_deg), np.median(s.iterative_deg)
+        fast, typical = 1e3 * np.percentile(s.seconds, (10, 50))
+        print(
+            f'{noise_px:4.1f}px {distance_m:3.0f}m {wrong.mean():6.2%} {wrong[early].mean():6.1%}'
+            f' {wrong[~early].mean():6.2%} {(s.iterative_deg > simulation.WRONG_DEG).mean():9.1%} |'
+            f' {median:6.2f} {median / usual:6.2f} |'
+            f' {s.nees_ratio:6.2f} {s.nees.mean() / 3:5.2f} {s.covered:7.1%} |'
+            f' {(s.ambiguity > simulation.UNDECIDED).mean():9.1%} | {fast:6.2f} {typical:5.2f}',
+            flush=True,
+        )
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,214 @@
+"""Simulated tracks with known truth: a submarine in sinusoidal motion, its keypoints with noise, and how estimates do."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+
+from custom_pose_ros.core.camera import CameraIntrinsics
+from custom_pose_ros.core.object_model import ObjectModel
+from custom_pose_ros.core.orientation import OrientationEstimate
+from custom_pose_ros.core.orientation_estimator import OrientationEstimator
+from custom_pose_ros.core.poses import KeypointPose
+from custom_pose_ros.core.rotations import (
+    matrix_from_roll_pitch_yaw,
+    matrix_from_rotation_vector,
+    rotation_between,
+    rotation_vector_from_matrix,
+)
+
+CONDITIONS = ((1.0, 2.0), (1.0, 4.0), (0.5, 4.0), (2.0, 2.0))  # noise [px], distance [m]
+CAMERA = CameraIntrinsics.from_fov(640, 480, 2.0 * np.arctan(320.0 / 554.0))  # f = 554 px
+RATE_HZ = 30.0
+WRONG_DEG = 20.0
+UNDECIDED = 0.05  # ambiguity above which an estimate says that it may be the other one
+CHI2_99 = 11.34  # 99 % quantile of chi-square with 3 degrees of freedom
+R_FROM_ABOVE = np.diag([1.0, -1.0, -1.0])  # the object's z axis towards the camera
+
+
+@dataclass(frozen=True, eq=False)
+class Track:
+    """Truth: stamps (F,) s, R (F, 3, 3) and t (F, 3) m, object to camera."""
+
+    stamps: np.ndarray
+    R: np.ndarray
+    t: np.ndarray
+
+
+def planar_submarine() -> ObjectModel:
+    """Return the submarine: four keypoints in a plane."""
+    return ObjectModel.load('submarine')
+
+
+def submarine_with_mast() -> ObjectModel:
+    """Return it with a fifth keypoint 0.12 m above the plane: no longer ambiguous."""
+    return with_points(mast=(0.3, 0.0, 0.12))
+
+
+def six_point_submarine() -> ObjectModel:
+    """Return it with a mast and a keel: six keypoints, so that one may be wrong."""
+    return with_points(mast=(0.3, 0.0, 0.12), keel=(0.2, 0.0, -0.1))
+
+
+def with_points(**points: tuple[float, float, float]) -> ObjectModel:
+    """Return the submarine with further keypoints."""
+    data = planar_submarine().to_dict()
+    for name, point in points.items():
+        data['keypoints'].append(name)
+        data['sigmas'][name] = 0.03
+        data['model_points'][name] = list(point)
+    return ObjectModel.from_dict(data)
+
+
+def simulate_track(seed: int, distance_m: float, frames: int = 300) -> Track:
+    """
+    Return a track of sinusoidal motion, every component of its own frequency in 0.05 ... 0.25 Hz.
+
+    Seeds take turns in how the object tilts, each angle up to 45 deg: about the camera's two axes across the view, about one
+    axis, as roll and pitch of a vehicle seen from above, and about two axes in the middle of the image with little yaw.
+    """
+    rng = np.random.default_rng(seed)
+    stamps = np.arange(frames) / RATE_HZ
+
+    def swing(amplitude: float) -> np.ndarray:
+        return amplitude * np.sin(2.0 * np.pi * rng.uniform(0.05, 0.25) * stamps + rng.uniform(0.0, 2.0 * np.pi))
+
+    kind = seed % 4
+    sway = (0.0, 0.0, 0.0) if kind == 3 else (0.3, 0.2, 0.2)
+    centre = np.stack([swing(a) for a in sway], 1) + [0.0, 0.0, distance_m]
+    limit = np.deg2rad(45.0)
+    if kind == 2:
+        angles = np.stack([swing(limit), swing(limit), swing(np.pi / 3) + rng.uniform(0.0, 2.0 * np.pi)], 1)
+        R = R_FROM_ABOVE @ np.array([matrix_from_roll_pitch_yaw(a) for a in angles])
+    else:
+        direction = rng.uniform(0.0, 2.0 * np.pi)
+        tilt, turn = np.zeros((frames, 3)), np.zeros((frames, 3))
+        if kind == 1:
+            tilt[:, :2] = swing(limit)[:, None] * [np.cos(direction), np.sin(direction)]
+        else:
+            tilt[:, :2] = np.stack([swing(limit), swing(limit)], 1)
+        turn[:, 2] = swing(np.pi / 2 if kind == 0 else 0.5) + direction
+        R = matrix_from_rotation_vector(tilt) @ matrix_from_rotation_vector(turn) @ R_FROM_ABOVE
+    return Track(stamps, R, centre - R @ planar_submarine().model_points.mean(0))
+
+
+def observe_track(model: ObjectModel, track: Track, noise_px: float, seed: int) -> list[KeypointPose]:
+    """Return the keypoints of every frame with white noise and the covariance that belongs to it."""
+    rng = np.random.default_rng(seed + 1000)
+    count = model.keypoint_count
+    perfect = KeypointPose(
+        keypoints=np.zeros((count, 2)),
+        covariances=np.tile(noise_px**2 * np.eye(2), (count, 1, 1)),
+        scores=np.ones(count),
+        visible=np.ones(count, bool),
+        score=1.0,
+        track_id=0,
+    )
+    pixels = [CAMERA.project(model.model_points @ R.T + t) for R, t in zip(track.R, track.t)]
+    return [replace(perfect, keypoints=p + rng.normal(scale=noise_px, size=p.shape)) for p in pixels]
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """
+    What came out of some tracks, F frames.
+
+    error_deg : (F,) geodesic. iterative_deg : (F,) of cv2.SOLVEPNP_ITERATIVE on each image.
+    nees : (F,) normalised estimation error squared of the rotation, 3 degrees of freedom. ambiguity : (F,).
+    suspected : (F,) outlier_suspected. frame : (F,) index in its track. seconds : (F,) what update() took.
+    """
+
+    error_deg: np.ndarray
+    iterative_deg: np.ndarray
+    nees: np.ndarray
+    ambiguity: np.ndarray
+    suspected: np.ndarray
+    frame: np.ndarray
+    seconds: np.ndarray
+
+    @property
+    def wrong_share(self) -> float:
+        """Share of frames that are more than 20 deg wrong."""
+        return float((self.error_deg > WRONG_DEG).mean())
+
+    @property
+    def nees_ratio(self) -> float:
+        """Mean NEES over unambiguous frames, divided by its degrees of freedom."""
+        return float(self.nees[self.ambiguity < UNDECIDED].mean() / 3.0)
+
+    @property
+    def covered(self) -> float:
+        """Share of truths within the 99 % region."""
+        return float((self.nees <= CHI2_99).mean())
+
+
+Disturbance = Callable[[list[KeypointPose], int], list[KeypointPose]]
+
+
+def score_tracks(
+    model: ObjectModel,
+    noise_px: float,
+    distance_m: float,
+    seeds: range,
+    *,
+    frames: int = 300,
+    disturb: Disturbance | None = None,
+    iterative: bool = False,
+    **options: object,
+) -> Scores:
+    """Return how the OrientationEstimator does; `disturb` gets the poses of a track and its seed, `options` go to it."""
+    rows = []
+    for seed in seeds:
+        track = simulate_track(seed, distance_m, frames)
+        poses = observe_track(model, track, noise_px, seed)
+        if disturb is not None:
+            poses = disturb(poses, seed)
+        estimator = OrientationEstimator(model, CAMERA, **options)
+        for i, (pose, stamp) in enumerate(zip(poses, track.stamps.tolist())):
+            started = time.perf_counter()
+            (estimate,) = estimator.update([pose], stamp)
+            seconds = time.perf_counter() - started
+            error, nees = rotation_error(estimate, track.R[i])
+            flat = iterative_error(model, pose, track.R[i]) if iterative else np.nan
+            rows.append((error, flat, nees, estimate.ambiguity, estimate.outlier_suspected, i, seconds))
+    return Scores(*np.array(rows).T)
+
+
+def rotation_error(estimate: OrientationEstimate, R: np.ndarray) -> tuple[float, float]:
+    """Return the geodesic error [deg] and the NEES of the rotation."""
+    error = rotation_vector_from_matrix(R @ estimate.R_camera_object.T)
+    nees = error @ np.linalg.solve(estimate.covariance[3:, 3:], error)
+    return float(np.rad2deg(np.linalg.norm(error))), float(nees)
+
+
+def iterative_error(model: ObjectModel, pose: KeypointPose, R: np.ndarray) -> float:
+    """Return the error [deg] of cv2.SOLVEPNP_ITERATIVE, the usual recipe, on one image."""
+    _, vector, _ = cv2.solvePnP(model.model_points, pose.keypoints, CAMERA.K, None, flags=cv2.SOLVEPNP_ITERATIVE)
+    return float(np.rad2deg(rotation_between(cv2.Rodrigues(vector)[0], R)))
+
+
+def outliers(share: float, size_px: float) -> Disturbance:
+    """Return what moves one keypoint by `size_px` in a share of the frames."""
+
+    def disturb(poses: list[KeypointPose], seed: int) -> list[KeypointPose]:
+        return [pose for pose, _ in outlier_frames(poses, seed, share, size_px)]
+
+    return disturb
+
+
+def outlier_frames(
+    poses: list[KeypointPose], seed: int, share: float, size_px: float
+) -> Iterator[tuple[KeypointPose, bool]]:
+    """Yield the poses, some with one keypoint moved, and whether it was."""
+    rng = np.random.default_rng(seed + 5000)
+    for pose in poses:
+        hit = bool(rng.random() < share)
+        keypoints = pose.keypoints.copy()
+        angle, index = rng.uniform(0.0, 2.0 * np.pi), rng.integers(len(keypoints))
+        if hit:
+            keypoints[index] += size_px * np.array([np.cos(angle), np.sin(angle)])
+        yield replace(pose, keypoints=keypoints), hit
