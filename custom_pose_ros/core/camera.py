@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -146,9 +147,14 @@ class CameraIntrinsics:
         K[1, 2] += 0.5 * sy - 0.5
         return CameraIntrinsics(width, height, K, self.D, self.distortion_model)
 
-    @property
+    @cached_property
     def has_distortion(self) -> bool:
         return bool(np.any(self.D))
+
+    @cached_property
+    def _inverse(self) -> np.ndarray:
+        """(2, 2) of the focal lengths and the skew."""
+        return np.linalg.inv(self.K[:2, :2])
 
     def project(self, points: np.ndarray) -> np.ndarray:
         """Return the (N, 2) pixels of (N, 3) points in the camera frame [m]; NaN for points not in front (z <= 0)."""
@@ -175,11 +181,11 @@ class CameraIntrinsics:
         distorting it again gives the pixel back and the lens model does not fold over there.
         """
         points = _checked_shape('points', points, 2)
-        inverse = np.linalg.inv(self.K[:2, :2])
+        inverse = self._inverse
         with np.errstate(invalid='ignore'):  # infinite pixels become NaN
             directions = (points - self.K[:2, 2]) @ inverse.T
         if not self.has_distortion:
-            return directions, np.broadcast_to(inverse, (len(points), 2, 2)).copy()
+            return directions, np.repeat(inverse[None], len(points), 0)
         jacobians = np.full((len(points), 2, 2), np.nan)
         finite = np.isfinite(points).all(1)
         directions[~finite] = np.nan

@@ -1,4 +1,4 @@
-"""Following one instance over time: which of the mirrored solutions is true, and smoothing, in one Gaussian-sum filter."""
+"""Following one instance over time, in one Gaussian-sum filter: which mirrored solution is true, and smoothing."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _SAME_DISTANCE = 0.3  # squared Mahalanobis distance of hypotheses that are merg
 _SPLIT_WEIGHT = 0.05  # lighter hypotheses are not worth splitting
 _SPLIT_RAD = np.deg2rad(3.0)  # uncertainty of the tilt below which a hypothesis is one anyway
 _SPLIT_TILT_RATIO = 0.5  # uncertainty of the tilt / tilt above which foreshortening is too curved for one Gaussian
-_TURN_AXES = np.array([3, 4, 5])
+_CURVED_RAD = np.deg2rad(1.0)  # uncertainty of the rotation below which its second order does not show in the image
 _SCALE_PRIOR = 8.0  # weight of the keypoint covariances as given, in degrees of freedom
 _SCALE_MEMORY = 200.0  # degrees of freedom after which older misfit is forgotten
 _MISFIT_LIMIT = 20.0  # a single frame counts for at most this many times its expected misfit
@@ -121,7 +121,7 @@ class PoseFilter:
         covariance[:, 6:, 6:] = self._first_rates
         evidence = -0.5 * solution.chi2 / solution.misfit + 0.5 * np.linalg.slogdet(spread)[1]
         self.hypotheses = Hypotheses(
-            solution.R, solution.t + arms, np.zeros((count, 2, 6)), covariance, _normalised(evidence)
+            solution.R, solution.t + arms, np.zeros((count, 2, 6)), covariance, _reweighted(1.0, evidence)
         )
 
     def predict(self, step_s: float) -> None:
@@ -139,6 +139,17 @@ class PoseFilter:
         now.covariance = transition @ now.covariance @ transition.T + noise
         self.hypotheses = now
 
+    def loosen(self, step_s: float) -> None:
+        """Allow for a jerk in the time step just predicted [s]: any speed within the limits may have begun in it."""
+        assert self.hypotheses is not None, 'start first'
+        rates = np.diag(self._first_rates)[:6]
+        extra = np.zeros((3, 6, 3, 6))
+        axes = np.arange(6)
+        response = np.outer([step_s, 1.0, 0.0], [step_s, 1.0, 0.0])
+        extra[:, axes, :, axes] = rates[:, None, None] * response
+        extra[2, axes, 2, axes] = np.diag(self._first_rates)[6:]
+        self.hypotheses.covariance = self.hypotheses.covariance + extra.reshape(STATE_SIZE, STATE_SIZE)
+
     def correct(self, observation: Observation) -> np.ndarray:
         """
         Take in the keypoints of one image, unless some of them cannot be right.
@@ -149,20 +160,19 @@ class PoseFilter:
         assert self.hypotheses is not None, 'start first'
         now = self._split_uncertain_tilts(self.hypotheses)
         residual, jacobian, spread = self._innovation(now, observation)
-        wrong = _keypoint_chi2(residual, spread).min(0) > _OUTLIER_CHI2
-        if wrong.any():
-            return wrong
         inverse = np.linalg.inv(spread)
         explained = (inverse @ residual[..., None])[..., 0]
+        chi2 = (residual * explained).sum(1)
+        wrong = _keypoints_beyond(_OUTLIER_CHI2, residual, spread, chi2)
+        if wrong.any():
+            return wrong
         to_state = now.covariance[:, :, POSE] @ jacobian.transpose(0, 2, 1)
         now.moved((to_state @ explained[..., None])[..., 0])
         covariance = now.covariance - to_state @ inverse @ to_state.transpose(0, 2, 1)
         now.covariance = 0.5 * (covariance + covariance.transpose(0, 2, 1))
-        evidence = -0.5 * (residual * explained).sum(1) - 0.5 * np.linalg.slogdet(spread)[1]
-        with np.errstate(divide='ignore'):
-            now.weights = _normalised(np.log(now.weights) + evidence)
+        now.weights = _reweighted(now.weights, -0.5 * (chi2 + np.linalg.slogdet(spread)[1]))
         best = int(now.weights.argmax())
-        self._learn_noise(explained[best], float(np.trace(inverse[best])))
+        self._learn_noise(explained[best], float(inverse[best].trace()))
         self.hypotheses = now.pruned(self._parameters.max_hypotheses, _LEAST_WEIGHT, _SAME_DISTANCE)
         return wrong
 
@@ -175,23 +185,27 @@ class PoseFilter:
         """
         assert self.hypotheses is not None, 'start first'
         now = self.hypotheses
-        traces = np.tensordot(now.R, now.R, ((1, 2), (1, 2)))
+        flat = now.R.reshape(-1, 9)
+        traces = flat @ flat.T
         support = np.exp((traces - 3.0) / (2.0 * _NEIGHBOUR_RAD**2)) @ now.weights  # 3 - trace = angle^2 for small ones
         best = int(support.argmax())
-        second = np.tensordot(now.R, now.mirrored_rotation(best, self._shape.normal)) > traces[best]
+        second = flat @ now.mirrored_rotation(best, self._shape.normal).ravel() > traces[best]
         second[best] = False
-        steps = np.hstack([now.centre - now.centre[best], rotation_vectors_from_matrices(now.R @ now.R[best].T)])
-        share, other_share = float(now.weights[~second].sum()), float(now.weights[second].sum())
-        mean = now.weights[~second] @ steps[~second] / share
-        alternative = None
+        steps = np.empty((len(now), 6))
+        steps[:, :3] = now.centre - now.centre[best]
+        steps[:, 3:] = rotation_vectors_from_matrices(now.R @ now.R[best].T)
+        alternative, other_share = None, float(now.weights @ second)
         if other_share > 0.0:
-            alternative = self._pose(best, now.weights[second] @ steps[second] / other_share)
+            alternative = self._pose(best, (now.weights * second) @ steps / other_share)
+        mean = (now.weights * ~second) @ steps / (1.0 - other_share)
         R, t = self._pose(best, mean)
         steps -= mean
-        covariance = np.tensordot(now.weights, now.covariance[:, POSE, POSE], 1) + (now.weights * steps.T) @ steps
+        covariance = (now.weights @ now.covariance[:, POSE, POSE].reshape(-1, 36)).reshape(6, 6)
+        covariance = covariance + (now.weights * steps.T) @ steps
         to_origin = np.eye(6)
         to_origin[:3, 3:] = skew_matrix(R @ self._shape.centroid)
-        return FilteredPose(R, t, to_origin @ covariance @ to_origin.T, other_share / share, alternative)
+        ambiguity = other_share / (1.0 - other_share)
+        return FilteredPose(R, t, to_origin @ covariance @ to_origin.T, ambiguity, alternative)
 
     def _pose(self, index: int, step: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return rotation and position of the object's origin, of a hypothesis moved by a (6,) step."""
@@ -203,7 +217,7 @@ class PoseFilter:
         """
         Return whitened residuals (M, 2K), Jacobians (M, 2K, 6) and the residuals' covariance (M, 2K, 2K).
 
-        The residual is observed minus expected; the expectation and the covariance contain the second order of rotation.
+        The residual is observed minus expected; expectation and covariance contain the second order of rotation.
         """
         count, keypoints = len(now), len(observation.directions)
         whiten = observation.whiten / math.sqrt(self.noise_scale)
@@ -211,27 +225,30 @@ class PoseFilter:
         position = rotated + now.centre[:, None]
         inverse_depth = 1.0 / position[..., 2:]
         projected = position[..., :2] * inverse_depth
-        to_image = np.zeros((count, keypoints, 2, 3))
-        to_image[..., 0, 0] = to_image[..., 1, 1] = inverse_depth[..., 0]
-        to_image[..., 2] = -projected * inverse_depth
-        to_image = whiten @ to_image
+        in_plane = np.zeros((count, keypoints, 2, 3))
+        in_plane[..., 0, 0] = in_plane[..., 1, 1] = inverse_depth[..., 0]
+        in_plane[..., 2] = -projected * inverse_depth
+        to_image = whiten @ in_plane
         first = (rotated @ _FIRST_ORDER + _SHIFT).reshape(count, keypoints, 3, 6)
-        second = (rotated @ _SECOND_ORDER).reshape(count, keypoints, 3, 9)
         jacobian = (to_image @ first).reshape(count, 2 * keypoints, 6)
-        curvature = (to_image @ second).reshape(count, 2 * keypoints, 9)
-        turn = now.covariance[:, TURN, TURN]
-        products = 2.0 * (turn[:, :, None, :, None] * turn[:, None, :, None, :]).reshape(count, 9, 9)
         residual = (whiten @ (observation.directions - projected)[..., None]).reshape(count, 2 * keypoints)
-        residual = residual - (curvature @ turn.reshape(count, 9, 1))[..., 0]
         spread = jacobian @ now.covariance[:, POSE, POSE] @ jacobian.transpose(0, 2, 1)
-        spread = spread + curvature @ products @ curvature.transpose(0, 2, 1) + np.eye(2 * keypoints)
+        spread = spread + np.eye(2 * keypoints)
+        turn = now.covariance[:, TURN, TURN]
+        if _widest(turn) > _CURVED_RAD**2:
+            second = (rotated @ _SECOND_ORDER).reshape(count, keypoints, 3, 9)
+            curvature = (to_image @ second).reshape(count, 2 * keypoints, 9)
+            products = 2.0 * (turn[:, :, None, :, None] * turn[:, None, :, None, :]).reshape(count, 9, 9)
+            residual = residual - (curvature @ turn.reshape(count, 9, 1))[..., 0]
+            spread = spread + curvature @ products @ curvature.transpose(0, 2, 1)
         return residual, jacobian, spread
 
     def _split_uncertain_tilts(self, now: Hypotheses) -> Hypotheses:
         """Return the hypotheses with those split whose tilt is too uncertain for the curvature of foreshortening."""
-        if now.covariance[:, _TURN_AXES, _TURN_AXES].sum(1).max() < _SPLIT_RAD**2:  # above every single variance
+        turn = now.covariance[:, TURN, TURN]
+        if _widest(turn) < _SPLIT_RAD**2 or len(now) + 2 > self._parameters.max_hypotheses:
             return now
-        variances, directions = np.linalg.eigh(now.covariance[:, TURN, TURN])
+        variances, directions = np.linalg.eigh(turn)
         sigma, axis = np.sqrt(variances[:, 2]), directions[:, :, 2]
         sight = now.centre / np.linalg.norm(now.centre, axis=1, keepdims=True)
         facing = np.abs((now.R @ self._shape.normal * sight).sum(1))
@@ -252,33 +269,45 @@ class PoseFilter:
         self._scale_weight = weight + freedom
 
 
-def _keypoint_chi2(residual: np.ndarray, spread: np.ndarray) -> np.ndarray:
-    """Return (M, U) squared Mahalanobis distances of single keypoints, of residuals (M, 2U) with covariance (M, 2U, 2U)."""
+def _widest(turn: np.ndarray) -> float:
+    """Return the largest trace [rad^2] of (M, 3, 3) covariances, a bound on the variance about any axis."""
+    return float(turn.trace(0, 1, 2).max())
+
+
+def _keypoints_beyond(limit: float, residual: np.ndarray, spread: np.ndarray, chi2: np.ndarray) -> np.ndarray:
+    """
+    Return (U,) bool, True for keypoints whose squared Mahalanobis distance exceeds a limit under every hypothesis.
+
+    Residuals (M, 2U) with covariance (M, 2U, 2U); chi2 (M,) is the distance of all keypoints together.
+    """
+    if chi2.min() <= limit:  # then none of them exceeds it
+        return np.zeros(residual.shape[1] // 2, bool)
     xx, yy = spread[:, 0::2, 0::2].diagonal(0, 1, 2), spread[:, 1::2, 1::2].diagonal(0, 1, 2)
     xy = spread[:, 0::2, 1::2].diagonal(0, 1, 2)
     x, y = residual[:, 0::2], residual[:, 1::2]
-    return (yy * x * x - 2.0 * xy * x * y + xx * y * y) / (xx * yy - xy * xy)
+    return ((yy * x * x - 2.0 * xy * x * y + xx * y * y) / (xx * yy - xy * xy)).min(0) > limit
 
 
-def _normalised(log_weights: np.ndarray) -> np.ndarray:
-    weights = np.exp(log_weights - log_weights.max())
-    return weights / weights.sum()
+def _reweighted(weights: np.ndarray | float, log_evidence: np.ndarray) -> np.ndarray:
+    """Return weights times exp(log_evidence), sum 1."""
+    updated = np.asarray(weights * np.exp(log_evidence - log_evidence.max()))
+    return updated / updated.sum()
 
 
 def _rotation_orders() -> tuple[np.ndarray, np.ndarray]:
     """
-    Return (3, 18) and (3, 27): for a lever r, `r @ first` is -[r]x over (shift, rotation), `r @ second` the second order.
+    Return (3, 18) and (3, 27): for a lever r, `r @ first` and `r @ second` are its first and second order.
 
     A rotation vector w moves r by w x r + (w (w . r) - r (w . w)) / 2; the second is over the nine products w_a w_b.
     """
     first = np.zeros((3, 3, 6))
     first[:, :, 3:] = np.stack([-skew_matrix(unit) for unit in np.eye(3)])
-    second = np.zeros((3, 3, 3, 3))
+    products = np.zeros((3, 3, 3, 3))
     for i in range(3):
         for k in range(3):
-            second[k, i, i, k] += 0.5
-            second[i, i, k, k] -= 0.5
-    second = 0.5 * (second + second.swapaxes(-1, -2))
+            products[k, i, i, k] += 0.5
+            products[i, i, k, k] -= 0.5
+    second = 0.5 * (products + products.swapaxes(-1, -2))
     return first.reshape(3, 18), second.reshape(3, 27)
 
 

@@ -11,7 +11,7 @@ from custom_pose_ros.core.rotations import matrix_from_rotation_vector, rotation
 POSE = slice(0, 6)
 TURN = slice(3, 6)
 STATE_SIZE = 18
-_NEAR_TRACE = 2.9  # trace of the rotation between two hypotheses above which (18 deg) merging is considered
+_UNIT = np.eye(3)
 # A standard normal as three narrower ones: weight of the outer two, their distance, their standard deviation.
 _OUTER_WEIGHT, _OUTER_DISTANCE, _NARROWER = 0.2252, 1.0575, 0.6715
 
@@ -22,7 +22,8 @@ class Hypotheses:
     M weighted Gaussians, most likely first after `pruned`.
 
     R : (M, 3, 3), object to camera. centre : (M, 3) m, the object's middle in the camera frame.
-    rates : (M, 2, 6), velocity and acceleration: of the middle [m/s, m/s^2] and about the camera's axes [rad/s, rad/s^2].
+    rates : (M, 2, 6), velocity and acceleration of the middle [m/s, m/s^2] and about the camera's axes
+        [rad/s, rad/s^2].
     covariance : (M, 18, 18) over errors of (middle, rotation about the camera's fixed axes, rates).
     weights : (M,), sum 1.
     """
@@ -38,9 +39,7 @@ class Hypotheses:
 
     def select(self, keep: np.ndarray | list[int]) -> Hypotheses:
         """Return some of them, in the given order."""
-        return Hypotheses(
-            self.R[keep], self.centre[keep], self.rates[keep], self.covariance[keep], self.weights[keep]
-        )
+        return Hypotheses(self.R[keep], self.centre[keep], self.rates[keep], self.covariance[keep], self.weights[keep])
 
     def joined(self, other: Hypotheses) -> Hypotheses:
         """Return these and others; the weights are the caller's to settle."""
@@ -69,12 +68,12 @@ class Hypotheses:
     def reflection(self, index: int) -> np.ndarray:
         """Return the (3, 3) reflection about the plane across the line of sight to one hypothesis."""
         sight = self.centre[index]
-        return np.eye(3) - np.outer(sight, sight) * (2.0 / (sight @ sight))
+        return _UNIT - sight[:, None] * (sight * (2.0 / (sight @ sight)))
 
     def mirrored_rotation(self, index: int, normal: np.ndarray) -> np.ndarray:
         """Return the (3, 3) rotation of one hypothesis reflected about its line of sight, see `mirrored`."""
         R = self.reflection(index) @ self.R[index]
-        return R - 2.0 * np.outer(R @ normal, normal)
+        return R - (R @ normal)[:, None] * (2.0 * normal)
 
     def mirrored(self, index: int, normal: np.ndarray) -> Hypotheses:
         """
@@ -104,11 +103,9 @@ class Hypotheses:
         So a wrong choice between the two is never final. Nothing is added where both are one within the uncertainty.
         """
         R_mirror = self.mirrored_rotation(0, normal)
-        to_mirror = np.tensordot(self.R, R_mirror)
-        to_first = np.tensordot(self.R, self.R[0])
-        there = (to_mirror > np.maximum(to_mirror[0], to_first))[1:]
-        if there.any():
-            heir = int(there.argmax()) + 1
+        to_mirror, to_first = (self.R.reshape(-1, 9) @ np.stack([R_mirror, self.R[0]]).reshape(2, 9).T).T.tolist()
+        heir = next((i for i in range(1, len(self)) if to_mirror[i] > max(to_mirror[0], to_first[i])), None)
+        if heir is not None:
             self.weights[heir] += share * self.weights[0]
             self.weights[0] *= 1.0 - share
             return self
@@ -134,20 +131,23 @@ class Hypotheses:
 
         One within the squared Mahalanobis distance `same` of a likelier one is merged into it.
         """
-        order = np.argsort(-self.weights, kind='stable')
+        weights = self.weights.tolist()
         kept: list[int] = []
-        for i in order[self.weights[order] >= least_weight].tolist():
+        for i in sorted(range(len(weights)), key=lambda i: -weights[i]):
+            if weights[i] < least_weight:
+                break
             twin = next((j for j in kept if self._same(i, j, same)), None)
             if twin is not None:
                 self._merge(twin, i)
             elif len(kept) < most:
                 kept.append(i)
-        result = self.select(kept)
+        result = self if kept == list(range(len(weights))) else self.select(kept)
         result.weights = result.weights / result.weights.sum()
         return result
 
     def _same(self, i: int, j: int, limit: float) -> bool:
-        if np.vdot(self.R[i], self.R[j]) < _NEAR_TRACE:
+        angle_squared = 3.0 - float(np.vdot(self.R[i], self.R[j]))  # not more than that
+        if angle_squared > limit * float(self.covariance[j, TURN, TURN].trace()):  # too far by the rotation alone
             return False
         difference = self.difference(j, i)
         return bool(difference @ np.linalg.solve(self.covariance[j], difference) < limit)

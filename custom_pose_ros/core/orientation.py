@@ -1,4 +1,4 @@
-"""Orientation of one instance from one image: all solutions that explain its keypoints, with covariance and ambiguity."""
+"""Orientation of one instance from one image: every solution that explains its keypoints, with covariance."""
 
 from __future__ import annotations
 
@@ -20,9 +20,12 @@ from custom_pose_ros.core.rotations import (
 
 DEFAULT_KEYPOINT_VARIANCE_PX2 = 1.0  # for keypoints that come without a usable covariance
 SMALLEST_KEYPOINT_VARIANCE_PX2 = 0.05**2  # no detector is better than this, whatever it claims
-MISFIT_TOLERANCE = 4.0  # chi-square may exceed its 99.9 % quantile by this: detectors are up to 2x too sure of themselves
+MISFIT_TOLERANCE = (
+    4.0  # chi-square may exceed its 99.9 % quantile by this: detectors are up to 2x too sure of themselves
+)
 SAME_POSE_RAD = np.deg2rad(0.05)  # two solutions nearer than this are one
 NEGLIGIBLE_AMBIGUITY = 1e-4  # below it the second solution is not reported
+_SMALLEST_COVARIANCE = SMALLEST_KEYPOINT_VARIANCE_PX2 * np.eye(2)
 _MISFIT_PRIOR = 4.0  # weight of the covariances as given against the misfit seen, in residual degrees of freedom
 
 
@@ -124,7 +127,7 @@ class PoseSolution:
         return np.linalg.inv(self.information[0]) * self.misfit
 
     def to_estimate(self, track_id: int | None = None, **reference: np.ndarray) -> OrientationEstimate:
-        """Return what this image alone says. `reference`: R_reference_camera and zero_rotation of OrientationEstimate."""
+        """Return what this image alone says; `reference`: R_reference_camera, zero_rotation of OrientationEstimate."""
         ambiguity = self.ambiguity
         return OrientationEstimate(
             R_camera_object=self.R[0],
@@ -178,7 +181,9 @@ class PoseSolver:
     def __init__(self, model: ObjectModel, camera: CameraIntrinsics):
         """Raise ConfigError when the object file has no usable model_points."""
         if model.model_points is None:
-            raise ConfigError(f'object {model.name!r} has no model_points: add them to its object.yaml to get orientations')
+            raise ConfigError(
+                f'object {model.name!r} has no model_points: add them to its object.yaml to get orientations'
+            )
         self.model = model
         self.camera = camera
         self._model_points = model.model_points
@@ -202,9 +207,12 @@ class PoseSolver:
         return self._point_sets[key]
 
     def observe(self, pose: KeypointPose) -> Observation | Refusal:
-        """Return the usable keypoints of a pose, or why they are too few. Raises ValueError for another keypoint count."""
+        """Return the usable keypoints, or why they are too few. Raises ValueError for another keypoint count."""
         if len(pose.visible) != self.model.keypoint_count:
-            raise ValueError(f'pose must have the {self.model.keypoint_count} keypoints of {self.model.name}, got {len(pose.visible)}')
+            raise ValueError(
+                f'pose must have the {self.model.keypoint_count} keypoints of {self.model.name}, '
+                f'got {len(pose.visible)}'
+            )
         used = pose.visible & self._known & np.isfinite(pose.keypoints).all(1)
         directions, jacobians = self.camera.undistort_with_jacobian(pose.keypoints[used])
         reachable = np.isfinite(directions).all(1)
@@ -270,7 +278,7 @@ class PoseSolver:
         )
 
     def _without_outlier(self, observation: Observation, suspect: PoseSolution) -> PoseSolution:
-        """Return the best solution that leaves one keypoint out when that resolves the contradiction, else the suspect one."""
+        """Return the best solution without one keypoint if that resolves the contradiction, else the suspect one."""
         if len(observation.pixels) <= MIN_POINTS:
             return suspect
         best = suspect
@@ -292,8 +300,8 @@ def solve_pose(pose: KeypointPose, model: ObjectModel, camera: CameraIntrinsics)
     """
     Return every pose of the object that explains the keypoints, best first, or the reason why there is none.
 
-    At least four visible keypoints with a known position, not all on one line of the object, are needed. A planar set seen
-    edge-on is solved, with the large covariance it deserves. For a stream use one PoseSolver.
+    At least four visible keypoints with a known position, not all on one line of the object, are needed. A planar set
+    seen edge-on is solved, with the large covariance it deserves. For a stream use one PoseSolver.
     """
     return PoseSolver(model, camera).solve(pose)
 
@@ -315,7 +323,9 @@ def chi2_quantile(freedom: int, normal_quantile: float = 3.09) -> float:
 
 def _usable_covariances(covariances: np.ndarray) -> np.ndarray:
     """Return (U, 2, 2) covariances [px^2] with the missing ones replaced and the impossibly small ones raised."""
-    determinant = covariances[:, 0, 0] * covariances[:, 1, 1] - covariances[:, 0, 1] * covariances[:, 1, 0]
-    usable = np.isfinite(covariances).all((1, 2)) & (covariances[:, 0, 0] > 0.0) & (determinant > 0.0)
-    default = DEFAULT_KEYPOINT_VARIANCE_PX2 * np.eye(2)
-    return np.where(usable[:, None, None], covariances, default) + SMALLEST_KEYPOINT_VARIANCE_PX2 * np.eye(2)
+    variance = covariances[:, 0, 0]
+    determinant = variance * covariances[:, 1, 1] - covariances[:, 0, 1] * covariances[:, 1, 0]
+    usable = (variance > 0.0) & (determinant > 0.0) & (determinant < np.inf)
+    if not usable.all():
+        covariances = np.where(usable[:, None, None], covariances, DEFAULT_KEYPOINT_VARIANCE_PX2 * np.eye(2))
+    return covariances + _SMALLEST_COVARIANCE

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -69,8 +68,8 @@ class OrientationEstimator:
         `refusals` then holds (track_id, reason) for each pose that could not be solved.
 
         stamp_s : time of the image [s]. A stamp that is not later than the last one means that time was set back (a bag
-            played again): all tracks start anew. None: no filter, every image on its own; also for poses without a track
-            id among others that have one. Raises ValueError when it is not finite.
+            played again): all tracks start anew. None: no filter, every image on its own; also for poses without a
+            track id among others that have one. Raises ValueError when it is not finite.
         """
         self.refusals = []
         if stamp_s is None or not self._smoothing:
@@ -83,35 +82,35 @@ class OrientationEstimator:
         if all(pose.track_id is None for pose in poses):
             poses = self._tracker.update(poses, stamp_s)
         results = [self._solve(pose) if pose.track_id is None else self._follow(pose, stamp_s) for pose in poses]
-        return self._finished(results, poses) + self._coasting({pose.track_id for pose, result in zip(poses, results)
-                                                                if not isinstance(result, Refusal)}, stamp_s)
+        solved = {pose.track_id for pose, result in zip(poses, results) if not isinstance(result, Refusal)}
+        return self._finished(results, poses) + self._coasting(solved, stamp_s)
 
     def _solve(self, pose: KeypointPose) -> OrientationEstimate | Refusal:
         solution = self._solver.solve(pose)
-        return solution if isinstance(solution, Refusal) else solution.to_estimate(pose.track_id)
+        return solution if isinstance(solution, Refusal) else solution.to_estimate(pose.track_id, **self._reference)
 
     def _follow(self, pose: KeypointPose, stamp_s: float) -> OrientationEstimate | Refusal:
         assert pose.track_id is not None
         if pose.track_id not in self._tracks:
-            self._tracks[pose.track_id] = PoseTrack(self._solver, self._symmetries, self._parameters)
+            self._tracks[pose.track_id] = PoseTrack(self._solver, self._symmetries, self._parameters, self._reference)
         return self._tracks[pose.track_id].update(pose, stamp_s)
 
     def _coasting(self, solved: set[int | None], stamp_s: float) -> list[OrientationEstimate]:
         """Return the predictions of the tracks that were not solved, and drop those that are lost."""
         self._tracks = {track_id: track for track_id, track in self._tracks.items() if track.alive(stamp_s)}
         missing = [track_id for track_id in self._tracks if track_id not in solved]
-        return [replace(self._tracks[track_id].coast(stamp_s, track_id), **self._reference) for track_id in missing]
+        return [self._tracks[track_id].coast(stamp_s, track_id) for track_id in missing]
 
     def _finished(
         self, results: Sequence[OrientationEstimate | Refusal], poses: Sequence[KeypointPose]
     ) -> list[OrientationEstimate]:
-        """Return the estimates among the results, in the reference frame, and note the refusals."""
+        """Return the estimates among the results and note the refusals."""
         estimates = []
         for pose, result in zip(poses, results):
             if isinstance(result, Refusal):
                 self.refusals.append((pose.track_id, result.reason))
             else:
-                estimates.append(replace(result, **self._reference))
+                estimates.append(result)
         return estimates
 
 
@@ -125,5 +124,5 @@ def _rotation_of(reference_frame: str | np.ndarray) -> np.ndarray:
         return REFERENCE_ROTATIONS[reference_frame]
     R = np.asarray(reference_frame, float)
     if R.shape != (3, 3) or not np.allclose(R @ R.T, np.eye(3), atol=1e-6) or np.linalg.det(R) < 0.0:
-        raise ConfigError(f'reference_frame: wanted a name or a (3, 3) rotation matrix, got {str(reference_frame):.120}')
+        raise ConfigError(f'reference_frame: wanted a name or a (3, 3) rotation matrix, got {reference_frame!s:.120}')
     return R

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -28,12 +29,20 @@ class PoseTrack:
     The orientation of one instance over time, from its keypoint poses.
 
     solver : of the object and camera. symmetries : of the object. parameters : of the filter.
+    reference : R_reference_camera and zero_rotation for the estimates.
     """
 
-    def __init__(self, solver: PoseSolver, symmetries: SymmetryGroup, parameters: FilterParameters):
+    def __init__(
+        self,
+        solver: PoseSolver,
+        symmetries: SymmetryGroup,
+        parameters: FilterParameters,
+        reference: Mapping[str, np.ndarray],
+    ):
         self._solver = solver
         self._symmetries = symmetries
         self._parameters = parameters
+        self._reference = reference
         self._filter = PoseFilter(solver.shape, parameters)
         self._stamp_s = math.nan
         self._seen_s = -math.inf
@@ -45,10 +54,14 @@ class PoseTrack:
         observation = self._solver.observe(pose)
         if isinstance(observation, Refusal):
             return observation
+        step_s = stamp_s - self._stamp_s
         self._advance(stamp_s)
         if not self._symmetries.trivial:
             observation = self._turned(observation)
         accepted = self._correct(observation)
+        if accepted is None:
+            self._filter.loosen(step_s)
+            accepted = self._correct(observation)
         if accepted is not None:
             self._seen_s = stamp_s
             suspected = len(accepted.pixels) < len(observation.pixels)
@@ -122,6 +135,7 @@ class PoseTrack:
             track_id=track_id,
             keypoints_used=0 if observation is None else len(observation.pixels),
             outlier_suspected=outlier_suspected,
+            **self._reference,
         )
 
 

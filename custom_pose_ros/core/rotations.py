@@ -12,10 +12,13 @@ Conventions of this package:
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 R_BODY_OPTICAL = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])  # optical -> body axes, REP 103
 _GIMBAL_LOCK_COSINE = 1e-7  # cos(pitch) below which roll and yaw cannot be told apart
+_FEW = 24  # numbers: eight rotation vectors
 _TINY = 1e-40  # squared angle that is far below what a float can add to 1, and keeps divisions defined
 # Row i is skew_matrix of unit vector i, row-major.
 _SKEW_BASIS = np.array([
@@ -64,37 +67,55 @@ def matrix_from_quaternion(quaternion: np.ndarray) -> np.ndarray:
 
 def quaternion_from_matrix(R: np.ndarray) -> np.ndarray:
     """Return the (4,) unit quaternion (x, y, z, w), w >= 0, of a (3, 3) rotation (Shepperd 1978: no division by ~0)."""
-    diagonal = np.array([R[0, 0], R[1, 1], R[2, 2], np.trace(R)])
-    i = int(np.argmax(diagonal))
-    if i == 3:
-        quaternion = np.array([R[2, 1] - R[1, 2], R[0, 2] - R[2, 0], R[1, 0] - R[0, 1], 1.0 + diagonal[3]])
+    return np.array(_quaternion(*R.ravel().tolist()))
+
+
+def _quaternion(
+    xx: float, xy: float, xz: float, yx: float, yy: float, yz: float, zx: float, zy: float, zz: float
+) -> tuple[float, float, float, float]:
+    """Return x, y, z, w of the rotation with these entries, row by row; from the largest of the four."""
+    trace = xx + yy + zz
+    largest = max(xx, yy, zz, trace)
+    if largest == trace:
+        x, y, z, w = zy - yz, xz - zx, yx - xy, 1.0 + trace
+    elif largest == xx:
+        x, y, z, w = 1.0 + xx - yy - zz, yx + xy, zx + xz, zy - yz
+    elif largest == yy:
+        x, y, z, w = xy + yx, 1.0 + yy - zz - xx, zy + yz, xz - zx
     else:
-        j, k = (i + 1) % 3, (i + 2) % 3
-        quaternion = np.empty(4)
-        quaternion[i] = 1.0 + R[i, i] - R[j, j] - R[k, k]
-        quaternion[j] = R[j, i] + R[i, j]
-        quaternion[k] = R[k, i] + R[i, k]
-        quaternion[3] = R[k, j] - R[j, k]
-    return quaternion * (np.copysign(1.0, quaternion[3]) / np.linalg.norm(quaternion))
+        x, y, z, w = xz + zx, yz + zy, 1.0 + zz - xx - yy, yx - xy
+    scale = math.copysign(1.0 / math.sqrt(x * x + y * y + z * z + w * w), w)
+    return scale * x, scale * y, scale * z, scale * w
 
 
 def matrix_from_rotation_vector(vectors: np.ndarray) -> np.ndarray:
     """Return the (..., 3, 3) rotations of (..., 3) rotation vectors [rad] (Rodrigues' formula)."""
     vectors = np.asarray(vectors, float)
+    if vectors.size <= _FEW:  # plain numbers are several times faster there
+        return np.array([_rodrigues(*v) for v in vectors.reshape(-1, 3).tolist()]).reshape(*vectors.shape, 3)
     angle = np.sqrt((vectors * vectors).sum(-1) + _TINY)[..., None, None]
-    half_sine = np.sin(0.5 * angle) / angle  # 2 sin^2(angle / 2) is 1 - cos(angle), without cancellation
+    half_sine = np.sin(0.5 * angle) / angle
     skew = skew_matrix(vectors)
     return np.eye(3) + (np.sin(angle) / angle) * skew + (2.0 * half_sine * half_sine) * (skew @ skew)
 
 
+def _rodrigues(x: float, y: float, z: float) -> tuple[float, ...]:
+    """Return the nine entries, row by row, of the rotation of one rotation vector."""
+    angle = math.sqrt(x * x + y * y + z * z + _TINY)
+    a = math.sin(angle) / angle
+    half_sine = math.sin(0.5 * angle) / angle
+    b = 2.0 * half_sine * half_sine  # (1 - cos(angle)) / angle^2, without cancellation
+    xx, yy, zz, xy, xz, yz = b * x * x, b * y * y, b * z * z, b * x * y, b * x * z, b * y * z
+    x, y, z = a * x, a * y, a * z
+    return 1.0 - yy - zz, xy - z, xz + y, xy + z, 1.0 - xx - zz, yz - x, xz - y, yz + x, 1.0 - xx - yy
+
+
 def rotation_vector_from_matrix(R: np.ndarray) -> np.ndarray:
     """Return the (3,) rotation vector [rad], angle in [0, pi], of a (3, 3) rotation; exact near 0 and near pi."""
-    x, y, z, w = quaternion_from_matrix(R).tolist()
-    axis = np.array([x, y, z])
-    sine = float(np.linalg.norm(axis))
-    if sine < 1e-9:
-        return 2.0 * axis
-    return axis * (2.0 * np.arctan2(sine, w) / sine)
+    x, y, z, w = _quaternion(*R.ravel().tolist())
+    sine = math.sqrt(x * x + y * y + z * z)
+    factor = 2.0 if sine < 1e-9 else 2.0 * math.atan2(sine, w) / sine
+    return np.array([factor * x, factor * y, factor * z])
 
 
 def rotation_vectors_from_matrices(R: np.ndarray) -> np.ndarray:

@@ -160,14 +160,12 @@ class CocoKeypoints:
             image |= {'frame': result.frame, 'stamp_s': round(result.stamp_s, 6)}
         self._images.append(image)
         for pose in result.poses:
-            self._annotations.append(
-                {
-                    'id': len(self._annotations) + 1,
-                    'image_id': image['id'],
-                    'category_id': 1,
-                    **_annotation(pose),
-                }
-            )
+            self._annotations.append({
+                'id': len(self._annotations) + 1,
+                'image_id': image['id'],
+                'category_id': 1,
+                **_annotation(pose),
+            })
 
     def to_json(self) -> str:
         """Return the content of the file."""

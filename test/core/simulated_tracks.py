@@ -1,4 +1,4 @@
-"""Simulated tracks with known truth: a submarine in sinusoidal motion, its keypoints with noise, and how estimates do."""
+"""Simulated tracks with known truth: a submarine in sinusoidal motion, noisy keypoints, and how estimates do."""
 
 from __future__ import annotations
 
@@ -68,8 +68,8 @@ def simulate_track(seed: int, distance_m: float, frames: int = 300) -> Track:
     """
     Return a track of sinusoidal motion, every component of its own frequency in 0.05 ... 0.25 Hz.
 
-    Seeds take turns in how the object tilts, each angle up to 45 deg: about the camera's two axes across the view, about one
-    axis, as roll and pitch of a vehicle seen from above, and about two axes in the middle of the image with little yaw.
+    Seeds take turns in how the object tilts, each angle up to 45 deg: about the camera's two axes across the view,
+    about one axis, as roll and pitch of a vehicle seen from above, about two axes mid-image with little yaw.
     """
     rng = np.random.default_rng(seed)
     stamps = np.arange(frames) / RATE_HZ
@@ -160,7 +160,7 @@ def score_tracks(
     iterative: bool = False,
     **options: object,
 ) -> Scores:
-    """Return how the OrientationEstimator does; `disturb` gets the poses of a track and its seed, `options` go to it."""
+    """Return how the OrientationEstimator does; `disturb` gets a track's poses and seed, `options` go to it."""
     rows = []
     for seed in seeds:
         track = simulate_track(seed, distance_m, frames)
@@ -186,7 +186,9 @@ def rotation_error(estimate: OrientationEstimate, R: np.ndarray) -> tuple[float,
 
 
 def iterative_error(model: ObjectModel, pose: KeypointPose, R: np.ndarray) -> float:
-    """Return the error [deg] of cv2.SOLVEPNP_ITERATIVE, the usual recipe, on one image."""
+    """Return the error [deg] of cv2.SOLVEPNP_ITERATIVE, the usual recipe, on one image; NaN where it gives up."""
+    if model.keypoint_count == 5:  # it starts from a homography (planar) or from six points
+        return np.nan
     _, vector, _ = cv2.solvePnP(model.model_points, pose.keypoints, CAMERA.K, None, flags=cv2.SOLVEPNP_ITERATIVE)
     return float(np.rad2deg(rotation_between(cv2.Rodrigues(vector)[0], R)))
 
