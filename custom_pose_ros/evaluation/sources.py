@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,8 +23,10 @@ from custom_pose_ros.evaluation.read_ahead import read_ahead
 from custom_pose_ros.evaluation.records import FrameRecord
 from custom_pose_ros.evaluation.topics import ORIENTATIONS_TYPE
 from custom_pose_ros.evaluation.truth import Rigid, stamp_ns
+from custom_pose_ros.inference.estimator import PoseEstimator
 
-Estimator = Callable[[np.ndarray], 'list[KeypointPose]']
+_BATCH = 4  # images; saves a fifth of the processor time of the light network, more saves nothing
+_MAX_PENDING = 64  # messages that may wait for the images of a batch
 
 
 @dataclass(frozen=True)
@@ -90,11 +92,16 @@ class Results:
         names = None if self.on_raw else self.names
         messages = self.bag.messages(names, self.selection.start_ns, self.selection.stop_ns)
         for decoded in read_ahead(messages, self._decode):
-            if self.on_raw:
-                self.on_raw(decoded.raw)
-            if decoded.message is not None or decoded.problem:
-                self._use(decoded)
+            self.take(decoded)
+        self.flush()
         return self.finished()
+
+    def take(self, decoded: Decoded) -> None:
+        """Use a message, now or later; the order of the bag is kept."""
+        self.use(decoded)
+
+    def flush(self) -> None:
+        """Use what was put off."""
 
     def _decode(self, raw: BagMessage) -> Decoded:
         """Do the part of the work that runs ahead in a thread of its own."""
@@ -110,7 +117,12 @@ class Results:
         except MessageError as error:
             return Decoded(raw, message, problem=str(error))
 
-    def _use(self, decoded: Decoded) -> None:
+    def use(self, decoded: Decoded) -> None:
+        """Hand a message to those who want it."""
+        if self.on_raw:
+            self.on_raw(decoded.raw)
+        if decoded.message is None and not decoded.problem:
+            return
         topic, selection = decoded.raw.topic, self.selection
         if topic == selection.image:
             if decoded.image is None:
@@ -159,7 +171,7 @@ class OfflineResults(Results):
         selection: Selection,
         model: ObjectModel,
         cameras: CameraSupply,
-        estimator: Estimator,
+        estimator: PoseEstimator,
         tags: TagTruth | None = None,
     ):
         super().__init__(bag, selection, model, cameras)
@@ -168,14 +180,29 @@ class OfflineResults(Results):
         self._orienter: OrientationEstimator | None = None
         self._camera: CameraIntrinsics | None = None
         self._records: list[FrameRecord] = []
+        self._pending: list[Decoded] = []
+        self._found: Iterator[list[KeypointPose]] = iter(())
+
+    def take(self, decoded: Decoded) -> None:
+        """Collect images, so that several go through the network together: nobody waits for a single one here."""
+        self._pending.append(decoded)
+        if sum(d.image is not None for d in self._pending) >= _BATCH or len(self._pending) >= _MAX_PENDING:
+            self.flush()
+
+    def flush(self) -> None:
+        """Find the object in the collected images, then use all messages in their order."""
+        pending, self._pending = self._pending, []
+        self._found = iter(self._estimator.batch([d.image for d in pending if d.image is not None]))
+        for decoded in pending:
+            self.use(decoded)
 
     def use_image(self, decoded: Decoded) -> None:
-        """Find the object in one image and remember the result."""
+        """Track what was found in one image, solve its orientation and remember the result."""
         image, raw = decoded.image, decoded.raw
         assert image is not None
         height, width = image.shape[:2]
         stamp = self._stamp(decoded.message, raw.time_ns)
-        poses = self._tracker.update(self._estimator(image), stamp * 1e-9)
+        poses = self._tracker.update(next(self._found), stamp * 1e-9)
         record = FrameRecord(stamp, raw.time_ns, width, height)
         record.set_poses(poses, self.model.keypoint_count)
         camera = self.cameras.for_size(width, height) if self.model.model_points is not None else None

@@ -17,7 +17,7 @@ pytest.importorskip('rosbags', reason='reading bags needs rosbags')
 
 FRAMES = 30
 KEYPOINT_TOLERANCE_PX = 1e-3
-ROTATION_TOLERANCE_RAD = 1e-6  # the same numbers in double precision, once over DDS
+ROTATION_TOLERANCE_RAD = 1e-4  # offline, several images go through the network together, which rounds differently
 
 
 @pytest.fixture
@@ -119,5 +119,5 @@ def test_live_and_offline_agree(graph, start_process, tiny_object, dive) -> None
                 np.array([q.x, q.y, q.z, q.w]) for q in (orientation.pose.pose.orientation, other.pose.pose.orientation)
             ]
             assert 2 * np.linalg.norm(quaternions[0] - quaternions[1]) <= ROTATION_TOLERANCE_RAD
-            assert orientation.ambiguity == pytest.approx(other.ambiguity, abs=1e-9)
+            assert orientation.ambiguity == pytest.approx(other.ambiguity, abs=1e-4)
     assert solved > 0.8 * FRAMES

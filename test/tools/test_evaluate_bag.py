@@ -147,6 +147,30 @@ def test_it_runs_without_ros_and_without_torch(dive, tiny_folder, tmp_path, root
     assert done.returncode == SCORED, done.stderr
 
 
+def peak_memory_mb(bag: Path, tiny_folder: Path, out: Path, root: Path) -> float:
+    """Evaluate in a fresh process with a small network input and return its peak memory, report included."""
+    code = (
+        'import sys; from custom_pose_ros.tools.evaluate_bag import main; '
+        f'status = main([{str(bag)!r}, "--object", {str(tiny_folder)!r}, "--out", {str(out)!r}, '
+        f'"--truth", {TRUTH!r}, "--input-height", "128", "--threads", "1"]); '
+        'print(open("/proc/self/status").read().split("VmHWM:")[1].split()[0]); sys.exit(status)'
+    )
+    done = subprocess.run([sys.executable, '-c', code], cwd=root, capture_output=True, text=True, timeout=280)
+    assert done.returncode == SCORED, done.stderr
+    return float(done.stdout.splitlines()[-1]) / 1024
+
+
+@pytest.mark.skipif(not sys.platform.startswith('linux'), reason='reads /proc')
+def test_memory_does_not_grow_with_the_bag(tiny_folder, tmp_path, root):
+    """1,500 more frames are 369 MB of pixels; what is kept of them may be 15 MB (20,000 frames: 130 MB measured)."""
+    peaks = []
+    for frames in (100, 1600):
+        bag = write_bag(tmp_path / f'bag{frames}', tiny_entries(trajectory(frames, 5_000_000), compressed='.jpg'))
+        peaks.append(peak_memory_mb(bag, tiny_folder, tmp_path / 'out', root))
+    assert peaks[1] - peaks[0] < 45.0  # and the charts have more points
+    assert peaks[1] < 400.0
+
+
 def mutate(path: Path, rng: random.Random) -> None:
     """Damage a bag in one way: cut, flipped bits, zeros, doubled parts, exchanged names, lost or damaged metadata."""
     files = sorted(path.iterdir()) if path.is_dir() else [path]

@@ -1,0 +1,23 @@
+"""Remarks: each once, in order, counted where that tells something."""
+
+from __future__ import annotations
+
+from custom_pose_ros.evaluation.notes import Notes
+
+
+def test_remarks_are_kept_once_in_order_and_counted_where_wanted():
+    notes = Notes()
+    notes.info('a choice')
+    for _ in range(3):
+        notes.damage('a lost message', counted=True)
+        notes.damage('a cut file')
+    assert notes.lines() == ['a choice', 'a lost message (3 times)', 'a cut file']
+    assert notes.lines(damaged=True) == ['a lost message (3 times)', 'a cut file']
+    assert notes.lines(damaged=False) == ['a choice']
+    assert notes.damaged
+
+
+def test_information_alone_is_no_damage():
+    notes = Notes()
+    notes.info('a choice')
+    assert not notes.damaged and not Notes().damaged
