@@ -54,7 +54,7 @@ def test_labels_are_coco_keypoints_that_reproject_from_the_pose(made: Path) -> N
     model = ObjectModel.load(OBJECT)
     assert [image['id'] for image in content['images']] == list(range(1, COUNT + 1))
     assert content['categories'][0]['keypoints'] == list(model.keypoint_names)
-    assert content['categories'][0]['skeleton'] == [[1, 2], [1, 3], [1, 4]]
+    assert content['categories'][0]['skeleton'] == [[a + 1, b + 1] for a, b in model.skeleton]
     assert len(content['annotations']) >= COUNT
     assert any(any(item['distortion']) for item in content['annotations'])
     for item in content['annotations']:
