@@ -1,8 +1,13 @@
 """Install the package: for pip as for colcon. Its metadata and requirements stand in setup.cfg."""
 
+import sys
 from pathlib import Path
 
 from setuptools import find_packages, setup
+
+# Here, since colcon cannot read a setup.cfg with python_requires.
+if sys.version_info < (3, 10):  # noqa: UP036
+    sys.exit('custom_pose_ros needs Python 3.10 or newer, this is ' + sys.version.split()[0])
 
 NAME = 'custom_pose_ros'
 CONFIG = (

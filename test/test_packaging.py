@@ -132,14 +132,19 @@ def test_everything_installed_is_pinned(pins):
     assert wrong == {}
 
 
-def test_every_command_exists():
-    """Each console script names a module of this package with a main()."""
+@pytest.fixture(scope='module')
+def commands() -> dict[str, str]:
+    """The console scripts of setup.py: name -> module."""
     tree = ast.parse((ROOT / 'setup.py').read_text(encoding='utf-8'))
-    commands = next(
+    return next(
         ast.literal_eval(node.value)
         for node in tree.body
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == 'COMMANDS'
     )
+
+
+def test_every_command_exists(commands):
+    """Each console script names a module of this package with a main()."""
     assert {'pose_node', 'orientation_node', 'predict', 'demo'} <= set(commands)
     for module in commands.values():
         path = ROOT / 'custom_pose_ros' / f'{module.replace(".", "/")}.py'
@@ -148,17 +153,37 @@ def test_every_command_exists():
 
 
 @pytest.fixture(scope='module')
-def wheel(tmp_path_factory) -> Path:
-    """A wheel built from a copy of the checkout, so that nothing is left behind in it."""
+def source(tmp_path_factory) -> Path:
+    """A copy of what the package is built from, so that a build leaves nothing behind in the checkout."""
     copy = tmp_path_factory.mktemp('source')
     for name in ('custom_pose_ros', 'config', 'launch', '.make/resource'):
         shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns('__pycache__'))
     for name in ('setup.py', 'setup.cfg', 'pyproject.toml', 'package.xml', 'LICENSE', 'NOTICE'):
         shutil.copy(ROOT / name, copy)
+    return copy
+
+
+@pytest.fixture(scope='module')
+def wheel(source) -> Path:
     command = [sys.executable, '-m', 'pip', 'wheel', '--quiet', '--no-deps', '--no-build-isolation', '--no-index', '.']
-    built = subprocess.run([*command, '-w', 'dist'], cwd=copy, capture_output=True, text=True, timeout=280)
+    built = subprocess.run([*command, '-w', 'dist'], cwd=source, capture_output=True, text=True, timeout=280)
     assert built.returncode == 0, built.stderr
-    return next((copy / 'dist').glob('*.whl'))
+    return next((source / 'dist').glob('*.whl'))
+
+
+def test_colcon_builds_the_package(source, commands, tmp_path):
+    """Executables lie where `ros2 run` and `ros2 launch` look, object files where the nodes look."""
+    pytest.importorskip('colcon_ros', reason='colcon is missing: run `make test`')
+    command = [sys.executable, '-m', 'colcon', '--log-base', 'log', 'build', '--merge-install', '--base-paths', source]
+    built = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=280)
+    assert built.returncode == 0, built.stderr
+    assert 'Traceback' not in built.stderr
+    installed = tmp_path / 'install'
+    assert {path.name for path in (installed / 'lib/custom_pose_ros').iterdir()} == set(commands)
+    share = installed / 'share/custom_pose_ros'
+    assert (share / 'config/submarine/model.onnx').is_file()
+    assert (share / 'launch/custom_pose.launch.py').is_file()
+    assert (installed / 'share/ament_index/resource_index/packages/custom_pose_ros').is_file()
 
 
 def test_wheel_carries_objects_launch_files_and_commands(wheel):
