@@ -29,6 +29,7 @@ _SCALE_PRIOR = 8.0  # weight of the keypoint covariances as given, in degrees of
 _SCALE_MEMORY = 200.0  # degrees of freedom after which older misfit is forgotten
 _MISFIT_LIMIT = 20.0  # a single frame counts for at most this many times its expected misfit
 _OUTLIER_CHI2 = MISFIT_TOLERANCE * chi2_quantile(2)  # squared whitened distance from where a keypoint is expected
+_NO_STEP = np.zeros(6)
 _NEIGHBOUR_RAD = np.deg2rad(20.0)  # hypotheses about this near support each other when the published one is chosen
 
 
@@ -185,6 +186,9 @@ class PoseFilter:
         """
         assert self.hypotheses is not None, 'start first'
         now = self.hypotheses
+        if len(now) == 1:
+            R, t = self._pose(0, _NO_STEP)
+            return FilteredPose(R, t, self._about_origin(R, now.covariance[0, POSE, POSE]), 0.0, None)
         flat = now.R.reshape(-1, 9)
         traces = flat @ flat.T
         support = np.exp((traces - 3.0) / (2.0 * _NEIGHBOUR_RAD**2)) @ now.weights  # 3 - trace = angle^2 for small ones
@@ -202,10 +206,14 @@ class PoseFilter:
         steps -= mean
         covariance = (now.weights @ now.covariance[:, POSE, POSE].reshape(-1, 36)).reshape(6, 6)
         covariance = covariance + (now.weights * steps.T) @ steps
+        ambiguity = other_share / (1.0 - other_share)
+        return FilteredPose(R, t, self._about_origin(R, covariance), ambiguity, alternative)
+
+    def _about_origin(self, R: np.ndarray, covariance: np.ndarray) -> np.ndarray:
+        """Return the (6, 6) covariance of the object's origin and rotation from that of its middle and rotation."""
         to_origin = np.eye(6)
         to_origin[:3, 3:] = skew_matrix(R @ self._shape.centroid)
-        ambiguity = other_share / (1.0 - other_share)
-        return FilteredPose(R, t, to_origin @ covariance @ to_origin.T, ambiguity, alternative)
+        return to_origin @ covariance @ to_origin.T
 
     def _pose(self, index: int, step: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return rotation and position of the object's origin, of a hypothesis moved by a (6,) step."""

@@ -70,9 +70,9 @@ class Hypotheses:
         sight = self.centre[index]
         return _UNIT - sight[:, None] * (sight * (2.0 / (sight @ sight)))
 
-    def mirrored_rotation(self, index: int, normal: np.ndarray) -> np.ndarray:
-        """Return the (3, 3) rotation of one hypothesis reflected about its line of sight, see `mirrored`."""
-        R = self.reflection(index) @ self.R[index]
+    def mirrored_rotation(self, index: int, normal: np.ndarray, reflection: np.ndarray | None = None) -> np.ndarray:
+        """Return the (3, 3) rotation of one hypothesis after its `reflection` (3, 3), see `mirrored`."""
+        R = (self.reflection(index) if reflection is None else reflection) @ self.R[index]
         return R - (R @ normal)[:, None] * (2.0 * normal)
 
     def mirrored(self, index: int, normal: np.ndarray) -> Hypotheses:
@@ -82,14 +82,15 @@ class Hypotheses:
         normal : (3,) of the object's main plane, in the object frame. Turning about the line of sight stays, turning
         about other axes changes sign.
         """
-        turning = -self.reflection(index)
+        reflection = self.reflection(index)
+        turning = -reflection
         state = np.eye(STATE_SIZE)
         for first in range(3, STATE_SIZE, 6):
             state[first : first + 3, first : first + 3] = turning
         rates = self.rates[[index]]
         rates[:, :, 3:] = rates[:, :, 3:] @ turning.T
         return Hypotheses(
-            self.mirrored_rotation(index, normal)[None],
+            self.mirrored_rotation(index, normal, reflection)[None],
             self.centre[[index]],
             rates,
             (state @ self.covariance[index] @ state.T)[None],
@@ -110,8 +111,7 @@ class Hypotheses:
             self.weights[0] *= 1.0 - share
             return self
         both = self.joined(self.mirrored(0, normal))
-        difference = both.difference(0, len(self))
-        if difference @ np.linalg.solve(self.covariance[0], difference) < 1.0:
+        if both._same(len(self), 0, 1.0):
             return self
         both.weights[:-1] *= 1.0 - share
         both.weights[-1] = share

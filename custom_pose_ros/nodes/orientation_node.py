@@ -28,7 +28,12 @@ from custom_pose_ros.nodes.diagnostics import DiagnosticsPublisher, Statistics
 from custom_pose_ros.nodes.frames import CAMERA_BODY, ObjectFrames, make_reference_frame
 from custom_pose_ros.nodes.markers import orientations_to_markers
 from custom_pose_ros.nodes.messages import Orientation, OrientationArray, PoseArray
-from custom_pose_ros.nodes.parameters import NodeParameters, OrientationNodeParameters, unknown_overrides
+from custom_pose_ros.nodes.parameters import (
+    FilterNodeParameters,
+    NodeParameters,
+    OrientationNodeParameters,
+    unknown_overrides,
+)
 from custom_pose_ros.nodes.runner import run_node
 
 WARNING_PERIOD_S = 5.0
@@ -60,6 +65,7 @@ class OrientationNode(Node):
     def configure(self) -> None:
         """Read parameters, load the object and, if given, the calibration."""
         self._settings = NodeParameters(self, OrientationNodeParameters, on_change=self._on_settings)
+        self._filter_settings = NodeParameters(self, FilterNodeParameters, 'filter.', on_change=self._on_filter)
         values = self._settings.values
         self._model = ObjectModel.load(values.object)
         OrientationEstimator(self._model, CameraIntrinsics.from_fov(640, 480, 1.0))  # an unfit object is refused now
@@ -127,6 +133,9 @@ class OrientationNode(Node):
         self._camera_source.fallback_fov_deg = values.fallback_fov_deg
         self._reference.timeout_s = values.tf_timeout
 
+    def _on_filter(self, values: FilterNodeParameters) -> None:
+        self._estimator = None  # all tracks start anew, with the new values
+
     def _rows(self) -> dict[str, str]:
         return {
             'object': self._model.name,
@@ -168,7 +177,12 @@ class OrientationNode(Node):
         camera = self._camera_source.intrinsics(message.image_width, message.image_height)
         if self._estimator is None or camera is not self._camera:
             self._camera = camera
-            self._estimator = OrientationEstimator(self._model, camera, smoothing=self._settings.values.smoothing)
+            self._estimator = OrientationEstimator(
+                self._model,
+                camera,
+                smoothing=self._settings.values.smoothing,
+                parameters=self._filter_settings.values.core,
+            )
         if self._camera_source.is_guess:
             self.get_logger().warning(
                 f'no camera_info: a camera of {self._settings.values.fallback_fov_deg:g} deg is assumed, '

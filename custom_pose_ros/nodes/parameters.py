@@ -15,6 +15,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from custom_pose_ros.core.errors import ConfigError
+from custom_pose_ros.core.filtering import FilterParameters
 
 IMAGE_TRANSPORTS = ('raw', 'compressed')
 RELIABILITIES = ('best_effort', 'reliable')
@@ -163,7 +164,7 @@ class ThresholdParameters:
 
 @dataclass(frozen=True)
 class OrientationNodeParameters:
-    """Parameters of orientation_node."""
+    """Parameters of orientation_node, besides `filter.*` (FilterNodeParameters)."""
 
     object: str = parameter(
         'submarine', 'Whose orientation: a folder with object.yaml, an object.yaml, or the name of an installed object.'
@@ -207,6 +208,70 @@ class OrientationNodeParameters:
     )
     publish_tf: bool = parameter(True, 'Publish camera optical frame -> <object>_<track id> on /tf.', live=True)
     publish_markers: bool = parameter(True, 'Publish ~/markers, and only while somebody subscribes to it.', live=True)
+
+
+@dataclass(frozen=True)
+class FilterNodeParameters:
+    """What the object can do, `filter.*` of orientation_node; the defaults are those of core FilterParameters."""
+
+    max_speed: float = parameter(
+        FilterParameters.max_speed,
+        'Speed relative to the camera [m/s] that is rarely passed.',
+        minimum=1e-3,
+        maximum=100.0,
+        live=True,
+    )
+    max_angular_speed: float = parameter(
+        FilterParameters.max_angular_speed,
+        'Angular speed relative to the camera [rad/s] that is rarely passed.',
+        minimum=1e-3,
+        maximum=100.0,
+        live=True,
+    )
+    max_acceleration: float = parameter(
+        FilterParameters.max_acceleration,
+        'Acceleration relative to the camera [m/s^2] that is rarely passed; less is smoother, more follows faster.',
+        minimum=1e-3,
+        maximum=1000.0,
+        live=True,
+    )
+    max_angular_acceleration: float = parameter(
+        FilterParameters.max_angular_acceleration,
+        'Angular acceleration relative to the camera [rad/s^2] that is rarely passed.',
+        minimum=1e-3,
+        maximum=1000.0,
+        live=True,
+    )
+    manoeuvre_time_s: float = parameter(
+        FilterParameters.manoeuvre_time_s,
+        'How long [s] an acceleration lasts before it is another.',
+        minimum=1e-2,
+        maximum=100.0,
+        live=True,
+    )
+    max_gap_s: float = parameter(
+        FilterParameters.max_gap_s,
+        'How long [s] an instance without usable keypoints is predicted, with growing covariance, before it is lost.',
+        minimum=1e-2,
+        maximum=60.0,
+        live=True,
+    )
+    switch_rate_hz: float = parameter(
+        FilterParameters.switch_rate_hz,
+        'How often per second the belief in one of two mirrored attitudes may be wrong; more recovers faster from a '
+        'wrong choice and is undecided more often.',
+        minimum=1e-6,
+        maximum=10.0,
+        live=True,
+    )
+    max_hypotheses: int = parameter(
+        FilterParameters.max_hypotheses, 'Most attitudes kept for one instance.', minimum=2, maximum=50, live=True
+    )
+
+    @property
+    def core(self) -> FilterParameters:
+        """The same values as the core takes them."""
+        return FilterParameters(**dataclasses.asdict(self))
 
 
 Schema = TypeVar('Schema')

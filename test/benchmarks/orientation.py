@@ -3,6 +3,8 @@ Print how orientations do on simulated tracks: errors, flips, honesty of the cov
 
 python test/benchmarks/orientation.py                     # the planar submarine, 20 tracks in each condition
 python test/benchmarks/orientation.py --object mast --first-seed 100
+python test/benchmarks/orientation.py --what outliers     # one keypoint of six 60 px wrong in 10 % of frames
+python test/benchmarks/orientation.py --what turn         # how far behind a turn of 60 deg/s
 """
 
 from __future__ import annotations
@@ -18,6 +20,8 @@ sys.path[:0] = [str(ROOT), str(ROOT / 'test' / 'core')]
 
 import simulated_tracks as simulation  # noqa: E402
 
+from custom_pose_ros.core.object_model import ObjectModel  # noqa: E402
+
 OBJECTS = {
     'planar': simulation.planar_submarine,
     'mast': simulation.submarine_with_mast,
@@ -26,17 +30,23 @@ OBJECTS = {
 
 
 def main() -> None:
-    """Run the benchmark and print one line for each condition."""
+    """Run what was asked for and print one line for each condition."""
     parser = argparse.ArgumentParser(description='Errors, flips, honesty and time of orientations on simulated tracks.')
+    parser.add_argument('--what', choices=REPORTS, default='tracks', help='what is measured')
     parser.add_argument('--object', choices=OBJECTS, default='planar', help='what is tracked')
     parser.add_argument('--seeds', type=int, default=20, help='number of tracks (300 frames each)')
     parser.add_argument('--first-seed', type=int, default=0, help='seed of the first track')
     parser.add_argument('--condition', type=int, nargs='*', default=[0, 1, 2, 3], help='which of the four conditions')
     options = parser.parse_args()
-    model = OBJECTS[options.object]()
     seeds = range(options.first_seed, options.first_seed + options.seeds)
+    conditions = [simulation.CONDITIONS[i] for i in options.condition]
+    REPORTS[options.what](OBJECTS[options.object](), seeds, conditions)
+
+
+def report_tracks(model: ObjectModel, seeds: range, conditions: list[tuple[float, float]]) -> None:
+    """Print errors, flips, honesty of the covariance and processor time of update()."""
     print('noise  dist  wrong  start  later  per-frame | median  ratio | NEES/3  all  in 99% | undecided | ms p10  p50')
-    for noise_px, distance_m in np.array(simulation.CONDITIONS)[options.condition]:
+    for noise_px, distance_m in conditions:
         s = simulation.score_tracks(model, noise_px, distance_m, seeds, iterative=True)
         wrong, early = s.error_deg > simulation.WRONG_DEG, s.frame < 30
         median, usual = np.median(s.error_deg), np.median(s.iterative_deg)
@@ -49,6 +59,33 @@ def main() -> None:
             f' {(s.ambiguity > simulation.UNDECIDED).mean():9.1%} | {fast:6.2f} {typical:5.2f}',
             flush=True,
         )
+
+
+def report_outliers(_: ObjectModel, seeds: range, conditions: list[tuple[float, float]]) -> None:
+    """Print what wrong keypoints do to the six-point object, and how many are flagged."""
+    model = simulation.six_point_submarine()
+    print('noise  dist | median without  with  ratio | flagged  falsely | >20 deg')
+    for noise_px, distance_m in conditions:
+        clean = simulation.score_tracks(model, noise_px, distance_m, seeds)
+        s = simulation.score_tracks(model, noise_px, distance_m, seeds, disturb=simulation.outliers(0.1, 60.0))
+        hit = simulation.outlier_hits(seeds, len(s.frame) // len(seeds), model.keypoint_count, 0.1)
+        before, after = np.median(clean.error_deg), np.median(s.error_deg)
+        print(
+            f'{noise_px:4.1f}px {distance_m:3.0f}m | {before:14.2f} {after:5.2f} {after / before:6.3f} |'
+            f' {s.suspected[hit].mean():7.1%} {s.suspected[~hit].mean():8.2%} | {s.wrong_share:6.2%}',
+            flush=True,
+        )
+
+
+def report_turn(model: ObjectModel, seeds: range, conditions: list[tuple[float, float]]) -> None:
+    """Print the mean lag [frames] behind a turn that begins at once, over time."""
+    print('noise  dist | frames behind after 1 ... 6 frames, then mean of the rest')
+    for noise_px, distance_m in conditions:
+        lag = simulation.turn_lag_frames(model, noise_px, distance_m, seeds)[31:]
+        print(f'{noise_px:4.1f}px {distance_m:3.0f}m |', *(f'{value:5.2f}' for value in (*lag[:6], lag[6:].mean())))
+
+
+REPORTS = {'tracks': report_tracks, 'outliers': report_outliers, 'turn': report_turn}
 
 
 if __name__ == '__main__':

@@ -296,9 +296,24 @@ def test_markers_are_published_while_somebody_listens(graph, model) -> None:
     markers = graph.listen('orientation_node/markers', MarkerArray)
     answer = bench.show_one()
     message = markers.wait()
-    assert [m.ns for m in message.markers] == ['', 'axes', 'skeleton', 'keypoints', 'label']
+    assert [m.ns for m in message.markers] == [
+        '', 'axes', 'skeleton', 'keypoints', 'position_region', 'rotation_region', 'label',
+    ]  # fmt: skip
     assert {m.header.frame_id for m in message.markers} == {'camera_optical_frame'}
     assert message.markers[1].pose == answer.orientations[0].pose.pose
+
+
+def test_the_filter_follows_its_parameters_also_live(graph, model) -> None:
+    bench = Bench(graph, model, filter__max_gap_s=30.0)
+    bench.calibrate()
+    bench.show_one(seconds=1)
+    (coasting,) = bench.show(seconds=20).orientations
+    assert (coasting.track_id, coasting.keypoints_used) == (3, 0)  # predicted
+    assert np.isnan(coasting.reprojection_error_px)
+    bench.node.set_parameters([Parameter('filter.max_gap_s', value=5.0)])
+    bench.show_one(seconds=21)
+    assert len(bench.show(seconds=25).orientations) == 1
+    assert bench.show(seconds=27).orientations == []  # lost
 
 
 def test_diagnostics_tell_rate_camera_and_errors(graph, model) -> None:
@@ -336,6 +351,7 @@ def test_quality_of_service_can_be_overridden(graph, model) -> None:
         ({'object': 'nothing_like_it'}, "object 'nothing_like_it' not found: wanted a folder"),
         ({'camera_calibration': 'nowhere.yaml'}, r'nowhere\.yaml: cannot be read'),
         ({'reference_frame': ''}, 'reference_frame: wanted camera_optical, camera_body or a TF frame, got nothing'),
+        ({'filter__max_speed': -1.0}, 'filter.max_speed: wanted a number from 0.001 to 100, got -1.0'),
         ({'fallback_fov_deg': 500.0}, 'fallback_fov_deg: wanted a number from 0 to 170, got 500.0'),
     ],
 )

@@ -11,8 +11,11 @@ import yaml
 from rclpy.parameter import Parameter
 
 from custom_pose_ros.core.errors import ConfigError
+from custom_pose_ros.core.filtering import FilterParameters
 from custom_pose_ros.core.object_model import Thresholds
 from custom_pose_ros.nodes.parameters import (
+    Declaration,
+    FilterNodeParameters,
     NodeParameters,
     OrientationNodeParameters,
     PoseNodeParameters,
@@ -21,17 +24,34 @@ from custom_pose_ros.nodes.parameters import (
     unknown_overrides,
 )
 
-CONFIG = Path(__file__).resolve().parents[2] / 'config'
-NODES = [('pose_node', PoseNodeParameters), ('orientation_node', OrientationNodeParameters)]
+ROOT = Path(__file__).resolve().parents[2]
+CONFIG = ROOT / 'config'
+NODES = ('pose_node', 'orientation_node')
+SCHEMAS = [(PoseNodeParameters, ''), (OrientationNodeParameters, ''), (FilterNodeParameters, 'filter.')]
 
 
-@pytest.mark.parametrize(('name', 'schema'), NODES)
-def test_yaml_and_code_have_the_same_parameters_and_defaults(name: str, schema: type) -> None:
+def declared_in_yaml(name: str) -> dict[str, Declaration]:
+    """Return the declarations of a node whose defaults its YAML file gives, by full parameter name."""
+    if name == 'pose_node':
+        return declarations(PoseNodeParameters)
+    return {**declarations(OrientationNodeParameters), **declarations(FilterNodeParameters, 'filter.')}
+
+
+def flattened(values: dict, prefix: str = '') -> dict[str, object]:
+    """Return nested parameters by full name, as ROS reads them."""
+    flat: dict[str, object] = {}
+    for key, value in values.items():
+        flat |= flattened(value, f'{prefix}{key}.') if isinstance(value, dict) else {prefix + key: value}
+    return flat
+
+
+@pytest.mark.parametrize('name', NODES)
+def test_yaml_and_code_have_the_same_parameters_and_defaults(name: str) -> None:
     text = (CONFIG / f'{name}.yaml').read_text(encoding='utf-8')
-    written = yaml.safe_load(text)['/**']['ros__parameters']
+    written = flattened(yaml.safe_load(text)['/**']['ros__parameters'])
     declared = {
         key: (list(d.default) or ['']) if isinstance(d.default, tuple) else d.default
-        for key, d in declarations(schema).items()
+        for key, d in declared_in_yaml(name).items()
     }
     assert written == declared
     assert {key: type(value) for key, value in written.items()} == {key: type(value) for key, value in declared.items()}
@@ -45,22 +65,51 @@ def test_the_thresholds_in_the_yaml_comment_are_those_of_the_core() -> None:
     assert dataclasses.asdict(ThresholdParameters()) == dataclasses.asdict(Thresholds())
 
 
-@pytest.mark.parametrize(('name', 'schema'), NODES)
-def test_live_parameters_are_marked_in_the_yaml(name: str, schema: type) -> None:
+def test_the_readme_tells_every_parameter_its_default_and_meaning() -> None:
+    text = (ROOT / 'README.md').read_text(encoding='utf-8')
+    rows = [[cell.strip() for cell in line.split('|')[1:-1]] for line in text.splitlines() if '_node | `' in line]
+    thresholds = declarations(ThresholdParameters, 'thresholds.')
+    expected = [
+        [name, f'`{key}`', _in_readme(d.default), 'yes' if d.live else '', d.description]
+        for name, declared in (
+            ('pose_node', {**declared_in_yaml('pose_node'), **thresholds}),
+            ('orientation_node', declared_in_yaml('orientation_node')),
+        )
+        for key, d in declared.items()
+    ]
+    assert sorted(rows) == sorted(expected)
+
+
+def _in_readme(default: object) -> str:
+    if default == '':
+        return '(empty)'
+    if isinstance(default, bool):
+        return f'`{str(default).lower()}`'
+    return f'`{list(default) if isinstance(default, tuple) else default}`'
+
+
+def test_the_filter_of_the_node_is_that_of_the_core() -> None:
+    assert FilterNodeParameters().core == FilterParameters()
+    changed = {name: 2 * value for name, value in dataclasses.asdict(FilterParameters()).items()}
+    assert dataclasses.asdict(FilterNodeParameters(**changed).core) == changed
+
+
+@pytest.mark.parametrize('name', NODES)
+def test_live_parameters_are_marked_in_the_yaml(name: str) -> None:
     lines = (CONFIG / f'{name}.yaml').read_text(encoding='utf-8').splitlines()
-    for key, declaration in declarations(schema).items():
-        (at,) = [i for i, line in enumerate(lines) if line.strip().startswith(f'{key}:')]
+    for key, declaration in declared_in_yaml(name).items():
+        (at,) = [i for i, line in enumerate(lines) if line.strip().startswith(f'{key.rpartition(".")[2]}:')]
         comment = []
         while lines[at - 1 - len(comment)].strip().startswith('#'):
             comment.append(lines[at - 1 - len(comment)].strip(' #'))
         assert comment[-1].startswith('Live.') == declaration.live, key
 
 
-@pytest.mark.parametrize(('name', 'schema'), NODES)
-def test_every_parameter_has_descriptor_and_default_on_the_node(bare_node, name: str, schema: type) -> None:
+@pytest.mark.parametrize(('schema', 'prefix'), SCHEMAS)
+def test_every_parameter_has_descriptor_and_default_on_the_node(bare_node, schema: type, prefix: str) -> None:
     node = bare_node()
-    assert NodeParameters(node, schema).values == schema()
-    for key, declaration in declarations(schema).items():
+    assert NodeParameters(node, schema, prefix).values == schema()
+    for key, declaration in declarations(schema, prefix).items():
         descriptor = node.describe_parameter(key)
         assert descriptor.description == declaration.description != ''
         assert descriptor.read_only == (not declaration.live)
@@ -113,6 +162,8 @@ def test_every_way_to_write_an_empty_list_is_accepted(bare_node, empty) -> None:
         (OrientationNodeParameters, 'fallback_fov_deg', np.nan, 'wanted a number from 0 to 170, got nan'),
         (OrientationNodeParameters, 'tf_timeout', -0.5, 'wanted a number from 0 to 5, got -0.5'),
         (OrientationNodeParameters, 'track_id', -2, 'wanted a whole number from -1 to'),
+        (FilterNodeParameters, 'max_speed', 0.0, 'parameter max_speed: wanted a number from 0.001 to 100, got 0.0'),
+        (FilterNodeParameters, 'max_hypotheses', 1, 'wanted a whole number from 2 to 50, got 1'),
     ],
 )
 def test_unknown_values_are_refused_at_the_start(bare_node, schema, name: str, value, text: str) -> None:
