@@ -54,6 +54,8 @@ def load_backend(path: str | Path, name: str = 'auto', threads: int | None = Non
     elif threads < 1:
         raise ConfigError(f'threads: wanted at least 1, got {threads}')
     path = Path(path)
+    if not path.is_dir() and path.suffix not in _SUFFIXES.values():
+        raise ModelError(f'{path}: wanted a model ({" or ".join(_SUFFIXES.values())}) or a folder with one')
     if name == 'auto':
         name = _choose(path)
     elif not _installed(name):

@@ -71,6 +71,12 @@ def test_a_missing_file_is_named(tmp_path):
         load_backend(tmp_path / 'gone' / 'model.onnx')
 
 
+@pytest.mark.parametrize('name', ['notes.md', 'gone'])
+def test_a_file_of_another_kind_is_named(tmp_path, name):
+    with pytest.raises(ModelError, match=rf'{name}: wanted a model \(\.onnx or \.pth\) or a folder with one'):
+        load_backend(tmp_path / name)
+
+
 def test_a_folder_without_model_is_named(tmp_path):
     with pytest.raises(ModelError, match=r'no model\.onnx in this folder'):
         load_backend(tmp_path)
