@@ -15,7 +15,6 @@ import json
 import sys
 from pathlib import Path
 
-import cv2
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script from anywhere
@@ -25,6 +24,7 @@ from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.inference.backends import load_backend
 from custom_pose_ros.inference.estimator import PoseEstimator
 from training.pose_training.coco import write_json
+from training.pose_training.pictures import read_picture
 from training.pose_training.prelabels import FoundImage, coco_prelabels, label_studio_prelabels
 from training.pose_training.prepare import IMAGE_SUFFIXES
 
@@ -55,7 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
         estimator = PoseEstimator(model, backend)
         found = []
         for path in tqdm(find_images(parsed.images), unit='image', leave=False, disable=None):
-            pixels = cv2.imread(str(path), cv2.IMREAD_COLOR)
+            pixels = read_picture(path)
             if pixels is None:
                 raise DatasetError(f'{path}: cannot be read as an image; remove it and start again')
             name = path.relative_to(parsed.images).as_posix()

@@ -70,12 +70,12 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     return parsed
 
 
-def with_object(labels: RawLabels, model: ObjectModel) -> RawLabels:
+def with_object(path: Path, labels: RawLabels, model: ObjectModel) -> RawLabels:
     """Return the labels with the keypoints and skeleton of an object. Raises DatasetError when names are missing."""
     missing = [name for name in model.keypoint_names if name not in labels.keypoint_names]
     if missing:
         raise DatasetError(
-            f'the labels have no keypoint {", ".join(missing)}; they have {", ".join(labels.keypoint_names)}, '
+            f'{path}: has no keypoint {", ".join(missing)}; it has {", ".join(labels.keypoint_names)}, '
             f'object {model.name!r} has {", ".join(model.keypoint_names)}'
         )
     order = [labels.keypoint_names.index(name) for name in model.keypoint_names]
@@ -88,11 +88,12 @@ def with_object(labels: RawLabels, model: ObjectModel) -> RawLabels:
     )
 
 
-def with_safe_names(labels: RawLabels) -> RawLabels:
+def with_safe_names(path: Path, labels: RawLabels) -> RawLabels:
     """Return the labels with keypoint names that an object file accepts."""
     names = [safe_name(name) for name in labels.keypoint_names]
     if len(set(names)) != len(names):
-        raise DatasetError(f'keypoint names are not different enough: {", ".join(labels.keypoint_names)}')
+        twice = ', '.join(repr(old) for old, new in zip(labels.keypoint_names, names) if names.count(new) > 1)
+        raise DatasetError(f'{path}: keypoint names are not different enough: {twice}; rename them')
     for old, new in zip(labels.keypoint_names, names):
         if old != new:
             labels.add(NOTE, '', '', f'keypoint {old!r} is written as {new!r}')
@@ -141,7 +142,10 @@ def main(arguments: list[str] | None = None) -> int:
             print(label_studio_config(ObjectModel.load(parsed.label_studio_config)), end='')
             return 0
         labels = read_labels(parsed.labels, parsed.category)
-        labels = with_object(labels, ObjectModel.load(parsed.object)) if parsed.object else with_safe_names(labels)
+        if parsed.object:
+            labels = with_object(parsed.labels, labels, ObjectModel.load(parsed.object))
+        else:
+            labels = with_safe_names(parsed.labels, labels)
         ready = check(labels, ImageIndex(parsed.images or [parsed.labels.parent], parsed.out), parsed.max_side)
         if labels.problems:
             print('\n'.join(problem_table(labels.problems)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import struct
 
 import cv2
 import numpy as np
@@ -140,9 +141,11 @@ def test_no_or_several_label_files_are_refused(tmp_path):
 
 def test_damaged_and_resized_images_are_refused(dots_folder, dots):
     images = read_dataset(dots_folder, dots)
-    images[0].path.write_bytes(b'not an image')
-    with pytest.raises(DatasetError, match=r'0\.png: cannot be read as an image'):
-        read_image(images[0])
+    too_large = b'BM' + struct.pack('<IIIIiiHH', 99, 0, 54, 40, 2**30, 2**30, 1, 24) + bytes(28)  # OpenCV throws
+    for content in (b'', b'not an image', too_large):
+        images[0].path.write_bytes(content)
+        with pytest.raises(DatasetError, match=r'0\.png: cannot be read as an image'):
+            read_image(images[0])
     cv2.imwrite(str(images[1].path), np.zeros((36, 48, 3), np.uint8))
     with pytest.raises(DatasetError, match=r'1\.png: is 48 x 36 px, but its labels are for 96 x 72'):
         read_image(images[1])

@@ -199,8 +199,10 @@ def colour(image: np.ndarray, settings: Augmentation, rng: np.random.Generator) 
 
 
 def blur(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Gaussian blur of 0.5 to 2 px."""
-    return cv2.GaussianBlur(image, (0, 0), rng.uniform(0.5, 2.0))
+    """Gaussian blur of 0.5 to 2 px, cut off at two of its widths."""
+    sigma = rng.uniform(0.5, 2.0)
+    side = 2 * math.ceil(2 * sigma) + 1
+    return cv2.GaussianBlur(image, (side, side), sigma)
 
 
 def motion_blur(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -244,8 +246,15 @@ def cutout(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         else:
             other_top, other_left = int(rng.integers(0, height - h + 1)), int(rng.integers(0, width - w + 1))
             patch = image[other_top : other_top + h, other_left : other_left + w]
-            image[top : top + h, left : left + w] = cv2.GaussianBlur(patch, (0, 0), 6.0)
+            image[top : top + h, left : left + w] = _smeared(patch)
     return image
+
+
+def _smeared(patch: np.ndarray) -> np.ndarray:
+    """Return the patch without detail: averaged over squares of about 12 px and interpolated between them."""
+    height, width = patch.shape[:2]
+    coarse = cv2.resize(patch, (width // 12 + 1, height // 12 + 1), interpolation=cv2.INTER_AREA)
+    return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR)
 
 
 def haze(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -266,14 +275,16 @@ def shade(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 def glare(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Reflections of lamps and sky on water and glass: bright, soft-edged blobs and streaks."""
-    height, width = image.shape[0] // 2, image.shape[1] // 2
+    softness = math.exp(rng.uniform(math.log(1.2), math.log(16.0)))  # px
+    reduction = 2 if softness < 5 else 4  # soft light needs no more pixels than this
+    height, width = (size // reduction for size in image.shape[:2])
     light = np.zeros((height, width), np.uint8)
     for _ in range(int(rng.integers(1, 7))):
         centre = (int(rng.integers(0, width)), int(rng.integers(0, height)))
         length = rng.uniform(0.01, 0.12) * width
         axes = (int(length) + 1, int(length * rng.uniform(0.1, 1.0)) + 1)
         cv2.ellipse(light, centre, axes, rng.uniform(0, 180), 0, 360, int(rng.integers(80, 256)), -1)
-    light = cv2.GaussianBlur(light, (0, 0), math.exp(rng.uniform(math.log(0.6), math.log(8.0))))
+    light = cv2.GaussianBlur(light, (0, 0), softness / reduction)
     light = cv2.resize(light, image.shape[1::-1], interpolation=cv2.INTER_LINEAR)
     return cv2.add(image, cv2.merge([light, light, light]))
 

@@ -91,14 +91,21 @@ def find_labels(source: Path) -> Path:
 
 def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object. Raises DatasetError when the file is damaged."""
+    content = parse_json(path)
+    if not isinstance(content, dict):
+        raise DatasetError(f'{path}: wanted a JSON object as COCO files have, got {_short(content)}')
+    return content
+
+
+def parse_json(path: Path) -> Any:
+    """Read any JSON value. Raises DatasetError when the file is damaged, also where its texts cannot be written."""
     try:
-        content = json.loads(path.read_text(encoding='utf-8'))
+        content = json.loads(path.read_text(encoding='utf-8-sig'))
+        json.dumps(content, ensure_ascii=False).encode()  # half a character, like "\ud800", reads but never prints
     except OSError as error:
         raise DatasetError(f'{path}: cannot be read ({error.strerror})') from error
     except (ValueError, RecursionError) as error:
         raise DatasetError(f'{path}: is not valid JSON ({str(error).splitlines()[0]}); export it again') from error
-    if not isinstance(content, dict):
-        raise DatasetError(f'{path}: wanted a JSON object as COCO files have, got {_short(content)}')
     return content
 
 

@@ -27,6 +27,7 @@ from training.pose_training.augmentation import (
     warp_of_halved,
 )
 from training.pose_training.coco import LabelledImage
+from training.pose_training.pictures import read_picture
 
 _LEVELS = 5  # an image and its halvings
 _UNLABELLED_MARGIN = 0.15  # of the box: how far outside of it an unlabelled keypoint may be
@@ -141,7 +142,7 @@ class TrainingSet(Dataset):
 
 def read_image(labels: LabelledImage) -> np.ndarray:
     """Return the (H, W, 3) uint8 BGR image. Raises DatasetError when it is damaged or not of the labelled size."""
-    image = cv2.imread(str(labels.path), cv2.IMREAD_COLOR)
+    image = read_picture(labels.path)
     if image is None:
         raise DatasetError(f'{labels.path}: cannot be read as an image; replace it or remove it from the labels')
     if image.shape[:2] != (labels.height, labels.width):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import math
 import re
 from collections.abc import Iterator, Mapping
@@ -12,7 +11,7 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from custom_pose_ros.core.errors import DatasetError
-from training.pose_training.coco import is_number
+from training.pose_training.coco import is_number, parse_json
 from training.pose_training.labels import NOTE, REFUSED, REPAIRED, RawImage, RawInstance, RawLabels, base_name
 
 _TABLE_HEADS = ('scorer', 'individuals', 'bodyparts', 'coords')
@@ -28,14 +27,7 @@ def read_labels(path: Path, category: str | None = None) -> RawLabels:
     """
     if path.suffix.lower() == '.csv':
         return read_deeplabcut(path)
-    try:
-        content = json.loads(path.read_text(encoding='utf-8-sig'))
-    except OSError as error:
-        raise DatasetError(f'{path}: cannot be read ({error.strerror})') from error
-    except (ValueError, RecursionError) as error:
-        raise DatasetError(
-            f'{path}: is neither JSON nor .csv ({str(error).splitlines()[0]}); export it again'
-        ) from error
+    content = parse_json(path)
     if isinstance(content, list):
         return read_label_studio(path, content)
     if isinstance(content, dict):
@@ -98,8 +90,9 @@ def _choose_category(
 
 def _skeleton(category: Mapping[str, Any], count: int) -> list[tuple[int, int]]:
     """Return pairs of indices; COCO counts from 1. Pairs that mean nothing are left out: the draft shows the rest."""
-    pairs = []
-    for pair in category.get('skeleton') or []:
+    pairs: list[tuple[int, int]] = []
+    stated = category.get('skeleton')
+    for pair in stated if isinstance(stated, list) else []:
         if isinstance(pair, list) and len(pair) == 2 and all(isinstance(k, int) and 1 <= k <= count for k in pair):
             a, b = pair[0] - 1, pair[1] - 1
             if a != b and (a, b) not in pairs and (b, a) not in pairs:

@@ -17,6 +17,7 @@ import numpy as np
 from custom_pose_ros.core.errors import DatasetError
 from training.pose_training.coco import write_json
 from training.pose_training.labels import NOTE, REFUSED, REPAIRED, RawImage, RawInstance, RawLabels, base_name
+from training.pose_training.pictures import read_picture
 
 IMAGE_SUFFIXES = {'.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff'}
 _BORDER_TOLERANCE = 0.01  # of the image's size: a point so little outside was meant to be on the border
@@ -109,18 +110,19 @@ def _check_image(labels: RawLabels, image: RawImage, index: ImageIndex, max_side
         return None
     if files[0].parts[-1] != image.name and image.name.startswith('/'):
         labels.add(NOTE, image.name, '', f'container path resolved to {files[0]}')
-    pixels = cv2.imread(str(files[0]), cv2.IMREAD_COLOR)
-    if pixels is None:
+    pixels, raw = read_picture(files[0]), read_picture(files[0], obey_exif=False)
+    if pixels is None or raw is None:
         labels.add(REFUSED, image.name, '', 'cannot be read as an image')
         return None
-    placed = _place(labels, image, files[0], pixels)
+    placed = _place(labels, image, pixels, raw)
     if placed is None:
         return None
     width, height, per_axis, upright = placed
     scale = min(1.0, max_side / max(width, height))
     ready = ReadyImage(
-        files[0], base_name(image.name), round(width * scale), round(height * scale), [], [], scale, upright
-    )
+        files[0], base_name(image.name), max(1, round(width * scale)), max(1, round(height * scale)),
+        scale=scale, upright=upright,
+    )  # fmt: skip
     sound = True
     for instance in image.instances:
         sound &= _add_instance(labels, image, instance, ready, per_axis, (width, height))
@@ -128,14 +130,13 @@ def _check_image(labels: RawLabels, image: RawImage, index: ImageIndex, max_side
 
 
 def _place(
-    labels: RawLabels, image: RawImage, file: Path, pixels: np.ndarray
+    labels: RawLabels, image: RawImage, pixels: np.ndarray, raw: np.ndarray
 ) -> tuple[int, int, tuple[float, float], bool] | None:
     """Return width and height, the factor from label to image pixels for each axis, and whether EXIF is obeyed."""
     height, width = pixels.shape[:2]
     if image.relative:
         return width, height, (width, height), True
     stated = (image.width, image.height)
-    raw = cv2.imread(str(file), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     if 0 in stated or stated == (width, height):
         if raw.shape == pixels.shape and (raw != pixels).any():
             labels.add(NOTE, image.name, '', 'is turned by its EXIF note: see on the contact sheet that the labels fit')
@@ -289,15 +290,16 @@ def write(folder: Path, images: Sequence[ReadyImage], labels: RawLabels) -> None
 
 def load_pixels(image: ReadyImage) -> np.ndarray:
     """Return the (H, W, 3) picture as it is written."""
-    flags = cv2.IMREAD_COLOR if image.upright else cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-    pixels = cv2.imread(str(image.source), flags)
+    pixels = read_picture(image.source, obey_exif=image.upright)
+    if pixels is None:
+        raise DatasetError(f'{image.source}: can no longer be read as an image')
     return pixels if image.scale == 1 else cv2.resize(pixels, (image.width, image.height), interpolation=cv2.INTER_AREA)
 
 
 def _write_image(image: ReadyImage, path: Path) -> None:
-    stored = cv2.imread(str(image.source), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     pixels = load_pixels(image)
-    if image.scale == 1 and image.upright and stored.shape == pixels.shape and (stored == pixels).all():
+    as_stored = read_picture(image.source, obey_exif=False)
+    if image.scale == 1 and image.upright and as_stored is not None and np.array_equal(as_stored, pixels):
         shutil.copyfile(image.source, path)
     else:
         cv2.imwrite(str(path), pixels, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
