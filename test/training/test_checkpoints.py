@@ -49,7 +49,7 @@ def test_an_error_while_writing_leaves_the_old_file(tmp_path):
 
 
 WRITER = """
-import sys, torch
+import os, sys, torch
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from custom_pose_ros.core.object_model import ObjectModel
@@ -58,33 +58,44 @@ from custom_pose_ros.inference.torch_backend import Checkpoint
 from training.pose_training.checkpoints import save_checkpoint
 torch.set_num_threads(1)
 model = ObjectModel.load('submarine')
-state = build_network('lightweight_openpose', model).state_dict()
-print('ready', flush=True)
-while True:
-    save_checkpoint(Path(sys.argv[1]), Checkpoint('lightweight_openpose', {}, model, state))
-    print('written', flush=True)
+checkpoint = Checkpoint('lightweight_openpose', {}, model, build_network('lightweight_openpose', model).state_dict())
+save_checkpoint(Path(sys.argv[1]), checkpoint)
+while sys.stdin.readline():  # a new process for each line: one that writes until it is killed
+    writer = os.fork()
+    if writer == 0:
+        while True:
+            save_checkpoint(Path(sys.argv[1]), checkpoint)
+    print(writer, flush=True)
+    os.waitpid(writer, 0)
 """
 
 
 def test_kill_9_in_the_middle_of_a_write_leaves_a_loadable_checkpoint(tmp_path):
-    path = tmp_path / 'last.pth'
+    path, temporary = tmp_path / 'last.pth', tmp_path / '.last.pth.part'
+    command = [sys.executable, '-c', WRITER, str(path), str(ROOT)]
     interrupted = 0
-    process = subprocess.Popen([sys.executable, '-c', WRITER, str(path), str(ROOT)], stdout=subprocess.PIPE, text=True)
-    process.stdout.readline()
-    process.stdout.readline()
-    temporary = path.with_name('.last.pth.part')
-    for _ in range(10):
-        deadline = time.monotonic() + 30
-        while not (temporary.exists() and temporary.stat().st_size > 1000) and time.monotonic() < deadline:
-            pass
-        os.kill(process.pid, signal.SIGSTOP)  # frozen in the middle of a write: what kill -9 would leave
-        interrupted += temporary.exists()
-        assert load_checkpoint(path).architecture == 'lightweight_openpose'
-        os.kill(process.pid, signal.SIGCONT)
-    process.kill()
-    process.wait(timeout=30)
-    assert load_checkpoint(path).architecture == 'lightweight_openpose'
-    assert interrupted >= 5  # most of the ten stops met a half-written file
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1) as parent:
+        for _ in range(10):
+            temporary.unlink(missing_ok=True)
+            parent.stdin.write('\n')
+            writer = int(parent.stdout.readline())
+            deadline = time.monotonic() + 30
+            while not half_written(temporary) and time.monotonic() < deadline:
+                pass
+            os.kill(writer, signal.SIGKILL)
+            time.sleep(0.05)  # until the kernel has let go of its files
+            interrupted += temporary.exists()
+            assert load_checkpoint(path).architecture == 'lightweight_openpose'
+        parent.stdin.close()
+        parent.wait(timeout=30)
+    assert interrupted >= 5  # most of the ten deaths left a half-written file
+
+
+def half_written(path: Path) -> bool:
+    try:
+        return path.stat().st_size > 1000
+    except FileNotFoundError:
+        return False
 
 
 def test_imagenet_weights_fill_every_feature_layer(dots):
