@@ -88,16 +88,21 @@ def read_alignment(path: str | Path) -> Alignment:
 
     Each is {xyz_m: [x, y, z], quaternion_xyzw: [...] or rpy_deg: [roll, pitch, yaw]}. Raises ConfigError.
     """
-    try:
-        data = yaml.safe_load(Path(path).read_text(encoding='utf-8'))
-    except OSError as error:
-        raise ConfigError(f'{path}: cannot be read ({error.strerror})') from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f'{path}: is not valid YAML: {" ".join(str(error).split())}') from error
+    data = read_yaml(path)
     if not isinstance(data, Mapping) or not data or not set(data) <= set(_KEYS):
         raise ConfigError(f'{path}: wanted the keys {" and ".join(_KEYS)}, got {data!r:.80}')
     poses = {key: rigid_from_mapping(value, f'{path}: {key}') for key, value in data.items()}
     return Alignment(poses.get(_KEYS[0], IDENTITY), poses.get(_KEYS[1], IDENTITY))
+
+
+def read_yaml(path: str | Path) -> Any:
+    """Return what a YAML file says; ConfigError naming the file when it cannot be read."""
+    try:
+        return yaml.safe_load(Path(path).read_text(encoding='utf-8'))
+    except OSError as error:
+        raise ConfigError(f'{path}: cannot be read ({error.strerror})') from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f'{path}: is not valid YAML: {" ".join(str(error).split())}') from error
 
 
 def rigid_from_mapping(data: Any, source: str) -> Rigid:

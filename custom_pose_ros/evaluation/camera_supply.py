@@ -8,8 +8,8 @@ from typing import Any
 from custom_pose_ros.core.camera import CameraIntrinsics
 from custom_pose_ros.core.errors import ConfigError
 from custom_pose_ros.evaluation.bag_reader import Bag
-from custom_pose_ros.evaluation.messages import camera_from_message
 from custom_pose_ros.evaluation.notes import Notes
+from custom_pose_ros.inference.pose_messages import calibration_fields, camera_from_message
 
 
 class CameraSupply:
@@ -44,8 +44,7 @@ class CameraSupply:
         """Take a camera_info message; says whether it is a calibration."""
         if self.is_fixed:
             return False
-        K = getattr(message, 'k', None)
-        fields = (message.width, message.height, *(message.K if K is None else K))
+        fields = calibration_fields(message)
         if fields == self._fields:
             return True
         try:

@@ -13,6 +13,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 BLUE, ORANGE, GREEN, RED, SKY, PURPLE, GREY = (
     '#0072B2',
@@ -126,6 +127,7 @@ def angle_over_time(columns: Columns, name: str) -> str:
             line = _broken(time, _wrapped(estimate, middle))
             axes.plot(*line, '-', lw=0.9, marker='.', ms=2.5, color=BLUE, label='estimate')
         axes.set(xlabel='time in the bag [s]', ylabel=f'{name} [deg]', xlim=_limits(time))
+        axes.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 1.5, 3, 4.5, 6, 9, 10]))  # parts of a turn
         axes.yaxis.set_major_formatter(lambda angle, _: f'{_wrapped(np.array(angle), 0.0):g}')
         axes.legend(**_ABOVE, ncols=2)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -50,7 +51,7 @@ class Verdict:
         marks = [
             f'<span class="{"failed" if holds else "passed"}-mark">'
             f'{"&#10007; fails" if holds else "&#10003; passes"}</span> '
-            f'(fails if {escape(c.comparison)} {c.limit:g})'
+            f'(fails if&nbsp;{escape(c.comparison)}&nbsp;{c.limit:g})'
             for c, _, holds in self.results
             if c.name == name
         ]
@@ -82,11 +83,17 @@ def section(heading: str, *parts: str) -> str:
 def table(header: Sequence[str], rows: Iterable[Sequence[str]], number_columns: Sequence[int] = ()) -> str:
     """Return a table of cells that are HTML already."""
     kinds = dict.fromkeys(number_columns, ' class="number"')
-    head = ''.join(f'<th{kinds.get(i, "")}>{escape(name)}</th>' for i, name in enumerate(header))
+    names = ''.join(f'<th{kinds.get(i, "")}>{escape(name)}</th>' for i, name in enumerate(header))
+    head = f'<thead><tr>{names}</tr></thead>' if any(header) else ''
     body = ''.join(
         '<tr>' + ''.join(f'<td{kinds.get(i, "")}>{cell}</td>' for i, cell in enumerate(row)) + '</tr>' for row in rows
     )
-    return f'<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+    return f'<table>{head}<tbody>{body}</tbody></table>'
+
+
+def key(name: str) -> str:
+    """Return the name of a number of metrics.json, which may be broken behind its dots and underscores."""
+    return '<code class="soft">' + re.sub(r'([._])', r'\1<wbr>', escape(name)) + '</code>'
 
 
 def figure(svg: str, caption: str) -> str:

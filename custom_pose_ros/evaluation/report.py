@@ -92,11 +92,11 @@ def _verdict_table(metrics: Mapping[str, Any], verdict: Verdict) -> str:
             continue
         named.add(name)
         text = percent(value) if unit == '%' else number(value, unit)
-        rows.append((f'{escape(label)}<br><code class="soft">{name}</code>', text, escape(meaning), verdict.mark(name)))
+        rows.append((f'{escape(label)}<br>{page.key(name)}', text, escape(meaning), verdict.mark(name)))
     for condition, value, _ in verdict.results:
         if condition.name not in named:
             named.add(condition.name)
-            rows.append((f'<code>{escape(condition.name)}</code>', number(value), '', verdict.mark(condition.name)))
+            rows.append((page.key(condition.name), number(value), '', verdict.mark(condition.name)))
     return page.table(('', '', 'meaning', 'limit' if verdict.results else ''), rows, number_columns=(1,))
 
 

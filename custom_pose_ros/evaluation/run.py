@@ -34,6 +34,7 @@ from custom_pose_ros.evaluation.sources import Frame, OfflineResults, RecordedRe
 from custom_pose_ros.evaluation.topics import choose_camera_info, choose_image_topic, choose_recorded
 from custom_pose_ros.evaluation.truth_source import TruthSettings, TruthSource
 from custom_pose_ros.evaluation.video import frame_rate
+from custom_pose_ros.inference.backends import default_threads
 from custom_pose_ros.inference.estimator import PoseEstimator
 
 _PACKAGES = ('numpy', 'opencv-python-headless', 'onnxruntime', 'rosbags')
@@ -157,7 +158,10 @@ class Evaluator:
 
     def _load_estimator(self) -> PoseEstimator:
         s = self.settings
-        return PoseEstimator.load(s.object, s.model, s.backend, s.input_height, s.thresholds, s.threads)
+        if s.threads is not None and s.threads < 1:
+            raise ConfigError(f'--threads: wanted at least 1, got {s.threads}')
+        # Several images at a time, each in one thread: nothing waits, and the numbers do not depend on the machine.
+        return PoseEstimator.load(s.object, s.model, s.backend, s.input_height, s.thresholds, threads=1)
 
     def _choose(self, bag: Bag) -> tuple[TruthSource, Selection]:
         """Choose topics; what a damaged bag has lost is said with the error."""
@@ -214,7 +218,8 @@ class Evaluator:
     def _results(self, bag: Bag, selection: Selection, cameras: CameraSupply) -> Results:
         if self.estimator is not None:
             self.estimator.warm_up()
-            results: Results = OfflineResults(bag, selection, self.model, cameras, self.estimator, self.tags)
+            workers = self.settings.threads or default_threads()
+            results: Results = OfflineResults(bag, selection, self.model, cameras, self.estimator, workers, self.tags)
         else:
             results = RecordedResults(bag, selection, self.model, cameras, self.tags)
         results.on_frame = self.on_frame

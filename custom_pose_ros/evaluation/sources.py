@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,16 +17,17 @@ from custom_pose_ros.core.tracking import PoseTracker
 from custom_pose_ros.evaluation.apriltag import TagTruth
 from custom_pose_ros.evaluation.bag_reader import Bag, BagMessage
 from custom_pose_ros.evaluation.camera_supply import CameraSupply
-from custom_pose_ros.evaluation.images import image_to_bgr
-from custom_pose_ros.evaluation.messages import estimates_from_message, poses_from_message
+from custom_pose_ros.evaluation.messages import estimates_from_message
 from custom_pose_ros.evaluation.read_ahead import read_ahead
 from custom_pose_ros.evaluation.records import FrameRecord
 from custom_pose_ros.evaluation.topics import ORIENTATIONS_TYPE
 from custom_pose_ros.evaluation.truth import Rigid, stamp_ns
 from custom_pose_ros.inference.estimator import PoseEstimator
+from custom_pose_ros.inference.image_messages import image_to_bgr
+from custom_pose_ros.inference.pose_messages import message_to_poses
 
-_BATCH = 4  # images; saves a fifth of the processor time of the light network, more saves nothing
-_MAX_PENDING = 64  # messages that may wait for the images of a batch
+_LIGHT_BYTES = 1 << 16  # messages of other topics that are larger count as images do when memory is bounded
+_IMAGES_AHEAD = 2  # besides those that are worked on
 
 
 @dataclass(frozen=True)
@@ -59,11 +60,16 @@ class Frame:
 
 @dataclass(frozen=True, eq=False)
 class Decoded:
-    """One message, decoded; `image` where it is one, `problem` where it is one that cannot be used."""
+    """
+    One message, decoded. image, poses : where it is an image, and what was found in it.
+
+    problem : what is wrong with an image that cannot be used.
+    """
 
     raw: BagMessage
     message: Any = None
     image: np.ndarray | None = None
+    poses: list[KeypointPose] | None = None
     problem: str = ''
 
 
@@ -72,9 +78,12 @@ class Results:
     Reads the bag once and collects the records of all frames. Subclasses say what a message means.
 
     on_message : called with every message of the selection that is not an image or result (truth).
-    on_raw : called with every message, before it is used; makes all topics be read.
+    on_raw : called with every message as it is read, in order; makes all topics be read.
     on_frame : called with each frame as it is finished.
+    workers : threads that work on images.
     """
+
+    workers = 1
 
     def __init__(self, bag: Bag, selection: Selection, model: ObjectModel, cameras: CameraSupply):
         self.bag, self.selection, self.model, self.cameras = bag, selection, model, cameras
@@ -91,38 +100,40 @@ class Results:
         """Read everything; returns the records in the order of the bag."""
         names = None if self.on_raw else self.names
         messages = self.bag.messages(names, self.selection.start_ns, self.selection.stop_ns)
-        for decoded in read_ahead(messages, self._decode):
-            self.take(decoded)
-        self.flush()
+        opened = (self._open(raw) for raw in messages)
+        depth = self.workers + _IMAGES_AHEAD
+        for decoded in read_ahead(opened, self._work, self.workers, depth, self._is_light):
+            if self.on_raw:
+                self.on_raw(decoded.raw)
+            if decoded.message is not None or decoded.problem:
+                self.use(decoded)
         return self.finished()
 
-    def take(self, decoded: Decoded) -> None:
-        """Use a message, now or later; the order of the bag is kept."""
-        self.use(decoded)
-
-    def flush(self) -> None:
-        """Use what was put off."""
-
-    def _decode(self, raw: BagMessage) -> Decoded:
-        """Do the part of the work that runs ahead in a thread of its own."""
+    def _open(self, raw: BagMessage) -> Decoded:
+        """Decode a message, in the thread that reads the bag: what is odd about it is noted in the order of the bag."""
         if raw.topic not in self.names:
             return Decoded(raw)
         message = raw.decode()
-        if raw.topic != self.selection.image:
-            return Decoded(raw, message)
-        if message is None:
-            return Decoded(raw, problem='damaged')
+        return Decoded(raw, message, problem='damaged' if message is None and raw.topic == self.selection.image else '')
+
+    def _is_light(self, opened: Decoded) -> bool:
+        return opened.raw.topic != self.selection.image and len(opened.raw.stored.data) <= _LIGHT_BYTES
+
+    def _work(self, opened: Decoded) -> Decoded:
+        """Do what needs no other message, in one of several threads."""
+        if opened.message is None or opened.raw.topic != self.selection.image:
+            return opened
         try:
-            return Decoded(raw, message, image_to_bgr(message))
+            image = image_to_bgr(opened.message)
         except MessageError as error:
-            return Decoded(raw, message, problem=str(error))
+            return replace(opened, problem=str(error))
+        return replace(opened, image=image, poses=self.find(image))
+
+    def find(self, image: np.ndarray) -> list[KeypointPose] | None:
+        """Look for the object in an image, in one of several threads; None where that is not done."""
 
     def use(self, decoded: Decoded) -> None:
         """Hand a message to those who want it."""
-        if self.on_raw:
-            self.on_raw(decoded.raw)
-        if decoded.message is None and not decoded.problem:
-            return
         topic, selection = decoded.raw.topic, self.selection
         if topic == selection.image:
             if decoded.image is None:
@@ -163,7 +174,11 @@ class Results:
 
 
 class OfflineResults(Results):
-    """Runs estimator, tracker and orientation on every image in the order of the bag, as nodes that drop nothing."""
+    """
+    Runs estimator, tracker and orientation on every image in the order of the bag, as nodes that drop nothing.
+
+    estimator : is called by `workers` threads at the same time.
+    """
 
     def __init__(
         self,
@@ -172,37 +187,28 @@ class OfflineResults(Results):
         model: ObjectModel,
         cameras: CameraSupply,
         estimator: PoseEstimator,
+        workers: int,
         tags: TagTruth | None = None,
     ):
         super().__init__(bag, selection, model, cameras)
+        self.workers = workers
         self._estimator, self._tags = estimator, tags
         self._tracker = PoseTracker(model)
         self._orienter: OrientationEstimator | None = None
         self._camera: CameraIntrinsics | None = None
         self._records: list[FrameRecord] = []
-        self._pending: list[Decoded] = []
-        self._found: Iterator[list[KeypointPose]] = iter(())
 
-    def take(self, decoded: Decoded) -> None:
-        """Collect images, so that several go through the network together: nobody waits for a single one here."""
-        self._pending.append(decoded)
-        if sum(d.image is not None for d in self._pending) >= _BATCH or len(self._pending) >= _MAX_PENDING:
-            self.flush()
-
-    def flush(self) -> None:
-        """Find the object in the collected images, then use all messages in their order."""
-        pending, self._pending = self._pending, []
-        self._found = iter(self._estimator.batch([d.image for d in pending if d.image is not None]))
-        for decoded in pending:
-            self.use(decoded)
+    def find(self, image: np.ndarray) -> list[KeypointPose]:
+        """Run the estimator; one thread each, so that several images are worked on at the same time."""
+        return self._estimator(image)
 
     def use_image(self, decoded: Decoded) -> None:
         """Track what was found in one image, solve its orientation and remember the result."""
         image, raw = decoded.image, decoded.raw
-        assert image is not None
+        assert image is not None and decoded.poses is not None
         height, width = image.shape[:2]
         stamp = self._stamp(decoded.message, raw.time_ns)
-        poses = self._tracker.update(next(self._found), stamp * 1e-9)
+        poses = self._tracker.update(decoded.poses, stamp * 1e-9)
         record = FrameRecord(stamp, raw.time_ns, width, height)
         record.set_poses(poses, self.model.keypoint_count)
         camera = self.cameras.for_size(width, height) if self.model.model_points is not None else None
@@ -259,7 +265,7 @@ class RecordedResults(Results):
             record.estimates = estimates_from_message(message, self.model)
         else:
             try:
-                poses = poses_from_message(message, self.model)
+                poses = message_to_poses(message, self.model)
             except MessageError as error:
                 self.notes.damage(f'{raw.topic}: {error}', counted=True)
                 return

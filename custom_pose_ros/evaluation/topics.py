@@ -6,8 +6,8 @@ from collections.abc import Collection, Mapping
 
 from custom_pose_ros.core.errors import ConfigError
 from custom_pose_ros.evaluation.bag_reader import Topic
-from custom_pose_ros.evaluation.images import IMAGE_TYPES
 
+IMAGE_TYPES = ('sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage')
 CAMERA_INFO_TYPE = 'sensor_msgs/msg/CameraInfo'
 POSES_TYPE, ORIENTATIONS_TYPE = 'custom_pose_msgs/msg/PoseArray', 'custom_pose_msgs/msg/OrientationArray'
 TF_TYPES = ('tf2_msgs/msg/TFMessage', 'tf/msg/tfMessage')

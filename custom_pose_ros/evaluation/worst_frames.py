@@ -13,10 +13,10 @@ from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.overlay import draw_poses
 from custom_pose_ros.core.poses import KeypointPose
 from custom_pose_ros.evaluation.bag_reader import Bag
-from custom_pose_ros.evaluation.images import image_to_bgr
 from custom_pose_ros.evaluation.records import FrameRecord
 from custom_pose_ros.evaluation.scoring import FrameScore
 from custom_pose_ros.evaluation.truth import Rigid, stamp_ns
+from custom_pose_ros.inference.image_messages import image_to_bgr
 
 COUNT = 12
 APART_S = 0.5  # neighbours of a bad frame are bad as well and show nothing new

@@ -110,7 +110,7 @@ def _add_estimators(group: Any) -> None:
     group.add_argument('--model', type=Path, metavar='FILE', help='network file (default: beside the object.yaml)')
     group.add_argument('--backend', default=Settings.backend, help='what runs the network (default: %(default)s)')
     group.add_argument(
-        '--threads', type=int, metavar='N', help='threads of the network (default: one for each core, at most 4)'
+        '--threads', type=int, metavar='N', help='images worked on at once (default: one for each core, at most 4)'
     )
     group.add_argument(
         '--input-height', type=int, metavar='PX', help='height of the network input (default: object file)'

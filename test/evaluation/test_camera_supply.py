@@ -12,8 +12,8 @@ from custom_pose_ros.core.camera import CameraIntrinsics
 from custom_pose_ros.core.errors import ConfigError
 from custom_pose_ros.evaluation.bag_reader import Bag
 from custom_pose_ros.evaluation.camera_supply import CameraSupply
-from custom_pose_ros.evaluation.messages import camera_from_message
 from custom_pose_ros.evaluation.notes import Notes
+from custom_pose_ros.inference.pose_messages import camera_from_message
 
 WIDE = CameraIntrinsics.from_fov(320, 256, math.radians(90.0))
 
@@ -81,5 +81,17 @@ def test_region_and_binning_are_taken_into_account():
     full = CAMERA.project(point)[0]
     np.testing.assert_allclose(camera.project(point)[0], (full - [32, 16] + 0.5) / 2 - 0.5)
     message.roi.x_offset = 200
-    with pytest.raises(ConfigError, match='wanted a region inside the image'):
+    with pytest.raises(ConfigError, match='wanted a region inside 320x256'):
         camera_from_message(message)
+
+
+def test_another_distortion_or_region_is_another_calibration():
+    supply = CameraSupply(Notes())
+    supply.take(info(), CAMERA_INFO)
+    assert not supply.for_size(320, 256).has_distortion
+    supply.take(info(d=np.array([0.1, 0.0, 0.0, 0.0, 0.0])), CAMERA_INFO)
+    assert supply.for_size(320, 256).has_distortion
+    right_half = info()
+    right_half.roi.x_offset, right_half.roi.width, right_half.roi.height = 160, 160, 256
+    supply.take(right_half, CAMERA_INFO)
+    assert supply.for_size(160, 256).K[0, 2] == CAMERA.K[0, 2] - 160.0

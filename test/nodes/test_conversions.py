@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import array
 import copy
 
+import cv2
 import numpy as np
 import pytest
 from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Quaternion, Transform, Vector3
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sensor_msgs.msg import CameraInfo, RegionOfInterest
+from sensor_msgs.msg import CameraInfo, CompressedImage, RegionOfInterest
 from std_msgs.msg import Header
 
 from custom_pose_ros.core.errors import ConfigError, MessageError
@@ -19,8 +21,10 @@ from custom_pose_ros.core.orientation import OrientationEstimate
 from custom_pose_ros.core.poses import KeypointPose
 from custom_pose_ros.core.rotations import R_BODY_OPTICAL, matrix_from_roll_pitch_yaw
 from custom_pose_ros.nodes.conversions import (
+    bgr_to_image,
     camera_from_message,
     estimates_to_message,
+    image_to_bgr,
     message_to_poses,
     poses_to_message,
     stamp_seconds,
@@ -233,6 +237,21 @@ def test_stamps_keep_microseconds_of_todays_dates() -> None:
     assert stamp_seconds(Time(sec=1_800_000_000, nanosec=123_456_789)) == pytest.approx(
         1_800_000_000.123456789, abs=1e-6
     )
+
+
+def test_an_image_survives_the_way_there_and_back_and_keeps_its_header() -> None:
+    picture = np.random.default_rng(7).integers(0, 256, (6, 8, 3), np.uint8)
+    message = bgr_to_image(picture[:, ::2], HEADER)  # not contiguous
+    assert (message.header, message.encoding, message.step) == (HEADER, 'bgr8', 12)
+    assert (message.width, message.height) == (4, 6)
+    assert isinstance(message.data, array.array)
+    np.testing.assert_array_equal(image_to_bgr(message), picture[:, ::2])
+
+
+def test_compressed_images_of_rclpy_are_read() -> None:
+    picture = np.random.default_rng(7).integers(0, 256, (6, 8, 3), np.uint8)
+    message = CompressedImage(format='png', data=array.array('B', cv2.imencode('.png', picture)[1].tobytes()))
+    np.testing.assert_array_equal(image_to_bgr(message), picture)
 
 
 INFO = CameraInfo(

@@ -1,8 +1,11 @@
-"""Image messages <-> BGR arrays: every common encoding, row padding, byte order, jpeg and png; bad messages refused."""
+"""
+Image messages -> BGR arrays: every common encoding, row padding, byte order, jpeg and png; bad messages refused.
+
+Takes any object with the fields of sensor_msgs/Image or CompressedImage, made by rclpy or by rosbags; needs no ROS.
+"""
 
 from __future__ import annotations
 
-import array
 import functools
 import logging
 import struct
@@ -13,8 +16,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-from sensor_msgs.msg import CompressedImage, Image
-from std_msgs.msg import Header
 
 from custom_pose_ros.core.errors import MessageError
 
@@ -71,7 +72,7 @@ def _layouts() -> dict[str, Layout]:
 LAYOUTS = _layouts()
 
 
-def image_to_bgr(message: Image | CompressedImage) -> np.ndarray:
+def image_to_bgr(message: Any) -> np.ndarray:
     """
     Return the (H, W, 3) uint8 BGR image of a raw or compressed image message.
 
@@ -99,17 +100,7 @@ def image_to_bgr(message: Image | CompressedImage) -> np.ndarray:
     return color_converter(layout.canonical)(pixels)
 
 
-def bgr_to_image(bgr: np.ndarray, header: Header) -> Image:
-    """Return a bgr8 image message of an (H, W, 3) uint8 array; the header is taken as it is."""
-    height, width = bgr.shape[:2]
-    message = Image(header=header, height=height, width=width, encoding='bgr8', step=3 * width)
-    data = array.array('B')  # rclpy checks any other type value by value
-    data.frombytes(memoryview(np.ascontiguousarray(bgr)).cast('B'))
-    message.data = data
-    return message
-
-
-def _pixels(message: Image, layout: Layout) -> np.ndarray:
+def _pixels(message: Any, layout: Layout) -> np.ndarray:
     """Return the values as (rows, width) or (rows, width, channels) in native byte order; a view where possible."""
     width, height = message.width, message.height
     _check_size(width, height)
@@ -139,7 +130,7 @@ def _check_size(width: int, height: int) -> None:
         raise MessageError(f'image of {width}x{height} pixels: wanted at most {MAX_PIXELS} pixels')
 
 
-def _decode(message: CompressedImage) -> np.ndarray:
+def _decode(message: Any) -> np.ndarray:
     """Return the BGR image of a jpeg or png message; an orientation tag is ignored, as a calibration knows none."""
     data = np.frombuffer(message.data, np.uint8)
     size, end = encoded_size(data[: 1 << 20].tobytes()), data[-1024:].tobytes()

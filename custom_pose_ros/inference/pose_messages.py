@@ -1,0 +1,153 @@
+"""
+Camera and keypoint messages -> core dataclasses, and what the fields of pose messages are; needs no ROS.
+
+Takes any object with the fields of the message, made by rclpy or by rosbags. Who builds a message picks the classes;
+which value goes into which field stands here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from custom_pose_ros.core.camera import CameraIntrinsics
+from custom_pose_ros.core.errors import ConfigError, MessageError
+from custom_pose_ros.core.object_model import ObjectModel
+from custom_pose_ros.core.orientation import OrientationEstimate
+from custom_pose_ros.core.poses import KeypointPose
+
+NOT_TRACKED = -1  # TRACK_ID_NOT_TRACKED of Pose.msg and Orientation.msg
+MAX_POSES = 1000  # as many instances as an object file may allow
+
+
+def camera_from_message(message: Any, rectified: bool = False) -> CameraIntrinsics:
+    """
+    Return the intrinsics of the images that a CameraInfo (ROS 1 or 2) belongs to, after its region and binning.
+
+    rectified : False for raw images: K and D; True for rectified images: P, without distortion.
+    Raises ConfigError when it is not a calibration (an uncalibrated camera sends zeros).
+    """
+    if rectified:
+        projection = np.reshape(_numbers(message, 'p'), (3, 4))
+        camera = CameraIntrinsics(message.width, message.height, projection[:, :3])
+    else:
+        camera = CameraIntrinsics.from_camera_info_fields(
+            width=message.width,
+            height=message.height,
+            distortion_model=message.distortion_model,
+            d=_numbers(message, 'd'),
+            k=_numbers(message, 'k'),
+        )
+    roi, binning = message.roi, (max(message.binning_x, 1), max(message.binning_y, 1))
+    width, height = roi.width or message.width, roi.height or message.height
+    if roi.x_offset + width > message.width or roi.y_offset + height > message.height:
+        raise ConfigError(
+            f'camera: roi: wanted a region inside {message.width}x{message.height}, '
+            f'got {width}x{height} at ({roi.x_offset}, {roi.y_offset})'
+        )
+    if (width, height) == (message.width, message.height) and binning == (1, 1):
+        return camera
+    K = camera.K.copy()
+    K[:2, 2] -= roi.x_offset, roi.y_offset
+    for axis in (0, 1):
+        K[axis] /= binning[axis]
+        K[axis, 2] += 0.5 / binning[axis] - 0.5  # (0, 0) is the centre of a pixel, also of a binned one
+    return CameraIntrinsics(width // binning[0], height // binning[1], K, camera.D, camera.distortion_model)
+
+
+def calibration_fields(message: Any) -> tuple:
+    """Return all that the calibration of raw images depends on: two messages with the same are the same calibration."""
+    roi = message.roi
+    return (
+        message.width, message.height, message.distortion_model, *_numbers(message, 'k'), *_numbers(message, 'd'),
+        roi.x_offset, roi.y_offset, roi.width, roi.height, message.binning_x, message.binning_y,
+    )  # fmt: skip
+
+
+def _numbers(message: Any, name: str) -> Sequence[float]:
+    """Return the field `k`, `d` or `p` of a CameraInfo; ROS 1 spells them in capitals."""
+    return getattr(message, name) if hasattr(message, name) else getattr(message, name.upper())
+
+
+def message_to_poses(message: Any, model: ObjectModel) -> list[KeypointPose]:
+    """
+    Return the keypoint poses of a PoseArray of this object, in its order.
+
+    Raises MessageError when it is about other keypoints, has no image size, too many poses, or a pose whose visible
+    keypoints are incomplete or not finite. A covariance may be NaN: then the orientation uses its default.
+    """
+    if tuple(message.keypoint_names) != model.keypoint_names:
+        raise MessageError(
+            f'poses with keypoints [{", ".join(message.keypoint_names):.200}]: wanted those of {model.name}: '
+            f'[{", ".join(model.keypoint_names)}]; both sides need the same object'
+        )
+    if not (message.image_width and message.image_height):
+        raise MessageError(f'poses of an image of {message.image_width}x{message.image_height} pixels: wanted its size')
+    if len(message.poses) > MAX_POSES:
+        raise MessageError(f'{len(message.poses)} poses in one message: wanted at most {MAX_POSES}')
+    return [_message_to_pose(pose, i, model) for i, pose in enumerate(message.poses)]
+
+
+def _message_to_pose(message: Any, index: int, model: ObjectModel) -> KeypointPose:
+    if len(message.keypoints) != model.keypoint_count:
+        raise MessageError(f'poses[{index}] has {len(message.keypoints)} keypoints: wanted {model.keypoint_count}')
+    rows = np.array([(k.x, k.y, *k.covariance, k.score) for k in message.keypoints])
+    visible = np.array([bool(k.visible) for k in message.keypoints])
+    if not np.isfinite(rows[visible][:, [0, 1, 5]]).all():
+        raise MessageError(f'poses[{index}] has a visible keypoint whose position or score is not finite')
+    rows[~visible, :5] = np.nan
+    rows[~visible, 5] = 0.0
+    return KeypointPose(
+        keypoints=rows[:, :2],
+        covariances=rows[:, [2, 3, 3, 4]].reshape(-1, 2, 2),
+        scores=rows[:, 5],
+        visible=visible,
+        score=float(message.score),
+        track_id=track_id_of(message),
+    )
+
+
+def track_id_of(message: Any) -> int | None:
+    """Return the track id of a Pose or Orientation message; None when nobody tracks."""
+    return None if message.track_id == NOT_TRACKED else int(message.track_id)
+
+
+def pose_fields(pose: KeypointPose, object_name: str) -> dict[str, Any]:
+    """Return the fields of a Pose message but its keypoints, see `keypoint_fields`."""
+    left, top, right, bottom = (float(side) for side in pose.box)
+    return {
+        'object_name': object_name,
+        'track_id': NOT_TRACKED if pose.track_id is None else pose.track_id,
+        'score': float(pose.score),
+        'box_x': left,
+        'box_y': top,
+        'box_width': right - left,
+        'box_height': bottom - top,
+    }
+
+
+def keypoint_fields(pose: KeypointPose) -> list[dict[str, Any]]:
+    """Return the fields of the Keypoint messages of a pose, one for each keypoint of the object."""
+    columns = (pose.keypoints.tolist(), pose.covariances.tolist(), pose.scores.tolist(), pose.visible.tolist())
+    return [
+        {'x': x, 'y': y, 'covariance': [xx, xy, yy], 'score': score, 'visible': visible}
+        for (x, y), ((xx, xy), (_, yy)), score, visible in zip(*columns)
+    ]
+
+
+def orientation_fields(estimate: OrientationEstimate, object_name: str) -> dict[str, Any]:
+    """Return the fields of an Orientation message but its pose; angles are about the estimate's reference frame."""
+    roll, pitch, yaw = estimate.roll_pitch_yaw.tolist()
+    return {
+        'object_name': object_name,
+        'track_id': NOT_TRACKED if estimate.track_id is None else estimate.track_id,
+        'roll': roll,
+        'pitch': pitch,
+        'yaw': yaw,
+        'reprojection_error_px': float(estimate.reprojection_error_px),
+        'ambiguity': float(estimate.ambiguity),
+        'keypoints_used': int(estimate.keypoints_used),
+        'outlier_suspected': bool(estimate.outlier_suspected),
+    }
