@@ -97,7 +97,20 @@ def with_safe_names(path: Path, labels: RawLabels) -> RawLabels:
     for old, new in zip(labels.keypoint_names, names):
         if old != new:
             labels.add(NOTE, '', '', f'keypoint {old!r} is written as {new!r}')
+    if len(names) == 1:
+        labels.add(NOTE, '', '', 'there is one keypoint only: training needs two joined by a limb')
     return dataclasses.replace(labels, keypoint_names=names, category=safe_name(labels.category))
+
+
+def require_sound(parsed: argparse.Namespace, labels: RawLabels, ready: list[ReadyImage]) -> None:
+    """Raise DatasetError, which names the first, when labels are refused and not to be left out, or none is left."""
+    refused = [p for p in labels.problems if p.kind == REFUSED]
+    nothing = not any(k is not None for image in ready for k in image.keypoints)
+    if not refused or (parsed.leave_out and not nothing):
+        return
+    first = ' '.join(part for part in (refused[0].image, refused[0].annotation, refused[0].text) if part)
+    way = 'nothing is left to train on' if nothing else 'mend them, or go on without those images: --leave-out'
+    raise DatasetError(f'{parsed.labels}: {len(refused)} refused: {first}{" ..." * (len(refused) > 1)}; {way}')
 
 
 def write_outputs(parsed: argparse.Namespace, labels: RawLabels, ready: list[ReadyImage]) -> None:
@@ -149,18 +162,11 @@ def main(arguments: list[str] | None = None) -> int:
         ready = check(labels, ImageIndex(parsed.images or [parsed.labels.parent], parsed.out), parsed.max_side)
         if labels.problems:
             print('\n'.join(problem_table(labels.problems)))
-        counts = {kind: sum(p.kind == kind for p in labels.problems) for kind in (REFUSED, REPAIRED, NOTE)}
-        print(
-            f'{len(ready)} of {len(labels.images)} images are sound; '
-            + ', '.join(f'{n} {k}' for k, n in counts.items())
+        counts = ', '.join(
+            f'{kind} {sum(p.kind == kind for p in labels.problems)}' for kind in (REFUSED, REPAIRED, NOTE)
         )
-        nothing = not any(k is not None for image in ready for k in image.keypoints)
-        if counts[REFUSED] and (nothing or not parsed.leave_out):
-            way = (
-                'nothing is left' if nothing else 'mend the refused labels, or go on without those images: --leave-out'
-            )
-            print(f'prepare_dataset: {parsed.labels}: {counts[REFUSED]} refused; {way}', file=sys.stderr)
-            return 1
+        print(f'sound images: {len(ready)} of {len(labels.images)}; problems: {counts}')
+        require_sound(parsed, labels, ready)
         if not parsed.check:
             write_outputs(parsed, labels, ready)
     except CustomPoseError as error:

@@ -92,8 +92,8 @@ def test_empty_keypoints_of_deleted_names_are_left_out(tmp_path):
 @pytest.mark.parametrize(
     'keypoints, text',
     [
-        ([252, 378, 2] * 6, 'has 6 keypoints, its category 2: label it again'),
-        ([252, 378, 2], 'has 1 keypoints, its category 2: label the missing ones'),
+        ([252, 378, 2] * 6, "lists 6 keypoints, but 'fish' has 2: label it again"),
+        ([252, 378, 2], "lists 1 keypoint, but 'fish' has 2: label the missing ones"),
         ([252, 378], 'keypoints are not triples of numbers'),
         ([252, None, 2, 1, 1, 2], 'keypoints are not triples of numbers'),
         ([50, 160, 2, 3, 3, 2], r'head at (50, 160) lies outside of the image of 100 x 60 px'),
@@ -193,7 +193,7 @@ def test_missing_damaged_and_doubtful_files_are_refused(tmp_path):
         ),
     )
     refused = '\n'.join(texts(labels, REFUSED))
-    assert 'gone.jpg  file not found in the image folders' in refused
+    assert 'gone.jpg  no such file in ' in refused
     assert 'twice.jpg  2 files match' in refused
     assert 'text.png  cannot be read as an image' in refused
     assert 'elsewhere' not in refused  # the end of the path tells which
@@ -232,7 +232,7 @@ def test_several_categories_need_a_choice(tmp_path):
 def test_nothing_labelled_is_refused(tmp_path):
     picture(tmp_path / 'a.jpg', 100, 60)
     labels, _ = checked(tmp_path, coco([('a.jpg', 100, 60)], []))
-    assert texts(labels, REFUSED) == ['nothing is labelled: no image with a sound annotation is left']
+    assert texts(labels, REFUSED) == ['nothing is labelled: there is no image with an annotation']
 
 
 # Other formats.
@@ -421,7 +421,7 @@ def test_every_real_export_loads_or_is_refused_in_one_line(real_exports, tmp_pat
             assert shown.err.count('\n') == 1
             assert shown.err.startswith(f'prepare_dataset: {export}: ')
         else:
-            assert '1 of 1 images are sound' in shown.out or '3 of 3 images are sound' in shown.out
+            assert 'sound images: 1 of 1' in shown.out or 'sound images: 3 of 3' in shown.out
     assert refused == ['testonekey-133']  # six keypoints for two names; the rest is sound or repaired with certainty
 
 
@@ -459,11 +459,13 @@ def test_the_written_data_set_trains_and_its_draft_loads(tmp_path, capsys):
         [(f'{i}.png', 120, 80) for i in range(10)],
         [{'image_id': i + 1, 'keypoints': [10 + i, 20, 2, 60, 40, 2, 80, 40, 1]} for i in range(10)],
         names=('the nose', 'left eye', 'right eye'),
+        name='5',  # a number for YAML unless it is quoted
     )
     assert command()([str(save(tmp_path, content)), '--out', str(tmp_path / 'out')]) == 0
     out = capsys.readouterr().out
     assert "keypoint 'the nose' is written as 'the_nose'" in out
     model = ObjectModel.load(tmp_path / 'out')
+    assert model.name == '5'
     assert model.keypoint_names == ('the_nose', 'left_eye', 'right_eye')
     assert model.swaps == ((1, 2),)
     train, validation = (read_dataset(tmp_path / 'out' / part, model) for part in ('train', 'val'))
@@ -483,8 +485,9 @@ def test_refused_labels_stop_unless_their_images_are_left_out(tmp_path, capsys):
     arguments = [str(save(tmp_path, content)), '--out', str(tmp_path / 'out')]
     assert command()(arguments) == 1
     captured = capsys.readouterr()
-    assert '1.png' in captured.out and 'has 1 keypoints, its category 2' in captured.out
-    assert '1 refused; mend the refused labels, or go on without those images: --leave-out' in captured.err
+    assert '1.png' in captured.out and 'lists 1 keypoint, but' in captured.out
+    wanted = "1 refused: 1.png 11 lists 1 keypoint, but 'fish' has 2: label the missing ones; mend them, or go on"
+    assert wanted in captured.err
     assert not (tmp_path / 'out').exists()
     assert command()([*arguments, '--leave-out']) == 0
     assert command()([*arguments, '--leave-out']) == 1

@@ -280,3 +280,11 @@ def test_two_processes_train_one_network(tmp_path, dots_folder):
     assert load_checkpoint(tmp_path / 'out' / 'last.pth').training['trainer']['step_count'] == 3
     assert done.stdout.count('3 steps in') == 1
     assert all(math.isfinite(loss) for loss in losses_of(tmp_path / 'out').values())
+
+
+def test_an_object_without_limbs_is_refused(tmp_path, dots_folder):
+    content = json.loads((dots_folder / 'object.yaml').read_text())
+    content['skeleton'] = []
+    (dots_folder / 'object.yaml').write_text(json.dumps(content))
+    with pytest.raises(ConfigError, match="object 'dots': has no skeleton; training needs two keypoints joined"):
+        Run.new(str(dots_folder), settings_for(dots_folder), tmp_path / 'out')

@@ -26,7 +26,7 @@ def object_yaml(labels: RawLabels, images: Sequence[ReadyImage]) -> str:
     pairs = left_right_pairs(names)
     lines = [
         '# Draft made from labels: check names, skeleton and swaps, then add model_points for an orientation.',
-        f'name: {safe_name(labels.category)}',
+        f'name: {_quoted(safe_name(labels.category))}',
         f'keypoints: [{", ".join(map(_quoted, names))}]',
         '',
         '# Limbs between keypoints; any graph will do, a tree is enough.',

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -120,20 +120,23 @@ def _coco_instance(labels: RawLabels, image: str, annotation: Mapping[str, Any])
     if len(triples) > count:
         stale = [t for t in triples if t[2] == 0 and t[0] == t[1] == 0]
         if len(triples) - len(stale) != count:
-            labels.add(REFUSED, image, number, f'has {len(triples)} keypoints, its category {count}: label it again')
+            labels.add(REFUSED, image, number, f'{_counts(labels, triples)}: label it again')
             return None
         triples = [t for t in triples if t not in stale]
         labels.add(REPAIRED, image, number, f'{len(stale)} empty keypoints of deleted names left out, {count} kept')
     elif len(triples) < count:
-        labels.add(
-            REFUSED, image, number, f'has {len(triples)} keypoints, its category {count}: label the missing ones'
-        )
+        labels.add(REFUSED, image, number, f'{_counts(labels, triples)}: label the missing ones')
         return None
     labelled = sum(t[2] > 0 for t in triples)
     stated = annotation.get('num_keypoints')
     if is_number(stated) and stated != labelled:
-        labels.add(REPAIRED, image, number, f'num_keypoints said {stated}, {labelled} are labelled')
+        labels.add(REPAIRED, image, number, f'num_keypoints said {stated}, but {labelled} are labelled: corrected')
     return RawInstance(str(number), triples, kept)
+
+
+def _counts(labels: RawLabels, triples: Sequence[object]) -> str:
+    names = labels.keypoint_names
+    return f'lists {len(triples)} keypoint{"s" * (len(triples) != 1)}, but {labels.category!r} has {len(names)}'
 
 
 def read_label_studio(path: Path, tasks: list[Any]) -> RawLabels:

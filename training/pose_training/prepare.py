@@ -57,6 +57,7 @@ class ImageIndex:
     """
 
     def __init__(self, folders: Sequence[Path], exclude: Path | None = None):
+        self._folders = folders
         self._files: dict[str, list[Path]] = {}
         for folder in folders:
             if not folder.is_dir():
@@ -64,6 +65,9 @@ class ImageIndex:
             for file in sorted(folder.rglob('*')):
                 if file.suffix.lower() in IMAGE_SUFFIXES and (exclude is None or exclude not in file.parents):
                     self._files.setdefault(file.name, []).append(file)
+
+    def __str__(self) -> str:
+        return ', '.join(str(folder) for folder in self._folders)
 
     def find(self, name: str) -> list[Path]:
         """Return the files that share the longest end of the path `name`; several when it is not clear which."""
@@ -96,17 +100,16 @@ def check(labels: RawLabels, index: ImageIndex, max_side: int) -> list[ReadyImag
             ready.append(checked)
     ready = _without_duplicates(labels, ready)
     if not any(k is not None for image in ready for k in image.keypoints):
-        labels.add(REFUSED, '', '', 'nothing is labelled: no image with a sound annotation is left')
+        if not any(p.kind == REFUSED for p in labels.problems):
+            labels.add(REFUSED, '', '', 'nothing is labelled: there is no image with an annotation')
     return ready
 
 
 def _check_image(labels: RawLabels, image: RawImage, index: ImageIndex, max_side: int) -> ReadyImage | None:
     files = index.find(image.name)
     if len(files) != 1:
-        text = (
-            'file not found in the image folders' if not files else f'{len(files)} files match: {files[0]}, {files[1]}'
-        )
-        labels.add(REFUSED, image.name, '', text)
+        missing = f'no such file in {index}: give the folder that holds it with --images'
+        labels.add(REFUSED, image.name, '', f'{len(files)} files match: {files[0]}, {files[1]}' if files else missing)
         return None
     if files[0].parts[-1] != image.name and image.name.startswith('/'):
         labels.add(NOTE, image.name, '', f'container path resolved to {files[0]}')

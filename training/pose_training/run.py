@@ -88,6 +88,8 @@ class Run:
             model = dataclasses.replace(model, input_height=settings.input_height)
         if model.input_height % SIZE_MULTIPLE or model.input_height < 64:
             raise ConfigError(f'input_height: wanted a multiple of {SIZE_MULTIPLE} from 64, got {model.input_height}')
+        if not model.skeleton:
+            raise ConfigError(f'object {model.name!r}: has no skeleton; training needs two keypoints joined by a limb')
         if settings.start_from == 'auto':
             start = 'imagenet' if settings.architecture == 'light' else 'none'
             settings = dataclasses.replace(settings, start_from=start)
