@@ -25,12 +25,12 @@ BLUE, ORANGE, GREEN, RED, SKY, PURPLE, GREY = (
     '#6B6B6B',
 )
 _WIDE, _HALF = (9.6, 2.6), (4.7, 3.0)
-_MARGINS = {
-    _WIDE[0]: {'left': 0.07, 'right': 0.995, 'bottom': 0.18, 'top': 0.9},
-    _HALF[0]: {'left': 0.13, 'right': 0.88, 'bottom': 0.17, 'top': 0.9},
-}
+_SIDES = {_WIDE[0]: (0.07, 0.995), _HALF[0]: (0.13, 0.88)}  # left and right edge of the axes, by width of the chart
+_BELOW_IN, _ABOVE_IN = 0.5, 0.28  # room for ticks and label, and for the legend
+_DIFFERENCES_FRAME_IN = 0.8
 _MAX_VECTOR_POINTS = 1500  # more are drawn into a picture inside the SVG, which stays small
 _MAX_LINE_POINTS = 2000
+_PARTS_OF_A_TURN_FROM_DEG = 60.0  # axes that span more have ticks every 15, 30, 45, 60 or 90 degrees
 _ABOVE = {'loc': 'lower right', 'bbox_to_anchor': (1.0, 1.0), 'borderaxespad': 0.0}
 _STYLE = {
     'svg.fonttype': 'none',
@@ -54,7 +54,7 @@ def _drawn(size: tuple[float, float], draw: Callable[[Axes], None]) -> str:
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=size)
         FigureCanvasSVG(figure)
-        figure.subplots_adjust(**_MARGINS[size[0]])
+        figure.subplots_adjust(**_margins(size))
         draw(figure.add_subplot())
         file = io.StringIO()
         figure.savefig(file, format='svg', dpi=110, metadata=dict.fromkeys(('Date', 'Creator', 'Format', 'Type')))
@@ -63,6 +63,12 @@ def _drawn(size: tuple[float, float], draw: Callable[[Axes], None]) -> str:
     return re.sub(r'(<svg[^>]*?) width="[^"]*" height="[^"]*"', r'\1 width="100%"', text, count=1).replace(
         '<svg', '<svg role="img"', 1
     )
+
+
+def _margins(size: tuple[float, float]) -> dict[str, float]:
+    """Return the edges of the axes in shares of the chart."""
+    left, right = _SIDES[size[0]]
+    return {'left': left, 'right': right, 'bottom': _BELOW_IN / size[1], 'top': 1.0 - _ABOVE_IN / size[1]}
 
 
 def _points(
@@ -127,7 +133,8 @@ def angle_over_time(columns: Columns, name: str) -> str:
             line = _broken(time, _wrapped(estimate, middle))
             axes.plot(*line, '-', lw=0.9, marker='.', ms=2.5, color=BLUE, label='estimate')
         axes.set(xlabel='time in the bag [s]', ylabel=f'{name} [deg]', xlim=_limits(time))
-        axes.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 1.5, 3, 4.5, 6, 9, 10]))  # parts of a turn
+        if np.ptp(axes.get_ylim()) > _PARTS_OF_A_TURN_FROM_DEG:
+            axes.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 1.5, 3, 4.5, 6, 9, 10]))
         axes.yaxis.set_major_formatter(lambda angle, _: f'{_wrapped(np.array(angle), 0.0):g}')
         axes.legend(**_ABOVE, ncols=2)
 
@@ -219,10 +226,9 @@ def differences(rows: Sequence[tuple[str, float, float, float, str | None]], uni
             axes.plot(value, y, 'o', color=colour, mfc='white' if better is None else colour, ms=6)
         axes.axvline(0, color='black', lw=0.8)
         axes.set_yticks(range(len(rows)), [row[0] for row in rows])
-        axes.invert_yaxis()
-        axes.set(xlabel=f'B minus A [{unit}]')
+        axes.set(xlabel=f'B minus A [{unit}]', ylim=(len(rows) - 0.5, -0.5))
 
-    return _drawn((_HALF[0], 0.9 + 0.35 * len(rows)), draw)
+    return _drawn((_HALF[0], _DIFFERENCES_FRAME_IN + 0.35 * len(rows)), draw)
 
 
 def paired(a: np.ndarray, b: np.ndarray, label: str) -> str:

@@ -48,17 +48,15 @@ def summary(comparison: Mapping[str, Any], verdict: Verdict) -> str:
             if failed
             else 'All limits are kept.'
         )
-    for key, label in (
-        ('detection_rate', 'detection rate'),
-        *((key, label.lower()) for key, (label, _) in _UNITS.items()),
-    ):
+    for key, (label, unit) in {'detection_rate': ('Detection rate', ''), **_UNITS}.items():
         entry = comparison['difference'].get(key)
         if entry is None:
             continue
         name = 'mean' if key == 'detection_rate' else 'median'
         better = entry[name]['better']
         if better:
-            parts.append(f'{better.upper()} is better in {label} ({name} {_signed(entry[name]["value"])}).')
+            value = f'{_signed(entry[name]["value"])} {unit}'.rstrip()
+            parts.append(f'{better.upper()} is better in {label.lower()} ({name} {value}).')
     if not any('is better' in part for part in parts):
         parts.append('No difference beyond chance.')
     return ' '.join(parts)
@@ -110,7 +108,7 @@ def _interval_charts(comparison: Mapping[str, Any]) -> list[str]:
 
 
 def _frame_charts(a: Run, b: Run, pairing: Pairing) -> list[str]:
-    figures = []
+    figures, pairs = [], []
     time = a.frames['bag_time_s'][pairing.a]
     for key, (label, unit) in _UNITS.items():
         values_a, values_b = a.frames[key][pairing.a], b.frames[key][pairing.b]
@@ -121,10 +119,8 @@ def _frame_charts(a: Run, b: Run, pairing: Pairing) -> list[str]:
             figures.append(
                 page.figure(charts.two_errors_over_time(time, values_a, values_b, text), f'{label} over time')
             )
-            figures.append(
-                page.halves(page.figure(charts.paired(values_a, values_b, text), 'Below the dotted line B is better'))
-            )
-    return figures
+            pairs.append(page.figure(charts.paired(values_a, values_b, text), 'Below the dotted line B is better'))
+    return [*figures, page.halves(*pairs)]
 
 
 def _frame_table(a: Run, b: Run, pairing: Pairing) -> str:

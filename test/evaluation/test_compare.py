@@ -132,6 +132,6 @@ def test_the_page_says_who_is_better_and_marks_limits():
     verdict = Verdict.of([Condition.parse('difference.rotation_error_deg.median.value > 0.1')], comparison)
     page = compare_report.write(a, b, pair(a, b), comparison, verdict)
     assert verdict.failed
-    assert 'A is better in rotation error (median +0.5)' in page
+    assert 'A is better in rotation error (median +0.5 deg)' in page
     assert 'first (A) against second (B)' in page and 'FAILED' in page and page.count('<svg') >= 3
     assert 'No difference beyond chance' in compare_report.summary(compare(a, a), Verdict())
