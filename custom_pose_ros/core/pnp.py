@@ -60,9 +60,21 @@ class PointSet:
         """Why no pose can be computed from these points, or None when one can."""
         if len(self.points) < MIN_POINTS:
             return f'needs at least {MIN_POINTS} visible keypoints with a known position, got {len(self.points)}'
-        if self._principal[0][1] <= max(_COLLINEAR_RATIO * self._principal[0][0], _COINCIDENT_M):
+        if self._on_a_line:
             return 'the visible keypoints lie on one line of the object: the rotation about it cannot be seen'
         return None
+
+    @cached_property
+    def homography_defined(self) -> bool:
+        """Whether the points are planar and stay off one line when any one of them is left out."""
+        return self.planar and not any(
+            PointSet(np.delete(self.points, i, axis=0))._on_a_line for i in range(len(self.points))
+        )
+
+    @property
+    def _on_a_line(self) -> bool:
+        extents = self._principal[0]
+        return bool(extents[1] <= max(_COLLINEAR_RATIO * extents[0], _COINCIDENT_M))
 
     @cached_property
     def in_plane(self) -> np.ndarray:
@@ -82,11 +94,11 @@ def initial_poses(points: PointSet, directions: np.ndarray) -> tuple[np.ndarray,
     Return (B, 3, 3) rotations and (B, 3) translations to start from, B >= 0; both solutions of a planar set.
 
     IPPE (Collins and Bartoli 2014) for planar sets; SQPnP (Terzakis and Lourakis 2020) and its mirror image otherwise
-    and where IPPE finds nothing (its homography is undefined when all points but one lie on a line).
+    and where IPPE finds nothing.
     directions : (K, 2) undistorted image points x / z, y / z.
     """
     found: list[tuple[np.ndarray, np.ndarray]] = []
-    if points.planar:
+    if points.homography_defined:
         for R_plane, t in _solve_pnp(points.in_plane, directions, cv2.SOLVEPNP_IPPE):
             R = R_plane @ points.R_plane_object
             found.append((R, t - R @ points.centroid))
@@ -117,12 +129,12 @@ def mirrored_pose(points: PointSet, R: np.ndarray, t: np.ndarray) -> tuple[np.nd
     """
     Return the pose that looks the same from far away: the points' main plane reflected about the line of sight.
 
-    R : (3, 3) and t : (3,), object to camera; the centroid stays where it is.
+    R : (..., 3, 3) and t : (..., 3), object to camera; the centroid stays where it is.
     """
     centre = R @ points.centroid + t
-    sight = centre / np.linalg.norm(centre)
-    R_mirrored = R - 2.0 * np.outer(sight, sight @ R)
-    R_mirrored -= 2.0 * np.outer(R_mirrored @ points.normal, points.normal)
+    sight = centre / np.linalg.norm(centre, axis=-1, keepdims=True)
+    R_mirrored = R - 2.0 * sight[..., :, None] * (sight[..., None, :] @ R)
+    R_mirrored = R_mirrored - 2.0 * (R_mirrored @ points.normal)[..., :, None] * points.normal
     return R_mirrored, centre - R_mirrored @ points.centroid
 
 
@@ -146,7 +158,8 @@ def linearise(
 
     The residual is observed minus projected. The Jacobian is of the projection, over (x, y, z of the object origin,
     rotation about the camera's fixed X, Y, Z).
-    R : (B, 3, 3), t : (B, 3), points : (K, 3) [m], directions : (K, 2), whiten : (K, 2, 2).
+    R : (B, 3, 3), t : (B, 3), points : (K, 3) [m], directions : (K, 2), whiten : (K, 2, 2); the last two also
+    (B, K, 2) and (B, K, 2, 2), when each pose is of another image.
     """
     count, keypoints = len(R), len(points)
     rotated = points @ R.transpose(0, 2, 1)
@@ -161,7 +174,7 @@ def linearise(
     jacobian[..., 1, 3], jacobian[..., 1, 4], jacobian[..., 1, 5] = -rz - v * ry, v * rx, rx
     jacobian *= inverse[..., None, None]
     residual = np.empty((count, keypoints, 2, 1))
-    residual[..., 0, 0], residual[..., 1, 0] = directions[:, 0] - u, directions[:, 1] - v
+    residual[..., 0, 0], residual[..., 1, 0] = directions[..., 0] - u, directions[..., 1] - v
     return (
         (whiten @ residual).reshape(count, 2 * keypoints),
         (whiten @ jacobian).reshape(count, 2 * keypoints, 6),
