@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from dataclasses import dataclass, fields
 
@@ -29,6 +30,7 @@ _SCALE_PRIOR = 8.0  # weight of the keypoint covariances as given, in degrees of
 _SCALE_MEMORY = 200.0  # degrees of freedom after which older misfit is forgotten
 _MISFIT_LIMIT = 20.0  # a single frame counts for at most this many times its expected misfit
 _OUTLIER_CHI2 = MISFIT_TOLERANCE * chi2_quantile(2)  # squared whitened distance from where a keypoint is expected
+_FAR_RAD = np.deg2rad(5.0)  # a correction of the rotation from which its linearisation is not trusted
 _NO_STEP = np.zeros(6)
 _NEIGHBOUR_RAD = np.deg2rad(20.0)  # hypotheses about this near support each other when the published one is chosen
 
@@ -155,11 +157,11 @@ class PoseFilter:
         """
         Take in the keypoints of one image, unless some of them cannot be right.
 
-        Returns (U,) bool, True for keypoints that are far from where every hypothesis expects them. When there is one,
-        nothing is taken in: call again without them.
+        Returns (U,) bool, True for keypoints that are far from where every hypothesis expects them; for all when the
+        corrected pose does not explain them. When there is one, nothing is taken in: call again without them.
         """
         assert self.hypotheses is not None, 'start first'
-        now = self._split_uncertain_tilts(self.hypotheses)
+        now = copy.copy(self._split_uncertain_tilts(self.hypotheses))
         residual, jacobian, spread = self._innovation(now, observation)
         inverse = np.linalg.inv(spread)
         explained = (inverse @ residual[..., None])[..., 0]
@@ -168,11 +170,15 @@ class PoseFilter:
         if wrong.any():
             return wrong
         to_state = now.covariance[:, :, POSE] @ jacobian.transpose(0, 2, 1)
-        now.moved((to_state @ explained[..., None])[..., 0])
+        step = (to_state @ explained[..., None])[..., 0]
+        now.moved(step)
         covariance = now.covariance - to_state @ inverse @ to_state.transpose(0, 2, 1)
         now.covariance = 0.5 * (covariance + covariance.transpose(0, 2, 1))
         now.weights = _reweighted(now.weights, -0.5 * (chi2 + np.linalg.slogdet(spread)[1]))
         best = int(now.weights.argmax())
+        far = step[best, TURN] @ step[best, TURN] > _FAR_RAD**2 or chi2[best] > chi2_quantile(2 * len(wrong))
+        if far and not self._explains(now, best, observation):
+            return np.ones_like(wrong)
         self._learn_noise(explained[best], float(inverse[best].trace()))
         self.hypotheses = now.pruned(self._parameters.max_hypotheses, _LEAST_WEIGHT, _SAME_DISTANCE)
         return wrong
@@ -220,6 +226,15 @@ class PoseFilter:
         assert self.hypotheses is not None, 'start first'
         R = matrix_from_rotation_vector(step[3:]) @ self.hypotheses.R[index]
         return R, self.hypotheses.centre[index] + step[:3] - R @ self._shape.centroid
+
+    def _explains(self, now: Hypotheses, index: int, observation: Observation) -> bool:
+        """Whether one hypothesis is credible for the keypoints as they are projected, not as they were linearised."""
+        position = (observation.points.points - self._shape.centroid) @ now.R[index].T + now.centre[index]
+        if position[:, 2].min() <= 0.0:
+            return False
+        residual = observation.whiten @ (observation.directions - position[:, :2] / position[:, 2:])[..., None]
+        limit = MISFIT_TOLERANCE * chi2_quantile(residual.size) * max(1.0, self.noise_scale)
+        return bool((residual * residual).sum() <= limit)
 
     def _innovation(self, now: Hypotheses, observation: Observation) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / 'test' / 'core')]
+sys.path[:0] = [str(ROOT), str(ROOT / 'test')]
 
 import simulated_tracks as simulation  # noqa: E402
 
