@@ -62,6 +62,7 @@ class Bag:
     paths : folders (with or without metadata.yaml) or files (.mcap, .db3, .bag, and these with .zstd).
     topics : by name, over all files.
     start_ns : time of the first message [ns since the epoch]; 0 for a bag without messages.
+    indexed : whether a part of it can be read without reading all of it.
     notes : what was damaged or odd.
 
     Raises DatasetError when there is nothing that could be a bag.
@@ -74,6 +75,7 @@ class Bag:
         self.topics: dict[str, Topic] = {}
         self.stored_topics: list[StoredTopic] = []
         self.start_ns = 0
+        self.indexed = True
         self.decoder = Decoder(self.notes)
 
     def __enter__(self) -> Bag:
@@ -81,6 +83,7 @@ class Bag:
         for path in (path for part in self.parts for path in part):
             with StorageFile(path, self.notes) as storage:
                 self._add_topics(storage.topics(), path.name)
+                self.indexed &= storage.indexed and not storage.packed
                 starts += [storage.start_ns] if storage.start_ns is not None else []
         self.start_ns = min(starts, default=0)
         return self

@@ -205,9 +205,10 @@ def _worst(evaluation: Evaluation, video: Path | None, fps: float) -> list[str]:
     if topic is None:
         return ['<p class="soft">No image topic: no pictures.</p>']
     figures = []
-    for index in worst_frames.choose(evaluation.scores):
+    chosen = worst_frames.choose(evaluation.scores)
+    images = worst_frames.fetch_images(evaluation.bag, topic, [evaluation.scores[index].record for index in chosen])
+    for index, image in zip(chosen, images):
         score = evaluation.scores[index]
-        image = worst_frames.fetch_image(evaluation.bag, topic, score.record)
         if image is None:
             continue
         camera = None

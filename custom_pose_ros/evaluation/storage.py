@@ -24,6 +24,7 @@ else:
 
 STORAGE_SUFFIXES = ('.mcap', '.db3', '.bag')
 _ZSTD_MAGIC = b'\x28\xb5\x2f\xfd'
+_PACKED_SUFFIX = '.zstd'
 _COPY_BYTES = 1 << 20
 
 
@@ -45,7 +46,7 @@ class StorageFile:
         self._local = path
 
     def __enter__(self) -> StorageFile:
-        if self.path.suffix == '.zstd':
+        if self.packed:
             self._local = self._decompressed_copy()
         try:
             self._reader = self._stack.enter_context(self._open_index())
@@ -63,6 +64,11 @@ class StorageFile:
     @property
     def indexed(self) -> bool:
         return self._reader is not None
+
+    @property
+    def packed(self) -> bool:
+        """Whether it is compressed as a whole, and so unpacked whenever it is opened."""
+        return self.path.suffix == _PACKED_SUFFIX
 
     def topics(self) -> list[StoredTopic]:
         """Return what the file holds, in its order; without an index the whole file is read, and start_ns found."""

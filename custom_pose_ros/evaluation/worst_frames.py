@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import cv2
 import numpy as np
@@ -12,7 +13,7 @@ from custom_pose_ros.core.errors import MessageError
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.overlay import draw_poses
 from custom_pose_ros.core.poses import KeypointPose
-from custom_pose_ros.evaluation.bag_reader import Bag
+from custom_pose_ros.evaluation.bag_reader import Bag, BagMessage
 from custom_pose_ros.evaluation.records import FrameRecord
 from custom_pose_ros.evaluation.scoring import FrameScore
 from custom_pose_ros.evaluation.truth import Rigid, stamp_ns
@@ -57,19 +58,42 @@ def choose(scores: Sequence[FrameScore], count: int = COUNT) -> list[int]:
     return chosen
 
 
-def fetch_image(bag: Bag, topic: str, record: FrameRecord) -> np.ndarray | None:
-    """Return the BGR image of a record, read from the bag again; None when it is not there any more."""
-    for message in bag.messages([topic], record.time_ns - _SEARCH_NS, record.time_ns + 1):
-        if message.time_ns != record.time_ns and record.latency_ms is None:
-            continue
-        decoded = message.decode()
-        if decoded is None or stamp_ns(decoded.header) not in (record.stamp_ns, 0):
-            continue
-        try:
-            return image_to_bgr(decoded)
-        except MessageError:
-            return None
-    return None
+def fetch_images(bag: Bag, topic: str, records: Sequence[FrameRecord]) -> list[np.ndarray | None]:
+    """
+    Return the BGR image of each record, read from the bag again; None for those that are not there any more.
+
+    A bag with an index is read around each record; one that is packed as a whole or damaged is read once.
+    """
+    images: list[np.ndarray | None] = [None] * len(records)
+    groups = [[i] for i in range(len(records))] if bag.indexed else [list(range(len(records)))]
+    for group in groups:
+        missing, times = set(group), [records[i].time_ns for i in group]
+        for message in bag.messages([topic], min(times, default=0) - _SEARCH_NS, max(times, default=0) + 1):
+            for i in [i for i in missing if _may_show(message, records[i])]:
+                image = _image_of(message, records[i])
+                if image is not None:
+                    images[i] = image
+                    missing.discard(i)
+            if not missing:
+                break
+    return images
+
+
+def _may_show(message: BagMessage, record: FrameRecord) -> bool:
+    """Whether the message can be the image of a record, by the time of recording alone."""
+    if record.latency_ms is None:
+        return message.time_ns == record.time_ns
+    return record.time_ns - _SEARCH_NS <= message.time_ns <= record.time_ns
+
+
+def _image_of(message: BagMessage, record: FrameRecord) -> np.ndarray | None:
+    decoded: Any = message.decode()
+    if decoded is None or stamp_ns(decoded.header) not in (record.stamp_ns, 0):
+        return None
+    try:
+        return image_to_bgr(decoded)
+    except MessageError:
+        return None
 
 
 def draw(image: np.ndarray, score: FrameScore, model: ObjectModel, camera: CameraIntrinsics | None) -> np.ndarray:

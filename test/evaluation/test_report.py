@@ -10,7 +10,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from bag_maker import CAMERA, IMAGE, TRUTH, Messages, tiny_entries, trajectory, write_bag
+from bag_maker import CAMERA, IMAGE, SIZE, TRUTH, Messages, tiny_entries, trajectory, write_bag
+from tiny_model import draw_tiny_object
 
 from custom_pose_ros.evaluation import report, worst_frames
 from custom_pose_ros.evaluation.conditions import Condition
@@ -108,13 +109,32 @@ def test_missed_objects_come_first_then_the_largest_errors_and_no_neighbours(eva
 
 def test_the_picture_is_of_that_frame_and_shows_truth_and_estimate(evaluation):
     score = next(s for s in evaluation.scores if s.estimate is not None)
-    image = worst_frames.fetch_image(evaluation.bag, IMAGE, score.record)
+    (image,) = worst_frames.fetch_images(evaluation.bag, IMAGE, [score.record])
     again = next(m for m in evaluation.bag.messages([IMAGE]) if m.time_ns == score.record.time_ns).decode()
     np.testing.assert_array_equal(image, again.data.reshape(256, 320, 3))
     before = image.copy()
     drawing = worst_frames.draw(image, score, evaluation.model, CAMERA)
     np.testing.assert_array_equal(image, before)
     assert drawing.shape[1] == 480 and (drawing == 255).all(2).sum() > 50  # white of the truth
+
+
+def test_pictures_of_a_bag_without_an_index_are_fetched_in_one_pass(evaluate, dive, tmp_path, monkeypatch):
+    path = write_bag(tmp_path / 'packed', tiny_entries(dive[1]), compression='file')
+    recorded = tmp_path / 'recorded'
+    for evaluation in (evaluate(path, write_bag=recorded), evaluate(dive[0])):
+        records = [evaluation.scores[i].record for i in (30, 3, 12)]
+        passes = []
+        read = evaluation.bag.messages
+        monkeypatch.setattr(evaluation.bag, 'messages', lambda *a, read=read, p=passes: p.append(a) or read(*a))
+        images = worst_frames.fetch_images(evaluation.bag, IMAGE, records)
+        assert len(passes) == (3 if evaluation.bag.indexed else 1)
+        for image, index in zip(images, (30, 3, 12), strict=True):
+            np.testing.assert_array_equal(image, draw_tiny_object(dive[1][index].pixels, SIZE))
+    assert not evaluate(path).bag.indexed
+    late = evaluate(recorded, recorded='poses')
+    late.bag.indexed = False
+    records = [late.scores[i].record for i in (30, 3)]
+    assert all(image is not None for image in worst_frames.fetch_images(late.bag, IMAGE, records))
 
 
 def test_a_report_without_truth_and_one_of_recorded_results(evaluate, dive, tmp_path):
