@@ -19,6 +19,7 @@ COMMANDS = {
     'predict': 'tools.predict',
     'evaluate_bag': 'tools.evaluate_bag',
     'demo': 'tools.demo',
+    'analyze_object': 'tools.analyze_object',
 }
 
 

@@ -1,0 +1,249 @@
+"""
+Say how well an object can be oriented before anybody trains: expected errors, ambiguous views, and what would help.
+
+    analyze_object submarine --fov-deg 60 --distance 1 4
+    analyze_object my_robot/object.yaml --camera front_camera.yaml --distance 0.5 6 --noise 1.5 --out build/analysis
+
+Each line is about one image alone, of an object whose middle is on the optical axis, in any attitude. Keypoints behind
+the object are taken to be seen. The filter of orientation_node does better over time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from custom_pose_ros.core.camera import CameraIntrinsics
+from custom_pose_ros.core.errors import CustomPoseError
+from custom_pose_ros.core.object_model import ObjectModel
+from custom_pose_ros.core.observability import (
+    AMBIGUOUS,
+    HALF,
+    Change,
+    Observability,
+    ViewErrors,
+    random_attitudes,
+    tilted_at_most,
+)
+from custom_pose_ros.tools.errors import UsageError
+from custom_pose_ros.tools.files import replacing, write_text
+
+FAILURE, USAGE = 1, 2
+DEFAULT_FOV_DEG = 60.0
+_VIEWS = 1500  # of which `--tilt` may leave a part
+_MOST_VIEWS = 300
+_STEPS = 7  # distances
+_COLUMNS = 'distance    in image   rotation error [deg]    wrong one   position [mm]   ambiguous'
+_SUBCOLUMNS = '     [m]   [% views]   right one    with wrong    chosen [%]    median   90 %   [% views]'
+
+
+@dataclass(frozen=True, eq=False)
+class Analysis:
+    """
+    What came out, D distances.
+
+    distances : (D,) m. errors : of the object at each. changes : what to add and what to move, for the far end.
+    changed_errors : of the object with each change, at each distance.
+    """
+
+    distances: np.ndarray
+    errors: Sequence[ViewErrors]
+    changes: Sequence[Change]
+    changed_errors: Sequence[Sequence[ViewErrors]]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; return 0, 1 when the object or camera is no use, 2 for a wrong call."""
+    args = _parser().parse_args(argv)
+    try:
+        return run(args)
+    except CustomPoseError as error:
+        print(f'error: {error}', file=sys.stderr)
+        return USAGE if isinstance(error, UsageError) else FAILURE
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog='analyze_object', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('object', help='folder, object.yaml or installed object')
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument('--camera', type=Path, metavar='YAML', help='calibration as camera_calibration writes it')
+    group.add_argument(
+        '--fov-deg', type=float, metavar='DEG', default=DEFAULT_FOV_DEG,
+        help=f'horizontal field of view without --camera (default: {DEFAULT_FOV_DEG:g})',
+    )  # fmt: skip
+    parser.add_argument('--size', default='640x480', metavar='WxH', help='of the image with --fov-deg [px]')
+    parser.add_argument(
+        '--distance', type=float, nargs=2, default=(1.0, 4.0), metavar=('NEAR', 'FAR'),
+        help='of the object [m] (default: 1 4)',
+    )  # fmt: skip
+    parser.add_argument(
+        '--noise', type=float, default=1.0, metavar='PX',
+        help='standard deviation of a keypoint [px of the image] (default: 1)',
+    )  # fmt: skip
+    parser.add_argument(
+        '--tilt', type=float, default=90.0, metavar='DEG',
+        help='largest angle between line of sight and the normal of the main plane of the keypoints (default: any)',
+    )  # fmt: skip
+    parser.add_argument(
+        '--out', type=Path, default=Path('build/analysis'), metavar='FOLDER', help='for chart and numbers'
+    )
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """Analyse, print the table and write chart and numbers."""
+    model = ObjectModel.load(args.object)
+    camera = _camera(args)
+    distances = _distances(*args.distance)
+    if not 0.0 < args.tilt <= 90.0:
+        raise UsageError(f'--tilt: wanted degrees above 0 and up to 90, got {args.tilt:g}')
+    attitudes = random_attitudes(_VIEWS)
+    observability = Observability(model, camera, args.noise, attitudes)
+    attitudes = tilted_at_most(attitudes, observability.shape.normal, math.radians(args.tilt))[:_MOST_VIEWS]
+    if not len(attitudes):
+        raise UsageError(f'--tilt {args.tilt:g}: no view is left; give at least 5')
+    analysis = analyse(Observability(model, camera, args.noise, attitudes), distances)
+    heading = (
+        f'{model.name}: {len(observability.names)} keypoints with a known position, noise {args.noise:g} px, '
+        f'camera of {camera.width}x{camera.height} px, f = {camera.K[0, 0]:.0f} px'
+    )
+    print(f'{heading}\n\n{format_table(analysis)}\n\n{format_changes(analysis)}')
+    numbers = args.out / f'{model.name}.json'
+    write_text(numbers, json.dumps(to_dict(analysis), indent=2) + '\n')
+    saved = [numbers]
+    try:
+        from custom_pose_ros.evaluation.observability_chart import draw_chart
+    except ImportError as error:
+        print(f"note: no chart: {error}; pip install 'custom_pose_ros[report]'", file=sys.stderr)
+    else:
+        chart = args.out / f'{model.name}.png'
+        with replacing(chart) as temporary:
+            draw_chart(temporary, heading, analysis.distances, _curves(analysis))
+        saved.insert(0, chart)
+    print(f'\nsaved {", ".join(map(str, saved))}', file=sys.stderr)
+    return 0
+
+
+def analyse(observability: Observability, distances: np.ndarray) -> Analysis:
+    """Return the errors at all distances (D,) [m], and what a keypoint added or moved would make of them."""
+    errors = [observability.errors(distance) for distance in distances.tolist()]
+    seen = [distance for distance, error in zip(distances.tolist(), errors) if error.fitting > 0.0]
+    if not seen:
+        raise UsageError(
+            f'--distance: the object does not fit into the image even at {distances[-1]:g} m; give a larger distance'
+        )
+    found = [observability.best_change(seen[-1], added) for added in (True, False)]
+    changes = [change for change in found if change is not None]
+    changed = [[observability.errors(distance, c.points) for distance in distances.tolist()] for c in changes]
+    return Analysis(distances, errors, changes, changed)
+
+
+def format_table(analysis: Analysis) -> str:
+    """Return one line for each distance."""
+    return '\n'.join([_COLUMNS, _SUBCOLUMNS, *map(_row, analysis.distances.tolist(), analysis.errors)])
+
+
+def _row(distance_m: float, errors: ViewErrors) -> str:
+    start = f'{distance_m:8.2f}   {errors.fitting:9.0%}'
+    if not errors.fitting:
+        return f'{start}   (does not fit into the image)'
+    e = _summary(errors)
+    return (
+        f'{start}   {e["rotation_deg"]:9.1f}   {e["rotation_with_wrong_choice_deg"]:11.1f}   {e["wrong_choice"]:11.1%}'
+        f'   {e["position_mm"]:7.0f}  {e["position_p90_mm"]:5.0f}   {e["ambiguous"]:9.0%}'
+    )
+
+
+def format_changes(analysis: Analysis) -> str:
+    """Say which keypoint to add and which to move, and what the errors are then at the far end."""
+    if not analysis.changes:
+        return 'No keypoint out of the plane makes it better.'
+    far = max(i for i, error in enumerate(analysis.errors) if error.fitting)
+    distance, now = analysis.distances[far], analysis.errors[far].median_rotation_rad
+    lines = [f'At {distance:g} m the rotation error, wrong choices included, is {math.degrees(now):.1f} deg. Better:']
+    for change, errors in zip(analysis.changes, analysis.changed_errors):
+        then = errors[far]
+        place = ', '.join(f'{value:.3f}' for value in change.point)
+        what = f'add a keypoint near {change.name}' if change.added else f'move {change.name}'
+        halved = '' if then.median_rotation_rad <= HALF * now else ' (not halved)'
+        lines.append(
+            f'  {what}, at ({place}) m, {change.lift_m:.3f} m from the main plane: '
+            f'{math.degrees(then.median_rotation_rad):.1f} deg{halved}, '
+            f'{then.ambiguous.mean():.0%} of views ambiguous instead of {analysis.errors[far].ambiguous.mean():.0%}'
+        )
+    return '\n'.join(lines)
+
+
+def to_dict(analysis: Analysis) -> dict[str, Any]:
+    """Return the numbers as plain lists; what is not a number (nothing fits into the image) is None."""
+    return {
+        'distances_m': analysis.distances.tolist(),
+        'ambiguous_from_likelihood_ratio': AMBIGUOUS,
+        'errors': [_summary(errors) for errors in analysis.errors],
+        'changes': [
+            {
+                'keypoint': None if change.added else change.name,
+                'near': change.name,
+                'point_m': change.point.tolist(),
+                'lift_m': change.lift_m,
+                'errors': [_summary(errors) for errors in changed],
+            }
+            for change, changed in zip(analysis.changes, analysis.changed_errors)
+        ],
+    }
+
+
+def _summary(errors: ViewErrors) -> dict[str, float | None]:
+    """Return what is said of the views at one distance."""
+    if not errors.fitting:
+        names = ('rotation_deg', 'rotation_with_wrong_choice_deg', 'wrong_choice', 'position_mm', 'position_p90_mm')
+        return {'fitting': 0.0, **dict.fromkeys((*names, 'ambiguous'))}
+    return {
+        'fitting': errors.fitting,
+        'rotation_deg': math.degrees(float(np.median(errors.sure_rotation_rad))),
+        'rotation_with_wrong_choice_deg': math.degrees(errors.median_rotation_rad),
+        'wrong_choice': float(errors.wrong_choice.mean()),
+        'position_mm': 1e3 * float(np.median(errors.position_m)),
+        'position_p90_mm': 1e3 * float(np.percentile(errors.position_m, 90)),
+        'ambiguous': float(errors.ambiguous.mean()),
+    }
+
+
+def _curves(analysis: Analysis) -> Mapping[str, Sequence[Mapping[str, float | None]]]:
+    """Return the summaries at each distance, by the name of the curve."""
+    curves = {'as it is': [_summary(errors) for errors in analysis.errors]}
+    for change, changed in zip(analysis.changes, analysis.changed_errors):
+        verb = 'keypoint added near' if change.added else 'moved:'
+        curves[f'{verb} {change.name}, {100 * change.lift_m:.0f} cm out'] = [_summary(errors) for errors in changed]
+    return curves
+
+
+def _camera(args: argparse.Namespace) -> CameraIntrinsics:
+    if args.camera is not None:
+        return CameraIntrinsics.from_yaml(args.camera)
+    width, _, height = args.size.partition('x')
+    if not (width.isdecimal() and height.isdecimal() and int(width) and int(height)):
+        raise UsageError(f'--size: wanted WIDTHxHEIGHT such as 640x480, got {args.size!r}')
+    if not 0.0 < args.fov_deg < 180.0:
+        raise UsageError(f'--fov-deg: wanted degrees between 0 and 180, got {args.fov_deg:g}')
+    return CameraIntrinsics.from_fov(int(width), int(height), math.radians(args.fov_deg))
+
+
+def _distances(near_m: float, far_m: float) -> np.ndarray:
+    if not 0.0 < near_m <= far_m < math.inf:
+        raise UsageError(f'--distance: wanted 0 < NEAR <= FAR [m], got {near_m:g} {far_m:g}')
+    return np.unique(np.geomspace(near_m, far_m, _STEPS).round(4))
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,80 @@
+"""analyze_object as a command: table, numbers and chart of real objects, and one line for bad input."""
+
+from __future__ import annotations
+
+import json
+
+import cv2
+import pytest
+import yaml
+
+from custom_pose_ros.core.camera import CameraIntrinsics
+from custom_pose_ros.core.object_model import ObjectModel
+from custom_pose_ros.tools.analyze_object import main
+
+
+def test_the_submarine_far_away_needs_a_mast(tmp_path, capsys):
+    assert main(['submarine', '--fov-deg', '60', '--distance', '1', '4', '--out', str(tmp_path)]) == 0
+    numbers = json.loads((tmp_path / 'submarine.json').read_text(encoding='utf-8'))
+    assert [numbers['distances_m'][0], numbers['distances_m'][-1]] == [1.0, 4.0]
+    near, far = numbers['errors'][0], numbers['errors'][-1]
+    assert near['ambiguous'] < 0.02
+    assert far['ambiguous'] > 0.5
+    add, move = numbers['changes']
+    assert (add['keypoint'], move['keypoint'] in ObjectModel.load('submarine').keypoint_names) == (None, True)
+    for change in (add, move):
+        after = change['errors'][-1]['rotation_with_wrong_choice_deg']
+        assert after <= 0.5 * far['rotation_with_wrong_choice_deg']
+    out = capsys.readouterr().out
+    assert out.startswith(
+        'submarine: 4 keypoints with a known position, noise 1 px, camera of 640x480 px, f = 554 px\n'
+    )
+    assert f'{far["rotation_with_wrong_choice_deg"]:.1f} deg. Better:\n  add a keypoint near ' in out
+    assert cv2.imread(str(tmp_path / 'submarine.png')).shape[1] > 1000
+
+
+def test_a_face_close_to_a_calibrated_camera(tmp_path, capsys):
+    calibration = tmp_path / 'camera.yaml'
+    camera = CameraIntrinsics.from_fov(1280, 720, 1.2)
+    calibration.write_text(yaml.safe_dump(camera.to_yaml_dict()), encoding='utf-8')
+    arguments = [
+        'face',
+        '--camera',
+        str(calibration),
+        '--distance',
+        '0.02',
+        '0.8',
+        '--tilt',
+        '40',
+        '--out',
+        str(tmp_path),
+    ]
+    assert main(arguments) == 0
+    out = capsys.readouterr().out
+    assert 'camera of 1280x720 px' in out
+    assert '(does not fit into the image)' in out
+    numbers = json.loads((tmp_path / 'face.json').read_text(encoding='utf-8'))
+    assert numbers['errors'][0] == {'fitting': 0.0, **dict.fromkeys(list(numbers['errors'][-1])[1:])}
+    assert numbers['errors'][-1]['fitting'] == 1.0
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'status', 'text'),
+    [
+        (['nothing_like_it'], 1, "error: object 'nothing_like_it' not found: wanted a folder"),
+        (['human18'], 1, "error: object 'human18' has no model_points: add them to its object.yaml"),
+        (['face', '--camera', 'nowhere.yaml'], 1, 'nowhere.yaml: cannot be read'),
+        (['face', '--noise', '0'], 1, 'noise: wanted pixels above 0, got 0.0'),
+        (['face', '--distance', '4', '1'], 2, '--distance: wanted 0 < NEAR <= FAR [m], got 4 1'),
+        (['face', '--distance', '0.001', '0.002'], 2, 'does not fit into the image even at 0.002 m'),
+        (['face', '--fov-deg', '180'], 2, '--fov-deg: wanted degrees between 0 and 180, got 180'),
+        (['face', '--size', '640'], 2, "--size: wanted WIDTHxHEIGHT such as 640x480, got '640'"),
+        (['face', '--tilt', '91'], 2, '--tilt: wanted degrees above 0 and up to 90, got 91'),
+    ],
+)  # fmt: skip
+def test_bad_input_ends_in_one_line(arguments, status, text, tmp_path, capsys):
+    assert main([*arguments, '--out', str(tmp_path)]) == status
+    err = capsys.readouterr().err
+    assert text in err
+    assert err.count('\n') == 1
+    assert not list(tmp_path.iterdir())
