@@ -55,7 +55,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     network.add_argument(
         '--input-height', type=int, help="height [px] images are scaled to (default: the object file's)"
     )
-    network.add_argument('--crop', type=int, help='side [px] of the training samples (default: the input height)')
+    network.add_argument('--crop', type=int, help='side [px] of the training samples (default: holds most objects)')
     network.add_argument(
         '--weights', default='auto',
         help="start from: 'imagenet', 'none', or a file: one's own checkpoint, or a published one "

@@ -15,7 +15,7 @@ import pytest
 from custom_pose_ros.core.errors import DatasetError
 from custom_pose_ros.core.object_model import ObjectModel
 from training.pose_training.coco import read_dataset
-from training.pose_training.drafts import left_right_pairs, object_yaml, safe_name, shortest_tree
+from training.pose_training.drafts import input_height, left_right_pairs, object_yaml, safe_name, shortest_tree
 from training.pose_training.label_formats import read_labels
 from training.pose_training.labels import REFUSED, REPAIRED
 from training.pose_training.prepare import ImageIndex, ReadyImage, check, split
@@ -530,6 +530,24 @@ def test_the_draft_joins_near_keypoints():
     points = np.array([[0, 0, 2], [100, 0, 2], [30, 0, 2], [60, 0, 2]], float)
     image = ReadyImage(Path('a'), 'a', 200, 100, [points], [(0, 0, 1, 1)])
     assert shortest_tree([image], 4) == [(0, 2), (2, 3), (3, 1)]
+
+
+@pytest.mark.parametrize(
+    ('size_px', 'image_height', 'wanted'),
+    [
+        (110, 480, 480),
+        (110, 1080, 512),
+        (400, 480, 256),
+        (150, 480, 352),
+        (60, 480, 480),
+        (50, 200, 256),
+        (0, 480, 256),
+    ],
+)
+def test_the_draft_sees_small_objects_large_enough(size_px, image_height, wanted):
+    points = np.array([[0, 0, 2], [size_px, 10 * (size_px > 0), 2]], float)
+    image = ReadyImage(Path('a'), 'a', 640, image_height, [points, None], [(0, 0, 1, 1)] * 2)
+    assert input_height([image]) == wanted
 
 
 def test_a_draft_with_odd_names_loads(tmp_path):

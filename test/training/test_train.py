@@ -18,12 +18,12 @@ from custom_pose_ros.core.errors import ConfigError, DatasetError, ModelError
 from custom_pose_ros.inference.network import build_network
 from custom_pose_ros.inference.torch_backend import load_checkpoint
 from training.pose_training.augmentation import Augmentation
-from training.pose_training.coco import read_dataset
+from training.pose_training.coco import LabelledImage, read_dataset
 from training.pose_training.dataset import Sample, Ticket, TrainingSet
 from training.pose_training.engine import OptimiserSettings, Trainer, TrainingError, chosen_precision, learning_rate
 from training.pose_training.log import RunLog
 from training.pose_training.losses import pose_losses
-from training.pose_training.run import Run, RunSettings, load_sources
+from training.pose_training.run import Run, RunSettings, default_crop, load_sources
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / 'training' / 'train.py'
@@ -145,6 +145,16 @@ def settings_for(folder, **changes):
         'crop': 64,
     }
     return RunSettings(**{**values, **changes})
+
+
+@pytest.mark.parametrize(('size_px', 'wanted'), [(100, 256), (300, 384), (700, 448)])
+def test_samples_hold_the_objects_and_are_no_larger(size_px, wanted):
+    points = np.array([[[0, 0], [size_px, 50], [900, 900]]], float)
+    labelled = np.array([[True, True, False]])
+    image = LabelledImage(Path('a'), 1, 640, 448, points, labelled, np.zeros((1, 4)), np.zeros((0, 4)))
+    empty = LabelledImage(Path('b'), 2, 640, 448, points[:0], labelled[:0], np.zeros((0, 4)), np.zeros((0, 4)))
+    assert default_crop([[image], [empty]], 448) == wanted
+    assert default_crop([[empty]], 448) == 256
 
 
 def losses_of(folder):

@@ -9,9 +9,13 @@ from xml.sax.saxutils import quoteattr
 import numpy as np
 
 from custom_pose_ros.core.object_model import ObjectModel
+from custom_pose_ros.inference.backends import SIZE_MULTIPLE
 from training.pose_training.labels import RawLabels
-from training.pose_training.prepare import ReadyImage
+from training.pose_training.prepare import ReadyImage, object_sizes
 from training.pose_training.sheets import colours
+
+_GOOD_SIZE_PX = 110  # of an object in the network's input: larger ones cost time, smaller ones accuracy
+_HIGHEST_INPUT = 512
 
 
 def object_yaml(labels: RawLabels, images: Sequence[ReadyImage]) -> str:
@@ -37,11 +41,26 @@ def object_yaml(labels: RawLabels, images: Sequence[ReadyImage]) -> str:
         'swaps:' if pairs else 'swaps: []',
         *(f'  - [{_quoted(names[a])}, {_quoted(names[b])}]' for a, b in pairs),
         '',
+        '# Height [px] that images are scaled to before the network; chosen by the size of the labelled objects.',
+        '# Smaller is faster and less exact, a multiple of 32.',
+        f'input_height: {input_height(images)}',
+        '',
         '# Positions [m] in the object frame, x forward, y left, z up; needed for the orientation:',
         '# model_points:',
         *(f'#   {_quoted(name)}: [0.0, 0.0, 0.0]' for name in names),
     ]
     return '\n'.join(lines) + '\n'
+
+
+def input_height(images: Sequence[ReadyImage]) -> int:
+    """Return the input height at which the median object has a good size, at least the usual one."""
+    usual = ObjectModel.input_height
+    sizes = [size for size in object_sizes(images) if size > 0]
+    if not sizes:
+        return usual
+    native = max(image.height for image in images) // SIZE_MULTIPLE * SIZE_MULTIPLE
+    wanted = round(_GOOD_SIZE_PX / float(np.median(sizes)) / SIZE_MULTIPLE) * SIZE_MULTIPLE
+    return max(usual, min(wanted, native, _HIGHEST_INPUT))
 
 
 def safe_name(name: str) -> str:

@@ -308,25 +308,30 @@ def _write_image(image: ReadyImage, path: Path) -> None:
         cv2.imwrite(str(path), pixels, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
 
 
-def statistics(images: Sequence[ReadyImage], labels: RawLabels) -> dict[str, Any]:
-    """Return counts and sizes for statistics.json and the closing lines."""
-    instances = [k for image in images for k in image.keypoints if k is not None]
-    labelled = [int(sum(k[i, 2] > 0 for k in instances)) for i in range(len(labels.keypoint_names))]
-    extents = [
+def object_sizes(images: Sequence[ReadyImage]) -> list[float]:
+    """Return the longer side of the keypoints' box of every instance, as a share of the image height."""
+    return [
         float(np.ptp(k[k[:, 2] > 0, :2], axis=0).max() / image.height)
         for image in images
         for k in image.keypoints
         if k is not None
     ]
+
+
+def statistics(images: Sequence[ReadyImage], labels: RawLabels) -> dict[str, Any]:
+    """Return counts and sizes for statistics.json and the closing lines."""
+    instances = [k for image in images for k in image.keypoints if k is not None]
+    labelled = [int(sum(k[i, 2] > 0 for k in instances)) for i in range(len(labels.keypoint_names))]
+    sizes = object_sizes(images)
     return {
         'images': len(images),
         'images_without_object': sum(not image.keypoints for image in images),
         'instances': len(instances),
         'labelled_by_keypoint': dict(zip(labels.keypoint_names, labelled)),
         'object_size_share_of_height': {
-            name: float(np.percentile(extents, q)) for name, q in (('min', 0), ('median', 50), ('max', 100))
+            name: float(np.percentile(sizes, q)) for name, q in (('min', 0), ('median', 50), ('max', 100))
         }
-        if extents
+        if sizes
         else {},
         'recordings': len({image.recording for image in images}),
     }

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,8 @@ from training.pose_training.pretrained import load_imagenet, load_published
 
 SAVE_EVERY_S = 60.0
 _LAST_SHARE = 0.02  # of a run limited by time: kept for the last validation
+_LEAST_CROP = 256
+_CROP_MARGIN = 1.2  # room around the objects in a default crop
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ class RunSettings:
     data, weights, validation : COCO files or folders, and the share of the samples from each of `data`.
     start_from : 'auto', 'imagenet', 'none' or a file.
     minutes, epochs, steps : length of the run, one of them.
-    crop : side of the samples [px]; None for the input height.
+    crop : side of the samples [px]; None for one that holds most objects.
     freeze : keep the first layers of ImageNet's weights as they are.
     The rest is as on the command line of training/train.py.
     """
@@ -175,9 +178,8 @@ class Run:
         """Return the stream of batches from the current step on."""
         settings = self.settings
         height = self.model.input_height
-        dataset = TrainingSet(
-            self.sources, self.model, height, settings.crop or height, self._augmentation(), seed=settings.seed
-        )
+        crop = settings.crop or default_crop(self.sources, height)
+        dataset = TrainingSet(self.sources, self.model, height, crop, self._augmentation(), seed=settings.seed)
         sizes = [len(source) for source in self.sources]
         tickets = TicketBatches(
             sizes, settings.weights or sizes, settings.batch, settings.seed, self.trainer.step_count,
@@ -293,6 +295,19 @@ def load_sources(settings: RunSettings, model: ObjectModel) -> tuple[list[list[L
         )
     chosen = rng.permutation(len(validation))[: settings.validation_limit]
     return sources, [validation[i] for i in chosen]
+
+
+def default_crop(sources: Iterable[Sequence[LabelledImage]], input_height: int) -> int:
+    """Return the side [px] of a square that holds nine of ten objects as the network sees them; time grows with it."""
+    sizes = [
+        float(np.ptp(points[labelled], axis=0).max()) * input_height / image.height
+        for source in sources
+        for image in source
+        for points, labelled in zip(image.keypoints, image.labelled)
+        if labelled.any()
+    ]
+    wanted = math.ceil(_CROP_MARGIN * float(np.percentile(sizes, 90)) / SIZE_MULTIPLE) * SIZE_MULTIPLE if sizes else 0
+    return min(input_height, max(wanted, _LEAST_CROP))
 
 
 def start_weights(network: PoseNetwork, start_from: str) -> str:
