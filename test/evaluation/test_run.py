@@ -88,7 +88,8 @@ def test_reported_errors_equal_independent_ones(evaluate: Evaluate, dive, tiny_f
 
 
 def test_two_runs_give_the_same_bytes(evaluate: Evaluate, dive):
-    first, second = (evaluate(dive[0], **WITH_TRUTH) for _ in range(2))
+    """Also when another number of images is worked on at once."""
+    first, second = (evaluate(dive[0], threads=threads, **WITH_TRUTH) for threads in (1, 3))
     assert first.metrics_text() == second.metrics_text()
     assert first.frames_text == second.frames_text
 
