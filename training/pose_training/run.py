@@ -253,6 +253,8 @@ class Run:
 
     def _closing(self, accuracy: Accuracy | None) -> list[str]:
         lines = [f'{self.trainer.step_count} steps in {self.elapsed() / 60:.1f} minutes']
+        if not self.trainer.step_count:
+            lines.append('not one step was made in that time: the weights are untrained; give more --minutes')
         if accuracy is None:
             lines.append('no images were set aside, so nothing was validated; look at other images with tools.predict')
         best = self.folder / 'best.pth'
