@@ -23,11 +23,12 @@ class Decoder:
     def __init__(self, notes: Notes):
         self.notes = notes
         self._stores: dict[tuple[str, str, bool], Typestore | None] = {}
+        self._readable_stores: dict[tuple[str, str, bool], Typestore | None] = {}
 
     def decode(self, stored: StoredMessage) -> object | None:
         """Return the message, or None when its type is unknown or its bytes do not fit the type."""
         topic = stored.topic
-        store = self.typestore(topic)
+        store = self._readable(topic)
         if store is None:
             return None
         try:
@@ -38,8 +39,21 @@ class Decoder:
             self.notes.damage(f'{topic.name}: a message is damaged and left out', counted=True)
             return None
 
+    def _readable(self, topic: StoredTopic) -> Typestore | None:
+        """Return the types that give messages with the expected fields: the known ones where the recorded differ."""
+        key = (topic.msgtype, topic.definition, topic.ros1)
+        if key not in self._readable_stores:
+            store, known = self.typestore(topic), ros1_types() if topic.ros1 else ros2_types()
+            if store is not None and topic.msgtype in known.fielddefs and not _same_fields(store, known):
+                self.notes.damage(
+                    f'{topic.name}: the recorded definition of {topic.msgtype} is not the known one, which is used'
+                )
+                store = known
+            self._readable_stores[key] = store
+        return self._readable_stores[key]
+
     def typestore(self, topic: StoredTopic) -> Typestore | None:
-        """Return the types to read a topic with: as recorded with it, else as known; None if neither."""
+        """Return the types to copy a topic with: as recorded with it, else as known; None if neither."""
         key = (topic.msgtype, topic.definition, topic.ros1)
         if key not in self._stores:
             self._stores[key] = self._recorded(topic) or self._known(topic)
@@ -68,6 +82,12 @@ class Decoder:
             return store
         self.notes.damage(f'{topic.name}: message type {topic.msgtype} is unknown; the topic is left out')
         return None
+
+
+def _same_fields(store: Typestore, known: Typestore) -> bool:
+    """Whether all types that both know have the same fields, in names, order and types."""
+    shared = store.fielddefs.keys() & known.fielddefs.keys()
+    return all(store.fielddefs[name][1] == known.fielddefs[name][1] for name in shared)
 
 
 @lru_cache(maxsize=1)

@@ -194,3 +194,15 @@ def test_unknown_message_types_are_named_and_left_out(tmp_path):
 def test_what_is_no_bag_is_refused(tmp_path, make, text):
     with pytest.raises(DatasetError, match=text):
         Bag([make(tmp_path)])
+
+
+def test_a_field_whose_name_is_damaged_in_the_recorded_definition_is_read_by_its_known_name(tmp_path):
+    file = write_bag(tmp_path / 'bag', tiny_entries(trajectory(3)), 'sqlite3') / 'bag.db3'
+    data = file.read_bytes()
+    assert data.count(b'Quaternion orientation')
+    file.write_bytes(data.replace(b'Quaternion orientation', b'Quaternion orientat9on'))
+    messages, bag = read_all(file)
+    assert all(hasattr(message.pose, 'orientation') for topic, _, message in messages if topic == TRUTH)
+    assert bag.notes.lines(damaged=True) == [
+        f'{TRUTH}: the recorded definition of geometry_msgs/msg/PoseStamped is not the known one, which is used'
+    ]
