@@ -12,6 +12,7 @@ from training.pose_training import augmentation
 from training.pose_training.augmentation import (
     Augmentation,
     Warp,
+    cover,
     halved,
     halvings,
     photometric,
@@ -22,6 +23,7 @@ from training.pose_training.augmentation import (
 )
 
 CROP = 128
+KEYPOINTS = np.array([[40.0, 30.0], [90.0, 60.0]])
 CHANGES = ['blur', 'motion_blur', 'noise', 'cutout', 'haze', 'shade', 'glare', 'jpeg']
 
 
@@ -120,14 +122,27 @@ def test_motion_blur_does_not_shift_the_picture():
 
 def test_no_augmentation_leaves_the_picture_alone():
     image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
-    changed = photometric(image.copy(), Augmentation.named('none'), np.random.default_rng(0))
+    changed = photometric(image.copy(), KEYPOINTS, Augmentation.named('none'), np.random.default_rng(0))
     np.testing.assert_array_equal(changed, image)
 
 
 def test_the_same_seed_gives_the_same_picture():
     image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
-    one, two = (photometric(image.copy(), Augmentation(), np.random.default_rng(5)) for _ in range(2))
+    one, two = (photometric(image.copy(), KEYPOINTS, Augmentation(), np.random.default_rng(5)) for _ in range(2))
     np.testing.assert_array_equal(one, two)
+
+
+@pytest.mark.parametrize('place', [(40.0, 30.0), (0.0, 0.0), (127.0, 95.0)])
+def test_a_cover_lies_about_its_place_and_hides_it(place):
+    hidden = 0
+    for seed in range(100):
+        image = np.zeros((96, 128, 3), np.uint8)
+        covered = cover(image, np.array(place), np.random.default_rng(seed))
+        rows, columns = np.nonzero(covered.any(-1))
+        hidden += bool(covered[int(place[1]), int(place[0])].any())
+        if len(rows):
+            assert np.hypot(columns - place[0], rows - place[1]).max() < 0.12 * 1.5 * 128 * 2
+    assert hidden > 50  # ragged and off centre, so not always
 
 
 def test_an_unknown_strength_is_refused():

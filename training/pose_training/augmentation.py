@@ -44,6 +44,7 @@ class Augmentation:
     p_motion_blur: float = 0.25
     p_noise: float = 0.35
     p_cutout: float = 0.3
+    p_cover: float = 0.25
     p_haze: float = 0.25
     p_shade: float = 0.3
     p_glare: float = 0.25
@@ -57,13 +58,13 @@ class Augmentation:
         if name == 'normal':
             return cls(
                 scale=(0.75, 1.35), shear=0.05, gain=0.25, tint=0.05, gamma=0.15, p_grey=0.0, p_blur=0.1,
-                p_motion_blur=0.1, p_cutout=0.1, p_haze=0.05, p_shade=0.1, p_glare=0.05, p_jpeg=0.0,
+                p_motion_blur=0.1, p_cutout=0.1, p_cover=0.05, p_haze=0.05, p_shade=0.1, p_glare=0.05, p_jpeg=0.0,
             )  # fmt: skip
         if name == 'none':
             return cls(
                 rotation_deg=0.0, scale=(1.0, 1.0), shear=0.0, shift=0.0, p_flip=0.0, gain=0.0, tint=0.0, gamma=0.0,
-                p_grey=0.0, p_blur=0.0, p_motion_blur=0.0, p_noise=0.0, p_cutout=0.0, p_haze=0.0, p_shade=0.0,
-                p_glare=0.0, p_jpeg=0.0,
+                p_grey=0.0, p_blur=0.0, p_motion_blur=0.0, p_noise=0.0, p_cutout=0.0, p_cover=0.0, p_haze=0.0,
+                p_shade=0.0, p_glare=0.0, p_jpeg=0.0,
             )  # fmt: skip
         raise ValueError(f'augmentation must be strong, normal or none, got {name!r}')
 
@@ -165,8 +166,16 @@ def warp_of_halved(warp: Warp, image: np.ndarray, reduced: np.ndarray) -> Warp:
     return Warp(np.column_stack([linear * per_axis, shift + linear @ (per_axis / 2 - 0.5)]), warp.mirrored)
 
 
-def photometric(image: np.ndarray, settings: Augmentation, rng: np.random.Generator) -> np.ndarray:
-    """Return the (H, W, 3) uint8 image under other light, water, optics and camera; the argument may be changed."""
+def photometric(
+    image: np.ndarray, keypoints: np.ndarray, settings: Augmentation, rng: np.random.Generator
+) -> np.ndarray:
+    """
+    Return the (H, W, 3) uint8 image under other light, water, optics and camera; the argument may be changed.
+
+    keypoints : (V, 2) visible keypoints [px], one of which may be covered.
+    """
+    if len(keypoints) and rng.random() < settings.p_cover:
+        image = cover(image, keypoints[rng.integers(len(keypoints))], rng)
     for probability, change in (
         (settings.p_cutout, cutout),
         (settings.p_shade, shade),
@@ -247,6 +256,28 @@ def cutout(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
             other_top, other_left = int(rng.integers(0, height - h + 1)), int(rng.integers(0, width - w + 1))
             patch = image[other_top : other_top + h, other_left : other_left + w]
             image[top : top + h, left : left + w] = _smeared(patch)
+    return image
+
+
+def cover(image: np.ndarray, place: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Hide a place behind a pale ragged patch, as a reflection on water does: the network must infer what is there."""
+    height, width = image.shape[:2]
+    corners = int(rng.integers(4, 9))
+    angles = np.sort(rng.uniform(0, 2 * np.pi, corners))
+    radii = max(height, width) * rng.uniform(0.03, 0.12) * rng.uniform(0.5, 1.5, corners)
+    centre = place + radii.mean() * rng.uniform(-0.5, 0.5, 2)
+    outline = centre + radii[:, None] * np.column_stack([np.cos(angles), np.sin(angles)])
+    mask = np.zeros((height, width), np.uint8)
+    cv2.fillPoly(mask, [np.round(outline).astype(np.int32)], 255)
+    top, left = np.clip(outline.min(0)[::-1].astype(int), 0, None)
+    bottom, right = np.clip(outline.max(0)[::-1].astype(int) + 2, None, (height, width))
+    if top >= bottom or left >= right:
+        return image
+    part = image[top:bottom, left:right]
+    light = np.clip(rng.integers(120, 256) + rng.normal(0, 15, 3), 0, 255)
+    veil = rng.uniform(0.5, 1.0)
+    pale = cv2.addWeighted(_smeared(part), 1 - veil, np.full_like(part, light), veil, 0.0)
+    np.copyto(part, pale, where=mask[top:bottom, left:right, None] > 0)
     return image
 
 

@@ -100,10 +100,10 @@ class TrainingSet(Dataset):
         rng = np.random.default_rng((self._seed, ticket.number))
         warp = self._warp(labels, rng)
         image = self._warped(ticket, labels, warp, rng)
-        image = photometric(image, self._augmentation, rng)
         keypoints, labelled = transformed_keypoints(labels, warp, self._model.flip_order)
         inside = ((keypoints > -0.5) & (keypoints < self._crop - 0.5)).all(-1)
         visible = labelled & inside
+        image = photometric(image, keypoints[visible], self._augmentation, rng)
         shape = (self._crop // STRIDE, self._crop // STRIDE)
         heatmaps = encode_heatmaps(keypoints, visible, shape, STRIDE, self._targets.sigma_px)
         pafs = encode_pafs(keypoints, visible, self._model.skeleton, shape, STRIDE, self._targets.limb_thickness)
