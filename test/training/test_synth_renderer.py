@@ -82,12 +82,12 @@ def centroid_errors(views, count: int, distorted: bool) -> np.ndarray:
 
 
 def test_projection_agrees_with_opencv(views) -> None:
-    # issue 4 asks for 0.1 px; the coverage of a sphere 8 px wide, drawn at 2x, places its centroid to about 0.05 px
+    # at most 0.1 px: the coverage of a sphere 8 px wide, drawn at 2x, places its centroid to about 0.05 px
     assert centroid_errors(views, 100, distorted=False).max() <= 0.1
 
 
 def test_projection_with_distortion_agrees_with_opencv(views) -> None:
-    # issue 4 asks for 0.15 px: resampling adds to the error of the pinhole image
+    # at most 0.15 px: resampling adds to the error of the pinhole image
     assert centroid_errors(views, 40, distorted=True).max() <= 0.15
 
 
