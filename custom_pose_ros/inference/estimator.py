@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import math
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from custom_pose_ros.core.errors import ConfigError, ModelError
 from custom_pose_ros.core.grouping import group_poses
 from custom_pose_ros.core.object_model import ObjectModel, Thresholds, find_object_folder
 from custom_pose_ros.core.poses import KeypointPose
-from custom_pose_ros.core.preprocessing import PixelMap, prepare
-from custom_pose_ros.inference.backends import SIZE_MULTIPLE, STRIDE, Backend, load_backend
+from custom_pose_ros.core.preprocessing import PixelMap, input_shape, prepare
+from custom_pose_ros.inference.backends import SIZE_MULTIPLE, STRIDE, Backend, default_threads, load_backend
 
 _WARM_UP_ASPECT = 4 / 3
 
@@ -44,6 +47,7 @@ class PoseEstimator:
                 f'input_height: wanted a multiple of {SIZE_MULTIPLE} from 64 to 1024, got {self.input_height}'
             )
         self._backend = backend
+        self._inputs = _InputBuffer()
         _check_fit(backend, model)
 
     @classmethod
@@ -62,12 +66,16 @@ class PoseEstimator:
         source : folder with object.yaml (and model.onnx), an object.yaml, or the name of an installed object.
         model_path : model.onnx or a checkpoint, when it is not in the object's folder.
         backend : 'auto', 'onnxruntime' or 'torch'.
-        threads : of the backend; default: one per physical core, at most 4.
+        threads : of the backend, and of OpenCV in the whole process, whose own default of all logical cores would
+            take them from the backend; default: one per physical core, at most 4.
         Raises ConfigError or ModelError with one line that says what to do.
         """
         model = ObjectModel.load(source)
         path = find_object_folder(source) if model_path is None else Path(model_path).expanduser()
-        return cls(model, load_backend(path, backend, threads), input_height, thresholds)
+        threads = default_threads() if threads is None else threads
+        estimator = cls(model, load_backend(path, backend, threads), input_height, thresholds)
+        cv2.setNumThreads(threads)
+        return estimator
 
     @property
     def backend_name(self) -> str:
@@ -85,20 +93,29 @@ class PoseEstimator:
         Images that have the same size for the network go through it together.
         Raises ValueError unless every image is (H, W, 3) uint8.
         """
-        prepared: list[tuple[np.ndarray, PixelMap]] = []
-        for image in images:
+        positions: dict[tuple[int, int], list[int]] = {}
+        for i, image in enumerate(images):
             _check_image(image)
-            prepared.append(prepare(image, self.input_height))
-        positions: dict[tuple[int, ...], list[int]] = {}
-        for i, (network_input, _) in enumerate(prepared):
-            positions.setdefault(network_input.shape, []).append(i)
+            positions.setdefault(input_shape(image.shape, self.input_height), []).append(i)
         results: list[list[KeypointPose]] = [[] for _ in images]
-        for members in positions.values():
-            heatmaps, pafs = self.maps(np.stack([prepared[i][0] for i in members]))
-            for i, one_heatmaps, one_pafs in zip(members, heatmaps, pafs):
-                poses = group_poses(one_heatmaps, one_pafs, self.model, STRIDE, self.thresholds)
-                results[i] = [prepared[i][1].pose_to_image(pose) for pose in poses]
+        for shape, members in positions.items():
+            for i, poses in zip(members, self._same_size([images[i] for i in members], shape)):
+                results[i] = poses
         return results
+
+    def _same_size(self, images: Sequence[np.ndarray], shape: tuple[int, int]) -> list[list[KeypointPose]]:
+        """Return the instances in images that make network inputs of one shape (h, w)."""
+        inputs = self._inputs.of_shape((len(images), *shape, 3))
+        pixel_maps = [prepare(image, self.input_height, out=out)[1] for image, out in zip(images, inputs)]
+        return [
+            self._instances(heatmaps, pafs, pixel_map)
+            for heatmaps, pafs, pixel_map in zip(*self.maps(inputs), pixel_maps)
+        ]
+
+    def _instances(self, heatmaps: np.ndarray, pafs: np.ndarray, pixel_map: PixelMap) -> list[KeypointPose]:
+        """Return the instances in the maps of one image, in its pixels."""
+        poses = group_poses(heatmaps, pafs, self.model, STRIDE, self.thresholds)
+        return [pixel_map.pose_to_image(pose) for pose in poses]
 
     def maps(self, network_inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the bare network's heatmaps (N, K + 1, h, w) and pafs (N, 2L, h, w) of (N, H, W, 3) uint8 BGR."""
@@ -108,6 +125,25 @@ class PoseEstimator:
         """Run once on an empty 4:3 image, so that the first real frame is as fast as the others."""
         width = round(self.input_height * _WARM_UP_ASPECT)
         self(np.zeros((self.input_height, width, 3), np.uint8))
+
+
+class _InputBuffer(threading.local):
+    """
+    Memory for the network input, used again for every frame and as large as the largest so far.
+
+    Fresh memory of this size comes from the kernel page by page, which costs more than filling it. Each thread has its
+    own, so that an estimator may be called from several at once.
+    """
+
+    def __init__(self) -> None:
+        self._memory = np.empty(0, np.uint8)
+
+    def of_shape(self, shape: tuple[int, ...]) -> np.ndarray:
+        """Return an array of this shape with any content; it is valid until the next call in this thread."""
+        size = math.prod(shape)
+        if self._memory.size < size:
+            self._memory = np.empty(size, np.uint8)
+        return self._memory[:size].reshape(shape)
 
 
 def _check_image(image: np.ndarray) -> None:

@@ -119,7 +119,9 @@ class PoseNodeParameters:
     )
     model: str = parameter('', 'Trained network; empty: model.onnx beside the object.yaml.')
     backend: str = parameter('auto', 'What runs the network: auto, onnxruntime, torch.')
-    threads: int = parameter(0, 'CPU threads of the backend; 0: the backend decides.', minimum=0, maximum=256)
+    threads: int = parameter(
+        0, 'CPU threads of the backend and of OpenCV; 0: one per physical core, at most 4.', minimum=0, maximum=256
+    )
     input_height: int = parameter(
         0, 'Height [px] images are scaled to, a multiple of 32; 0: as in the object file.', minimum=0, maximum=1024
     )

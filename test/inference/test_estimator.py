@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from concurrent.futures import ThreadPoolExecutor
 
+import cv2
 import numpy as np
 import pytest
 
@@ -87,6 +89,46 @@ def test_a_batch_gives_what_single_images_give_in_their_order(pair):
             np.testing.assert_array_equal(got.keypoints, want.keypoints)
     assert backend.shapes[0] == (3, 128, 192, 3)  # three of the four have one size for the network
     assert backend.shapes[1] == (1, 128, 448, 3)
+
+
+def test_frames_share_one_input_buffer_and_leave_nothing_in_it(pair):
+    addresses = set()
+
+    class WatchedBackend(ColourBackend):
+        def __call__(self, images):
+            addresses.add(images.__array_interface__['data'][0])
+            return super().__call__(images)
+
+    estimator = PoseEstimator(pair, WatchedBackend(pair))
+    wide, small = picture(1000, 300, (200, 100), (700, 200)), picture(320, 240, (60, 60), (200, 150))
+    estimator(wide)
+    for image in (small, np.zeros_like(small), wide):
+        got, alone = estimator(image), PoseEstimator(pair, ColourBackend(pair))(image)
+        assert len(got) == len(alone)
+        for one, other in zip(got, alone):
+            np.testing.assert_array_equal(one.keypoints, other.keypoints)
+    assert len(addresses) == 1
+
+
+def test_threads_may_call_one_estimator_at_once(pair):
+    estimator = PoseEstimator(pair, ColourBackend(pair))
+    images = [picture(640, 480, (100 + 20 * i, 100), (400, 300)) for i in range(4)] * 8
+    alone = [estimator(image) for image in images]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(estimator, images))
+    for got, want in zip(together, alone):
+        np.testing.assert_array_equal(got[0].keypoints, want[0].keypoints)
+
+
+def test_opencv_gets_the_threads_of_the_backend():
+    before = cv2.getNumThreads()
+    try:
+        PoseEstimator.load('submarine', backend='onnxruntime', threads=1)
+        assert cv2.getNumThreads() == 1
+        PoseEstimator.load('submarine', backend='onnxruntime', threads=3)
+        assert cv2.getNumThreads() == 3
+    finally:
+        cv2.setNumThreads(before)
 
 
 def test_an_empty_batch_is_an_empty_list(pair):
