@@ -27,7 +27,7 @@ class OrientationEstimator:
 
     model : the object; needs at least four model_points that are not on one line.
     camera : intrinsics of the images the keypoints are from.
-    smoothing : False gives what each image says on its own.
+    smoothing : False gives what each image says on its own; may be changed between updates.
     parameters : what the object can do, for the filter.
     reference_frame : camera_optical or camera_body (REP 103), or a (3, 3) R_reference_camera; roll_pitch_yaw of the
         estimates is about its axes. Everything else stays in the camera optical frame.
@@ -44,10 +44,10 @@ class OrientationEstimator:
         parameters: FilterParameters | None = None,
         reference_frame: str | np.ndarray = 'camera_optical',
     ):
-        self._model = model
+        self.model = model
         self._solver = PoseSolver(model, camera)
         self._symmetries = SymmetryGroup(model.symmetries)
-        self._smoothing = smoothing
+        self.smoothing = smoothing
         self._parameters = parameters or FilterParameters()
         self._reference = {'R_reference_camera': _rotation_of(reference_frame), 'zero_rotation': model.zero_rotation}
         self.refusals: list[tuple[int | None, str]] = []
@@ -56,7 +56,7 @@ class OrientationEstimator:
     def reset(self) -> None:
         """Forget all tracks."""
         self._tracks: dict[int, PoseTrack] = {}
-        self._tracker = PoseTracker(self._model, max_gap_s=self._parameters.max_gap_s)
+        self._tracker = PoseTracker(self.model, max_gap_s=self._parameters.max_gap_s)
         self._stamp_s = -math.inf
 
     def update(self, poses: Sequence[KeypointPose], stamp_s: float | None = None) -> list[OrientationEstimate]:
@@ -72,7 +72,7 @@ class OrientationEstimator:
             track id among others that have one. Raises ValueError when it is not finite.
         """
         self.refusals = []
-        if stamp_s is None or not self._smoothing:
+        if stamp_s is None or not self.smoothing:
             return self._finished([self._solve(pose) for pose in poses], poses)
         if not math.isfinite(stamp_s):
             raise ValueError(f'stamp_s must be finite, got {stamp_s}')

@@ -44,7 +44,7 @@ class PoseTracker:
     treated alike. Tracks move on with constant velocity while they are not seen. Pairs are taken nearest first.
 
     model : the object; its sigmas weigh the keypoints, loose ones (hips) less than exact ones (eyes).
-    max_gap_s : a track not seen for longer is over.
+    max_gap_s : a track not seen for longer is over; may be changed between updates.
     max_distance : largest distance of a pose from its track, as a share of the size.
     min_size_px : smaller sizes (one keypoint, far away) count as this.
 
@@ -57,8 +57,9 @@ class PoseTracker:
         for name, value in (('max_gap_s', max_gap_s), ('max_distance', max_distance), ('min_size_px', min_size_px)):
             if not (math.isfinite(value) and value > 0):
                 raise ValueError(f'{name} must be positive, got {value}')
+        self.model = model
+        self.max_gap_s = max_gap_s
         self._weights = 1.0 / np.square(model.sigmas)
-        self._max_gap_s = max_gap_s
         self._max_distance = max_distance
         self._min_size_px = min_size_px
         self._next_id = 0
@@ -85,7 +86,7 @@ class PoseTracker:
         if stamp_s < self._stamp_s:
             self.reset()
         self._stamp_s = stamp_s
-        self._tracks = [track for track in self._tracks if stamp_s - track.stamp_s <= self._max_gap_s]
+        self._tracks = [track for track in self._tracks if stamp_s - track.stamp_s <= self.max_gap_s]
 
         points = [np.where(pose.visible[:, None], pose.keypoints, np.nan) for pose in poses]
         matched = self._match(points, stamp_s)

@@ -6,7 +6,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
@@ -24,21 +24,17 @@ PLAUSIBLE_LATENCY_S = 60.0  # beyond it the stamps are not of this clock (a bag 
 
 @dataclass(frozen=True)
 class Counts:
-    """Messages since the start: received, answered, dropped because a newer one came, refused."""
+    """Messages since the start: received, answered, dropped because a newer one came, skipped on demand, refused."""
 
     received: int = 0
     processed: int = 0
     dropped: int = 0
+    skipped: int = 0
     errors: int = 0
 
     def minus(self, other: Counts) -> Counts:
         """Return what happened since `other`."""
-        return Counts(
-            self.received - other.received,
-            self.processed - other.processed,
-            self.dropped - other.dropped,
-            self.errors - other.errors,
-        )
+        return Counts(*(now - before for now, before in zip(astuple(self), astuple(other))))
 
 
 class Statistics:
@@ -53,11 +49,23 @@ class Statistics:
         self._last_input: float | None = None
         self.last_error = ''
 
-    def received(self, dropped: bool = False) -> None:
-        """Count one message; dropped: it replaced an older one that nobody will process."""
+    def restart(self) -> None:
+        """Begin a new window, after which only what follows counts as recent; the totals stay."""
+        with self._lock:
+            self._durations.clear()
+            self._history = deque([(self._clock(), Counts(**self._counts))])
+            self._last_input = None
+
+    def received(self, dropped: bool = False, skipped: bool = False) -> None:
+        """
+        Count one message.
+
+        dropped: it replaced an older one that nobody will process; skipped: it is more than the rate asked for.
+        """
         with self._lock:
             self._counts['received'] += 1
             self._counts['dropped'] += dropped
+            self._counts['skipped'] += skipped
             self._last_input = self._clock()
 
     def processed(self, latency_s: float, processing_s: float) -> None:
@@ -98,6 +106,7 @@ class Statistics:
             'received': str(total.received),
             'processed': str(total.processed),
             'dropped': str(total.dropped),
+            'skipped': str(total.skipped),
             'errors': str(total.errors),
             'last error': self.last_error,
             'since last input [s]': 'never' if silent_s is None else f'{silent_s:.1f}',
@@ -130,29 +139,15 @@ def _percentiles(name: str, seconds: np.ndarray) -> dict[str, str]:
 
 
 class DiagnosticsPublisher:
-    """Publishes the status of one node on /diagnostics once per second, also while no clock is published."""
+    """Publishes the statuses of a node on /diagnostics once per second while it lives, also without a clock."""
 
-    def __init__(
-        self, node: Node, task: str, hardware_id: str, statistics: Statistics, values: Callable[[], dict[str, str]]
-    ):
-        """
-        Start publishing.
-
-        task : what the node does, put behind its name; hardware_id : the object.
-        values : further rows, asked for each time.
-        """
-        self._node, self._statistics, self._values = node, statistics, values
-        self._name = f'{node.get_fully_qualified_name().lstrip("/")}: {task}'
-        self._hardware_id = hardware_id
+    def __init__(self, node: Node, statuses: Callable[[], list[DiagnosticStatus]]):
+        """Start publishing what `statuses` returns each time."""
+        self._node, self._statuses = node, statuses
         self._publisher = node.create_publisher(DiagnosticArray, '/diagnostics', qos.DIAGNOSTICS)
-        self._timer = node.create_timer(PERIOD_S, self._publish, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        node.create_timer(PERIOD_S, self._publish, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def _publish(self) -> None:
-        message = DiagnosticArray(status=[self._statistics.status(self._name, self._hardware_id, self._values())])
+        message = DiagnosticArray(status=self._statuses())
         message.header.stamp = self._node.get_clock().now().to_msg()
         self._publisher.publish(message)
-
-    def close(self) -> None:
-        """Stop publishing."""
-        self._node.destroy_timer(self._timer)
-        self._node.destroy_publisher(self._publisher)

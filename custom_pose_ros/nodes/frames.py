@@ -12,6 +12,7 @@ import rclpy
 from geometry_msgs.msg import TransformStamped
 from rclpy.duration import Duration
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.lifecycle import LifecycleNode
 from rclpy.node import Node
 from rclpy.time import Time
 from std_msgs.msg import Header
@@ -150,28 +151,33 @@ class _TfFrame:
 class ObjectFrames:
     """Publishes camera optical frame -> object frames on /tf, and -> the camera body frame on /tf_static."""
 
-    def __init__(self, node: Node, object_name: str):
-        self._node, self._object_name = node, object_name
+    def __init__(self, node: LifecycleNode, prefix: str = ''):
+        """
+        Advertise.
+
+        prefix : put before the names of the objects' frames, to tell those of several cameras apart.
+        """
+        self._node, self._prefix = node, prefix
         self._body_frames: set[str] = set()
         self._publishers = []
-        if TFMessage is not None:
+        if self.available():
             self._publishers = [
-                node.create_publisher(TFMessage, '/tf', qos.TF),
-                node.create_publisher(TFMessage, '/tf_static', qos.STATIC_TF),
+                node.create_lifecycle_publisher(TFMessage, '/tf', qos.TF),
+                node.create_lifecycle_publisher(TFMessage, '/tf_static', qos.STATIC_TF),
             ]
 
-    @property
-    def available(self) -> bool:
+    @staticmethod
+    def available() -> bool:
         """Whether tf2_msgs is installed; without it nothing is published."""
-        return bool(self._publishers)
+        return TFMessage is not None
 
-    def publish(self, header: Header, estimates: Sequence[OrientationEstimate]) -> None:
+    def publish(self, header: Header, estimates: Sequence[OrientationEstimate], object_name: str) -> None:
         """Publish one transform for each instance, from the frame of the image, at its stamp."""
-        if estimates and self.available:
+        if estimates and self._publishers:
             transforms = [
                 TransformStamped(
                     header=header,
-                    child_frame_id=object_frame(self._object_name, estimate.track_id, index),
+                    child_frame_id=self._prefix + object_frame(object_name, estimate.track_id, index),
                     transform=transform_message(estimate.R_camera_object, estimate.t_camera_object),
                 )
                 for index, estimate in enumerate(estimates)
@@ -180,7 +186,7 @@ class ObjectFrames:
 
     def publish_body(self, header: Header) -> None:
         """Publish, once for each camera, where its body frame is."""
-        if header.frame_id in self._body_frames or not self.available:
+        if header.frame_id in self._body_frames or not self._publishers:
             return
         self._body_frames.add(header.frame_id)
         body_in_optical = transform_message(R_BODY_OPTICAL.T, np.zeros(3))
@@ -197,7 +203,7 @@ class ObjectFrames:
     def close(self) -> None:
         """Stop publishing."""
         for publisher in self._publishers:
-            self._node.destroy_publisher(publisher)
+            self._node.destroy_lifecycle_publisher(publisher)
 
 
 def object_frame(object_name: str, track_id: int | None, index: int) -> str:

@@ -19,6 +19,8 @@ from custom_pose_ros.core.filtering import FilterParameters
 
 IMAGE_TRANSPORTS = ('raw', 'compressed')
 RELIABILITIES = ('best_effort', 'reliable')
+SWITCHED = 'Once configured it changes by ~/switch_object.'
+AUTOSTART = 'Configure and activate at the start; false: wait for a lifecycle manager, or for ros2 lifecycle set.'
 _NAMESPACE = re.compile(r'/?[A-Za-z_]\w*(/[A-Za-z_]\w*)*', re.ASCII)
 
 
@@ -115,9 +117,11 @@ class PoseNodeParameters:
     """Parameters of pose_node, besides `thresholds.*` (ThresholdParameters)."""
 
     object: str = parameter(
-        'submarine', 'What to find: a folder with object.yaml, an object.yaml, or the name of an installed object.'
+        'submarine',
+        f'What to find: a folder with object.yaml, an object.yaml, or the name of an installed object. {SWITCHED}',
+        live=True,
     )
-    model: str = parameter('', 'Trained network; empty: model.onnx beside the object.yaml.')
+    model: str = parameter('', f'Trained network; empty: model.onnx beside the object.yaml. {SWITCHED}', live=True)
     backend: str = parameter('auto', 'What runs the network: auto, onnxruntime, torch.')
     threads: int = parameter(
         0, 'CPU threads of the backend and of OpenCV; 0: one per physical core, at most 4.', minimum=0, maximum=256
@@ -141,8 +145,12 @@ class PoseNodeParameters:
     overlay: bool = parameter(True, 'Draw ~/overlay, and only while somebody subscribes to it.', live=True)
     tracking: bool = parameter(True, 'Give instances ids that stay the same over time.', live=True)
     track_max_gap: float = parameter(
-        0.5, 'How long [s] an instance may be out of sight and keep its id.', minimum=0.01, maximum=60.0
+        0.5, 'How long [s] an instance may be out of sight and keep its id.', minimum=0.01, maximum=60.0, live=True
     )
+    max_rate: float = parameter(
+        0.0, 'Most images answered per second and camera; 0: as many as can be.', minimum=0.0, maximum=1000.0, live=True
+    )
+    autostart: bool = parameter(True, AUTOSTART)
 
 
 @dataclass(frozen=True)
@@ -169,7 +177,9 @@ class OrientationNodeParameters:
     """Parameters of orientation_node, besides `filter.*` (FilterNodeParameters)."""
 
     object: str = parameter(
-        'submarine', 'Whose orientation: a folder with object.yaml, an object.yaml, or the name of an installed object.'
+        'submarine',
+        f'Whose orientation: a folder with object.yaml, an object.yaml, or the name of an installed object. {SWITCHED}',
+        live=True,
     )
     reference_frame: str = parameter(
         'camera_optical',
@@ -179,8 +189,13 @@ class OrientationNodeParameters:
     tf_timeout: float = parameter(
         0.1, 'How long [s] to wait for the transform to a TF reference_frame.', minimum=0.0, maximum=5.0, live=True
     )
+    cameras: tuple[str, ...] = parameter(
+        (), 'Namespaces of several cameras: <camera>/poses and <camera>/camera_info -> <camera>/orientations and so on.'
+    )
     camera_calibration: str = parameter(
-        '', 'camera_calibration YAML file that replaces camera_info; empty: camera_info is subscribed.'
+        '',
+        'camera_calibration YAML file that replaces camera_info; {camera} in it stands for each of several cameras; '
+        'empty: camera_info is subscribed.',
     )
     image_rectified: bool = parameter(
         False,
@@ -200,7 +215,7 @@ class OrientationNodeParameters:
         maximum=170.0,
         live=True,
     )
-    smoothing: bool = parameter(True, 'Filter each track over time; false: what each image says on its own.')
+    smoothing: bool = parameter(True, 'Filter each track over time; false: what each image says on its own.', live=True)
     track_id: int = parameter(
         -1,
         'Instance that pose, pose_with_covariance, quaternion and euler are about; -1: the one with the best score.',
@@ -210,6 +225,7 @@ class OrientationNodeParameters:
     )
     publish_tf: bool = parameter(True, 'Publish camera optical frame -> <object>_<track id> on /tf.', live=True)
     publish_markers: bool = parameter(True, 'Publish ~/markers, and only while somebody subscribes to it.', live=True)
+    autostart: bool = parameter(True, AUTOSTART)
 
 
 @dataclass(frozen=True)
@@ -303,16 +319,37 @@ class NodeParameters(Generic[Schema]):
 
         Raises ConfigError that names the parameter, what was wanted and what was given.
         """
+        self._node = node
         self._declarations = declarations(schema, prefix)
         self._prefix = prefix
         self._on_change = on_change
-        defaults = defaults or {}
+        self._defaults = dict(defaults or {})
         read = {}
         for name, declaration in self._declarations.items():
             field = name[len(prefix) :]
-            read[field] = _declare(node, name, declaration, defaults.get(field, declaration.default))
+            default = self._defaults.setdefault(field, declaration.default)
+            read[field] = _declare(node, name, declaration, default)
         self.values: Schema = schema(**read)
         node.add_on_set_parameters_callback(self._set)
+
+    def with_defaults(self, defaults: Mapping[str, Any]) -> Schema:
+        """Return the values with these defaults in place of those before, where nobody has changed them."""
+        unchanged = {field: v for field, v in defaults.items() if getattr(self.values, field) == self._defaults[field]}
+        return dataclasses.replace(self.values, **unchanged)
+
+    def set(self, **values: Any) -> None:
+        """Set live parameters of the node, as a user would. Raises ConfigError when they are refused."""
+        result = self._node.set_parameters_atomically([
+            Parameter(self._prefix + field, value=value) for field, value in values.items()
+        ])
+        if not result.successful:
+            raise ConfigError(result.reason)
+
+    def set_defaults(self, defaults: Mapping[str, Any]) -> None:
+        """Give the parameters that nobody has changed other defaults."""
+        values = dataclasses.asdict(self.with_defaults(defaults))
+        self._defaults = {**self._defaults, **defaults}
+        self.set(**{field: value for field, value in values.items() if value != getattr(self.values, field)})
 
     def _set(self, parameters: list[Parameter]) -> SetParametersResult:
         """Check and take live changes, all or none; other parameters are somebody else's."""

@@ -2,195 +2,158 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import sys
 import threading
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
-from rclpy.node import Node
-from rclpy.publisher import Publisher
-from rclpy.subscription import Subscription
-from sensor_msgs.msg import CompressedImage, Image
 
-from custom_pose_ros.core.errors import MessageError
-from custom_pose_ros.core.object_model import ObjectModel, Thresholds
-from custom_pose_ros.core.overlay import draw_poses
+from custom_pose_ros.core.errors import ConfigError, MessageError
+from custom_pose_ros.core.object_model import Thresholds
 from custom_pose_ros.core.poses import KeypointPose
-from custom_pose_ros.core.tracking import PoseTracker
 from custom_pose_ros.inference.estimator import PoseEstimator
 from custom_pose_ros.nodes import qos
-from custom_pose_ros.nodes.conversions import bgr_to_image, image_to_bgr, poses_to_message, stamp_seconds
-from custom_pose_ros.nodes.diagnostics import DiagnosticsPublisher, Statistics
+from custom_pose_ros.nodes.conversions import image_to_bgr
 from custom_pose_ros.nodes.image_queue import NewestFrames
-from custom_pose_ros.nodes.messages import PoseArray
+from custom_pose_ros.nodes.managed_node import UNCONFIGURED, ManagedNode
 from custom_pose_ros.nodes.parameters import NodeParameters, PoseNodeParameters, ThresholdParameters, unknown_overrides
+from custom_pose_ros.nodes.pose_camera import ImageMessage, PoseCamera
 from custom_pose_ros.nodes.runner import run_node
 
-WARNING_PERIOD_S = 5.0
+SWITCH_INSTEAD = 'parameters object, model: wanted a call of ~/switch_object, or the node cleaned up first'
 
 
-@dataclass
-class Camera:
-    """What belongs to one camera."""
-
-    subscription: Subscription
-    poses: Publisher
-    overlay: Publisher
-    tracker: PoseTracker
-
-
-class PoseNode(Node):
+class PoseNode(ManagedNode[PoseNodeParameters]):
     """
     Subscribes image (or <camera>/image for each of several cameras), publishes poses, ~/overlay and /diagnostics.
 
     The subscription stores the newest frame and returns; a worker thread converts, estimates, tracks and publishes. A
-    frame that a newer one overtakes is dropped and counted.
+    frame that a newer one overtakes is dropped and counted. inactive: the network is loaded and warm, nothing is
+    subscribed.
     """
 
     def __init__(self, **node_options: Any):
-        """Declare parameters, load the model and start. Raises ConfigError or ModelError: one line for the user."""
-        super().__init__('pose_node', **node_options)
-        self._worker: threading.Thread | None = None
-        self.configure()
-        self.activate()
+        """Declare parameters and, by autostart, start. Raises ConfigError or ModelError: one line for the user."""
+        self._estimator: PoseEstimator | None = None
+        self._thresholds: NodeParameters[ThresholdParameters] | None = None
+        super().__init__('pose_node', 'pose estimation', PoseNodeParameters, **node_options)
+        self.start()
 
-    def configure(self) -> None:
-        """Read parameters, load and warm up the network."""
-        self._settings = NodeParameters(self, PoseNodeParameters)
-        values = self._settings.values
-        model = ObjectModel.load(values.object)
-        self._thresholds = NodeParameters(
-            self, ThresholdParameters, 'thresholds.', dataclasses.asdict(model.thresholds), self._set_thresholds
-        )
-        self._estimator = PoseEstimator.load(
-            values.object,
-            values.model or None,
-            backend=values.backend,
-            input_height=values.input_height or None,
-            thresholds=_core_thresholds(self._thresholds.values),
-            threads=values.threads or None,
-        )
-        self._estimator.warm_up()
-
-    def activate(self) -> None:
-        """Subscribe, advertise and start the worker."""
-        values = self._settings.values
-        self._statistics = Statistics()
-        self._frames = NewestFrames()
+    def configure(self, opened: ExitStack) -> None:
+        """Load and warm up the network, advertise."""
+        values = self.settings.values
+        self._take(self._load(values.object, values.model))
+        opened.callback(self._drop)
         with qos.overrides_explained():
-            self._cameras = {name: self._open_camera(name) for name in values.cameras or ('',)}
-        self._diagnostics = DiagnosticsPublisher(
-            self, 'pose estimation', self._estimator.model.name, self._statistics, self._model_rows
-        )
-        self._worker = threading.Thread(target=self._work, name='pose_worker', daemon=True)
-        self._worker.start()
+            self._cameras = {
+                name: PoseCamera(self, name, self.settings, statistics, opened)
+                for name, statistics in self.statistics.items()
+            }
         for line in unknown_overrides(self):
             self.get_logger().warning(line)
-        topics = ', '.join(camera.subscription.topic_name for camera in self._cameras.values())
-        self.get_logger().info(f'finding {self._estimator.model.name} in {topics} with {self._estimator.backend_name}')
 
-    def deactivate(self) -> None:
-        """Stop the worker and everything it publishes with."""
-        self._frames.close()
-        self._worker.join()
-        self._worker = None
-        self._diagnostics.close()
-        for camera in self._cameras.values():
-            self.destroy_subscription(camera.subscription)
-            self.destroy_publisher(camera.poses)
-            self.destroy_publisher(camera.overlay)
+    def activate(self, opened: ExitStack) -> None:
+        """Start the worker and subscribe."""
+        self._frames = NewestFrames()
+        worker = threading.Thread(target=self._work, name='pose_worker', daemon=True)
+        worker.start()
+        opened.callback(worker.join)
+        opened.callback(self._frames.close)
+        with qos.overrides_explained():
+            inputs = [camera.subscribe(self._frames.put, opened) for camera in self._cameras.values()]
+        topics = ', '.join(subscription.topic_name for subscription in inputs)
+        self.get_logger().info(f'finding {self.hardware_id()} in {topics} with {self._estimator.backend_name}')
 
-    def destroy_node(self) -> None:
-        """Deactivate and end."""
-        if self._worker is not None:
-            self.deactivate()
-        super().destroy_node()
+    def on_settings(self, values: PoseNodeParameters) -> None:
+        """Refuse another object or model while one is loaded."""
+        before = self.settings.values
+        if self.state != UNCONFIGURED and (values.object, values.model) != (before.object, before.model):
+            raise ConfigError(SWITCH_INSTEAD)
 
-    def _open_camera(self, name: str) -> Camera:
-        values = self._settings.values
-        prefix = f'{name}/' if name else ''
-        topic, message_type = f'{prefix}image', Image
-        if values.image_transport == 'compressed':
-            # As image_transport does: remapping the base topic moves the compressed one along.
-            topic, message_type = self.resolve_topic_name(topic) + '/compressed', CompressedImage
-        return Camera(
-            subscription=self.create_subscription(
-                message_type,
-                topic,
-                lambda message: self._on_image(name, message),
-                qos.images(values.image_reliability),
-                qos_overriding_options=qos.overridable(),
-            ),
-            poses=self.create_publisher(
-                PoseArray, f'{prefix}poses', qos.RESULTS, qos_overriding_options=qos.overridable()
-            ),
-            overlay=self.create_publisher(
-                Image, f'~/{prefix.lstrip("/")}overlay', qos.overlay(), qos_overriding_options=qos.overridable()
-            ),
-            tracker=PoseTracker(self._estimator.model, max_gap_s=values.track_max_gap),
+    def hardware_id(self) -> str:
+        """Return the name of the object, or what stands in for it until that is known."""
+        return self._estimator.model.name if self._estimator else self.settings.values.object
+
+    def rows(self, camera: str) -> dict[str, str]:
+        """Return what serves."""
+        rows = {'object': self.hardware_id(), 'model': self.settings.values.model or 'of the object'}
+        if estimator := self._estimator:
+            rows |= {'backend': estimator.backend_name, 'input height [px]': str(estimator.input_height)}
+        return rows
+
+    def _load(self, source: str, model: str) -> PoseEstimator:
+        """Return a network that has run once."""
+        values = self.settings.values
+        estimator = PoseEstimator.load(
+            source,
+            model or None,
+            backend=values.backend,
+            input_height=values.input_height or None,
+            threads=values.threads or None,
         )
+        estimator.warm_up()
+        return estimator
+
+    def _take(self, estimator: PoseEstimator) -> None:
+        """Let a network serve, from the next frame on; thresholds that nobody changed become those of its object."""
+        defaults = dataclasses.asdict(estimator.model.thresholds)
+        if self._thresholds is None:
+            self._thresholds = NodeParameters(
+                self, ThresholdParameters, 'thresholds.', defaults, on_change=self._set_thresholds
+            )
+        estimator.thresholds = _core_thresholds(self._thresholds.with_defaults(defaults))
+        self._estimator = estimator
+        self._thresholds.set_defaults(defaults)
+
+    def _drop(self) -> None:
+        self._estimator = None
 
     def _set_thresholds(self, values: ThresholdParameters) -> None:
-        self._estimator.thresholds = _core_thresholds(values)
-
-    def _model_rows(self) -> dict[str, str]:
-        estimator = self._estimator
-        return {
-            'object': estimator.model.name,
-            'model': self._settings.values.model or 'of the object',
-            'backend': estimator.backend_name,
-            'input height [px]': str(estimator.input_height),
-        }
-
-    def _on_image(self, camera: str, message: Image | CompressedImage) -> None:
-        self._statistics.received(dropped=self._frames.put(camera, message))
+        if self._estimator:
+            self._estimator.thresholds = _core_thresholds(values)
 
     def _work(self) -> None:
         while (frames := self._frames.take()) is not None:
-            try:
+            with self._refusing(*frames):  # whatever frames do, the next ones get their chance
                 self._process(frames)
-            except Exception as error:  # whatever a frame does, the next one gets its chance
-                if self.context.ok():  # else nothing can be published any more: the process is ending
-                    self._refuse(f'{type(error).__name__}: {error}')
 
-    def _process(self, frames: dict[str, Image | CompressedImage]) -> None:
+    def _process(self, frames: dict[str, ImageMessage]) -> None:
         """Answer the newest frame of each camera that has one; they go through the network together."""
-        started = time.monotonic()
+        started, estimator = time.monotonic(), self._estimator
         images: dict[str, np.ndarray] = {}
         for name, message in frames.items():
-            try:
+            with self._refusing(name):
                 images[name] = image_to_bgr(message)
-            except MessageError as error:
-                self._refuse(f'{self._cameras[name].subscription.topic_name}: {error}')
-        results = self._estimator.batch(list(images.values())) if images else []
-        for (name, bgr), poses in zip(images.items(), results):
-            self._publish(self._cameras[name], frames[name], bgr, poses, started)
+        for name, poses in self._estimate(estimator, images).items():
+            with self._refusing(name):
+                self._cameras[name].publish(frames[name], images[name], poses, estimator.model, started)
 
-    def _publish(
-        self,
-        camera: Camera,
-        message: Image | CompressedImage,
-        bgr: np.ndarray,
-        poses: list[KeypointPose],
-        started: float,
-    ) -> None:
-        values, model, stamp_s = self._settings.values, self._estimator.model, stamp_seconds(message.header.stamp)
-        if values.tracking:
-            poses = camera.tracker.update(poses, stamp_s)
-        height, width = bgr.shape[:2]
-        camera.poses.publish(poses_to_message(poses, model, message.header, width, height))
-        latency_s = 1e-9 * self.get_clock().now().nanoseconds - stamp_s
-        self._statistics.processed(latency_s, time.monotonic() - started)
-        if values.overlay and camera.overlay.get_subscription_count():
-            camera.overlay.publish(bgr_to_image(draw_poses(bgr, poses, model), message.header))
+    def _estimate(self, estimator: PoseEstimator, images: dict[str, np.ndarray]) -> dict[str, list[KeypointPose]]:
+        """Return the poses in the image of each camera, without those that the estimator cannot take."""
+        if len(images) > 1:
+            with contextlib.suppress(Exception):  # one of them is at fault: the others do without it
+                return dict(zip(images, estimator.batch(list(images.values()))))
+        results = {}
+        for name, image in images.items():
+            with self._refusing(name):
+                results[name] = estimator(image)
+        return results
 
-    def _refuse(self, reason: str) -> None:
-        self._statistics.failed(reason)
-        self.get_logger().warning(f'frame refused: {reason}', throttle_duration_sec=WARNING_PERIOD_S)
+    @contextlib.contextmanager
+    def _refusing(self, *cameras: str) -> Iterator[None]:
+        """Refuse the frames of these cameras when anything goes wrong with them."""
+        try:
+            yield
+        except Exception as error:
+            if self.context.ok():  # else nothing can be published any more: the process is ending
+                for camera in (self._cameras[name] for name in cameras):
+                    known = isinstance(error, MessageError)
+                    camera.refuse(f'{camera.topic if known else type(error).__name__}: {error}')
 
 
 def _core_thresholds(values: ThresholdParameters) -> Thresholds:

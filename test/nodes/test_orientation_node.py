@@ -90,7 +90,7 @@ class Bench:
     def calibrate(self, camera: CameraIntrinsics = CAMERA, qos: QoSProfile | int = 10) -> None:
         """Publish camera_info and wait until the node works with it."""
         publisher = self.graph.advertise('camera_info', CameraInfo, qos)
-        source = self.node._camera_source
+        source = self.node._cameras[''].source
         self.graph.wait(
             lambda: publisher.publish(info_of(camera)) or source.state == 'camera_info', 'camera_info', 0.02
         )
@@ -174,7 +174,7 @@ def test_too_few_keypoints_are_no_orientation_and_counted(graph, model) -> None:
         scores=np.where(visible, 1.0, 0.0), visible=visible, score=0.5, track_id=1,
     )  # fmt: skip
     assert bench.show(partial).orientations == []
-    graph.wait(lambda: bench.node._unsolved == 1, 'the count of unsolved instances')
+    graph.wait(lambda: bench.node._cameras[''].unsolved == 1, 'the count of unsolved instances')
 
 
 def test_the_camera_body_frame_is_named_after_the_optical_one(graph, model) -> None:
@@ -243,7 +243,7 @@ def test_a_bad_camera_info_is_refused_and_the_last_good_one_stays(graph, model, 
     bad = info_of(CAMERA)
     bad.k = np.full(9, focal_px)
     publisher = graph.advertise('camera_info', CameraInfo)
-    graph.wait(lambda: publisher.publish(bad) or bench.node._statistics.counts.errors, 'the refusal', 0.02)
+    graph.wait(lambda: publisher.publish(bad) or bench.node.statistics[''].counts.errors, 'the refusal', 0.02)
     graph.wait_for_log(Log.WARN, 'orientation_node', 'camera_info: camera: K: wanted')
     check_pose(bench.show_one().orientations[0].pose.pose, R, T)
 
