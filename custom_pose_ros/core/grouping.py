@@ -185,14 +185,14 @@ def _several_limbs(one: _Fragment, two: _Fragment) -> bool:
 
 def _agreement(small: _Fragment, large: _Fragment, links: _Links, graph: _Graph) -> float:
     """Return the mean score of all limbs that run between two fragments (at least one does)."""
-    index = []
+    scores = []
     for keypoint, peak in small.peaks.items():
         for limb, other, is_start in graph.limbs_of[keypoint]:
             far = large.peaks.get(other)
             if far is not None:
                 start, end = (peak, far) if is_start else (far, peak)
-                index.append(links.base[limb] + start * links.width[limb] + end)
-    return float(links.scores[index].mean())
+                scores.append(float(links.scores[links.base[limb] + start * links.width[limb] + end]))
+    return sum(scores) / len(scores)
 
 
 def _join_by_nearness(fragments: list[_Fragment], peaks: Peaks, graph: _Graph) -> list[_Fragment]:
@@ -263,13 +263,14 @@ def _table(fragments: list[_Fragment], count: int) -> np.ndarray:
 def _pose_scores(table: np.ndarray, peaks: Peaks, links: _Links, graph: _Graph) -> np.ndarray:
     """Return (F,) in [0, 1]: the mean score of the keypoints of each fragment and of the limbs between them."""
     found = table >= 0
-    if not found.any():
+    if not len(peaks):
         return np.zeros(len(table))
     start, end = table[:, graph.pairs[:, 0]], table[:, graph.pairs[:, 1]]
     present = (start >= 0) & (end >= 0)
-    index = np.where(present, links.base + start * links.width + end, 0)
-    limb_scores = np.where(present, np.maximum(links.scores[index], 0), 0) if len(links.scores) else np.zeros((1, 1))
-    total = (peaks.scores[table] * found).sum(1) + limb_scores.sum(1)
+    total = (peaks.scores[table] * found).sum(1)
+    if len(links.scores):
+        index = (links.base + start * links.width + end) * present
+        total += (np.maximum(links.scores[index], 0) * present).sum(1)
     return total / (found.sum(1) + present.sum(1))
 
 

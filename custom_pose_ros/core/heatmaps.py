@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -16,6 +17,7 @@ _LOG_FLOOR = 1e-3  # heights below this are taken as this before the logarithm
 _MIN_CURVATURE = 0.02  # [1 / cell^2]; a peak is taken as at most 7 cells wide (one sigma)
 _CORNER_CURVATURE = (8 / 7) ** 2  # [1 / cell^2]; in a corner of the map there is nothing to measure it from
 _MAP_NOISE = 0.03  # one sigma of a heatmap cell, as a share of a full peak
+_CENTRE = 4  # of the cells that `_steps` leads to
 _POSITION_FLOOR = 0.125  # [cell], one sigma: error left at the clearest peaks (labels, sampling); measured on a network
 
 
@@ -113,15 +115,16 @@ def find_peaks(
     np.fmax(heatmaps, 0, out=padded[:, 1:-1, 1:-1], casting='same_kind')
 
     index, plateau_shift = _local_maxima(padded.reshape(-1, width + 2), _CELL_SHARE * threshold)
-    keep = _highest_of_each(index // padded[0].size, padded.ravel()[index], max_peaks)
-    index, plateau_shift = index[keep], plateau_shift[keep]
-    channel, cell = np.divmod(index, padded[0].size)
-    row, column = np.divmod(cell, width + 2)
-    cells = np.stack([column - 1, row - 1], 1)
+    if len(index) > max_peaks:
+        keep = _highest_of_each(index // padded[0].size, padded.ravel()[index], max_peaks)
+        index, plateau_shift = index[keep], plateau_shift[:, keep]
+    row, column = np.divmod(index, width + 2)
+    channel, row = np.divmod(row, height + 2)
+    cells = np.array([column, row]) - 1
 
     form = _fit(padded, index, cells, plateau_shift)
     scores = np.minimum(form.height, 1.0)
-    positions = (cells + (form.offset + 0.5)) * stride - 0.5
+    positions = ((cells + (form.offset + 0.5)) * stride - 0.5).T
     covariances = stride**2 * _covariances(form, scores)
     order = np.lexsort((-scores, channel))
     order = order[scores[order] >= threshold]
@@ -138,27 +141,34 @@ def check_instances(keypoints: np.ndarray, visible: np.ndarray) -> tuple[np.ndar
     return keypoints, visible
 
 
+@lru_cache(maxsize=16)
+def _steps(width: int) -> np.ndarray:
+    """Return (9, 1): from a cell of a map to those before it along x and y, after it, itself, and the four corners."""
+    return np.array([-1, -width, 1, width, 0, -width - 1, -width + 1, width - 1, width + 1])[:, None]
+
+
 def _local_maxima(stacked: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray]:
     """
-    Return the flat indices (M,) of the local maxima, and how far the centre of each one's plateau lies from it (M, 2).
+    Return the flat indices (M,) of the local maxima, and how far the centre of each one's plateau lies from it (2, M).
 
     The shift is in cells and 0 for single cells. Of a plateau, the cell nearest to its centre is returned.
     """
-    maximum = cv2.dilate(stacked, np.ones((3, 3), np.uint8))
-    mask = (stacked == maximum) & (stacked >= max(threshold, _LOG_FLOOR))
-    flat = mask.ravel()
-    index = np.flatnonzero(flat)
-    width = stacked.shape[1]
-    tied = flat[index + 1] | flat[index + width - 1] | flat[index + width] | flat[index + width + 1]
-    if not tied.any():
-        return index, np.zeros((len(index), 2))
-    _, labels, _, centroids = cv2.connectedComponentsWithStats(mask.view(np.uint8), connectivity=8)
+    flat, width = stacked.reshape(-1), stacked.shape[1]
+    high = (flat >= max(threshold, _LOG_FLOOR)).nonzero()[0]  # few of all cells
+    around = flat[high + _steps(width)]
+    highest = (around <= around[_CENTRE]).all(0)
+    index, around = high[highest], around[:, highest]
+    if np.count_nonzero(around == around[_CENTRE]) == len(index):
+        return index, np.zeros((2, len(index)))
+    mask = np.zeros(stacked.shape, np.uint8)
+    mask.reshape(-1)[index] = 1
+    _, labels, _, centroids = cv2.connectedComponentsWithStats(mask, connectivity=8)
     label = labels.ravel()[index]
     shift = centroids[label] - np.stack([index % width, index // width], 1)
     order = np.lexsort((index, (shift**2).sum(1).round(6), label))
     _, first = np.unique(label[order], return_index=True)
     chosen = np.sort(order[first])
-    return index[chosen], shift[chosen]
+    return index[chosen], shift[chosen].T
 
 
 def _highest_of_each(group: np.ndarray, value: np.ndarray, limit: int) -> np.ndarray:
@@ -172,36 +182,37 @@ class _Form(NamedTuple):
     """
     Quadratic forms through the logarithms around M cells.
 
-    offset : (M, 2) cells, of the maximum; height : (M,) at the maximum; spread : (3, M) cell^2, xx, yy and xy of the
-    inverse curvature; curvature : (M,) 1 / cell^2, mean over both axes; floor : (M,) cell^2, least variance of the
-    position.
+    offset : (2, M) cells, of the maximum; height : (M,) at the maximum; spread : (3, M) cell^2, xx, yy and xy of the
+    inverse curvature; curvature : (M,) 1 / cell^2, mean over both axes; floor : cell^2, least variance of the
+    position, one for all or (M,).
     """
 
     offset: np.ndarray
     height: np.ndarray
     spread: np.ndarray
     curvature: np.ndarray
-    floor: np.ndarray
+    floor: np.ndarray | float
 
 
 def _fit(padded: np.ndarray, index: np.ndarray, cells: np.ndarray, plateau_shift: np.ndarray) -> _Form:
-    """Fit the forms; `cells` (M, 2) are the columns and rows of the peaks in their maps."""
+    """Fit the forms; `cells` (2, M) are the columns and rows of the peaks in their maps."""
     _, height, width = padded.shape
-    steps = np.array([dy * width + dx for dy in (-1, 0, 1) for dx in (-1, 0, 1)])[:, None]
-    around = np.log(np.minimum(np.maximum(padded.reshape(-1)[index + steps], _LOG_FLOOR), 1 / _LOG_FLOOR), dtype=float)
-    centre, before, after = around[4], around[[3, 1]], around[[5, 7]]  # before and after along x and y: (2, M)
+    around = padded.reshape(-1)[index + _steps(width)]
+    around = np.log(np.minimum(np.maximum(around, _LOG_FLOOR), 1 / _LOG_FLOOR), dtype=float)
+    before, after, centre, corners = around[:2], around[2:4], around[_CENTRE], around[5:]
     second = before - 2 * centre + after
-    cross = 0.25 * (around[8] - around[6] - around[2] + around[0])
-    place, last = cells.T, np.array([[width - 3], [height - 3]])
-    no_before, no_after = place == 0, place == last
+    cross = 0.25 * (corners[3] - corners[2] - corners[1] + corners[0])
+    no_before, no_after = cells == 0, cells == [[width - 3], [height - 3]]
     border = no_before | no_after
-    if border.any():
+    floor = _POSITION_FLOOR**2
+    if np.count_nonzero(border):
         second = np.where(border, np.where(border[::-1], -_CORNER_CURVATURE, second[::-1]), second)
         before, after = (
             np.where(no_before, np.where(no_after, centre, 2 * centre - after + second), before),
             np.where(no_after, np.where(no_before, centre, 2 * centre - before + second), after),
         )
         cross = np.where(border.any(0), 0.0, cross)
+        floor = np.where(border.all(0), 1 / 12, floor)  # in a corner, anywhere in the cell
 
     curvature = np.maximum(-second, _MIN_CURVATURE)
     product = curvature[0] * curvature[1]
@@ -210,11 +221,13 @@ def _fit(padded: np.ndarray, index: np.ndarray, cells: np.ndarray, plateau_shift
     spread = np.stack([curvature[1], curvature[0], cross]) / (product - cross * cross)
     slope = 0.5 * (after - before)
     offset = spread[:2] * slope + spread[2] * slope[::-1]
-    offset = np.where(second < -1e-6, offset, plateau_shift.T)
+    level = second >= -1e-6
+    if np.count_nonzero(level):
+        offset = np.where(level, plateau_shift, offset)
     offset = np.minimum(np.maximum(offset, -0.5), 0.5)
-    rise = (slope * offset - 0.5 * curvature * offset * offset).sum(0) + cross * offset[0] * offset[1]
-    floor = np.where(border.all(0), 1 / 12, _POSITION_FLOOR**2)  # in a corner, anywhere in the cell
-    return _Form(offset.T, np.exp(centre + rise), spread, 0.5 * (curvature[0] + curvature[1]), floor)
+    along = slope * offset - 0.5 * curvature * offset * offset
+    rise = along[0] + along[1] + cross * offset[0] * offset[1]
+    return _Form(offset, np.exp(centre + rise), spread, 0.5 * (curvature[0] + curvature[1]), floor)
 
 
 def _covariances(form: _Form, heights: np.ndarray) -> np.ndarray:

@@ -90,21 +90,20 @@ def _score_chunk(
     pafs: np.ndarray, limbs: np.ndarray, starts: np.ndarray, ends: np.ndarray, stride: int
 ) -> tuple[np.ndarray, np.ndarray]:
     _, height, width = pafs.shape
-    last = np.array([width, height], np.float32) - np.float32(0.01)
-    begin = np.minimum(np.maximum((starts + 0.5) / stride, 0), last).astype(np.float32)
-    step = np.minimum(np.maximum((ends + 0.5) / stride, 0), last).astype(np.float32) - begin
+    last = np.array([[width], [height]], np.float32) - np.float32(0.01)
+    begin = np.minimum(np.maximum((starts.T + 0.5) / stride, 0), last).astype(np.float32)
+    step = np.minimum(np.maximum((ends.T + 0.5) / stride, 0), last).astype(np.float32) - begin
     # Samples lie along the first axis, so that every operation runs over long contiguous rows of candidates.
-    cell = (_SHARES * step[:, 1] + begin[:, 1]).astype(np.int32)
-    cell *= np.int32(width)
-    cell += (_SHARES * step[:, 0] + begin[:, 0]).astype(np.int32)
+    column, row = (_SHARES * step[:, None] + begin[:, None]).astype(np.int32)
+    cell = row * np.int32(width) + column
     cell += (limbs * (2 * height * width)).astype(np.int32)
     flat = pafs.reshape(-1)
     x, y = flat.take(cell), flat[height * width :].take(cell)
 
-    length = np.sqrt((step * step).sum(1))
-    unit = step / np.maximum(length, 1e-6)[:, None]
-    agreement = x * unit[:, 0]
-    agreement += y * unit[:, 1]
+    length = np.sqrt(step[0] * step[0] + step[1] * step[1])
+    unit = step / np.maximum(length, 1e-6)
+    agreement = x * unit[0]
+    agreement += y * unit[1]
     short = (length < 1).nonzero()[0]
     if len(short):
         agreement[:, short] = np.hypot(x[:, short], y[:, short])
