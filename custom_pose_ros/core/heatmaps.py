@@ -204,7 +204,7 @@ def _fit(padded: np.ndarray, index: np.ndarray, cells: np.ndarray, plateau_shift
     cross = 0.25 * (corners[3] - corners[2] - corners[1] + corners[0])
     no_before, no_after = cells == 0, cells == [[width - 3], [height - 3]]
     border = no_before | no_after
-    floor = _POSITION_FLOOR**2
+    floor: np.ndarray | float = _POSITION_FLOOR**2
     if np.count_nonzero(border):
         second = np.where(border, np.where(border[::-1], -_CORNER_CURVATURE, second[::-1]), second)
         before, after = (
