@@ -1,7 +1,8 @@
-"""The messages of custom_pose_msgs, or a hint how to build them: the only import of that package."""
+"""The messages and services of custom_pose_msgs, or a hint how to build them: the only import of that package."""
 
 try:
     from custom_pose_msgs.msg import Keypoint, Orientation, OrientationArray, Pose, PoseArray
+    from custom_pose_msgs.srv import SwitchObject
 except ImportError as error:
     raise ImportError(
         'custom_pose_msgs is not built or not sourced (plain "colcon build" does not find the nested package). '
@@ -9,4 +10,4 @@ except ImportError as error:
         f'Without ROS 2: "make demo" builds it into .venv. ({error})'
     ) from error
 
-__all__ = ['Keypoint', 'Orientation', 'OrientationArray', 'Pose', 'PoseArray']
+__all__ = ['Keypoint', 'Orientation', 'OrientationArray', 'Pose', 'PoseArray', 'SwitchObject']

@@ -8,10 +8,12 @@ from contextlib import ExitStack
 from typing import Any
 
 from custom_pose_ros.core.errors import ConfigError
+from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.nodes import qos
 from custom_pose_ros.nodes.frames import ObjectFrames, ReferenceFrame, make_reference_frame
 from custom_pose_ros.nodes.managed_node import UNCONFIGURED, ManagedNode
 from custom_pose_ros.nodes.object_choice import ObjectChoice, load_solvable
+from custom_pose_ros.nodes.object_switch import ObjectSwitch
 from custom_pose_ros.nodes.orientation_camera import OrientationCamera
 from custom_pose_ros.nodes.parameters import (
     FilterNodeParameters,
@@ -36,13 +38,15 @@ class OrientationNode(ManagedNode[OrientationNodeParameters]):
         self._reference: ReferenceFrame | None = None
         self._cameras: dict[str, OrientationCamera] = {}
         super().__init__('orientation_node', 'orientation', OrientationNodeParameters, **node_options)
+        self._switch = ObjectSwitch(self, lambda source, _: load_solvable(source), self._follow)
         self._filter_settings = NodeParameters(self, FilterNodeParameters, 'filter.', on_change=self._on_filter)
         self.start()
 
     def configure(self, opened: ExitStack) -> None:
         """Load the object and, if given, the calibrations; advertise."""
         values = self.settings.values
-        self._objects = ObjectChoice(load_solvable(values.object))
+        self._source = values.object
+        self._objects = ObjectChoice(load_solvable(self._source))
         opened.callback(self._drop)
         make_reference_frame(values.reference_frame, self, values.tf_timeout).close()  # refused now, not while driving
         with qos.overrides_explained():
@@ -53,6 +57,8 @@ class OrientationNode(ManagedNode[OrientationNodeParameters]):
             self.get_logger().warning(
                 'tf2_msgs is not installed: /tf is not published (install it, or set publish_tf: false)'
             )
+        self._switch.open(lambda: (self._source, ''))
+        opened.callback(self._switch.close)
         for line in unknown_overrides(self):
             self.get_logger().warning(line)
 
@@ -73,7 +79,7 @@ class OrientationNode(ManagedNode[OrientationNodeParameters]):
 
     def on_settings(self, values: OrientationNodeParameters) -> None:
         """Take the live parameters; refuse another object while one is loaded."""
-        if self.state != UNCONFIGURED and values.object != self.settings.values.object:
+        if self.state != UNCONFIGURED and values.object != self._source:
             raise ConfigError('parameter object: wanted a call of ~/switch_object, or the node cleaned up first')
         for camera in self._cameras.values():
             camera.source.timeout_s = values.camera_info_timeout
@@ -91,11 +97,24 @@ class OrientationNode(ManagedNode[OrientationNodeParameters]):
 
     def rows(self, camera: str) -> dict[str, str]:
         """Return what serves."""
-        rows = {'object': self.hardware_id(), 'reference frame': self.settings.values.reference_frame}
+        frame = self.settings.values.reference_frame
+        rows = {'object': self.hardware_id(), 'reference frame': frame, 'last switch': self._switch.last}
         if camera in self._cameras:
             rows['camera'] = self._cameras[camera].source.state
             rows['unsolved instances'] = str(self._cameras[camera].unsolved)
         return rows
+
+    def _follow(self, source: str, _: str, model: ObjectModel) -> str:
+        """Let another object follow: at once where it has the same keypoints, else with the first poses of it."""
+
+        def settle() -> None:
+            self._source = source
+            self.settings.set(object=source)
+            self.get_logger().info(f'{model.name} serves')
+
+        self._objects.follow(model, settle)
+        serves = self._objects.serving is model
+        return f'{model.name} serves' if serves else f'{model.name} will serve with the first poses of its keypoints'
 
     def _drop(self) -> None:
         self._objects, self._cameras = None, {}

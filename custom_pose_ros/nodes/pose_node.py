@@ -21,6 +21,7 @@ from custom_pose_ros.nodes import qos
 from custom_pose_ros.nodes.conversions import image_to_bgr
 from custom_pose_ros.nodes.image_queue import NewestFrames
 from custom_pose_ros.nodes.managed_node import UNCONFIGURED, ManagedNode
+from custom_pose_ros.nodes.object_switch import ObjectSwitch
 from custom_pose_ros.nodes.parameters import NodeParameters, PoseNodeParameters, ThresholdParameters, unknown_overrides
 from custom_pose_ros.nodes.pose_camera import ImageMessage, PoseCamera
 from custom_pose_ros.nodes.runner import run_node
@@ -42,18 +43,22 @@ class PoseNode(ManagedNode[PoseNodeParameters]):
         self._estimator: PoseEstimator | None = None
         self._thresholds: NodeParameters[ThresholdParameters] | None = None
         super().__init__('pose_node', 'pose estimation', PoseNodeParameters, **node_options)
+        self._switch = ObjectSwitch(self, self._load, self._switch_to)
         self.start()
 
     def configure(self, opened: ExitStack) -> None:
         """Load and warm up the network, advertise."""
         values = self.settings.values
-        self._take(self._load(values.object, values.model))
+        self._source = values.object, values.model
+        self._take(self._load(*self._source))
         opened.callback(self._drop)
         with qos.overrides_explained():
             self._cameras = {
                 name: PoseCamera(self, name, self.settings, statistics, opened)
                 for name, statistics in self.statistics.items()
             }
+        self._switch.open(lambda: self._source)
+        opened.callback(self._switch.close)
         for line in unknown_overrides(self):
             self.get_logger().warning(line)
 
@@ -71,8 +76,7 @@ class PoseNode(ManagedNode[PoseNodeParameters]):
 
     def on_settings(self, values: PoseNodeParameters) -> None:
         """Refuse another object or model while one is loaded."""
-        before = self.settings.values
-        if self.state != UNCONFIGURED and (values.object, values.model) != (before.object, before.model):
+        if self.state != UNCONFIGURED and (values.object, values.model) != self._source:
             raise ConfigError(SWITCH_INSTEAD)
 
     def hardware_id(self) -> str:
@@ -81,7 +85,8 @@ class PoseNode(ManagedNode[PoseNodeParameters]):
 
     def rows(self, camera: str) -> dict[str, str]:
         """Return what serves."""
-        rows = {'object': self.hardware_id(), 'model': self.settings.values.model or 'of the object'}
+        model = self.settings.values.model or 'of the object'
+        rows = {'object': self.hardware_id(), 'model': model, 'last switch': self._switch.last}
         if estimator := self._estimator:
             rows |= {'backend': estimator.backend_name, 'input height [px]': str(estimator.input_height)}
         return rows
@@ -109,6 +114,14 @@ class PoseNode(ManagedNode[PoseNodeParameters]):
         estimator.thresholds = _core_thresholds(self._thresholds.with_defaults(defaults))
         self._estimator = estimator
         self._thresholds.set_defaults(defaults)
+
+    def _switch_to(self, source: str, model: str, estimator: PoseEstimator) -> str:
+        self._take(estimator)
+        self._source = source, model
+        self.settings.set(object=source, model=model)
+        text = f'{estimator.model.name} serves, with {estimator.backend_name}'
+        self.get_logger().info(text)
+        return text
 
     def _drop(self) -> None:
         self._estimator = None
