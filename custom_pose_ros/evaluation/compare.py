@@ -19,6 +19,7 @@ CONFIDENCE = 0.95
 BLOCK_S = 1.0  # neighbouring frames err alike: whole seconds are resampled, not frames (Kuensch 1989)
 _SEED = 0
 _ERRORS = ('rotation_error_deg', 'translation_error_m', 'keypoint_error_px', 'reprojection_error_px')
+_STATISTICS = ('mean', 'median', 'p90')
 _MIN_FRAMES = 20  # fewer common frames say nothing
 
 
@@ -103,6 +104,14 @@ def compare(a: Run, b: Run) -> dict[str, Any]:
     return result
 
 
+def number_names() -> list[str]:
+    """Return the names of all numbers a comparison can hold, keys joined by dots."""
+    groups = ['detection_rate.mean', *(f'{error}.{statistic}' for error in _ERRORS for statistic in _STATISTICS)]
+    names = [f'difference.{group}.{part}' for group in groups for part in ('value', 'low', 'high', 'a', 'b')]
+    names += [f'difference.{error}.{part}' for error in _ERRORS for part in ('frames', 'share_of_frames_b_better')]
+    return [*names, 'difference.detection_rate.frames', *(f'frames.{part}' for part in ('a', 'b', 'common'))]
+
+
 def _statistics(values: np.ndarray) -> np.ndarray:
     """Return mean, median and 90 % quantile of (N,) values."""
     return np.array([values.mean(), *np.percentile(values, (50, 90))])
@@ -138,7 +147,7 @@ def _intervals(
     low, high = np.percentile(differences, (tail, 100.0 - tail), axis=0)
     statistics_a, statistics_b = _statistics(values_a[usable]), _statistics(values_b[usable])
     result = {}
-    for i, name in enumerate(('mean', 'median', 'p90')):
+    for i, name in enumerate(_STATISTICS):
         value_a, value_b = float(statistics_a[i]), float(statistics_b[i])
         better = None
         if low[i] > 0 or high[i] < 0:

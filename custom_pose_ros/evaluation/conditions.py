@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 import operator
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Any
 
 from custom_pose_ros.core.errors import ConfigError
@@ -18,6 +20,7 @@ _OPERATORS = {
     '==': operator.eq,
     '!=': operator.ne,
 }
+_SUGGESTIONS = 12
 _FORM = re.compile(r'\s*([\w.\-]+)\s*(>=|<=|==|!=|>|<)\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*')
 
 
@@ -43,20 +46,19 @@ class Condition:
     def __str__(self) -> str:
         return f'{self.name} {self.comparison} {self.limit:g}'
 
+    def check(self, names: Collection[str]) -> None:
+        """Raise ConfigError with near names unless one of `names` is meant, in which `*` stands for anything."""
+        if not any(fnmatchcase(self.name, name) for name in names):
+            raise ConfigError(
+                f'--fail-if {self}: there is no number {self.name}; there are {_suggestions(names, self.name)}'
+            )
+
     def value(self, metrics: Mapping[str, Any]) -> float | None:
-        """Return the number; None when it was not measured. ConfigError with near names when there is none such."""
+        """Return the number; None when it was not measured."""
         node: Any = metrics
         for key in self.name.split('.'):
-            if not isinstance(node, Mapping) or key not in node:
-                raise ConfigError(
-                    f'--fail-if {self}: there is no {self.name}; there are {_suggestions(metrics, self.name)}'
-                )
-            node = node[key]
-        if isinstance(node, bool) or not (node is None or isinstance(node, (int, float))):
-            raise ConfigError(
-                f'--fail-if {self}: {self.name} is not a number; there are {_suggestions(metrics, self.name)}'
-            )
-        return node
+            node = node.get(key) if isinstance(node, Mapping) else None
+        return None if isinstance(node, bool) or not isinstance(node, (int, float)) else node
 
     def holds(self, metrics: Mapping[str, Any]) -> bool:
         """Whether the run fails: the comparison is true, or the number was not measured (never passes unnoticed)."""
@@ -64,17 +66,9 @@ class Condition:
         return value is None or bool(_OPERATORS[self.comparison](value, self.limit))
 
 
-def number_names(metrics: Mapping[str, Any], prefix: str = '') -> Iterator[str]:
-    """Yield the names of all numbers that a condition can speak of."""
-    for key, value in metrics.items():
-        if isinstance(value, Mapping):
-            yield from number_names(value, f'{prefix}{key}.')
-        elif not isinstance(value, bool) and (value is None or isinstance(value, (int, float))):
-            yield f'{prefix}{key}'
-
-
-def _suggestions(metrics: Mapping[str, Any], name: str) -> str:
-    names = sorted(number_names(metrics))
-    first = name.split('.')[0]
-    near = [n for n in names if n.split('.')[0] == first] or names
-    return ', '.join(near[:40])
+def _suggestions(names: Collection[str], name: str) -> str:
+    """Return the names in the same group, else those that are spelt alike, else some."""
+    group = name.rpartition('.')[0]
+    near = [n for n in names if n.rpartition('.')[0] == group] if group else []
+    near = near or difflib.get_close_matches(name, names, _SUGGESTIONS, 0.5) or list(names)
+    return ', '.join(near[:_SUGGESTIONS])

@@ -124,6 +124,10 @@ class Evaluator:
         self.on_begin: Callable[[int, float], None] | None = None
         self.notes = Notes()
         self.model = ObjectModel.load(settings.object)
+        if settings.truth.kind is not None and self.model.model_points is None:
+            raise ConfigError(
+                f'object {self.model.name!r} has no model_points: a true pose cannot be compared; use --truth-coco'
+            )
         self.estimator = None if settings.recorded else self._load_estimator()
         self.labels = CocoLabels(settings.labels, self.model) if settings.labels else None
         self.tags = TagTruth(read_tags(settings.truth.tags)) if settings.truth.tags else None
@@ -249,10 +253,6 @@ class Evaluator:
     ) -> tuple[list | None, Alignment | None]:
         if truth.kind is None:
             return None, None
-        if self.model.model_points is None:
-            raise ConfigError(
-                f'object {self.model.name!r} has no model_points: a true pose cannot be compared; use --truth-coco'
-            )
         try:
             return truth.camera_objects(records, camera_frame)
         except ConfigError as error:

@@ -25,6 +25,7 @@ from custom_pose_ros.core.errors import CustomPoseError
 from custom_pose_ros.core.object_model import find_object_folder
 from custom_pose_ros.evaluation import compare, compare_report, report
 from custom_pose_ros.evaluation.conditions import Condition
+from custom_pose_ros.evaluation.metric_names import check_conditions
 from custom_pose_ros.evaluation.metrics import to_json
 from custom_pose_ros.evaluation.page import Verdict
 from custom_pose_ros.evaluation.run import Evaluation, Evaluator, Settings
@@ -44,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     quiet_opencv()
     args = _parser().parse_args(argv)
     try:
-        conditions = [Condition.parse(text) for text in args.fail_if]
+        conditions = _conditions(args)
         if args.compare and not args.bags:
             return _compare(
                 [compare.Run.load(folder) for folder in args.compare],
@@ -170,6 +171,18 @@ def _add_truth(group: Any) -> None:
         metavar='S',
         help='longest hole in the truth to interpolate over (default: %(default)s)',
     )
+
+
+def _conditions(args: argparse.Namespace) -> list[Condition]:
+    """Read --fail-if; a number that the result will not hold is refused before the bag is read."""
+    conditions = [Condition.parse(text) for text in args.fail_if]
+    if args.compare:
+        for condition in conditions:
+            condition.check(compare.number_names())
+    else:
+        with_truth = bool(args.truth or args.truth_tf or args.truth_tags)
+        check_conditions(conditions, with_truth, with_labels=args.truth_coco is not None)
+    return conditions
 
 
 def _settings(args: argparse.Namespace) -> Settings:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from custom_pose_ros.core.errors import ConfigError
-from custom_pose_ros.evaluation.conditions import Condition, number_names
+from custom_pose_ros.evaluation.conditions import Condition
 
 METRICS = {
     'rotation_error_deg': {'count': 3, 'p90': 5.0, 'worst': None},
@@ -46,20 +46,25 @@ def test_what_is_no_condition_is_refused_with_an_example(text):
         Condition.parse(text)
 
 
+@pytest.mark.parametrize('name', ['rotation_error_deg', 'object', 'unique', 'bins', 'bins.0', 'nothing.p90'])
+def test_what_is_no_number_never_passes(name):
+    assert Condition.parse(f'{name} > 1').value(METRICS) is None
+    assert Condition.parse(f'{name} > 1').holds(METRICS)
+
+
 @pytest.mark.parametrize(
-    'name', ['rotation_error_deg.p99', 'rotation_error_deg', 'object', 'unique', 'bins', 'bins.0', 'nothing']
+    ('name', 'near'),
+    [
+        ('rotation_error_deg.p99', 'rotation_error_deg.count, rotation_error_deg.p90$'),
+        ('rotation_eror_deg.p90', 'rotation_error_deg.p90'),
+        ('x', r'frames.scored, sizes\.\*, rotation_error_deg.count'),
+    ],
 )
-def test_names_of_no_number_are_refused_with_those_there_are(name):
-    with pytest.raises(ConfigError, match=r'there are .*rotation_error_deg.count, rotation_error_deg.p90'):
-        Condition.parse(f'{name} > 1').holds(METRICS)
-
-
-def test_the_names_of_all_numbers():
-    assert list(number_names(METRICS)) == [
-        'rotation_error_deg.count',
-        'rotation_error_deg.p90',
-        'rotation_error_deg.worst',
-    ]
+def test_unknown_names_are_refused_with_near_ones(name, near):
+    names = ['frames.scored', 'sizes.*', 'rotation_error_deg.count', 'rotation_error_deg.p90']
+    with pytest.raises(ConfigError, match=f'there is no number {name}; there are {near}'):
+        Condition.parse(f'{name} > 1').check(names)
+    Condition.parse('sizes.640x480 > 1').check(names)
 
 
 @given(st.text(max_size=40))
