@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+from rosbags.interfaces import Qos
 from rosbags.rosbag1 import Writer as Ros1Writer
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
@@ -173,8 +174,9 @@ def write_bag(
     compression: str = 'none',
     store: Any = ROS2,
     empty_topics: Sequence[tuple[str, str]] = (),
+    qos: Mapping[str, Qos] | None = None,
 ) -> Path:
-    """Write a rosbag2 folder; storage mcap | sqlite3, compression none | file | message | storage."""
+    """Write a rosbag2 folder; storage mcap | sqlite3, compression none | file | message | storage; qos by topic."""
     writer = Writer(path, version=8, storage_plugin=StoragePlugin[storage.upper()])
     writer.set_compression(CompressionMode[compression.upper()], CompressionFormat.ZSTD)
     with writer:
@@ -183,7 +185,10 @@ def write_bag(
             connections[topic] = writer.add_connection(topic, msgtype, typestore=store)
         for topic, msgtype, time_ns, message in entries:
             if topic not in connections:
-                connections[topic] = writer.add_connection(topic, msgtype, typestore=store)
+                profiles = [qos[topic]] if qos and topic in qos else []
+                connections[topic] = writer.add_connection(
+                    topic, msgtype, typestore=store, offered_qos_profiles=profiles
+                )
             writer.write(connections[topic], time_ns, bytes(store.serialize_cdr(message, msgtype)))
     return path
 

@@ -6,7 +6,7 @@ import contextlib
 import heapq
 import re
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import yaml
@@ -109,6 +109,12 @@ class Bag:
             for stored in heapq.merge(*chains, key=lambda message: message.time_ns):
                 yield BagMessage(stored, self.decoder)
 
+    def static_transforms(self, names: Collection[str], until_ns: int) -> Iterator[BagMessage]:
+        """Yield those of the named topics that hold for the whole bag, recorded before `until_ns`, as if then."""
+        static = {name for name in names if is_static(name)}
+        for message in self.messages(static, stop_ns=until_ns) if static else ():
+            yield replace(message, stored=message.stored._replace(time_ns=until_ns))
+
     def _chain(
         self, part: list[Path], names: Collection[str], start_ns: int | None, stop_ns: int | None
     ) -> Iterator[StoredMessage]:
@@ -129,6 +135,11 @@ class Bag:
                 continue
             count = topic.count + (known.count if known else 0)
             self.topics[topic.name] = Topic(topic.name, topic.msgtype, count)
+
+
+def is_static(topic: str) -> bool:
+    """Whether a topic holds transforms that are recorded once and hold for ever."""
+    return topic.endswith('tf_static')
 
 
 def _storage_files(path: Path, notes: Notes) -> list[Path]:

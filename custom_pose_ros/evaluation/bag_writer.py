@@ -119,7 +119,7 @@ class BagCopy:
         types = self._decoder.typestore(topic)
         if types is None:
             return None
-        return self._writer.add_connection(topic.name, topic.msgtype, typestore=types)
+        return self._writer.add_connection(topic.name, topic.msgtype, typestore=types, offered_qos_profiles=topic.qos)
 
     def _write(self, connection: Connection, time_ns: int, data: bytes) -> None:
         assert self._writer is not None

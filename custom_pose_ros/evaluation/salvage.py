@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 import lz4.frame
+from rosbags.interfaces import Qos
+from rosbags.rosbag2.metadata import parse_qos
 
 from custom_pose_ros.evaluation.notes import Notes
 
@@ -27,10 +29,10 @@ else:
 
 MCAP_MAGIC = b'\x89MCAP0\r\n'
 _MAX_CHUNK_BYTES = 1 << 28  # writers make chunks of about 1 MB; a larger one is a damaged length field
-_SCHEMA, _CHANNEL, _MESSAGE, _CHUNK, _CHUNK_INDEX, _FOOTER = 0x03, 0x04, 0x05, 0x06, 0x08, 0x02
+_HEADER, _FOOTER, _SCHEMA, _CHANNEL, _MESSAGE, _CHUNK, _CHUNK_INDEX = 0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x08
 _MCAP_END = (_FOOTER, 0x0F)  # and the end of the data section
 _MCAP_LAST_RECORD = 0x0F
-_MCAP_HEAD_BYTES, _MCAP_FOOTER_BYTES = 9, 37
+_MCAP_HEAD_BYTES, _MCAP_FOOTER_BYTES, _MCAP_PROFILE_BYTES = 9, 37, 300
 _ROS1_CHUNK, _ROS1_CONNECTION, _ROS1_MESSAGE = b'\x05', b'\x07', b'\x02'
 _MAX_ROW_ID = 1 << 31
 _SINGLE_STEPS = 64  # unreadable sqlite rows that are skipped one by one; then the steps grow
@@ -43,6 +45,7 @@ class StoredTopic(NamedTuple):
     definition : text of the message definition in ROS .msg format, '' when the file has none in that format.
     ros1 : messages are serialised as in ROS 1 instead of CDR.
     count : number of messages the index promises; what a scan has counted in files without an index.
+    qos : as offered by its publishers; () when the file does not tell.
     """
 
     name: str
@@ -50,6 +53,7 @@ class StoredTopic(NamedTuple):
     definition: str
     ros1: bool
     count: int = 0
+    qos: tuple[Qos, ...] = ()
 
 
 class StoredMessage(NamedTuple):
@@ -157,11 +161,12 @@ class _McapScanner:
         try:
             if kind == _SCHEMA:
                 number, name, encoding, text = buffer.number('H'), buffer.text(), buffer.text(), buffer.text()
-                self.schemas[number] = (name, text if encoding == 'ros2msg' else '')
+                self.schemas[number] = (name, text if encoding in ('ros1msg', 'ros2msg') else '')
             elif kind == _CHANNEL:
-                number, schema, topic = buffer.number('H'), buffer.number('H'), buffer.text()
+                number, schema, topic, encoding = buffer.number('H'), buffer.number('H'), buffer.text(), buffer.text()
                 name, text = self.schemas.get(schema, ('', ''))
-                self.channels[number] = StoredTopic(topic, name, text, False)
+                metadata = _Buffer(buffer.bytes(buffer.number('I')))
+                self.channels[number] = _mcap_topic(topic, name, text, encoding, metadata)
             elif kind == _MESSAGE:
                 channel, _, time_ns, _ = (buffer.number(layout) for layout in 'HIQQ')
                 if channel in self.channels:
@@ -190,6 +195,41 @@ class _McapScanner:
                 kind, record = inner.number('B'), inner.bytes(inner.number('Q'))
                 messages += self.record(kind, record, start)
         yield from sorted(messages, key=lambda message: message.time_ns)
+
+
+def _mcap_topic(name: str, msgtype: str, definition: str, encoding: str, metadata: _Buffer) -> StoredTopic:
+    """Return what a channel describes; a ROS 1 recording in an mcap is encoded as `ros1`."""
+    qos: tuple[Qos, ...] = ()
+    with contextlib.suppress(_Cut):
+        while metadata.position < len(metadata.data):
+            key, value = metadata.text(), metadata.text()
+            if key == 'offered_qos_profiles':
+                qos = _qos(value)
+    return StoredTopic(name, _full_type(msgtype), definition, encoding == 'ros1', qos=qos)
+
+
+def _qos(text: str) -> tuple[Qos, ...]:
+    """Read the YAML of QoS profiles; nothing of damaged text."""
+    with contextlib.suppress(Exception):
+        return tuple(parse_qos(text))
+    return ()
+
+
+def _full_type(name: str) -> str:
+    """Return 'sensor_msgs/msg/Image' of 'sensor_msgs/Image', as ROS 1 says."""
+    package, _, message = name.rpartition('/')
+    return name if '/' in package or not package else f'{package}/msg/{message}'
+
+
+def mcap_profile(path: Path) -> str | None:
+    """Return the profile of an mcap file, 'ros2' for what rosbag2 writes; None when its beginning is damaged."""
+    with path.open('rb') as file:
+        head = _Buffer(file.read(_MCAP_PROFILE_BYTES))
+    with contextlib.suppress(_Cut):
+        if head.bytes(len(MCAP_MAGIC)) == MCAP_MAGIC and head.number('B') == _HEADER:
+            head.number('Q')
+            return head.text()
+    return None
 
 
 def _scan_mcap(path: Path, notes: Notes) -> Iterator[StoredMessage]:
@@ -289,10 +329,9 @@ def _ros1_message(
     if kind == _ROS1_CONNECTION:
         fields = _ros1_fields(data)
         topic, text = (fields.get(key, b'') for key in ('type', 'message_definition'))
-        package, _, name = topic.decode('utf-8', 'replace').rpartition('/')
         connections[connection] = StoredTopic(
             header.get('topic', b'').decode('utf-8', 'replace'),
-            f'{package}/msg/{name}',
+            _full_type(topic.decode('utf-8', 'replace')),
             text.decode('utf-8', 'replace'),
             True,
         )
@@ -317,8 +356,13 @@ def _sqlite_topics(database: sqlite3.Connection) -> dict[int, StoredTopic]:
     with contextlib.suppress(sqlite3.Error):  # absent before Iron
         query = "SELECT topic_type, encoded_message_definition FROM message_definitions WHERE encoding = 'ros2msg'"
         definitions = dict(database.execute(query))
+    profiles: dict[int, str] = {}
+    with contextlib.suppress(sqlite3.Error):  # absent in the oldest bags
+        profiles = dict(database.execute('SELECT id, offered_qos_profiles FROM topics'))
     return {
-        number: StoredTopic(str(name), str(msgtype), str(definitions.get(msgtype, '')), False)
+        number: StoredTopic(
+            str(name), str(msgtype), str(definitions.get(msgtype, '')), False, qos=_qos(str(profiles.get(number, '')))
+        )
         for number, name, msgtype in database.execute('SELECT id, name, type FROM topics')
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -98,8 +99,10 @@ class Results:
 
     def run(self) -> list[FrameRecord]:
         """Read everything; returns the records in the order of the bag."""
-        names = None if self.on_raw else self.names
-        messages = self.bag.messages(names, self.selection.start_ns, self.selection.stop_ns)
+        names = set(self.bag.topics) if self.on_raw else self.names
+        start_ns = self.selection.start_ns
+        earlier = () if start_ns is None else self.bag.static_transforms(names, start_ns)
+        messages = itertools.chain(earlier, self.bag.messages(names, start_ns, self.selection.stop_ns))
         opened = (self._open(raw) for raw in messages)
         depth = self.workers + _IMAGES_AHEAD
         for decoded in read_ahead(opened, self._work, self.workers, depth, self._is_light):

@@ -9,13 +9,13 @@ import tempfile
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from rosbags.interfaces import Connection, MessageDefinitionFormat
+from rosbags.interfaces import Connection, ConnectionExtRosbag2, MessageDefinitionFormat
 from rosbags.rosbag1 import Reader as Ros1Reader
 from rosbags.rosbag2 import Reader as Ros2Reader
 
 from custom_pose_ros.core.errors import DatasetError
 from custom_pose_ros.evaluation.notes import Notes
-from custom_pose_ros.evaluation.salvage import StoredMessage, StoredTopic, decompressed_prefix, scan
+from custom_pose_ros.evaluation.salvage import StoredMessage, StoredTopic, decompressed_prefix, mcap_profile, scan
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -24,6 +24,7 @@ else:
 
 STORAGE_SUFFIXES = ('.mcap', '.db3', '.bag')
 _ZSTD_MAGIC = b'\x28\xb5\x2f\xfd'
+_ROSBAG2_PROFILE = 'ros2'
 _PACKED_SUFFIX = '.zstd'
 _COPY_BYTES = 1 << 20
 
@@ -48,6 +49,12 @@ class StorageFile:
     def __enter__(self) -> StorageFile:
         if self.packed:
             self._local = self._decompressed_copy()
+        profile = mcap_profile(self._local) if self._local.suffix == '.mcap' else None
+        if profile not in (None, _ROSBAG2_PROFILE):
+            self.notes.info(
+                f'{self.path.name}: was not written by rosbag2 (profile {profile!r}); read record by record'
+            )
+            return self
         try:
             self._reader = self._stack.enter_context(self._open_index())
             if self._reader.message_count:
@@ -114,8 +121,9 @@ class StorageFile:
     def _topic(self, connection: Connection) -> StoredTopic:
         is_text = connection.msgdef.format == MessageDefinitionFormat.MSG
         definition = connection.msgdef.data if is_text else ''
-        ros1 = isinstance(self._reader, Ros1Reader)
-        return StoredTopic(connection.topic, connection.msgtype, definition, ros1, connection.msgcount)
+        ros1, more = isinstance(self._reader, Ros1Reader), connection.ext
+        qos = tuple(more.offered_qos_profiles) if isinstance(more, ConnectionExtRosbag2) else ()
+        return StoredTopic(connection.topic, connection.msgtype, definition, ros1, connection.msgcount, qos)
 
     def _note_damage(self, error: Exception) -> None:
         text = ' '.join(str(error).split()) or type(error).__name__

@@ -9,7 +9,7 @@ from typing import Any
 
 from custom_pose_ros.core.errors import ConfigError
 from custom_pose_ros.evaluation.alignment import Alignment, estimate_alignment, read_alignment
-from custom_pose_ros.evaluation.bag_reader import Bag
+from custom_pose_ros.evaluation.bag_reader import Bag, is_static
 from custom_pose_ros.evaluation.notes import Notes
 from custom_pose_ros.evaluation.records import FrameRecord
 from custom_pose_ros.evaluation.topics import TF_TYPES, choose_truth_topic
@@ -65,7 +65,7 @@ class TruthSource:
             self.topics = (choose_truth_topic(bag.topics, str(settings.topic)).name,)
         elif self.kind == 'tf':
             self.topics = tuple(sorted(t.name for t in bag.topics.values() if t.msgtype in TF_TYPES))
-            self._static_topics = {name for name in self.topics if name.endswith('_static')}
+            self._static_topics = {name for name in self.topics if is_static(name)}
             if not self.topics:
                 raise ConfigError('--truth-tf: the bag has no /tf')
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from bag_maker import IMAGE, ROS1, ROS2, Messages, tiny_entries, trajectory, write_bag, write_ros1_bag
+from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
+from rosbags.rosbag2 import Reader
 
 from custom_pose_ros.core.errors import ConfigError
 from custom_pose_ros.evaluation.bag_reader import Bag
@@ -40,6 +42,34 @@ def test_the_copy_holds_the_original_and_the_results(evaluate, dive, tmp_path):
     position = at['/pose'].pose.position
     np.testing.assert_allclose([position.x, position.y, position.z], score.estimate.t_camera_object)
     np.testing.assert_allclose(at['/orientations'].orientations[0].pose.covariance, score.estimate.covariance.ravel())
+
+
+@pytest.mark.parametrize('storage', ['mcap', 'sqlite3'])
+@pytest.mark.parametrize('indexed', [True, False])
+def test_the_copy_is_played_with_the_quality_of_service_of_the_original(evaluate, tmp_path, storage, indexed):
+    """Static transforms are lost to whoever subscribes late unless they are offered as transient local."""
+    latched = Qos(
+        QosHistory.KEEP_LAST, 1, QosReliability.RELIABLE, QosDurability.TRANSIENT_LOCAL, QosTime(0, 0), QosTime(0, 0),
+        QosLiveliness.AUTOMATIC, QosTime(0, 0), False,
+    )  # fmt: skip
+    make, kind = Messages(), 'tf2_msgs/msg/TFMessage'
+    poses = trajectory(3)
+    transforms = make.types[kind]([make.transform(poses[0], 'map', 'camera')])
+    entries = [('/tf_static', kind, poses[0].stamp_ns, transforms), *tiny_entries(poses)]
+    path = write_bag(tmp_path / 'bag', entries, storage, qos={'/tf_static': latched})
+    if not indexed:
+        (file,) = [p for p in path.iterdir() if p.suffix in ('.mcap', '.db3')]
+        damaged = file.read_bytes()
+        if storage == 'mcap':
+            damaged = damaged[:-37]  # the footer
+        else:
+            damaged = damaged.replace(b'type_description_hash', b'type_d\xe9scription_hash')
+        file.write_bytes(damaged)
+    evaluation = evaluate(path, write_bag=tmp_path / 'copy')
+    assert evaluation.bag.indexed is indexed
+    with Reader(tmp_path / 'copy') as reader:
+        (static,) = [c for c in reader.connections if c.topic == '/tf_static']
+    assert static.ext.offered_qos_profiles == [latched]
 
 
 def test_topics_the_bag_already_has_are_not_mixed(evaluate, dive, tmp_path):

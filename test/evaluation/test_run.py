@@ -40,6 +40,7 @@ from custom_pose_ros.core.rotations import (
     rotation_between,
 )
 from custom_pose_ros.core.tracking import PoseTracker
+from custom_pose_ros.evaluation.bag_reader import Bag
 from custom_pose_ros.evaluation.run import Evaluation
 from custom_pose_ros.evaluation.truth_source import TruthSettings
 from custom_pose_ros.inference.estimator import PoseEstimator
@@ -207,6 +208,17 @@ def test_truth_from_a_chain_of_transforms(evaluate: Evaluate, tmp_path):
         ConfigError, match="'camera_optical_frame' and 'sub' are not connected; frames in the bag: .*submarine_mocap"
     ):
         evaluate(path, truth=TruthSettings(tf=('sub',)))
+
+
+def test_static_transforms_hold_for_a_later_part_of_the_bag(evaluate: Evaluate, tmp_path):
+    """They are recorded once, before the part that is evaluated."""
+    path = write_bag(tmp_path / 'bag', tf_entries(trajectory(20)))
+    truth = TruthSettings(tf=('submarine_mocap',))
+    metrics = evaluate(path, truth=truth, start_s=0.3, write_bag=tmp_path / 'copy').metrics
+    assert (metrics['frames']['scored'], metrics['frames']['with_truth']) == (11, 10)  # one lies before the first /tf
+    with Bag([tmp_path / 'copy']) as copy:
+        assert copy.topics['/tf_static'].count == 1
+        assert copy.start_ns == next(copy.messages(['/tf_static'])).time_ns
 
 
 def test_truth_from_a_tag_on_the_object(evaluate: Evaluate, tmp_path):

@@ -180,3 +180,36 @@ def test_a_cut_block_gives_a_prefix_of_what_it_held(cut, compression):
     content = bytes(random.Random(1).randbytes(700)) * 3
     pack = {'zstd': zstd.compress, 'lz4': lz4.frame.compress, 'bz2': bz2.compress}.get(compression, bytes)
     assert content.startswith(decompressed_prefix(pack(content)[:cut], compression))
+
+
+def mcap_record(kind: int, *fields: bytes) -> bytes:
+    content = b''.join(fields)
+    return struct.pack('<BQ', kind, len(content)) + content
+
+
+def mcap_text(text: str) -> bytes:
+    return struct.pack('<I', len(text)) + text.encode()
+
+
+def test_a_ros1_recording_in_an_mcap_is_read(tmp_path):
+    """As converters write it: profile, encoding and definitions of ROS 1, no index."""
+    entries = [e for e in tiny_entries(trajectory(FRAMES), Messages(ROS1)) if e[0] == TRUTH]
+    kind = entries[0][1]
+    definition = mcap_text(ROS1.generate_msgdef(kind)[0])
+    records = [
+        mcap_record(0x01, mcap_text('ros1'), mcap_text('a converter')),
+        mcap_record(
+            0x03, struct.pack('<H', 1), mcap_text('geometry_msgs/PoseStamped'), mcap_text('ros1msg'), definition
+        ),
+        mcap_record(0x04, struct.pack('<HH', 1, 1), mcap_text(TRUTH), mcap_text('ros1'), struct.pack('<I', 0)),
+    ]
+    for _, _, time_ns, message in entries:
+        data = bytes(ROS1.serialize_ros1(message, kind))
+        records.append(mcap_record(0x05, struct.pack('<HIQQ', 1, 0, time_ns, time_ns), data))
+    file = tmp_path / 'old.mcap'
+    file.write_bytes(MCAP_MAGIC + b''.join(records) + mcap_record(0x0F, struct.pack('<I', 0)))
+    with Bag([file]) as bag:
+        read = [(m.time_ns, m.decode().pose.position.x) for m in bag.messages([TRUTH])]
+    assert read == [(time_ns, message.pose.position.x) for _, _, time_ns, message in entries]
+    assert bag.notes.lines() == ["old.mcap: was not written by rosbag2 (profile 'ros1'); read record by record"]
+    assert not bag.notes.damaged
