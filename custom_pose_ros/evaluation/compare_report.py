@@ -30,7 +30,11 @@ def write(a: Run, b: Run, pairing: Pairing, comparison: Mapping[str, Any], verdi
         summary=summary(comparison, verdict),
         body=[
             page.section(
-                'Differences', _table(comparison, verdict), _interval_note(), page.halves(*_interval_charts(comparison))
+                'Differences',
+                page.notes(verdict.lines()),
+                _table(comparison),
+                _interval_note(),
+                page.halves(*_interval_charts(comparison)),
             ),
             page.section('Frame by frame', *_frame_charts(a, b, pairing), _frame_table(a, b, pairing)),
             page.section('Both runs', _both(a, b)),
@@ -74,7 +78,7 @@ def _interval_note() -> str:
     )
 
 
-def _table(comparison: Mapping[str, Any], verdict: Verdict) -> str:
+def _table(comparison: Mapping[str, Any]) -> str:
     rows = []
     for key, entry in comparison['difference'].items():
         label, unit = _UNITS.get(key, ('Detection rate', ''))
@@ -84,14 +88,11 @@ def _table(comparison: Mapping[str, Any], verdict: Verdict) -> str:
             item = entry[name]
             show = percent if key == 'detection_rate' else (lambda v, u=unit: number(v, u))
             better = {'a': 'A', 'b': 'B', None: 'no difference'}[item['better']]
-            full = f'difference.{key}.{name}.value'
             rows.append((
                 f'{label}, {name}', show(item['a']), show(item['b']), _signed(item['value']),
-                f'{_signed(item["low"])} to {_signed(item["high"])}', f'<b>{better}</b>', verdict.mark(full),
+                f'{_signed(item["low"])} to {_signed(item["high"])}', f'<b>{better}</b>',
             ))  # fmt: skip
-    return page.table(
-        ('', 'A', 'B', 'B − A', 'interval', 'better', 'limit' if verdict.results else ''), rows, (1, 2, 3, 4)
-    )
+    return page.table(('', 'A', 'B', 'B − A', 'interval', 'better'), rows, (1, 2, 3, 4))
 
 
 def _interval_charts(comparison: Mapping[str, Any]) -> list[str]:

@@ -80,15 +80,17 @@ def section(heading: str, *parts: str) -> str:
     return f'<section><h2>{escape(heading)}</h2>\n{content}\n</section>' if content else ''
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[str]], number_columns: Sequence[int] = ()) -> str:
-    """Return a table of cells that are HTML already."""
+def table(
+    header: Sequence[str], rows: Iterable[Sequence[str]], number_columns: Sequence[int] = (), kind: str = ''
+) -> str:
+    """Return a table of cells that are HTML already; of kind `stacked` its cells move below each other on a phone."""
     kinds = dict.fromkeys(number_columns, ' class="number"')
     names = ''.join(f'<th{kinds.get(i, "")}>{escape(name)}</th>' for i, name in enumerate(header))
     head = f'<thead><tr>{names}</tr></thead>' if any(header) else ''
     body = ''.join(
         '<tr>' + ''.join(f'<td{kinds.get(i, "")}>{cell}</td>' for i, cell in enumerate(row)) + '</tr>' for row in rows
     )
-    return f'<table>{head}<tbody>{body}</tbody></table>'
+    return f'<div class="scroll"><table class="{kind}">{head}<tbody>{body}</tbody></table></div>'
 
 
 def key(name: str) -> str:

@@ -97,7 +97,7 @@ def _verdict_table(metrics: Mapping[str, Any], verdict: Verdict) -> str:
         if condition.name not in named:
             named.add(condition.name)
             rows.append((page.key(condition.name), number(value), '', verdict.mark(condition.name)))
-    return page.table(('', '', 'meaning', 'limit' if verdict.results else ''), rows, number_columns=(1,))
+    return page.table(('', '', 'meaning', 'limit' if verdict.results else ''), rows, (1,), 'stacked')
 
 
 _ROWS = (

@@ -129,9 +129,12 @@ def test_finished_runs_are_loaded_and_others_refused(evaluate, dive, tmp_path: P
 def test_the_page_says_who_is_better_and_marks_limits():
     a, b = run('first', noise(5)), run('second', noise(5) + 0.5)
     comparison = compare(a, b)
-    verdict = Verdict.of([Condition.parse('difference.rotation_error_deg.median.value > 0.1')], comparison)
+    limits = ('difference.rotation_error_deg.median.value > 0.1', 'difference.rotation_error_deg.p90.low > 5')
+    verdict = Verdict.of([Condition.parse(limit) for limit in limits], comparison)
     page = compare_report.write(a, b, pair(a, b), comparison, verdict)
     assert verdict.failed
     assert 'A is better in rotation error (median +0.5 deg)' in page
+    assert 'FAIL: difference.rotation_error_deg.median.value is 0.5 (fails if &gt; 0.1)' in page
+    assert 'pass: difference.rotation_error_deg.p90.low is 0.5 (fails if &gt; 5)' in page
     assert 'first (A) against second (B)' in page and 'FAILED' in page and page.count('<svg') >= 3
     assert 'No difference beyond chance' in compare_report.summary(compare(a, a), Verdict())

@@ -108,7 +108,12 @@ def test_a_damaged_bag_ends_in_3_and_a_limit_goes_before(dive, tiny_folder, tmp_
         (['DIVE', '--fov-deg', '190'], '--fov-deg: wanted degrees between 0 and 180, got 190'),
         (['DIVE', '--duration', '0'], '--duration must be positive'),
         (['DIVE', '--fail-if', 'p90 is bad'], "--fail-if 'p90 is bad': wanted NAME"),
-        (['DIVE', '--fail-if', 'rotation_error_deg.p90 > 5'], 'there is no rotation_error_deg.p90'),
+        (['DIVE', '--fail-if', 'rotation_error_deg.p90 > 5'], 'is known only where there is a truth; give --truth'),
+        (['DIVE', '--truth', TRUTH, '--fail-if', 'rotation_error.p90 > 5'], 'there is no number rotation_error.p90'),
+        (
+            ['--compare', 'a', 'b', '--fail-if', 'rotation_error_deg.p90 > 5'],
+            'there are difference.rotation_error_deg.p90',
+        ),
         (['DIVE', '--camera', '/none.yaml'], '/none.yaml: cannot be read'),
         (['DIVE', '--truth-tags', '/none.yaml'], '/none.yaml: cannot be read'),
         (['DIVE', '--truth-coco', '/none.json'], '/none.json: cannot be read'),
