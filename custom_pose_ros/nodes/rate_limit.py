@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 _EARLY = 0.25  # of a period; so much jitter of a camera does not cost a frame
 
 
@@ -9,7 +11,7 @@ class RateLimit:
     """Admits messages at a rate at most, and nearly that where more arrive: no frame is lost to a little jitter."""
 
     def __init__(self) -> None:
-        self._due_s = -float('inf')
+        self._rate_hz, self._due_s = 0.0, -math.inf
 
     def admits(self, now_s: float, rate_hz: float) -> bool:
         """
@@ -17,11 +19,12 @@ class RateLimit:
 
         now_s : of a monotonic clock. rate_hz : may differ from call to call; 0: no limit.
         """
+        if rate_hz != self._rate_hz:
+            self._rate_hz, self._due_s = rate_hz, -math.inf
         if not rate_hz:
-            self._due_s = -float('inf')
             return True
         period_s = 1.0 / rate_hz
-        if now_s < min(self._due_s, now_s + period_s) - _EARLY * period_s:
+        if now_s < self._due_s - _EARLY * period_s:
             return False
         self._due_s = max(self._due_s + period_s, now_s + (1.0 - _EARLY) * period_s)
         return True

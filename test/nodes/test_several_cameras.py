@@ -1,0 +1,222 @@
+"""Tests of one pose_node and one orientation_node with several cameras: fair, and none disturbs another."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import numpy as np
+import pytest
+import yaml
+from builtin_interfaces.msg import Time
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from rcl_interfaces.msg import Log
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import Header
+
+from custom_pose_ros.core.camera import CameraIntrinsics
+from custom_pose_ros.core.errors import ConfigError
+from custom_pose_ros.core.object_model import ObjectModel
+from custom_pose_ros.core.poses import KeypointPose
+from custom_pose_ros.core.rotations import R_BODY_OPTICAL
+from custom_pose_ros.nodes.conversions import bgr_to_image, poses_to_message
+from custom_pose_ros.nodes.messages import OrientationArray, PoseArray
+from custom_pose_ros.nodes.orientation_node import OrientationNode
+from custom_pose_ros.nodes.pose_node import PoseNode
+
+RELIABLE = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)
+NAMES = ('front', 'down')
+T = np.array([0.1, -0.2, 3.0])
+POSITION_TOLERANCE_M = 1e-3
+
+
+def header(seconds: int, frame_id: str = '') -> Header:
+    return Header(stamp=Time(sec=seconds), frame_id=frame_id)
+
+
+class Rig:
+    """A pose_node with two cameras."""
+
+    def __init__(self, graph, tiny, tiny_object: str, **parameters):
+        self.graph = graph
+        self.node = graph.start(
+            PoseNode, object=tiny_object, threads=1, image_reliability='reliable', cameras=list(NAMES), **parameters
+        )
+        self.answers = {name: graph.listen(f'{name}/poses', PoseArray, RELIABLE) for name in NAMES}
+        self.cameras = {name: graph.advertise(f'{name}/image', Image, RELIABLE) for name in NAMES}
+        self.picture = tiny.draw_tiny_object(tiny.TINY_POINTS, (320, 256))
+        graph.settle()
+
+    def send(self, name: str, seconds: int, picture: np.ndarray | None = None, **fields) -> None:
+        message = bgr_to_image(self.picture if picture is None else picture, header(seconds))
+        for field, value in fields.items():
+            setattr(message, field, value)
+        self.cameras[name].publish(message)
+
+    def answer(self, name: str, seconds: int) -> PoseArray:
+        return self.answers[name].wait(lambda m: m.header.stamp.sec == seconds)
+
+    def slow_down(self, seconds: float) -> None:
+        batch = self.node._estimator.batch
+
+        def slow(images: list[np.ndarray]) -> list:
+            time.sleep(seconds)
+            return batch(images)
+
+        self.node._estimator.batch = slow
+
+
+@pytest.fixture
+def rig(graph, tiny, tiny_object) -> Rig:
+    return Rig(graph, tiny, tiny_object)
+
+
+def test_under_overload_every_camera_gets_the_same(rig) -> None:
+    """Both cameras send much faster than the network takes, one of them ten times as fast as the other."""
+    rig.slow_down(0.05)
+    for number in range(1, 101):
+        rig.send('front', number)
+        if number % 10 == 0:
+            rig.send('down', number)
+        time.sleep(0.005)
+    rig.answer('down', 100)
+    rig.answer('front', 100)
+    counts = {name: rig.node.statistics[name].counts for name in NAMES}
+    assert counts['front'].dropped > 50
+    # Whatever the machine does, the one that sends more never gets a turn that the other one, waiting, does not get.
+    assert counts['down'].dropped == 0 or counts['down'].processed >= counts['front'].processed - 2
+    for name in NAMES:
+        assert counts[name].received == counts[name].processed + counts[name].dropped
+
+
+def test_a_camera_with_bad_images_does_not_cost_the_other_a_frame_or_a_warning(rig) -> None:
+    for number in range(1, 21):
+        rig.send('down', number, encoding='nonsense')
+        rig.send('front', number)
+        assert len(rig.answer('front', number).poses) == 1
+    rig.graph.wait(lambda: rig.node.statistics['down'].counts.errors >= 1, 'the refusal')
+    assert rig.node.statistics['front'].counts.errors == rig.node.statistics['front'].counts.dropped == 0
+    rig.send('front', 30, encoding='gibberish')  # told at once, though the other one has just warned
+    rig.graph.wait_for_log(Log.WARN, 'pose_node', "front/image: image encoding 'gibberish' is unknown")
+    rig.send('down', 31)
+    assert len(rig.answer('down', 31).poses) == 1
+
+
+def test_an_image_that_the_network_cannot_take_does_not_cost_the_other_camera_its_frame(rig) -> None:
+    batch, gate = rig.node._estimator.batch, threading.Event()
+
+    def choosy(images: list[np.ndarray]) -> list:
+        gate.wait(60)
+        if any(image.shape[1] == 160 for image in images):
+            raise MemoryError('too much')
+        return batch(images)
+
+    rig.node._estimator.batch = choosy
+    rig.send('front', 1)
+    rig.graph.wait(lambda: not rig.node._frames._frames and rig.node.statistics['front'].counts.received, 'the worker')
+    rig.send('down', 2, rig.picture[:, ::2].copy())
+    rig.send('front', 2)
+    rig.graph.wait(lambda: len(rig.node._frames._frames) == 2, 'both frames to wait for the network')
+    gate.set()
+    assert len(rig.answer('front', 2).poses) == 1
+    rig.graph.wait_for_log(Log.WARN, 'pose_node', 'frame refused: MemoryError: too much')
+    assert (rig.node.statistics['front'].counts.errors, rig.node.statistics['down'].counts.errors) == (0, 1)
+
+
+def test_diagnostics_are_about_each_camera(rig) -> None:
+    diagnostics = rig.graph.listen('/diagnostics', DiagnosticArray)
+    rig.send('front', 1)
+    rig.answer('front', 1)
+    names = [f'{rig.graph.namespace[1:]}/pose_node: pose estimation {name}' for name in NAMES]
+
+    def wanted(message: DiagnosticArray) -> bool:
+        statuses = {status.name: status for status in message.status}
+        return set(statuses) == set(names) and statuses[names[0]].level == DiagnosticStatus.OK
+
+    statuses = {status.name: status for status in diagnostics.wait(wanted).status}
+    assert (statuses[names[1]].level, statuses[names[1]].message) == (DiagnosticStatus.WARN, 'no input yet')
+    processed = [{v.key: v.value for v in statuses[name].values}['processed'] for name in names]
+    assert processed == ['1', '0']
+
+
+def test_no_more_images_than_asked_for_are_answered(graph, tiny, tiny_object) -> None:
+    rig = Rig(graph, tiny, tiny_object, max_rate=0.001)
+    for number in range(1, 6):
+        for name in NAMES:
+            rig.send(name, number)
+    graph.wait(lambda: sum(s.counts.received for s in rig.node.statistics.values()) == 10, 'the images')
+    for name in NAMES:
+        assert len(rig.answer(name, 1).poses) == 1  # its first one
+        counts = rig.node.statistics[name].counts
+        assert (counts.skipped, counts.dropped) == (4, 0)
+    rig.node.settings.set(max_rate=0.0)
+    rig.send('front', 9)
+    rig.answer('front', 9)
+
+
+@pytest.fixture
+def model(tiny_object: str) -> ObjectModel:
+    return ObjectModel.load(tiny_object)
+
+
+def camera_of(focal_px: float) -> CameraIntrinsics:
+    return CameraIntrinsics(640, 480, np.array([[focal_px, 0, 330.0], [0, focal_px, 235.0], [0, 0, 1]]))
+
+
+CAMERAS = {'front': camera_of(500.0), 'down': camera_of(900.0)}
+
+
+def poses_of(model: ObjectModel, camera: CameraIntrinsics, frame_id: str) -> PoseArray:
+    count = model.keypoint_count
+    R = R_BODY_OPTICAL.T
+    pose = KeypointPose(
+        keypoints=camera.project(model.model_points @ R.T + T), covariances=np.tile(0.25 * np.eye(2), (count, 1, 1)),
+        scores=np.ones(count), visible=np.ones(count, bool), score=0.9, track_id=0,
+    )  # fmt: skip
+    return poses_to_message([pose], model, header(1, frame_id), camera.width, camera.height)
+
+
+def check_both_cameras(graph, node: OrientationNode, model: ObjectModel, publish_info: bool) -> None:
+    answers = {name: graph.listen(f'{name}/orientations', OrientationArray) for name in NAMES}
+    for name, camera in CAMERAS.items():
+        poses = graph.advertise(f'{name}/poses', PoseArray)
+        if publish_info:
+            info = graph.advertise(f'{name}/camera_info', CameraInfo)
+            message = CameraInfo(
+                width=camera.width, height=camera.height, distortion_model='plumb_bob', k=camera.K.ravel()
+            )
+            source = node._cameras[name].source
+            graph.wait(
+                lambda p=info, m=message, s=source: p.publish(m) or s.state == 'camera_info', 'camera_info', 0.02
+            )
+        poses.publish(poses_of(model, camera, f'{name}_optical'))
+        (orientation,) = answers[name].wait().orientations
+        position = orientation.pose.pose.position
+        np.testing.assert_allclose([position.x, position.y, position.z], T, atol=POSITION_TOLERANCE_M)
+
+
+def test_orientation_is_computed_with_the_calibration_of_each_camera(graph, model) -> None:
+    messages = pytest.importorskip('tf2_msgs.msg', reason='tf2_msgs comes with ROS or is built by the test set-up')
+    moving = graph.listen('/tf', messages.TFMessage)
+    node = graph.start(OrientationNode, object=model.source, cameras=list(NAMES))
+    check_both_cameras(graph, node, model, publish_info=True)
+    for name in NAMES:
+        moving.wait(
+            lambda m, n=name: (
+                (m.transforms[0].header.frame_id, m.transforms[0].child_frame_id) == (f'{n}_optical', f'{n}/tiny_0')
+            )  # one frame cannot have two parents
+        )
+
+
+def test_the_calibration_files_of_several_cameras_are_found_by_their_names(graph, model, tmp_path) -> None:
+    for name, camera in CAMERAS.items():
+        (tmp_path / f'{name}.yaml').write_text(yaml.safe_dump(camera.to_yaml_dict()), encoding='utf-8')
+    files = str(tmp_path / '{camera}.yaml')
+    node = graph.start(OrientationNode, object=model.source, cameras=list(NAMES), camera_calibration=files)
+    check_both_cameras(graph, node, model, publish_info=False)
+
+
+def test_one_calibration_file_for_several_cameras_is_refused(graph, model) -> None:
+    with pytest.raises(ConfigError, match=r"camera_calibration: wanted \{camera\} in the path where .* got 'one.yaml'"):
+        graph.start(OrientationNode, object=model.source, cameras=list(NAMES), camera_calibration='one.yaml')
