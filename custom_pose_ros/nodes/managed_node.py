@@ -13,7 +13,7 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 
 from custom_pose_ros.core.errors import CustomPoseError
 from custom_pose_ros.nodes.diagnostics import DiagnosticsPublisher, Statistics
-from custom_pose_ros.nodes.parameters import NodeParameters
+from custom_pose_ros.nodes.parameters import NodeParameters, unknown_overrides
 
 UNCONFIGURED, INACTIVE, ACTIVE, FINALIZED = 'unconfigured', 'inactive', 'active', 'finalized'
 
@@ -47,7 +47,7 @@ class ManagedNode(LifecycleNode, Generic[Parameters]):
         self.state, self.problem = UNCONFIGURED, ''
         self._task = task
         self._failure: Exception | None = None
-        self._starting = False
+        self._starting = self._warned = False
         self.settings = NodeParameters(self, schema, on_change=self.on_settings)
         self.statistics = {camera: Statistics() for camera in self.cameras}
         DiagnosticsPublisher(self, self._statuses)
@@ -105,6 +105,7 @@ class ManagedNode(LifecycleNode, Generic[Parameters]):
             except BaseException:
                 super(ManagedNode, self).on_deactivate(state)
                 raise
+            self._warn_of_unknown_parameters()
 
         return self._attempt(ACTIVE, enter)
 
@@ -140,6 +141,13 @@ class ManagedNode(LifecycleNode, Generic[Parameters]):
         """Release everything and end."""
         self._release(ACTIVE, INACTIVE)
         super().destroy_node()
+
+    def _warn_of_unknown_parameters(self) -> None:
+        """Warn once, when all are declared: those of the quality of service come with the first activation."""
+        if not self._warned:
+            self._warned = True
+            for line in unknown_overrides(self):
+                self.get_logger().warning(line)
 
     def _enter(self, state: str, build: Callable[[ExitStack], None]) -> None:
         with ExitStack() as opened:

@@ -19,7 +19,6 @@ from custom_pose_ros.nodes.parameters import (
     FilterNodeParameters,
     NodeParameters,
     OrientationNodeParameters,
-    unknown_overrides,
 )
 from custom_pose_ros.nodes.runner import run_node
 
@@ -59,8 +58,6 @@ class OrientationNode(ManagedNode[OrientationNodeParameters]):
             )
         self._switch.open(lambda: (self._source, ''))
         opened.callback(self._switch.close)
-        for line in unknown_overrides(self):
-            self.get_logger().warning(line)
 
     def activate(self, opened: ExitStack) -> None:
         """Subscribe."""

@@ -22,7 +22,7 @@ from custom_pose_ros.nodes.conversions import image_to_bgr
 from custom_pose_ros.nodes.image_queue import NewestFrames
 from custom_pose_ros.nodes.managed_node import UNCONFIGURED, ManagedNode
 from custom_pose_ros.nodes.object_switch import ObjectSwitch
-from custom_pose_ros.nodes.parameters import NodeParameters, PoseNodeParameters, ThresholdParameters, unknown_overrides
+from custom_pose_ros.nodes.parameters import NodeParameters, PoseNodeParameters, ThresholdParameters
 from custom_pose_ros.nodes.pose_camera import ImageMessage, PoseCamera
 from custom_pose_ros.nodes.runner import run_node
 
@@ -59,8 +59,6 @@ class PoseNode(ManagedNode[PoseNodeParameters]):
             }
         self._switch.open(lambda: self._source)
         opened.callback(self._switch.close)
-        for line in unknown_overrides(self):
-            self.get_logger().warning(line)
 
     def activate(self, opened: ExitStack) -> None:
         """Start the worker and subscribe."""
