@@ -2,6 +2,8 @@
 Run pose_node and orientation_node beside a camera: <camera>/image_raw, camera_info -> poses, orientations.
 
     ros2 launch custom_pose_ros custom_pose.launch.py object:=submarine camera:=front rviz:=true
+
+Several cameras share the two nodes: cameras:=front,down instead of camera:=front.
 """
 
 from __future__ import annotations
@@ -62,7 +64,16 @@ def declare_arguments() -> list[DeclareLaunchArgument]:
             'camera', default_value='camera', description='namespace of the camera and of all results'
         ),
         DeclareLaunchArgument(
+            'cameras', default_value='', description='several cameras instead, by their namespaces, such as front,down'
+        ),
+        DeclareLaunchArgument(
             'image', default_value='image_raw', description='image topic, in the namespace of the camera'
+        ),
+        DeclareLaunchArgument(
+            'autostart',
+            default_value='',
+            choices=['', *BOOLEANS],
+            description='false: wait for a lifecycle manager; empty: as in the parameter files',
         ),
         DeclareLaunchArgument(
             'use_sim_time', default_value='false', choices=BOOLEANS, description='take time from /clock'
@@ -89,33 +100,47 @@ def declare_arguments() -> list[DeclareLaunchArgument]:
 def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     """Return the processes that the arguments ask for."""
     arguments = context.launch_configurations
-    use_sim_time = {'use_sim_time': arguments['use_sim_time'] == 'true'}
-    image = arguments['image']
+    cameras = [name.strip() for name in arguments['cameras'].split(',') if name.strip()]
+    namespace = '' if cameras else arguments['camera']
+    common = {'use_sim_time': arguments['use_sim_time'] == 'true'}
+    if cameras:
+        common['cameras'] = cameras
+    if arguments['autostart']:
+        common['autostart'] = arguments['autostart'] == 'true'
     processes = [
         Node(
             package=PACKAGE,
             executable=node,
             name=node,
-            namespace=arguments['camera'],
+            namespace=namespace,
             output='screen',
-            parameters=[arguments[f'{node}_file'], {**chosen_parameters(arguments, NODES[node]), **use_sim_time}],
-            remappings=[('image', image), ('image/compressed', f'{image}/compressed')],
+            parameters=[arguments[f'{node}_file'], {**chosen_parameters(arguments, NODES[node]), **common}],
+            remappings=image_remappings(cameras, arguments['image']),
             ros_arguments=['--log-level', arguments['log_level']],
         )
         for node in NODES
     ]
-    if arguments['rviz'] == 'true':
-        frame = ['--fixed-frame', arguments['fixed_frame']] if arguments['fixed_frame'] else []
-        processes.append(
-            Node(
-                package='rviz2',
-                executable='rviz2',
-                namespace=arguments['camera'],  # the topics in the RViz file are relative
-                arguments=['--display-config', str(CONFIG / 'custom_pose.rviz'), *frame],
-                parameters=[use_sim_time],
-            )
-        )
-    return processes
+    return processes + ([rviz(arguments, namespace, cameras)] if arguments['rviz'] == 'true' else [])
+
+
+def image_remappings(cameras: list[str], image: str) -> list[tuple[str, str]]:
+    """Return what leads the nodes to the image topics of the drivers."""
+    prefixes = [f'{name}/' for name in cameras] or ['']
+    return [(f'{prefix}image{end}', f'{prefix}{image}{end}') for prefix in prefixes for end in ('', '/compressed')]
+
+
+def rviz(arguments: dict[str, str], namespace: str, cameras: list[str]) -> Node:
+    """Return RViz; of several cameras it shows the first."""
+    frame = ['--fixed-frame', arguments['fixed_frame']] if arguments['fixed_frame'] else []
+    shown = [('pose_node', 'overlay'), ('orientation_node', 'markers')]
+    return Node(
+        package='rviz2',
+        executable='rviz2',
+        namespace=namespace,  # the topics in the RViz file are relative
+        arguments=['--display-config', str(CONFIG / 'custom_pose.rviz'), *frame],
+        parameters=[{'use_sim_time': arguments['use_sim_time'] == 'true'}],
+        remappings=[(f'{node}/{topic}', f'{node}/{name}/{topic}') for node, topic in shown for name in cameras[:1]],
+    )
 
 
 def chosen_parameters(arguments: dict[str, str], names: dict[str, str]) -> dict[str, ParameterValue]:

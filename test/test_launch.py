@@ -6,6 +6,7 @@ import ast
 import importlib.util
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -85,10 +86,9 @@ def test_rviz_shows_topics_the_nodes_publish():
         'Axes': None,
         'Grid': None,
     }
-    pose_node = (ROOT / 'custom_pose_ros/nodes/pose_node.py').read_text(encoding='utf-8')
-    orientation_node = (ROOT / 'custom_pose_ros/nodes/orientation_node.py').read_text(encoding='utf-8')
-    assert '~/overlay' in pose_node
-    assert "'~/markers'" in orientation_node
+    for node, topic in (('pose', 'overlay'), ('orientation', 'markers')):
+        camera = (ROOT / f'custom_pose_ros/nodes/{node}_camera.py').read_text(encoding='utf-8')
+        assert topic in camera[camera.index('~/') :]
 
 
 def write_recorder(path: Path) -> None:
@@ -153,6 +153,83 @@ def test_nodes_start_in_the_namespace_of_the_camera(installed):
         files = [word for word, before in zip(line.split()[1:], line.split()) if before == '--params-file']
         assert files[0] == str(installed / f'config/{name}.yaml')  # first, so that what follows overrides it
         assert line.endswith(f'profile={installed / "config/fastdds.xml"}')
+
+
+def parameters_given(line: str) -> dict[str, object]:
+    """Return the parameters of the last file on a command line, which launch writes what it was given into."""
+    files = [word for word, before in zip(line.split()[1:], line.split()) if before == '--params-file']
+    text = Path(files[-1]).read_text(encoding='utf-8').replace('!!python/tuple', '')  # a tag that rcl does not mind
+    (node,) = yaml.safe_load(text).values()
+    return node['ros__parameters']
+
+
+@needs_launch
+def test_several_cameras_share_the_nodes(installed):
+    started = run_launch(installed / 'launch/custom_pose.launch.py', 'cameras:=front,rig/down', 'rviz:=true')
+    for name in ('pose_node', 'orientation_node'):
+        assert parameters_given(started[name])['cameras'] == ['front', 'rig/down']
+        assert '__ns:=/ ' in started[name]
+        for camera in ('front', 'rig/down'):
+            assert f'{camera}/image:={camera}/image_raw' in started[name]
+            assert f'{camera}/image/compressed:={camera}/image_raw/compressed' in started[name]
+    assert 'pose_node/overlay:=pose_node/front/overlay' in started['rviz2']
+    assert 'orientation_node/markers:=orientation_node/front/markers' in started['rviz2']
+
+
+@needs_launch
+@pytest.mark.parametrize(('argument', 'given'), [('autostart:=false', False), ('autostart:=true', True), ('', None)])
+def test_autostart_is_left_to_the_parameter_file_unless_it_is_given(installed, argument, given):
+    started = run_launch(installed / 'launch/custom_pose.launch.py', *([argument] if argument else []))
+    for name in ('pose_node', 'orientation_node'):
+        assert parameters_given(started[name]).get('autostart') is given
+
+
+@needs_launch
+def test_launch_brings_a_managed_node_up(installed, monkeypatch):
+    """The pattern of the launch_ros examples, with the real node: configure when it has started, then activate."""
+    pytest.importorskip('custom_pose_ros.nodes.messages', reason='rclpy is missing: run `make test`')
+    from launch import LaunchDescription, LaunchService
+    from launch.actions import EmitEvent, OpaqueFunction, RegisterEventHandler, Shutdown
+    from launch.event_handlers import OnProcessStart
+    from launch.events import matches_action
+    from launch_ros.actions import LifecycleNode
+    from launch_ros.event_handlers import OnStateTransition
+    from launch_ros.events.lifecycle import ChangeState
+    from lifecycle_msgs.msg import Transition
+
+    executable = installed.parents[1] / 'lib/custom_pose_ros/orientation_node'
+    executable.write_text(
+        f'#!/bin/sh\nexec {sys.executable} -m custom_pose_ros.nodes.orientation_node "$@"\n', encoding='utf-8'
+    )
+    monkeypatch.setenv('PYTHONPATH', f'{ROOT}:{os.environ.get("PYTHONPATH", "")}')
+    monkeypatch.setenv('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
+    node = LifecycleNode(
+        package='custom_pose_ros', executable='orientation_node', name='orientation_node', namespace='',
+        parameters=[{'autostart': False}],
+    )  # fmt: skip
+    seen = []
+
+    def ask(transition: int) -> EmitEvent:
+        event = ChangeState(lifecycle_node_matcher=matches_action(node), transition_id=transition)
+        return EmitEvent(event=event)
+
+    def on(goal: str, action: object) -> RegisterEventHandler:
+        note = OpaqueFunction(function=lambda _: seen.append(goal))
+        handler = OnStateTransition(target_lifecycle_node=node, goal_state=goal, entities=[note, action])
+        return RegisterEventHandler(handler)
+
+    started = OnProcessStart(target_action=node, on_start=[ask(Transition.TRANSITION_CONFIGURE)])
+    service = LaunchService(noninteractive=True)
+    service.include_launch_description(
+        LaunchDescription([
+            RegisterEventHandler(started),
+            on('inactive', ask(Transition.TRANSITION_ACTIVATE)),
+            on('active', Shutdown(reason='it is up')),
+            node,
+        ])
+    )
+    assert service.run() == 0
+    assert seen == ['inactive', 'active']
 
 
 @needs_launch
