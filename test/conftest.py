@@ -11,8 +11,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / 'shared'
 
-# Read when torch is imported. Threads that wait actively stand in each other's way on a busy machine: training tests took
-# four times as long there.
+# Read when torch is imported. Threads that wait actively stand in each other's way on a busy machine: training tests
+# took four times as long there.
 os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
 
 # A shell starts background jobs with SIGINT ignored, and children inherit that: tests that interrupt them need it back.
