@@ -8,12 +8,14 @@ from contextlib import ExitStack
 from typing import Any, Generic, TypeVar
 
 from diagnostic_msgs.msg import DiagnosticStatus
+from rcl_interfaces.msg import SetParametersResult
 from rclpy.exceptions import ParameterException
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.parameter import Parameter
 
 from custom_pose_ros.core.errors import CustomPoseError
 from custom_pose_ros.nodes.diagnostics import DiagnosticsPublisher, Statistics
-from custom_pose_ros.nodes.parameters import NodeParameters, unknown_overrides
+from custom_pose_ros.nodes.parameters import NodeParameters, unknown_overrides, with_declared_type
 
 UNCONFIGURED, INACTIVE, ACTIVE, FINALIZED = 'unconfigured', 'inactive', 'active', 'finalized'
 
@@ -136,6 +138,10 @@ class ManagedNode(LifecycleNode, Generic[Parameters]):
             self.state = FINALIZED
             return TransitionCallbackReturn.FAILURE
         return TransitionCallbackReturn.SUCCESS
+
+    def set_parameters_atomically(self, parameter_list: list[Parameter]) -> SetParametersResult:
+        """Take a whole number for a number: `ros2 param set` sends 5 as an integer, which rclpy refuses."""
+        return super().set_parameters_atomically([with_declared_type(self, p) for p in parameter_list])
 
     def destroy_node(self) -> None:
         """Release everything and end."""

@@ -378,6 +378,14 @@ def _declare(node: Node, name: str, declaration: Declaration, default: Any) -> A
     return value
 
 
+def with_declared_type(node: Node, given: Parameter) -> Parameter:
+    """Return a whole number as the float that the node has declared; everything else as it is."""
+    if given.type_ != Parameter.Type.INTEGER or not node.has_parameter(given.name):
+        return given
+    declared = node.get_parameter(given.name).type_
+    return Parameter(given.name, declared, float(given.value)) if declared == Parameter.Type.DOUBLE else given
+
+
 def unknown_overrides(node: Node) -> list[str]:
     """
     Return one line for each parameter that was given to the node (file, command line) but that it does not have.

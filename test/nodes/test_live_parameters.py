@@ -111,6 +111,16 @@ def test_live_parameters_change_and_static_ones_are_read_only(graph, tiny_object
             assert (list(value) or ['']) == shown if isinstance(value, tuple) else value == shown, field
 
 
+def test_a_whole_number_will_do_for_a_number(graph, tiny_object) -> None:
+    node = graph.start(PoseNode, object=tiny_object)
+    client = Client(graph, 'pose_node')
+    assert client.set('max_rate', 5) == (True, '')
+    assert (client.values()['max_rate'], type(node.settings.values.max_rate)) == (5.0, float)
+    successful, reason = client.set('max_rate', -1)
+    assert (successful, 'max_rate' in reason) == (False, True)
+    assert not client.set('no_such_parameter', 1)[0]
+
+
 @pytest.mark.parametrize('node_class', [PoseNode, OrientationNode])
 def test_what_is_dumped_starts_the_same_node(graph, tiny_object, tmp_path, node_class) -> None:
     name = 'pose_node' if node_class is PoseNode else 'orientation_node'
