@@ -79,7 +79,8 @@ def plan(target: str, environment: Environment) -> list[Step]:
         environment.interfaces('custom_pose_msgs'),
     ]
     if target == 'test':
-        steps.append(environment.packages('test', ('report', 'synthetic', 'test', 'training')))
+        extras = ('openvino', 'quantization', 'report', 'synthetic', 'test', 'training')
+        steps.append(environment.packages('test', extras))
         if not environment.system:  # a distribution has tf2_msgs
             steps.append(environment.interfaces('test/interfaces/tf2_msgs'))
     return steps

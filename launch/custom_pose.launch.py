@@ -28,6 +28,7 @@ NODES = {
         **OBJECT,
         'model': 'trained network instead of model.onnx beside the object.yaml',
         'backend': 'what runs the network, such as onnxruntime',
+        'precision': 'precision of the network, such as bf16',
         'image_transport': 'raw: Image on <image>; compressed: CompressedImage on <image>/compressed',
     },
     'orientation_node': {

@@ -25,7 +25,12 @@ ALLOWED = {
 }
 # External package -> where alone it may be imported.
 HOMES = {
-    'torch': ('custom_pose_ros/inference/network.py', 'custom_pose_ros/inference/torch_backend.py', 'training/'),
+    'torch': (
+        'custom_pose_ros/inference/network.py',
+        'custom_pose_ros/inference/checkpoints.py',
+        'custom_pose_ros/inference/backends/',
+        'training/',
+    ),
     'vtk': ('training/',),
     'rclpy': ('custom_pose_ros/nodes/', 'custom_pose_ros/tools/'),
     'custom_pose_msgs': ('custom_pose_ros/nodes/', 'custom_pose_ros/tools/'),

@@ -45,7 +45,12 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument('--object', help='object file (default: the one inside the model)')
     parser.add_argument('--out', type=Path, required=True, help='folder to write')
-    parser.add_argument('--backend', default='auto', help='auto, onnxruntime or torch')
+    parser.add_argument(
+        '--backend',
+        default='auto',
+        help='what runs the network: onnxruntime, openvino, torch, tensorrt or auto (default: the first that is there)',
+    )
+    parser.add_argument('--precision', default='auto', help='f32, f16, bf16, int8 or auto')
     parser.add_argument(
         '--input-height', type=int, help="height [px] images are scaled to (default: the object file's)"
     )
@@ -56,7 +61,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 
 def load_estimator(parsed: argparse.Namespace) -> PoseEstimator:
     """Return the estimator; without --object, the object is the one that the model carries."""
-    backend = load_backend(parsed.model, parsed.backend, parsed.threads)
+    backend = load_backend(parsed.model, parsed.backend, parsed.threads, parsed.precision, measure=False)
     if parsed.object:
         model = ObjectModel.load(parsed.object)
     elif 'object' in backend.metadata:

@@ -16,7 +16,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script from anywhere
 
 from custom_pose_ros.core.errors import CustomPoseError
-from custom_pose_ros.inference.torch_backend import load_checkpoint
+from custom_pose_ros.inference.checkpoints import load_checkpoint
 from training.pose_training.onnx_export import export_onnx
 
 

@@ -50,7 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
     )  # fmt: skip
     parsed = parser.parse_args(arguments)
     try:
-        backend = load_backend(parsed.model)
+        backend = load_backend(parsed.model, measure=False)
         model = ObjectModel.from_dict(json.loads(backend.metadata.get('object', '{}')), f'object in {parsed.model}')
         estimator = PoseEstimator(model, backend)
         found = []

@@ -55,6 +55,7 @@ class Settings:
     object: str = 'submarine'
     model: Path | None = None
     backend: str = 'auto'
+    precision: str = 'auto'
     threads: int | None = None
     input_height: int | None = None
     thresholds: Thresholds | None = None
@@ -164,8 +165,11 @@ class Evaluator:
         s = self.settings
         if s.threads is not None and s.threads < 1:
             raise ConfigError(f'--threads: wanted at least 1, got {s.threads}')
-        # Several images at a time, each in one thread: nothing waits, and the numbers do not depend on the machine.
-        return PoseEstimator.load(s.object, s.model, s.backend, s.input_height, s.thresholds, threads=1)
+        # Several images at a time, each in one thread, with the first backend, not the fastest: nothing waits, and the
+        # numbers do not depend on the machine.
+        return PoseEstimator.load(
+            s.object, s.model, s.backend, s.input_height, s.thresholds, threads=1, precision=s.precision, measure=False
+        )
 
     def _choose(self, bag: Bag) -> tuple[TruthSource, Selection]:
         """Choose topics; what a damaged bag has lost is said with the error."""
@@ -329,7 +333,8 @@ class Evaluator:
                 name: getattr(estimator.thresholds, name) for name in estimator.thresholds.__dataclass_fields__
             }
             result |= {
-                'backend': estimator.backend_name,
+                'backend': estimator.backend.name,
+                'precision': estimator.backend.precision,
                 'model_sha256': _sha256(_model_file(settings)),
                 'input_height': estimator.input_height,
                 'thresholds': thresholds,

@@ -42,10 +42,7 @@ class PoseEstimator:
         self.model = model
         self.input_height = model.input_height if input_height is None else input_height
         self.thresholds = model.thresholds if thresholds is None else thresholds
-        if self.input_height % SIZE_MULTIPLE or not 64 <= self.input_height <= 1024:
-            raise ConfigError(
-                f'input_height: wanted a multiple of {SIZE_MULTIPLE} from 64 to 1024, got {self.input_height}'
-            )
+        _check_height(self.input_height)
         self._backend = backend
         self._inputs = _InputBuffer()
         _check_fit(backend, model)
@@ -59,13 +56,15 @@ class PoseEstimator:
         input_height: int | None = None,
         thresholds: Thresholds | None = None,
         threads: int | None = None,
+        precision: str = 'auto',
+        measure: bool = True,
     ) -> PoseEstimator:
         """
         Load object and network.
 
         source : folder with object.yaml (and model.onnx), an object.yaml, or the name of an installed object.
         model_path : model.onnx or a checkpoint, when it is not in the object's folder.
-        backend : 'auto', 'onnxruntime' or 'torch'.
+        backend, precision, measure : see `load_backend`.
         threads : of the backend, and of OpenCV in the whole process, whose own default of all logical cores would
             take them from the backend; default: one per physical core, at most 4.
         Raises ConfigError or ModelError with one line that says what to do.
@@ -73,9 +72,18 @@ class PoseEstimator:
         model = ObjectModel.load(source)
         path = find_object_folder(source) if model_path is None else Path(model_path).expanduser()
         threads = default_threads() if threads is None else threads
-        estimator = cls(model, load_backend(path, backend, threads), input_height, thresholds)
+        height = model.input_height if input_height is None else input_height
+        _check_height(height)
+        shape = (1, *input_shape((height, round(height * _WARM_UP_ASPECT)), height))
+        loaded = load_backend(path, backend, threads, precision, shape, measure)
+        estimator = cls(model, loaded, input_height, thresholds)
         cv2.setNumThreads(threads)
         return estimator
+
+    @property
+    def backend(self) -> Backend:
+        """The backend in use: its name, precision, device, and how it was chosen."""
+        return self._backend
 
     @property
     def backend_name(self) -> str:
@@ -144,6 +152,11 @@ class _InputBuffer(threading.local):
         if self._memory.size < size:
             self._memory = np.empty(size, np.uint8)
         return self._memory[:size].reshape(shape)
+
+
+def _check_height(height: int) -> None:
+    if height % SIZE_MULTIPLE or not 64 <= height <= 1024:
+        raise ConfigError(f'input_height: wanted a multiple of {SIZE_MULTIPLE} from 64 to 1024, got {height}')
 
 
 def _check_image(image: np.ndarray) -> None:

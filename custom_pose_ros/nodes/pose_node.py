@@ -16,6 +16,7 @@ import numpy as np
 from custom_pose_ros.core.errors import ConfigError, MessageError
 from custom_pose_ros.core.object_model import Thresholds
 from custom_pose_ros.core.poses import KeypointPose
+from custom_pose_ros.inference.backends import Backend
 from custom_pose_ros.inference.estimator import PoseEstimator
 from custom_pose_ros.nodes import qos
 from custom_pose_ros.nodes.conversions import image_to_bgr
@@ -70,7 +71,7 @@ class PoseNode(ManagedNode[PoseNodeParameters]):
         with qos.overrides_explained():
             inputs = [camera.subscribe(self._frames.put, opened) for camera in self._cameras.values()]
         topics = ', '.join(subscription.topic_name for subscription in inputs)
-        self.get_logger().info(f'finding {self.hardware_id()} in {topics} with {self._estimator.backend_name}')
+        self.get_logger().info(f'finding {self.hardware_id()} in {topics} with {_in_words(self._estimator.backend)}')
 
     def on_settings(self, values: PoseNodeParameters) -> None:
         """Refuse another object or model while one is loaded."""
@@ -86,7 +87,14 @@ class PoseNode(ManagedNode[PoseNodeParameters]):
         model = self.settings.values.model or 'of the object'
         rows = {'object': self.hardware_id(), 'model': model, 'last switch': self._switch.last}
         if estimator := self._estimator:
-            rows |= {'backend': estimator.backend_name, 'input height [px]': str(estimator.input_height)}
+            backend = estimator.backend
+            rows |= {
+                'backend': backend.name,
+                'precision': backend.precision,
+                'device': backend.device,
+                'choice of the backend': backend.choice,
+                'input height [px]': str(estimator.input_height),
+            }
         return rows
 
     def _load(self, source: str, model: str) -> PoseEstimator:
@@ -96,6 +104,7 @@ class PoseNode(ManagedNode[PoseNodeParameters]):
             source,
             model or None,
             backend=values.backend,
+            precision=values.precision,
             input_height=values.input_height or None,
             threads=values.threads or None,
         )
@@ -165,6 +174,10 @@ class PoseNode(ManagedNode[PoseNodeParameters]):
                 for camera in (self._cameras[name] for name in cameras):
                     known = isinstance(error, MessageError)
                     camera.refuse(f'{camera.topic if known else type(error).__name__}: {error}')
+
+
+def _in_words(backend: Backend) -> str:
+    return f'{backend.name} {backend.precision} on {backend.device} ({backend.choice})'
 
 
 def _core_thresholds(values: ThresholdParameters) -> Thresholds:

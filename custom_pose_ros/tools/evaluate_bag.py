@@ -109,7 +109,12 @@ def _add_estimators(group: Any) -> None:
         '--object', default=Settings.object, help='folder, object.yaml or installed object (default: %(default)s)'
     )
     group.add_argument('--model', type=Path, metavar='FILE', help='network file (default: beside the object.yaml)')
-    group.add_argument('--backend', default=Settings.backend, help='what runs the network (default: %(default)s)')
+    group.add_argument(
+        '--backend',
+        default=Settings.backend,
+        help='what runs the network (default: %(default)s, the first that is there)',
+    )
+    group.add_argument('--precision', default=Settings.precision, help='f32, f16, bf16 or int8 (default: %(default)s)')
     group.add_argument(
         '--threads', type=int, metavar='N', help='images worked on at once (default: one for each core, at most 4)'
     )
@@ -199,10 +204,10 @@ def _settings(args: argparse.Namespace) -> Settings:
         extrinsics=args.extrinsics, offset_s=args.truth_offset, max_gap_s=args.truth_max_gap,
     )  # fmt: skip
     return Settings(
-        bags=tuple(args.bags), object=args.object, model=args.model, backend=args.backend, threads=args.threads,
-        input_height=args.input_height, image=args.image, camera_info=args.camera_info, camera=args.camera,
-        fov_deg=args.fov_deg, recorded=args.recorded, truth=truth, labels=args.truth_coco, start_s=args.start,
-        duration_s=args.duration, write_bag=args.write_bag,
+        bags=tuple(args.bags), object=args.object, model=args.model, backend=args.backend, precision=args.precision,
+        threads=args.threads, input_height=args.input_height, image=args.image, camera_info=args.camera_info,
+        camera=args.camera, fov_deg=args.fov_deg, recorded=args.recorded, truth=truth, labels=args.truth_coco,
+        start_s=args.start, duration_s=args.duration, write_bag=args.write_bag,
     )  # fmt: skip
 
 

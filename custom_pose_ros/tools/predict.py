@@ -70,7 +70,10 @@ def _parser() -> argparse.ArgumentParser:
         '--object', default='submarine', help='folder, object.yaml or installed object (default: submarine)'
     )
     group.add_argument('--model', type=Path, metavar='FILE', help='network file (default: beside the object.yaml)')
-    group.add_argument('--backend', default='auto', help='what runs the network (default: auto)')
+    group.add_argument('--backend', default='auto', help='what runs the network (default: the fastest installed)')
+    group.add_argument(
+        '--precision', default='auto', help='f32, f16, bf16 or int8 (default: the fastest that was checked)'
+    )
     group.add_argument(
         '--input-height', type=int, metavar='PX', help='height of the network input (default: object file)'
     )
@@ -156,7 +159,9 @@ class _Prediction:
         self.inputs = self._find_inputs()
         self.outputs = [None] * len(self.inputs) if args.no_save else plan_outputs(self.inputs, args.out)
         self.coco = self._begin_coco()
-        self.estimator = PoseEstimator.load(args.object, args.model, args.backend, args.input_height, thresholds)
+        self.estimator = PoseEstimator.load(
+            args.object, args.model, args.backend, args.input_height, thresholds, precision=args.precision
+        )
         self.show = args.show and self._can_show()
 
     def run(self) -> int:

@@ -23,8 +23,8 @@ def model() -> ObjectModel:
 def checkpoint(tmp_path: Path, model: ObjectModel) -> Path:
     """A checkpoint of a light network with random weights."""
     torch = pytest.importorskip('torch')
+    from custom_pose_ros.inference.checkpoints import CHECKPOINT_FORMAT
     from custom_pose_ros.inference.network import build_network
-    from custom_pose_ros.inference.torch_backend import CHECKPOINT_FORMAT
 
     torch.manual_seed(0)
     network = build_network('light', model, channels=32)

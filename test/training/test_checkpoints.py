@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from custom_pose_ros.core.errors import ModelError
+from custom_pose_ros.inference.checkpoints import Checkpoint, load_checkpoint
 from custom_pose_ros.inference.network import build_network
-from custom_pose_ros.inference.torch_backend import Checkpoint, load_checkpoint
 from training.pose_training.checkpoints import atomic_path, save_checkpoint
 from training.pose_training.pretrained import load_imagenet, load_published
 
@@ -54,7 +54,7 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.inference.network import build_network
-from custom_pose_ros.inference.torch_backend import Checkpoint
+from custom_pose_ros.inference.checkpoints import Checkpoint
 from training.pose_training.checkpoints import save_checkpoint
 torch.set_num_threads(1)
 model = ObjectModel.load('submarine')

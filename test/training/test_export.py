@@ -15,8 +15,8 @@ import torch
 
 from custom_pose_ros.core.errors import ModelError
 from custom_pose_ros.inference.backends import load_backend
+from custom_pose_ros.inference.checkpoints import Checkpoint
 from custom_pose_ros.inference.network import NETWORKS, DeploymentNetwork, build_network
-from custom_pose_ros.inference.torch_backend import Checkpoint
 from training.pose_training import onnx_export
 from training.pose_training.checkpoints import save_checkpoint
 from training.pose_training.onnx_export import export_onnx
@@ -99,7 +99,7 @@ def test_the_command_writes_beside_the_checkpoint(tmp_path, dots, capsys):
     save_checkpoint(tmp_path / 'best.pth', Checkpoint('light', {'channels': 32}, dots, network.state_dict()))
     assert command()([str(tmp_path / 'best.pth')]) == 0
     assert 'from PyTorch' in capsys.readouterr().out
-    assert load_backend(tmp_path).name == 'onnxruntime'
+    assert load_backend(tmp_path, measure=False).name == 'onnxruntime'
 
 
 def test_the_command_says_in_one_line_what_is_missing(tmp_path, capsys):

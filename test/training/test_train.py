@@ -15,8 +15,8 @@ import pytest
 import torch
 
 from custom_pose_ros.core.errors import ConfigError, DatasetError, ModelError
+from custom_pose_ros.inference.checkpoints import load_checkpoint
 from custom_pose_ros.inference.network import build_network
-from custom_pose_ros.inference.torch_backend import load_checkpoint
 from training.pose_training.augmentation import Augmentation
 from training.pose_training.coco import LabelledImage, read_dataset
 from training.pose_training.dataset import Sample, Ticket, TrainingSet

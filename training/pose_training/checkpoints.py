@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from custom_pose_ros.inference.torch_backend import CHECKPOINT_FORMAT, Checkpoint
+from custom_pose_ros.inference.checkpoints import CHECKPOINT_FORMAT, Checkpoint
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:

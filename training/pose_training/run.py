@@ -19,9 +19,10 @@ from torch.utils.data import DataLoader
 from custom_pose_ros.core.errors import ConfigError, DatasetError, ModelError
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.inference.backends import SIZE_MULTIPLE
+from custom_pose_ros.inference.backends.torch_backend import TorchBackend
+from custom_pose_ros.inference.checkpoints import Checkpoint, load_checkpoint
 from custom_pose_ros.inference.estimator import PoseEstimator
 from custom_pose_ros.inference.network import PoseNetwork, build_network
-from custom_pose_ros.inference.torch_backend import Checkpoint, TorchBackend, load_checkpoint
 from training.pose_training import distributed
 from training.pose_training.accuracy import Accuracy, measure
 from training.pose_training.augmentation import Augmentation

@@ -1,4 +1,4 @@
-"""The torch backend and the checkpoints that it reads: plain tensors and text, never code."""
+"""Checkpoints of trained networks: plain tensors and text, never code."""
 
 from __future__ import annotations
 
@@ -8,14 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from custom_pose_ros.core.errors import ConfigError, ModelError
 from custom_pose_ros.core.object_model import ObjectModel
-from custom_pose_ros.inference.backends import STRIDE, check_images
-from custom_pose_ros.inference.network import NETWORKS, DeploymentNetwork, PoseNetwork, build_network
+from custom_pose_ros.inference.network import NETWORKS, PoseNetwork, build_network
 
 CHECKPOINT_FORMAT = 'custom_pose_ros checkpoint 1'
 
@@ -82,33 +80,3 @@ def read_torch_file(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ModelError(f'{path}: wanted a dictionary of tensors, got {type(content).__name__}')
     return content
-
-
-class TorchBackend:
-    """PyTorch, on the GPU where there is one."""
-
-    name = 'torch'
-
-    def __init__(self, network: PoseNetwork, model: ObjectModel, threads: int | None = None):
-        """Wrap a network for `model`; on the CPU, `threads` sets PyTorch's threads for the whole process."""
-        self._device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
-        if threads is not None and self._device.type == 'cpu':
-            torch.set_num_threads(threads)
-        self._network = DeploymentNetwork(network).to(self._device, memory_format=torch.channels_last)
-        self.metadata = {
-            'object': model.to_json(),
-            'stride': str(STRIDE),
-            'architecture': network.architecture,
-        }
-
-    @classmethod
-    def load(cls, path: Path, threads: int) -> TorchBackend:
-        """Load a checkpoint of training/train.py. Raises ModelError."""
-        checkpoint = load_checkpoint(path)
-        return cls(checkpoint.network(), checkpoint.model, threads)
-
-    def __call__(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        check_images(images)
-        with torch.inference_mode():
-            heatmaps, pafs = self._network(torch.from_numpy(np.ascontiguousarray(images)).to(self._device))
-        return heatmaps.cpu().contiguous().numpy(), pafs.cpu().contiguous().numpy()

@@ -1,0 +1,28 @@
+"""What both readers of ONNX files refuse, in the same words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from custom_pose_ros.core.errors import ModelError
+
+INPUTS = ['image']
+OUTPUTS = ['heatmaps', 'pafs']
+
+
+def damaged(path: Path, error: Exception) -> ModelError:
+    """Return the error for a file that the library cannot read."""
+    reason = (str(error).splitlines() or [type(error).__name__])[0]
+    return ModelError(
+        f'{path}: is damaged or not an ONNX model; export it again with training/export_onnx.py ({reason})'
+    )
+
+
+def check_names(path: Path, inputs: Sequence[str], outputs: Sequence[str]) -> None:
+    """Raise ModelError unless the graph is one of training/export_onnx.py."""
+    if (list(inputs), list(outputs)) != (INPUTS, OUTPUTS):
+        raise ModelError(
+            f'{path}: was not written by training/export_onnx.py: wanted input image and outputs heatmaps, pafs, '
+            f'got {", ".join(inputs)} and {", ".join(outputs)}'
+        )
