@@ -266,7 +266,7 @@ def _checked_matrix(K: Any) -> np.ndarray:
 
 def _checked_distortion(D: Any, model: Any) -> np.ndarray:
     if not isinstance(model, str) or model not in DISTORTION_MODELS:
-        raise ConfigError(f'camera: distortion_model: wanted one of {", ".join(DISTORTION_MODELS)}, got {model!r}')
+        raise ConfigError(f'camera: distortion_model: wanted one of {", ".join(DISTORTION_MODELS)}, got {model!r:.80}')
     try:
         coefficients = np.array(D, float).ravel()
     except (TypeError, ValueError, OverflowError):

@@ -80,7 +80,7 @@ def message_to_poses(message: Any, model: ObjectModel) -> list[KeypointPose]:
     """
     if tuple(message.keypoint_names) != model.keypoint_names:
         raise MessageError(
-            f'poses with keypoints [{", ".join(message.keypoint_names):.200}]: wanted those of {model.name}: '
+            f'poses with keypoints {", ".join(message.keypoint_names)[:200]!r}: wanted those of {model.name}: '
             f'[{", ".join(model.keypoint_names)}]; both sides need the same object'
         )
     if not (message.image_width and message.image_height):

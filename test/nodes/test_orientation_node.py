@@ -273,7 +273,7 @@ def test_poses_of_another_object_are_refused_with_both_names(graph, model) -> No
     other = PoseArray(header=header(1), image_width=640, image_height=480, keypoint_names=['nose', 'tail'])
     answer = bench.publish(other)
     assert (answer.orientations, answer.header) == ([], header(1))
-    graph.wait_for_log(Log.WARN, 'orientation_node', 'poses with keypoints [nose, tail]: wanted those of tiny: [front,')
+    graph.wait_for_log(Log.WARN, 'orientation_node', "poses with keypoints 'nose, tail': wanted those of tiny: [front,")
     check_pose(bench.show_one(seconds=2).orientations[0].pose.pose, R, T)
 
 

@@ -1,0 +1,93 @@
+"""Arrivals: how many messages of a topic were announced and how many came, from sequence numbers, DDS and stamps."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Hashable
+
+import numpy as np
+
+WINDOW_S = 10.0  # the share lost is about this long
+_PERIODS = 60  # steps between stamps that the period is estimated from
+_FEWEST_PERIODS = 10
+_SHORT_PERCENT = 5  # of the steps are taken to be single periods, at least
+_PUBLISHERS = 16  # whose last sequence number is remembered
+_LONGEST_GAP_S = 10.0  # a longer pause between two stamps is a camera that stood still, not a loss
+
+
+class Arrivals:
+    """
+    Counts the messages that were sent and did not come.
+
+    Exact where the middleware numbers messages (a gap in the numbers, whether lost on the way or overwritten in the
+    queue) or reports losses itself. Where it does neither, the period of the publisher is estimated from the stamps,
+    and the steps that are missing are counted; that needs a camera of constant rate, and no more than 8 of 10 lost.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic):
+        self._clock = clock
+        self._received = self._gaps = self._by_stamps = 0
+        self._reported = 0
+        self._numbered = False
+        self._last_numbers: dict[Hashable, int] = {}
+        self._last_stamp_ns: int | None = None
+        self._steps_ns: deque[int] = deque(maxlen=_PERIODS)
+        self._history: deque[tuple[float, int, int]] = deque([(clock(), 0, 0)])
+
+    def arrived(self, stamp_ns: int, publisher: Hashable = None, number: int | None = None) -> None:
+        """
+        Count one message.
+
+        number : its place in the sequence of this publisher; None where the middleware does not number messages.
+        """
+        self._received += 1
+        if number is not None:
+            self._numbered = True
+            self._gaps += max(0, number - self._last_numbers.pop(publisher, number - 1) - 1)
+            self._last_numbers[publisher] = number
+            if len(self._last_numbers) > _PUBLISHERS:
+                del self._last_numbers[next(iter(self._last_numbers))]
+        last, self._last_stamp_ns = self._last_stamp_ns, stamp_ns
+        if last is not None and 0 < stamp_ns - last < 1e9 * _LONGEST_GAP_S:
+            self._step(stamp_ns - last)
+
+    def _step(self, step_ns: int) -> None:
+        self._steps_ns.append(step_ns)
+        period_s = self.period_s
+        if period_s is not None:
+            self._by_stamps += max(0, round(1e-9 * step_ns / period_s) - 1)
+
+    def reported_lost(self, total: int) -> None:
+        """Take the number of messages that the middleware says are lost since the start."""
+        self._reported = max(self._reported, total)
+
+    @property
+    def period_s(self) -> float | None:
+        """The time between two messages of the publisher, from the stamps that came; None while too few did."""
+        if len(self._steps_ns) < _FEWEST_PERIODS:
+            return None
+        steps = np.array(self._steps_ns)
+        shortest = np.percentile(steps, _SHORT_PERCENT)  # losses make multiples, jitter makes shorter ones:
+        single = np.median(steps[steps <= 1.5 * shortest])
+        return 1e-9 * float(np.mean(steps / np.maximum(np.round(steps / single), 1)))
+
+    @property
+    def missing(self) -> int:
+        """How many messages were sent and did not come, since the start."""
+        exact = max(self._gaps, self._reported)
+        return exact if self._numbered or exact else self._by_stamps
+
+    @property
+    def received(self) -> int:
+        return self._received
+
+    def share_lost(self) -> float:
+        """Return which share of the messages of the last WINDOW_S did not come, in [0, 1]; to be asked regularly."""
+        now = self._clock()
+        while len(self._history) > 1 and self._history[0][0] < now - WINDOW_S:
+            self._history.popleft()
+        _, received, missing = self._history[0]
+        self._history.append((now, self._received, self.missing))
+        received, missing = self._received - received, self.missing - missing
+        return missing / max(received + missing, 1)
