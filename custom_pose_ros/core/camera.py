@@ -11,9 +11,9 @@ from typing import Any
 
 import cv2
 import numpy as np
-import yaml
 
 from custom_pose_ros.core.errors import ConfigError
+from custom_pose_ros.core.yaml_files import read_yaml
 
 # Names of sensor_msgs/distortion_models.hpp and how many coefficients each may have; none at all means no distortion.
 DISTORTION_MODELS = {'plumb_bob': (4, 5), 'rational_polynomial': (8,), 'equidistant': (4,)}
@@ -89,7 +89,7 @@ class CameraIntrinsics:
     @classmethod
     def from_yaml(cls, path: str | Path) -> CameraIntrinsics:
         """Read a YAML of camera_calibration (image_width, ...); ConfigError names file, key, wanted and got."""
-        return cls.from_yaml_dict(_read_yaml(Path(path)), str(path))
+        return cls.from_yaml_dict(read_yaml(path, 'give a camera_calibration YAML'), str(path))
 
     @classmethod
     def from_yaml_dict(cls, data: Any, source: str = 'camera') -> CameraIntrinsics:
@@ -278,15 +278,6 @@ def _checked_distortion(D: Any, model: Any) -> np.ndarray:
     if not np.isfinite(coefficients).all():
         raise ConfigError(f'camera: D: wanted finite numbers, got {coefficients.tolist()}')
     return coefficients
-
-
-def _read_yaml(path: Path) -> Any:
-    try:
-        return yaml.safe_load(path.read_text(encoding='utf-8'))
-    except OSError as error:
-        raise ConfigError(f'{path}: cannot be read ({error.strerror}); give a camera_calibration YAML') from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: not UTF-8, or no date: 2020-13-45
-        raise ConfigError(f'{path}: is not valid YAML: {" ".join(str(error).split())}') from error
 
 
 def _entry(data: Mapping, source: str, key: str) -> Any:

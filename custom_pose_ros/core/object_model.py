@@ -16,6 +16,7 @@ import yaml
 
 from custom_pose_ros.core.errors import ConfigError
 from custom_pose_ros.core.rotations import matrix_from_roll_pitch_yaw
+from custom_pose_ros.core.yaml_files import read_yaml
 
 MAX_KEYPOINTS = 60
 DEFAULT_SIGMA = 0.05  # OKS sigma of a point labelled with about 1 % of the object's size (COCO: eyes 0.025, hips 0.107)
@@ -118,13 +119,7 @@ class ObjectModel:
         Raises ConfigError naming file, key, wanted and got.
         """
         path = find_object_folder(source, wanted_file=True)
-        try:
-            data = yaml.load(path.read_text(encoding='utf-8'), _Loader)  # a SafeLoader
-        except OSError as error:
-            reason = error.strerror
-            raise ConfigError(f'{path}: cannot be read ({reason}); give a folder with an object.yaml') from error
-        except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: not UTF-8, or no date: 2020-13-45
-            raise ConfigError(f'{path}: is not valid YAML: {" ".join(str(error).split())}') from error
+        data = read_yaml(path, 'give a folder with an object.yaml', _Loader)
         return cls.from_dict(data, str(path))
 
     @classmethod

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from custom_pose_ros.core.errors import ConfigError
 from custom_pose_ros.core.rotations import (
@@ -21,6 +20,7 @@ from custom_pose_ros.core.rotations import (
     roll_pitch_yaw_from_matrix,
     skew_matrix,
 )
+from custom_pose_ros.core.yaml_files import read_yaml
 from custom_pose_ros.evaluation.truth import IDENTITY, Rigid
 
 MIN_PAIRS = 10
@@ -88,21 +88,11 @@ def read_alignment(path: str | Path) -> Alignment:
 
     Each is {xyz_m: [x, y, z], quaternion_xyzw: [...] or rpy_deg: [roll, pitch, yaw]}. Raises ConfigError.
     """
-    data = read_yaml(path)
+    data = read_yaml(path, f'wanted a YAML with the keys {" and ".join(_KEYS)}')
     if not isinstance(data, Mapping) or not data or not set(data) <= set(_KEYS):
         raise ConfigError(f'{path}: wanted the keys {" and ".join(_KEYS)}, got {data!r:.80}')
     poses = {key: rigid_from_mapping(value, f'{path}: {key}') for key, value in data.items()}
     return Alignment(poses.get(_KEYS[0], IDENTITY), poses.get(_KEYS[1], IDENTITY))
-
-
-def read_yaml(path: str | Path) -> Any:
-    """Return what a YAML file says; ConfigError naming the file when it cannot be read."""
-    try:
-        return yaml.safe_load(Path(path).read_text(encoding='utf-8'))
-    except OSError as error:
-        raise ConfigError(f'{path}: cannot be read ({error.strerror})') from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f'{path}: is not valid YAML: {" ".join(str(error).split())}') from error
 
 
 def rigid_from_mapping(data: Any, source: str) -> Rigid:

@@ -15,7 +15,8 @@ from custom_pose_ros.core.errors import ConfigError
 from custom_pose_ros.core.object_model import MAX_KEYPOINTS, ObjectModel
 from custom_pose_ros.core.orientation import PoseSolver, Refusal
 from custom_pose_ros.core.poses import KeypointPose
-from custom_pose_ros.evaluation.alignment import read_yaml, rigid_from_mapping
+from custom_pose_ros.core.yaml_files import read_yaml
+from custom_pose_ros.evaluation.alignment import rigid_from_mapping
 from custom_pose_ros.evaluation.truth import Rigid
 
 CORNER_SIGMA_PX = 0.3  # of a refined corner; decides how far away a tag still gives a truth
@@ -55,7 +56,7 @@ def read_tags(path: str | Path) -> list[Tag]:
 
     Raises ConfigError naming file, key, wanted and got.
     """
-    data = read_yaml(path)
+    data = read_yaml(path, 'wanted a YAML list of tags')
     tags = data.get('tags') if isinstance(data, Mapping) else None
     if not isinstance(tags, list) or not 1 <= len(tags) <= MAX_KEYPOINTS // 4:
         raise ConfigError(f'{path}: tags: wanted a list of 1 to {MAX_KEYPOINTS // 4} tags, got {tags!r:.80}')

@@ -115,5 +115,7 @@ def test_every_pose_array_is_answered_and_refusals_are_counted(graph, orientatio
     for orientation in (one for answer in answers for one in answer.orientations):
         pose = orientation.pose.pose
         numbers = [*orientation.pose.covariance, orientation.roll, orientation.pitch, orientation.yaw]
-        numbers += [getattr(pose.position, axis) for axis in 'xyz'] + [getattr(pose.orientation, axis) for axis in 'xyzw']
+        numbers += [getattr(pose.position, axis) for axis in 'xyz'] + [
+            getattr(pose.orientation, axis) for axis in 'xyzw'
+        ]
         assert np.isfinite(numbers).all(), orientation

@@ -1,0 +1,67 @@
+"""YAML files that users give: read within bounds, whatever stands in them; plain values only."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from custom_pose_ros.core.errors import ConfigError
+
+MAX_BYTES = 1 << 20  # an object of 60 keypoints has 10 kB
+MAX_VALUES = 100_000  # with what aliases stand for written out: ten lines of them can mean gigabytes
+
+
+def read_yaml(path: str | Path, wanted: str, loader: type[yaml.SafeLoader] = yaml.SafeLoader) -> Any:
+    """
+    Return what a YAML file says.
+
+    wanted : the way out, such as 'give a folder with an object.yaml'.
+    Raises ConfigError naming the file when it is no file, cannot be read, is too large or is not YAML.
+    """
+    try:
+        return _parse(_read(Path(path)), loader)
+    except OSError as error:
+        raise ConfigError(f'{path}: cannot be read ({error.strerror}); {wanted}') from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: not UTF-8, or no date: 2020-13-45
+        raise ConfigError(f'{path}: is not valid YAML: {" ".join(str(error).split())}') from error
+
+
+def _read(path: Path) -> str:
+    # Not blocking, since opening a pipe waits for somebody to write into it.
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), 'rb') as stream:
+        if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+            raise OSError(0, 'it is no file')
+        content = stream.read(MAX_BYTES + 1)
+    if len(content) > MAX_BYTES:
+        raise OSError(0, f'it has more than {MAX_BYTES} bytes')
+    return content.decode('utf-8')
+
+
+def _parse(text: str, loader: type[yaml.SafeLoader]) -> Any:
+    reader = loader(text)
+    try:
+        node = reader.get_single_node()
+        if node is None:
+            return None
+        if _values(node, {}) > MAX_VALUES:
+            raise yaml.YAMLError(f'its aliases stand for more than {MAX_VALUES} values')
+        return reader.construct_document(node)
+    finally:
+        reader.dispose()
+
+
+def _values(node: yaml.Node, known: dict[int, int]) -> int:
+    """Count the values of a node with its aliases written out; without writing them out."""
+    if id(node) not in known:
+        known[id(node)] = MAX_VALUES + 1  # for an alias of itself
+        children: list[yaml.Node] = []
+        if isinstance(node, yaml.SequenceNode):
+            children = node.value
+        elif isinstance(node, yaml.MappingNode):
+            children = [part for pair in node.value for part in pair]
+        known[id(node)] = 1 + sum(_values(child, known) for child in children)
+    return known[id(node)]
