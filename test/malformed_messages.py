@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import struct
 import zlib
+from collections.abc import Sequence
 from typing import Any
 
 import cv2
@@ -134,22 +135,30 @@ def camera_infos(draw: st.DrawFn) -> CameraInfo:
     count = draw(st.sampled_from((0, *DISTORTION_MODELS[model])))
     info = CameraInfo(
         header=draw(HEADERS),
-        width=draw(st.sampled_from([640, 320, 641])),
-        height=draw(st.sampled_from([480, 240, 479])),
+        width=640,
+        height=480,
         distortion_model=model,
-        d=draw(st.lists(st.floats(-2, 2) | NUMBERS, min_size=count, max_size=count)),
-        k=[500.0, draw(st.just(0.0) | NUMBERS), 320.0, 0.0, 500.0, 240.0, 0.0, 0.0, 1.0],
-        binning_x=draw(st.just(0) | SIZES),
-        binning_y=draw(st.just(0) | SIZES),
-        roi=draw(st.just(RegionOfInterest()) | _REGIONS),
+        d=draw(st.lists(st.floats(-2, 2), min_size=count, max_size=count)),
+        k=[500.0, 0.0, 320.0, 0.0, 500.0, 240.0, 0.0, 0.0, 1.0],
     )
-    for index in draw(st.lists(st.integers(0, 8), max_size=2)):
-        info.k[index] = draw(NUMBERS)
+    spoilt = {
+        'width': SIZES, 'height': SIZES, 'binning_x': SIZES, 'binning_y': SIZES, 'roi': _REGIONS,
+        'distortion_model': TEXTS, 'd': st.lists(NUMBERS, min_size=count, max_size=count),
+        'k': st.lists(st.sampled_from([1.0, 500.0]) | NUMBERS, min_size=9, max_size=9),
+    }  # fmt: skip
+    for field in draw(st.lists(st.sampled_from(sorted(spoilt)), max_size=2)):
+        setattr(info, field, draw(spoilt[field]))
     return info
 
 
-def pose_arrays(names: tuple[str, ...], count_limit: int = 6) -> st.SearchStrategy[PoseArray]:
-    """Return PoseArrays about (mostly) these keypoints, with as many poses and keypoints as it pleases."""
+def pose_arrays(
+    names: tuple[str, ...], pixels: Sequence[tuple[float, float]], count_limit: int = 6
+) -> st.SearchStrategy[PoseArray]:
+    """
+    Return PoseArrays about (mostly) these keypoints, with as many poses and keypoints as it pleases.
+
+    pixels : where the keypoints of an instance are that can be solved.
+    """
     places = st.floats(-100, 1000)
     keypoints = st.builds(
         Keypoint,
@@ -159,9 +168,7 @@ def pose_arrays(names: tuple[str, ...], count_limit: int = 6) -> st.SearchStrate
         score=st.floats(0, 1, width=32) | NUMBERS_32,
         visible=st.booleans(),
     )
-    sane = st.builds(
-        Keypoint, x=places, y=places, covariance=st.just([1.0, 0.0, 1.0]), score=st.just(0.5), visible=st.just(True)
-    )
+    good = [Keypoint(x=x, y=y, covariance=[1.0, 0.0, 1.0], score=0.5, visible=True) for x, y in pixels]
     exact = {'min_size': len(names), 'max_size': len(names)}
     poses = st.builds(
         Pose,
@@ -170,7 +177,7 @@ def pose_arrays(names: tuple[str, ...], count_limit: int = 6) -> st.SearchStrate
         score=NUMBERS_32,
         box_x=NUMBERS,
         box_width=NUMBERS,
-        keypoints=st.lists(keypoints, **exact) | st.lists(sane, **exact) | st.lists(keypoints, max_size=2 * len(names)),
+        keypoints=st.lists(keypoints, **exact) | st.just(good) | st.lists(keypoints, max_size=2 * len(names)),
     )
     return st.builds(
         PoseArray,

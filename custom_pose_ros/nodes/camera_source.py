@@ -54,6 +54,11 @@ class CameraSource:
         return not self._file
 
     @property
+    def is_missing(self) -> bool:
+        """Whether a calibration was asked for and there is none, from a file or camera_info."""
+        return self._calibrated is None and self._first_asked_s is not None
+
+    @property
     def is_guess(self) -> bool:
         """Whether the last answer was the fallback."""
         return self._calibrated is None and self.state.startswith('guessed')

@@ -98,7 +98,6 @@ class InputWatch:
 
     def _on_incompatible(self, event: object) -> None:
         self._mismatched = True
-        qos.explain_mismatch(self._node, self._topic, publishes=False)
 
     def rows(self) -> dict[str, str]:
         """Return what diagnostics say about the way of the messages."""

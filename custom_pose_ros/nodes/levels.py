@@ -1,12 +1,14 @@
-"""SteadyLevel: a level of diagnostics that does not flicker while a condition comes and goes."""
+"""What keeps diagnostics calm: a level that does not flicker, and reminders that are not said every second."""
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 
 from diagnostic_msgs.msg import DiagnosticStatus
 
+REPEAT_S = 30.0  # how often a problem that stays is logged
 HOLD_S = 5.0  # so long a condition must be gone before the status is OK again
 
 
@@ -16,13 +18,15 @@ class SteadyLevel:
     def __init__(self, clock: Callable[[], float] = time.monotonic):
         self._clock = clock
         self._last_bad: tuple[float, str] | None = None
+        self._was_good = False  # before that nothing has got better yet
 
     def settle(self, level: bytes, message: str) -> tuple[bytes, str]:
         """Return the level and message to be shown for what is the case now; to be asked regularly."""
         now = self._clock()
         if level != DiagnosticStatus.OK:
-            self._last_bad = now, message
+            self._last_bad = (now, message) if self._was_good else None
             return level, message
+        self._was_good = True
         if self._last_bad is None:
             return level, message
         since, what = self._last_bad
@@ -30,3 +34,19 @@ class SteadyLevel:
             self._last_bad = None
             return level, message
         return DiagnosticStatus.WARN, f'{message}; until {now - since:.0f} s ago: {what}'
+
+
+class Reminders:
+    """Says a line at once and, while it is told again and again, every REPEAT_S; numbers in it may change."""
+
+    def __init__(self, say: Callable[[str], object], clock: Callable[[], float] = time.monotonic):
+        self._say, self._clock = say, clock
+        self._said: dict[str, float] = {}
+
+    def say(self, line: str) -> None:
+        """Say the line unless it was said a short while ago."""
+        now, key = self._clock(), re.sub(r'[\d.]+', '#', line)
+        self._said = {other: when for other, when in self._said.items() if now - when < REPEAT_S}
+        if key not in self._said:
+            self._said[key] = now
+            self._say(line)

@@ -15,7 +15,10 @@ from rclpy.parameter import Parameter
 
 from custom_pose_ros.core.errors import CustomPoseError
 from custom_pose_ros.nodes.diagnostics import DiagnosticsPublisher, Statistics
+from custom_pose_ros.nodes.input_watch import InputWatch
+from custom_pose_ros.nodes.levels import Reminders
 from custom_pose_ros.nodes.parameters import NodeParameters, unknown_overrides, with_declared_type
+from custom_pose_ros.nodes.surroundings import Surroundings
 
 UNCONFIGURED, INACTIVE, ACTIVE, FINALIZED = 'unconfigured', 'inactive', 'active', 'finalized'
 
@@ -52,6 +55,8 @@ class ManagedNode(LifecycleNode, Generic[Parameters]):
         self._starting = self._warned = False
         self.settings = NodeParameters(self, schema, on_change=self.on_settings)
         self.statistics = {camera: Statistics() for camera in self.cameras}
+        self._surroundings = Surroundings(self)
+        self._reminders = Reminders(self.get_logger().warning)
         DiagnosticsPublisher(self, self._statuses)
 
     @property
@@ -77,6 +82,14 @@ class ManagedNode(LifecycleNode, Generic[Parameters]):
     def rows(self, camera: str) -> dict[str, str]:
         """Return what the diagnostics of a camera say besides its statistics."""
         return {}
+
+    def inputs(self, camera: str) -> Sequence[InputWatch]:
+        """Return the subscriptions of a camera, that of its messages first; asked while the node is active."""
+        return ()
+
+    def problems(self, camera: str) -> Sequence[str]:
+        """Return what is wrong with a camera besides its inputs, each worth a warning; asked while active."""
+        return ()
 
     def start(self) -> None:
         """Configure and activate where `autostart` says so. Raises what stops it, and the node is destroyed."""
@@ -187,10 +200,28 @@ class ManagedNode(LifecycleNode, Generic[Parameters]):
         name = f'{self.get_fully_qualified_name().lstrip("/")}: {self._task}'
         statuses = []
         for camera, statistics in self.statistics.items():
-            rows = {'state': self.state, **self.rows(camera)}
-            status = statistics.status(f'{name} {camera}'.rstrip(), self.hardware_id(), rows)
+            inputs = self.inputs(camera) if self.state == ACTIVE else ()
+            rows = {'state': self.state, **self.rows(camera), **self._surroundings.rows()}
+            for one in inputs[:1]:
+                rows |= one.rows()
+            problems = [problem for one in inputs for problem in one.problems()] + self._surroundings.problems()
+            for problem in problems:
+                self._reminders.say(problem)
+            problems += self.problems(camera) if inputs else ()
+            silence = self._silence_of(inputs[0]) if inputs else str
+            status = statistics.status(f'{name} {camera}'.rstrip(), self.hardware_id(), rows, problems, silence)
             if self.state != ACTIVE:
                 status.level = DiagnosticStatus.ERROR if self.problem else DiagnosticStatus.OK
                 status.message = f'{self.state}: {self.problem}' if self.problem else self.state
             statuses.append(status)
         return statuses
+
+    def _silence_of(self, watched: InputWatch) -> Callable[[], str]:
+        """Return what says, and logs, why nothing comes."""
+
+        def explain() -> str:
+            why = watched.silence()
+            self._reminders.say(why)
+            return why
+
+        return explain

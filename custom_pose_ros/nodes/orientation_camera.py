@@ -10,7 +10,6 @@ from geometry_msgs.msg import PoseArray as RigidPoseArray
 from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped, QuaternionStamped, Vector3, Vector3Stamped
 from rclpy.lifecycle import LifecycleNode
 from rclpy.logging import get_logger
-from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 from visualization_msgs.msg import MarkerArray
@@ -26,6 +25,7 @@ from custom_pose_ros.nodes.camera_source import CameraSource
 from custom_pose_ros.nodes.conversions import estimates_to_message, message_to_poses, stamp_seconds
 from custom_pose_ros.nodes.diagnostics import Statistics
 from custom_pose_ros.nodes.frames import CAMERA_BODY, ObjectFrames, ReferenceFrame
+from custom_pose_ros.nodes.input_watch import InputWatch
 from custom_pose_ros.nodes.markers import orientations_to_markers
 from custom_pose_ros.nodes.messages import Orientation, OrientationArray, PoseArray
 from custom_pose_ros.nodes.object_choice import ObjectChoice
@@ -50,9 +50,11 @@ class OrientationCamera:
     reference : the frame of the results; to be set before `subscribe`.
     parameters : of the filter; assigning them starts all tracks anew.
     unsolved : how many instances could not be solved so far.
+    inputs : the poses and, unless a file replaces it, camera_info; from `subscribe` on.
     """
 
     reference: ReferenceFrame
+    inputs: list[InputWatch]
 
     def __init__(
         self,
@@ -86,9 +88,9 @@ class OrientationCamera:
         )
         self._outputs = {}
         for topic, kind in OUTPUTS.items():
-            self._outputs[topic] = node.create_lifecycle_publisher(
-                kind, self._topic(topic), qos.RESULTS, qos_overriding_options=qos.overridable()
-            )
+            name = self._topic(topic)
+            options = qos.publisher_options(node, name)
+            self._outputs[topic] = node.create_lifecycle_publisher(kind, name, qos.RESULTS, **options)
             opened.callback(node.destroy_lifecycle_publisher, self._outputs[topic])
         self._frames = ObjectFrames(node, self._prefix.lstrip('/'))
         opened.callback(self._frames.close)
@@ -108,18 +110,20 @@ class OrientationCamera:
         private, name = ('~/', topic[2:]) if topic.startswith('~/') else ('', topic)
         return private + (self._prefix.lstrip('/') if private else self._prefix) + name
 
-    def subscribe(self, opened: ExitStack) -> Subscription:
+    def subscribe(self, opened: ExitStack) -> None:
         """Answer the poses of this camera from now on."""
-        options = {'qos_overriding_options': qos.overridable()}
-        node, self._estimator = self._node, None  # time has passed
-        poses = node.create_subscription(PoseArray, self._topic('poses'), self._on_poses, qos.RESULTS, **options)
-        opened.callback(node.destroy_subscription, poses)
+        self._estimator = None  # time has passed
+        wanted = [(PoseArray, 'poses', self._on_poses, qos.RESULTS)]
         if self.source.wants_camera_info:
-            info = node.create_subscription(
-                CameraInfo, self._topic('camera_info'), self._on_camera_info, qos.camera_info(), **options
-            )
-            opened.callback(node.destroy_subscription, info)
-        return poses
+            wanted.append((CameraInfo, 'camera_info', self._on_camera_info, qos.camera_info()))
+        self.inputs = []
+        for kind, topic, callback, profile in wanted:
+            self.inputs.append(InputWatch(self._node, kind, self._topic(topic), callback, profile))
+            opened.callback(self.inputs[-1].close)
+
+    def problems(self) -> list[str]:
+        """Return what is wrong with the calibration."""
+        return [f'camera {self.source.state}: {self.inputs[-1].silence()}'] if self.source.is_missing else []
 
     def _on_camera_info(self, message: CameraInfo) -> None:
         try:

@@ -11,6 +11,7 @@ from custom_pose_ros.core.errors import ConfigError
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.nodes import qos
 from custom_pose_ros.nodes.frames import ObjectFrames, ReferenceFrame, make_reference_frame
+from custom_pose_ros.nodes.input_watch import InputWatch
 from custom_pose_ros.nodes.managed_node import UNCONFIGURED, ManagedNode
 from custom_pose_ros.nodes.object_choice import ObjectChoice, load_solvable
 from custom_pose_ros.nodes.object_switch import ObjectSwitch
@@ -64,14 +65,14 @@ class OrientationNode(ManagedNode[OrientationNodeParameters]):
         values = self.settings.values
         self._reference = make_reference_frame(values.reference_frame, self, values.tf_timeout)
         opened.callback(self._reference.close)
-        inputs = []
         with qos.overrides_explained():
             for camera in self._cameras.values():
                 camera.reference = self._reference
-                inputs.append(camera.subscribe(opened).topic_name)
+                camera.subscribe(opened)
+        topics = ', '.join(camera.inputs[0].topic_name for camera in self._cameras.values())
         states = {camera.source.state for camera in self._cameras.values()}
         self.get_logger().info(
-            f'orientation of {self.hardware_id()} from {", ".join(inputs)}, camera: {", ".join(sorted(states))}'
+            f'orientation of {self.hardware_id()} from {topics}, camera: {", ".join(sorted(states))}'
         )
 
     def on_settings(self, values: OrientationNodeParameters) -> None:
@@ -91,6 +92,14 @@ class OrientationNode(ManagedNode[OrientationNodeParameters]):
     def hardware_id(self) -> str:
         """Return the name of the object, or what stands in for it until that is known."""
         return self._objects.serving.name if self._objects else self.settings.values.object
+
+    def inputs(self, camera: str) -> Sequence[InputWatch]:
+        """Return the subscriptions of the poses and of the camera info."""
+        return self._cameras[camera].inputs
+
+    def problems(self, camera: str) -> Sequence[str]:
+        """Return what is wrong with the calibration."""
+        return self._cameras[camera].problems()
 
     def rows(self, camera: str) -> dict[str, str]:
         """Return what serves."""

@@ -9,7 +9,6 @@ from contextlib import ExitStack
 import numpy as np
 from rclpy.lifecycle import LifecycleNode
 from rclpy.logging import get_logger
-from rclpy.subscription import Subscription
 from sensor_msgs.msg import CompressedImage, Image
 
 from custom_pose_ros.core.object_model import ObjectModel
@@ -19,6 +18,7 @@ from custom_pose_ros.core.tracking import PoseTracker
 from custom_pose_ros.nodes import qos
 from custom_pose_ros.nodes.conversions import bgr_to_image, poses_to_message, stamp_seconds
 from custom_pose_ros.nodes.diagnostics import Statistics
+from custom_pose_ros.nodes.input_watch import IMAGE_LOSS_CURE, InputWatch
 from custom_pose_ros.nodes.messages import PoseArray
 from custom_pose_ros.nodes.parameters import NodeParameters, PoseNodeParameters
 from custom_pose_ros.nodes.rate_limit import RateLimit
@@ -29,7 +29,13 @@ ImageMessage = Image | CompressedImage
 
 
 class PoseCamera:
-    """One camera of a pose_node; publishes from its creation on, subscribes from `subscribe` on."""
+    """
+    One camera of a pose_node; publishes from its creation on, subscribes from `subscribe` on.
+
+    input : the images, from `subscribe` on.
+    """
+
+    input: InputWatch
 
     def __init__(
         self,
@@ -53,10 +59,12 @@ class PoseCamera:
         self._limit = RateLimit()
         self.topic = self._resolve_topic()
         prefix = f'{name}/' if name else ''
-        options = {'qos_overriding_options': qos.overridable()}
-        self._poses = node.create_lifecycle_publisher(PoseArray, f'{prefix}poses', qos.RESULTS, **options)
+        poses = f'{prefix}poses'
+        options = qos.publisher_options(node, poses)
+        self._poses = node.create_lifecycle_publisher(PoseArray, poses, qos.RESULTS, **options)
         opened.callback(node.destroy_lifecycle_publisher, self._poses)
         overlay = f'~/{prefix.lstrip("/")}overlay'
+        options = qos.publisher_options(node, overlay)
         self._overlay = node.create_lifecycle_publisher(Image, overlay, qos.overlay(), **options)
         opened.callback(node.destroy_lifecycle_publisher, self._overlay)
 
@@ -65,7 +73,7 @@ class PoseCamera:
         topic = self._node.resolve_topic_name(f'{self.name}/image' if self.name else 'image')
         return topic + '/compressed' if self._settings.values.image_transport == 'compressed' else topic
 
-    def subscribe(self, put: Callable[[str, ImageMessage], bool], opened: ExitStack) -> Subscription:
+    def subscribe(self, put: Callable[[str, ImageMessage], bool], opened: ExitStack) -> None:
         """Give every image to `put`, which says whether that dropped an older one."""
         values = self._settings.values
         self._tracker = None  # time has passed
@@ -74,15 +82,10 @@ class PoseCamera:
             skipped = not self._limit.admits(time.monotonic(), self._settings.values.max_rate)
             self.statistics.received(dropped=not skipped and put(self.name, message), skipped=skipped)
 
-        subscription = self._node.create_subscription(
-            CompressedImage if values.image_transport == 'compressed' else Image,
-            self.topic,
-            take,
-            qos.images(values.image_reliability),
-            qos_overriding_options=qos.overridable(),
-        )
-        opened.callback(self._node.destroy_subscription, subscription)
-        return subscription
+        kind = CompressedImage if values.image_transport == 'compressed' else Image
+        profile = qos.images(values.image_reliability)
+        self.input = InputWatch(self._node, kind, self.topic, take, profile, IMAGE_LOSS_CURE)
+        opened.callback(self.input.close)
 
     def publish(
         self, message: ImageMessage, bgr: np.ndarray, poses: list[KeypointPose], model: ObjectModel, started: float

@@ -21,6 +21,7 @@ from custom_pose_ros.inference.estimator import PoseEstimator
 from custom_pose_ros.nodes import qos
 from custom_pose_ros.nodes.conversions import image_to_bgr
 from custom_pose_ros.nodes.image_queue import NewestFrames
+from custom_pose_ros.nodes.input_watch import InputWatch
 from custom_pose_ros.nodes.managed_node import UNCONFIGURED, ManagedNode
 from custom_pose_ros.nodes.object_switch import ObjectSwitch
 from custom_pose_ros.nodes.parameters import NodeParameters, PoseNodeParameters, ThresholdParameters
@@ -69,8 +70,9 @@ class PoseNode(ManagedNode[PoseNodeParameters]):
         opened.callback(worker.join)
         opened.callback(self._frames.close)
         with qos.overrides_explained():
-            inputs = [camera.subscribe(self._frames.put, opened) for camera in self._cameras.values()]
-        topics = ', '.join(subscription.topic_name for subscription in inputs)
+            for camera in self._cameras.values():
+                camera.subscribe(self._frames.put, opened)
+        topics = ', '.join(camera.topic for camera in self._cameras.values())
         self.get_logger().info(f'finding {self.hardware_id()} in {topics} with {_in_words(self._estimator.backend)}')
 
     def on_settings(self, values: PoseNodeParameters) -> None:
@@ -81,6 +83,10 @@ class PoseNode(ManagedNode[PoseNodeParameters]):
     def hardware_id(self) -> str:
         """Return the name of the object, or what stands in for it until that is known."""
         return self._estimator.model.name if self._estimator else self.settings.values.object
+
+    def inputs(self, camera: str) -> Sequence[InputWatch]:
+        """Return the subscription of the images."""
+        return [self._cameras[camera].input]
 
     def rows(self, camera: str) -> dict[str, str]:
         """Return what serves."""

@@ -124,7 +124,7 @@ def too_many(message: PoseArray) -> None:
 @pytest.mark.parametrize(
     ('spoil', 'text'),
     [
-        (other_keypoints, r'keypoints \[nose, tail\]: wanted those of submarine: \[head, left_engine, .*same object'),
+        (other_keypoints, r"keypoints 'nose, tail': wanted those of submarine: \[head, left_engine, .*same object"),
         (no_size, 'poses of an image of 640x0 pixels'),
         (a_keypoint_too_few, r'poses\[0\] has 3 keypoints: wanted 4'),
         (position_not_finite, r'poses\[0\] has a visible keypoint whose position or score is not finite'),

@@ -7,9 +7,10 @@ import math
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 
-from custom_pose_ros.nodes.diagnostics import SILENT_AFTER_S, WINDOW_S, Statistics
+from custom_pose_ros.nodes.diagnostics import SILENT_AFTER_S, STALE_AFTER_S, WINDOW_S, Statistics
+from custom_pose_ros.nodes.levels import HOLD_S
 
-OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
+OK, WARN, ERROR, STALE = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR, DiagnosticStatus.STALE
 
 
 class Clock:
@@ -84,6 +85,49 @@ def test_verdicts(statistics: Statistics, clock: Clock) -> None:
     assert verdict(statistics) == (OK, 'running')
     clock.now_s += SILENT_AFTER_S + 2.0
     assert verdict(statistics) == (WARN, 'no input for 5 s')
+    clock.now_s += STALE_AFTER_S
+    assert verdict(statistics) == (STALE, 'no input for 15 s')
+    run(statistics, clock, 1)
+    assert verdict(statistics) == (WARN, 'running; until 0 s ago: no input for 15 s')
+    run(statistics, clock, int(HOLD_S / 0.1) + 1)
+    assert verdict(statistics) == (OK, 'running')
+
+
+def test_a_silence_is_explained_once_it_is_one(statistics: Statistics, clock: Clock) -> None:
+    def said() -> str:
+        return statistics.status('n', 'h', {}, silence=lambda: 'nobody publishes /image').message
+
+    assert said() == 'no input yet'
+    clock.now_s += SILENT_AFTER_S + 1.0
+    assert said() == 'no input yet: nobody publishes /image'
+    run(statistics, clock, 1)
+    clock.now_s += SILENT_AFTER_S + 1.0
+    assert said() == 'no input for 4 s: nobody publishes /image'
+
+
+def test_a_message_without_an_answer_is_an_error(statistics: Statistics, clock: Clock) -> None:
+    run(statistics, clock, 3)
+    for _ in range(60):  # a model that hangs while frames go on
+        clock.now_s += 0.1
+        statistics.received(dropped=True)
+    level, message = verdict(statistics)
+    assert (level, message[: message.index(';')]) == (ERROR, 'no answer for 6 s to what has come')
+    assert rows(statistics)['since last result [s]'] == '6.0'
+
+
+def test_a_slow_camera_or_rate_limit_is_no_missing_answer(statistics: Statistics, clock: Clock) -> None:
+    run(statistics, clock, 3, period_s=2.9)
+    for _ in range(70):
+        clock.now_s += 0.1
+        statistics.received(skipped=True)
+    assert verdict(statistics) == (OK, 'running')
+
+
+def test_other_problems_are_warnings_and_all_of_them_are_told(statistics: Statistics, clock: Clock) -> None:
+    run(statistics, clock, 3)
+    statistics.failed('bad')
+    status = statistics.status('n', 'h', {}, ['hot', 'twin'])
+    assert (status.level, status.message) == (WARN, '1 messages refused: bad; hot; twin')
 
 
 def test_refused_messages_are_a_warning_and_nothing_else_an_error(statistics: Statistics, clock: Clock) -> None:
@@ -94,11 +138,26 @@ def test_refused_messages_are_a_warning_and_nothing_else_an_error(statistics: St
     assert rows(statistics)['last error'] == 'encoding unknown'
     run(statistics, clock, 1)
     assert verdict(statistics) == (WARN, '3 messages refused: encoding unknown')
-    for _ in range(int(WINDOW_S) + 2):
+    for _ in range(int(WINDOW_S + HOLD_S) + 2):
         run(statistics, clock, 10)
         last = verdict(statistics)
     assert last == (OK, 'running')
     assert rows(statistics)['errors'] == '3'  # the total stays
+
+
+def test_the_warning_about_dropped_frames_does_not_flicker(statistics: Statistics, clock: Clock) -> None:
+    levels = []
+    for second in range(60):  # 12 % and 8 % dropped in turn, then none
+        for number in range(100):
+            clock.now_s += 0.01
+            dropped = number < (0 if second > 40 else 12 if second % 2 else 8)
+            statistics.received(dropped=dropped)
+            if not dropped:
+                statistics.processed(0.01, 0.01)
+        levels.append(verdict(statistics)[0])
+    changes = [number for number, (now, then) in enumerate(zip(levels[1:], levels)) if now != then]
+    assert len(changes) <= 2
+    assert (levels[20], levels[-1]) == (WARN, OK)
 
 
 def test_dropped_frames_are_told_when_they_are_many(statistics: Statistics, clock: Clock) -> None:
