@@ -11,7 +11,7 @@ SETUP = $(PYTHON) .make/bootstrap.py
 DISTRO_OPTION = $(if $(DISTRO),--distro $(DISTRO))
 
 .DEFAULT_GOAL := help
-.PHONY: help python demo test test-oldest lint
+.PHONY: help python demo test test-oldest bench lint
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ test-oldest: PYTHON = $(OLDEST_PYTHON)
 test-oldest: PYTHON_VARIABLE = OLDEST_PYTHON
 test-oldest: python ## run the tests of core and inference with the oldest supported versions, on python3.10
 	@$(SETUP) test-oldest -- -m pytest test/core test/inference $(ARGS)
+
+bench: python ## measure every stage, backend and the live node on this machine -> build/bench/ (ARGS=--help: what else)
+	@$(SETUP) bench $(DISTRO_OPTION) -- test/benchmarks/bench.py $(ARGS)
 
 lint: python ## check style and types
 	@$(SETUP) lint $(DISTRO_OPTION) -- -m ruff check

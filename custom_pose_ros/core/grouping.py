@@ -254,7 +254,8 @@ def _without_limbs(channels: np.ndarray, count: int) -> list[_Fragment]:
 
 def _table(fragments: list[_Fragment], count: int) -> np.ndarray:
     """Return (F, K) int: the peak of each keypoint of each fragment, -1 where it was not found."""
-    table = np.full((len(fragments), count), -1)
+    table = np.empty((len(fragments), count), int)
+    table.fill(-1)
     rows = [i for i, fragment in enumerate(fragments) for _ in fragment.peaks]
     table[rows, [k for f in fragments for k in f.peaks]] = [peak for f in fragments for peak in f.peaks.values()]
     return table

@@ -112,7 +112,7 @@ def find_peaks(
         return np.zeros(0, int), Peaks(np.zeros((0, 2)), np.zeros((0, 2, 2)), np.zeros(0))
     # A rim of zeros keeps the maps apart when they are stacked into one image and gives every cell eight neighbours.
     padded = np.zeros((channels, height + 2, width + 2), np.float32)
-    np.fmax(heatmaps, 0, out=padded[:, 1:-1, 1:-1], casting='same_kind')
+    padded[:, 1:-1, 1:-1] = heatmaps
 
     index, plateau_shift = _local_maxima(padded.reshape(-1, width + 2), _CELL_SHARE * threshold)
     if len(index) > max_peaks:
@@ -155,8 +155,8 @@ def _local_maxima(stacked: np.ndarray, threshold: float) -> tuple[np.ndarray, np
     """
     flat, width = stacked.reshape(-1), stacked.shape[1]
     high = (flat >= max(threshold, _LOG_FLOOR)).nonzero()[0]  # few of all cells
-    around = flat[high + _steps(width)]
-    highest = (around <= around[_CENTRE]).all(0)
+    around = np.fmax(flat[high + _steps(width)], 0)
+    highest = np.logical_and.reduce(around <= around[_CENTRE])
     index, around = high[highest], around[:, highest]
     if np.count_nonzero(around == around[_CENTRE]) == len(index):
         return index, np.zeros((2, len(index)))
@@ -198,7 +198,7 @@ def _fit(padded: np.ndarray, index: np.ndarray, cells: np.ndarray, plateau_shift
     """Fit the forms; `cells` (2, M) are the columns and rows of the peaks in their maps."""
     _, height, width = padded.shape
     around = padded.reshape(-1)[index + _steps(width)]
-    around = np.log(np.minimum(np.maximum(around, _LOG_FLOOR), 1 / _LOG_FLOOR), dtype=float)
+    around = np.log(np.minimum(np.fmax(around, _LOG_FLOOR), 1 / _LOG_FLOOR), dtype=float)
     before, after, centre, corners = around[:2], around[2:4], around[_CENTRE], around[5:]
     second = before - 2 * centre + after
     cross = 0.25 * (corners[3] - corners[2] - corners[1] + corners[0])
@@ -218,7 +218,7 @@ def _fit(padded: np.ndarray, index: np.ndarray, cells: np.ndarray, plateau_shift
     product = curvature[0] * curvature[1]
     limit = 0.9 * np.sqrt(product)  # keeps the form positive definite
     cross = np.minimum(np.maximum(cross, -limit), limit)
-    spread = np.stack([curvature[1], curvature[0], cross]) / (product - cross * cross)
+    spread = np.array([curvature[1], curvature[0], cross]) / (product - cross * cross)
     slope = 0.5 * (after - before)
     offset = spread[:2] * slope + spread[2] * slope[::-1]
     level = second >= -1e-6

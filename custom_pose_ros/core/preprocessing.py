@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import cv2
@@ -30,7 +31,7 @@ class PixelMap:
         scale = np.asarray(self.scale, float)
         if scale.shape != (2,):
             raise ValueError(f'scale must have shape (2,), got {scale.shape}')
-        if not (np.isfinite(scale).all() and (scale > 0).all()):
+        if not all(0 < value < math.inf for value in scale.tolist()):
             raise ValueError(f'scale must be positive, got {scale.tolist()}')
         object.__setattr__(self, 'scale', scale)
 

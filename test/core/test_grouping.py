@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -355,26 +354,3 @@ def test_maps_that_do_not_fit_the_object(heatmaps, pafs, text):
     with pytest.raises(ValueError) as error:
         group_poses(np.zeros(heatmaps), np.zeros(pafs), model_of(3, [(0, 1), (1, 2)]))
     assert str(error.value) == text
-
-
-# Benchmark. Targets on two quiet cores: 10 ms for the crowd, 30 ms for noise. Other work may run beside the tests, so
-# CPU time is taken instead of wall time, and asserted at five times the target. `pytest -s -k benchmark` prints both.
-@pytest.mark.parametrize(('kind', 'target_ms'), [('crowd', 10), ('noise', 30), ('one', 1)])
-def test_benchmark(human, kind, target_ms):
-    rng = np.random.default_rng(1)
-    if kind == 'crowd':
-        maps = maps_of(crowd(human, rng, 20, 24), np.ones((20, 18), bool), human, CROWD_SHAPE)
-    elif kind == 'noise':
-        maps = rng.random((19, *CROWD_SHAPE), np.float32), rng.uniform(-1, 1, (38, *CROWD_SHAPE)).astype(np.float32)
-    else:
-        human = replace(human, keypoint_names=human.keypoint_names[:4], skeleton=((0, 1), (1, 2), (1, 3)))
-        maps = maps_of(rng.uniform(20, 230, (1, 4, 2)), np.ones((1, 4), bool), human, (32, 44))
-    wall_ms, cpu_ms = [], []
-    for _ in range(30):
-        wall, cpu = time.perf_counter(), time.process_time()
-        group_poses(*maps, human)
-        wall_ms.append(1e3 * (time.perf_counter() - wall))
-        cpu_ms.append(1e3 * (time.process_time() - cpu))
-    best = f'CPU {min(cpu_ms):.2f} ms, wall {min(wall_ms):.2f} ms, best of {len(cpu_ms)}'
-    print(f'\ngroup_poses, {kind}: {best}; target {target_ms} ms')
-    assert min(cpu_ms) < 5 * target_ms

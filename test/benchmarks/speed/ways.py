@@ -1,0 +1,53 @@
+"""The backends and precisions that are installed here, each loaded with the same network and threads."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from custom_pose_ros.core.errors import CustomPoseError
+from custom_pose_ros.core.object_model import ObjectModel, find_object_folder
+from custom_pose_ros.inference.backends import Backend, load_backend
+
+NAMES = ('onnxruntime', 'torch')
+
+
+def load_ways(model: ObjectModel, threads: int) -> tuple[dict[str, Backend], dict[str, str]]:
+    """
+    Return every backend that runs the object's network here, by its name, and why the others do not.
+
+    torch reads checkpoints and no .onnx file: it gets the same architecture with random weights, which take as long.
+    """
+    ways, refused = {}, {}
+    with tempfile.TemporaryDirectory() as folder:
+        for name in NAMES:
+            try:
+                path = find_object_folder(model.name)
+                if name == 'torch':
+                    path = random_checkpoint(model, Path(folder) / 'model.pth')
+                ways[name] = load_backend(path, name, threads)
+            except (CustomPoseError, ImportError) as error:
+                refused[name] = str(error)
+    return ways, refused
+
+
+def random_checkpoint(model: ObjectModel, path: Path) -> Path:
+    """Write a checkpoint of the light network with random weights. Raises ImportError without torch."""
+    import torch
+
+    from custom_pose_ros.inference.network import build_network
+    from custom_pose_ros.inference.torch_backend import CHECKPOINT_FORMAT
+
+    network = build_network('light', model)
+    torch.save(
+        {
+            'format': CHECKPOINT_FORMAT,
+            'architecture': network.architecture,
+            'options': {},
+            'object': model.to_dict(),
+            'weights': network.state_dict(),
+            'training': None,
+        },
+        path,
+    )
+    return path
