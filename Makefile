@@ -5,13 +5,14 @@ PYTHON ?= python3
 OLDEST_PYTHON ?= python3.10
 DISTRO ?=
 ARGS ?=
+MINUTES ?= 30
 
 PYTHON_VARIABLE = PYTHON
 SETUP = $(PYTHON) .make/bootstrap.py
 DISTRO_OPTION = $(if $(DISTRO),--distro $(DISTRO))
 
 .DEFAULT_GOAL := help
-.PHONY: help python demo test test-oldest bench lint
+.PHONY: help python demo test test-oldest bench soak lint
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +34,9 @@ test-oldest: python ## run the tests of core and inference with the oldest suppo
 
 bench: python ## measure every stage, backend and the live node on this machine -> build/bench/ (ARGS=--help: what else)
 	@$(SETUP) bench $(DISTRO_OPTION) -- test/benchmarks/bench.py $(ARGS)
+
+soak: python ## run both nodes for MINUTES=30 behind a camera of 30 Hz: lost frames, memory, latency -> build/soak/
+	@$(SETUP) soak $(DISTRO_OPTION) -- test/benchmarks/soak.py --minutes $(MINUTES) $(ARGS)
 
 lint: python ## check style and types
 	@$(SETUP) lint $(DISTRO_OPTION) -- -m ruff check

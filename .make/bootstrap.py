@@ -1,7 +1,7 @@
 """
 Set up what a target of the Makefile needs, once: virtual environment, pinned packages, ROS 2 messages. Then run it.
 
-    python3 .make/bootstrap.py {demo,test,test-oldest,bench,lint} [--distro NAME] [-- ARGUMENTS OF PYTHON]
+    python3 .make/bootstrap.py {demo,test,test-oldest,bench,soak,lint} [--distro NAME] [-- ARGUMENTS OF PYTHON]
 
 Standard library only, since this runs before anything is installed.
 """
@@ -20,7 +20,7 @@ from machine import SetupError, check_python, check_tools, check_wheels
 from pins import ROOT
 from steps import Step, carry_out
 
-TARGETS = ('demo', 'test', 'test-oldest', 'bench', 'lint')
+TARGETS = ('demo', 'test', 'test-oldest', 'bench', 'soak', 'lint')
 LOG = ROOT / 'build/setup.log'
 INTERRUPTED = 130
 
@@ -57,7 +57,7 @@ def set_up(target: str, environment: Environment) -> None:
     pending = [step for step in steps if not step.is_done(environment.stamps)]
     if not pending:
         return
-    compiles = target in ('demo', 'test', 'bench')
+    compiles = target in ('demo', 'test', 'bench', 'soak')
     check_tools(compiler=compiles, colcon=compiles and environment.system)
     if compiles and not environment.system:
         check_wheels()

@@ -20,9 +20,10 @@ except ImportError:  # Humble
 LOST_WARNING, LOST_CLEAR = 0.1, 0.05  # share of the messages lost on the way from which, and until which, it is told
 _LISTED = 5  # topics named as what may have been meant
 IMAGE_LOSS_CURE = (
-    'large images need another transport: export FASTDDS_BUILTIN_TRANSPORTS=LARGE_DATA for the camera driver and this '
-    'node, or FASTDDS_DEFAULT_PROFILES_FILE=<custom_pose_ros>/config/fastdds.xml for the driver, or ask a reliable '
-    'driver for image_reliability: reliable, or take image_transport: compressed'
+    'large images need more than the default transport: export FASTDDS_DEFAULT_PROFILES_FILE='
+    '<share of custom_pose_ros>/config/fastdds.xml where the camera driver is started, or ask a reliable driver for '
+    'image_reliability: reliable, or take image_transport: compressed; on another computer '
+    'FASTDDS_BUILTIN_TRANSPORTS=LARGE_DATA for both'
 )
 LOSS_CURE = 'the network or the computer is overloaded'
 

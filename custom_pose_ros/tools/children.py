@@ -68,6 +68,10 @@ class Children:
         """Return the log file of a process."""
         return self._log_folder / f'{name}.log'
 
+    def pid(self, name: str) -> int:
+        """Return the process id of a child."""
+        return self._processes[name].pid
+
     def send(self, name: str, line: str) -> None:
         """Write a line to the stdin of a process; a process that is gone is found by `check`."""
         stdin = self._processes[name].stdin
