@@ -48,6 +48,8 @@ def test_the_policy_keeps_to_the_schema(policy: ET.Element) -> None:
 @pytest.mark.parametrize('kind', [PoseNode, OrientationNode])
 def test_the_policy_allows_what_a_node_has_and_nothing_else(graph, tiny_object, policy: ET.Element, kind) -> None:
     node = graph.start(kind, object=tiny_object)
+    own = node.get_name(), graph.namespace
+    graph.wait(lambda: node.get_publisher_names_and_types_by_node(*own), 'the node to see itself')
     profile = policy.find(f"enclaves/enclave[@path='/custom_pose/{node.get_name()}']/profiles/profile")
     assert (profile.get('ns'), profile.get('node')) == ('/', node.get_name())
     for has, path in [
@@ -57,8 +59,7 @@ def test_the_policy_allows_what_a_node_has_and_nothing_else(graph, tiny_object, 
         (node.get_client_names_and_types_by_node, "services[@request='ALLOW']/service"),
     ]:
         allowed = {qualified(node, element.text) for element in profile.iterfind(path)}
-        graph.wait(lambda has=has: has(node.get_name(), graph.namespace) or path.endswith('service'), 'the graph')
-        found = {name for name, _ in has(node.get_name(), graph.namespace)}
+        found = {name for name, _ in has(*own)}
         optional = {qualified(node, name) for name in NOT_ALWAYS} | {
             f'{node.get_fully_qualified_name()}/get_type_description'  # not in Humble
         }
