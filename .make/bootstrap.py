@@ -79,7 +79,7 @@ def plan(target: str, environment: Environment) -> list[Step]:
         environment.interfaces('custom_pose_msgs'),
     ]
     if target == 'bench':
-        steps.append(environment.packages('bench', ('report',)))
+        steps.append(environment.packages('bench', ('openvino', 'report')))
     if target == 'test':
         extras = ('openvino', 'quantization', 'report', 'synthetic', 'test', 'training')
         steps.append(environment.packages('test', extras))

@@ -60,7 +60,7 @@ def run(options: argparse.Namespace) -> None:
     backend = load_backend(find_object_folder(OBJECT), 'auto', options.threads)
     loaded, refused = ways.load_ways(model, options.threads)
     photos = options.photos or (PHOTOS if PHOTOS.is_file() else None)
-    named = {'backend': backend.name}
+    named = {'backend': f'{backend.name} {backend.precision}', 'chosen': backend.choice}
     makers: dict[str, Callable[[], dict[str, Any]]] = {
         'networks': lambda: {'ways': networks.measure(loaded, options.rounds), 'not measured': refused},
         'stages': lambda: {**named, **stages.measure(backend, options.rounds)},

@@ -8,6 +8,7 @@ OpenPose weights; these are random, so after the network has run, both decode th
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import sys
 import tempfile
@@ -135,4 +136,8 @@ def same_weights(network: Any, human: ObjectModel, threads: int) -> dict[str, Ba
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / 'model.onnx'
         export_onnx(own, human, path)
-        return {'onnxruntime': load_backend(path, 'onnxruntime', threads)}
+        ways = {}
+        for name, precision in (('onnxruntime', 'f32'), ('openvino', 'f32'), ('openvino', 'bf16')):
+            with contextlib.suppress(ConfigError):  # not installed, or not of this processor
+                ways[f'{name} {precision}'] = load_backend(path, name, threads, precision)
+        return ways

@@ -7,27 +7,26 @@ from pathlib import Path
 
 from custom_pose_ros.core.errors import CustomPoseError
 from custom_pose_ros.core.object_model import ObjectModel, find_object_folder
-from custom_pose_ros.inference.backends import Backend, load_backend
-
-NAMES = ('onnxruntime', 'torch')
+from custom_pose_ros.inference.backends import KINDS, Backend, load_backend
 
 
 def load_ways(model: ObjectModel, threads: int) -> tuple[dict[str, Backend], dict[str, str]]:
     """
-    Return every backend that runs the object's network here, by its name, and why the others do not.
+    Return every backend and precision that runs the object's network here, by name, and why the others do not.
 
     torch reads checkpoints and no .onnx file: it gets the same architecture with random weights, which take as long.
     """
     ways, refused = {}, {}
     with tempfile.TemporaryDirectory() as folder:
-        for name in NAMES:
-            try:
-                path = find_object_folder(model.name)
-                if name == 'torch':
-                    path = random_checkpoint(model, Path(folder) / 'model.pth')
-                ways[name] = load_backend(path, name, threads)
-            except (CustomPoseError, ImportError) as error:
-                refused[name] = str(error)
+        for name, kind in KINDS.items():
+            for precision in kind.files:
+                try:
+                    path = find_object_folder(model.name)
+                    if name == 'torch':
+                        path = random_checkpoint(model, Path(folder) / 'model.pth')
+                    ways[f'{name} {precision}'] = load_backend(path, name, threads, precision)
+                except (CustomPoseError, ImportError) as error:
+                    refused[f'{name} {precision}'] = str(error)
     return ways, refused
 
 
@@ -35,8 +34,8 @@ def random_checkpoint(model: ObjectModel, path: Path) -> Path:
     """Write a checkpoint of the light network with random weights. Raises ImportError without torch."""
     import torch
 
+    from custom_pose_ros.inference.checkpoints import CHECKPOINT_FORMAT
     from custom_pose_ros.inference.network import build_network
-    from custom_pose_ros.inference.torch_backend import CHECKPOINT_FORMAT
 
     network = build_network('light', model)
     torch.save(
