@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
+import time
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -30,6 +32,7 @@ except ImportError:  # not everywhere: PyPI has no wheel of it
 
 CAMERA_OPTICAL, CAMERA_BODY = 'camera_optical', 'camera_body'
 BODY_SUFFIX = '_body'
+_IMPATIENT_S = 1.0  # after waiting in vain for the transform of one camera, so that the others are not held up
 
 
 class ReferenceFrame(Protocol):
@@ -106,6 +109,7 @@ class _TfFrame:
                 f'without it: {CAMERA_OPTICAL} or {CAMERA_BODY}'
             ) from None
         self._name, self.timeout_s = name, timeout_s
+        self._no_wait_until_s: dict[str, float] = {}
         self._errors = tf2_ros.TransformException
         self._buffer = tf2_ros.Buffer()
         self._node = rclpy.create_node(
@@ -131,10 +135,16 @@ class _TfFrame:
         return self._name
 
     def locate(self, header: Header) -> tuple[np.ndarray, np.ndarray]:
-        stamp, timeout = Time.from_msg(header.stamp), Duration(seconds=self.timeout_s)
+        now_s = time.monotonic()
+        waits = now_s >= self._no_wait_until_s.get(header.frame_id, -math.inf)
+        timeout = Duration(seconds=self.timeout_s if waits else 0.0)
         try:
-            stamped = self._buffer.lookup_transform(self._name, header.frame_id, stamp, timeout=timeout)
+            stamped = self._buffer.lookup_transform(
+                self._name, header.frame_id, Time.from_msg(header.stamp), timeout=timeout
+            )
         except self._errors as error:
+            if waits:
+                self._no_wait_until_s[header.frame_id] = now_s + _IMPATIENT_S
             raise MessageError(
                 f'no transform from {header.frame_id!r} to reference_frame {self._name!r}: {error}'
             ) from error

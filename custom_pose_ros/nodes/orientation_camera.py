@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from contextlib import ExitStack
 
-from geometry_msgs.msg import PoseArray as RigidPoseArray
-from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped, QuaternionStamped, Vector3, Vector3Stamped
 from rclpy.lifecycle import LifecycleNode
 from rclpy.logging import get_logger
 from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
-from visualization_msgs.msg import MarkerArray
 
 from custom_pose_ros.core.camera import CameraIntrinsics
 from custom_pose_ros.core.errors import ConfigError, CustomPoseError
@@ -24,23 +20,15 @@ from custom_pose_ros.nodes import qos
 from custom_pose_ros.nodes.camera_source import CameraSource
 from custom_pose_ros.nodes.conversions import estimates_to_message, message_to_poses, stamp_seconds
 from custom_pose_ros.nodes.diagnostics import Statistics
-from custom_pose_ros.nodes.frames import CAMERA_BODY, ObjectFrames, ReferenceFrame
+from custom_pose_ros.nodes.frames import ReferenceFrame
+from custom_pose_ros.nodes.fused_orientation import FusedOrientation
 from custom_pose_ros.nodes.input_watch import InputWatch
-from custom_pose_ros.nodes.markers import orientations_to_markers
-from custom_pose_ros.nodes.messages import Orientation, OrientationArray, PoseArray
+from custom_pose_ros.nodes.messages import OrientationArray, PoseArray
 from custom_pose_ros.nodes.object_choice import ObjectChoice
+from custom_pose_ros.nodes.orientation_outputs import OrientationOutputs, topic_in
 from custom_pose_ros.nodes.parameters import NodeParameters, OrientationNodeParameters
 
 WARNING_PERIOD_S = 5.0
-OUTPUTS = {
-    'orientations': OrientationArray,
-    'pose': PoseStamped,
-    'pose_with_covariance': PoseWithCovarianceStamped,
-    'quaternion': QuaternionStamped,
-    'euler': Vector3Stamped,
-    'object_poses': RigidPoseArray,
-    '~/markers': MarkerArray,
-}
 
 
 class OrientationCamera:
@@ -63,6 +51,7 @@ class OrientationCamera:
         settings: NodeParameters[OrientationNodeParameters],
         statistics: Statistics,
         objects: ObjectChoice,
+        fused: FusedOrientation | None,
         opened: ExitStack,
     ):
         """
@@ -70,14 +59,15 @@ class OrientationCamera:
 
         name : namespace of its topics; empty for the only camera.
         objects : says which object a message is about.
+        fused : is given what this camera sees.
         opened : is given what releases the publishers.
         """
         values = settings.values
         self.name, self.statistics, self.unsolved = name, statistics, 0
         self._node, self._settings, self._objects = node, settings, objects
+        self._fused = fused
         # One of its own, of the same name: how often it warns does not depend on the other cameras.
         self._logger = get_logger(node.get_logger().name)
-        self._prefix = f'{name}/' if name else ''
         self.parameters = FilterParameters()
         self._camera: CameraIntrinsics | None = None
         self.source = CameraSource(
@@ -86,14 +76,7 @@ class OrientationCamera:
             values.camera_info_timeout,
             values.fallback_fov_deg,
         )
-        self._outputs = {}
-        for topic, kind in OUTPUTS.items():
-            name = self._topic(topic)
-            options = qos.publisher_options(node, name)
-            self._outputs[topic] = node.create_lifecycle_publisher(kind, name, qos.RESULTS, **options)
-            opened.callback(node.destroy_lifecycle_publisher, self._outputs[topic])
-        self._frames = ObjectFrames(node, self._prefix.lstrip('/'))
-        opened.callback(self._frames.close)
+        self._outputs = OrientationOutputs(node, name, f'{name.lstrip("/")}/' if name else '', settings, opened)
 
     @property
     def parameters(self) -> FilterParameters:
@@ -105,11 +88,6 @@ class OrientationCamera:
         self._parameters = parameters
         self._estimator: OrientationEstimator | None = None
 
-    def _topic(self, topic: str) -> str:
-        """Return a topic in the namespace of the camera."""
-        private, name = ('~/', topic[2:]) if topic.startswith('~/') else ('', topic)
-        return private + (self._prefix.lstrip('/') if private else self._prefix) + name
-
     def subscribe(self, opened: ExitStack) -> None:
         """Answer the poses of this camera from now on."""
         self._estimator = None  # time has passed
@@ -118,7 +96,7 @@ class OrientationCamera:
             wanted.append((CameraInfo, 'camera_info', self._on_camera_info, qos.camera_info()))
         self.inputs = []
         for kind, topic, callback, profile in wanted:
-            self.inputs.append(InputWatch(self._node, kind, self._topic(topic), callback, profile))
+            self.inputs.append(InputWatch(self._node, kind, topic_in(self.name, topic), callback, profile))
             opened.callback(self.inputs[-1].close)
 
     def problems(self) -> list[str]:
@@ -129,7 +107,7 @@ class OrientationCamera:
         try:
             self.source.take_camera_info(message)
         except ConfigError as error:
-            self._refuse(f'{self._topic("camera_info")}: {error}')
+            self._refuse(f'{topic_in(self.name, "camera_info")}: {error}')
 
     def _on_poses(self, message: PoseArray) -> None:
         started = time.monotonic()
@@ -141,12 +119,14 @@ class OrientationCamera:
             estimates = self._solve(message, model)
             R, t = self.reference.locate(message.header)
             result = estimates_to_message(estimates, model.name, header, R, t)
+            if self._fused:
+                self._fused.take(self.name, header, estimates, R, t, model, self._parameters)
         except CustomPoseError as error:
             problem = str(error)
         except Exception as error:  # whatever a message does, the next one gets its chance
             problem = f'{type(error).__name__}: {error}'
-        self._publish(result, model)
-        self._publish_frames(message.header, estimates, model)
+        self._outputs.publish(result, model)
+        self._outputs.publish_frames(message.header, estimates, model)
         if problem:
             self._refuse(f'{self.name}: {problem}' if self.name else problem)
         else:
@@ -159,9 +139,10 @@ class OrientationCamera:
         camera = self.source.intrinsics(message.image_width, message.image_height)
         estimator = self._estimator_of(model, camera)
         if self.source.is_guess:
+            fov_deg = self._settings.values.fallback_fov_deg
             self._logger.warning(
-                f'no {self._topic("camera_info")}: a camera of {self._settings.values.fallback_fov_deg:g} deg is '
-                'assumed, distances and angles are rough; publish camera_info or set camera_calibration',
+                f'no {topic_in(self.name, "camera_info")}: a camera of {fov_deg:g} deg is assumed, distances and '
+                'angles are rough; publish camera_info or set camera_calibration',
                 throttle_duration_sec=WARNING_PERIOD_S,
             )
         estimates = estimator.update(poses, stamp_seconds(message.header.stamp))
@@ -178,36 +159,6 @@ class OrientationCamera:
             self._estimator = OrientationEstimator(model, camera, parameters=self._parameters)
         self._estimator.smoothing = smoothing
         return self._estimator
-
-    def _publish(self, result: OrientationArray, model: ObjectModel) -> None:
-        values, header = self._settings.values, result.header
-        self._outputs['orientations'].publish(result)
-        poses = [orientation.pose.pose for orientation in result.orientations]
-        self._outputs['object_poses'].publish(RigidPoseArray(header=header, poses=poses))
-        if values.publish_markers and self._outputs['~/markers'].get_subscription_count():
-            self._outputs['~/markers'].publish(orientations_to_markers(result, model))
-        chosen = next((o for o in result.orientations if values.track_id in (-1, o.track_id)), None)
-        if chosen is not None:
-            self._publish_chosen(header, chosen)
-
-    def _publish_chosen(self, header: Header, chosen: Orientation) -> None:
-        pose, outputs = chosen.pose.pose, self._outputs
-        outputs['pose'].publish(PoseStamped(header=header, pose=pose))
-        outputs['pose_with_covariance'].publish(PoseWithCovarianceStamped(header=header, pose=chosen.pose))
-        outputs['quaternion'].publish(QuaternionStamped(header=header, quaternion=pose.orientation))
-        angles = Vector3(x=chosen.roll, y=chosen.pitch, z=chosen.yaw)
-        outputs['euler'].publish(Vector3Stamped(header=header, vector=angles))
-
-    def _publish_frames(self, header: Header, estimates: Sequence[OrientationEstimate], model: ObjectModel) -> None:
-        values = self._settings.values
-        if not (values.publish_tf and self._frames.available()):
-            return
-        if not header.frame_id:
-            self._logger.warning('poses have no frame_id: /tf needs one', throttle_duration_sec=WARNING_PERIOD_S)
-            return
-        self._frames.publish(header, estimates, model.name)
-        if values.reference_frame == CAMERA_BODY:
-            self._frames.publish_body(header)
 
     def _refuse(self, reason: str) -> None:
         self.statistics.failed(reason)

@@ -11,6 +11,7 @@ from custom_pose_ros.core.errors import ConfigError
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.nodes import qos
 from custom_pose_ros.nodes.frames import ObjectFrames, ReferenceFrame, make_reference_frame
+from custom_pose_ros.nodes.fused_orientation import FusedOrientation
 from custom_pose_ros.nodes.input_watch import InputWatch
 from custom_pose_ros.nodes.managed_node import UNCONFIGURED, ManagedNode
 from custom_pose_ros.nodes.object_choice import ObjectChoice, load_solvable
@@ -50,8 +51,11 @@ class OrientationNode(ManagedNode[OrientationNodeParameters]):
         opened.callback(self._drop)
         make_reference_frame(values.reference_frame, self, values.tf_timeout).close()  # refused now, not while driving
         with qos.overrides_explained():
+            fused = FusedOrientation(self, self.settings, opened) if values.fusion else None
             for name, statistics in self.statistics.items():
-                self._cameras[name] = OrientationCamera(self, name, self.settings, statistics, self._objects, opened)
+                self._cameras[name] = OrientationCamera(
+                    self, name, self.settings, statistics, self._objects, fused, opened
+                )
         self._on_filter(self._filter_settings.values)
         if values.publish_tf and not ObjectFrames.available():
             self.get_logger().warning(

@@ -204,6 +204,11 @@ class OrientationNodeParameters:
         'camera_calibration YAML file that replaces camera_info; {camera} in it stands for each of several cameras; '
         'empty: camera_info is subscribed.',
     )
+    fusion: bool = parameter(
+        False,
+        'One pose for each object from all cameras, on fused/orientations and so on; wants several cameras and a '
+        'reference_frame of TF.',
+    )
     image_rectified: bool = parameter(
         False,
         'Whether the keypoints come from rectified images (image_rect): P of camera_info is used, without distortion.',

@@ -247,3 +247,51 @@ def start_process(domain: int) -> Iterator[Callable[..., subprocess.Popen]]:
         if process.poll() is None:
             process.kill()
         process.communicate()
+
+
+# tf2_ros is C++ inside and not on PyPI. This stand-in has the part of its Python API that is used (the same from Humble
+# to Rolling), listens to the real /tf, and knows direct transforms only.
+TF2_ROS = """
+import threading, time
+from tf2_msgs.msg import TFMessage
+
+
+class TransformException(Exception):
+    pass
+
+
+class Buffer:
+    def __init__(self):
+        self.transforms = {}
+
+    def lookup_transform(self, target_frame, source_frame, time_, timeout):
+        end = time.monotonic() + timeout.nanoseconds / 1e9
+        while (target_frame, source_frame) not in self.transforms and time.monotonic() < end:
+            time.sleep(0.02)
+        if (target_frame, source_frame) not in self.transforms:
+            raise TransformException(f'"{target_frame}" does not exist at {time_.nanoseconds}')
+        return self.transforms[target_frame, source_frame]
+
+
+class TransformListener:
+    def __init__(self, buffer, node, *, spin_thread=False):
+        self.buffer, self.node = buffer, node
+        self.subscription = node.create_subscription(TFMessage, '/tf', self.callback, 100)
+
+    def callback(self, message):
+        for t in message.transforms:
+            self.buffer.transforms[t.header.frame_id, t.child_frame_id] = t
+
+    def unregister(self):
+        self.node.destroy_subscription(self.subscription)
+"""
+
+
+@pytest.fixture
+def direct_tf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Let nodes look transforms up where tf2_ros is not installed; the module with the messages of /tf."""
+    messages = pytest.importorskip('tf2_msgs.msg', reason='tf2_msgs comes with ROS or is built by the test set-up')
+    (tmp_path / 'tf2_ros.py').write_text(TF2_ROS, encoding='utf-8')
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, 'tf2_ros', raising=False)
+    return messages

@@ -10,6 +10,7 @@ import pytest
 import yaml
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from geometry_msgs.msg import PoseStamped, TransformStamped
 from rcl_interfaces.msg import Log
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, Image
@@ -19,8 +20,13 @@ from custom_pose_ros.core.camera import CameraIntrinsics
 from custom_pose_ros.core.errors import ConfigError
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.poses import KeypointPose
-from custom_pose_ros.core.rotations import R_BODY_OPTICAL
-from custom_pose_ros.nodes.conversions import bgr_to_image, poses_to_message
+from custom_pose_ros.core.rotations import (
+    R_BODY_OPTICAL,
+    matrix_from_quaternion,
+    matrix_from_roll_pitch_yaw,
+    rotation_between,
+)
+from custom_pose_ros.nodes.conversions import bgr_to_image, poses_to_message, transform_message
 from custom_pose_ros.nodes.messages import OrientationArray, PoseArray
 from custom_pose_ros.nodes.orientation_node import OrientationNode
 from custom_pose_ros.nodes.pose_node import PoseNode
@@ -167,13 +173,16 @@ def camera_of(focal_px: float) -> CameraIntrinsics:
 CAMERAS = {'front': camera_of(500.0), 'down': camera_of(900.0)}
 
 
-def poses_of(model: ObjectModel, camera: CameraIntrinsics, frame_id: str) -> PoseArray:
+def keypoints_of(model: ObjectModel, camera: CameraIntrinsics, R: np.ndarray, t: np.ndarray) -> KeypointPose:
     count = model.keypoint_count
-    R = R_BODY_OPTICAL.T
-    pose = KeypointPose(
-        keypoints=camera.project(model.model_points @ R.T + T), covariances=np.tile(0.25 * np.eye(2), (count, 1, 1)),
+    return KeypointPose(
+        keypoints=camera.project(model.model_points @ R.T + t), covariances=np.tile(0.25 * np.eye(2), (count, 1, 1)),
         scores=np.ones(count), visible=np.ones(count, bool), score=0.9, track_id=0,
     )  # fmt: skip
+
+
+def poses_of(model: ObjectModel, camera: CameraIntrinsics, frame_id: str) -> PoseArray:
+    pose = keypoints_of(model, camera, R_BODY_OPTICAL.T, T)
     return poses_to_message([pose], model, header(1, frame_id), camera.width, camera.height)
 
 
@@ -220,3 +229,77 @@ def test_the_calibration_files_of_several_cameras_are_found_by_their_names(graph
 def test_one_calibration_file_for_several_cameras_is_refused(graph, model) -> None:
     with pytest.raises(ConfigError, match=r"camera_calibration: wanted \{camera\} in the path where .* got 'one.yaml'"):
         graph.start(OrientationNode, object=model.source, cameras=list(NAMES), camera_calibration='one.yaml')
+
+
+@pytest.mark.parametrize(
+    'parameters',
+    [{'reference_frame': 'base_link'}, {'cameras': list(NAMES)}, {'cameras': ['front'], 'reference_frame': 'odom'}],
+)
+def test_fusion_wants_several_cameras_and_a_common_frame(graph, model, direct_tf, parameters) -> None:
+    with pytest.raises(ConfigError, match='parameter fusion: wanted several cameras and a reference_frame of TF'):
+        graph.start(OrientationNode, object=model.source, fusion=True, **parameters)
+
+
+def test_one_pose_is_made_of_what_the_cameras_see(graph, model, tmp_path, direct_tf) -> None:
+    """Two cameras look at one object along different axes; only the second one is known to TF at first."""
+    camera = CAMERAS['front']
+    for name in NAMES:
+        (tmp_path / f'{name}.yaml').write_text(yaml.safe_dump(camera.to_yaml_dict()), encoding='utf-8')
+    node = graph.start(
+        OrientationNode, object=model.source, cameras=list(NAMES), fusion=True, reference_frame='base_link',
+        camera_calibration=str(tmp_path / '{camera}.yaml'), smoothing=False, tf_timeout=0.0,
+    )  # fmt: skip
+    fused = graph.listen('fused/orientations', OrientationArray)
+    single = graph.listen('fused/pose', PoseStamped)
+    moving = graph.listen('/tf', direct_tf.TFMessage)
+    inputs = {name: graph.advertise(f'{name}/poses', PoseArray) for name in NAMES}
+    R_object, t_object = matrix_from_roll_pitch_yaw(np.array([0.1, 0.2, 0.3])), np.array([3.0, 0.1, 0.2])
+    side = matrix_from_roll_pitch_yaw(np.array([0.0, 0.0, np.pi / 2]))
+    poses = {  # of the cameras in base_link
+        'front': (R_BODY_OPTICAL, np.zeros(3)),
+        'down': (side @ R_BODY_OPTICAL, np.array([3.0, -3.0, 0.5])),
+    }
+
+    def show(name: str, seconds: int) -> None:
+        R, t = poses[name]
+        seen = keypoints_of(model, camera, R.T @ R_object, R.T @ (t_object - t))
+        inputs[name].publish(poses_to_message([seen], model, header(seconds, f'{name}_optical'), 640, 480))
+
+    def give(name: str) -> None:
+        R, t = poses[name]
+        transform = TransformStamped(
+            header=Header(frame_id='base_link'), child_frame_id=f'{name}_optical', transform=transform_message(R, t)
+        )
+        publisher = graph.advertise('/tf', direct_tf.TFMessage)
+        known = node._reference._buffer.transforms
+        message = direct_tf.TFMessage(transforms=[transform])
+        graph.wait(
+            lambda: publisher.publish(message) or ('base_link', f'{name}_optical') in known, 'the transform', 0.02
+        )
+
+    give('down')
+    show('front', 1)
+    show('down', 1)
+    (alone,) = fused.wait().orientations
+    assert alone.keypoints_used == 4
+    graph.wait_for_log(Log.WARN, 'orientation_node', "front: no transform from 'front_optical' to reference_frame")
+    give('front')
+    show('front', 2)
+    graph.wait(lambda: any(m.header.stamp.sec == 2 for m in fused), 'the answer to the first camera')
+    show('down', 2)
+    together = fused.wait(lambda m: m.orientations and m.orientations[0].keypoints_used == 8)
+    assert together.header == header(2, 'base_link')
+    (orientation,) = together.orientations
+    found = orientation.pose.pose
+    np.testing.assert_allclose(
+        [found.position.x, found.position.y, found.position.z], t_object, atol=POSITION_TOLERANCE_M
+    )
+    q = found.orientation
+    assert rotation_between(matrix_from_quaternion(np.array([q.x, q.y, q.z, q.w])), R_object) < 1e-3
+    assert orientation.outlier_suspected is False
+    np.testing.assert_allclose([orientation.roll, orientation.pitch, orientation.yaw], [0.1, 0.2, 0.3], atol=1e-3)
+    # A camera is sure of where the object is across its view and not of how far: together they know both.
+    deviations = np.sqrt(np.diag(orientation.pose.covariance.reshape(6, 6)))
+    assert deviations[0] < 0.5 * np.sqrt(alone.pose.covariance.reshape(6, 6)[1, 1])
+    single.wait(lambda m: m.header == header(2, 'base_link') and m.pose == found)
+    moving.wait(lambda m: (m.transforms[0].header.frame_id, m.transforms[0].child_frame_id) == ('base_link', 'tiny_0'))
