@@ -86,9 +86,9 @@ def test_rviz_shows_topics_the_nodes_publish():
         'Axes': None,
         'Grid': None,
     }
-    for node, topic in (('pose', 'overlay'), ('orientation', 'markers')):
-        camera = (ROOT / f'custom_pose_ros/nodes/{node}_camera.py').read_text(encoding='utf-8')
-        assert topic in camera[camera.index('~/') :]
+    for module, topic in (('pose_camera', 'overlay'), ('orientation_outputs', 'markers')):
+        text = (ROOT / f'custom_pose_ros/nodes/{module}.py').read_text(encoding='utf-8')
+        assert topic in text[text.index('~/') :]
 
 
 def write_recorder(path: Path) -> None:
