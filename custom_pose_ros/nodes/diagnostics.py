@@ -136,7 +136,7 @@ class Statistics:
         worst = max((level for level, _ in findings), default=DiagnosticStatus.OK)
         level, message = self._level.settle(worst, '; '.join(text for _, text in findings) or 'running')
         rows = {
-            'rate [Hz]': f'{recent.processed / max(now - start, 1e-3):.1f}',
+            'rate [Hz]': f'{recent.processed / max(now - start, PERIOD_S):.1f}',
             **_percentiles('latency', durations[:, 1]),
             **_percentiles('processing', durations[:, 2]),
             'received': str(total.received),
