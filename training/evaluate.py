@@ -11,7 +11,6 @@ the keypoints lies within which distance) and worst.png (the worst images: label
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
@@ -20,10 +19,9 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script from anywhere
 
-from custom_pose_ros.core.errors import CustomPoseError, ModelError
+from custom_pose_ros.core.errors import CustomPoseError
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.poses import KeypointPose
-from custom_pose_ros.inference.backends import load_backend
 from custom_pose_ros.inference.estimator import PoseEstimator
 from training.pose_training.accuracy import Accuracy, measure
 from training.pose_training.coco import LabelledImage, read_dataset, write_json
@@ -32,6 +30,7 @@ from training.pose_training.dataset import read_image
 from training.pose_training.oks import average_precision
 from training.pose_training.sheets import tile, write_sheet
 from training.pose_training.suspects import find_suspects
+from training.pose_training.trained import load_trained
 
 _WORST = 12
 
@@ -39,7 +38,7 @@ _WORST = 12
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     """Return the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('model', help='checkpoint (.pth), model.onnx, or object folder')
+    parser.add_argument('model', help='checkpoint (.pth), model.onnx, folder with one, or installed object')
     parser.add_argument(
         '--data', action='append', required=True, metavar='DIR_OR_JSON', help='COCO keypoints; may be repeated'
     )
@@ -57,18 +56,6 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--threads', type=int, help='threads of the backend')
     parser.add_argument('--suspects', action='store_true', help='list annotations that the model contradicts')
     return parser.parse_args(arguments)
-
-
-def load_estimator(parsed: argparse.Namespace) -> PoseEstimator:
-    """Return the estimator; without --object, the object is the one that the model carries."""
-    backend = load_backend(parsed.model, parsed.backend, parsed.threads, parsed.precision, measure=False)
-    if parsed.object:
-        model = ObjectModel.load(parsed.object)
-    elif 'object' in backend.metadata:
-        model = ObjectModel.from_dict(json.loads(backend.metadata['object']), f'object in {parsed.model}')
-    else:
-        raise ModelError(f'{parsed.model}: carries no object; give one with --object')
-    return PoseEstimator(model, backend, parsed.input_height)
 
 
 def run(estimator: PoseEstimator, images: list[LabelledImage]) -> tuple[Accuracy, list[list[KeypointPose]]]:
@@ -144,7 +131,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command; return its exit status."""
     parsed = parse_arguments(arguments)
     try:
-        estimator = load_estimator(parsed)
+        estimator = load_trained(
+            parsed.model, parsed.object, parsed.backend, parsed.input_height, parsed.threads, parsed.precision
+        )
         images = [image for source in parsed.data for image in read_dataset(source, estimator.model)]
         accuracy, detections = run(estimator, images)
         metrics = figures(accuracy, detections, images, estimator.model)

@@ -27,9 +27,10 @@ from custom_pose_ros.core.errors import CustomPoseError, DatasetError
 from custom_pose_ros.core.object_model import ObjectModel
 from training.pose_training.coco import write_json
 from training.pose_training.drafts import label_studio_config, object_yaml, safe_name
+from training.pose_training.image_index import ImageIndex
 from training.pose_training.label_formats import read_labels
 from training.pose_training.labels import NOTE, REFUSED, REPAIRED, RawLabels, problem_table
-from training.pose_training.prepare import ImageIndex, ReadyImage, check, load_pixels, split, statistics, write
+from training.pose_training.prepare import ReadyImage, check, load_pixels, split, statistics, write
 from training.pose_training.sheets import tile, write_sheet
 
 _SHEET_IMAGES = 48
@@ -48,6 +49,9 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--check', action='store_true', help='only check and show the table')
     parser.add_argument(
         '--leave-out', action='store_true', help='go on without the images that have refused labels (they are listed)'
+    )
+    parser.add_argument(
+        '--labelled-only', action='store_true', help='leave out images without annotation (default: nothing is on them)'
     )
     parser.add_argument(
         '--max-side', type=int, default=1024, help='longer side [px] that images are reduced to (default 1024)'
@@ -71,18 +75,27 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 
 
 def with_object(path: Path, labels: RawLabels, model: ObjectModel) -> RawLabels:
-    """Return the labels with the keypoints and skeleton of an object. Raises DatasetError when names are missing."""
-    missing = [name for name in model.keypoint_names if name not in labels.keypoint_names]
-    if missing:
+    """
+    Return the labels with the keypoints and skeleton of an object.
+
+    Raises DatasetError when names are missing, unless the format lists only the names in use.
+    """
+    own = labels.keypoint_names
+    missing = [name for name in model.keypoint_names if name not in own]
+    if missing and (labels.lists_all_names or len(missing) == model.keypoint_count):
         raise DatasetError(
-            f'{path}: has no keypoint {", ".join(missing)}; it has {", ".join(labels.keypoint_names)}, '
+            f'{path}: has no keypoint {", ".join(missing)}; it has {", ".join(own)}, '
             f'object {model.name!r} has {", ".join(model.keypoint_names)}'
         )
-    order = [labels.keypoint_names.index(name) for name in model.keypoint_names]
+    for name in missing:
+        labels.add(NOTE, '', '', f'keypoint {name!r} is nowhere labelled')
+    for name in set(own) - set(model.keypoint_names):
+        labels.add(NOTE, '', '', f'keypoint {name!r} is not one of object {model.name!r}, left out')
     for image in labels.images:
         for instance in image.instances:
             if instance.keypoints is not None:
-                instance.keypoints = [instance.keypoints[k] for k in order]
+                by_name = dict(zip(own, instance.keypoints))
+                instance.keypoints = [by_name.get(name, (0.0, 0.0, 0)) for name in model.keypoint_names]
     return dataclasses.replace(
         labels, category=model.name, keypoint_names=list(model.keypoint_names), skeleton=list(model.skeleton)
     )
@@ -159,6 +172,8 @@ def main(arguments: list[str] | None = None) -> int:
             labels = with_object(parsed.labels, labels, ObjectModel.load(parsed.object))
         else:
             labels = with_safe_names(parsed.labels, labels)
+        if parsed.labelled_only:
+            labels.images = [image for image in labels.images if image.instances]
         ready = check(labels, ImageIndex(parsed.images or [parsed.labels.parent], parsed.out), parsed.max_side)
         if labels.problems:
             print('\n'.join(problem_table(labels.problems)))

@@ -23,7 +23,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script 
 from custom_pose_ros.core.errors import CustomPoseError
 from custom_pose_ros.inference.network import NETWORKS
 from training.pose_training.engine import PRECISIONS, OptimiserSettings
-from training.pose_training.run import Run, RunSettings
+from training.pose_training.run import Run
+from training.pose_training.settings import RunSettings
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -91,9 +92,18 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         '--val-limit', type=int, default=100, help='images used in a validation while training (default 100)'
     )
     parsed = parser.parse_args(arguments)
-    if not parsed.resume:
+    if parsed.resume:
+        _check_resume(parser, parsed)
+    else:
         _check(parser, parsed)
     return parsed
+
+
+def _check_resume(parser: argparse.ArgumentParser, parsed: argparse.Namespace) -> None:
+    free = ('out', 'resume', 'threads', 'workers')
+    given = [name for name, value in vars(parsed).items() if name not in free and value != parser.get_default(name)]
+    if given:
+        parser.error(f'--resume goes on with the settings of the run: leave out --{given[0].replace("_", "-")}')
 
 
 def _check(parser: argparse.ArgumentParser, parsed: argparse.Namespace) -> None:

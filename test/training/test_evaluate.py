@@ -14,7 +14,8 @@ from custom_pose_ros.core.poses import KeypointPose
 from training.pose_training.accuracy import Accuracy, is_swapped, keypoint_errors, match, measure
 from training.pose_training.coco import LabelledImage
 from training.pose_training.oks import average_precision
-from training.pose_training.run import Run, RunSettings
+from training.pose_training.run import Run
+from training.pose_training.settings import RunSettings
 from training.pose_training.suspects import find_suspects
 
 SCRIPT = Path(__file__).resolve().parents[2] / 'training' / 'evaluate.py'

@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 from pycocotools.coco import COCO
 
+from custom_pose_ros.core.errors import DatasetError
 from custom_pose_ros.core.poses import KeypointPose
 from training.pose_training.coco import read_dataset
+from training.pose_training.image_index import ImageIndex
 from training.pose_training.label_formats import read_labels
 from training.pose_training.prelabels import FoundImage, coco_prelabels, label_studio_prelabels
-from training.pose_training.prepare import ImageIndex, check
+from training.pose_training.prepare import check
 
 SCRIPT = Path(__file__).resolve().parents[2] / 'training' / 'prelabel.py'
 POINTS = np.array([[50.0, 20.5], [20.25, 80.0], [80.0, 80.0]])
@@ -44,6 +46,7 @@ def test_coco_proposals_load_where_coco_loads(tmp_path, dots, found, capsys):
     annotation = COCO(str(path)).loadAnns([1])[0]
     assert annotation['bbox'] == [14.3, 14.55, 41.65, 71.4]  # a tenth of the longer side around the points
     assert annotation['num_keypoints'] == 2
+    assert annotation['segmentation'] == []  # CVAT makes a polygon of one, and refuses it in a skeleton's label
     labels = read_labels(path)
     assert len(check(labels, ImageIndex([tmp_path]), 1024)) == 1
     assert labels.problems == []
@@ -75,6 +78,19 @@ def test_the_command_writes_a_file_for_the_shipped_object(tmp_path, found, capsy
     content = json.loads((tmp_path / 'out.json').read_text())
     assert [image['file_name'] for image in content['images']] == ['a.png']
     assert 'in 1 images' in capsys.readouterr().out
+
+
+def test_damaged_images_are_told_and_the_rest_is_written(tmp_path, found, capsys):
+    (tmp_path / 'b.png').write_text('no image')
+    out = tmp_path / 'new' / 'tasks.json'
+    cv2.imwrite(str(tmp_path / 'c d.png'), np.zeros((100, 200, 3), np.uint8))
+    assert command()(['submarine', str(tmp_path), '--out', str(out), '--format', 'label-studio']) == 0
+    prefix = f'/data/local-files/?d={tmp_path.name}/'
+    assert [task['data']['image'] for task in json.loads(out.read_text())] == [f'{prefix}a.png', f'{prefix}c%20d.png']
+    shown = capsys.readouterr()
+    assert shown.err == f'prelabel: {tmp_path / "b.png"}: cannot be read as an image, left out\n'
+    with pytest.raises(DatasetError, match='no KeyPointLabels'):  # proposals are not labels yet
+        read_labels(out)
 
 
 def test_a_folder_without_images_is_refused(tmp_path, capsys):

@@ -21,9 +21,11 @@ from training.pose_training.augmentation import Augmentation
 from training.pose_training.coco import LabelledImage, read_dataset
 from training.pose_training.dataset import Sample, Ticket, TrainingSet
 from training.pose_training.engine import OptimiserSettings, Trainer, TrainingError, chosen_precision, learning_rate
+from training.pose_training.loading import affordable_workers, default_crop, load_sources, size_of_batch
 from training.pose_training.log import RunLog
 from training.pose_training.losses import pose_losses
-from training.pose_training.run import Run, RunSettings, default_crop, load_sources
+from training.pose_training.run import Run
+from training.pose_training.settings import RunSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / 'training' / 'train.py'
@@ -189,6 +191,52 @@ def test_a_resumed_run_repeats_the_uninterrupted_one(tmp_path, dots_folder):
         assert loss == pytest.approx(whole[step], abs=1e-4)
 
 
+def test_a_run_can_be_resumed_though_it_ended_at_once(tmp_path, dots_folder):
+    settings = settings_for(dots_folder)
+    run = Run.new(str(dots_folder), settings, tmp_path / 'out', workers=0)
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    run.trainer.step = stop
+    with pytest.raises(KeyboardInterrupt):
+        run.train()
+    resumed = Run.resumed(tmp_path / 'out', workers=0)
+    assert resumed.trainer.step_count == 0
+    resumed.train()
+    assert load_checkpoint(tmp_path / 'out' / 'last.pth').training['trainer']['step_count'] == 6
+
+
+def test_the_curves_are_in_tensorboard(tmp_path, dots_folder):
+    reader = pytest.importorskip('tensorboard.backend.event_processing.event_accumulator')
+    Run.new(str(dots_folder), settings_for(dots_folder, steps=2), tmp_path / 'out', workers=0).train()
+    events = reader.EventAccumulator(str(tmp_path / 'out')).Reload()
+    curves = {event.step: event.value for event in events.Scalars('loss/total')}
+    assert curves == pytest.approx(losses_of(tmp_path / 'out'), rel=1e-6)  # TensorBoard keeps float32
+    assert events.Scalars('validation/score')[0].step == 2
+
+
+@pytest.mark.parametrize('workers', [0, 1])
+def test_a_damaged_image_stops_the_run_in_one_line(tmp_path, dots_folder, workers):
+    run = Run.new(str(dots_folder), settings_for(dots_folder), tmp_path / 'out', workers=workers)
+    for image in run.sources[0]:
+        image.path.write_bytes(b'no image')
+    with pytest.raises(DatasetError, match=r'^\S+\.png: cannot be read as an image; replace it[^\n]*$'):
+        run.train()
+
+
+@pytest.mark.parametrize(
+    ('workers', 'megabytes', 'wanted'),
+    [(4, 2, (4, 2)), (4, 8, (4, 1)), (4, 12, (2, 1)), (4, 30, (0, None)), (0, 1, (0, None))],
+)
+def test_workers_leave_room_in_shared_memory(workers, megabytes, wanted):
+    assert affordable_workers(workers, megabytes * 1e6) == wanted
+
+
+def test_the_size_of_a_batch_is_that_of_its_arrays(dots_folder, dots):
+    assert size_of_batch(dots, 8, 64) == sum(part.nbytes for part in batch_of(dots_folder, dots, 8))
+
+
 def test_a_new_run_does_not_overwrite_another(tmp_path, dots_folder):
     Run.new(str(dots_folder), settings_for(dots_folder), tmp_path)
     with pytest.raises(ConfigError, match='holds a run already; go on with --resume, or give another --out'):
@@ -247,6 +295,10 @@ def test_validating_on_training_images_is_refused(dots_folder, dots):
         (
             ['--out', 'x', '--object', 'o', '--data', 'd', '--data', 'e', '--weight', '1', '--steps', '1'],
             'one --weight for each --data is needed: got 1 for 2',
+        ),
+        (
+            ['--out', 'x', '--resume', '--minutes', '20'],
+            '--resume goes on with the settings of the run: leave out --minutes',
         ),
     ],
 )

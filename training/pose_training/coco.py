@@ -197,7 +197,7 @@ def _box(where: str, annotation: Mapping[str, Any], points: np.ndarray) -> np.nd
     if box is not None:
         if not isinstance(box, list) or len(box) not in (0, 4) or not all(is_number(v) for v in box):
             raise DatasetError(f'{where}: bbox: wanted left, top, width, height, got {_short(box)}; {_PREPARE}')
-        if box:
+        if box and min(box[2:]) > 0:
             corners = np.vstack([corners, box[:2], np.add(box[:2], box[2:])])
     return np.concatenate([corners.min(0), corners.max(0)]) if len(corners) else None
 

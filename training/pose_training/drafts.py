@@ -110,7 +110,11 @@ def shortest_tree(images: Sequence[ReadyImage], count: int) -> list[tuple[int, i
 
 
 def label_studio_config(model: ObjectModel) -> str:
-    """Return the labelling interface for an object: Label Studio, project settings, Labeling Interface, Code."""
+    """
+    Return the labelling interface for an object: Label Studio, project settings, Labeling Interface, Code.
+
+    Without model_index, Label Studio refuses to export COCO.
+    """
     lines = [
         '<View>',
         '  <Image name="image" value="$image" zoom="true" zoomControl="true"/>',
@@ -122,5 +126,6 @@ def label_studio_config(model: ObjectModel) -> str:
     ]
     for i, (name, (blue, green, red)) in enumerate(zip(model.keypoint_names, colours(model.keypoint_count))):
         key = f' hotkey="{i + 1}"' if i < 9 else ''
-        lines.append(f'    <Label value={quoteattr(name)} background="#{red:02x}{green:02x}{blue:02x}"{key}/>')
+        shade = f'#{red:02x}{green:02x}{blue:02x}'
+        lines.append(f'    <Label value={quoteattr(name)} background="{shade}" model_index="{i}"{key}/>')
     return '\n'.join([*lines, '  </KeyPointLabels>', '</View>']) + '\n'

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import csv
 import math
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
 
 from custom_pose_ros.core.errors import DatasetError
 from training.pose_training.coco import is_number, parse_json
+from training.pose_training.label_studio import read_label_studio
 from training.pose_training.labels import NOTE, REFUSED, REPAIRED, RawImage, RawInstance, RawLabels, base_name
 
 _TABLE_HEADS = ('scorer', 'individuals', 'bodyparts', 'coords')
-_LABEL_STUDIO_PREFIX = re.compile(r'[0-9a-f]{8}-')  # put before the name of every uploaded file
 
 
 def read_labels(path: Path, category: str | None = None) -> RawLabels:
@@ -41,16 +40,10 @@ def read_coco(path: Path, content: Mapping[str, Any], category: str | None = Non
     chosen = _choose_category(path, categories, annotations, category)
     names = [str(name) for name in chosen['keypoints']]
     labels = RawLabels(str(chosen.get('name', 'object')), names, _skeleton(chosen, len(names)), [])
-    by_id: dict[str, RawImage] = {}
-    for image in images:
-        name = image.get('file_name') or image.get('path')
-        if not isinstance(name, str):
-            raise DatasetError(f'{path}: image {image.get("id")!r}: file_name: wanted a name, got {name!r}')
-        if str(image.get('id')) in by_id:
-            raise DatasetError(f'{path}: image id {image.get("id")!r} is used twice')
-        sizes = [int(s) if is_number(s) and s > 0 else 0 for s in (image.get('width'), image.get('height'))]
-        by_id[str(image.get('id'))] = raw = RawImage(name, sizes[0], sizes[1])
-        labels.images.append(raw)
+    by_id = _coco_images(path, images)
+    labels.images.extend(by_id.values())
+    if isinstance(info := content.get('info'), dict) and info.get('contributor') == 'Label Studio':
+        annotations = _with_label_studio_boxes(labels, by_id, annotations, chosen)
     for annotation in annotations:
         if annotation.get('category_id') != chosen.get('id'):
             labels.add(
@@ -67,6 +60,46 @@ def read_coco(path: Path, content: Mapping[str, Any], category: str | None = Non
         if instance is not None:
             raw_image.instances.append(instance)
     return labels
+
+
+def _coco_images(path: Path, images: list[dict[str, Any]]) -> dict[str, RawImage]:
+    """Return the images by id; of those that share a file name, the path tells which they are."""
+    by_id: dict[str, RawImage] = {}
+    times = Counter(str(image.get('file_name')) for image in images)
+    for image in images:
+        name, full = image.get('file_name'), image.get('path')
+        if isinstance(full, str) and full and (not name or times[str(name)] > 1):
+            name = full
+        if not isinstance(name, str) or not name:
+            raise DatasetError(f'{path}: image {image.get("id")!r}: file_name: wanted a name, got {name!r}')
+        if str(image.get('id')) in by_id:
+            raise DatasetError(f'{path}: image id {image.get("id")!r} is used twice')
+        sizes = [int(s) if is_number(s) and s > 0 else 0 for s in (image.get('width'), image.get('height'))]
+        by_id[str(image.get('id'))] = RawImage(name, sizes[0], sizes[1])
+    return by_id
+
+
+def _with_label_studio_boxes(
+    labels: RawLabels, by_id: Mapping[str, RawImage], annotations: list[dict[str, Any]], chosen: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """
+    Return the annotations with each rectangle as the box of its keypoints.
+
+    Label Studio's COCO holds the rectangles as annotations of their own, and the keypoints of all objects of a picture
+    in one list: with several rectangles, points are lost.
+    """
+    boxes: dict[str, list[Any]] = {}
+    for annotation in annotations:
+        if not annotation.get('keypoints') and annotation.get('category_id') != chosen.get('id'):
+            boxes.setdefault(str(annotation.get('image_id')), []).append(annotation.get('bbox'))
+    for image_id in [image_id for image_id, found in boxes.items() if len(found) > 1 and image_id in by_id]:
+        text = 'several objects, whose keypoints Label Studio joins in its COCO: export as JSON'
+        labels.add(REFUSED, by_id[image_id].name, '', text)
+    return [
+        {**annotation, 'bbox': boxes.get(str(annotation.get('image_id')), [annotation.get('bbox')])[0]}
+        for annotation in annotations
+        if annotation.get('category_id') == chosen.get('id')
+    ]
 
 
 def _choose_category(
@@ -103,7 +136,8 @@ def _skeleton(category: Mapping[str, Any], count: int) -> list[tuple[int, int]]:
 def _coco_instance(labels: RawLabels, image: str, annotation: Mapping[str, Any]) -> RawInstance | None:
     number, count = annotation.get('id'), len(labels.keypoint_names)
     box = annotation.get('bbox')
-    good = isinstance(box, list) and len(box) == 4 and all(is_number(v) for v in box) and min(box[2:]) >= 0
+    # coco-annotator writes a box of four zeros for keypoints without an outline
+    good = isinstance(box, list) and len(box) == 4 and all(is_number(v) for v in box) and min(box[2:]) > 0
     kept = (float(box[0]), float(box[1]), float(box[2]), float(box[3])) if good else None
     values = annotation.get('keypoints')
     if annotation.get('iscrowd') in (1, True) or not values:
@@ -137,87 +171,6 @@ def _coco_instance(labels: RawLabels, image: str, annotation: Mapping[str, Any])
 def _counts(labels: RawLabels, triples: Sequence[object]) -> str:
     names = labels.keypoint_names
     return f'lists {len(triples)} keypoint{"s" * (len(triples) != 1)}, but {labels.category!r} has {len(names)}'
-
-
-def read_label_studio(path: Path, tasks: list[Any]) -> RawLabels:
-    """
-    Read a Label Studio export 'JSON' with KeyPointLabels.
-
-    Keypoints of several objects in one image are told apart by the rectangle that they are children of.
-    """
-    names: list[str] = []
-    for _, result in _label_studio_results(path, tasks):
-        for label in _label_studio_labels(result):
-            if label not in names:
-                names.append(label)
-    if not names:
-        raise DatasetError(f'{path}: no KeyPointLabels in this export; set the project up with --label-studio-config')
-    labels = RawLabels('object', sorted(names), [], [])
-    labels.add(
-        NOTE, '', '', 'Label Studio keeps no order of keypoints: they are sorted by name unless --object is given'
-    )
-    images: dict[int, RawImage] = {}
-    for number, task in enumerate(tasks):
-        images[number] = RawImage(_label_studio_image(path, task), 0, 0, relative=True)
-        labels.images.append(images[number])
-    groups: dict[tuple[int, str], RawInstance] = {}
-    for number, result in _label_studio_results(path, tasks):
-        for label in _label_studio_labels(result):
-            key = (number, str(result.get('parentID') or ''))
-            if key not in groups:
-                groups[key] = RawInstance(key[1] or str(number), [(0.0, 0.0, 0)] * len(names))
-                images[number].instances.append(groups[key])
-            _add_label_studio_point(labels, images[number].name, groups[key], label, result)
-    return labels
-
-
-def _label_studio_results(path: Path, tasks: list[Any]) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    for number, task in enumerate(tasks):
-        if not isinstance(task, dict):
-            raise DatasetError(f'{path}: task {number}: wanted keys and values, got {str(task)[:60]}')
-        annotations = task.get('annotations') or task.get('completions') or []
-        for annotation in annotations if isinstance(annotations, list) else []:
-            results = annotation.get('result') if isinstance(annotation, dict) else None
-            for result in results if isinstance(results, list) else []:
-                if isinstance(result, dict):
-                    yield number, result
-
-
-def _label_studio_labels(result: Mapping[str, Any]) -> list[str]:
-    value = result.get('value')
-    labels = value.get('keypointlabels') if isinstance(value, dict) else None
-    return [str(label) for label in labels] if isinstance(labels, list) else []
-
-
-def _add_label_studio_point(
-    labels: RawLabels, image: str, instance: RawInstance, label: str, result: Mapping[str, Any]
-) -> None:
-    value = result['value']
-    x, y = value.get('x'), value.get('y')
-    if not is_number(x) or not is_number(y):
-        labels.add(REFUSED, image, result.get('id'), f'{label}: x and y are not numbers')
-        return
-    assert instance.keypoints is not None
-    k = labels.keypoint_names.index(label)
-    if instance.keypoints[k][2]:
-        labels.add(
-            REFUSED, image, result.get('id'),
-            f'{label} is labelled twice in one object; draw a rectangle around each and relate its keypoints to it',
-        )  # fmt: skip
-        return
-    instance.keypoints[k] = (x / 100, y / 100, 2)
-
-
-def _label_studio_image(path: Path, task: Mapping[str, Any]) -> str:
-    """Return the file name in a task: uploads have eight letters and a dash before it, local files a query."""
-    data = task.get('data')
-    texts = [v for v in data.values() if isinstance(v, str)] if isinstance(data, dict) else []
-    name = task.get('file_upload') if isinstance(task.get('file_upload'), str) else next(iter(texts), None)
-    if not name:
-        raise DatasetError(f'{path}: task {task.get("id")!r} names no image')
-    parts = urlsplit(name)
-    name = unquote(parse_qs(parts.query).get('d', [parts.path])[0])
-    return _LABEL_STUDIO_PREFIX.sub('', base_name(name), count=1)
 
 
 def read_deeplabcut(path: Path) -> RawLabels:

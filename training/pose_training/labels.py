@@ -46,13 +46,18 @@ class RawImage:
 
 @dataclass
 class RawLabels:
-    """All labels of one category: K keypoint names, skeleton as pairs of indices, images, problems so far."""
+    """
+    All labels of one category: K keypoint names, skeleton as pairs of indices, images, problems so far.
+
+    lists_all_names : False where the format lists only the names of keypoints that somebody labelled.
+    """
 
     category: str
     keypoint_names: list[str]
     skeleton: list[tuple[int, int]]
     images: list[RawImage]
     problems: list[Problem] = field(default_factory=list)
+    lists_all_names: bool = True
 
     def add(self, kind: str, image: str, annotation: object, text: str) -> None:
         """Note a problem."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 
@@ -31,14 +32,13 @@ def coco_prelabels(images: Sequence[FoundImage], model: ObjectModel) -> dict[str
     for image_id, image in enumerate(images, 1):
         for pose in image.poses:
             left, top, right, bottom = pose_box(pose, image)
-            corners = [left, top, right, top, right, bottom, left, bottom]
             points = np.where(pose.visible[:, None], pose.keypoints, 0.0).round(2)
             annotations.append({
                 'id': len(annotations) + 1,
                 'image_id': image_id,
                 'category_id': 1,
                 'iscrowd': 0,
-                'segmentation': [corners],
+                'segmentation': [],  # CVAT would make a polygon of it, which a skeleton's label does not allow
                 'bbox': [left, top, round(right - left, 2), round(bottom - top, 2)],
                 'area': round((right - left) * (bottom - top), 2),
                 'keypoints': np.column_stack([points, pose.visible * 2]).ravel().tolist(),
@@ -68,7 +68,7 @@ def label_studio_prelabels(images: Sequence[FoundImage], model: ObjectModel, pre
     """
     Return Label Studio tasks with predictions, for the interface of prepare_dataset.py --label-studio-config.
 
-    prefix : put before each file name to make the address under which Label Studio finds it.
+    prefix : put before each file name, quoted, to make the address under which Label Studio finds it.
     """
     tasks = []
     for number, image in enumerate(images):
@@ -83,13 +83,13 @@ def label_studio_prelabels(images: Sequence[FoundImage], model: ObjectModel, pre
                 value = {
                     'keypointlabels': [model.keypoint_names[k]],
                     'width': _POINT_WIDTH_PERCENT,
-                    **_percent(image, *pose.keypoints[k]),
+                    **_percent(image, *(pose.keypoints[k] + 0.5)),  # from the image's corner
                 }
                 point = _result(image, f'{box_id}_{k}', 'keypoints', 'keypointlabels', value)
                 results.append({**point, 'parentID': box_id})
         score = max((float(pose.score) for pose in image.poses), default=0.0)
         prediction = {'model_version': model.name, 'score': score, 'result': results}
-        tasks.append({'data': {'image': prefix + image.name}, 'predictions': [prediction]})
+        tasks.append({'data': {'image': prefix + quote(image.name)}, 'predictions': [prediction]})
     return tasks
 
 

@@ -13,13 +13,14 @@ from typing import Any
 
 import cv2
 import numpy as np
+from tqdm import tqdm
 
 from custom_pose_ros.core.errors import DatasetError
 from training.pose_training.coco import write_json
-from training.pose_training.labels import NOTE, REFUSED, REPAIRED, RawImage, RawInstance, RawLabels, base_name
+from training.pose_training.image_index import ImageIndex
+from training.pose_training.labels import NOTE, REFUSED, REPAIRED, RawImage, RawInstance, RawLabels
 from training.pose_training.pictures import read_picture
 
-IMAGE_SUFFIXES = {'.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff'}
 _BORDER_TOLERANCE = 0.01  # of the image's size: a point so little outside was meant to be on the border
 _JPEG_QUALITY = 95
 
@@ -49,43 +50,6 @@ class ReadyImage:
         return f'{self.source.parent}/{re.sub(r"[0-9]+$", "", self.source.stem)}'
 
 
-class ImageIndex:
-    """
-    Finds images by the end of the path that a label file gives: container paths are resolved by file name.
-
-    folders : searched to any depth, but not inside of `exclude`, where copies may lie.
-    """
-
-    def __init__(self, folders: Sequence[Path], exclude: Path | None = None):
-        self._folders = folders
-        self._files: dict[str, list[Path]] = {}
-        for folder in folders:
-            if not folder.is_dir():
-                raise DatasetError(f'{folder}: no such folder with images')
-            for file in sorted(folder.rglob('*')):
-                if file.suffix.lower() in IMAGE_SUFFIXES and (exclude is None or exclude not in file.parents):
-                    self._files.setdefault(file.name, []).append(file)
-
-    def __str__(self) -> str:
-        return ', '.join(str(folder) for folder in self._folders)
-
-    def find(self, name: str) -> list[Path]:
-        """Return the files that share the longest end of the path `name`; several when it is not clear which."""
-        wanted = name.replace('\\', '/').split('/')
-        candidates = self._files.get(base_name(name), [])
-        best = max((_common_end(wanted, file.parts) for file in candidates), default=0)
-        return [file for file in candidates if _common_end(wanted, file.parts) == best]
-
-
-def _common_end(a: Sequence[str], b: Sequence[str]) -> int:
-    count = 0
-    for one, other in zip(reversed(a), reversed(b)):
-        if one != other:
-            break
-        count += 1
-    return count
-
-
 def check(labels: RawLabels, index: ImageIndex, max_side: int) -> list[ReadyImage]:
     """
     Check every image and annotation; note problems in `labels`; return the images that are sound.
@@ -94,11 +58,15 @@ def check(labels: RawLabels, index: ImageIndex, max_side: int) -> list[ReadyImag
     """
     refused = {p.image for p in labels.problems if p.kind == REFUSED and p.image}
     ready = []
-    for image in labels.images:
+    for image in tqdm(labels.images, desc='check', unit='image', leave=False, disable=None):
         checked = _check_image(labels, image, index, max_side)
         if checked is not None and image.name not in refused:
             ready.append(checked)
     ready = _without_duplicates(labels, ready)
+    empty = [image.name for image in ready if not image.keypoints]
+    if 0 < len(empty) < len(ready):
+        text = f'{len(empty)} images without annotation ({empty[0]}{", ..." * (len(empty) > 1)}) are trained on as '
+        labels.add(NOTE, '', '', text + 'pictures without the object; --labelled-only leaves them out')
     if not any(k is not None for image in ready for k in image.keypoints):
         if not any(p.kind == REFUSED for p in labels.problems):
             labels.add(REFUSED, '', '', 'nothing is labelled: there is no image with an annotation')
@@ -123,7 +91,7 @@ def _check_image(labels: RawLabels, image: RawImage, index: ImageIndex, max_side
     width, height, per_axis, upright = placed
     scale = min(1.0, max_side / max(width, height))
     ready = ReadyImage(
-        files[0], base_name(image.name), max(1, round(width * scale)), max(1, round(height * scale)),
+        files[0], files[0].name, max(1, round(width * scale)), max(1, round(height * scale)),
         scale=scale, upright=upright,
     )  # fmt: skip
     sound = True
@@ -177,7 +145,8 @@ def _add_instance(
         ready.boxes.append(tuple((box * ready.scale).tolist()))
         return True
     points = np.array(instance.keypoints, float)
-    points[:, :2] *= factors
+    # Shares of the image count from its corner, pixels from the centre of the first one.
+    points[:, :2] = points[:, :2] * factors - (0.5 if image.relative else 0.0)
     labelled = points[:, 2] > 0
     outside = np.maximum(-points[:, :2], points[:, :2] - (np.array(size) - 1)).max(1)
     far = labelled & (outside > np.maximum(1.0, _BORDER_TOLERANCE * max(size)))
@@ -304,8 +273,8 @@ def _write_image(image: ReadyImage, path: Path) -> None:
     as_stored = read_picture(image.source, obey_exif=False)
     if image.scale == 1 and image.upright and as_stored is not None and np.array_equal(as_stored, pixels):
         shutil.copyfile(image.source, path)
-    else:
-        cv2.imwrite(str(path), pixels, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
+    elif not cv2.imwrite(str(path), pixels, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]):
+        raise DatasetError(f'{path}: cannot be written; is the disk full?')
 
 
 def object_sizes(images: Sequence[ReadyImage]) -> list[float]:

@@ -36,8 +36,17 @@ class LoadedLayers:
         """One line for the log: how many were taken, which parts start from random weights."""
         text = f'{len(self.taken)} of {len(self.taken) + len(self.left_random)} tensors taken'
         if self.left_random:
-            text += '; from random weights: ' + ', '.join(sorted({name.rsplit('.', 1)[0] for name in self.left_random}))
+            text += f'; from random weights: {", ".join(self._random_parts())}'
         return text
+
+    def _random_parts(self) -> list[str]:
+        """Return the layers that start from random weights; parts of which nothing was taken by their first names."""
+        parts = []
+        for name in self.left_random:
+            steps = name.split('.')[:-1]
+            begins = ['.'.join(steps[: i + 1]) for i in range(len(steps))]
+            parts.append(next((b for b in begins if not any(t.startswith(f'{b}.') for t in self.taken)), begins[-1]))
+        return list(dict.fromkeys(parts))
 
 
 def load_imagenet(network: PoseNetwork) -> LoadedLayers:
@@ -90,11 +99,16 @@ def _renamed(name: str, features: EfficientNetLite0Features) -> str:
 
 
 def load_matching(network: nn.Module, state: Mapping[str, Tensor]) -> LoadedLayers:
-    """Take every tensor whose name and shape fit, and say which were taken."""
+    """
+    Take every tensor whose name and shape fit, and say which were taken.
+
+    The counters of the batch norms are no weights, and old files have none: they do not count as left random.
+    """
     own = network.state_dict()
     fitting = {name: state[name] for name in own if name in state and state[name].shape == own[name].shape}
     network.load_state_dict(fitting, strict=False)
-    return LoadedLayers(tuple(fitting), tuple(name for name in own if name not in fitting))
+    counters = {name for name in own if name.endswith('.num_batches_tracked')}
+    return LoadedLayers(tuple(fitting), tuple(name for name in own if name not in fitting and name not in counters))
 
 
 def load_published(network: PoseNetwork, path: Path) -> LoadedLayers:

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import math
-import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import cv2
-import numpy as np
 import torch
-from torch.utils.data import DataLoader
 
-from custom_pose_ros.core.errors import ConfigError, DatasetError, ModelError
+from custom_pose_ros.core.errors import ConfigError, ModelError
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.inference.backends import SIZE_MULTIPLE
 from custom_pose_ros.inference.backends.torch_backend import TorchBackend
@@ -27,52 +22,21 @@ from training.pose_training import distributed
 from training.pose_training.accuracy import Accuracy, measure
 from training.pose_training.augmentation import Augmentation
 from training.pose_training.checkpoints import save_checkpoint
-from training.pose_training.coco import LabelledImage, read_dataset
 from training.pose_training.dataset import Sample, TicketBatches, TrainingSet
 from training.pose_training.engine import OptimiserSettings, Trainer
+from training.pose_training.loading import (
+    default_crop,
+    default_workers,
+    load_sources,
+    size_of_batch,
+    stream_of_batches,
+)
 from training.pose_training.log import HISTORY, RunLog
 from training.pose_training.pretrained import load_imagenet, load_published
+from training.pose_training.settings import RunSettings
 
 SAVE_EVERY_S = 60.0
 _LAST_SHARE = 0.02  # of a run limited by time: kept for the last validation
-_LEAST_CROP = 256
-_CROP_MARGIN = 1.2  # room around the objects in a default crop
-
-
-@dataclass(frozen=True)
-class RunSettings:
-    """
-    What decides the result of a run; kept in its checkpoints.
-
-    data, weights, validation : COCO files or folders, and the share of the samples from each of `data`.
-    start_from : 'auto', 'imagenet', 'none' or a file.
-    minutes, epochs, steps : length of the run, one of them.
-    crop : side of the samples [px]; None for one that holds most objects.
-    freeze : keep the first layers of ImageNet's weights as they are.
-    The rest is as on the command line of training/train.py.
-    """
-
-    data: list[str]
-    weights: list[float] = field(default_factory=list)
-    validation: list[str] = field(default_factory=list)
-    validation_share: float = 0.1
-    augment: str = 'strong'
-    object_size: list[float] | None = None
-    architecture: str = 'light'
-    options: dict[str, int] = field(default_factory=dict)
-    input_height: int | None = None
-    crop: int | None = None
-    freeze: bool = True
-    start_from: str = 'auto'
-    minutes: float | None = None
-    epochs: float | None = None
-    steps: int | None = None
-    batch: int = 8
-    learning_rate: float = OptimiserSettings.learning_rate
-    precision: str = 'auto'
-    seed: int = 0
-    validate_every: float = 0.1
-    validation_limit: int = 100
 
 
 class Run:
@@ -153,6 +117,8 @@ class Run:
         """Train to the end; return the last validation, or None without validation images."""
         log = RunLog(self.folder, self.group.is_first)
         log.start(self._opening())
+        if self.group.is_first and not (self.folder / 'last.pth').exists():
+            self.save()  # so that --resume works from the first step on
         self.trainer.forward = self.group.wrapped(self.trainer.network)
         validated, saved, accuracy = self.progress(), time.monotonic(), None
         for batch in self.batches():
@@ -186,7 +152,8 @@ class Run:
             sizes, settings.weights or sizes, settings.batch, settings.seed, self.trainer.step_count,
             self.group.rank, self.group.world,
         )  # fmt: skip
-        return iter(DataLoader(dataset, batch_sampler=tickets, num_workers=self._workers, worker_init_fn=_start_worker))
+        batch_bytes = size_of_batch(self.model, settings.batch, crop)
+        return stream_of_batches(dataset, tickets, self._workers, batch_bytes)
 
     def elapsed(self) -> float:
         """Seconds of training so far, those before an interruption included."""
@@ -272,47 +239,6 @@ def claim(folder: Path) -> None:
             raise ConfigError(f'{folder}: holds a run already; go on with --resume, or give another --out') from error
 
 
-def load_sources(settings: RunSettings, model: ObjectModel) -> tuple[list[list[LabelledImage]], list[LabelledImage]]:
-    """
-    Read the data sets; without validation sets, set a seeded share of each aside.
-
-    Returns the images to train on, by data set, and at most `validation_limit` images to validate on.
-    """
-    rng = np.random.default_rng(settings.seed)
-    sources, validation = [], [i for name in settings.validation for i in read_dataset(name, model)]
-    for name in settings.data:
-        images = read_dataset(name, model)
-        if not settings.validation:
-            order = rng.permutation(len(images))
-            aside = round(len(images) * settings.validation_share)
-            validation += [images[i] for i in order[:aside]]
-            images = [images[i] for i in order[aside:]]
-        if not images:
-            raise DatasetError(f'{name}: no image is left to train on; lower --val-share')
-        sources.append(images)
-    trained_on = {image.path.resolve() for source in sources for image in source}
-    both = [image.path for image in validation if image.path.resolve() in trained_on]
-    if both:
-        raise DatasetError(
-            f'{both[0]}: is in the training and in the validation images ({len(both)} are); take it out of one'
-        )
-    chosen = rng.permutation(len(validation))[: settings.validation_limit]
-    return sources, [validation[i] for i in chosen]
-
-
-def default_crop(sources: Iterable[Sequence[LabelledImage]], input_height: int) -> int:
-    """Return the side [px] of a square that holds nine of ten objects as the network sees them; time grows with it."""
-    sizes = [
-        float(np.ptp(points[labelled], axis=0).max()) * input_height / image.height
-        for source in sources
-        for image in source
-        for points, labelled in zip(image.keypoints, image.labelled)
-        if labelled.any()
-    ]
-    wanted = math.ceil(_CROP_MARGIN * float(np.percentile(sizes, 90)) / SIZE_MULTIPLE) * SIZE_MULTIPLE if sizes else 0
-    return min(input_height, max(wanted, _LEAST_CROP))
-
-
 def start_weights(network: PoseNetwork, start_from: str) -> str:
     """Load the weights to start from; return a line that says which."""
     if start_from == 'none':
@@ -320,14 +246,3 @@ def start_weights(network: PoseNetwork, start_from: str) -> str:
     if start_from == 'imagenet':
         return f'from ImageNet: {load_imagenet(network).summary()}'
     return f'from {start_from}: {load_published(network, Path(start_from)).summary()}'
-
-
-def default_workers() -> int:
-    """Return the number of processes that make samples: none on one or two cores, where the network needs them all."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
-    return 0 if cores <= 2 else min(4, cores // 2)
-
-
-def _start_worker(_: int) -> None:
-    cv2.setNumThreads(0)
-    torch.set_num_threads(1)

@@ -1,0 +1,39 @@
+"""A trained model with the object that it carries, from a file, a folder or the name of an installed object."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from custom_pose_ros.core.errors import ModelError
+from custom_pose_ros.core.object_model import ObjectModel, find_object_folder
+from custom_pose_ros.inference.backends import load_backend
+from custom_pose_ros.inference.estimator import PoseEstimator
+
+
+def load_trained(
+    source: str,
+    object_source: str | None = None,
+    backend: str = 'auto',
+    input_height: int | None = None,
+    threads: int | None = None,
+    precision: str = 'auto',
+) -> PoseEstimator:
+    """
+    Return the estimator of a model.
+
+    source : checkpoint, model.onnx, folder with one of them, or the name of an installed object.
+    object_source : object to use instead of the one inside the model. The rest is as in PoseEstimator.load.
+    Raises ConfigError or ModelError.
+    """
+    path = Path(source).expanduser()
+    if not path.exists() and not path.suffix:
+        path = find_object_folder(source)
+    loaded = load_backend(path, backend, threads, precision, measure=False)
+    if object_source:
+        model = ObjectModel.load(object_source)
+    elif 'object' in loaded.metadata:
+        model = ObjectModel.from_dict(json.loads(loaded.metadata['object']), f'object in {source}')
+    else:
+        raise ModelError(f'{source}: carries no object; give a model that training/export_onnx.py wrote')
+    return PoseEstimator(model, loaded, input_height)
