@@ -288,10 +288,11 @@ class TransformListener:
 
 
 @pytest.fixture
-def direct_tf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+def direct_tf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """Let nodes look transforms up where tf2_ros is not installed; the module with the messages of /tf."""
     messages = pytest.importorskip('tf2_msgs.msg', reason='tf2_msgs comes with ROS or is built by the test set-up')
     (tmp_path / 'tf2_ros.py').write_text(TF2_ROS, encoding='utf-8')
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, 'tf2_ros', raising=False)
-    return messages
+    yield messages
+    sys.modules.pop('tf2_ros', None)
