@@ -16,8 +16,9 @@ from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.orientation import OrientationEstimate
 from custom_pose_ros.nodes.conversions import estimates_to_message, stamp_seconds
 from custom_pose_ros.nodes.frames import CAMERA_BODY, CAMERA_OPTICAL
+from custom_pose_ros.nodes.node_parameters import NodeParameters
 from custom_pose_ros.nodes.orientation_outputs import OrientationOutputs
-from custom_pose_ros.nodes.parameters import NodeParameters, OrientationNodeParameters
+from custom_pose_ros.nodes.parameters import OrientationNodeParameters
 
 NAMESPACE = 'fused'
 _USUAL = 0.5  # of a speed that is rarely passed

@@ -17,7 +17,7 @@ from custom_pose_ros.core.errors import CustomPoseError
 from custom_pose_ros.nodes.diagnostics import DiagnosticsPublisher, Statistics
 from custom_pose_ros.nodes.input_watch import InputWatch
 from custom_pose_ros.nodes.levels import Reminders
-from custom_pose_ros.nodes.parameters import NodeParameters, unknown_overrides, with_declared_type
+from custom_pose_ros.nodes.node_parameters import NodeParameters, unknown_overrides, with_declared_type
 from custom_pose_ros.nodes.surroundings import Surroundings
 
 UNCONFIGURED, INACTIVE, ACTIVE, FINALIZED = 'unconfigured', 'inactive', 'active', 'finalized'

@@ -24,9 +24,10 @@ from custom_pose_ros.nodes.frames import ReferenceFrame
 from custom_pose_ros.nodes.fused_orientation import FusedOrientation
 from custom_pose_ros.nodes.input_watch import InputWatch
 from custom_pose_ros.nodes.messages import OrientationArray, PoseArray
+from custom_pose_ros.nodes.node_parameters import NodeParameters
 from custom_pose_ros.nodes.object_choice import ObjectChoice
 from custom_pose_ros.nodes.orientation_outputs import OrientationOutputs, topic_in
-from custom_pose_ros.nodes.parameters import NodeParameters, OrientationNodeParameters
+from custom_pose_ros.nodes.parameters import OrientationNodeParameters
 
 WARNING_PERIOD_S = 5.0
 

@@ -14,14 +14,11 @@ from custom_pose_ros.nodes.frames import ObjectFrames, ReferenceFrame, make_refe
 from custom_pose_ros.nodes.fused_orientation import FusedOrientation
 from custom_pose_ros.nodes.input_watch import InputWatch
 from custom_pose_ros.nodes.managed_node import UNCONFIGURED, ManagedNode
+from custom_pose_ros.nodes.node_parameters import NodeParameters
 from custom_pose_ros.nodes.object_choice import ObjectChoice, load_solvable
 from custom_pose_ros.nodes.object_switch import ObjectSwitch
 from custom_pose_ros.nodes.orientation_camera import OrientationCamera
-from custom_pose_ros.nodes.parameters import (
-    FilterNodeParameters,
-    NodeParameters,
-    OrientationNodeParameters,
-)
+from custom_pose_ros.nodes.parameters import FilterNodeParameters, OrientationNodeParameters
 from custom_pose_ros.nodes.runner import run_node
 
 

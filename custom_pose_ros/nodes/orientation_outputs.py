@@ -18,7 +18,8 @@ from custom_pose_ros.nodes import qos
 from custom_pose_ros.nodes.frames import CAMERA_BODY, ObjectFrames
 from custom_pose_ros.nodes.markers import orientations_to_markers
 from custom_pose_ros.nodes.messages import Orientation, OrientationArray
-from custom_pose_ros.nodes.parameters import NodeParameters, OrientationNodeParameters
+from custom_pose_ros.nodes.node_parameters import NodeParameters
+from custom_pose_ros.nodes.parameters import OrientationNodeParameters
 
 WARNING_PERIOD_S = 5.0
 TOPICS = {

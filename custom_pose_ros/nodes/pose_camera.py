@@ -20,7 +20,8 @@ from custom_pose_ros.nodes.conversions import bgr_to_image, poses_to_message, st
 from custom_pose_ros.nodes.diagnostics import Statistics
 from custom_pose_ros.nodes.input_watch import IMAGE_LOSS_CURE, InputWatch
 from custom_pose_ros.nodes.messages import PoseArray
-from custom_pose_ros.nodes.parameters import NodeParameters, PoseNodeParameters
+from custom_pose_ros.nodes.node_parameters import NodeParameters
+from custom_pose_ros.nodes.parameters import PoseNodeParameters
 from custom_pose_ros.nodes.rate_limit import RateLimit
 
 WARNING_PERIOD_S = 5.0

@@ -23,8 +23,9 @@ from custom_pose_ros.nodes.conversions import image_to_bgr
 from custom_pose_ros.nodes.image_queue import NewestFrames
 from custom_pose_ros.nodes.input_watch import InputWatch
 from custom_pose_ros.nodes.managed_node import UNCONFIGURED, ManagedNode
+from custom_pose_ros.nodes.node_parameters import NodeParameters
 from custom_pose_ros.nodes.object_switch import ObjectSwitch
-from custom_pose_ros.nodes.parameters import NodeParameters, PoseNodeParameters, ThresholdParameters
+from custom_pose_ros.nodes.parameters import PoseNodeParameters, ThresholdParameters
 from custom_pose_ros.nodes.pose_camera import ImageMessage, PoseCamera
 from custom_pose_ros.nodes.runner import run_node
 

@@ -11,13 +11,13 @@ from rcl_interfaces.msg import Log, ParameterType
 from rcl_interfaces.srv import DescribeParameters, GetParameters, ListParameters, SetParameters
 from rclpy.parameter import Parameter, parameter_value_to_python
 
+from custom_pose_ros.nodes.declaration import declarations
 from custom_pose_ros.nodes.orientation_node import OrientationNode
 from custom_pose_ros.nodes.parameters import (
     FilterNodeParameters,
     OrientationNodeParameters,
     PoseNodeParameters,
     ThresholdParameters,
-    declarations,
 )
 from custom_pose_ros.nodes.pose_node import PoseNode
 

@@ -13,15 +13,13 @@ from rclpy.parameter import Parameter
 from custom_pose_ros.core.errors import ConfigError
 from custom_pose_ros.core.filtering import FilterParameters
 from custom_pose_ros.core.object_model import Thresholds
+from custom_pose_ros.nodes.declaration import Declaration, declarations
+from custom_pose_ros.nodes.node_parameters import NodeParameters, unknown_overrides
 from custom_pose_ros.nodes.parameters import (
-    Declaration,
     FilterNodeParameters,
-    NodeParameters,
     OrientationNodeParameters,
     PoseNodeParameters,
     ThresholdParameters,
-    declarations,
-    unknown_overrides,
 )
 
 ROOT = Path(__file__).resolve().parents[2]
