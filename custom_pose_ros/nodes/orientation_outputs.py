@@ -54,9 +54,9 @@ class OrientationOutputs:
         self._logger = get_logger(node.get_logger().name)
         self._publishers = {}
         for topic, kind in TOPICS.items():
-            self._publishers[topic] = node.create_lifecycle_publisher(
-                kind, topic_in(namespace, topic), qos.RESULTS, qos_overriding_options=qos.overridable()
-            )
+            name = topic_in(namespace, topic)
+            options = qos.publisher_options(node, name)
+            self._publishers[topic] = node.create_lifecycle_publisher(kind, name, qos.RESULTS, **options)
             opened.callback(node.destroy_lifecycle_publisher, self._publishers[topic])
         self._frames = ObjectFrames(node, frame_prefix)
         opened.callback(self._frames.close)

@@ -11,12 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from geometry_msgs.msg import PoseStamped
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from rcl_interfaces.msg import Log
 from rcl_interfaces.srv import SetParameters
 from rclpy.parameter import Parameter
-from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
@@ -247,6 +248,18 @@ def test_cycles_through_all_states_leave_no_memory_and_no_thread(graph, tiny_obj
         f'{CYCLES} cycles: {growth:+.1f} MB, {np.polyfit(range(CYCLES), resident[SETTLED_CYCLES:], 1)[0]:+.3f} MB each'
     )
     assert growth <= GROWTH_LIMIT_MB
+
+
+@pytest.mark.parametrize(
+    ('node_class', 'kind', 'topic'), [(PoseNode, PoseArray, 'poses'), (OrientationNode, PoseStamped, 'pose')]
+)
+def test_a_subscriber_that_the_results_do_not_suit_is_told_how_to_be_served(
+    graph, tiny_object, node_class, kind, topic
+) -> None:
+    node = graph.start(node_class, object=tiny_object)
+    graph.listen(topic, kind, QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL))
+    cure = f'set qos_overrides.{graph.namespace}/{topic}.publisher.durability: transient_local here'
+    graph.wait_for_log(Log.WARN, node.get_name(), cure)
 
 
 def test_autostart_raises_what_stops_the_start(graph) -> None:
