@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / 'test/benchmarks'))
 
-from speed import scenes, stages, timing  # noqa: E402
+from speed import heights, scenes, stages, timing  # noqa: E402
 
 from custom_pose_ros.core.grouping import group_poses  # noqa: E402
 from custom_pose_ros.core.object_model import ObjectModel  # noqa: E402
@@ -64,3 +64,13 @@ def test_ratios_are_taken_round_by_round():
 def test_made_up_instances_are_all_found(name, count):
     model = ObjectModel.load(name)
     assert len(group_poses(*scenes.maps_of(model, count, (256, 352)), model)) == count
+
+
+def test_smaller_images_show_the_keypoints_where_their_truth_says():
+    image = np.zeros((480, 640, 3), np.uint8)
+    image[300:303, 200:203] = 255
+    (small,), truth = heights.smaller([image], np.array([[[201.0, 301.0]]]))
+    sharp = small[..., 0].astype(float) * (small[..., 0] > 60)
+    rows, columns = np.indices(sharp.shape)
+    centre = (columns * sharp).sum() / sharp.sum(), (rows * sharp).sum() / sharp.sum()
+    np.testing.assert_allclose(centre, truth[0, 0], atol=0.3)

@@ -77,7 +77,7 @@ def run(options: argparse.Namespace) -> None:
     path = options.out / 'bench.json'
     path.write_text(json.dumps(results, indent=2) + '\n', encoding='utf-8')
     print(f'\n{tables.of(results)}\n')
-    for name, reason in refused.items():
+    for name, reason in results.get('networks', {}).get('not measured', {}).items():
         print(f'not measured: {name}: {reason}')
     print(f'wrote {", ".join(map(str, [path, *charts.draw(results, options.out)]))}')
 

@@ -18,14 +18,16 @@ from speed.timing import interleaved, spread
 
 HEIGHTS = tuple(range(128, 385, 32))
 CLIP_STEP = 2  # every second frame of the clip
+SMALL = 0.6  # as if seen from 1.7 times as far away
+BLUR_PX = 40.0
 MISSED = 0.10  # a keypoint that is missing or farther off counts as this share of the object's size
 
 
 def measure(backend: Backend, rounds: int, photos: Path | None) -> dict[str, Any]:
     """Return error and time of every height; photos : COCO labels of the same object, optional."""
     model = ObjectModel.load(OBJECT)
-    images = clip_frames(10**3, CLIP_STEP)
-    sets = {'clip': (images, clip_truth()[::CLIP_STEP])}
+    images, truth = clip_frames(10**3, CLIP_STEP), clip_truth()[::CLIP_STEP]
+    sets = {'clip': (images, truth), 'small': smaller(images, truth)}
     if photos is not None:
         sets['photos'] = labelled_photos(photos, model)
     estimators = {height: PoseEstimator(model, backend, height) for height in HEIGHTS}
@@ -40,6 +42,21 @@ def measure(backend: Backend, rounds: int, photos: Path | None) -> dict[str, Any
             for height in HEIGHTS
         },
     }
+
+
+def smaller(images: list[np.ndarray], truth: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
+    """Return images that show everything SMALL times as large, before the blurred image; and their keypoints."""
+    height, width = images[0].shape[:2]
+    inner = round(width * SMALL), round(height * SMALL)
+    corner = (width - inner[0]) // 2, (height - inner[1]) // 2
+    made = []
+    for image in images:
+        scene = cv2.GaussianBlur(image, (0, 0), BLUR_PX)
+        scene[corner[1] : corner[1] + inner[1], corner[0] : corner[0] + inner[0]] = cv2.resize(
+            image, inner, interpolation=cv2.INTER_AREA
+        )
+        made.append(scene)
+    return made, (truth + 0.5) * (np.array(inner) / (width, height)) - 0.5 + corner
 
 
 def labelled_photos(labels: Path, model: ObjectModel) -> tuple[list[np.ndarray], np.ndarray]:

@@ -78,13 +78,13 @@ def _heights(results: Mapping[str, Any]) -> str:
             _times(entry),
             *(
                 f'{entry[s]["error_percent"]:.2f} % ({entry[s]["mean_px"]:.2f} px)'
-                for s in ('clip', 'photos')
+                for s in ('clip', 'small', 'photos')
                 if s in entry
             ),
         )
         for height, entry in results['heights'].items()
     ]
-    head = ('height [px]', 'frame [ms]', 'error on the clip', 'error on photos')
+    head = ('height [px]', 'frame [ms]', 'error on the clip', '0.6 times as large', 'error on photos')
     return table(head[: len(rows[0])], rows)
 
 
