@@ -45,7 +45,8 @@ class PoseNetwork(nn.Module):
 
     def normalise(self, images: Tensor) -> Tensor:
         """Return (N, 3, H, W) float32 with zero mean and unit deviation, still in BGR order."""
-        return (images.permute(0, 3, 1, 2).to(torch.float32) - self.mean) / self.std
+        # In this order: of the operations on bytes TensorRT has the conversion to floats only.
+        return (images.to(torch.float32).permute(0, 3, 1, 2) - self.mean) / self.std
 
     def stages(self, x: Tensor) -> list[Stage]:
         """Return the (heatmaps, pafs) of every stage of (N, 3, H, W) normalised images."""
@@ -220,7 +221,7 @@ def build_network(architecture: str, model: ObjectModel, **options: int) -> Pose
     return NETWORKS[architecture](model, **options)
 
 
-class _SamePadding(nn.Module):
+class SamePadding(nn.Module):
     """Zero padding of TensorFlow's SAME mode for even sizes at stride 2: the odd pixel goes to the right and below."""
 
     def __init__(self, kernel: int, stride: int):
@@ -236,7 +237,7 @@ def _convolution(inputs: int, outputs: int, kernel: int, stride: int = 1, groups
     """EfficientNet-Lite's convolution, batch norm and ReLU6; at stride 2 padded as its weights were trained."""
     padding = kernel // 2 if stride == 1 else 0
     return nn.Sequential(
-        *([] if stride == 1 else [_SamePadding(kernel, stride)]),
+        *([] if stride == 1 else [SamePadding(kernel, stride)]),
         nn.Conv2d(inputs, outputs, kernel, stride, padding, groups=groups, bias=False),
         nn.BatchNorm2d(outputs, eps=_BACKBONE_BATCH_NORM_EPS),
         nn.ReLU6(inplace=True),

@@ -12,6 +12,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from lively_network import lively
 
 from custom_pose_ros.core.errors import ModelError
 from custom_pose_ros.inference.backends import load_backend
@@ -22,19 +23,6 @@ from training.pose_training.checkpoints import save_checkpoint
 from training.pose_training.onnx_export import export_onnx
 
 SCRIPT = Path(__file__).resolve().parents[2] / 'training' / 'export_onnx.py'
-
-
-def lively(network):
-    """Give batch norms statistics and heads weights that matter, as after training."""
-    torch.manual_seed(0)
-    for module in network.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            module.running_mean.normal_(0, 0.1)
-            module.running_var.uniform_(0.5, 1.5)
-    for name, parameter in network.named_parameters():
-        if 'heatmaps' in name or 'pafs' in name:
-            torch.nn.init.normal_(parameter, std=0.05)
-    return network.eval()
 
 
 @pytest.mark.parametrize('architecture', NETWORKS)
@@ -58,6 +46,25 @@ def test_the_graph_is_one_node_for_each_layer(tmp_path, dots):
     assert counts['BatchNormalization'] == counts['Pad'] == counts['Shape'] == counts['Constant'] == 0
     assert counts['Conv'] == 40
     assert counts['Resize'] == 1
+
+
+# What TensorRT 10 documents for its reader of ONNX (operators.md of onnx-tensorrt), of what is used here; the tensors
+# are float32, and bytes are taken by Cast alone.
+TENSORRT_OPERATORS = {'Add', 'Cast', 'Clip', 'Concat', 'Conv', 'Div', 'Elu', 'Relu', 'Resize', 'Sub', 'Transpose'}
+
+
+@pytest.mark.parametrize('architecture', NETWORKS)
+def test_tensorrt_has_every_operator(tmp_path, dots, architecture):
+    export_onnx(lively(build_network(architecture, dots, channels=32)), dots, tmp_path / 'model.onnx')
+    model = onnx.load(tmp_path / 'model.onnx')
+    assert 9 <= model.opset_import[0].version <= 20
+    assert {node.op_type for node in model.graph.node} <= TENSORRT_OPERATORS
+    assert [node.op_type for node in model.graph.node if 'image' in node.input] == ['Cast']
+    for node in model.graph.node:
+        attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+        if node.op_type == 'Resize':
+            assert attributes['mode'] == b'linear'
+            assert attributes['coordinate_transformation_mode'] in (b'half_pixel', b'pytorch_half_pixel')
 
 
 def test_the_object_is_inside(tmp_path, dots):

@@ -79,7 +79,7 @@ KINDS: dict[str, Kind] = {
         module='tensorrt_backend',
         factory='TensorRtBackend',
         libraries=('torch', 'tensorrt', 'torch2trt'),
-        package='apt install python3-libnvinfer (JetPack) or pip install tensorrt, and '
+        package="apt install python3-libnvinfer (JetPack) or pip install 'tensorrt<11', and "
         'pip install git+https://github.com/NVIDIA-AI-IOT/torch2trt',
         files={'f16': ENGINE},
         checked=('f16',),

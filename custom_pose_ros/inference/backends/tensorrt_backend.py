@@ -17,6 +17,7 @@ from custom_pose_ros.inference.backends.contract import check_images
 from custom_pose_ros.inference.checkpoints import read_torch_file
 
 ENGINE_FORMAT = 'custom_pose_ros engine 1'
+DEVICE = torch.device('cuda')
 FACTS_KEY = 'custom_pose_ros'  # of the facts in the state_dict of the TRTModule, which ignores other keys
 
 
@@ -30,7 +31,7 @@ class TensorRtBackend:
     def __init__(self, path: Path, precision: str, threads: int):
         """Load net_trt.pth; `threads` has no meaning here."""
         if not torch.cuda.is_available():
-            raise ConfigError("backend 'tensorrt' needs an NVIDIA GPU, and PyTorch finds none")
+            raise ConfigError("backend 'tensorrt' needs an NVIDIA GPU, and PyTorch finds none here")
         content = read_torch_file(path)
         self._facts = _facts(path, content)
         self._path = path
@@ -41,10 +42,11 @@ class TensorRtBackend:
         try:
             self._module.load_state_dict(content)
         except Exception as error:  # TensorRT returns no engine, and torch2trt stumbles over that
-            raise ModelError(f'{path}: TensorRT cannot load the engine ({error}); {self._rebuild()}') from error
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise ModelError(f'{path}: TensorRT cannot load the engine ({reason}); {self._rebuild()}') from error
         self.metadata: dict[str, str] = self._facts['metadata']
         self._mean, self._std = (
-            torch.tensor(self._facts[name], device='cuda').view(1, 3, 1, 1) for name in ('mean', 'std')
+            torch.tensor(self._facts[name], device=DEVICE).view(1, 3, 1, 1) for name in ('mean', 'std')
         )
 
     def __call__(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -62,7 +64,7 @@ class TensorRtBackend:
 
     def _run(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         with self._lock, torch.inference_mode():
-            x = torch.from_numpy(np.ascontiguousarray(images)).to('cuda').permute(0, 3, 1, 2).to(torch.float32)
+            x = torch.from_numpy(np.ascontiguousarray(images)).to(DEVICE).permute(0, 3, 1, 2).to(torch.float32)
             heatmaps, pafs = self._module(((x - self._mean) / self._std).contiguous())
         return heatmaps.float().cpu().numpy(), pafs.float().cpu().numpy()
 

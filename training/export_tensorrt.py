@@ -1,0 +1,60 @@
+"""
+Build a TensorRT engine of a trained network with torch2trt, on the GPU that will run it (a Jetson, for example).
+
+    python training/export_tensorrt.py build/train/my_object/best.pth config/my_object/net_trt.pth --max-batch 2
+
+The engine is in f16, takes images of one size, is compared with PyTorch before it is written, and is tied to this GPU
+and this version of TensorRT: elsewhere the backend says how to build it again. `backend: tensorrt` runs it, and
+`backend: auto` when it is the fastest.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script from anywhere
+
+from custom_pose_ros.core.errors import CustomPoseError
+from custom_pose_ros.core.preprocessing import input_shape
+from custom_pose_ros.inference.backends.model_files import ENGINE_NAME
+from custom_pose_ros.inference.checkpoints import load_checkpoint
+from training.pose_training.tensorrt_export import export_tensorrt
+
+
+def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Return the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('checkpoint', type=Path, help='best.pth or last.pth of training/train.py')
+    parser.add_argument('output', type=Path, nargs='?', help=f'default: {ENGINE_NAME} beside the checkpoint')
+    parser.add_argument(
+        '--size', type=int, nargs=2, metavar=('HEIGHT', 'WIDTH'),
+        help="of the network input [px] (default: the object file's height, for images of 640x480)",
+    )  # fmt: skip
+    parser.add_argument(
+        '--max-batch', type=int, default=1, metavar='N', help='number of cameras (default: %(default)s)'
+    )
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; return its exit status."""
+    parsed = parse_arguments(arguments)
+    output = parsed.output or parsed.checkpoint.with_name(ENGINE_NAME)
+    try:
+        checkpoint = load_checkpoint(parsed.checkpoint)
+        size = tuple(parsed.size) if parsed.size else input_shape((480, 640), checkpoint.model.input_height)
+        report = export_tensorrt(checkpoint, output, size, parsed.max_batch)
+    except CustomPoseError as error:
+        print(f'export_tensorrt: {error}', file=sys.stderr)
+        return 1
+    print(
+        f'{output}: {report.size_bytes / 1e6:.2f} MB for {report.gpu} with TensorRT {report.tensorrt}, '
+        f'at most {report.largest_difference:.1e} from PyTorch'
+    )
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

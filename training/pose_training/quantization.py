@@ -1,0 +1,146 @@
+"""Quantisation of an exported network to int8 by NNCF, accepted only when it finds the same keypoints as before."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+
+from custom_pose_ros.core.errors import ConfigError, DatasetError, ModelError
+from custom_pose_ros.core.object_model import ObjectModel
+from custom_pose_ros.core.preprocessing import prepare
+from custom_pose_ros.inference.backends.hardware import default_threads
+from custom_pose_ros.inference.backends.model_files import INT8, ONNX, file_beside, file_hash
+from custom_pose_ros.inference.backends.registry import KINDS, Candidate
+from custom_pose_ros.inference.estimator import PoseEstimator
+from training.pose_training.accuracy import measure
+from training.pose_training.checkpoints import atomic_path
+from training.pose_training.coco import LabelledImage
+from training.pose_training.drift import Drift, DriftLimits, measure_drift
+
+# The last layers, next to the maps, stay in f32: they cost little and decide about fractions of a pixel.
+_KEPT_LAYERS = 9
+_HOLD_OUT = 4  # one image in so many is held out from the calibration, to measure on
+FEWEST_IMAGES = 20
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """
+    What was written, and what was measured.
+
+    calibrated_on, measured_on : number of images.
+    drifts : of each backend and precision against f32, on the images that were held out.
+    errors_px : mean distance from the labels by backend and precision, f32 first; empty without labels.
+    """
+
+    path: Path
+    size_bytes: int
+    calibrated_on: int
+    measured_on: int
+    drifts: dict[str, Drift]
+    errors_px: dict[str, float]
+
+
+def quantize(
+    source: Path,
+    images: Sequence[np.ndarray],
+    path: Path | None = None,
+    limits: DriftLimits | None = None,
+    input_height: int | None = None,
+    labels: Sequence[LabelledImage] = (),
+) -> Quantized:
+    """
+    Write a model with int8 weights and features beside an exported one.
+
+    source : .onnx file of training/export_onnx.py, or a folder with model.onnx.
+    images : (H, W, 3) uint8 BGR, as the camera sees the object; three of four calibrate, the others measure.
+    path : file to write; default: the source with the ending _int8.onnx.
+    limits : drift that is accepted, for each backend that is installed.
+    labels : labelled images, to measure the distance from the labels before and after.
+    Raises ModelError when the drift passes the limits, and then writes nothing.
+    """
+    source = file_beside(source, ONNX)
+    path = file_beside(source, INT8) if path is None else path
+    limits = DriftLimits() if limits is None else limits
+    if not path.name.endswith(INT8):
+        raise ConfigError(f'{path}: wanted a name that ends in {INT8}, by which the backends know it')
+    if len(images) < FEWEST_IMAGES:
+        raise DatasetError(
+            f'{len(images)} images are too few to calibrate and to measure on; give {FEWEST_IMAGES} or more'
+        )
+    held_out = images[_HOLD_OUT - 1 :: _HOLD_OUT]
+    calibration = [image for i, image in enumerate(images) if i % _HOLD_OUT != _HOLD_OUT - 1]
+    reference = _estimator(Candidate('onnxruntime', 'f32', source), input_height)
+    before = [reference(image) for image in held_out]
+    if not any(before):
+        raise DatasetError(
+            f'{source}: finds no {reference.model.name} in any of the {len(held_out)} images that are held out: '
+            'nothing can be compared; give images that show it'
+        )
+    graph = _quantized_graph(source, [prepare(image, reference.input_height)[0] for image in calibration])
+    with atomic_path(path) as temporary:
+        onnx.save(graph, str(temporary))
+        estimators = {str(way): _estimator(way, input_height) for way in _comparable(source, temporary)}
+        drifts = {name: measure_drift(held_out, before, estimator) for name, estimator in estimators.items()}
+        for name, drift in drifts.items():
+            complaint = limits.complaint(drift)
+            if complaint and name.endswith('int8'):
+                raise ModelError(f'{path}: not written: with {name} {complaint}; keep f32, or raise the limits')
+        errors = {
+            name: measure(estimator, labels).summary()['mean_px']
+            for name, estimator in {'f32': reference, **estimators}.items()
+            if labels
+        }
+        size = temporary.stat().st_size
+    return Quantized(path, size, len(calibration), len(held_out), drifts, errors)
+
+
+def _comparable(source: Path, quantized: Path) -> list[Candidate]:
+    """Return the ways to run the quantised network here, and for comparison bf16, which needs no file of its own."""
+    ways = [Candidate(name, 'int8', quantized) for name, kind in KINDS.items() if 'int8' in kind.files]
+    ways += [Candidate(name, 'bf16', source) for name, kind in KINDS.items() if 'bf16' in kind.files]
+    return [way for way in ways if not KINDS[way.name].missing and _loads(way)]
+
+
+def _loads(way: Candidate) -> bool:
+    """Return whether this processor computes in the precision of a candidate."""
+    try:
+        way.load(threads=1)
+    except ConfigError:
+        return False
+    return True
+
+
+def _estimator(candidate: Candidate, input_height: int | None) -> PoseEstimator:
+    backend = candidate.load(default_threads())
+    model = ObjectModel.from_dict(json.loads(backend.metadata.get('object', '{}')), f'object in {candidate.path}')
+    return PoseEstimator(model, backend, input_height)
+
+
+def _quantized_graph(source: Path, inputs: Sequence[np.ndarray]) -> onnx.ModelProto:
+    """Return the graph with fake-quantised weights and features, calibrated on (h, w, 3) network inputs."""
+    os.environ.setdefault('NNCF_CI', '1')  # or it reports every run to its makers
+    try:
+        import nncf
+    except ImportError as error:
+        raise ConfigError('quantisation needs NNCF: pip install nncf') from error
+    nncf.set_log_level(logging.ERROR)
+    graph = onnx.load(str(source))
+    layers = [node.name for node in graph.graph.node if node.op_type in ('Conv', 'Add')]
+    result = nncf.quantize(
+        graph,
+        nncf.Dataset([{'image': image[None]} for image in inputs]),
+        preset=nncf.QuantizationPreset.MIXED,
+        subset_size=len(inputs),
+        ignored_scope=nncf.IgnoredScope(names=layers[-_KEPT_LAYERS:]),
+    )
+    metadata = {p.key: p.value for p in graph.metadata_props}
+    onnx.helper.set_model_props(result, {**metadata, 'made_from': file_hash(source)})
+    return result

@@ -1,0 +1,98 @@
+"""
+Quantise a trained network to int8, for processors that compute faster in it, and measure what that costs.
+
+    python training/quantize.py config/my_object photos/ dive.mp4
+
+Writes model_int8.onnx beside model.onnx, from where `backend: auto` takes it when it is faster, and `precision: int8`
+in any case. Three of four images calibrate, the others measure: how far keypoints move, in pixels of an image 480 px
+high. Nothing is written when they move farther than the limits, or when other keypoints are found. Run it again after
+every training.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script from anywhere
+
+from custom_pose_ros.core.errors import CustomPoseError
+from custom_pose_ros.core.object_model import ObjectModel
+from custom_pose_ros.inference.backends import load_backend
+from custom_pose_ros.inference.backends.model_files import INT8, ONNX, file_beside
+from training.pose_training.coco import LabelledImage, read_dataset
+from training.pose_training.drift import DriftLimits
+from training.pose_training.footage import read_footage
+from training.pose_training.quantization import quantize
+
+
+def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Return the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('model', type=Path, help='object folder with model.onnx, or an .onnx file')
+    parser.add_argument(
+        'images',
+        type=Path,
+        nargs='+',
+        help='images, folders of images and videos that show the object as the robot sees it',
+    )
+    parser.add_argument('--out', type=Path, metavar='FILE', help='default: the model with the ending _int8.onnx')
+    parser.add_argument(
+        '--max-images', type=int, default=300, metavar='N', help='of all of them (default: %(default)s)'
+    )
+    parser.add_argument('--input-height', type=int, metavar='PX', help="default: the object file's")
+    parser.add_argument(
+        '--max-mean-px', type=float, default=DriftLimits.mean_px, metavar='PX', help='default: %(default)s'
+    )
+    parser.add_argument(
+        '--max-p99-px', type=float, default=DriftLimits.p99_px, metavar='PX', help='default: %(default)s'
+    )
+    parser.add_argument(
+        '--max-changed', type=float, default=DriftLimits.changed, metavar='SHARE',
+        help='of keypoints that only one of both finds (default: %(default)s)',
+    )  # fmt: skip
+    parser.add_argument(
+        '--data', action='append', default=[], metavar='DIR_OR_JSON',
+        help='labelled images (COCO keypoints), to measure the distance from the labels before and after; repeatable',
+    )  # fmt: skip
+    return parser.parse_args(arguments)
+
+
+def read_labels(source: Path, data: list[str]) -> list[LabelledImage]:
+    """Return all labelled images, read by the object inside the model."""
+    if not data:
+        return []
+    metadata = load_backend(file_beside(source, ONNX), 'onnxruntime', precision='f32').metadata
+    model = ObjectModel.from_dict(json.loads(metadata.get('object', '{}')), f'object in {source}')
+    return [image for each in data for image in read_dataset(each, model)]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; return its exit status."""
+    parsed = parse_arguments(arguments)
+    limits = DriftLimits(parsed.max_mean_px, parsed.max_p99_px, parsed.max_changed)
+    try:
+        images = read_footage(parsed.images, parsed.max_images)
+        labels = read_labels(parsed.model, parsed.data)
+        done = quantize(parsed.model, images, parsed.out, limits, parsed.input_height, labels)
+        backend = load_backend(done.path.with_name(done.path.name.removesuffix(INT8) + ONNX))
+    except CustomPoseError as error:
+        print(f'quantize: {error}', file=sys.stderr)
+        return 1
+    print(f'against f32, on {done.measured_on} images that were held out from the calibration:')
+    width = max(map(len, ('f32', *done.drifts)))
+    for name, drift in done.drifts.items():
+        print(f'  {name:{width}}  {drift}')
+    if done.errors_px:
+        print('mean distance from the labels:')
+        for name, error_px in done.errors_px.items():
+            print(f'  {name:{width}}  {error_px:.2f} px')
+    print(f'on this machine auto takes {backend.name} {backend.precision} ({backend.choice})')
+    print(f'{done.path}: {done.size_bytes / 1e6:.2f} MB, calibrated on {done.calibrated_on} images')
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
