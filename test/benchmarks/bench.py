@@ -40,6 +40,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--parts', nargs='+', choices=PARTS, default=PARTS, help='what to measure (default: all)')
     parser.add_argument('--threads', type=int, default=default_threads(), help='of the backends (default %(default)s)')
+    parser.add_argument('--backend', default='auto', help='of all parts but networks and public (default: auto)')
+    parser.add_argument('--precision', default='auto', help='of that backend (default: auto)')
     parser.add_argument('--rounds', type=int, default=100, help='times that each thing is timed (default 100)')
     parser.add_argument('--seconds', type=float, default=15.0, help='how long each node is watched (default 15)')
     parser.add_argument('--photos', type=Path, help='COCO labels of photos of the submarine, for the input heights')
@@ -57,7 +59,7 @@ def run(options: argparse.Namespace) -> None:
     """Measure, write, draw, print."""
     os.environ.update(domain.environment())
     model = ObjectModel.load(OBJECT)
-    backend = load_backend(find_object_folder(OBJECT), 'auto', options.threads)
+    backend = load_backend(find_object_folder(OBJECT), options.backend, options.threads, options.precision)
     loaded, refused = ways.load_ways(model, options.threads)
     photos = options.photos or (PHOTOS if PHOTOS.is_file() else None)
     named = {'backend': f'{backend.name} {backend.precision}', 'chosen': backend.choice}
@@ -66,7 +68,7 @@ def run(options: argparse.Namespace) -> None:
         'stages': lambda: {**named, **stages.measure(backend, options.rounds)},
         'growth': lambda: growth.measure(backend, options.rounds),
         'heights': lambda: {**named, **heights.measure(backend, options.rounds, photos)},
-        'live': lambda: live.measure(options.seconds, options.threads),
+        'live': lambda: live.measure(options.seconds, backend, options.threads),
         'public': lambda: public.measure(options.public, loaded, options.threads, options.rounds),
     }
     results: dict[str, Any] = {'machine': machine(options)}

@@ -100,9 +100,9 @@ def _heights(results: Mapping[str, Any], axes: Axes) -> None:
         if all(name in entry for entry in heights.values()):
             values = [entry[name]['error_percent'] for entry in heights.values()]
             axes.plot(times, values, 'o-', color=colour, markersize=4, label=label)
-    for (height, entry), time_ms in zip(heights.items(), times):
+    for height, time_ms in zip(heights, times):
         bold = {'fontweight': 'bold'} if int(height) == results['default'] else {}
-        axes.annotate(height, (time_ms, entry['clip']['error_percent']), (0, 6), textcoords='offset points', **bold)
+        axes.annotate(height, (time_ms, 0), (0, 4), textcoords='offset points', ha='center', **bold)
     axes.set_xlabel('undisturbed frame (10th percentile) [ms]')
     axes.set_ylabel("mean keypoint error, % of the object's size")
     axes.set_ylim(0, 8)

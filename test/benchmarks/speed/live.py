@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from custom_pose_ros.core.errors import ConfigError
+from custom_pose_ros.inference.backends import Backend
 from speed.domain import environment
 
 HERE = Path(__file__).resolve().parent
@@ -49,37 +50,37 @@ SCENARIOS = (
 )
 
 
-def measure(seconds: float, threads: int, backend: str = 'auto') -> dict[str, Any]:
-    """Return the figures of every scenario, each played for so long."""
-    return {scenario.name: play(scenario, seconds, threads, backend) for scenario in SCENARIOS}
+def measure(seconds: float, backend: Backend, threads: int) -> dict[str, Any]:
+    """Return the figures of every scenario, each played for so long, with a backend as this one."""
+    parameters = [f'threads:={threads}', f'backend:={backend.name}', f'precision:={backend.precision}']
+    return {scenario.name: play(scenario, seconds, parameters) for scenario in SCENARIOS}
 
 
-def play(scenario: Scenario, seconds: float, threads: int, backend: str) -> dict[str, Any]:
+def play(scenario: Scenario, seconds: float, parameters: list[str]) -> dict[str, Any]:
     """Run the node, then the cameras; return what came of it."""
     with tempfile.TemporaryDirectory() as folder:
         record = Path(folder) / 'record.jsonl'
         variables = {**environment(), 'LIVE_NODE_RECORD': str(record)}
-        cameras = [camera or "''" for camera in scenario.cameras]
         total_s = READY_DEADLINE_S + SETTLE_S + seconds
         player = [HERE / 'live_player.py', scenario.rate_hz, total_s, *scenario.cameras]
-        parameters = [f'threads:={threads}', f'backend:={backend}']
-        parameters += [f'cameras:=[{", ".join(cameras)}]'] if len(cameras) > 1 else []
-        node = [HERE / 'live_node.py', '--ros-args', *(word for p in parameters for word in ('-p', p))]
+        several = [f'cameras:=[{", ".join(scenario.cameras)}]'] if len(scenario.cameras) > 1 else []
+        options = [word for parameter in (*parameters, *several) for word in ('-p', parameter)]
+        node = [HERE / 'live_node.py', '--ros-args', *options]
         with process([*player, *(['--in-step'] * scenario.in_step)], variables):
             time.sleep(1.0)  # the cameras play before the node starts
             begin = time.time()
             with process(node, variables) as pid:
-                watched = watch(pid, seconds)
+                watched = watch(pid, Path(f'{record}.started'), seconds)
         if not record.is_file():
             raise ConfigError('pose_node has published nothing: what it said stands above')
         results = [json.loads(line) for line in record.read_text(encoding='utf-8').splitlines() if line]
     return summary(results, watched, begin, scenario)
 
 
-def watch(pid: int, seconds: float) -> list[dict[str, float]]:
-    """Return time, CPU time and memory of the node, twice a second, from when it computes."""
+def watch(pid: int, started: Path, seconds: float) -> list[dict[str, float]]:
+    """Return time, CPU time and memory of the node, twice a second, from a while after its first result."""
     deadline = time.monotonic() + READY_DEADLINE_S
-    while cpu_seconds(pid) < 0.5 and time.monotonic() < deadline:
+    while not started.exists() and time.monotonic() < deadline:
         time.sleep(0.05)
     time.sleep(SETTLE_S)
     samples = []

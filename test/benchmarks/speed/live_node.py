@@ -2,6 +2,8 @@
 Runs the real pose_node and writes down, for each result: stamp, time in the network and time of publication.
 
     LIVE_NODE_RECORD=record.jsonl python live_node.py --ros-args ...
+
+The record is written at the end; an empty record.jsonl.started appears with the first result.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from custom_pose_ros.inference.estimator import PoseEstimator
 from custom_pose_ros.nodes.pose_camera import PoseCamera
 from custom_pose_ros.nodes.pose_node import main
 
+RECORD = Path(os.environ['LIVE_NODE_RECORD'])
 RESULTS: list[dict[str, Any]] = []
 NETWORK_S = [0.0]
 
@@ -47,6 +50,8 @@ def watch_publishing() -> None:
             'published_ns': time.time_ns(),
             'network_s': NETWORK_S[0],
         })
+        if len(RESULTS) == 1:
+            Path(f'{RECORD}.started').touch()
 
     PoseCamera.publish = timed
 
@@ -54,6 +59,5 @@ def watch_publishing() -> None:
 if __name__ == '__main__':
     watch_network()
     watch_publishing()
-    record = Path(os.environ['LIVE_NODE_RECORD'])
-    atexit.register(lambda: record.write_text('\n'.join(map(json.dumps, RESULTS)) + '\n', encoding='utf-8'))
+    atexit.register(lambda: RECORD.write_text('\n'.join(map(json.dumps, RESULTS)) + '\n', encoding='utf-8'))
     sys.exit(main())
