@@ -25,10 +25,12 @@ from typing import Any
 import numpy as np
 
 from custom_pose_ros.core.errors import CustomPoseError
+from custom_pose_ros.inference.backends import hardware
 from custom_pose_ros.inference.backends.registry import Candidate
 
 ROUNDS = 5  # taken in turns, so that what else the machine does meets all of them
-DEADLINE_S = 30.0  # for everything together; TensorRT of onnxruntime may build engines for minutes
+DEADLINE_S = 30.0  # for everything together
+NVIDIA_DEADLINE_S = 900.0  # TensorRT of onnxruntime builds an engine when it is loaded for the first time
 _WARM_UP = 3
 _RUNS = 10
 _ROUND_S = 0.06
@@ -52,13 +54,14 @@ class Measurement:
 
 def measure_candidates(candidates: Sequence[Candidate], threads: int, input_shape: tuple[int, int, int]) -> Measurement:
     """Load all candidates, each in its process, and run them in turns."""
+    deadline_s = NVIDIA_DEADLINE_S if 'NVIDIA' in hardware.description() else DEADLINE_S
     children = [_Child(candidate, threads, input_shape) for candidate in candidates]
 
     def give_up() -> None:
         for child in children:
-            child.kill()
+            child.kill(f'gave no answer within {deadline_s:.0f} s')
 
-    watchdog = threading.Timer(DEADLINE_S, give_up)
+    watchdog = threading.Timer(deadline_s, give_up)
     watchdog.start()
     try:
         ready = [child for child in children if child.wait_ready()]
@@ -112,8 +115,9 @@ class _Child:
             self._process.kill()
         self._complaints.close()
 
-    def kill(self) -> None:
+    def kill(self, reason: str) -> None:
         """End it, so that nobody waits for its answer."""
+        self.crash = reason
         self._process.kill()
 
     def _answer(self) -> dict[str, Any]:
@@ -125,7 +129,7 @@ class _Child:
             code = self._process.wait()
             self._complaints.seek(0)
             last = (self._complaints.read().strip().splitlines() or [''])[-1]
-            self.crash = f'gave no answer within {DEADLINE_S:.0f} s' if code == -9 else f'exit status {code}, {last}'
+            self.crash = f'exit status {code}, {last}'
         return answer
 
 

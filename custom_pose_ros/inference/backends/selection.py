@@ -1,4 +1,4 @@
-"""One call from a model file to a loaded network; of several backends the fastest on this machine, measured once."""
+"""Of several ways to run a network the fastest on this machine: measured once and remembered."""
 
 from __future__ import annotations
 
@@ -6,61 +6,21 @@ import importlib.metadata
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from custom_pose_ros.core.errors import ConfigError
 from custom_pose_ros.inference.backends import hardware
-from custom_pose_ros.inference.backends.contract import AUTO, Backend
 from custom_pose_ros.inference.backends.measuring import Measurement, measure_candidates
 from custom_pose_ros.inference.backends.model_files import file_hash
-from custom_pose_ros.inference.backends.registry import Candidate, find_candidates
+from custom_pose_ros.inference.backends.registry import Candidate
 from custom_pose_ros.inference.backends.user_cache import read_record, write_record
 
-InputShape = tuple[int, int, int]
-
-DEFAULT_SHAPE: InputShape = (1, 256, 352)  # one 4:3 image of the default height
 _WORTH_IT = 0.9  # of the time of the one preferred: the rest is noise
 _DISTRIBUTIONS = ('onnxruntime', 'onnxruntime-gpu', 'openvino', 'torch', 'tensorrt', 'torch2trt')
 
 _log = logging.getLogger(__name__)
 
 
-def load_backend(
-    path: str | Path,
-    name: str = AUTO,
-    threads: int | None = None,
-    precision: str = AUTO,
-    input_shape: InputShape = DEFAULT_SHAPE,
-    measure: bool = True,
-) -> Backend:
-    """
-    Load a network.
-
-    path : folder with model.onnx and what was made from it, or one file: .onnx, _int8.onnx, net_trt.pth, or a
-        checkpoint of training/train.py. An .onnx file stands for what was made from it, too.
-    name : 'onnxruntime', 'openvino', 'torch', 'tensorrt', or 'auto': the fastest that is installed and has its file.
-    threads : of the backend; default: one per physical core that this process may use, at most 4.
-    precision : 'f32', 'f16', 'bf16', 'int8', or 'auto': the fastest of f32 and of files that were compared with it
-        when they were written (by training/quantize.py and training/export_tensorrt.py).
-    input_shape : number, height and width [px] of the images that several candidates are measured with.
-    measure : False takes the first candidate, in the order above and f32 first: the same on every machine.
-    Raises ConfigError for an unknown or missing backend, ModelError for a missing or damaged model.
-    """
-    if threads is None:
-        threads = hardware.default_threads()
-    elif threads < 1:
-        raise ConfigError(f'threads: wanted at least 1, got {threads}')
-    candidates = find_candidates(Path(path), name, precision)
-    chosen, reason = candidates[0], 'nothing to choose from' if len(candidates) == 1 else 'the first, not measured'
-    if len(candidates) > 1 and measure:
-        chosen, reason = fastest(candidates, threads, input_shape)
-    backend = chosen.load(threads)
-    backend.choice = reason
-    return backend
-
-
-def fastest(candidates: Sequence[Candidate], threads: int, input_shape: InputShape) -> tuple[Candidate, str]:
+def fastest(candidates: Sequence[Candidate], threads: int, input_shape: tuple[int, int, int]) -> tuple[Candidate, str]:
     """Return the fastest candidate and the figures it was chosen by, remembered or measured now."""
     key = _key(candidates, threads, input_shape)
     measurement = _remembered(read_record(key), candidates)
@@ -81,7 +41,7 @@ def fastest(candidates: Sequence[Candidate], threads: int, input_shape: InputSha
     return best, f'measured: {figures}'
 
 
-def _key(candidates: Sequence[Candidate], threads: int, input_shape: InputShape) -> dict[str, Any]:
+def _key(candidates: Sequence[Candidate], threads: int, input_shape: tuple[int, int, int]) -> dict[str, Any]:
     """Return everything that the measurement depends on."""
     hashes = {path: file_hash(path) for path in {candidate.path for candidate in candidates}}
     return {
