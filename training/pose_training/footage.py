@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 
 from custom_pose_ros.core.errors import DatasetError
+from training.pose_training.image_index import IMAGE_SUFFIXES
 from training.pose_training.pictures import read_picture
-from training.pose_training.prepare import IMAGE_SUFFIXES
 
 VIDEO_SUFFIXES = ('.avi', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.webm')
 
