@@ -10,9 +10,11 @@ from collections.abc import Callable, Sequence
 import rclpy
 from rclpy.exceptions import ParameterException
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.logging import get_logger
 from rclpy.node import Node
 
 from custom_pose_ros.core.errors import CustomPoseError
+from custom_pose_ros.nodes.shared_memory import remove_abandoned
 
 
 def run_node(make_node: Callable[[], Node], args: Sequence[str] | None = None) -> int:
@@ -26,7 +28,10 @@ def run_node(make_node: Callable[[], Node], args: Sequence[str] | None = None) -
     # No KeyboardInterrupt, which may strike anywhere, and twice under ros2 launch: rclpy puts its own handler over this
     # one, and that one ends the spinning.
     signal.signal(signal.SIGINT, lambda *_: interrupted.set())
+    left_behind = remove_abandoned()
     rclpy.init(args=list(sys.argv if args is None else args))
+    if left_behind:
+        get_logger('shared_memory').info(f'removed {left_behind / 1e6:.1f} MB that killed processes have left')
     node = None
     try:
         node = make_node()

@@ -111,6 +111,10 @@ class Graph:
         self._spinners.append(Spinner(node, self._context))
         return node
 
+    def spin(self, node: Node) -> None:
+        """Run a node that was made for the test, until the end of the test."""
+        self._spinners.append(Spinner(node, node.context))
+
     def listen(self, topic: str, kind: type, qos: QoSProfile | int = 50) -> Received:
         """Collect the messages of a topic."""
         received = Received()

@@ -1,0 +1,130 @@
+"""Faults of whole processes: killed and restarted, two of one name; what they leave behind in memory and the graph."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from diagnostic_msgs.msg import DiagnosticArray
+from rcl_interfaces.msg import Log
+from rclpy.qos import QoSProfile
+from recovery_times import FIGURES
+from sensor_msgs.msg import Image
+from std_msgs.msg import Header
+
+from custom_pose_ros.nodes.conversions import bgr_to_image
+from custom_pose_ros.nodes.messages import PoseArray
+from custom_pose_ros.nodes.pose_node import PoseNode
+from custom_pose_ros.nodes.shared_memory import remove_abandoned
+
+SHARED_MEMORY = Path('/dev/shm')
+MODULE = 'custom_pose_ros.nodes.pose_node'
+
+
+def segments() -> set[str]:
+    """Return the shared memory that DDS has for messages, of all processes of this machine."""
+    return {path.name for path in SHARED_MEMORY.glob('fast*_????????????????')}
+
+
+def segments_of(pid: int) -> set[str]:
+    """Return the shared memory that a process has mapped."""
+    maps = Path(f'/proc/{pid}/maps').read_text(encoding='utf-8')
+    return {Path(line.split()[-1]).name for line in maps.splitlines() if '/dev/shm/fast' in line} & segments()
+
+
+def children_of(pid: int) -> list[str]:
+    return Path(f'/proc/{pid}/task/{pid}/children').read_text(encoding='ascii').split()
+
+
+class Killed:
+    """A pose_node as a process, in front of a camera that shows the same picture whenever it is asked for."""
+
+    def __init__(self, graph, start_process, tiny, tiny_object: str):
+        self._graph, self._start_process, self.object = graph, start_process, tiny_object
+        self.picture = bgr_to_image(tiny.draw_tiny_object(tiny.TINY_POINTS), Header())
+        self.camera = graph.tester.create_publisher(Image, 'image', QoSProfile(depth=5))
+        self.poses = graph.listen('poses', PoseArray)
+
+    def start(self, *arguments: str):
+        process = self._start_process(
+            MODULE, '--ros-args', '-p', f'object:={self.object}', '-r', f'__ns:={self._graph.namespace}', *arguments
+        )
+        # A dead predecessor is forgotten after 20 s, until then it counts as a subscriber.
+        count = self.camera.get_subscription_count()
+        self._graph.wait(
+            lambda: self.camera.get_subscription_count() > count or process.poll() is not None, 'its subscription'
+        )
+        begin = time.monotonic()
+        self.wait_answer()
+        self.answered_after_s = time.monotonic() - begin
+        return process
+
+    def wait_answer(self) -> None:
+        count = len(self.poses)
+        self._graph.wait(
+            lambda: self.camera.publish(self.picture) or len(self.poses) > count, 'an answer', period_s=0.02
+        )
+        assert len(self.poses[-1].poses) == 1
+
+
+@pytest.fixture
+def killed(graph, start_process, tiny, tiny_object) -> Killed:
+    return Killed(graph, start_process, tiny, tiny_object)
+
+
+@pytest.mark.skipif(not SHARED_MEMORY.is_dir(), reason='needs /dev/shm')
+def test_a_node_that_is_killed_leaves_no_orphan_and_no_memory_behind_its_successor(killed: Killed, request) -> None:
+    before = segments()
+    first = killed.start()
+    left = segments_of(first.pid) - before
+    assert left, 'messages go through shared memory'
+    assert children_of(first.pid) == []
+    first.send_signal(signal.SIGKILL)
+    first.wait(30)
+    second = killed.start()
+    FIGURES[request.node.name] = killed.answered_after_s
+    assert not left & segments()
+    second.send_signal(signal.SIGINT)
+    second.communicate(timeout=60)
+    assert second.returncode == 0
+
+
+def test_segments_of_the_living_stay(tmp_path: Path) -> None:
+    name = 'fastdds_0123456789abcdef'
+    old = time.time() - 60
+    for path in (tmp_path / name, tmp_path / f'{name}_el', tmp_path / 'fastdds_port7000_el', tmp_path / 'other_el'):
+        path.write_bytes(b'x' * 1000)
+        os.utime(path, (old, old))
+    everything = set(tmp_path.iterdir())
+    with (tmp_path / f'{name}_el').open('rb') as owner:
+        fcntl.flock(owner, fcntl.LOCK_EX)
+        assert remove_abandoned(tmp_path) == 0
+        assert set(tmp_path.iterdir()) == everything
+    os.utime(tmp_path / f'{name}_el')
+    assert remove_abandoned(tmp_path) == 0  # its owner may be about to lock it
+    os.utime(tmp_path / f'{name}_el', (old, old))
+    assert remove_abandoned(tmp_path) == 1000
+    assert everything - set(tmp_path.iterdir()) == {tmp_path / name, tmp_path / f'{name}_el'}
+    assert remove_abandoned(tmp_path / 'nothing') == 0
+
+
+def test_two_nodes_of_one_name_are_warned_about(killed: Killed, graph, monkeypatch) -> None:
+    monkeypatch.setattr('custom_pose_ros.nodes.surroundings.TWIN_AFTER_S', 1.0)
+    killed.start()
+    diagnostics = graph.listen('/diagnostics', DiagnosticArray)
+    node = graph.start(PoseNode, object=killed.object, threads=1)
+
+    def warned() -> bool:
+        return any(
+            f'more than one node is named {graph.namespace}/pose_node' in status.message
+            for message in list(diagnostics)
+            for status in message.status
+        )
+
+    graph.wait(warned, 'the warning')
+    graph.wait_for_log(Log.WARN, 'pose_node', 'more than one node is named')
+    graph.stop(node)
