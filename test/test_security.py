@@ -22,7 +22,7 @@ SHELL = {'os.system', 'os.popen', 'os.execl', 'os.execv', 'os.execvp', 'os.spawn
          'subprocess.getoutput', 'subprocess.getstatusoutput'}  # fmt: skip
 # (file, what): why it is there all the same.
 ALLOWED = {
-    ('custom_pose_ros/inference/torch_backend.py', 'pickle'),  # for its exception only, see the test below
+    ('custom_pose_ros/inference/checkpoints.py', 'pickle'),  # for its exception only, see the test below
     ('custom_pose_ros/tools/demo.py', 'socket'),  # asks the kernel whether a UDP port is free, sends nothing
 }
 
@@ -85,7 +85,7 @@ def test_nothing_runs_code_or_a_shell_or_opens_a_connection(path: Path) -> None:
 
 
 def test_pickle_is_named_for_its_exception_only() -> None:
-    tree = ast.parse((ROOT / 'custom_pose_ros/inference/torch_backend.py').read_text(encoding='utf-8'))
+    tree = ast.parse((ROOT / 'custom_pose_ros/inference/checkpoints.py').read_text(encoding='utf-8'))
     used = {dotted(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
     assert {name for name in used if name.startswith('pickle.')} == {'pickle.UnpicklingError'}
 

@@ -52,8 +52,8 @@ class VideoFile:
     """
     An MP4 video written frame by frame; the first frame fixes the size. Use as a context manager.
 
-    At the end, also after Ctrl-C, the frames written so far are renamed into place. After any other exception, or
-    when there was no frame, nothing is left behind.
+    At the end, also after Ctrl-C, the frames written so far are renamed into place. After any other exception, when
+    there was no frame, or when the file is not complete (OutputError), nothing is left behind.
 
     saved : True once the file is in its place.
     """
@@ -90,11 +90,20 @@ class VideoFile:
             self._writer.release()
         try:
             if self.frames and (kind is None or issubclass(kind, KeyboardInterrupt)):
+                self._check()
                 os.replace(self._temporary, self.path)
                 self.saved = True
         finally:
             with contextlib.suppress(OSError):
                 self._temporary.unlink()
+
+    def _check(self) -> None:
+        """Raise OutputError when frames are missing: an encoder that cannot write says nothing."""
+        reader = cv2.VideoCapture(str(self._temporary))
+        frames = int(reader.get(cv2.CAP_PROP_FRAME_COUNT))
+        reader.release()
+        if frames < self.frames:
+            raise OutputError(f'{self.path}: cannot be written completely (is the disk full?)')
 
 
 def _partial(path: Path) -> Path:

@@ -9,11 +9,16 @@ from pathlib import Path
 
 import torch
 
+from custom_pose_ros.core.errors import ModelError
 from custom_pose_ros.inference.checkpoints import CHECKPOINT_FORMAT, Checkpoint
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Write beside the final name, flush to disk, rename: a crash leaves the old file or the new one, never a half."""
+    """
+    Write beside the final name, flush to disk, rename: a crash leaves the old file or the new one, never a half.
+
+    Raises ModelError when it cannot be written, as on a full disk.
+    """
     content = {
         'format': CHECKPOINT_FORMAT,
         'architecture': checkpoint.architecture,
@@ -22,10 +27,17 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         'weights': checkpoint.weights,
         'training': checkpoint.training,
     }
-    with atomic_path(path) as temporary, open(temporary, 'wb') as stream:
-        torch.save(content, stream)
-        stream.flush()
-        os.fsync(stream.fileno())
+    try:
+        with atomic_path(path) as temporary, open(temporary, 'wb') as stream:
+            torch.save(content, stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+    except (OSError, RuntimeError) as error:  # torch wraps the first in the second
+        reason = error if isinstance(error, OSError) else error.__context__
+        raise ModelError(
+            f'{path}: cannot be written ({getattr(reason, "strerror", error)}); what was there is kept: '
+            'make room and go on with --resume'
+        ) from error
 
 
 @contextmanager
