@@ -33,6 +33,7 @@ from training.pose_training.suspects import find_suspects
 from training.pose_training.trained import load_trained
 
 _WORST = 12
+_TOO_FEW = 0.5  # share of the keypoints; a model that finds less says nothing about labels
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -149,6 +150,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     report(metrics)
     if parsed.suspects:
+        if metrics['found'] < _TOO_FEW:
+            print('the model finds too few of the keypoints to judge labels: train it longer')
         print(f'{len(suspects)} annotations to look at' + (':' if suspects else ''))
         for suspect in suspects:
             print(f'  {suspect.image}  annotation {suspect.annotation or "-"}  {suspect.text}')

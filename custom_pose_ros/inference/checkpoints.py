@@ -51,7 +51,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
             f'{path}: is not a checkpoint of training/train.py '
             f'(wanted {CHECKPOINT_FORMAT!r}, got {content.get("format")!r})'
         )
-    if content.get('architecture') not in NETWORKS:
+    if content.get('architecture') not in list(NETWORKS):
         raise ModelError(
             f'{path}: unknown architecture {content.get("architecture")!r}, wanted {" or ".join(NETWORKS)}'
         )

@@ -155,6 +155,15 @@ def test_an_unsure_model_contradicts_nobody(dots):
     assert find_suspects(images, detections, dots) == []
 
 
+def test_an_object_that_a_good_model_misses_is_a_hint(dots):
+    images, detections = good(8)
+    detections[3] = []
+    (suspect,) = find_suspects(images, detections, dots)
+    assert (suspect.image, suspect.annotation) == ('3.png', '10')
+    assert suspect.text == 'no object found near this label'
+    assert find_suspects(images, [[]] * 6 + detections[6:], dots) == []  # a poor model says nothing
+
+
 def test_objects_without_label_are_found(dots):
     images, detections = good(5)
     detections[3].append(pose(TRIANGLE + 100, score=0.8))
@@ -190,7 +199,24 @@ def test_measuring_counts_found_missed_and_false(tmp_path, dots):
     assert accuracy.false_instances == 1  # the one in the crowd is forgiven
 
 
+def with_odd_names(folder):
+    """Give the images of a data set ids and file names of every kind."""
+    path = folder / 'labels.json'
+    content = json.loads(path.read_text())
+    ids = [0, -5, 10**12, 'a/b', 'ü', '7', 7, 99]
+    for entry, odd in zip(content['images'], ids):
+        for annotation in content['annotations']:
+            if annotation['image_id'] == entry['id'] and 'odd' not in annotation:
+                annotation.update(image_id=odd, odd=True)
+        name = f'dive {odd!r} (1)/frame.{entry["file_name"]}'
+        (folder / name).parent.mkdir(parents=True)
+        (folder / 'images' / entry['file_name']).rename(folder / name)
+        entry.update(id=odd, file_name=name)
+    path.write_text(json.dumps(content))
+
+
 def test_the_command_writes_figures_and_pictures(tmp_path, dots_folder, capsys):
+    with_odd_names(dots_folder)
     settings = RunSettings(
         data=[str(dots_folder)], options={'channels': 32}, start_from='none', steps=2, batch=4, validation_share=0.0
     )
@@ -203,7 +229,9 @@ def test_the_command_writes_figures_and_pictures(tmp_path, dots_folder, capsys):
     assert metrics['suspects'] == []
     for name in ('errors.png', 'worst.png'):
         assert cv2.imread(str(tmp_path / 'out' / name)).shape[0] > 100
-    assert '8 objects' in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert '8 objects' in shown
+    assert 'the model finds too few of the keypoints to judge labels' in shown
 
 
 def test_the_command_says_in_one_line_what_is_missing(tmp_path, capsys):

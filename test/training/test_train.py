@@ -262,6 +262,26 @@ def test_use_only_checkpoints_cannot_be_resumed(tmp_path, dots_folder):
         Run.resumed(tmp_path / 'out')
 
 
+@pytest.mark.parametrize(
+    ('place', 'key', 'value'),
+    [
+        ('settings', 'later_option', 1),
+        ('settings', 'seed', None),
+        ('trainer', 'weights', {'features.stem.1.weight': 3}),
+        ('trainer', 'optimiser', {}),
+        ('trainer', 'step_count', float('nan')),
+    ],
+)
+def test_a_state_of_another_version_is_refused_in_one_line(tmp_path, dots_folder, place, key, value):
+    run = Run.new(str(dots_folder), settings_for(dots_folder), tmp_path / 'out', workers=0)
+    run.save()
+    content = torch.load(tmp_path / 'out' / 'last.pth', weights_only=True)
+    content['training'][place][key] = value
+    torch.save(content, tmp_path / 'out' / 'last.pth')
+    with pytest.raises(ModelError, match=r'^\S+last\.pth: its run cannot be continued \([^\n]+$'):
+        Run.resumed(tmp_path / 'out', workers=0)
+
+
 def test_ones_own_checkpoint_is_a_start(tmp_path, dots_folder):
     Run.new(str(dots_folder), settings_for(dots_folder, steps=1), tmp_path / 'one', workers=0).train()
     best = tmp_path / 'one' / 'best.pth'

@@ -133,7 +133,7 @@ class Trainer:
         self.network.load_state_dict(state['weights'])
         self.averaged.load_state_dict(state['averaged'])
         self._optimiser.load_state_dict(state['optimiser'])
-        self.step_count = state['step_count']
+        self.step_count = int(state['step_count'])
         self.precision = state['precision']
 
     def _average(self, averaged: Tensor, current: Tensor, count: Tensor | int) -> Tensor:

@@ -11,7 +11,7 @@ from typing import Any
 import cv2
 import torch
 
-from custom_pose_ros.core.errors import ConfigError, ModelError
+from custom_pose_ros.core.errors import ConfigError, CustomPoseError, ModelError
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.inference.backends import SIZE_MULTIPLE
 from custom_pose_ros.inference.backends.torch_backend import TorchBackend
@@ -36,6 +36,7 @@ from training.pose_training.pretrained import load_imagenet, load_published
 from training.pose_training.settings import RunSettings
 
 SAVE_EVERY_S = 60.0
+_FEW_STEPS = 300  # from ImageNet weights, a thousand are a good number
 _LAST_SHARE = 0.02  # of a run limited by time: kept for the last validation
 
 
@@ -102,14 +103,24 @@ class Run:
     @classmethod
     def resumed(cls, folder: Path, threads: int | None = None, workers: int | None = None) -> Run:
         """Go on where `last.pth` in a folder stopped. Raises ModelError when it cannot be continued."""
-        checkpoint = load_checkpoint(folder / 'last.pth')
+        path = folder / 'last.pth'
+        checkpoint = load_checkpoint(path)
         state = checkpoint.training
         if state is None:
-            raise ModelError(f'{folder / "last.pth"}: holds no training state; start anew with --weights on this file')
-        run = cls(checkpoint.model, RunSettings(**state['settings']), folder, threads, workers)
-        run.trainer.load_state(state['trainer'])
-        run.best_score = state['best_score']
-        run._elapsed_before = state['elapsed_s']
+            raise ModelError(f'{path}: holds no training state; start anew with --weights on this file')
+        try:
+            run = cls(checkpoint.model, RunSettings(**state['settings']), folder, threads, workers)
+            run.trainer.load_state(state['trainer'])
+            run.best_score = float(state['best_score'])
+            run._elapsed_before = float(state['elapsed_s'])
+        except CustomPoseError:
+            raise
+        except Exception as error:  # any, as a state of another version or a damaged one may hold anything
+            reason = (str(error).splitlines() or [''])[0]
+            raise ModelError(
+                f'{path}: its run cannot be continued ({type(error).__name__}: {reason}); '
+                'start anew with --weights on this file'
+            ) from error
         run.start_note = f'resumed at step {run.trainer.step_count}'
         return run
 
@@ -221,8 +232,8 @@ class Run:
 
     def _closing(self, accuracy: Accuracy | None) -> list[str]:
         lines = [f'{self.trainer.step_count} steps in {self.elapsed() / 60:.1f} minutes']
-        if not self.trainer.step_count:
-            lines.append('not one step was made in that time: the weights are untrained; give more --minutes')
+        if self.settings.minutes is not None and self.trainer.step_count < _FEW_STEPS:
+            lines.append('these are few: the weights are hardly trained; give more --minutes, or free the computer')
         if accuracy is None:
             lines.append('no images were set aside, so nothing was validated; look at other images with tools.predict')
         best = self.folder / 'best.pth'
