@@ -84,7 +84,7 @@ def test_live_and_offline_agree(graph, start_process, tiny_object, dive) -> None
 
     namespace = ('-r', f'__ns:={graph.namespace}')
     start_process(
-        'custom_pose_ros.nodes.pose_node', '--ros-args', '-p', f'object:={tiny_object}',
+        'custom_pose_ros.nodes.pose_node', '--ros-args', '-p', f'object:={tiny_object}', '-p', 'backend:=onnxruntime',
         '-p', 'image_reliability:=reliable', *namespace,
     )  # fmt: skip
     start_process('custom_pose_ros.nodes.orientation_node', '--ros-args', '-p', f'object:={tiny_object}', *namespace)

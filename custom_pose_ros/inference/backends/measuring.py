@@ -53,9 +53,9 @@ class Measurement:
 
 
 def measure_candidates(candidates: Sequence[Candidate], threads: int, input_shape: tuple[int, int, int]) -> Measurement:
-    """Load all candidates, each in its process, and run them in turns."""
+    """Load all candidates, each in its process, and run them in turns. Raises OSError where none can be started."""
     deadline_s = NVIDIA_DEADLINE_S if 'NVIDIA' in hardware.description() else DEADLINE_S
-    children = [_Child(candidate, threads, input_shape) for candidate in candidates]
+    children: list[_Child] = []
 
     def give_up() -> None:
         for child in children:
@@ -64,6 +64,8 @@ def measure_candidates(candidates: Sequence[Candidate], threads: int, input_shap
     watchdog = threading.Timer(deadline_s, give_up)
     watchdog.start()
     try:
+        for candidate in candidates:
+            children.append(_Child(candidate, threads, input_shape))
         ready = [child for child in children if child.wait_ready()]
         for _ in range(ROUNDS):
             for child in ready:
@@ -90,7 +92,7 @@ class _Child:
         paths = [str(_PACKAGE_ROOT), os.environ.get('PYTHONPATH', '')]
         self._complaints = tempfile.TemporaryFile('w+', errors='replace')
         self._process: Any = subprocess.Popen(
-            [sys.executable, '-m', __name__, *map(str, arguments)],
+            [sys.executable or 'python3', '-m', __name__, *map(str, arguments)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._complaints,
@@ -122,15 +124,26 @@ class _Child:
 
     def _answer(self) -> dict[str, Any]:
         """Return its next line; nothing when it has ended, by itself or because its time was up."""
-        line = self._process.stdout.readline()
-        answer = json.loads(line) if line else {}
-        self.refusal = answer.get('refusal', self.refusal)
-        if not line and not self.crash:
+        for line in self._process.stdout:
+            answer = _json_object(line)
+            if answer:
+                self.refusal = answer.get('refusal', self.refusal)
+                return answer
+        if not self.crash:
             code = self._process.wait()
             self._complaints.seek(0)
             last = (self._complaints.read().strip().splitlines() or [''])[-1]
             self.crash = f'exit status {code}, {last}'
-        return answer
+        return {}
+
+
+def _json_object(line: str) -> dict[str, Any]:
+    """Return what a line says; nothing for what a site's start-up files print."""
+    try:
+        content = json.loads(line)
+    except ValueError:
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def main(arguments: Sequence[str]) -> int:

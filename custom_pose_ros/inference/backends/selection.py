@@ -25,7 +25,10 @@ def fastest(candidates: Sequence[Candidate], threads: int, input_shape: tuple[in
     key = _key(candidates, threads, input_shape)
     measurement = _remembered(read_record(key), candidates)
     if measurement is None:
-        measurement = measure_candidates(candidates, threads, input_shape)
+        try:
+            measurement = measure_candidates(candidates, threads, input_shape)
+        except OSError as error:  # no memory or no permission for another process
+            measurement = Measurement({}, {}, {str(candidate): str(error) for candidate in candidates})
         if measurement.seconds and not measurement.crashed:
             write_record(key, {'seconds': measurement.seconds, 'refused': measurement.refused})
     for label, reason in {**measurement.refused, **measurement.crashed}.items():

@@ -61,3 +61,10 @@ def test_one_that_hangs_is_given_up(elsewhere, monkeypatch):
     measurement = measure_candidates([Candidate('onnxruntime', 'f32', SHIPPED)], 1, SHAPE)
     assert measurement.crashed == {'onnxruntime f32': 'gave no answer within 1 s'}
     assert time.monotonic() - begin < 300  # given up, not waited for
+
+
+def test_what_start_up_files_print_is_not_an_answer(elsewhere, monkeypatch):
+    (elsewhere / 'sitecustomize.py').write_text('print("welcome"); print(5)')
+    monkeypatch.setenv('PYTHONPATH', str(elsewhere))
+    measurement = measure_candidates([Candidate('onnxruntime', 'f32', SHIPPED)], 1, SHAPE)
+    assert (list(measurement.seconds), measurement.crashed) == (['onnxruntime f32'], {})

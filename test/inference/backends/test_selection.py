@@ -131,6 +131,15 @@ def test_where_nothing_can_be_measured_the_first_is_taken(candidates, measure):
     assert fastest(candidates, 2, SHAPE) == (candidates[0], 'the first, since none could be measured')
 
 
+def test_where_no_process_can_be_started_the_first_is_taken(candidates, monkeypatch, caplog):
+    def refuse(*arguments, **options):
+        raise BlockingIOError(11, 'Resource temporarily unavailable')
+
+    monkeypatch.setattr('subprocess.Popen', refuse)
+    assert fastest(candidates, 2, SHAPE)[0] is candidates[0]
+    assert 'Resource temporarily unavailable' in caplog.text
+
+
 def test_one_candidate_is_not_measured(tmp_path, measure, monkeypatch):
     shutil.copy(SHIPPED, tmp_path / 'model.onnx')
     backend = load_backend(tmp_path, 'onnxruntime')
