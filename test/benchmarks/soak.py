@@ -34,6 +34,7 @@ MAX_GROWTH_MB, MAX_LATENCY_CHANGE = 5.0, 0.1
 READY_S = 120.0
 SETTLE_S = 4.0  # until the diagnostics, which come once per second, tell of the last frame
 MINUTE_S = 60.0
+LEAST_CLOSING = 5  # slow frames in the end, the first of which may still be from the fast ones
 REPORTED = ('dropped', 'skipped', 'errors', 'lost on the way')
 
 
@@ -164,9 +165,15 @@ def _run(children: Children, lines: queue.Queue, record: Record, minutes: float)
         if now >= begin + MINUTE_S * len(record.minutes):
             _print_minute(record, minutes)
             record.minutes.append(Minute())
+    _print_minute(record, minutes)
+    children.send('camera', 'slowly')
+    closing, deadline = len(record.sent), time.monotonic() + READY_S
+    while not set(record.sent[closing + LEAST_CLOSING :]) & set(record.came['orientations']):
+        _take(children, lines, record)
+        if time.monotonic() > deadline:
+            raise ChildError(f'no orientations in the end{children.log_tail("pose_node")}')
     children.send('camera', 'stop')
     _settle(children, lines, record)
-    _print_minute(record, minutes)
 
 
 def _settle(children: Children, lines: queue.Queue, record: Record) -> None:

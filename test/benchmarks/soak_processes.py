@@ -3,7 +3,8 @@ The two ends of the soak: a camera that plays a clip over and over, and a record
 
 soak_processes.py camera CLIP CAMERA.yaml RATE
     shows the first frame slowly until a line comes on stdin, nothing until another one comes, then the clip until a
-    third; prints {"sent": stamp_ns} for each frame after the second line
+    third, then it goes on slowly until a fourth: a frame that is lost is missed only when another one follows; prints
+    {"sent": stamp_ns} for each frame after the second line
 soak_processes.py recorder
     prints {"poses": stamp_ns, "at": ns}, {"orientations": stamp_ns, "at": ns} and
     {"node": name, "level": 0, "message": text, "values": {...}} of the diagnostics
@@ -67,6 +68,8 @@ def play(camera: Camera, rate: float) -> None:
     while not _line_came(max(0.0, begin + number / rate - time.monotonic())):
         _print(sent=camera.show(number))
         number += 1
+    while not _line_came(WARM_UP_PERIOD_S):
+        _print(sent=camera.show(number))
 
 
 def _line_came(timeout_s: float) -> bool:
