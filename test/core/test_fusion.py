@@ -89,7 +89,7 @@ def test_one_camera_alone_is_passed_through() -> None:
 
 def test_two_cameras_are_nearer_to_the_truth_and_know_how_near() -> None:
     """Over 200 scenes: smaller errors than the better camera's, no mirrored attitude, an honest covariance."""
-    errors, single, distances, ambiguities = [], [], [], []
+    errors, single, distances, ambiguities, misses = [], [], [], [], []
     for seed in range(200):
         scene = Scene(model_of(), seed)
         fusion = PoseFusion(scene.model)
@@ -100,8 +100,15 @@ def test_two_cameras_are_nearer_to_the_truth_and_know_how_near() -> None:
         single.append([scene.error_rad(estimate) for estimate in seen])
         distances.append(scene.distance(fused))
         ambiguities.append([fused.ambiguity, *(estimate.ambiguity for estimate in seen)])
+        misses.append([np.linalg.norm(e.t_camera_object - scene.t) for e in (fused, *seen)])
     median_single = np.median(np.array(single).ravel())
     wrong_single = (np.array(single) > np.deg2rad(15)).mean()
+    misses = np.array(misses)
+    print(
+        f'median error: {np.rad2deg(np.median(errors)):.2f} deg, {1e3 * np.median(misses[:, 0]):.0f} mm; of one camera '
+        f'{np.rad2deg(median_single):.2f} deg, {1e3 * np.median(misses[:, 1:]):.0f} mm, {wrong_single:.0%} mirrored'
+    )
+    assert np.median(misses[:, 0]) < 0.3 * np.median(misses[:, 1:])  # each tells the distance that the other cannot
     assert np.median(errors) < 0.75 * median_single  # 1/sqrt(2) where both are as good
     assert wrong_single > 0.03  # mirrored attitudes of single cameras
     assert (np.array(errors) > np.deg2rad(15)).mean() < 0.2 * wrong_single
