@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
-from sensor_msgs.msg import CompressedImage, Image
+from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from custom_pose_ros.nodes import diagnostics
@@ -76,19 +76,14 @@ def test_the_encoding_changes_and_changes_back(rig) -> None:
 
 def test_jpegs_are_corrupt_for_a_while(make_rig) -> None:
     rig = make_rig(image_transport='compressed')
-    jpeg = cv2.imencode('.png', rig.picture)[1].tobytes()  # lossless, as the tiny network reads exact colours
-
-    def compressed(data: bytes) -> CompressedImage:
-        return CompressedImage(format='jpeg', data=array.array('B', data))
-
-    rig.make = good = lambda: compressed(jpeg)
+    compress, good, file = rig.compress, rig.make, rig.file
     rig.wait_good()
     for spoilt, text in [
-        (jpeg[: len(jpeg) // 2], 'is cut off, wanted a complete jpeg or png'),
-        (jpeg[:60] + bytes(len(jpeg) - 100) + jpeg[-40:], 'is damaged, wanted a complete jpeg or png'),
+        (file[: len(file) // 2], 'is cut off, wanted a complete jpeg or png'),
+        (file[:60] + bytes(len(file) - 100) + file[-40:], 'is damaged, wanted a complete jpeg or png'),
         (b'', 'wanted a jpeg or png file'),
     ]:
-        rig.make = lambda data=spoilt: compressed(data)
+        rig.make = lambda data=spoilt: compress(data)
         rig.wait_refused(text)
         rig.recover(lambda: setattr(rig, 'make', good))
 
