@@ -20,6 +20,7 @@ from launch_ros.parameter_descriptions import ParameterValue
 PACKAGE = 'custom_pose_ros'
 CONFIG = Path(get_package_share_directory(PACKAGE), 'config')
 BOOLEANS = ['true', 'false']
+RESPAWN_DELAY_S = 2.0
 
 # Arguments that are parameters of the same name; what is left empty stays as the parameter file has it.
 OBJECT = {'object': 'what to find: a folder with object.yaml, an object.yaml, or the name of an installed object'}
@@ -77,6 +78,9 @@ def declare_arguments() -> list[DeclareLaunchArgument]:
             description='false: wait for a lifecycle manager; empty: as in the parameter files',
         ),
         DeclareLaunchArgument(
+            'respawn', default_value='false', choices=BOOLEANS, description='start a node that has ended again'
+        ),
+        DeclareLaunchArgument(
             'use_sim_time', default_value='false', choices=BOOLEANS, description='take time from /clock'
         ),
         DeclareLaunchArgument('rviz', default_value='false', choices=BOOLEANS, description='show the results in RViz'),
@@ -118,6 +122,8 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
             parameters=[arguments[f'{node}_file'], {**chosen_parameters(arguments, NODES[node]), **common}],
             remappings=image_remappings(cameras, arguments['image']),
             ros_arguments=['--log-level', arguments['log_level']],
+            respawn=arguments['respawn'] == 'true',
+            respawn_delay=RESPAWN_DELAY_S,
         )
         for node in NODES
     ]

@@ -20,10 +20,9 @@ except ImportError:  # Humble
 LOST_WARNING, LOST_CLEAR = 0.1, 0.05  # share of the messages lost on the way from which, and until which, it is told
 _LISTED = 5  # topics named as what may have been meant
 IMAGE_LOSS_CURE = (
-    'large images need more than the default transport: export FASTDDS_DEFAULT_PROFILES_FILE='
-    '<share of custom_pose_ros>/config/fastdds.xml where the camera driver is started, or ask a reliable driver for '
-    'image_reliability: reliable, or take image_transport: compressed; on another computer '
-    'FASTDDS_BUILTIN_TRANSPORTS=LARGE_DATA for both'
+    'large images need more than the default transport: where the camera driver is started, export '
+    'FASTDDS_DEFAULT_PROFILES_FILE=$(ros2 pkg prefix --share custom_pose_ros)/config/fastdds.xml (FASTRTPS_... before '
+    'Kilted), or set image_reliability: reliable here if the driver is reliable, or take image_transport: compressed'
 )
 LOSS_CURE = 'the network or the computer is overloaded'
 
