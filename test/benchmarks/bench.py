@@ -42,7 +42,7 @@ def main() -> int:
     parser.add_argument('--threads', type=int, default=default_threads(), help='of the backends (default %(default)s)')
     parser.add_argument('--backend', default='auto', help='of all parts but networks and public (default: auto)')
     parser.add_argument('--precision', default='auto', help='of that backend (default: auto)')
-    parser.add_argument('--rounds', type=int, default=100, help='times that each thing is timed (default 100)')
+    parser.add_argument('--rounds', type=int, default=40, help='times that each thing is timed (default 40)')
     parser.add_argument('--seconds', type=float, default=15.0, help='how long each node is watched (default 15)')
     parser.add_argument('--photos', type=Path, help='COCO labels of photos of the submarine, for the input heights')
     parser.add_argument('--public', type=Path, metavar='CHECKOUT', help='the public implementation to compare with')

@@ -8,20 +8,32 @@ from typing import Any
 
 import numpy as np
 
+IN_A_ROW = 3
+
 Work = Callable[[], object]
 Times = dict[str, np.ndarray]  # name -> seconds of each round
 
 
 def interleaved(works: Mapping[str, Work], rounds: int) -> Times:
-    """Run each piece of work once in every round, after one round that does not count; return its times."""
+    """
+    Return what each piece of work takes in each round.
+
+    In a round each runs some times in a row and the median counts, without the first: that one finds the caches as the
+    others left them, and their threads still waiting for more.
+    """
     times: dict[str, list[float]] = {name: [] for name in works}
-    for turn in range(rounds + 1):
+    for _ in range(rounds):
         for name, work in works.items():
-            begin = time.perf_counter()
             work()
-            if turn:
-                times[name].append(time.perf_counter() - begin)
+            times[name].append(float(np.median([seconds_of(work) for _ in range(IN_A_ROW)])))
     return {name: np.array(values) for name, values in times.items()}
+
+
+def seconds_of(work: Work) -> float:
+    """Return how long the work takes."""
+    begin = time.perf_counter()
+    work()
+    return time.perf_counter() - begin
 
 
 def spread(seconds: Sequence[float] | np.ndarray) -> dict[str, Any]:
