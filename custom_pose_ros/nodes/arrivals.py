@@ -20,10 +20,15 @@ class Arrivals:
     """
     Counts the messages that were sent and did not come.
 
-    Exact where the middleware numbers messages (a gap in the numbers, whether lost on the way or overwritten in the
-    queue) or reports losses itself. Where it does neither, the period of the publisher is estimated from the stamps,
-    and the steps that are missing are counted; that needs a camera of constant rate, and no more than 8 of 10 lost.
+    Exact where the middleware numbers messages and reports what is lost on the way: a gap in the numbers beyond that is
+    what came and was overwritten in the queue before the node read it. Where it does neither, the period of the
+    publisher is estimated from the stamps, and the steps that are missing are counted as lost; that needs a camera of
+    constant rate, and no more than 8 of 10 lost.
+
+    reports : whether the middleware reports losses.
     """
+
+    reports = False
 
     def __init__(self, clock: Callable[[], float] = time.monotonic):
         self._clock = clock
@@ -33,7 +38,7 @@ class Arrivals:
         self._last_numbers: dict[Hashable, int] = {}
         self._last_stamp_ns: int | None = None
         self._steps_ns: deque[int] = deque(maxlen=_PERIODS)
-        self._history: deque[tuple[float, int, int]] = deque([(clock(), 0, 0)])
+        self._history: deque[tuple[float, int, int, int]] = deque([(clock(), 0, 0, 0)])
 
     def arrived(self, stamp_ns: int, publisher: Hashable = None, number: int | None = None) -> None:
         """
@@ -73,21 +78,29 @@ class Arrivals:
         return 1e-9 * float(np.mean(steps / np.maximum(np.round(steps / single), 1)))
 
     @property
-    def missing(self) -> int:
-        """How many messages were sent and did not come, since the start."""
-        exact = max(self._gaps, self._reported)
-        return exact if self._numbered or exact else self._by_stamps
+    def lost(self) -> int:
+        """How many messages were lost on the way, since the start."""
+        if self.reports:
+            return self._reported
+        return self._gaps if self._numbered else self._by_stamps
+
+    @property
+    def overwritten(self) -> int:
+        """How many messages came and were not read before newer ones took their place, since the start."""
+        return max(0, self._gaps - self._reported) if self.reports else 0
 
     @property
     def received(self) -> int:
         return self._received
 
-    def share_lost(self) -> float:
-        """Return which share of the messages of the last WINDOW_S did not come, in [0, 1]; to be asked regularly."""
+    def shares(self) -> tuple[float, float]:
+        """Return the shares of the last WINDOW_S that were lost and overwritten, in [0, 1]; to be asked regularly."""
         now = self._clock()
         while len(self._history) > 1 and self._history[0][0] < now - WINDOW_S:
             self._history.popleft()
-        _, received, missing = self._history[0]
-        self._history.append((now, self._received, self.missing))
-        received, missing = self._received - received, self.missing - missing
-        return missing / max(received + missing, 1)
+        _, *before = self._history[0]
+        totals = self._received, self.lost, self.overwritten
+        self._history.append((now, *totals))
+        received, lost, overwritten = (total - earlier for total, earlier in zip(totals, before))
+        sent = max(received + lost + overwritten, 1)
+        return lost / sent, overwritten / sent

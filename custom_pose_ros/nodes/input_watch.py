@@ -46,7 +46,7 @@ class InputWatch:
         """
         self._node, self._kind, self._callback, self._loss_cure = node, kind, callback, loss_cure
         self._arrivals = Arrivals()
-        self._losing = False
+        self._losing = self._overwriting = False
         self._topic = node.resolve_topic_name(topic)
         self._mismatched = False
         self.subscription = self._subscribe(topic, profile)
@@ -57,6 +57,7 @@ class InputWatch:
         taker = self._take_informed if informed else self._take
         reports = {'incompatible_qos': self._on_incompatible, 'message_lost': self._on_lost}
         for events in (reports, {'incompatible_qos': self._on_incompatible}, {}):
+            self._arrivals.reports = 'message_lost' in events
             try:
                 return self._node.create_subscription(
                     self._kind,
@@ -105,7 +106,8 @@ class InputWatch:
         return {
             'topic': self._topic,
             'publishers': str(self._node.count_publishers(self._topic)),
-            'lost on the way': str(self._arrivals.missing),
+            'lost on the way': str(self._arrivals.lost),
+            'overwritten unread': str(self._arrivals.overwritten),
             'rate by the stamps [Hz]': 'unknown' if period_s is None else f'{1 / period_s:.1f}',
         }
 
@@ -113,10 +115,16 @@ class InputWatch:
         """Return what is wrong with the topic now, a line each; to be asked regularly."""
         mismatches = qos.mismatches(self._node, self._topic, publishes=False) if self._mismatched else []
         self._mismatched = bool(mismatches)
-        share = self._arrivals.share_lost()
-        self._losing = share > (LOST_CLEAR if self._losing else LOST_WARNING)
-        lost = [f'{self._topic}: {100 * share:.0f} % of the messages are lost on the way; {self._loss_cure}']
-        return mismatches + (lost if self._losing else [])
+        lost, overwritten = self._arrivals.shares()
+        self._losing = lost > (LOST_CLEAR if self._losing else LOST_WARNING)
+        self._overwriting = overwritten > (LOST_CLEAR if self._overwriting else LOST_WARNING)
+        lines = []
+        if self._losing:
+            lines.append(f'{self._topic}: {100 * lost:.0f} % of the messages are lost on the way; {self._loss_cure}')
+        if self._overwriting:
+            share = f'{100 * overwritten:.0f} % of the messages'
+            lines.append(f'{self._topic}: {share} are overwritten before they are read; the computer is overloaded')
+        return mismatches + lines
 
     def silence(self) -> str:
         """Say why nothing comes, when `problems` has nothing to say."""

@@ -35,7 +35,7 @@ READY_S = 120.0
 SETTLE_S = 4.0  # until the diagnostics, which come once per second, tell of the last frame
 MINUTE_S = 60.0
 LEAST_CLOSING = 5  # slow frames in the end, the first of which may still be from the fast ones
-REPORTED = ('dropped', 'skipped', 'errors', 'lost on the way')
+REPORTED = ('dropped', 'skipped', 'errors', 'lost on the way', 'overwritten unread')
 
 
 @dataclass
@@ -199,10 +199,10 @@ def resident_mb(pid: int) -> float:
 def _print_minute(record: Record, minutes: float) -> None:
     minute, counts = record.minutes[-1], record.counts.get(NODES[0], {})
     memory = ', '.join(f'{node} {np.median(values):.1f} MB' for node, values in minute.memory_mb.items() if values)
+    reported = ', '.join(f'{counts.get(name, 0)} {name}' for name in REPORTED)
     print(
         f'minute {len(record.minutes)}/{minutes:g}: {minute.sent} sent, {len(minute.latencies_ms)} answered, '
-        f'p95 {minute.p95_ms:.0f} ms, {memory}, so far {counts.get("dropped", 0)} dropped, '
-        f'{counts.get("lost on the way", 0)} lost, {counts.get("errors", 0)} refused',
+        f'p95 {minute.p95_ms:.0f} ms, {memory}; so far {reported}',
         flush=True,
     )
 

@@ -34,7 +34,7 @@ from custom_pose_ros.tools.demo_player import FRAME_ID, camera_info
 from custom_pose_ros.tools.media import VideoReader
 
 WARM_UP_PERIOD_S = 0.2
-COUNTS = ('received', 'processed', 'dropped', 'skipped', 'errors', 'lost on the way')
+COUNTS = ('received', 'processed', 'dropped', 'skipped', 'errors', 'lost on the way', 'overwritten unread')
 
 
 class Camera(Node):

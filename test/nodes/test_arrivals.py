@@ -23,17 +23,25 @@ def test_gaps_in_the_numbers_are_losses_for_each_publisher() -> None:
     arrivals = Arrivals()
     for publisher, number in [('a', 5), ('b', 100), ('a', 6), ('b', 104), ('a', 9), ('a', 1), ('a', 2)]:
         arrivals.arrived(0, publisher, number)
-    assert arrivals.missing == 3 + 2  # a started anew at 1: nothing is known about what it sent before
-    assert arrivals.received == 7
+    assert arrivals.lost == 3 + 2  # a started anew at 1: nothing is known about what it sent before
+    assert (arrivals.received, arrivals.overwritten) == (7, 0)
 
 
 def test_what_dds_reports_counts_also_when_nothing_comes() -> None:
     arrivals = Arrivals()
+    arrivals.reports = True
     arrivals.reported_lost(40)
-    assert (arrivals.missing, arrivals.share_lost()) == (40, 1.0)
-    arrivals.arrived(0, 'a', 41)
-    arrivals.arrived(0, 'a', 44)  # two more, of which DDS has said nothing yet: they are not counted twice
-    assert arrivals.missing == 40
+    assert (arrivals.lost, arrivals.shares()) == (40, (1.0, 0.0))
+
+
+def test_a_gap_that_dds_does_not_report_was_overwritten() -> None:
+    arrivals = Arrivals()
+    arrivals.reports = True
+    arrivals.arrived(0, 'a', 1)
+    arrivals.reported_lost(2)
+    arrivals.arrived(0, 'a', 7)  # two of five are lost
+    assert (arrivals.lost, arrivals.overwritten) == (2, 3)
+    assert arrivals.shares() == (pytest.approx(2 / 7), pytest.approx(3 / 7))
 
 
 @pytest.mark.parametrize('lost', [0.0, 0.3, 0.6, 0.8])
@@ -46,7 +54,7 @@ def test_without_numbers_the_stamps_tell(lost: float, jitter_ns: int) -> None:
         arrivals.arrived(int(index * PERIOD_NS + random.normal(0, jitter_ns)))
     missing = kept[-1] - kept[0] + 1 - len(kept)
     # the first steps, before there is a period, are not counted: 10 of them, each 1 / (1 - lost) periods long
-    assert arrivals.missing == pytest.approx(missing, abs=0.02 * missing + 12 / (1 - lost))
+    assert arrivals.lost == pytest.approx(missing, abs=0.02 * missing + 12 / (1 - lost))
     assert arrivals.period_s == pytest.approx(1e-9 * PERIOD_NS, rel=0.02)
 
 
@@ -56,7 +64,7 @@ def test_a_camera_that_changes_its_rate_or_stands_still_loses_little() -> None:
         stamp += step_ns
         arrivals.arrived(stamp)
     # until the new rate makes the old steps leave it looks like losses: about 57 of 60, then no more
-    assert arrivals.missing == pytest.approx(57, abs=3)
+    assert arrivals.lost == pytest.approx(57, abs=3)
 
 
 @pytest.mark.parametrize('stamps', [[0] * 50, list(range(50, 0, -1)), [-(10**18), 10**18] * 20])
@@ -64,7 +72,7 @@ def test_stamps_that_say_nothing_are_no_losses(stamps: list[int]) -> None:
     arrivals = Arrivals()
     for stamp in stamps:
         arrivals.arrived(stamp)
-    assert arrivals.missing == 0
+    assert arrivals.lost == 0
 
 
 def test_the_share_is_about_the_last_seconds() -> None:
@@ -72,10 +80,10 @@ def test_the_share_is_about_the_last_seconds() -> None:
     arrivals = Arrivals(clock)
     for number in range(0, 40, 2):
         arrivals.arrived(0, 'a', number)
-    assert arrivals.share_lost() == pytest.approx(19 / 39)
+    assert arrivals.shares()[0] == pytest.approx(19 / 39)
     for number in range(39, 139):
         clock.now_s += 0.3
         arrivals.arrived(0, 'a', number)
-        share = arrivals.share_lost()
+        share = arrivals.shares()[0]
     assert share == 0.0
     assert WINDOW_S < 100 * 0.3

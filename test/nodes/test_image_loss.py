@@ -32,7 +32,7 @@ sys.stdin.read()
 def counts(diagnostics: list, name: str) -> dict[str, int]:
     found = [s for m in list(diagnostics) for s in m.status if s.name.startswith(f'{name}: ')]
     rows = {pair.key: pair.value for pair in found[-1].values} if found else {}
-    return {key: int(rows.get(key, 0)) for key in ('received', 'lost on the way')}
+    return {key: int(rows.get(key, 0)) for key in ('received', 'lost on the way', 'overwritten unread')}
 
 
 def run(graph, start_process, tiny_object: str, tmp_path: Path, **environment: str) -> tuple[dict[str, int], str]:

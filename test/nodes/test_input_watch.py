@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import array
+import threading
+import time
 from typing import Any
 
 import pytest
@@ -46,6 +48,7 @@ def test_every_message_goes_to_the_callback_and_none_is_missing(graph) -> None:
         'topic': f'{graph.namespace}/image',
         'publishers': '1',
         'lost on the way': '0',
+        'overwritten unread': '0',
         'rate by the stamps [Hz]': '1.0',
     }
     assert node.watch.problems() == []
@@ -110,6 +113,7 @@ def test_a_publisher_that_is_silent_is_named(graph) -> None:
 def test_losses_are_told_with_the_cure_until_they_are_few(graph) -> None:
     node = graph.start(Watcher)
     arrivals = node.watch._arrivals
+    arrivals.reports = False  # so that gaps in the numbers are losses
     arrivals.arrived(0, 'a', 1)
     arrivals.arrived(0, 'a', 3)
     (line,) = node.watch.problems()
@@ -121,6 +125,26 @@ def test_losses_are_told_with_the_cure_until_they_are_few(graph) -> None:
     for n in range(30, 36, 2):  # 3 of 32: above the lower limit only
         arrivals.arrived(0, 'a', n)
     assert node.watch.problems() == []
+
+
+def test_what_comes_faster_than_it_is_read_is_told_apart_from_losses(graph) -> None:
+    gate, entered = threading.Event(), threading.Event()
+    node = graph.start(Watcher)
+    node.watch._callback = lambda message: (entered.set(), gate.wait(60.0))
+    camera = graph.advertise('image', Image, RELIABLE)
+    camera.publish(image(0))
+    graph.wait(entered.is_set, 'the first message')
+    for number in range(1, 31):
+        camera.publish(image(number))
+        time.sleep(0.005)
+    time.sleep(0.5)  # until all have come
+    gate.set()
+    graph.wait(lambda: node.watch._arrivals.received >= 6, 'the five that fit into the queue')
+    assert (node.watch._arrivals.lost, node.watch._arrivals.overwritten) == (0, 25)
+    (line,) = node.watch.problems()
+    assert line.endswith(
+        '/image: 81 % of the messages are overwritten before they are read; the computer is overloaded'
+    )
 
 
 @pytest.mark.parametrize('publishes', [True, False])
