@@ -205,7 +205,9 @@ def test_orientation_node_follows_with_the_first_poses_of_the_new_object(graph, 
         """Publish empty poses and return how many messages were refused so far."""
         poses.publish(array_of([first, 'left', 'right', 'top'], seconds))
         orientations.wait(lambda m: m.header.stamp.sec == seconds)
-        return node.statistics[''].counts.errors
+        statistics = node.statistics['']  # a message is counted after it has been answered
+        graph.wait(lambda: statistics.counts.processed + statistics.counts.errors == seconds, 'the count')
+        return statistics.counts.errors
 
     assert (show('front', 1), show('nose', 2)) == (0, 1)
     future = client.call_async(SwitchObject.Request(object=other))
