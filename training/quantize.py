@@ -90,7 +90,10 @@ def main(arguments: list[str] | None = None) -> int:
         for name, error_px in done.errors_px.items():
             print(f'  {name:{width}}  {error_px:.2f} px')
     print(f'on this machine auto takes {backend.name} {backend.precision} ({backend.choice})')
-    print(f'{done.path}: {done.size_bytes / 1e6:.2f} MB, calibrated on {done.calibrated_on} images')
+    print(
+        f'{done.path}: {done.size_bytes / 1e6:.2f} MB, calibrated on {done.calibrated_on} images; the first '
+        f'{done.kept[0]} and the last {done.kept[1]} layers stay in f32'
+    )
     return 0
 
 

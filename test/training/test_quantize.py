@@ -42,12 +42,12 @@ def model(tmp_path) -> Path:
 def graph(frames) -> onnx.ModelProto:
     """The quantised network, made once for this file."""
     inputs = [quantization.prepare(frame, 256)[0] for frame in frames]
-    return quantization._quantized_graph(SUBMARINE / 'model.onnx', inputs)
+    return quantization._quantized_graph(SUBMARINE / 'model.onnx', inputs, 0, 9)
 
 
 @pytest.fixture
 def quick(monkeypatch, graph):
-    monkeypatch.setattr(quantization, '_quantized_graph', lambda source, inputs: graph)
+    monkeypatch.setattr(quantization, '_quantized_graph', lambda source, inputs, first, last: graph)
 
 
 def test_int8_finds_what_f32_finds(model, frames):
@@ -85,6 +85,30 @@ def test_most_layers_are_quantised_and_the_last_are_not(graph):
     assert not any(quantised & set(node.input) for node in layers[-2:])
 
 
+def test_more_layers_stay_in_f32_when_fewer_drift_too_far(model, frames, graph, monkeypatch):
+    tried = []
+
+    def quantized(source, inputs, first, last):
+        tried.append((first, last))
+        return graph if len(tried) == 2 else with_bias(graph, -1.0)
+
+    monkeypatch.setattr(quantization, '_quantized_graph', quantized)
+    assert quantize(model, frames).kept == tried[1]
+    assert len(tried) == 2
+    assert tried[1] > tried[0]
+
+
+def with_bias(graph: onnx.ModelProto, bias: float) -> onnx.ModelProto:
+    """Return a network whose heatmaps are shifted, so that it is blind with a bias of -1."""
+    shifted = onnx.ModelProto()
+    shifted.CopyFrom(graph)
+    for weights in shifted.graph.initializer:
+        if 'heatmaps.bias' in weights.name:
+            value = onnx.numpy_helper.to_array(weights) + np.float32(bias)
+            weights.CopyFrom(onnx.numpy_helper.from_array(value, weights.name))
+    return shifted
+
+
 @pytest.mark.parametrize(
     ('limits', 'complaint'),
     [
@@ -105,12 +129,8 @@ def test_too_much_drift_is_not_written(model, frames, quick, limits, complaint):
 
 
 def test_a_network_that_finds_other_keypoints_is_not_written(model, frames, quick, graph, monkeypatch):
-    blind = onnx.ModelProto()
-    blind.CopyFrom(graph)
-    for weights in blind.graph.initializer:
-        if 'heatmaps.bias' in weights.name:
-            weights.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(weights) - 1, weights.name))
-    monkeypatch.setattr(quantization, '_quantized_graph', lambda source, inputs: blind)
+    blind = with_bias(graph, -1.0)
+    monkeypatch.setattr(quantization, '_quantized_graph', lambda source, inputs, first, last: blind)
     with pytest.raises(ModelError, match='24 of 24 keypoints are found by one only'):
         quantize(model, frames)
     assert not model.with_name('model_int8.onnx').exists()
@@ -143,6 +163,7 @@ def test_the_command_tells_before_and_after(model, quick, capsys, shared):
     assert abs(float(errors[0].split()[-2]) - float(errors[1].split()[-2])) < 0.5  # px, before and after
     assert any(line.startswith('on this machine auto takes ') for line in lines)
     assert 'model_int8.onnx: 1.' in lines[-1]
+    assert lines[-1].endswith('layers stay in f32')
 
 
 def test_the_command_says_in_one_line_what_is_wrong(tmp_path, capsys):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,8 +25,9 @@ from training.pose_training.checkpoints import atomic_path
 from training.pose_training.coco import LabelledImage
 from training.pose_training.drift import Drift, DriftLimits, measure_drift
 
-# The last layers, next to the maps, stay in f32: they cost little and decide about fractions of a pixel.
-_KEPT_LAYERS = 9
+# How many of the first and of the last layers stay in f32, tried in this order: the last, next to the maps, cost little
+# and decide about fractions of a pixel; the first see the widest range of values and cost the most.
+_KEPT_LAYERS = ((0, 9), (6, 9), (10, 14))
 _HOLD_OUT = 4  # one image in so many is held out from the calibration, to measure on
 FEWEST_IMAGES = 20
 
@@ -36,6 +38,7 @@ class Quantized:
     What was written, and what was measured.
 
     calibrated_on, measured_on : number of images.
+    kept : how many of the first and of the last layers are still in f32.
     drifts : of each backend and precision against f32, on the images that were held out.
     errors_px : mean distance from the labels by backend and precision, f32 first; empty without labels.
     """
@@ -44,6 +47,7 @@ class Quantized:
     size_bytes: int
     calibrated_on: int
     measured_on: int
+    kept: tuple[int, int]
     drifts: dict[str, Drift]
     errors_px: dict[str, float]
 
@@ -64,7 +68,8 @@ def quantize(
     path : file to write; default: the source with the ending _int8.onnx.
     limits : drift that is accepted, for each backend that is installed.
     labels : labelled images, to measure the distance from the labels before and after.
-    Raises ModelError when the drift passes the limits, and then writes nothing.
+    As few layers as possible stay in f32. Raises ModelError when the drift passes the limits with all that are tried, and
+    then writes nothing.
     """
     source = file_beside(source, ONNX)
     path = file_beside(source, INT8) if path is None else path
@@ -84,22 +89,35 @@ def quantize(
             f'{source}: finds no {reference.model.name} in any of the {len(held_out)} images that are held out: '
             'nothing can be compared; give images that show it'
         )
-    graph = _quantized_graph(source, [prepare(image, reference.input_height)[0] for image in calibration])
-    with atomic_path(path) as temporary:
-        onnx.save(graph, str(temporary))
-        estimators = {str(way): _estimator(way, input_height) for way in _comparable(source, temporary)}
-        drifts = {name: measure_drift(held_out, before, estimator) for name, estimator in estimators.items()}
-        for name, drift in drifts.items():
-            complaint = limits.complaint(drift)
-            if complaint and name.endswith('int8'):
-                raise ModelError(f'{path}: not written: with {name} {complaint}; keep f32, or raise the limits')
-        errors = {
-            name: measure(estimator, labels).summary()['mean_px']
-            for name, estimator in {'f32': reference, **estimators}.items()
-            if labels
-        }
-        size = temporary.stat().st_size
-    return Quantized(path, size, len(calibration), len(held_out), drifts, errors)
+    inputs = [prepare(image, reference.input_height)[0] for image in calibration]
+    complaint = ''
+    for kept in _KEPT_LAYERS:
+        graph = _quantized_graph(source, inputs, *kept)
+        with tempfile.TemporaryDirectory() as folder:
+            trial = Path(folder, f'trial{INT8}')
+            onnx.save(graph, str(trial))
+            estimators = {str(way): _estimator(way, input_height) for way in _comparable(source, trial)}
+            drifts = {name: measure_drift(held_out, before, estimator) for name, estimator in estimators.items()}
+            complaint = _complaint(drifts, limits)
+            if complaint:
+                continue
+            errors = {
+                name: measure(estimator, labels).summary()['mean_px']
+                for name, estimator in {'f32': reference, **estimators}.items()
+                if labels
+            }
+        with atomic_path(path) as temporary:
+            onnx.save(graph, str(temporary))
+        return Quantized(path, path.stat().st_size, len(calibration), len(held_out), kept, drifts, errors)
+    raise ModelError(
+        f'{path}: not written: {complaint}; keep f32, calibrate on more varied images, or raise the limits'
+    )
+
+
+def _complaint(drifts: Mapping[str, Drift], limits: DriftLimits) -> str:
+    """Say with which backend the quantised network passes which limits; '' when with none."""
+    complaints = {name: limits.complaint(drift) for name, drift in drifts.items() if name.endswith('int8')}
+    return next((f'with {name} {complaint}' for name, complaint in complaints.items() if complaint), '')
 
 
 def _comparable(source: Path, quantized: Path) -> list[Candidate]:
@@ -124,8 +142,8 @@ def _estimator(candidate: Candidate, input_height: int | None) -> PoseEstimator:
     return PoseEstimator(model, backend, input_height)
 
 
-def _quantized_graph(source: Path, inputs: Sequence[np.ndarray]) -> onnx.ModelProto:
-    """Return the graph with fake-quantised weights and features, calibrated on (h, w, 3) network inputs."""
+def _quantized_graph(source: Path, inputs: Sequence[np.ndarray], first: int, last: int) -> onnx.ModelProto:
+    """Return the graph quantised but for its first and last layers, calibrated on (h, w, 3) network inputs."""
     os.environ.setdefault('NNCF_CI', '1')  # or it reports every run to its makers
     try:
         import nncf
@@ -139,7 +157,7 @@ def _quantized_graph(source: Path, inputs: Sequence[np.ndarray]) -> onnx.ModelPr
         nncf.Dataset([{'image': image[None]} for image in inputs]),
         preset=nncf.QuantizationPreset.MIXED,
         subset_size=len(inputs),
-        ignored_scope=nncf.IgnoredScope(names=layers[-_KEPT_LAYERS:]),
+        ignored_scope=nncf.IgnoredScope(names=[*layers[:first], *layers[-last:]]),
     )
     metadata = {p.key: p.value for p in graph.metadata_props}
     onnx.helper.set_model_props(result, {**metadata, 'made_from': file_hash(source)})
