@@ -47,6 +47,7 @@ def graph(frames) -> onnx.ModelProto:
 
 @pytest.fixture
 def quick(monkeypatch, graph):
+    monkeypatch.setattr(quantization, '_KEPT_LAYERS', ((0, 9),))
     monkeypatch.setattr(quantization, '_quantized_graph', lambda source, inputs, first, last: graph)
 
 

@@ -68,8 +68,8 @@ def quantize(
     path : file to write; default: the source with the ending _int8.onnx.
     limits : drift that is accepted, for each backend that is installed.
     labels : labelled images, to measure the distance from the labels before and after.
-    As few layers as possible stay in f32. Raises ModelError when the drift passes the limits with all that are tried, and
-    then writes nothing.
+    As few layers as possible stay in f32. Raises ModelError when the drift passes the limits even so, and then writes
+    nothing.
     """
     source = file_beside(source, ONNX)
     path = file_beside(source, INT8) if path is None else path
