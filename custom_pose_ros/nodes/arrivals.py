@@ -59,7 +59,7 @@ class Arrivals:
 
     def _step(self, step_ns: int) -> None:
         self._steps_ns.append(step_ns)
-        period_s = self.period_s
+        period_s = None if self._numbered or self.reports else self.period_s  # nobody asks for what is known exactly
         if period_s is not None:
             self._by_stamps += max(0, round(1e-9 * step_ns / period_s) - 1)
 

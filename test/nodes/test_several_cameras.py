@@ -141,7 +141,8 @@ def test_diagnostics_are_about_each_camera(rig) -> None:
         return set(statuses) == set(names) and statuses[names[0]].level == DiagnosticStatus.OK
 
     statuses = {status.name: status for status in diagnostics.wait(wanted).status}
-    assert (statuses[names[1]].level, statuses[names[1]].message) == (DiagnosticStatus.WARN, 'no input yet')
+    silent = statuses[names[1]]
+    assert (silent.level, silent.message.split(':')[0]) == (DiagnosticStatus.WARN, 'no input yet')
     processed = [{v.key: v.value for v in statuses[name].values}['processed'] for name in names]
     assert processed == ['1', '0']
 
