@@ -14,6 +14,7 @@ import time
 
 import rclpy
 from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.signals import SignalHandlerOptions
 from std_msgs.msg import Header
 
 from custom_pose_ros.nodes.conversions import bgr_to_image
@@ -31,7 +32,7 @@ def main() -> None:
     parser.add_argument('cameras', nargs='+')
     parser.add_argument('--in-step', action='store_true')
     args = parser.parse_args()
-    rclpy.init()
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)  # Ctrl-C interrupts Python, not the middleware
     node = rclpy.create_node('bench_player')
     qos = QoSProfile(depth=DEPTH, reliability=ReliabilityPolicy.BEST_EFFORT)
     messages = [bgr_to_image(frame, Header(frame_id='camera')) for frame in clip_frames(FRAMES)]
@@ -49,9 +50,9 @@ def main() -> None:
         message = messages[number % FRAMES]
         message.header.stamp = node.get_clock().now().to_msg()
         publishers[i].publish(message)
-    rclpy.shutdown()
 
 
 if __name__ == '__main__':
     with contextlib.suppress(KeyboardInterrupt):  # who started it has seen enough
         main()
+    rclpy.try_shutdown()
