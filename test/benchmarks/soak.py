@@ -13,6 +13,7 @@ import argparse
 import json
 import os
 import queue
+import signal
 import sys
 import time
 from dataclasses import dataclass, field
@@ -34,6 +35,7 @@ MAX_GROWTH_MB, MAX_LATENCY_CHANGE = 5.0, 0.1
 READY_S = 120.0
 SETTLE_S = 4.0  # until the diagnostics, which come once per second, tell of the last frame
 MINUTE_S = 60.0
+STALL_S = 2.0
 LEAST_CLOSING = 5  # slow frames in the end, the first of which may still be from the fast ones
 REPORTED = ('dropped', 'skipped', 'errors', 'lost on the way', 'overwritten unread')
 
@@ -44,7 +46,7 @@ class Minute:
     What happened in one minute.
 
     latencies_ms : from the stamp of the image to the arrival of the orientations of it.
-    memory_mb : resident memory of each node, sampled once per second.
+    memory_mb : resident memory of each node without what it shares, sampled once per second.
     """
 
     sent: int = 0
@@ -143,6 +145,10 @@ def _warm_up(children: Children, lines: queue.Queue, record: Record) -> dict[str
         _take(children, lines, record)
         if time.monotonic() > deadline:
             raise ChildError(f'no orientations within {READY_S:g} s{children.log_tail("pose_node")}')
+    for node in NODES:  # their queues take their full size once, 5 images, which is no growth later
+        os.kill(children.pid(node), signal.SIGSTOP)
+        time.sleep(STALL_S)
+        os.kill(children.pid(node), signal.SIGCONT)
     children.send('camera', 'rest')
     _settle(children, lines, record)
     for stamps in record.came.values():
@@ -191,9 +197,10 @@ def _take(children: Children, lines: queue.Queue, record: Record) -> None:
 
 
 def resident_mb(pid: int) -> float:
-    """Return the resident memory of a process [MB]."""
-    pages = int(Path(f'/proc/{pid}/statm').read_text(encoding='ascii').split()[1])
-    return pages * os.sysconf('SC_PAGE_SIZE') / 1e6
+    """Return the resident memory of a process [MB], without shared memory, which is the camera's."""
+    lines = Path(f'/proc/{pid}/status').read_text(encoding='ascii').splitlines()
+    rows = dict(line.split(':', 1) for line in lines)
+    return sum(int(rows[name].split()[0]) for name in ('RssAnon', 'RssFile')) * 1024 / 1e6
 
 
 def _print_minute(record: Record, minutes: float) -> None:
