@@ -145,7 +145,7 @@ def main(arguments: list[str] | None = None) -> int:
         write_json(parsed.out / 'metrics.json', metrics)
         draw_error_curves(parsed.out / 'errors.png', accuracy, estimator.model.keypoint_names)
         write_worst(parsed.out / 'worst.png', accuracy, detections, images, estimator.model)
-    except CustomPoseError as error:
+    except (CustomPoseError, OSError) as error:
         print(f'evaluate: {error}', file=sys.stderr)
         return 1
     report(metrics)

@@ -30,7 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         checkpoint = load_checkpoint(parsed.checkpoint)
         report = export_onnx(checkpoint.network(), checkpoint.model, output)
-    except CustomPoseError as error:
+    except (CustomPoseError, OSError) as error:
         print(f'export_onnx: {error}', file=sys.stderr)
         return 1
     print(

@@ -70,7 +70,7 @@ def main(arguments: list[str] | None = None) -> int:
             folder = quote(parsed.images.resolve().name)
             prefix = f'/data/local-files/?d={folder}/' if parsed.prefix is None else parsed.prefix
             write_json(parsed.out, label_studio_prelabels(found, model, prefix))
-    except CustomPoseError as error:
+    except (CustomPoseError, OSError) as error:
         print(f'prelabel: {error}', file=sys.stderr)
         return 1
     for path in unreadable:

@@ -184,7 +184,7 @@ def main(arguments: list[str] | None = None) -> int:
         require_sound(parsed, labels, ready)
         if not parsed.check:
             write_outputs(parsed, labels, ready)
-    except CustomPoseError as error:
+    except (CustomPoseError, OSError) as error:
         print(f'prepare_dataset: {error}', file=sys.stderr)
         return 1
     return 0

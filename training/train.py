@@ -21,10 +21,13 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script from anywhere
 
 from custom_pose_ros.core.errors import CustomPoseError
+from custom_pose_ros.inference.backends import SIZE_MULTIPLE
 from custom_pose_ros.inference.network import NETWORKS
 from training.pose_training.engine import PRECISIONS, OptimiserSettings
 from training.pose_training.run import Run
 from training.pose_training.settings import RunSettings
+
+_LEAST = {'threads': 1, 'workers': 0, 'seed': 0, 'crop': 64, 'val_limit': 1, 'refinement_stages': 0}
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -92,6 +95,10 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         '--val-limit', type=int, default=100, help='images used in a validation while training (default 100)'
     )
     parsed = parser.parse_args(arguments)
+    for name, least in _LEAST.items():
+        value = getattr(parsed, name)
+        if value is not None and value < least:
+            parser.error(f'--{name.replace("_", "-")} must be at least {least}, got {value}')
     if parsed.resume:
         _check_resume(parser, parsed)
     else:
@@ -117,6 +124,14 @@ def _check(parser: argparse.ArgumentParser, parsed: argparse.Namespace) -> None:
         value = getattr(parsed, name)
         if value is not None and not value > 0:
             parser.error(f'--{name.replace("_", "-")} must be positive, got {value}')
+    if parsed.crop is not None and parsed.crop % SIZE_MULTIPLE:
+        parser.error(f'--crop must be a multiple of {SIZE_MULTIPLE}, got {parsed.crop}')
+    if parsed.object_size and not 0 < parsed.object_size[0] <= parsed.object_size[1]:
+        parser.error('--object-size must be two shares 0 < MIN <= MAX, got {:g} and {:g}'.format(*parsed.object_size))
+    if not 0 <= parsed.val_share < 1:
+        parser.error(f'--val-share must be from 0 to below 1, got {parsed.val_share}')
+    if parsed.refinement_stages is not None and parsed.architecture != 'lightweight_openpose':
+        parser.error('--refinement-stages is for --architecture lightweight_openpose')
 
 
 def settings_from(parsed: argparse.Namespace) -> RunSettings:
@@ -157,7 +172,7 @@ def main(arguments: list[str] | None = None) -> int:
                 parsed.object, settings_from(parsed), parsed.out, threads=parsed.threads, workers=parsed.workers
             )
         run.train()
-    except CustomPoseError as error:
+    except (CustomPoseError, OSError) as error:
         print(f'train: {error}', file=sys.stderr)
         return 1
     except KeyboardInterrupt:

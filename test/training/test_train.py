@@ -29,6 +29,7 @@ from training.pose_training.settings import RunSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / 'training' / 'train.py'
+START = ['--out', 'x', '--object', 'o', '--data', 'd', '--steps', '1']
 
 
 def command():
@@ -316,6 +317,11 @@ def test_validating_on_training_images_is_refused(dots_folder, dots):
             ['--out', 'x', '--object', 'o', '--data', 'd', '--data', 'e', '--weight', '1', '--steps', '1'],
             'one --weight for each --data is needed: got 1 for 2',
         ),
+        (['--out', 'x', '--resume', '--workers', '-1'], '--workers must be at least 0, got -1'),
+        ([*START, '--crop', '100'], '--crop must be a multiple of 32, got 100'),
+        ([*START, '--object-size', '2', '1'], '--object-size must be two shares 0 < MIN <= MAX, got 2 and 1'),
+        ([*START, '--val-share', '1.5'], '--val-share must be from 0 to below 1, got 1.5'),
+        ([*START, '--refinement-stages', '2'], '--refinement-stages is for --architecture lightweight_openpose'),
         (
             ['--out', 'x', '--resume', '--minutes', '20'],
             '--resume goes on with the settings of the run: leave out --minutes',
@@ -345,6 +351,15 @@ def test_the_command_says_in_one_line_what_is_missing(tmp_path, capsys):
     assert error.startswith('train: ')
     assert 'gone: no such file or folder' in error
     assert error.count('\n') == 1
+
+
+def test_what_cannot_be_written_or_resumed_is_told_in_one_line(tmp_path, dots_folder, capsys):
+    (tmp_path / 'file').touch()
+    arguments = ['--object', str(dots_folder), '--data', str(dots_folder), '--weights', 'none', '--steps', '1']
+    assert command()([*arguments, '--out', str(tmp_path / 'file')]) == 1
+    assert capsys.readouterr().err.startswith("train: [Errno 17] File exists: '")
+    assert command()(['--resume', '--out', str(tmp_path / 'gone')]) == 1
+    assert 'last.pth: no such file; --out must be the folder of the run to go on with\n' in capsys.readouterr().err
 
 
 def test_two_processes_train_one_network(tmp_path, dots_folder):

@@ -134,41 +134,26 @@ def _add_instance(
     size: tuple[int, int],
 ) -> bool:
     """Add an instance in pixels of the written image; return False when it is refused."""
-    factors = np.array(per_axis)
     box = None
     if instance.box is not None:
         left, top, width, height = instance.box
-        box = np.array([left, top, left + width, top + height]) * np.tile(factors, 2)
+        box = np.array([left, top, left + width, top + height]) * np.tile(per_axis, 2)
     if instance.keypoints is None:
         assert box is not None
-        ready.keypoints.append(None)
-        ready.boxes.append(tuple((box * ready.scale).tolist()))
+        _add_ignored(ready, box)
         return True
     points = np.array(instance.keypoints, float)
     # Shares of the image count from its corner, pixels from the centre of the first one.
-    points[:, :2] = points[:, :2] * factors - (0.5 if image.relative else 0.0)
+    points[:, :2] = points[:, :2] * per_axis - (0.5 if image.relative else 0.0)
     labelled = points[:, 2] > 0
-    outside = np.maximum(-points[:, :2], points[:, :2] - (np.array(size) - 1)).max(1)
-    far = labelled & (outside > np.maximum(1.0, _BORDER_TOLERANCE * max(size)))
-    for k in np.flatnonzero(far):
-        x, y = points[k, :2]
-        text = f'{labels.keypoint_names[k]} at ({x:.0f}, {y:.0f}) lies outside of the image of {size[0]} x {size[1]} px'
-        labels.add(REFUSED, image.name, instance.annotation_id, text)
-    if far.any():
+    if not _bring_inside(labels, image, instance, points, size):
         return False
-    near = labelled & (outside > 0)
-    if near.any():
-        labels.add(
-            REPAIRED, image.name, instance.annotation_id, f'{near.sum()} points just outside moved onto the border'
-        )
-        points[near, :2] = np.clip(points[near, :2], 0, np.array(size) - 1)
     if not labelled.any():
         labels.add(NOTE, image.name, instance.annotation_id, 'no keypoint is labelled: its box will be ignored')
         if box is None:
             labels.add(REFUSED, image.name, instance.annotation_id, 'has neither keypoints nor a box')
             return False
-        ready.keypoints.append(None)
-        ready.boxes.append(tuple((box * ready.scale).tolist()))
+        _add_ignored(ready, box)
         return True
     if labelled.sum() > 1 and len(np.unique(points[labelled, :2].round(1), axis=0)) < labelled.sum():
         labels.add(NOTE, image.name, instance.annotation_id, 'two keypoints lie on each other: look at it')
@@ -179,6 +164,30 @@ def _add_instance(
     ready.keypoints.append(points)
     ready.boxes.append(tuple((np.concatenate([corners.min(0), corners.max(0)]) * ready.scale).tolist()))
     return True
+
+
+def _add_ignored(ready: ReadyImage, box: np.ndarray) -> None:
+    ready.keypoints.append(None)
+    ready.boxes.append(tuple((box * ready.scale).tolist()))
+
+
+def _bring_inside(
+    labels: RawLabels, image: RawImage, instance: RawInstance, points: np.ndarray, size: tuple[int, int]
+) -> bool:
+    """Move points (K, 3) that lie just outside of the image onto its border; return False when one lies far outside."""
+    labelled = points[:, 2] > 0
+    outside = np.maximum(-points[:, :2], points[:, :2] - (np.array(size) - 1)).max(1)
+    far = labelled & (outside > np.maximum(1.0, _BORDER_TOLERANCE * max(size)))
+    for k in np.flatnonzero(far):
+        x, y = points[k, :2]
+        text = f'{labels.keypoint_names[k]} at ({x:.0f}, {y:.0f}) lies outside of the image of {size[0]} x {size[1]} px'
+        labels.add(REFUSED, image.name, instance.annotation_id, text)
+    near = labelled & (outside > 0) & ~far
+    points[near, :2] = np.clip(points[near, :2], 0, np.array(size) - 1)
+    # Half a pixel is the difference between corners and centres of pixels, no fault.
+    if (moved := (near & (outside > 0.5)).sum()) and not far.any():
+        labels.add(REPAIRED, image.name, instance.annotation_id, f'{moved} points just outside moved onto the border')
+    return not far.any()
 
 
 def _without_duplicates(labels: RawLabels, images: list[ReadyImage]) -> list[ReadyImage]:

@@ -104,6 +104,8 @@ class Run:
     def resumed(cls, folder: Path, threads: int | None = None, workers: int | None = None) -> Run:
         """Go on where `last.pth` in a folder stopped. Raises ModelError when it cannot be continued."""
         path = folder / 'last.pth'
+        if not path.is_file():
+            raise ModelError(f'{path}: no such file; --out must be the folder of the run to go on with')
         checkpoint = load_checkpoint(path)
         state = checkpoint.training
         if state is None:
