@@ -147,7 +147,9 @@ def _warm_up(children: Children, lines: queue.Queue, record: Record) -> dict[str
             raise ChildError(f'no orientations within {READY_S:g} s{children.log_tail("pose_node")}')
     for node in NODES:  # their queues take their full size once, 5 images, which is no growth later
         os.kill(children.pid(node), signal.SIGSTOP)
-        time.sleep(STALL_S)
+        stalled_until = time.monotonic() + STALL_S
+        while time.monotonic() < stalled_until:
+            _take(children, lines, record)
         os.kill(children.pid(node), signal.SIGCONT)
     children.send('camera', 'rest')
     _settle(children, lines, record)
