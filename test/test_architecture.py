@@ -23,6 +23,16 @@ ALLOWED = {
     'tools': {'core', 'inference', 'evaluation', 'nodes'},
     'training': {'core', 'inference'},
 }
+# The same within custom_pose_ros/evaluation: every part may import those before it. Names of folders and files.
+EVALUATION = (
+    ('notes', 'provenance', 'rigid', 'records'),
+    ('bags',),
+    ('truth',),
+    ('results',),
+    ('scoring',),
+    ('run',),
+    ('report',),
+)
 # External package -> where alone it may be imported.
 HOMES = {
     'torch': (
@@ -53,6 +63,15 @@ def layer(path: Path) -> str:
     return parts[1] if len(parts) > 2 else ''
 
 
+def evaluation_part(path: Path) -> str:
+    """Return the folder, or else the file, within evaluation."""
+    return path.relative_to(ROOT / PACKAGE / 'evaluation').with_suffix('').parts[0]
+
+
+def evaluation_step(part: str) -> int:
+    return next(step for step, parts in enumerate(EVALUATION) if part in parts)
+
+
 def imports(path: Path) -> Iterator[tuple[int, str]]:
     """Yield line and absolute module name of every import in a file; `from a import b` yields a.b."""
     package = path.relative_to(ROOT).with_suffix('').parts[:-1]
@@ -76,6 +95,8 @@ def complaints(path: Path) -> list[str]:
             target = parts[1] if (ROOT / PACKAGE / parts[1]).is_dir() else ''
             if target not in {here, *ALLOWED[here]} and target:
                 found.append(f'{name}:{line}: {here or PACKAGE} must not import {module}')
+            if here == parts[1] == 'evaluation' and evaluation_step(parts[2]) > evaluation_step(evaluation_part(path)):
+                found.append(f'{name}:{line}: {evaluation_part(path)} must not import {module}')
             if here == 'nodes' and path.stem in NODES and parts[1] == 'nodes' and parts[2] in NODES:
                 found.append(f'{name}:{line}: nodes must not import each other')
         elif here == 'core' and parts[0] not in {*CORE_LIBRARIES, *sys.stdlib_module_names, PACKAGE}:
@@ -94,6 +115,8 @@ def test_every_folder_is_a_known_layer():
     """A new folder has to be given its place in the rules above."""
     folders = {path.name for path in (ROOT / PACKAGE).iterdir() if path.is_dir() and any(path.glob('*.py'))}
     assert folders <= set(ALLOWED)
+    parts = {evaluation_part(path) for path in (ROOT / PACKAGE / 'evaluation').rglob('*.py')}
+    assert parts == {'__init__', *(part for step in EVALUATION for part in step)}
 
 
 @pytest.mark.parametrize(
@@ -113,6 +136,16 @@ def test_a_violation_is_found(tmp_path, monkeypatch, text, expected):
     path = tmp_path / PACKAGE / 'core' / 'bad.py'
     path.write_text(text, encoding='utf-8')
     assert [expected in complaint for complaint in complaints(path)] == [True]
+
+
+def test_a_violation_within_evaluation_is_found(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys.modules[__name__], 'ROOT', tmp_path)
+    path = tmp_path / PACKAGE / 'evaluation' / 'bags' / 'bad.py'
+    path.parent.mkdir(parents=True)
+    path.write_text('from custom_pose_ros.evaluation.truth import source', encoding='utf-8')
+    assert complaints(path) == [
+        'custom_pose_ros/evaluation/bags/bad.py:1: bags must not import custom_pose_ros.evaluation.truth.source'
+    ]
 
 
 def test_importing_the_package_stays_light():

@@ -9,7 +9,7 @@ import numpy as np
 
 from custom_pose_ros.core.orientation import OrientationEstimate
 from custom_pose_ros.core.poses import KeypointPose
-from custom_pose_ros.evaluation.truth import Rigid
+from custom_pose_ros.evaluation.rigid import Rigid
 
 
 @dataclass(eq=False)

@@ -3,42 +3,33 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from importlib import metadata as packages
 from pathlib import Path
 from typing import Any
-
-import cv2
-import numpy as np
 
 from custom_pose_ros.core.camera import CameraIntrinsics
 from custom_pose_ros.core.errors import ConfigError, DatasetError
 from custom_pose_ros.core.object_model import ObjectModel, Thresholds, find_object_folder
-from custom_pose_ros.evaluation.alignment import Alignment
-from custom_pose_ros.evaluation.apriltag import TagTruth, read_tags
-from custom_pose_ros.evaluation.bag_reader import Bag
-from custom_pose_ros.evaluation.bag_writer import BagCopy
-from custom_pose_ros.evaluation.camera_supply import CameraSupply
-from custom_pose_ros.evaluation.coco_labels import CocoLabels
-from custom_pose_ros.evaluation.frame_table import to_csv
-from custom_pose_ros.evaluation.metrics import SCHEMA, rounded, summarise, summarise_labels, to_json
+from custom_pose_ros.evaluation.bags.reader import Bag
+from custom_pose_ros.evaluation.bags.topics import choose_camera_info, choose_image_topic, choose_recorded
 from custom_pose_ros.evaluation.notes import Notes
+from custom_pose_ros.evaluation.provenance import sha256, versions
 from custom_pose_ros.evaluation.records import FrameRecord
-from custom_pose_ros.evaluation.scoring import FrameScore, Scorer
-from custom_pose_ros.evaluation.sources import Frame, OfflineResults, RecordedResults, Results, Selection
-from custom_pose_ros.evaluation.topics import choose_camera_info, choose_image_topic, choose_recorded
-from custom_pose_ros.evaluation.truth_source import TruthSettings, TruthSource
-from custom_pose_ros.evaluation.video import frame_rate
+from custom_pose_ros.evaluation.results.bag_copy import BagCopy
+from custom_pose_ros.evaluation.results.camera_supply import CameraSupply
+from custom_pose_ros.evaluation.results.sources import Frame, OfflineResults, RecordedResults, Results, Selection
+from custom_pose_ros.evaluation.scoring.frame_scores import FrameScore, Scorer
+from custom_pose_ros.evaluation.scoring.frame_table import to_csv
+from custom_pose_ros.evaluation.scoring.metrics import SCHEMA, rounded, summarise, summarise_labels, to_json
+from custom_pose_ros.evaluation.truth.alignment import Alignment
+from custom_pose_ros.evaluation.truth.apriltag import TagTruth, read_tags
+from custom_pose_ros.evaluation.truth.coco_labels import CocoLabels
+from custom_pose_ros.evaluation.truth.source import TruthSettings, TruthSource
 from custom_pose_ros.inference.backends import default_threads
 from custom_pose_ros.inference.estimator import PoseEstimator
-
-_PACKAGES = ('numpy', 'opencv-python-headless', 'onnxruntime', 'rosbags')
-_HASH_BLOCK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -141,7 +132,7 @@ class Evaluator:
             cameras = self._cameras(bag, selection)
             if self.on_begin:
                 topic = str(selection.poses or selection.orientations or selection.image)
-                self.on_begin(bag.topics[topic].count, frame_rate(bag, topic))
+                self.on_begin(bag.topics[topic].count, bag.frame_rate(topic))
             results = self._results(bag, selection, cameras)
             if truth.kind in ('topic', 'tf'):
                 results.on_message = truth.take
@@ -335,7 +326,7 @@ class Evaluator:
             result |= {
                 'backend': estimator.backend.name,
                 'precision': estimator.backend.precision,
-                'model_sha256': _sha256(_model_file(settings)),
+                'model_sha256': sha256(_model_file(settings)),
                 'input_height': estimator.input_height,
                 'thresholds': thresholds,
             }
@@ -356,28 +347,7 @@ class Evaluator:
         return summarise_labels(scores, surplus, frames, self.model)
 
 
-def versions() -> dict[str, str]:
-    """Return the versions that the numbers depend on."""
-    found = {'python': platform.python_version()}
-    for name in ('custom_pose_ros', *_PACKAGES):
-        with contextlib.suppress(packages.PackageNotFoundError):
-            found[name] = packages.version(name)
-    found['opencv'] = cv2.__version__
-    found['numpy'] = np.__version__
-    return dict(sorted(found.items()))
-
-
 def _model_file(settings: Settings) -> Path | None:
     path = settings.model or find_object_folder(settings.object)
     candidates = [path] if path.is_file() else [path / 'model.onnx', path / 'model.pth']
     return next((p for p in candidates if p.is_file()), None)
-
-
-def _sha256(path: Path | None) -> str | None:
-    if path is None:
-        return None
-    digest = hashlib.sha256()
-    with path.open('rb') as file:
-        while block := file.read(_HASH_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()

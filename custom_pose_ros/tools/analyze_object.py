@@ -122,7 +122,7 @@ def run(args: argparse.Namespace) -> int:
     write_text(numbers, json.dumps(to_dict(analysis), indent=2) + '\n')
     saved = [numbers]
     try:
-        from custom_pose_ros.evaluation.observability_chart import draw_chart
+        from custom_pose_ros.evaluation.report.observability_chart import draw_chart
     except ImportError as error:
         print(f"note: no chart: {error}; pip install 'custom_pose_ros[report]'", file=sys.stderr)
     else:

@@ -23,14 +23,15 @@ from typing import Any
 
 from custom_pose_ros.core.errors import CustomPoseError
 from custom_pose_ros.core.object_model import find_object_folder
-from custom_pose_ros.evaluation import compare, compare_report, report
-from custom_pose_ros.evaluation.conditions import Condition
-from custom_pose_ros.evaluation.metric_names import check_conditions
-from custom_pose_ros.evaluation.metrics import to_json
-from custom_pose_ros.evaluation.page import Verdict
+from custom_pose_ros.evaluation.report import bag_report, comparison_report
+from custom_pose_ros.evaluation.report.page import Verdict
+from custom_pose_ros.evaluation.report.video import AnnotatedFrames
 from custom_pose_ros.evaluation.run import Evaluation, Evaluator, Settings
-from custom_pose_ros.evaluation.truth_source import TruthSettings
-from custom_pose_ros.evaluation.video import AnnotatedFrames
+from custom_pose_ros.evaluation.scoring import compare
+from custom_pose_ros.evaluation.scoring.conditions import Condition
+from custom_pose_ros.evaluation.scoring.metric_names import check_conditions
+from custom_pose_ros.evaluation.scoring.metrics import to_json
+from custom_pose_ros.evaluation.truth.source import TruthSettings
 from custom_pose_ros.tools.errors import UsageError
 from custom_pose_ros.tools.files import VideoFile, write_text
 from custom_pose_ros.tools.media import quiet_opencv
@@ -238,14 +239,14 @@ def _evaluate(
     verdict = Verdict.of(conditions, evaluation.metrics)
     write_text(out / 'metrics.json', evaluation.metrics_text())
     write_text(out / 'frames.csv', evaluation.frames_text)
-    write_text(out / 'report.html', report.write(evaluation, verdict, video.path if video else None, fps))
+    write_text(out / 'report.html', bag_report.write(evaluation, verdict, video.path if video else None, fps))
     for line in evaluation.metrics['notes']['damage']:
         _say(f'damaged: {line}')
     for line in evaluation.metrics['notes']['information']:
         _say(f'note: {line}')
     if evaluation.alignment is not None and evaluation.alignment.pairs:
         print('\n'.join(evaluation.alignment.lines()))
-    print(report.summary(evaluation.metrics, verdict))
+    print(bag_report.summary(evaluation.metrics, verdict))
     print('\n'.join(verdict.lines()), end='\n' if verdict.results else '')
     print(f'{len(evaluation.scores)} frames at {evaluation.frames_per_s:.1f}/s; {out / "report.html"}', flush=True)
     return evaluation, evaluation.damaged
@@ -280,8 +281,8 @@ def _compare(runs: Sequence[compare.Run], out: Path, conditions: Sequence[Condit
     comparison = compare.compare(a, b)
     verdict = Verdict.of(conditions, comparison)
     write_text(out / 'comparison.json', to_json(comparison))
-    write_text(out / 'compare.html', compare_report.write(a, b, compare.pair(a, b), comparison, verdict))
-    print(compare_report.summary(comparison, verdict))
+    write_text(out / 'compare.html', comparison_report.write(a, b, compare.pair(a, b), comparison, verdict))
+    print(comparison_report.summary(comparison, verdict))
     print('\n'.join(verdict.lines()), end='\n' if verdict.results else '')
     print(out / 'compare.html', flush=True)
     return _status(verdict, damaged)

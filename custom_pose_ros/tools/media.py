@@ -61,16 +61,17 @@ class Frame:
 def quiet_opencv() -> None:
     """Keep OpenCV and FFmpeg from printing about files that this module reports itself; OPENCV_* variables win."""
     os.environ.setdefault('OPENCV_FFMPEG_LOGLEVEL', '-8')
-    if hasattr(cv2, 'setLogLevel') and 'OPENCV_LOG_LEVEL' not in os.environ:
-        cv2.setLogLevel(1)  # fatal errors only
+    levels = cv2 if hasattr(cv2, 'setLogLevel') else getattr(cv2.utils, 'logging', None)  # where newer ones have it
+    if levels is not None and 'OPENCV_LOG_LEVEL' not in os.environ:
+        levels.setLogLevel(1)  # fatal errors only
 
 
 def find_inputs(argument: str) -> list[Input]:
     """
     Resolve an image file, folder of images, video file or webcam index.
 
-    A folder gives its images by name, without the `*_pose` pictures that lie beside their originals. Raises
-    MediaError when there is nothing to read.
+    A folder gives its images by name, without the `*_pose` pictures that lie beside their originals; a data set those
+    in its `images` folder. Raises MediaError when there is nothing to read.
     """
     path = Path(argument).expanduser()
     if path.is_dir():
@@ -91,6 +92,8 @@ def _folder_images(folder: Path) -> list[Input]:
     images = sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
     originals = {text for p in images for text in (p.stem, p.name)}
     images = [p for p in images if not (p.stem.endswith('_pose') and p.stem[: -len('_pose')] in originals)]
+    if not images and (folder / 'images').is_dir():
+        return _folder_images(folder / 'images')
     if not images:
         raise MediaError(f'{folder}: no image in this folder; wanted files ending in {" ".join(IMAGE_SUFFIXES)}')
     return [Input(p, 'image') for p in images]

@@ -40,9 +40,9 @@ from custom_pose_ros.core.rotations import (
     rotation_between,
 )
 from custom_pose_ros.core.tracking import PoseTracker
-from custom_pose_ros.evaluation.bag_reader import Bag
+from custom_pose_ros.evaluation.bags.reader import Bag
 from custom_pose_ros.evaluation.run import Evaluation
-from custom_pose_ros.evaluation.truth_source import TruthSettings
+from custom_pose_ros.evaluation.truth.source import TruthSettings
 from custom_pose_ros.inference.estimator import PoseEstimator
 
 WITH_TRUTH = {'truth': TruthSettings(topic=TRUTH)}
@@ -144,8 +144,8 @@ def test_extrinsics_are_estimated_where_the_truth_is_in_another_frame(evaluate: 
 
 
 def test_given_extrinsics_are_used_as_they_are(evaluate: Evaluate, tmp_path):
-    from custom_pose_ros.evaluation.alignment import Alignment
-    from custom_pose_ros.evaluation.truth import Rigid
+    from custom_pose_ros.evaluation.rigid import Rigid
+    from custom_pose_ros.evaluation.truth.alignment import Alignment
 
     poses = trajectory(20)
     entries = [e for e in tiny_entries(poses) if e[0] != TRUTH]

@@ -54,7 +54,7 @@ def play(graph: Any, bag_path: Path, orientations: Any) -> None:
     Before it an empty image, a minute older, is repeated until it is answered: the nodes' side of the discovery cannot
     be seen from here, and no filter remembers anything of it.
     """
-    from custom_pose_ros.evaluation.bag_reader import Bag
+    from custom_pose_ros.evaluation.bags.reader import Bag
 
     image, info = graph.advertise('image', Image), graph.advertise('camera_info', CameraInfo)
 
@@ -79,7 +79,7 @@ def play(graph: Any, bag_path: Path, orientations: Any) -> None:
 
 
 def test_live_and_offline_agree(graph, start_process, tiny_object, dive) -> None:
-    from custom_pose_ros.evaluation.bag_reader import Bag
+    from custom_pose_ros.evaluation.bags.reader import Bag
     from custom_pose_ros.evaluation.run import Evaluator, Settings
 
     namespace = ('-r', f'__ns:={graph.namespace}')

@@ -26,6 +26,14 @@ def test_folder_gives_its_images_by_name_without_drawn_ones(tmp_path):
     assert [i.source.name for i in find_inputs(str(tmp_path))] == ['a.JPG', 'b.png', 'strange_pose.png']
 
 
+def test_a_data_set_gives_the_images_it_was_made_of(tmp_path):
+    """As prepare_dataset and synthesize write it: images/ beside labels.json."""
+    (tmp_path / 'images').mkdir()
+    (tmp_path / 'images' / 'b.png').touch()
+    (tmp_path / 'labels.json').touch()
+    assert [i.source for i in find_inputs(str(tmp_path))] == [tmp_path / 'images' / 'b.png']
+
+
 def test_kinds_by_suffix_and_number(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / 'a.MOV').write_bytes(b'x')
@@ -133,9 +141,11 @@ def test_video_that_cannot_be_opened_is_refused(make_video, capfd):
 
 
 @pytest.mark.skipif(os.path.exists('/dev/video63'), reason='this machine has a camera number 63')
-def test_missing_webcam_is_refused():
+def test_missing_webcam_is_refused_without_a_word_of_opencv(capfd):
+    quiet_opencv()
     with pytest.raises(MediaError, match='webcam 63: cannot be opened; is there a camera, and is it free?'):
         VideoReader(63)
+    assert capfd.readouterr().err == ''
 
 
 def test_non_ascii_names_are_read(picture, tmp_path):

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from custom_pose_ros.evaluation.charts import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, SKY
+from custom_pose_ros.evaluation.report.charts import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, SKY
 
 STAGES = {
     'pre-process': SKY, 'network': BLUE, 'decode': GREEN, 'grouping': ORANGE, 'rest': GREY,

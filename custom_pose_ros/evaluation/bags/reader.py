@@ -1,0 +1,201 @@
+"""Bags of every kind as one stream of messages in time order: rosbag2 (mcap, sqlite3, compressed, split) and ROS 1."""
+
+from __future__ import annotations
+
+import contextlib
+import heapq
+import itertools
+import re
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from custom_pose_ros.core.errors import DatasetError
+from custom_pose_ros.evaluation.bags.decoding import Decoder
+from custom_pose_ros.evaluation.bags.storage import STORAGE_SUFFIXES, StorageFile
+from custom_pose_ros.evaluation.bags.stored import StoredMessage, StoredTopic
+from custom_pose_ros.evaluation.notes import Notes
+
+_DEFAULT_FPS, _LOWEST_FPS, _HIGHEST_FPS = 30.0, 1.0, 120.0
+_PROBED_MESSAGES = 60
+
+
+@dataclass(frozen=True)
+class Topic:
+    """One topic of the whole bag: its message type and how many messages of it were counted."""
+
+    name: str
+    msgtype: str
+    count: int
+
+
+@dataclass(frozen=True)
+class BagMessage:
+    """
+    One message as it lies in the bag.
+
+    time_ns : when it was recorded [ns since the epoch].
+    """
+
+    stored: StoredMessage
+    decoder: Decoder
+
+    @property
+    def topic(self) -> str:
+        return self.stored.topic.name
+
+    @property
+    def msgtype(self) -> str:
+        return self.stored.topic.msgtype
+
+    @property
+    def time_ns(self) -> int:
+        return self.stored.time_ns
+
+    def decode(self) -> object | None:
+        """Return the message as an object with ROS 2 field names; None, with a note, when its bytes are damaged."""
+        return self.decoder.decode(self.stored)
+
+
+class Bag:
+    """
+    A recording: rosbag2 folders and files, or ROS 1 files; several are merged by time. Use as a context manager.
+
+    paths : folders (with or without metadata.yaml) or files (.mcap, .db3, .bag, and these with .zstd).
+    topics : by name, over all files.
+    start_ns : time of the first message [ns since the epoch]; 0 for a bag without messages.
+    indexed : whether a part of it can be read without reading all of it.
+    notes : what was damaged or odd.
+
+    Raises DatasetError when there is nothing that could be a bag.
+    """
+
+    def __init__(self, paths: Sequence[str | Path], notes: Notes | None = None):
+        self.notes = notes or Notes()
+        self.paths = [Path(path) for path in paths]
+        self.parts = [_storage_files(path, self.notes) for path in self.paths]
+        self.topics: dict[str, Topic] = {}
+        self.stored_topics: list[StoredTopic] = []
+        self.start_ns = 0
+        self.indexed = True
+        self.decoder = Decoder(self.notes)
+
+    def __enter__(self) -> Bag:
+        starts = []
+        for path in (path for part in self.parts for path in part):
+            with StorageFile(path, self.notes) as storage:
+                self._add_topics(storage.topics(), path.name)
+                self.indexed &= storage.indexed and not storage.packed
+                starts += [storage.start_ns] if storage.start_ns is not None else []
+        self.start_ns = min(starts, default=0)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing stays open between two readings."""
+
+    @property
+    def name(self) -> str:
+        """Name of the folder or file it was given as."""
+        others = len(self.paths) - 1
+        return self.paths[0].resolve().name + (f' and {others} more' if others else '')
+
+    def messages(
+        self, names: Collection[str] | None = None, start_ns: int | None = None, stop_ns: int | None = None
+    ) -> Iterator[BagMessage]:
+        """Yield the messages of the named topics (None: all) recorded in [start_ns, stop_ns), oldest first."""
+        wanted = set(self.topics if names is None else names)
+        chains = [self._chain(part, wanted, start_ns, stop_ns) for part in self.parts]
+        with contextlib.ExitStack() as stack:
+            for chain in chains:
+                stack.callback(chain.close)  # closes the file in use, also when the caller stops early
+            for stored in heapq.merge(*chains, key=lambda message: message.time_ns):
+                yield BagMessage(stored, self.decoder)
+
+    def static_transforms(self, names: Collection[str], until_ns: int) -> Iterator[BagMessage]:
+        """Yield those of the named topics that hold for the whole bag, recorded before `until_ns`, as if then."""
+        static = {name for name in names if is_static(name)}
+        for message in self.messages(static, stop_ns=until_ns) if static else ():
+            yield replace(message, stored=message.stored._replace(time_ns=until_ns))
+
+    def frame_rate(self, topic: str) -> float:
+        """Return the messages per second of a topic, from its first ones."""
+        times = [message.time_ns for message in itertools.islice(self.messages([topic]), _PROBED_MESSAGES)]
+        steps = np.diff(np.array(times, np.int64))
+        if not len(steps) or np.median(steps) <= 0:
+            return _DEFAULT_FPS
+        return float(np.clip(1e9 / np.median(steps), _LOWEST_FPS, _HIGHEST_FPS))
+
+    def _chain(
+        self, part: list[Path], names: Collection[str], start_ns: int | None, stop_ns: int | None
+    ) -> Iterator[StoredMessage]:
+        """Yield the messages of the files of a split bag, one after the other, one open at a time."""
+        for path in part:
+            with StorageFile(path, self.notes) as storage:
+                yield from storage.messages(names, start_ns, stop_ns)
+
+    def _add_topics(self, stored: list[StoredTopic], file: str) -> None:
+        for topic in stored:
+            known = self.topics.get(topic.name)
+            if known is None:
+                self.stored_topics.append(topic)
+            elif known.msgtype != topic.msgtype:
+                self.notes.damage(
+                    f'{file}: topic {topic.name} is {topic.msgtype} here and {known.msgtype} before; left out here'
+                )
+                continue
+            count = topic.count + (known.count if known else 0)
+            self.topics[topic.name] = Topic(topic.name, topic.msgtype, count)
+
+
+def is_static(topic: str) -> bool:
+    """Whether a topic holds transforms that are recorded once and hold for ever."""
+    return topic.endswith('tf_static')
+
+
+def _storage_files(path: Path, notes: Notes) -> list[Path]:
+    """Return the storage files of one bag in their order; DatasetError when there are none."""
+    if not path.exists():
+        raise DatasetError(f'{path}: no such bag; wanted a rosbag2 folder, or an .mcap, .db3 or .bag file')
+    if path.is_file():
+        if not _is_storage(path):
+            raise DatasetError(f'{path}: is not a bag; wanted a rosbag2 folder, or an .mcap, .db3 or .bag file')
+        return [path]
+    found = sorted((p for p in path.iterdir() if _is_storage(p)), key=_natural_order)
+    listed = _listed_files(path, notes)
+    if listed is not None:
+        for missing in (name for name in listed if not (path / name).is_file()):
+            notes.damage(f'{missing}: listed in metadata.yaml but missing')
+        order = {name: i for i, name in enumerate(listed)}
+        found = sorted(found, key=lambda p: order.get(p.name, len(order)))
+    if not found:
+        raise DatasetError(f'{path}: this folder has no .mcap, .db3 or .bag file, so it is not a bag')
+    return found
+
+
+def _listed_files(folder: Path, notes: Notes) -> list[str] | None:
+    """Return the names of the storage files in the order of metadata.yaml; None, with a note, when it does not tell."""
+    file = folder / 'metadata.yaml'
+    try:
+        paths = yaml.safe_load(file.read_text(encoding='utf-8'))['rosbag2_bagfile_information']['relative_file_paths']
+        return [Path(str(entry)).name for entry in paths]
+    except FileNotFoundError:
+        if not list(folder.glob('*.bag')):
+            notes.damage(
+                f'{folder.name}: has no metadata.yaml (recording not closed?); '
+                'its files are read in the order of their names'
+            )
+    except (OSError, yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, ValueError):
+        notes.damage(f'{folder.name}: its metadata.yaml is damaged; the files are read in the order of their names')
+    return None
+
+
+def _is_storage(path: Path) -> bool:
+    return path.is_file() and Path(path.name.removesuffix('.zstd')).suffix in STORAGE_SUFFIXES
+
+
+def _natural_order(path: Path) -> list[tuple[int, str]]:
+    """Sort key in which bag_2 comes before bag_10."""
+    return [(int(part), '') if part.isdigit() else (0, part) for part in re.split(r'(\d+)', path.name)]

@@ -1,0 +1,174 @@
+"""One file of a bag as a stream of messages: by its index where that works, record by record where it is damaged."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import sys
+import tempfile
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+from rosbags.interfaces import Connection, ConnectionExtRosbag2, MessageDefinitionFormat
+from rosbags.rosbag1 import Reader as Ros1Reader
+from rosbags.rosbag2 import Reader as Ros2Reader
+
+from custom_pose_ros.core.errors import DatasetError
+from custom_pose_ros.evaluation.bags.fields import decompressed_prefix
+from custom_pose_ros.evaluation.bags.salvage import scan
+from custom_pose_ros.evaluation.bags.salvage_mcap import mcap_profile
+from custom_pose_ros.evaluation.bags.stored import StoredMessage, StoredTopic
+from custom_pose_ros.evaluation.notes import Notes
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+STORAGE_SUFFIXES = ('.mcap', '.db3', '.bag')
+_ZSTD_MAGIC = b'\x28\xb5\x2f\xfd'
+_ROSBAG2_PROFILE = 'ros2'
+_PACKED_SUFFIX = '.zstd'
+_COPY_BYTES = 1 << 20
+
+
+class StorageFile:
+    """
+    One mcap, db3 or ROS 1 file, also when zstd-compressed as a whole (.zstd) or message by message. A context manager.
+
+    start_ns : time of its first message; None when there is none or it is not known yet.
+    indexed : whether the file's own index is in use; False after damage was met.
+
+    Damage is written to `notes` and never raised.
+    """
+
+    def __init__(self, path: Path, notes: Notes):
+        self.path, self.notes = path, notes
+        self.start_ns: int | None = None
+        self._stack = contextlib.ExitStack()
+        self._reader: Ros1Reader | Ros2Reader | None = None
+        self._local = path
+
+    def __enter__(self) -> StorageFile:
+        if self.packed:
+            self._local = self._decompressed_copy()
+        profile = mcap_profile(self._local) if self._local.suffix == '.mcap' else None
+        if profile not in (None, _ROSBAG2_PROFILE):
+            self.notes.info(
+                f'{self.path.name}: was not written by rosbag2 (profile {profile!r}); read record by record'
+            )
+            return self
+        try:
+            self._reader = self._stack.enter_context(self._open_index())
+            if self._reader.message_count:
+                self.start_ns = self._reader.start_time
+        except Exception as error:
+            self._note_damage(error)
+            self._reader = None
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with contextlib.suppress(Exception):  # closing a damaged file must not hide what was read from it
+            self._stack.close()
+
+    @property
+    def indexed(self) -> bool:
+        return self._reader is not None
+
+    @property
+    def packed(self) -> bool:
+        """Whether it is compressed as a whole, and so unpacked whenever it is opened."""
+        return self.path.suffix == _PACKED_SUFFIX
+
+    def topics(self) -> list[StoredTopic]:
+        """Return what the file holds, in its order; without an index the whole file is read, and start_ns found."""
+        if self._reader is not None:
+            return [self._topic(connection) for connection in self._reader.connections]
+        counts: dict[StoredTopic, int] = {}
+        for message in scan(self._local, self.notes):
+            counts[message.topic] = counts.get(message.topic, 0) + 1
+            self.start_ns = message.time_ns if self.start_ns is None else min(self.start_ns, message.time_ns)
+        return [topic._replace(count=count) for topic, count in counts.items()]
+
+    def messages(
+        self, names: Collection[str], start_ns: int | None = None, stop_ns: int | None = None
+    ) -> Iterator[StoredMessage]:
+        """Yield the messages of the named topics recorded in [start_ns, stop_ns), oldest first."""
+        delivered = _LastMoment()
+        try:
+            if self._reader is not None:
+                for message in self._indexed_messages(names, start_ns, stop_ns):
+                    delivered.add(message)
+                    yield _decompressed(message)
+                return
+        except Exception as error:
+            self._note_damage(error)
+            self._reader = None
+        for message in scan(self._local, self.notes):
+            wanted = message.topic.name in names and (start_ns is None or message.time_ns >= start_ns)
+            if wanted and (stop_ns is None or message.time_ns < stop_ns) and delivered.is_new(message):
+                yield _decompressed(message)
+
+    def _open_index(self) -> Ros1Reader | Ros2Reader:
+        return Ros1Reader(self._local) if self._local.suffix == '.bag' else Ros2Reader(self._local)
+
+    def _indexed_messages(self, names: Collection[str], start: int | None, stop: int | None) -> Iterator[StoredMessage]:
+        assert self._reader is not None
+        connections = [c for c in self._reader.connections if c.topic in names]
+        if not connections:
+            return
+        topics = {c.id: self._topic(c) for c in connections}
+        for connection, time_ns, data in self._reader.messages(connections, start, stop):
+            yield StoredMessage(topics[connection.id], time_ns, bytes(data))
+
+    def _topic(self, connection: Connection) -> StoredTopic:
+        is_text = connection.msgdef.format == MessageDefinitionFormat.MSG
+        definition = connection.msgdef.data if is_text else ''
+        ros1, more = isinstance(self._reader, Ros1Reader), connection.ext
+        qos = tuple(more.offered_qos_profiles) if isinstance(more, ConnectionExtRosbag2) else ()
+        return StoredTopic(connection.topic, connection.msgtype, definition, ros1, connection.msgcount, qos)
+
+    def _note_damage(self, error: Exception) -> None:
+        text = ' '.join(str(error).split()) or type(error).__name__
+        self.notes.damage(f'{self.path.name}: its index cannot be used ({text[:150]}); read record by record')
+
+    def _decompressed_copy(self) -> Path:
+        """Unpack into a temporary file (never into memory); as far as it goes when the file is cut off."""
+        folder = self._stack.enter_context(tempfile.TemporaryDirectory(prefix='evaluate_bag_'))
+        copy = Path(folder) / self.path.stem
+        with self.path.open('rb') as packed, copy.open('wb') as target:
+            try:
+                with zstd.open(packed, 'rb') as source:
+                    shutil.copyfileobj(source, target, _COPY_BYTES)
+            except (EOFError, zstd.ZstdError) as error:
+                self.notes.damage(f'{self.path.name}: is cut off or damaged ({error}); unpacked as far as it goes')
+            except OSError as error:
+                raise DatasetError(f'{self.path.name}: cannot be unpacked into {folder} ({error.strerror})') from error
+        return copy
+
+
+class _LastMoment:
+    """The messages delivered at the latest time, so that reading on in another way repeats none and loses none."""
+
+    def __init__(self) -> None:
+        self.time_ns: int | None = None
+        self.seen: list[StoredMessage] = []
+
+    def add(self, message: StoredMessage) -> None:
+        if message.time_ns != self.time_ns:
+            self.time_ns = message.time_ns
+            self.seen.clear()
+        self.seen.append(message)
+
+    def is_new(self, message: StoredMessage) -> bool:
+        if self.time_ns is None or message.time_ns > self.time_ns:
+            return True
+        same = ((other.topic.name, other.data) == (message.topic.name, message.data) for other in self.seen)
+        return message.time_ns == self.time_ns and not any(same)
+
+
+def _decompressed(message: StoredMessage) -> StoredMessage:
+    """Unpack a message of a bag with message compression; it is told from CDR by zstd's magic number."""
+    if not message.data.startswith(_ZSTD_MAGIC):
+        return message
+    return message._replace(data=decompressed_prefix(message.data, 'zstd'))

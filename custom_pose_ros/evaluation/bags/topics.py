@@ -1,0 +1,102 @@
+"""Which topics of a bag to use: found without being told where there is one choice, else named with all choices."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from custom_pose_ros.core.errors import ConfigError
+from custom_pose_ros.evaluation.bags.reader import Topic
+
+IMAGE_TYPES = ('sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage')
+CAMERA_INFO_TYPE = 'sensor_msgs/msg/CameraInfo'
+POSES_TYPE, ORIENTATIONS_TYPE = 'custom_pose_msgs/msg/PoseArray', 'custom_pose_msgs/msg/OrientationArray'
+TF_TYPES = ('tf2_msgs/msg/TFMessage', 'tf/msg/tfMessage')
+TRUTH_TYPES = (
+    'geometry_msgs/msg/PoseStamped',
+    'geometry_msgs/msg/PoseWithCovarianceStamped',
+    'geometry_msgs/msg/TransformStamped',
+    'nav_msgs/msg/Odometry',
+)
+_NOT_CAMERAS = ('/overlay', '/compressedDepth')  # drawn pictures of pose_node; depth in a private format
+_TRANSPORTS = ('/compressed', '/image_raw', '/image_rect_color', '/image_rect', '/image_color', '/image_mono', '/image')
+
+
+def choose_image_topic(topics: Mapping[str, Topic], wanted: str | None) -> Topic:
+    """Return the image topic to use; ConfigError with all choices unless it is clear. Raw goes before compressed."""
+    images = [t for t in topics.values() if t.msgtype in IMAGE_TYPES and not t.name.endswith(_NOT_CAMERAS)]
+    if wanted is not None:
+        return _named(topics, wanted, IMAGE_TYPES, '--image')
+    filled = [t for t in images if t.count]
+    raw = {t.name for t in filled}
+    choices = [
+        t
+        for t in filled
+        if t.name.removesuffix('/compressed') == t.name or t.name.removesuffix('/compressed') not in raw
+    ]
+    if len(choices) == 1:
+        return choices[0]
+    if choices:
+        raise ConfigError(f'the bag has {len(choices)} cameras; choose one with --image: {_listing(choices)}')
+    if images:
+        raise ConfigError(f'no message on the image topic {_listing(images)}: nothing to evaluate')
+    raise ConfigError(f'the bag has no image topic; it holds: {_listing(topics.values())}')
+
+
+def choose_camera_info(topics: Mapping[str, Topic], wanted: str | None, image: str | None) -> Topic | None:
+    """Return the calibration topic of an image topic: the one beside it, else the only one, else None."""
+    if wanted is not None:
+        return _named(topics, wanted, (CAMERA_INFO_TYPE,), '--camera-info')
+    filled = [t for t in topics.values() if t.msgtype == CAMERA_INFO_TYPE and t.count]
+    beside = [t for t in filled if image is not None and t.name == camera_namespace(image) + '/camera_info']
+    return (beside or filled)[0] if len(beside or filled) == 1 else None
+
+
+def camera_namespace(image: str) -> str:
+    """Return the namespace of a camera: '/front' of '/front/image_raw/compressed'."""
+    name = image.removesuffix('/compressed')
+    return next((name.removesuffix(s) for s in _TRANSPORTS if name.endswith(s)), name.rpartition('/')[0])
+
+
+def choose_truth_topic(topics: Mapping[str, Topic], wanted: str) -> Topic:
+    """Return the named topic with true poses; ConfigError for a missing or empty one or one of another type."""
+    return _named(topics, wanted, TRUTH_TYPES, '--truth')
+
+
+def choose_recorded(topics: Mapping[str, Topic], wanted: str) -> tuple[Topic | None, Topic | None]:
+    """
+    Resolve the recorded topics to score, `poses,orientations`: names, or their last parts when unique.
+
+    Returns (poses, orientations), told by message type; one may be None. ConfigError otherwise.
+    """
+    by_type: dict[str, Topic] = {}
+    for name in (part.strip() for part in wanted.split(',')):
+        topic = _named(topics, name, (POSES_TYPE, ORIENTATIONS_TYPE), '--recorded')
+        if topic.msgtype in by_type:
+            raise ConfigError(
+                f'--recorded {wanted}: {by_type[topic.msgtype].name} and {topic.name} are both {topic.msgtype}'
+            )
+        by_type[topic.msgtype] = topic
+    return by_type.get(POSES_TYPE), by_type.get(ORIENTATIONS_TYPE)
+
+
+def _named(topics: Mapping[str, Topic], wanted: str, msgtypes: Collection[str], option: str) -> Topic:
+    fitting = [t for t in topics.values() if t.msgtype in msgtypes]
+    found = [t for t in topics.values() if t.name.lstrip('/') == wanted.lstrip('/')]
+    found = found or [t for t in fitting if t.name.endswith('/' + wanted.lstrip('/'))]
+    kinds = ', '.join(msgtype.rpartition('/')[2] for msgtype in msgtypes)
+    if len(found) != 1:
+        problem = 'is not in the bag' if not found else f'is ambiguous: {_listing(found)}'
+        raise ConfigError(f'{option} {wanted}: {problem}; topics of type {kinds}: {_listing(fitting)}')
+    topic = found[0]
+    if topic.msgtype not in msgtypes:
+        raise ConfigError(f'{option} {wanted}: wanted {kinds}, got {topic.msgtype}; such topics: {_listing(fitting)}')
+    if not topic.count:
+        raise ConfigError(f'{option} {wanted}: the topic has no message')
+    return topic
+
+
+def _listing(topics: Collection[Topic]) -> str:
+    return (
+        ', '.join(f'{t.name} ({t.msgtype.rpartition("/")[2]}, {t.count})' for t in sorted(topics, key=lambda t: t.name))
+        or 'none'
+    )

@@ -1,0 +1,129 @@
+"""A copy of a bag with the results as new topics (poses, orientations, pose, /tf), for RViz and Foxglove."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from rosbags.interfaces import Connection
+from rosbags.rosbag2 import StoragePlugin, Writer, WriterError
+
+from custom_pose_ros.core.errors import ConfigError
+from custom_pose_ros.core.object_model import ObjectModel
+from custom_pose_ros.evaluation.bags.decoding import pose_types
+from custom_pose_ros.evaluation.bags.reader import Bag, BagMessage
+from custom_pose_ros.evaluation.bags.stored import StoredTopic
+from custom_pose_ros.evaluation.notes import Notes
+from custom_pose_ros.evaluation.results.messages import MessageMaker
+from custom_pose_ros.evaluation.results.sources import Frame
+
+BAG_VERSION = 8  # metadata that Humble to Kilted read
+PREFIX_ON_CONFLICT = '/evaluated'
+TOPICS = {
+    '/poses': 'custom_pose_msgs/msg/PoseArray',
+    '/orientations': 'custom_pose_msgs/msg/OrientationArray',
+    '/pose': 'geometry_msgs/msg/PoseStamped',
+    '/tf': 'tf2_msgs/msg/TFMessage',
+}
+
+
+class BagCopy:
+    """
+    Writes an mcap bag: every message of the original unchanged, and after each image its results at the same time.
+
+    Use as a context manager: the folder appears when the block ends well. Names that the bag already uses are written
+    under /evaluated instead; /tf is joined. Raises ConfigError for ROS 1 bags and for a folder that exists.
+    """
+
+    def __init__(self, path: Path, bag: Bag, model: ObjectModel, notes: Notes):
+        self.path, self.model, self.notes = path, model, notes
+        if path.exists():
+            raise ConfigError(f'--write-bag {path}: exists already; give another name or remove it')
+        if any(topic.ros1 for topic in bag.stored_topics):
+            raise ConfigError(
+                '--write-bag: this is a ROS 1 bag; convert it first (rosbags-convert), then evaluate the result'
+            )
+        self._types = pose_types()
+        self._make = MessageMaker(self._types, model)
+        taken = {name: bag.topics[name].msgtype for name in TOPICS if name in bag.topics}
+        conflict = any(name != '/tf' or msgtype != TOPICS[name] for name, msgtype in taken.items())
+        self.prefix = PREFIX_ON_CONFLICT if conflict else ''
+        self._decoder = bag.decoder
+        self._connections: dict[str, Connection | None] = {}
+        self._temporary = path.with_name(f'.{path.name}.{os.getpid()}.partial')
+        self._writer: Writer | None = None
+
+    def __enter__(self) -> BagCopy:
+        try:
+            self._temporary.parent.mkdir(parents=True, exist_ok=True)
+            shutil.rmtree(self._temporary, ignore_errors=True)
+            self._writer = Writer(
+                self._temporary / self.path.name, version=BAG_VERSION, storage_plugin=StoragePlugin.MCAP
+            )
+            self._writer.open()
+        except (OSError, WriterError) as error:
+            raise ConfigError(f'--write-bag {self.path}: cannot be written ({error})') from error
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, traceback: object) -> None:
+        assert self._writer is not None
+        try:
+            if kind is None:
+                self._writer.close()
+                os.replace(self._temporary / self.path.name, self.path)
+            else:
+                with contextlib.suppress(Exception):  # the first error is the one to report
+                    self._writer.abort()
+        finally:
+            shutil.rmtree(self._temporary, ignore_errors=True)
+
+    def copy(self, message: BagMessage) -> None:
+        """Write a message as it is; topics of unknown type are left out with a note."""
+        topic = message.stored.topic
+        if topic.name not in self._connections:
+            self._connections[topic.name] = self._copied_connection(topic)
+        connection = self._connections[topic.name]
+        if connection is not None:
+            self._write(connection, message.time_ns, message.stored.data)
+
+    def add(self, frame: Frame) -> None:
+        """Write the results of one image, at the time the image was recorded."""
+        record, make = frame.record, self._make
+        header = make.header(record.stamp_ns, frame.frame_id)
+        messages: dict[str, Any] = {
+            '/poses': make.pose_array(header, frame.poses, record.width, record.height),
+            '/orientations': make.orientation_array(header, record.estimates),
+        }
+        if record.estimates:
+            messages['/pose'] = make.pose_stamped(header, record.estimates[0])
+            messages['/tf'] = make.transforms(header, record.estimates)
+        for name, message in messages.items():
+            msgtype = TOPICS[name]
+            full = name if name == '/tf' else self.prefix + name
+            data = self._types.serialize_cdr(message, msgtype)
+            self._write(self._result_connection(full, msgtype), record.time_ns, bytes(data))
+
+    def _result_connection(self, name: str, msgtype: str) -> Connection:
+        connection = self._connections.get(name)
+        if connection is None:
+            assert self._writer is not None
+            connection = self._writer.add_connection(name, msgtype, typestore=self._types)
+            self._connections[name] = connection
+        return connection
+
+    def _copied_connection(self, topic: StoredTopic) -> Connection | None:
+        assert self._writer is not None
+        types = self._decoder.typestore(topic)
+        if types is None:
+            return None
+        return self._writer.add_connection(topic.name, topic.msgtype, typestore=types, offered_qos_profiles=topic.qos)
+
+    def _write(self, connection: Connection, time_ns: int, data: bytes) -> None:
+        assert self._writer is not None
+        try:
+            self._writer.write(connection, time_ns, data)
+        except OSError as error:
+            raise ConfigError(f'--write-bag {self.path}: cannot be written ({error.strerror})') from error

@@ -1,0 +1,265 @@
+"""Frame scores -> the numbers of metrics.json (see metrics.schema.json); the same input gives the same bytes."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from custom_pose_ros.core.object_model import ObjectModel
+from custom_pose_ros.core.orientation import OrientationEstimate
+from custom_pose_ros.core.rotations import (
+    matrix_from_rotation_vector,
+    roll_pitch_yaw_from_matrix,
+    rotation_vector_from_matrix,
+)
+from custom_pose_ros.evaluation.scoring.frame_scores import FrameScore
+from custom_pose_ros.evaluation.truth.coco_labels import LabelScore
+
+SCHEMA = 'custom_pose_ros/metrics/1'
+LARGE_ERROR_DEG = 20.0  # an attitude that is worse than this misleads whoever steers by it
+CHI2_99 = {3: 11.345, 6: 16.812}  # 99 % quantiles
+AMBIGUOUS = 0.1  # estimates with a higher ambiguity are counted as ambiguous
+JITTER_GAP_S = 0.2  # three frames in a row, none farther apart than this
+_DISTANCE_BINS_M = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 10.0, math.inf)
+_ANGLE_BINS_DEG = (0.0, 15.0, 30.0, 45.0, 60.0, 75.0, 90.0)
+_DIGITS = 6
+
+
+def summarise(scores: Sequence[FrameScore], model: ObjectModel, has_truth: bool) -> dict[str, Any]:
+    """Return what is said about the frames: detection, orientation, errors, consistency, smoothness, latency."""
+    estimates = [s.estimate for s in scores if s.estimate is not None]
+    result: dict[str, Any] = {
+        'detection': _detection(scores, has_truth),
+        'orientation': _orientation(scores),
+        'reprojection_error_px': distribution(e.reprojection_error_px for e in estimates),
+        'ambiguity': {
+            **distribution(e.ambiguity for e in estimates),
+            'share_ambiguous': share(e.ambiguity > AMBIGUOUS for e in estimates),
+        },
+        'tracks': _tracks(scores),
+        'jitter': _jitter(scores),
+        'latency_ms': distribution(s.record.latency_ms for s in scores if s.record.latency_ms is not None),
+    }
+    if has_truth:
+        result |= _errors(scores, model)
+    return result
+
+
+def _errors(scores: Sequence[FrameScore], model: ObjectModel) -> dict[str, Any]:
+    rotation = [s.rotation_error_deg for s in scores]
+    angles = np.array([_angle_errors_deg(s, model) for s in scores if s.estimate is not None and s.truth is not None])
+    per_keypoint = [s.keypoint_errors_px for s in scores if s.keypoint_errors_px is not None]
+    columns = np.stack(per_keypoint).T if per_keypoint else np.zeros((model.keypoint_count, 0))
+    return {
+        'rotation_error_deg': {
+            **distribution(rotation),
+            'share_above_20deg': share(r > LARGE_ERROR_DEG for r in rotation if not math.isnan(r)),
+        },
+        'translation_error_m': distribution(s.translation_error_m for s in scores),
+        'distance_error_share': distribution(
+            abs(float(np.linalg.norm(s.estimate.t_camera_object) / np.linalg.norm(s.truth.t)) - 1.0)
+            for s in scores
+            if s.estimate is not None and s.truth is not None and s.truth.t.any()
+        ),
+        **{
+            f'{name}_error_deg': distribution(np.abs(angles[:, i]) if len(angles) else ())
+            for i, name in enumerate(('roll', 'pitch', 'yaw'))
+        },
+        'keypoint_error_px': {
+            **distribution(s.keypoint_error_px for s in scores),
+            'per_keypoint': {name: distribution(column) for name, column in zip(model.keypoint_names, columns)},
+        },
+        'coasting_rotation_error_deg': distribution(s.coasting_error_deg for s in scores),
+        'consistency': _consistency(scores),
+        'rotation_error_deg_by_distance_m': _binned(scores, 'distance_m', _DISTANCE_BINS_M),
+        'rotation_error_deg_by_view_angle_deg': _binned(scores, 'view_angle_deg', _ANGLE_BINS_DEG),
+    }
+
+
+def distribution(values: Iterable[float | None]) -> dict[str, Any]:
+    """Return count, mean, median, p90, p95 and max of the finite values; None where there are none."""
+    array = np.array([v for v in values if v is not None], float)
+    array = array[np.isfinite(array)]
+    names = ('mean', 'median', 'p90', 'p95', 'max')
+    if not len(array):
+        return {'count': 0, **dict.fromkeys(names)}
+    median, p90, p95 = np.percentile(array, (50, 90, 95)).tolist()
+    return {'count': len(array), **dict(zip(names, (float(array.mean()), median, p90, p95, float(array.max()))))}
+
+
+def share(flags: Iterable[bool]) -> float | None:
+    """Return the share of true ones; None when there are none at all."""
+    array = np.array(list(flags), bool)
+    return float(array.mean()) if len(array) else None
+
+
+def _detection(scores: Sequence[FrameScore], has_truth: bool) -> dict[str, Any]:
+    """With truth over the frames in which the object ought to be found, without it over all."""
+    expected = [s for s in scores if s.expected] if has_truth else list(scores)
+    gaps = list(_gaps(expected))
+    return {
+        'expected': len(expected),
+        'found': sum(s.found for s in expected),
+        'rate': share(s.found for s in expected),
+        'surplus_instances': sum(s.instances - s.found for s in scores if s.truth is not None) if has_truth else None,
+        'instances_per_frame': float(np.mean([s.instances for s in scores])) if scores else None,
+        'score': distribution(s.score for s in scores),
+        'gaps': {
+            'count': len(gaps),
+            'frames': distribution(frames for frames, _ in gaps),
+            'longest_s': max((seconds for _, seconds in gaps), default=0.0),
+        },
+    }
+
+
+def _gaps(expected: Sequence[FrameScore]) -> Iterable[tuple[int, float]]:
+    """Yield frames and duration [s] of every run without the object, from the last frame with it to the next."""
+    start = None
+    for i, score in enumerate(expected):
+        if not score.found and start is None:
+            start = i
+        if start is not None and (score.found or i == len(expected) - 1):
+            end = i if score.found else i + 1
+            first, last = expected[max(start - 1, 0)], expected[i]
+            yield end - start, (last.record.stamp_ns - first.record.stamp_ns) * 1e-9
+            start = None
+
+
+def _orientation(scores: Sequence[FrameScore]) -> dict[str, Any]:
+    found = [s for s in scores if s.found]
+    return {
+        'measured': sum(s.estimate is not None for s in scores),
+        'rate': share(s.estimate is not None for s in found),
+        'coasting': sum(any(e.coasting for e in s.record.estimates) for s in scores),
+        'outlier_suspected': sum(s.estimate is not None and s.estimate.outlier_suspected for s in scores),
+    }
+
+
+def _tracks(scores: Sequence[FrameScore]) -> dict[str, Any]:
+    """Ids of the followed instance; a switch is another id than in the frame in which it was last seen."""
+    ids = [s.track_id for s in scores if s.track_id >= 0]
+    return {
+        'count': len({int(i) for s in scores for i in s.record.track_ids if i >= 0} | set(ids)),
+        'switches': sum(a != b for a, b in zip(ids, ids[1:])),
+    }
+
+
+def _jitter(scores: Sequence[FrameScore]) -> dict[str, Any]:
+    """
+    Noise from frame to frame without truth: how far the middle of three frames lies off the mean of its neighbours.
+
+    Divided by sqrt(1.5), so that white noise of standard deviation s gives a root mean square of s per axis.
+    """
+    pixels, turns, moves = [], [], []
+    for before, now, after in zip(scores, scores[1:], scores[2:]):
+        stamps = [s.record.stamp_ns for s in (before, now, after)]
+        near = all(0 < b - a < JITTER_GAP_S * 1e9 for a, b in zip(stamps, stamps[1:]))
+        if not near or not (before.track_id == now.track_id == after.track_id and now.found):
+            continue
+        if min(before.instance, now.instance, after.instance) >= 0:
+            a, b, c = (s.record.keypoints[s.instance, :, :2] for s in (before, now, after))
+            step = np.linalg.norm(b - (a + c) / 2.0, axis=1)
+            pixels += step[np.isfinite(step)].tolist()
+        if before.estimate and now.estimate and after.estimate:
+            turns.append(np.rad2deg(_turn_off_middle(before.estimate, now.estimate, after.estimate)))
+            positions = [s.estimate.t_camera_object for s in (before, now, after)]  # type: ignore[union-attr]
+            moves.append(np.linalg.norm(positions[1] - (positions[0] + positions[2]) / 2.0))
+    scale = 1.0 / math.sqrt(1.5)
+    return {
+        'keypoint_px': distribution(scale * np.array(pixels)),
+        'rotation_deg': distribution(scale * np.array(turns)),
+        'position_m': distribution(scale * np.array(moves)),
+    }
+
+
+def _turn_off_middle(before: OrientationEstimate, now: OrientationEstimate, after: OrientationEstimate) -> float:
+    half = rotation_vector_from_matrix(after.R_camera_object @ before.R_camera_object.T) / 2.0
+    middle = matrix_from_rotation_vector(half) @ before.R_camera_object
+    return float(np.linalg.norm(rotation_vector_from_matrix(now.R_camera_object @ middle.T)))
+
+
+def _angle_errors_deg(score: FrameScore, model: ObjectModel) -> np.ndarray:
+    """Return the (3,) differences of roll, pitch, yaw [deg] in (-180, 180], estimate minus truth."""
+    estimate, truth = score.estimate, score.truth
+    assert estimate is not None and truth is not None and score.rotation_error_rad is not None
+    R_true = matrix_from_rotation_vector(score.rotation_error_rad) @ estimate.R_camera_object
+    difference = roll_pitch_yaw(estimate.R_camera_object, model) - roll_pitch_yaw(R_true, model)
+    return np.rad2deg((difference + np.pi) % (2.0 * np.pi) - np.pi)
+
+
+def roll_pitch_yaw(R_camera_object: np.ndarray, model: ObjectModel) -> np.ndarray:
+    """Return roll, pitch, yaw [rad] about the axes of the camera, zero where the object file says so."""
+    return roll_pitch_yaw_from_matrix(R_camera_object @ model.zero_rotation.T)
+
+
+def _consistency(scores: Sequence[FrameScore]) -> dict[str, Any]:
+    """Say whether covariances are honest: mean squared error in their units (3 is right), truths inside 99 %."""
+    clear = [s for s in scores if s.estimate is not None and s.estimate.ambiguity <= AMBIGUOUS]
+    inside = {3: ('rotation', 'position'), 6: ('pose',)}
+    return {
+        'nees_rotation': distribution(s.nees_rotation for s in scores),
+        'nees_rotation_unambiguous': distribution(s.nees_rotation for s in clear),
+        'nees_position': distribution(s.nees_position for s in scores),
+        'share_inside_99': {
+            name: share(
+                v <= CHI2_99[freedom] for v in (getattr(s, f'nees_{name}') for s in scores) if not math.isnan(v)
+            )
+            for freedom, names in inside.items()
+            for name in names
+        },
+    }
+
+
+def _binned(scores: Sequence[FrameScore], column: str, edges: Sequence[float]) -> list[dict[str, Any]]:
+    values = np.array([getattr(s, column) for s in scores], float)
+    errors = np.array([s.rotation_error_deg for s in scores], float)
+    bins = []
+    for low, high in zip(edges, edges[1:]):
+        chosen = errors[(values >= low) & ((values < high) | (high == edges[-1]) & (values <= high))]
+        if np.isfinite(chosen).any():
+            bins.append({'from': low, 'to': None if math.isinf(high) else high, **distribution(chosen)})
+    return bins
+
+
+def summarise_labels(scores: Sequence[LabelScore], surplus: int, frames: int, model: ObjectModel) -> dict[str, Any]:
+    """Return the comparison with hand-made labels."""
+    found = [s for s in scores if s.found]
+    columns = np.stack([s.errors_px for s in found]).T if found else np.zeros((model.keypoint_count, 0))
+    means = [float(np.nanmean(s.errors_px)) for s in found if np.isfinite(s.errors_px).any()]
+    sizes = [s.size_px for s in found if np.isfinite(s.errors_px).any()]
+    return {
+        'frames': frames,
+        'instances': len(scores),
+        'found': len(found),
+        'recall': len(found) / len(scores) if scores else None,
+        'surplus_instances': surplus,
+        'keypoint_error_px': {
+            **distribution(means),
+            'per_keypoint': {name: distribution(column) for name, column in zip(model.keypoint_names, columns)},
+        },
+        'keypoint_error_share': distribution(m / s for m, s in zip(means, sizes)),
+    }
+
+
+def rounded(value: Any) -> Any:
+    """Return numbers with six significant digits, NaN and infinity as None, arrays as lists; the rest as it is."""
+    if isinstance(value, Mapping):
+        return {str(key): rounded(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return [rounded(item) for item in value]
+    if isinstance(value, (bool, np.bool_)):
+        return bool(value)
+    if isinstance(value, (int, np.integer)):
+        return int(value)
+    if isinstance(value, (float, np.floating)):
+        return float(f'{value:.{_DIGITS}g}') if math.isfinite(value) else None
+    return value
+
+
+def to_json(metrics: Mapping[str, Any]) -> str:
+    """Return the text of metrics.json: fixed order, fixed rounding, nothing of the run itself (no time, no path)."""
+    return json.dumps(rounded(metrics), indent=2, ensure_ascii=False, allow_nan=False) + '\n'

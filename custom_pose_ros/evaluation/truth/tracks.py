@@ -1,0 +1,164 @@
+"""True poses over time: from pose topics and TF, interpolated to the stamps of the images."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from custom_pose_ros.core.rotations import (
+    matrix_from_quaternion,
+    matrix_from_rotation_vector,
+    quaternion_from_matrix,
+    rotation_vector_from_matrix,
+)
+from custom_pose_ros.evaluation.rigid import IDENTITY, Rigid
+
+MAX_GAP_S = 0.5  # truth is not interpolated over longer holes
+_NUMBERS_PER_POSE = 7
+
+
+class PoseTrack:
+    """
+    One moving pose, sampled: added in any order, interpolated linearly in position and along the great arc in rotation.
+
+    max_gap_s : longest distance of two samples to interpolate between; nothing is extrapolated.
+    """
+
+    def __init__(self, max_gap_s: float = MAX_GAP_S):
+        self.max_gap_ns = round(max_gap_s * 1e9)
+        self._times, self._values = array('q'), array('d')
+        self._order: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self._times)
+
+    def add(self, stamp_ns: int, pose: Rigid) -> None:
+        """Add a sample; of two with the same stamp the later one counts."""
+        self._times.append(stamp_ns)
+        self._values.extend([*quaternion_from_matrix(pose.R).tolist(), *pose.t.tolist()])
+        self._order = None
+
+    def at(self, stamp_ns: int) -> Rigid | None:
+        """Return the pose at a stamp [ns]; None before the first, after the last and in holes."""
+        order, times = self._sorted()
+        after = int(np.searchsorted(times, stamp_ns))
+        if after < len(times) and times[after] == stamp_ns:
+            return self._pose(order[after])
+        if after in (0, len(times)) or times[after] - times[after - 1] > self.max_gap_ns:
+            return None
+        share = float(stamp_ns - times[after - 1]) / float(times[after] - times[after - 1])
+        return interpolate(self._pose(order[after - 1]), self._pose(order[after]), share)
+
+    def _sorted(self) -> tuple[np.ndarray, np.ndarray]:
+        if self._order is None:
+            times = np.array(self._times, np.int64)
+            order = np.argsort(times, kind='stable')
+            last = np.append(np.diff(times[order]) > 0, True) if len(times) else np.zeros(0, bool)
+            self._order = order[last]
+            self._sorted_times = times[self._order]
+        return self._order, self._sorted_times
+
+    def _pose(self, index: int) -> Rigid:
+        values = np.array(self._values[index * _NUMBERS_PER_POSE : (index + 1) * _NUMBERS_PER_POSE])
+        return Rigid(matrix_from_quaternion(values[:4]), values[4:])
+
+
+def interpolate(first: Rigid, second: Rigid, share: float) -> Rigid:
+    """Return the pose `share` (0 to 1) of the way from first to second: constant speed and turn rate (SLERP)."""
+    turn = rotation_vector_from_matrix(second.R @ first.R.T)
+    return Rigid(matrix_from_rotation_vector(share * turn) @ first.R, first.t + share * (second.t - first.t))
+
+
+class TransformTree:
+    """The transforms of /tf and /tf_static: where any frame is seen from any other, interpolated edge by edge."""
+
+    def __init__(self, max_gap_s: float = MAX_GAP_S):
+        self.max_gap_s = max_gap_s
+        self._parents: dict[str, str] = {}
+        self._moving: dict[str, PoseTrack] = {}
+        self._static: dict[str, Rigid] = {}
+
+    @property
+    def frames(self) -> list[str]:
+        return sorted({*self._parents, *self._parents.values()})
+
+    def add(self, stamp_ns: int, parent: str, child: str, pose: Rigid, static: bool) -> None:
+        """Add `parent_child`; a child that changes its parent keeps the new one."""
+        if self._parents.get(child, parent) != parent:
+            self._moving.pop(child, None)
+            self._static.pop(child, None)
+        self._parents[child] = parent
+        if static:
+            self._static[child] = pose
+        else:
+            self._moving.setdefault(child, PoseTrack(self.max_gap_s)).add(stamp_ns, pose)
+
+    def at(self, target: str, source: str, stamp_ns: int) -> Rigid | None:
+        """Return `target_source` at a stamp [ns]; None when a transform is missing at that time."""
+        root_target, root_source = self._to_root(target, stamp_ns), self._to_root(source, stamp_ns)
+        if root_target is None or root_source is None or root_target[0] != root_source[0]:
+            return None
+        return root_target[1].inverse() @ root_source[1]
+
+    def connected(self, first: str, second: str) -> bool:
+        """Whether a chain of transforms joins two frames, at whatever time."""
+        return self._root(first) == self._root(second)
+
+    def _root(self, frame: str) -> str:
+        seen = set()
+        while frame in self._parents and frame not in seen:
+            seen.add(frame)
+            frame = self._parents[frame]
+        return frame
+
+    def _to_root(self, frame: str, stamp_ns: int) -> tuple[str, Rigid] | None:
+        pose, seen = IDENTITY, set()
+        while frame in self._parents and frame not in seen:
+            seen.add(frame)
+            step = self._static.get(frame) or (self._moving[frame].at(stamp_ns) if frame in self._moving else None)
+            if step is None:
+                return None
+            pose, frame = step @ pose, self._parents[frame]
+        return frame, pose
+
+
+class StampedPose(NamedTuple):
+    """A pose as it comes in a message: `frame_child`."""
+
+    stamp_ns: int
+    frame: str
+    child: str
+    pose: Rigid
+
+
+def read_poses(message: Any) -> Iterator[StampedPose]:
+    """
+    Yield the poses in a PoseStamped, PoseWithCovarianceStamped, Odometry, TransformStamped or TFMessage.
+
+    Poses that are not finite or have no direction are left out.
+    """
+    if hasattr(message, 'transforms'):
+        for transform in message.transforms:
+            yield from read_poses(transform)
+        return
+    if hasattr(message, 'transform'):
+        orientation, position = message.transform.rotation, message.transform.translation
+    else:
+        pose = message.pose.pose if hasattr(message.pose, 'pose') else message.pose
+        orientation, position = pose.orientation, pose.position
+    quaternion = np.array([orientation.x, orientation.y, orientation.z, orientation.w])
+    t = np.array([position.x, position.y, position.z])
+    if np.isfinite(t).all() and 1e-3 < np.linalg.norm(quaternion) < 1e3:
+        child = getattr(message, 'child_frame_id', '')
+        frame = message.header.frame_id.lstrip('/')
+        yield StampedPose(
+            stamp_ns(message.header), frame, child.lstrip('/'), Rigid(matrix_from_quaternion(quaternion), t)
+        )
+
+
+def stamp_ns(header: Any) -> int:
+    """Return the stamp of a std_msgs/Header in nanoseconds; 0 when it was never set."""
+    return int(header.stamp.sec) * 10**9 + int(header.stamp.nanosec)

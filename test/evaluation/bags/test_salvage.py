@@ -1,0 +1,217 @@
+"""Damaged files: what lies before, between and behind the damage is read, and nothing hangs."""
+
+from __future__ import annotations
+
+import random
+import struct
+from pathlib import Path
+
+import pytest
+from bag_maker import IMAGE, ROS1, TRUTH, Messages, tiny_entries, trajectory, write_bag, write_ros1_bag
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from custom_pose_ros.evaluation.bags.fields import decompressed_prefix
+from custom_pose_ros.evaluation.bags.reader import Bag
+from custom_pose_ros.evaluation.bags.salvage import scan
+from custom_pose_ros.evaluation.bags.salvage_mcap import MCAP_MAGIC
+from custom_pose_ros.evaluation.notes import Notes
+
+FRAMES = 20
+
+
+@pytest.fixture(scope='module')
+def files(tmp_path_factory) -> dict[str, Path]:
+    """One file of each kind with the same messages."""
+    folder = tmp_path_factory.mktemp('files')
+    entries = tiny_entries(trajectory(FRAMES), compressed='.png')
+    mcap = write_bag(folder / 'm', entries) / 'm.mcap'
+    sqlite = write_bag(folder / 's', entries, 'sqlite3') / 's.db3'
+    ros1 = write_ros1_bag(folder / 'r.bag', tiny_entries(trajectory(FRAMES), Messages(ROS1), '.png'))
+    return {'mcap': mcap, 'sqlite3': sqlite, 'ros1': ros1}
+
+
+def count(path: Path, topic: str = IMAGE + '/compressed') -> tuple[int, Notes]:
+    notes = Notes()
+    with Bag([path], notes) as bag:
+        return sum(m.topic == topic for m in bag.messages()), notes
+
+
+@pytest.mark.parametrize('kind', ['mcap', 'sqlite3', 'ros1'])
+def test_record_by_record_gives_the_same_as_the_index(files, kind):
+    notes = Notes()
+    scanned = sorted((m.time_ns, m.topic.name, m.data) for m in scan(files[kind], notes))
+    with Bag([files[kind]]) as bag:
+        indexed = sorted((m.time_ns, m.topic, m.stored.data) for m in bag.messages())
+    assert scanned == indexed
+    assert not notes.lines()
+
+
+@pytest.mark.parametrize('kind', ['mcap', 'ros1'])
+def test_a_file_cut_in_the_middle_gives_the_first_half(files, kind, tmp_path):
+    data = files[kind].read_bytes()
+    cut = tmp_path / files[kind].name
+    cut.write_bytes(data[: len(data) // 2])
+
+    found, notes = count(cut)
+
+    # One chunk, whose messages lie in the order of time: half of the bytes are about half of the images.
+    assert FRAMES * 0.4 <= found <= FRAMES * 0.55
+    assert any('is cut off' in line for line in notes.lines(damaged=True))
+
+
+def test_a_cut_sqlite_file_gives_what_its_tree_still_reaches(files, tmp_path):
+    data = files['sqlite3'].read_bytes()
+    cut = tmp_path / 'cut.db3'
+    cut.write_bytes(data[: int(len(data) * 0.8)])
+
+    found, notes = count(cut)
+
+    assert found > 0
+    assert any('cut.db3' in line for line in notes.lines(damaged=True))
+
+
+def test_a_recording_that_was_never_closed_is_read(files, tmp_path):
+    """A ROS 1 bag without an index (index_pos is 0) and an mcap without a footer, as a crash leaves them."""
+    data = bytearray(files['ros1'].read_bytes())
+    at = data.index(b'index_pos=') + len(b'index_pos=')
+    data[at : at + 8] = bytes(8)
+    crashed = tmp_path / 'crashed.bag'
+    crashed.write_bytes(data)
+    mcap = tmp_path / 'crashed.mcap'
+    mcap.write_bytes(files['mcap'].read_bytes()[:-37])
+
+    assert count(crashed)[0] == FRAMES
+    assert 'reindex' in count(crashed)[1].lines()[0]
+    assert count(mcap)[0] == FRAMES
+
+
+def chunked_mcap(path: Path) -> tuple[Path, list[int]]:
+    """Raw images make an mcap of several chunks; returns it and the places of its chunks."""
+    file = write_bag(path, tiny_entries(trajectory(FRAMES))) / f'{path.name}.mcap'
+    data, starts, position = file.read_bytes(), [], len(MCAP_MAGIC)
+    while data[position] not in (0x02, 0x0F):
+        if data[position] == 0x06:
+            starts.append(position)
+        position += 9 + struct.unpack('<Q', data[position + 1 : position + 9])[0]
+    assert len(starts) >= 4
+    return file, starts
+
+
+def test_behind_a_damaged_chunk_reading_goes_on(tmp_path):
+    file, starts = chunked_mcap(tmp_path / 'bag')
+    data = bytearray(file.read_bytes())
+    data[starts[1] : starts[1] + 9] = b'\xff' * 9  # neither its kind nor its length can be read
+    file.write_bytes(data)
+
+    notes = Notes()
+    found = sum(message.topic.name == IMAGE for message in scan(file, notes))
+
+    # At most the images of one chunk of 1 MB (four of 246 kB, and one on either edge) are lost.
+    assert FRAMES - 6 <= found < FRAMES
+    assert 'is cut off or damaged after' in notes.lines(damaged=True)[0]
+
+
+def test_descriptions_lost_with_the_first_chunk_are_taken_from_the_summary(tmp_path):
+    file, starts = chunked_mcap(tmp_path / 'bag')
+    data = bytearray(file.read_bytes())
+    data[starts[0] : starts[0] + 9] = b'\xff' * 9  # schemas and channels lie in the first chunk
+    file.write_bytes(data)
+
+    names = [message.topic.name for message in scan(file, Notes())]
+    assert names.count(IMAGE) >= FRAMES - 6
+    assert TRUTH in names
+
+
+def test_nothing_is_read_twice_when_the_index_fails_in_the_middle(files, tmp_path):
+    from custom_pose_ros.evaluation.bags.storage import StorageFile
+
+    class Failing(StorageFile):
+        def _indexed_messages(self, *args):
+            for number, message in enumerate(super()._indexed_messages(*args)):
+                if number == 25:
+                    raise KeyError('damage')
+                yield message
+
+    with Failing(files['mcap'], Notes()) as broken, StorageFile(files['mcap'], Notes()) as whole:
+        names = {topic.name for topic in whole.topics()}
+        pairs = zip(broken.messages(names), whole.messages(names), strict=True)
+        assert all((a.topic.name, a.time_ns, a.data) == (b.topic.name, b.time_ns, b.data) for a, b in pairs)
+        assert not broken.indexed
+
+
+@pytest.mark.timeout(60)
+def test_a_tree_that_runs_in_circles_ends(files, tmp_path):
+    """Random damage to the pages of sqlite files; each is given up in bounded time."""
+    source = files['sqlite3'].read_bytes()
+    for seed in range(15):
+        rng, data = random.Random(seed), bytearray(source)
+        for _ in range(rng.randrange(1, 300)):
+            data[rng.randrange(4096, len(data))] = rng.randrange(256)
+        broken = tmp_path / 'broken.db3'
+        broken.write_bytes(data)
+        assert count(broken)[0] <= FRAMES + 1
+
+
+def test_a_file_of_another_kind_is_named(tmp_path):
+    path = tmp_path / 'x.mcap'
+    path.write_bytes(b'hello' * 100)
+    notes = Notes()
+    assert list(scan(path, notes)) == []
+    assert notes.lines() == [
+        'x.mcap: is neither an mcap, nor a sqlite3, nor a ROS 1 bag file; nothing in it can be read'
+    ]
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.binary(max_size=400), magic=st.sampled_from([MCAP_MAGIC, b'#ROSBAG V2.0\n', b'']))
+def test_any_bytes_are_read_without_an_exception(tmp_path_factory, data, magic):
+    path = tmp_path_factory.mktemp('wild') / 'wild.mcap'
+    path.write_bytes(magic + data)
+    assert isinstance(list(scan(path, Notes())), list)
+
+
+@settings(max_examples=40, deadline=None)
+@given(cut=st.integers(0, 2000), compression=st.sampled_from(['zstd', 'lz4', 'bz2', 'none', 'unknown']))
+def test_a_cut_block_gives_a_prefix_of_what_it_held(cut, compression):
+    import bz2
+
+    import lz4.frame
+    from backports import zstd
+
+    content = bytes(random.Random(1).randbytes(700)) * 3
+    pack = {'zstd': zstd.compress, 'lz4': lz4.frame.compress, 'bz2': bz2.compress}.get(compression, bytes)
+    assert content.startswith(decompressed_prefix(pack(content)[:cut], compression))
+
+
+def mcap_record(kind: int, *fields: bytes) -> bytes:
+    content = b''.join(fields)
+    return struct.pack('<BQ', kind, len(content)) + content
+
+
+def mcap_text(text: str) -> bytes:
+    return struct.pack('<I', len(text)) + text.encode()
+
+
+def test_a_ros1_recording_in_an_mcap_is_read(tmp_path):
+    """As converters write it: profile, encoding and definitions of ROS 1, no index."""
+    entries = [e for e in tiny_entries(trajectory(FRAMES), Messages(ROS1)) if e[0] == TRUTH]
+    kind = entries[0][1]
+    definition = mcap_text(ROS1.generate_msgdef(kind)[0])
+    records = [
+        mcap_record(0x01, mcap_text('ros1'), mcap_text('a converter')),
+        mcap_record(
+            0x03, struct.pack('<H', 1), mcap_text('geometry_msgs/PoseStamped'), mcap_text('ros1msg'), definition
+        ),
+        mcap_record(0x04, struct.pack('<HH', 1, 1), mcap_text(TRUTH), mcap_text('ros1'), struct.pack('<I', 0)),
+    ]
+    for _, _, time_ns, message in entries:
+        data = bytes(ROS1.serialize_ros1(message, kind))
+        records.append(mcap_record(0x05, struct.pack('<HIQQ', 1, 0, time_ns, time_ns), data))
+    file = tmp_path / 'old.mcap'
+    file.write_bytes(MCAP_MAGIC + b''.join(records) + mcap_record(0x0F, struct.pack('<I', 0)))
+    with Bag([file]) as bag:
+        read = [(m.time_ns, m.decode().pose.position.x) for m in bag.messages([TRUTH])]
+    assert read == [(time_ns, message.pose.position.x) for _, _, time_ns, message in entries]
+    assert bag.notes.lines() == ["old.mcap: was not written by rosbag2 (profile 'ros1'); read record by record"]
+    assert not bag.notes.damaged

@@ -1,0 +1,97 @@
+"""Which intrinsics are used: given before recorded, the latest recorded, scaled to the image, or none with a word."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from bag_maker import CAMERA, CAMERA_INFO, START_NS, Messages, write_bag
+
+from custom_pose_ros.core.camera import CameraIntrinsics
+from custom_pose_ros.core.errors import ConfigError
+from custom_pose_ros.evaluation.bags.reader import Bag
+from custom_pose_ros.evaluation.notes import Notes
+from custom_pose_ros.evaluation.results.camera_supply import CameraSupply
+from custom_pose_ros.inference.pose_messages import camera_from_message
+
+WIDE = CameraIntrinsics.from_fov(320, 256, math.radians(90.0))
+
+
+def info(camera: CameraIntrinsics = CAMERA, **changes) -> object:
+    message = Messages().camera_info(START_NS, camera)
+    for name, value in changes.items():
+        setattr(message.roi if hasattr(message.roi, name) and name != 'width' else message, name, value)
+    return message
+
+
+def test_a_given_calibration_goes_before_recorded_ones():
+    supply = CameraSupply(Notes(), WIDE, source='wide.yaml')
+    assert not supply.take(info(), CAMERA_INFO)
+    assert supply.for_size(320, 256) is WIDE
+    assert supply.description == 'wide.yaml'
+
+
+def test_the_same_object_is_returned_until_the_calibration_changes():
+    notes = Notes()
+    supply = CameraSupply(notes)
+    supply.take(info(), CAMERA_INFO)
+    first = supply.for_size(320, 256)
+    supply.take(info(), CAMERA_INFO)
+    assert supply.for_size(320, 256) is first
+    supply.take(info(WIDE), CAMERA_INFO)
+    np.testing.assert_array_equal(supply.for_size(320, 256).K, WIDE.K)
+    assert notes.lines() == [f'{CAMERA_INFO}: the calibration changes within the bag; each image uses the latest']
+
+
+def test_another_resolution_is_scaled_and_another_shape_refused():
+    notes = Notes()
+    supply = CameraSupply(notes, CAMERA)
+    assert supply.for_size(640, 512).K[0, 0] == pytest.approx(2 * CAMERA.K[0, 0])
+    assert supply.for_size(640, 480) is None
+    assert 'images of 640x480 px' in notes.lines(damaged=True)[0]
+
+
+def test_without_any_a_field_of_view_is_assumed_or_nothing_with_a_word():
+    notes = Notes()
+    assert CameraSupply(notes).for_size(320, 256) is None
+    assert 'give --camera FILE' in notes.lines()[0]
+    np.testing.assert_allclose(CameraSupply(Notes(), fov_deg=60.0).for_size(320, 256).K, CAMERA.K)
+
+
+def test_the_first_usable_calibration_of_a_bag_serves_the_images_before_it(tmp_path):
+    kind = 'sensor_msgs/msg/CameraInfo'
+    path = write_bag(tmp_path / 'bag', [(CAMERA_INFO, kind, 1, info(k=np.zeros(9))), (CAMERA_INFO, kind, 2, info())])
+    notes = Notes()
+    supply = CameraSupply(notes)
+    with Bag([path]) as bag:
+        supply.find_first(bag, CAMERA_INFO)
+    np.testing.assert_allclose(supply.for_size(320, 256).K, CAMERA.K)
+    assert 'is not a calibration' in notes.lines(damaged=True)[0]
+
+
+def test_region_and_binning_are_taken_into_account():
+    """Two by two pixels binned, of a region that begins at (32, 16): the ray through a pixel stays the same."""
+    message = info(x_offset=32, y_offset=16, height=128)
+    message.roi.width, message.roi.height = 160, 128
+    message.height, message.binning_x, message.binning_y = 256, 2, 2
+    camera = camera_from_message(message)
+    assert (camera.width, camera.height) == (80, 64)
+    point = np.array([[0.1, -0.05, 1.0]])
+    full = CAMERA.project(point)[0]
+    np.testing.assert_allclose(camera.project(point)[0], (full - [32, 16] + 0.5) / 2 - 0.5)
+    message.roi.x_offset = 200
+    with pytest.raises(ConfigError, match='wanted a region inside 320x256'):
+        camera_from_message(message)
+
+
+def test_another_distortion_or_region_is_another_calibration():
+    supply = CameraSupply(Notes())
+    supply.take(info(), CAMERA_INFO)
+    assert not supply.for_size(320, 256).has_distortion
+    supply.take(info(d=np.array([0.1, 0.0, 0.0, 0.0, 0.0])), CAMERA_INFO)
+    assert supply.for_size(320, 256).has_distortion
+    right_half = info()
+    right_half.roi.x_offset, right_half.roi.width, right_half.roi.height = 160, 160, 256
+    supply.take(right_half, CAMERA_INFO)
+    assert supply.for_size(160, 256).K[0, 2] == CAMERA.K[0, 2] - 160.0

@@ -1,0 +1,119 @@
+"""Hand-made labels: found by stamp or number, matched to instances, wrong files refused."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from custom_pose_ros.core.errors import DatasetError
+from custom_pose_ros.core.poses import KeypointPose
+from custom_pose_ros.evaluation.records import FrameRecord
+from custom_pose_ros.evaluation.scoring.metrics import summarise_labels
+from custom_pose_ros.evaluation.truth.coco_labels import CocoLabels
+
+NAMES = ['front', 'left', 'right', 'top']
+POINTS = np.array([[100.0, 50.0], [60.0, 120.0], [150.0, 120.0], [100.0, 160.0]])
+
+
+def labels_file(tmp_path, annotations, images=None, names=NAMES):
+    data = {
+        'images': images or [{'id': 1, 'file_name': 'frame_000004.png'}],
+        'annotations': annotations,
+        'categories': [{'id': 1, 'keypoints': names}],
+    }
+    path = tmp_path / 'labels.json'
+    path.write_text(json.dumps(data))
+    return path
+
+
+def annotation(points: np.ndarray, visible=(2, 2, 2, 2), image_id: int = 1) -> dict:
+    values = [v for (x, y), seen in zip(points.tolist(), visible) for v in (x, y, seen)]
+    return {'id': 1, 'image_id': image_id, 'category_id': 1, 'keypoints': values}
+
+
+def record(*instances: np.ndarray) -> FrameRecord:
+    poses = [
+        KeypointPose(
+            keypoints=points,
+            covariances=np.full((4, 2, 2), np.nan),
+            scores=np.ones(4),
+            visible=np.isfinite(points[:, 0]),
+            score=0.9,
+        )
+        for points in instances
+    ]
+    made = FrameRecord(0, 0, 320, 256)
+    made.set_poses(poses, 4)
+    return made
+
+
+def test_images_belong_to_frames_by_stamp_or_number(tmp_path, tiny_model):
+    images = [
+        {'id': 1, 'file_name': 'frame_000004.png'},
+        {'id': 2, 'file_name': '1700000000123456789.png'},
+        {'id': 3, 'file_name': 'a.png', 'stamp_ns': 77},
+    ]
+    labels = CocoLabels(labels_file(tmp_path, [annotation(POINTS, image_id=2)], images), tiny_model)
+    assert labels.frames == 3
+    np.testing.assert_array_equal(labels.of(0, 1700000000123456789)[0], POINTS)
+    assert labels.of(4, 0) == []  # looked at, nothing there
+    assert labels.of(9, 77) == []
+    assert labels.of(9, 78) is None
+
+
+def test_errors_are_distances_and_only_of_labelled_points(tmp_path, tiny_model):
+    labels = CocoLabels(labels_file(tmp_path, [annotation(POINTS, (2, 1, 0, 2))]), tiny_model)
+    found = POINTS + [[3.0, 4.0], [0.0, 2.0], [50.0, 50.0], [0.0, 0.0]]
+
+    (score,), surplus = labels.score(record(found), labels.of(4, 0))
+
+    np.testing.assert_allclose(score.errors_px, [5.0, 2.0, np.nan, 0.0], atol=1e-4)  # records keep single precision
+    assert score.found and surplus == 0
+
+
+def test_keypoints_in_another_order_are_put_in_order(tmp_path, tiny_model):
+    labels = CocoLabels(labels_file(tmp_path, [annotation(POINTS[::-1])], names=NAMES[::-1]), tiny_model)
+    np.testing.assert_array_equal(labels.of(4, 0)[0], POINTS)
+
+
+def test_instances_are_matched_nearest_first_and_counted(tmp_path, tiny_model):
+    second = POINTS + [100.0, 20.0]
+    far = POINTS + [0.0, 500.0]
+    labels = CocoLabels(labels_file(tmp_path, [annotation(POINTS), annotation(second), annotation(far)]), tiny_model)
+    given = labels.of(4, 0)
+
+    scores, surplus = labels.score(record(second + 1.0, POINTS + [0.0, 2.0], POINTS + [0.0, 30.0]), given)
+    metrics = summarise_labels(scores, surplus, 1, tiny_model)
+
+    assert [s.found for s in scores] == [True, True, False]
+    assert surplus == 1
+    assert metrics['recall'] == pytest.approx(2 / 3)
+    assert metrics['keypoint_error_px']['mean'] == pytest.approx((2.0 + np.sqrt(2.0)) / 2, rel=1e-5)
+    size = np.linalg.norm(np.ptp(POINTS, axis=0))
+    assert metrics['keypoint_error_share']['max'] == pytest.approx(2.0 / size, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ('text', 'message'),
+    [
+        ('{', 'is not valid JSON'),
+        ('[]', 'wanted a COCO file'),
+        ('{"images": []}', 'images: wanted a list of objects'),
+        ('{"images": [{"id": 5, "file_name": "x.png"}]}', "image 5: wanted stamp_ns, or a file name .* got 'x.png'"),
+        (
+            '{"images": [{"file_name": "1"}], "annotations": [{"id": 8, "keypoints": [1, 2]}]}',
+            'annotation 8: keypoints: wanted 12 numbers',
+        ),
+        (
+            '{"images": [{"file_name": "1"}], "categories": [{"keypoints": ["a"]}]}',
+            'wanted one with the keypoints front, left',
+        ),
+    ],
+)
+def test_wrong_files_are_refused_by_name(tmp_path, tiny_model, text, message):
+    path = tmp_path / 'labels.json'
+    path.write_text(text)
+    with pytest.raises(DatasetError, match=f'labels.json: .*{message}'):
+        CocoLabels(path, tiny_model)
