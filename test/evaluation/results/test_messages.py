@@ -77,7 +77,7 @@ def test_recorded_poses_are_those_that_were_written(make, tiny_model):
 def test_recorded_poses_of_another_object_are_refused(make, tiny_model):
     message = make.pose_array(make.header(START_NS, 'camera'), [a_pose()], 320, 256)
     message.keypoint_names = ['nose', 'tail']
-    with pytest.raises(MessageError, match=r'keypoints \[nose, tail\]: wanted those of tiny: \[front, left'):
+    with pytest.raises(MessageError, match=r"keypoints 'nose, tail': wanted those of tiny: \[front, left"):
         message_to_poses(message, tiny_model)
 
 
