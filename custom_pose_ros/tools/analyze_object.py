@@ -35,6 +35,7 @@ from custom_pose_ros.core.observability import (
 )
 from custom_pose_ros.tools.errors import UsageError
 from custom_pose_ros.tools.files import replacing, write_text
+from custom_pose_ros.tools.optional import pip_install
 
 FAILURE, USAGE = 1, 2
 DEFAULT_FOV_DEG = 60.0
@@ -124,7 +125,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         from custom_pose_ros.evaluation.report.observability_chart import draw_chart
     except ImportError as error:
-        print(f"note: no chart: {error}; pip install 'custom_pose_ros[report]'", file=sys.stderr)
+        print(f'note: no chart: {error}; {pip_install(["report"])}', file=sys.stderr)
     else:
         chart = args.out / f'{model.name}.png'
         with replacing(chart) as temporary:

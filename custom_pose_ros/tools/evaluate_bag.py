@@ -23,19 +23,23 @@ from typing import Any
 
 from custom_pose_ros.core.errors import CustomPoseError
 from custom_pose_ros.core.object_model import find_object_folder
-from custom_pose_ros.evaluation.report import bag_report, comparison_report
-from custom_pose_ros.evaluation.report.page import Verdict
-from custom_pose_ros.evaluation.report.video import AnnotatedFrames
-from custom_pose_ros.evaluation.run import Evaluation, Evaluator, Settings
-from custom_pose_ros.evaluation.scoring import compare
-from custom_pose_ros.evaluation.scoring.conditions import Condition
-from custom_pose_ros.evaluation.scoring.metric_names import check_conditions
-from custom_pose_ros.evaluation.scoring.metrics import to_json
-from custom_pose_ros.evaluation.truth.source import TruthSettings
 from custom_pose_ros.tools.errors import UsageError
 from custom_pose_ros.tools.files import VideoFile, write_text
 from custom_pose_ros.tools.media import quiet_opencv
+from custom_pose_ros.tools.optional import optional_packages
 from custom_pose_ros.tools.progress import Progress
+
+with optional_packages('evaluate_bag', ['bags', 'report']):
+    from custom_pose_ros.evaluation.report import bag_report, comparison_report
+    from custom_pose_ros.evaluation.report.page import Verdict
+    from custom_pose_ros.evaluation.report.video import AnnotatedFrames
+    from custom_pose_ros.evaluation.run import Evaluation, Evaluator, Settings
+    from custom_pose_ros.evaluation.scoring import compare
+    from custom_pose_ros.evaluation.scoring.conditions import Condition
+    from custom_pose_ros.evaluation.scoring.metric_names import check_conditions
+    from custom_pose_ros.evaluation.scoring.metrics import to_json
+    from custom_pose_ros.evaluation.truth.source import TruthSettings
+
 
 SCORED, EXCEEDED, FAILED, DAMAGED, INTERRUPTED = 0, 1, 2, 3, 130
 _DEFAULT_OUT = Path('build/evaluation')

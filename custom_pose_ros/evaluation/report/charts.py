@@ -136,7 +136,7 @@ def angle_over_time(columns: Columns, name: str) -> str:
         if np.ptp(axes.get_ylim()) > _PARTS_OF_A_TURN_FROM_DEG:
             axes.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 1.5, 3, 4.5, 6, 9, 10]))
         axes.yaxis.set_major_formatter(lambda angle, _: f'{_wrapped(np.array(angle), 0.0):g}')
-        axes.legend(**_ABOVE, ncols=2)
+        axes.legend(**_ABOVE, ncol=2)
 
     return _drawn(_WIDE, draw)
 
@@ -169,7 +169,7 @@ def error_against(columns: Columns, column: str, label: str, bins: Sequence[Mapp
         axes.plot(middle, [b['p90'] for b in bins], 's--', color=RED, ms=4, lw=1.5, label='90 %')
         top = max([b['p90'] for b in bins], default=1.0)
         axes.set(xlabel=label, ylabel='rotation error [deg]', ylim=(0, max(1.5 * top, 1e-3)))
-        axes.legend(**_ABOVE, ncols=3, fontsize=8)
+        axes.legend(**_ABOVE, ncol=3, fontsize=8)
 
     return _drawn(_HALF, draw)
 
@@ -253,7 +253,7 @@ def two_errors_over_time(time: np.ndarray, a: np.ndarray, b: np.ndarray, label: 
         axes.set(
             xlabel='time in the bag [s]', ylabel=label, ylim=(0, _upper(np.concatenate([a, b]))), xlim=_limits(time)
         )
-        axes.legend(**_ABOVE, ncols=2)
+        axes.legend(**_ABOVE, ncol=2)
 
     return _drawn(_WIDE, draw)
 

@@ -45,6 +45,6 @@ def draw_chart(
             axes.spines['right'].set_visible(False)
         handles, names = axes.get_legend_handles_labels()
         figure.suptitle(title, fontsize=9)
-        figure.legend(handles, names, loc='lower center', ncols=len(names), frameon=False)
+        figure.legend(handles, names, loc='lower center', ncol=len(names), frameon=False)
         figure.subplots_adjust(left=0.06, right=0.985, top=0.8, bottom=0.23, wspace=0.24)
         figure.savefig(path, format='png')

@@ -1,0 +1,39 @@
+"""What a command says where a package that only it needs is missing."""
+
+from __future__ import annotations
+
+import configparser
+import subprocess
+import sys
+
+import pytest
+
+from custom_pose_ros.tools.optional import optional_packages, pip_install
+
+
+@pytest.mark.parametrize('missing', ['rosbags', 'matplotlib', 'lz4'])
+def test_evaluate_bag_names_what_is_missing_in_one_line(root, missing):
+    """As after `pip install .`, or on a robot whose distribution has no rosbags."""
+    code = f'import sys; sys.modules[{missing!r}] = None; import custom_pose_ros.tools.evaluate_bag'
+    done = subprocess.run([sys.executable, '-c', code], cwd=root, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f'error: evaluate_bag needs {missing}')
+    assert "which is not installed: pip install 'backports.zstd' 'lz4' 'rosbags'" in line
+
+
+def test_the_packages_are_those_of_setup_cfg(root):
+    parser = configparser.ConfigParser()
+    parser.read(root / 'setup.cfg')
+    listed = [
+        line.partition(';')[0].strip()
+        for extra in ('bags', 'report')
+        for line in parser['options.extras_require'][extra].strip().splitlines()
+    ]
+    words = pip_install(['bags', 'report']).removeprefix('pip install ').split(' ')
+    assert sorted(words) == sorted(f"'{name}'" for name in listed)
+
+
+def test_a_module_of_this_project_that_is_missing_is_no_package_to_install():
+    with pytest.raises(ModuleNotFoundError), optional_packages('command', ['bags']):
+        import custom_pose_ros.nothing_like_it  # noqa: F401
