@@ -33,7 +33,7 @@ def share(folder: str) -> list:
 setup(
     packages=[*find_packages(include=[NAME, f'{NAME}.*']), CONFIG],
     package_dir={CONFIG: 'config'},
-    package_data={CONFIG: ['*/*'], f'{NAME}.evaluation': ['*/*.html', '*/*.json']},
+    package_data={CONFIG: ['*/*', '*/demo/*'], f'{NAME}.evaluation': ['*/*.html', '*/*.json']},
     data_files=[
         ('share/ament_index/resource_index/packages', [f'.make/resource/{NAME}']),
         (f'share/{NAME}', ['package.xml']),

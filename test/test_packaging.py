@@ -192,6 +192,7 @@ def test_wheel_carries_objects_launch_files_and_commands(wheel):
         entry_points = archive.read('custom_pose_ros-0.1.0.dist-info/entry_points.txt').decode()
     shared = 'custom_pose_ros-0.1.0.data/data/share'
     assert 'custom_pose_ros/config/submarine/object.yaml' in names
+    assert 'custom_pose_ros/config/submarine/demo/clip.mp4' in names
     assert 'custom_pose_ros/evaluation/scoring/metrics.schema.json' in names
     assert f'{shared}/ament_index/resource_index/packages/custom_pose_ros' in names
     assert f'{shared}/custom_pose_ros/package.xml' in names

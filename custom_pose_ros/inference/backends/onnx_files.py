@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,11 +10,14 @@ from custom_pose_ros.core.errors import ModelError
 
 INPUTS = ['image']
 OUTPUTS = ['heatmaps', 'pafs']
+_LONGEST_REASON = 120  # characters; some libraries append the signatures of their functions
 
 
 def damaged(path: Path, error: Exception) -> ModelError:
     """Return the error for a file that the library cannot read."""
-    reason = (str(error).splitlines() or [type(error).__name__])[0]
+    reason = textwrap.shorten(
+        (str(error).splitlines() or [type(error).__name__])[0], _LONGEST_REASON, placeholder=' ...'
+    )
     return ModelError(
         f'{path}: is damaged or not an ONNX model; export it again with training/export_onnx.py ({reason})'
     )

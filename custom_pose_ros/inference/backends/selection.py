@@ -31,11 +31,13 @@ def fastest(candidates: Sequence[Candidate], threads: int, input_shape: tuple[in
             measurement = Measurement({}, {}, {str(candidate): str(error) for candidate in candidates})
         if measurement.seconds and not measurement.crashed:
             write_record(key, {'seconds': measurement.seconds, 'refused': measurement.refused})
-    for label, reason in {**measurement.refused, **measurement.crashed}.items():
-        _log.warning('%s is left out: %s', label, reason)
+    left_out = {**measurement.refused, **measurement.crashed}
     measured = [candidate for candidate in candidates if str(candidate) in measurement.seconds]
-    if not measured:
-        return candidates[0], 'the first, since none could be measured'
+    if not measured:  # nothing is warned about: what is wrong with the file is said once, where it is loaded
+        reason = left_out.get(str(candidates[0]), 'no answer')
+        return candidates[0], f'the first, since none could be measured ({reason})'
+    for label, reason in left_out.items():
+        _log.warning('%s is left out: %s', label, reason)
     best = measured[0]
     for candidate in measured[1:]:
         if measurement.seconds[str(candidate)] < _WORTH_IT * measurement.seconds[str(best)]:
