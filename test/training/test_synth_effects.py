@@ -17,6 +17,7 @@ from training.synthetic.settings import load_settings
 
 HEIGHT, WIDTH = 90, 120
 SETTINGS = load_settings()
+NO_KEYPOINTS = np.empty((0, 2))
 
 
 def always(settings: SimpleNamespace) -> SimpleNamespace:
@@ -72,6 +73,25 @@ def test_reflections_have_sharp_edges() -> None:
     assert np.median(jumps) > 0.33
 
 
+def test_a_reflection_lies_over_a_keypoint_when_asked_to() -> None:
+    """Light within 10 px of the place: always when it is asked for there, else only where a window happens to be."""
+    place = np.array([80.0, 60.0])
+
+    def share_lit(over: np.ndarray | None) -> float:
+        lights = [surface_reflection(np.random.default_rng(s), 120, 160, over)[50:71, 70:91] for s in range(40)]
+        return float(np.mean([light.max() > 0.2 for light in lights]))
+
+    assert share_lit(place) > 0.9 > share_lit(None)
+
+
+def test_no_reflection_is_laid_over_a_picture_without_keypoints() -> None:
+    settings = always(SETTINGS.water)
+    settings.reflection_on_keypoint = 1.0
+    grey, depth = np.full((HEIGHT, WIDTH, 3), 0.5, np.float32), np.ones((HEIGHT, WIDTH), np.float32)
+    image = apply_water(np.random.default_rng(2), settings, grey, depth, NO_KEYPOINTS)
+    assert image.shape == grey.shape and np.isfinite(image).all()
+
+
 def test_blur_and_noise_do_not_move_a_spot() -> None:
     """A bright spot keeps its centroid through blur, motion blur, noise and JPEG: labels stay true."""
     settings = always(SETTINGS.sensor)
@@ -103,5 +123,6 @@ def test_haze_grows_with_depth() -> None:
     settings.bubbles, settings.haze = (0, 0), (0.3, 0.5)
     depth = np.full((HEIGHT, WIDTH), 1.0, np.float32)
     depth[:, WIDTH // 2 :] = 3.0
-    image = apply_water(np.random.default_rng(1), settings, np.zeros((HEIGHT, WIDTH, 3), np.float32), depth)
+    black = np.zeros((HEIGHT, WIDTH, 3), np.float32)
+    image = apply_water(np.random.default_rng(1), settings, black, depth, NO_KEYPOINTS)
     assert image[:, WIDTH // 2 :].mean() > 1.2 * image[:, : WIDTH // 2].mean() > 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,14 @@ from custom_pose_ros.inference.backends import SIZE_MULTIPLE
 from custom_pose_ros.inference.backends.torch_backend import TorchBackend
 from custom_pose_ros.inference.checkpoints import Checkpoint, load_checkpoint
 from custom_pose_ros.inference.estimator import PoseEstimator
-from custom_pose_ros.inference.network import PoseNetwork, build_network
+from custom_pose_ros.inference.network import build_network
 from training.pose_training import distributed
 from training.pose_training.accuracy import Accuracy, measure
 from training.pose_training.augmentation import Augmentation
 from training.pose_training.checkpoints import save_checkpoint
 from training.pose_training.dataset import Sample, TicketBatches, TrainingSet
 from training.pose_training.engine import OptimiserSettings, Trainer
+from training.pose_training.exported import load_exported
 from training.pose_training.loading import (
     default_crop,
     default_workers,
@@ -37,6 +39,7 @@ from training.pose_training.settings import RunSettings
 
 SAVE_EVERY_S = 60.0
 _FEW_STEPS = 300  # from ImageNet weights, a thousand are a good number
+_NORM_BATCHES = 8  # of samples, for the statistics of an exported network
 _LAST_SHARE = 0.02  # of a run limited by time: kept for the last validation
 
 
@@ -95,7 +98,7 @@ class Run:
     ) -> Run:
         """Start a run from published or random weights. Raises ConfigError when the folder holds another run."""
         run = cls(ObjectModel.load(source), settings, folder, threads, workers)
-        run.start_note = start_weights(run.trainer.network, run.settings.start_from)
+        run.start_note = run._start_weights()
         run.trainer.restart_average()
         claim(folder)
         return run
@@ -201,6 +204,18 @@ class Run:
         )
         save_checkpoint(self.folder / name, checkpoint)
 
+    def _start_weights(self) -> str:
+        """Load the weights to start from; return a line that says which."""
+        network, start_from = self.trainer.network, self.settings.start_from
+        if start_from == 'none':
+            return 'from random weights'
+        if start_from == 'imagenet':
+            return f'from ImageNet: {load_imagenet(network).summary()}'
+        if Path(start_from).suffix == '.onnx':
+            batches = (torch.as_tensor(b.image).to(self.group.device) for b in islice(self.batches(), _NORM_BATCHES))
+            return f'from {start_from}: {load_exported(network, Path(start_from), batches).summary()}'
+        return f'from {start_from}: {load_published(network, Path(start_from)).summary()}'
+
     def _augmentation(self) -> Augmentation:
         augmentation = Augmentation.named(self.settings.augment)
         if self.settings.object_size is None:
@@ -250,12 +265,3 @@ def claim(folder: Path) -> None:
             (folder / HISTORY).touch(exist_ok=False)  # of two runs that start at once, one fails here
         except FileExistsError as error:
             raise ConfigError(f'{folder}: holds a run already; go on with --resume, or give another --out') from error
-
-
-def start_weights(network: PoseNetwork, start_from: str) -> str:
-    """Load the weights to start from; return a line that says which."""
-    if start_from == 'none':
-        return 'from random weights'
-    if start_from == 'imagenet':
-        return f'from ImageNet: {load_imagenet(network).summary()}'
-    return f'from {start_from}: {load_published(network, Path(start_from)).summary()}'

@@ -29,15 +29,20 @@ def caustics(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
     return cv2.resize(net, (width, height))
 
 
-def surface_reflection(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
+def surface_reflection(rng: np.random.Generator, height: int, width: int, over: np.ndarray | None = None) -> np.ndarray:
     """
     Return the light that the water's surface mirrors into the camera, (height, width, 3) float32 BGR >= 0.
 
     Sharp-edged window panes, lamps and leaves, torn into pieces by waves: add it (or screen it) over the picture.
+    over : pixel position (2,) that one pane lies over, so that the network learns to look through it.
     """
     light = np.zeros((height, width, 3), np.float32)
     for _ in range(rng.integers(1, 4)):
-        _mirror_window(rng, light)
+        _mirror_window(rng, light, rng.uniform(-0.1, 1.1, 2) * (width, height), rng.uniform(0.06, 0.38, 2))
+    if over is not None:
+        _mirror_window(rng, light, over + rng.normal(0, 0.03, 2) * width, rng.uniform(0.03, 0.12, 2))
+    if rng.random() < 0.5:  # what is behind the panes: a room, trees, clouds
+        light *= 0.55 + 0.75 * fractal_noise(rng, height, width, 3, int(rng.integers(3, 12)))[..., None]
     if rng.random() < 0.3:
         _mirror_leaves(rng, light)
     if rng.random() < 0.4:
@@ -48,14 +53,14 @@ def surface_reflection(rng: np.random.Generator, height: int, width: int) -> np.
     dx = (fractal_noise(rng, height, width, 2, cells) - np.float32(0.5)) * np.float32(2 * strength)
     dy = (fractal_noise(rng, height, width, 2, cells) - np.float32(0.5)) * np.float32(2 * strength)
     light = displaced(light, dx, dy, cv2.BORDER_REPLICATE)
+    if rng.random() < 0.5:
+        light += _glints(rng, height, width)[..., None]
     return cv2.GaussianBlur(light, (0, 0), rng.uniform(0.5, 2.0)) if rng.random() < 0.4 else light
 
 
-def _mirror_window(rng, light: np.ndarray) -> None:
-    """Draw one window: a skewed grid of bright panes with dark bars."""
-    height, width = light.shape[:2]
-    centre = rng.uniform(-0.1, 1.1, 2) * (width, height)
-    wide, high = width * rng.uniform(0.06, 0.38, 2)
+def _mirror_window(rng, light: np.ndarray, centre: np.ndarray, reach: np.ndarray) -> None:
+    """Draw one window: a skewed grid of bright panes with dark bars. reach (2,): its half sides, of the width."""
+    wide, high = light.shape[1] * reach
     angle = rng.uniform(0, 2 * np.pi)
     right = wide * np.array([np.cos(angle), np.sin(angle)])
     lean = angle + np.pi / 2 + rng.uniform(-0.5, 0.5)
@@ -89,16 +94,26 @@ def _mirror_leaves(rng, light: np.ndarray) -> None:
         cv2.ellipse(light, tuple(int(16 * v) for v in at), axes, rng.uniform(0, 180), 0, 360, color, -1, cv2.LINE_AA, 4)
 
 
+def _glints(rng, height: int, width: int) -> np.ndarray:
+    """Return the thin bright lines along the crests of small waves, (height, width) float32 in [0, 1]."""
+    field = fractal_noise(rng, height, width, 3, int(rng.integers(3, 9)))
+    crests = np.clip(1 - np.abs(field - np.float32(rng.uniform(0.4, 0.6))) * np.float32(rng.uniform(30, 90)), 0, 1)
+    where = np.clip((fractal_noise(rng, height, width, 2, 4) - np.float32(0.5)) * np.float32(4), 0, 1)
+    return crests * where
+
+
 def screen(image: np.ndarray, light: np.ndarray, share: float) -> np.ndarray:
     """Return the image with light laid over it: bright stays bright, nothing exceeds white by much."""
     return image + (1 - np.minimum(image, 1)) * light * np.float32(share)
 
 
-def apply_water(rng, settings: SimpleNamespace, image: np.ndarray, depth: np.ndarray) -> np.ndarray:
+def apply_water(
+    rng, settings: SimpleNamespace, image: np.ndarray, depth: np.ndarray, keypoints: np.ndarray
+) -> np.ndarray:
     """
     Return the picture (H, W, 3) float32 BGR as seen through water; depth (H, W) [m] scales the haze.
 
-    settings : the group `water`.
+    settings : the group `water`. keypoints : (n, 2) px, what a reflection may lie over; n may be 0.
     """
     height, width = image.shape[:2]
     if rng.random() < settings.caustics_probability:
@@ -111,7 +126,9 @@ def apply_water(rng, settings: SimpleNamespace, image: np.ndarray, depth: np.nda
         color = np.array(WATER_COLORS[rng.choice(len(WATER_COLORS), p=WATER_WEIGHTS)]) * rng.uniform(0.7, 1.15)
         image = blend(image, color, share)
     if rng.random() < settings.reflection_probability:
-        image = screen(image, surface_reflection(rng, height, width), rng.uniform(*settings.reflection))
+        meets = len(keypoints) > 0 and rng.random() < settings.reflection_on_keypoint
+        over = keypoints[rng.integers(len(keypoints))] if meets else None
+        image = screen(image, surface_reflection(rng, height, width, over), rng.uniform(*settings.reflection))
     for _ in range(rng.integers(settings.bubbles[0], settings.bubbles[1] + 1)):
         image = _bubble(rng, image)
     return image

@@ -85,8 +85,9 @@ class SceneGenerator:
         camera = self.camera or sample_camera(rng, self.settings.camera, self.width, self.height)
         instances = self._place(rng, camera)
         rendering = self._render(rng, bodies, instances, camera)
-        image = self._compose(np.random.default_rng([seed, index, BACKGROUND_STREAM]), rendering, instances)
-        return Sample(image, self._annotate(rendering, instances, camera))
+        pixels = [camera.project(instance.points) for instance in instances]
+        image = self._compose(np.random.default_rng([seed, index, BACKGROUND_STREAM]), rendering, instances, pixels)
+        return Sample(image, self._annotate(rendering, instances, pixels, camera))
 
     def _variant_bodies(self, seed: int, index: int) -> list[Body]:
         """Return the bodies of the object's variant for this picture (one for each instance), built when it changes."""
@@ -166,7 +167,7 @@ class SceneGenerator:
         body.place(random_rotation(rng), position)
         return body
 
-    def _compose(self, rng, rendering: Rendering, instances: list[Instance]) -> np.ndarray:
+    def _compose(self, rng, rendering: Rendering, instances: list[Instance], pixels: list[np.ndarray]) -> np.ndarray:
         """Return the finished picture: background, shadow, object, water, camera."""
         settings = self.settings
         if self.photos and rng.random() < settings.background.folder_share:
@@ -178,20 +179,20 @@ class SceneGenerator:
         nearest = instances[0].points[:, 2].mean() if instances else 2 * self.size
         floor_depth = np.float32(nearest * rng.uniform(1.1, 1.8))
         depth = np.where(np.isfinite(rendering.surfaces.depth), rendering.surfaces.depth, floor_depth)
-        image = apply_water(rng, settings.water, image, depth)
+        keypoints = np.concatenate([np.empty((0, 2)), *(each[self._inside(each)] for each in pixels)])
+        image = apply_water(rng, settings.water, image, depth, keypoints)
         return apply_sensor(rng, settings.sensor, image)
 
     def _annotate(
-        self, rendering: Rendering, instances: list[Instance], camera: CameraIntrinsics
+        self, rendering: Rendering, instances: list[Instance], pixels: list[np.ndarray], camera: CameraIntrinsics
     ) -> list[dict[str, Any]]:
         annotations = []
-        for number, instance in enumerate(instances, 1):
+        for number, (instance, at) in enumerate(zip(instances, pixels), 1):
             mask = rendering.surfaces.instance == number
             if mask.sum() < MIN_VISIBLE_PX:
                 continue
-            pixels = camera.project(instance.points)
-            flags = self._flags(rendering, number, instance, pixels)
-            annotations.append(annotation(pixels, flags, mask, camera, instance.R, instance.t))
+            flags = self._flags(rendering, number, instance, at)
+            annotations.append(annotation(at, flags, mask, camera, instance.R, instance.t))
         return annotations
 
     def _flags(self, rendering: Rendering, number: int, instance: Instance, pixels: np.ndarray) -> np.ndarray:

@@ -39,7 +39,7 @@ RING_RADIUS = 0.0525
 YELLOW = Material((0.88, 0.65, 0.13), 0.45, grain=0.12)
 BLACK_TAPE = Material((0.020, 0.020, 0.024), 0.45, reflectivity=0.06, wrinkle=0.6, grain=0.3)
 BLACK = Material((0.022, 0.022, 0.026), 0.4)
-BLUE_TAPE = Material((0.05, 0.31, 0.67), 0.32, reflectivity=0.16, wrinkle=0.8, grain=0.2)
+BLUE_TAPE = Material((0.05, 0.33, 0.74), 0.32, reflectivity=0.16, wrinkle=0.6, grain=0.1)
 WHITE = Material((0.78, 0.76, 0.76), 0.5, grain=0.1)
 WOOD = Material((0.66, 0.48, 0.34), 0.85, grain=0.3)
 RUBBER = Material((0.020, 0.020, 0.024), 0.55)
@@ -211,6 +211,10 @@ def _dome(rng) -> list[Part]:
         )
     )
     parts.append(_laid('dome_rim', ring(radius - 0.002, radius + 0.003, 0.004, 40), base + 0.004, STEEL))
+    for share in rng.uniform(0.2, 0.8, rng.integers(0, 3)):  # moulded ridges, and the mirrored rim seen in the glass
+        inside = 0.97 * radius * np.sqrt(1 - share**2)
+        ridge = ring(inside - rng.uniform(0.001, 0.003), inside, 0.001, 40)
+        parts.append(_laid('dome_ridge', ridge, base + share * (HEAD_X - base), STEEL))
     parts.append(_laid('dome', cap(radius, HEAD_X - base), base, material))
     return parts
 
