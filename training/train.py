@@ -62,7 +62,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     network.add_argument('--crop', type=int, help='side [px] of the training samples (default: holds most objects)')
     network.add_argument(
         '--weights', default='auto',
-        help="start from: 'imagenet', 'none', or a file: one's own checkpoint, or a published one "
+        help="start from: 'imagenet', 'none', or a file: one's own checkpoint or model.onnx, or a published one "
         '(checkpoint_iter_370000.pth, mobilenet_sgd_68.848.pth.tar). Default: imagenet for light, none otherwise',
     )  # fmt: skip
     length = parser.add_argument_group('length')

@@ -21,9 +21,9 @@ def load_exported(network: PoseNetwork, path: Path, batches: Iterable[Tensor]) -
     """
     Take the weights of a model.onnx that `export_onnx` wrote.
 
-    Exported convolutions hold the batch norms that followed them. The norms come back with the statistics of `batches`,
-    uint8 (N, H, W, 3) BGR images such as will be trained on: evaluated, the network gives the maps of the file; trained,
-    it starts close to them. Convolutions of another shape keep the weights they have.
+    Exported convolutions hold the batch norms that followed them. The norms come back with the statistics of
+    `batches`, uint8 (N, H, W, 3) BGR images such as will be trained on: evaluated, the network gives the maps of the
+    file; trained, it starts close to them. Convolutions of another shape keep the weights they have.
     Raises ModelError when the file is damaged or holds another network.
     """
     layers, found = _layers(network), _convolutions(path)
