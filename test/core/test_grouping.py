@@ -317,6 +317,18 @@ def test_empty_maps_and_the_thresholds_of_the_object():
     assert group_poses(0.6 * heatmaps, pafs, model) == []
 
 
+@pytest.mark.parametrize('seed', range(3))
+def test_pure_noise_gives_no_more_than_the_object_allows_and_uses_each_peak_once(human, seed):
+    rng = np.random.default_rng(seed)
+    heatmaps = rng.random((19, *CROWD_SHAPE), np.float32)
+    pafs = rng.uniform(-1, 1, (38, *CROWD_SHAPE)).astype(np.float32)
+    poses = group_poses(heatmaps, pafs, human)
+    assert len(poses) <= human.thresholds.max_instances
+    for k in range(18):
+        points = [tuple(pose.keypoints[k]) for pose in poses if pose.visible[k]]
+        assert len(set(points)) == len(points)
+
+
 def test_maps_that_are_no_numbers_give_nothing_or_sound_poses(human):
     for bad in (np.nan, np.inf):
         assert group_poses(np.full((19, 8, 8), np.nan), np.full((38, 8, 8), bad), human) == []
