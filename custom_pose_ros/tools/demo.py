@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib.util
 import json
 import os
 import queue
@@ -39,6 +40,7 @@ _REPORTS_S = 4.0  # how long to wait for two reports that come once per second
 _TICK_S = 0.2
 # No frame may be lost on the way, and the pause before the clip must not end the track.
 _POSE_NODE = {'image_reliability': 'reliable', 'track_max_gap': 10.0}
+_ROS_PACKAGES = ('rclpy', 'custom_pose_msgs')
 _PORT_BASE, _DOMAIN_GAIN, _DOMAINS = 7400, 250, range(1, 101)  # DDSI-RTPS 9.6.1.1; above 101 the ports are ephemeral
 
 
@@ -109,6 +111,16 @@ def _unwinding_on_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+def _check_ros() -> None:
+    """Raise ChildError where the nodes cannot run, such as after a mere `pip install .`."""
+    missing = [name for name in _ROS_PACKAGES if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ChildError(
+            f'{", ".join(missing)} missing: source a ROS 2 workspace with both packages, '
+            'or run "make demo" in the repository'
+        )
+
+
 def run(args: argparse.Namespace) -> int:
     """Play, record, compare, draw; return the exit status."""
     model = ObjectModel.load(args.object)
@@ -116,6 +128,7 @@ def run(args: argparse.Namespace) -> int:
     truth = GroundTruth.load(clip.truth, model)
     _check_length(clip, truth)
     camera = CameraIntrinsics.from_yaml(clip.camera)
+    _check_ros()
     recording = play_and_record(args, clip)
     recording.resolve(model)
     summary = summarise(recording, truth)

@@ -107,6 +107,18 @@ def test_demo_end_to_end(tiny_folder, clip_folder, tmp_path):
     assert sorted(p.name for p in out.iterdir()) == ['annotated.mp4', 'log', 'overlay.png', 'summary.json']
 
 
+def test_without_ros_one_line_says_what_to_do(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr('importlib.util.find_spec', lambda name: None)
+    assert main(['--out', str(tmp_path / 'demo')]) == 1
+    shown = capsys.readouterr()
+    assert shown.out == ''
+    assert shown.err == (
+        'error: rclpy, custom_pose_msgs missing: source a ROS 2 workspace with both packages, '
+        'or run "make demo" in the repository\n'
+    )
+    assert not (tmp_path / 'demo').exists()
+
+
 @needs_ros
 def test_dead_process_is_told_with_its_log(own_tiny_folder, clip_folder, tmp_path):
     (own_tiny_folder / 'model.onnx').write_bytes(b'broken')
