@@ -96,11 +96,13 @@ def test_without_a_publisher_the_topics_that_may_be_meant_are_named(graph) -> No
     node = graph.start(Watcher)
     graph.tester.create_publisher(Image, 'image_raw', RELIABLE)
     graph.tester.create_publisher(CameraInfo, 'camera_info', RELIABLE)
-    graph.wait(lambda: node.count_publishers(f'{graph.namespace}/image_raw'), 'the other topic')
+    node.create_publisher(Image, 'own_overlay', RELIABLE)
+    for topic in ('image_raw', 'own_overlay'):
+        graph.wait(lambda topic=topic: node.count_publishers(f'{graph.namespace}/{topic}'), topic)
     said = node.watch.silence()
     assert said.startswith(f'nobody publishes {graph.namespace}/image (sensor_msgs/msg/Image is on ')
     assert f'{graph.namespace}/image_raw' in said
-    assert 'camera_info' not in said
+    assert 'camera_info' not in said and 'own_overlay' not in said
 
 
 def test_a_publisher_that_is_silent_is_named(graph) -> None:
