@@ -25,7 +25,12 @@ demo: python ## find the shipped submarine in a video over real ROS 2 topics -> 
 	@$(SETUP) demo $(DISTRO_OPTION) -- -m custom_pose_ros.tools.demo $(ARGS)
 
 test: python ## run the whole test suite (DISTRO=jazzy: on ROS 2 Jazzy; ARGS='-k tracking': options of pytest)
+ifeq ($(strip $(ARGS)),)
+	@$(SETUP) test $(DISTRO_OPTION) -- -m pytest --ignore=test/training
+	@$(SETUP) test $(DISTRO_OPTION) -- -m pytest test/training # by itself: torch has crashed behind all other libraries in one process
+else
 	@$(SETUP) test $(DISTRO_OPTION) -- -m pytest $(ARGS)
+endif
 
 test-oldest: PYTHON = $(OLDEST_PYTHON)
 test-oldest: PYTHON_VARIABLE = OLDEST_PYTHON
