@@ -96,8 +96,14 @@ def simulate_track(seed: int, distance_m: float, frames: int = 300) -> Track:
     return Track(stamps, R, centre - R @ planar_submarine().model_points.mean(0))
 
 
-def observe_track(model: ObjectModel, track: Track, noise_px: float, seed: int) -> list[KeypointPose]:
-    """Return the keypoints of every frame with white noise and the covariance that belongs to it."""
+def observe_track(
+    model: ObjectModel, track: Track, noise_px: float, seed: int, lasts_s: float = 0.0
+) -> list[KeypointPose]:
+    """
+    Return the keypoints of every frame with noise and the covariance that belongs to it.
+
+    The noise is white, or its autocorrelation falls to 1/e within `lasts_s` as that of a detector does.
+    """
     rng = np.random.default_rng(seed + 1000)
     count = model.keypoint_count
     perfect = KeypointPose(
@@ -109,7 +115,12 @@ def observe_track(model: ObjectModel, track: Track, noise_px: float, seed: int) 
         track_id=0,
     )
     pixels = [CAMERA.project(model.model_points @ R.T + t) for R, t in zip(track.R, track.t)]
-    return [replace(perfect, keypoints=p + rng.normal(scale=noise_px, size=p.shape)) for p in pixels]
+    repeated = np.exp(-1.0 / (RATE_HZ * lasts_s)) if lasts_s else 0.0
+    noise, poses = rng.normal(scale=noise_px, size=(count, 2)), []
+    for p in pixels:
+        poses.append(replace(perfect, keypoints=p + noise))
+        noise = repeated * noise + np.sqrt(1.0 - repeated**2) * rng.normal(scale=noise_px, size=(count, 2))
+    return poses
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,6 +194,7 @@ def score_tracks(
     seeds: range,
     *,
     frames: int = 300,
+    lasts_s: float = 0.0,
     disturb: Disturbance | None = None,
     iterative: bool = False,
     **options: object,
@@ -191,7 +203,7 @@ def score_tracks(
     rows = []
     for seed in seeds:
         track = simulate_track(seed, distance_m, frames)
-        poses = observe_track(model, track, noise_px, seed)
+        poses = observe_track(model, track, noise_px, seed, lasts_s)
         if disturb is not None:
             poses = disturb(poses, seed)
         estimator = OrientationEstimator(model, CAMERA, **options)
@@ -212,11 +224,11 @@ def rotation_error(estimate: OrientationEstimate, R: np.ndarray) -> tuple[float,
     return float(np.rad2deg(np.linalg.norm(error))), float(nees)
 
 
-def iterative_error(model: ObjectModel, pose: KeypointPose, R: np.ndarray) -> float:
+def iterative_error(model: ObjectModel, pose: KeypointPose, R: np.ndarray, camera: CameraIntrinsics = CAMERA) -> float:
     """Return the error [deg] of cv2.SOLVEPNP_ITERATIVE, the usual recipe, on one image; NaN where it gives up."""
-    if model.keypoint_count == 5:  # it starts from a homography (planar) or from six points
+    if model.keypoint_count == 5 or not pose.visible.all():  # it starts from a homography (planar) or from six points
         return np.nan
-    _, vector, _ = cv2.solvePnP(model.model_points, pose.keypoints, CAMERA.K, None, flags=cv2.SOLVEPNP_ITERATIVE)
+    _, vector, _ = cv2.solvePnP(model.model_points, pose.keypoints, camera.K, camera.D, flags=cv2.SOLVEPNP_ITERATIVE)
     return float(np.rad2deg(rotation_between(cv2.Rodrigues(vector)[0], R)))
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from custom_pose_ros.core.errors import ConfigError
 from custom_pose_ros.core.hypotheses import POSE, STATE_SIZE, TURN, Hypotheses
+from custom_pose_ros.core.keypoint_noise import KeypointNoise
 from custom_pose_ros.core.motion import SingerMotion
 from custom_pose_ros.core.orientation import MISFIT_TOLERANCE, Observation, PoseSolution, chi2_quantile
 from custom_pose_ros.core.pnp import PointSet
@@ -26,9 +27,6 @@ _SPLIT_WEIGHT = 0.05  # lighter hypotheses are not worth splitting
 _SPLIT_RAD = np.deg2rad(3.0)  # uncertainty of the tilt below which a hypothesis is one anyway
 _SPLIT_TILT_RATIO = 0.5  # uncertainty of the tilt / tilt above which foreshortening is too curved for one Gaussian
 _CURVED_RAD = np.deg2rad(1.0)  # uncertainty of the rotation below which its second order does not show in the image
-_SCALE_PRIOR = 8.0  # weight of the keypoint covariances as given, in degrees of freedom
-_SCALE_MEMORY = 200.0  # degrees of freedom after which older misfit is forgotten
-_MISFIT_LIMIT = 20.0  # a single frame counts for at most this many times its expected misfit
 _OUTLIER_CHI2 = MISFIT_TOLERANCE * chi2_quantile(2)  # squared whitened distance from where a keypoint is expected
 _FAR_RAD = np.deg2rad(5.0)  # a correction of the rotation from which its linearisation is not trusted
 _NO_STEP = np.zeros(6)
@@ -95,12 +93,14 @@ class PoseFilter:
     Each hypothesis is a Gaussian over pose, rates and accelerations (Singer's motion model), corrected by the keypoints
     themselves with second-order terms for the rotation (Bar-Shalom, Li, Kirubarajan 2001, 10.3). Its weight is its
     evidence: reprojection and motion speak together. Where the tilt is too uncertain for one Gaussian it is split in
-    three; the mirror image of the likeliest one always stays a candidate.
+    three; the mirror image of the likeliest one always stays a candidate. What an image counts for is learnt
+    (`KeypointNoise`).
 
     shape : all points of the object whose position is known; its middle and plane are the filter's.
+    keypoint_count : of the object, K.
     """
 
-    def __init__(self, shape: PointSet, parameters: FilterParameters):
+    def __init__(self, shape: PointSet, keypoint_count: int, parameters: FilterParameters):
         p = parameters
         self._parameters = p
         self._shape = shape
@@ -108,8 +108,8 @@ class PoseFilter:
         speed = np.repeat([p.max_speed, p.max_angular_speed], 3) / _SIGMAS_TO_MAXIMUM
         self._first_rates = np.diag(np.concatenate([speed, acceleration]) ** 2)
         self._motion = SingerMotion(acceleration, p.manoeuvre_time_s)
-        self.noise_scale = 1.0
-        self._scale_weight = _SCALE_PRIOR
+        self.noise = KeypointNoise(keypoint_count)
+        self._since_s = 0.0  # since keypoints were taken in
         self.hypotheses: Hypotheses | None = None
 
     def start(self, solution: PoseSolution) -> None:
@@ -131,6 +131,7 @@ class PoseFilter:
         """Let a time >= 0 [s] pass."""
         assert self.hypotheses is not None, 'start first'
         now, p = self.hypotheses, self._parameters
+        self._since_s += step_s
         share = min(0.5, p.switch_rate_hz * step_s)
         if share > 0.0:
             now = now.with_mirror(self._shape.normal, share)
@@ -166,7 +167,8 @@ class PoseFilter:
         inverse = np.linalg.inv(spread)
         explained = (inverse @ residual[..., None])[..., 0]
         chi2 = (residual * explained).sum(1)
-        wrong = _keypoints_beyond(_OUTLIER_CHI2, residual, spread, chi2)
+        repeats = self.noise.persistence  # an error counts in full when it is new
+        wrong = _keypoints_beyond(_OUTLIER_CHI2, residual, spread, chi2, repeats)
         if wrong.any():
             return wrong
         to_state = now.covariance[:, :, POSE] @ jacobian.transpose(0, 2, 1)
@@ -176,10 +178,12 @@ class PoseFilter:
         now.covariance = 0.5 * (covariance + covariance.transpose(0, 2, 1))
         now.weights = _reweighted(now.weights, -0.5 * (chi2 + np.linalg.slogdet(spread)[1]))
         best = int(now.weights.argmax())
-        far = step[best, TURN] @ step[best, TURN] > _FAR_RAD**2 or chi2[best] > chi2_quantile(2 * len(wrong))
+        far = step[best, TURN] @ step[best, TURN] > _FAR_RAD**2 or repeats * chi2[best] > chi2_quantile(2 * len(wrong))
         if far and not self._explains(now, best, observation):
             return np.ones_like(wrong)
-        self._learn_noise(explained[best], float(inverse[best].trace()))
+        unit = math.sqrt(self.noise.variance)  # as it was when the keypoints were whitened
+        self.noise.learn(unit * residual[best], unit * jacobian[best], observation.used, self._since_s)
+        self._since_s = 0.0
         self.hypotheses = now.pruned(self._parameters.max_hypotheses, _LEAST_WEIGHT, _SAME_DISTANCE)
         return wrong
 
@@ -233,7 +237,7 @@ class PoseFilter:
         if position[:, 2].min() <= 0.0:
             return False
         residual = observation.whiten @ (observation.directions - position[:, :2] / position[:, 2:])[..., None]
-        limit = MISFIT_TOLERANCE * chi2_quantile(residual.size) * max(1.0, self.noise_scale)
+        limit = MISFIT_TOLERANCE * chi2_quantile(residual.size) * max(1.0, self.noise.scale)
         return bool((residual * residual).sum() <= limit)
 
     def _innovation(self, now: Hypotheses, observation: Observation) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -243,7 +247,7 @@ class PoseFilter:
         The residual is observed minus expected; expectation and covariance contain the second order of rotation.
         """
         count, keypoints = len(now), len(observation.directions)
-        whiten = observation.whiten / math.sqrt(self.noise_scale)
+        whiten = observation.whiten / math.sqrt(self.noise.variance)
         rotated = (observation.points.points - self._shape.centroid) @ now.R.transpose(0, 2, 1)
         position = rotated + now.centre[:, None]
         inverse_depth = 1.0 / position[..., 2:]
@@ -284,28 +288,25 @@ class PoseFilter:
                 result = result.split(i, now.covariance[i, :, TURN] @ axis[i] / sigma[i])
         return result
 
-    def _learn_noise(self, explained: np.ndarray, freedom: float) -> None:
-        """Adapt the scale of the keypoint covariances to the residual that the pose leaves."""
-        misfit = min(float(explained @ explained), _MISFIT_LIMIT * freedom)
-        weight = min(self._scale_weight, _SCALE_MEMORY)
-        self.noise_scale *= (weight + misfit) / (weight + freedom)
-        self._scale_weight = weight + freedom
-
 
 def _widest(turn: np.ndarray) -> float:
     """Return the largest trace [rad^2] of (M, 3, 3) covariances, a bound on the variance about any axis."""
     return float(turn.trace(0, 1, 2).max())
 
 
-def _keypoints_beyond(limit: float, residual: np.ndarray, spread: np.ndarray, chi2: np.ndarray) -> np.ndarray:
+def _keypoints_beyond(
+    limit: float, residual: np.ndarray, spread: np.ndarray, chi2: np.ndarray, repeats: float
+) -> np.ndarray:
     """
     Return (U,) bool, True for keypoints whose squared Mahalanobis distance exceeds a limit under every hypothesis.
 
-    Residuals (M, 2U) with covariance (M, 2U, 2U); chi2 (M,) is the distance of all keypoints together.
+    Residuals (M, 2U) with covariance (M, 2U, 2U), in which the variance of a keypoint is 1; here it is 1 / repeats.
+    chi2 (M,) is the distance of all keypoints together.
     """
-    if chi2.min() <= limit:  # then none of them exceeds it
+    if repeats * chi2.min() <= limit:  # then none of them exceeds it
         return np.zeros(residual.shape[1] // 2, bool)
-    xx, yy = spread[:, 0::2, 0::2].diagonal(0, 1, 2), spread[:, 1::2, 1::2].diagonal(0, 1, 2)
+    surplus = 1.0 - 1.0 / repeats
+    xx, yy = (spread[:, k::2, k::2].diagonal(0, 1, 2) - surplus for k in (0, 1))
     xy = spread[:, 0::2, 1::2].diagonal(0, 1, 2)
     x, y = residual[:, 0::2], residual[:, 1::2]
     return ((yy * x * x - 2.0 * xy * x * y + xx * y * y) / (xx * yy - xy * xy)).min(0) > limit

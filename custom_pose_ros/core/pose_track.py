@@ -43,7 +43,7 @@ class PoseTrack:
         self._symmetries = symmetries
         self._parameters = parameters
         self._reference = reference
-        self._filter = PoseFilter(solver.shape, parameters)
+        self._filter = PoseFilter(solver.shape, solver.model.keypoint_count, parameters)
         self._stamp_s = math.nan
         self._seen_s = -math.inf
 

@@ -3,6 +3,8 @@ Print how orientations do on simulated tracks: errors, flips, honesty of the cov
 
 python test/benchmarks/orientation.py                     # the planar submarine, 20 tracks in each condition
 python test/benchmarks/orientation.py --object mast --first-seed 100
+python test/benchmarks/orientation.py --lasts 0.2         # keypoint errors that are repeated, as a detector's are
+python test/benchmarks/orientation.py --what clip         # the network on the demo clip, against its ground truth
 python test/benchmarks/orientation.py --what outliers     # one keypoint of six 60 px wrong in 10 % of frames
 python test/benchmarks/orientation.py --what turn         # how far behind a turn of 60 deg/s
 """
@@ -13,6 +15,7 @@ import argparse
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -20,7 +23,11 @@ sys.path[:0] = [str(ROOT), str(ROOT / 'test')]
 
 import simulated_tracks as simulation  # noqa: E402
 
+from custom_pose_ros.core.camera import CameraIntrinsics  # noqa: E402
 from custom_pose_ros.core.object_model import ObjectModel  # noqa: E402
+from custom_pose_ros.core.orientation_estimator import OrientationEstimator  # noqa: E402
+from custom_pose_ros.inference.estimator import PoseEstimator  # noqa: E402
+from custom_pose_ros.tools.demo_results import GroundTruth  # noqa: E402
 
 OBJECTS = {
     'planar': simulation.planar_submarine,
@@ -37,17 +44,18 @@ def main() -> None:
     parser.add_argument('--seeds', type=int, default=20, help='number of tracks (300 frames each)')
     parser.add_argument('--first-seed', type=int, default=0, help='seed of the first track')
     parser.add_argument('--condition', type=int, nargs='*', default=[0, 1, 2, 3], help='which of the four conditions')
+    parser.add_argument('--lasts', type=float, default=0.0, metavar='S', help='how long a keypoint error is repeated')
     options = parser.parse_args()
     seeds = range(options.first_seed, options.first_seed + options.seeds)
     conditions = [simulation.CONDITIONS[i] for i in options.condition]
-    REPORTS[options.what](OBJECTS[options.object](), seeds, conditions)
+    REPORTS[options.what](OBJECTS[options.object](), seeds, conditions, options.lasts)
 
 
-def report_tracks(model: ObjectModel, seeds: range, conditions: list[tuple[float, float]]) -> None:
+def report_tracks(model: ObjectModel, seeds: range, conditions: list[tuple[float, float]], lasts_s: float) -> None:
     """Print errors, flips, honesty of the covariance and processor time of update()."""
     print('noise  dist  wrong  start  later  per-frame | median  ratio | NEES/3  all  in 99% | undecided | ms p10  p50')
     for noise_px, distance_m in conditions:
-        s = simulation.score_tracks(model, noise_px, distance_m, seeds, iterative=True)
+        s = simulation.score_tracks(model, noise_px, distance_m, seeds, lasts_s=lasts_s, iterative=True)
         wrong, early = s.error_deg > simulation.WRONG_DEG, s.frame < 30
         median, usual = np.median(s.error_deg), np.median(s.iterative_deg)
         fast, typical = 1e3 * np.percentile(s.seconds, (10, 50))
@@ -61,13 +69,14 @@ def report_tracks(model: ObjectModel, seeds: range, conditions: list[tuple[float
         )
 
 
-def report_outliers(_: ObjectModel, seeds: range, conditions: list[tuple[float, float]]) -> None:
+def report_outliers(_: ObjectModel, seeds: range, conditions: list[tuple[float, float]], lasts_s: float) -> None:
     """Print what wrong keypoints do to the six-point object, and how many are flagged."""
     model = simulation.six_point_submarine()
     print('noise  dist | median without  with  ratio | flagged  falsely | >20 deg')
     for noise_px, distance_m in conditions:
-        clean = simulation.score_tracks(model, noise_px, distance_m, seeds)
-        s = simulation.score_tracks(model, noise_px, distance_m, seeds, disturb=simulation.outliers(0.1, 60.0))
+        clean = simulation.score_tracks(model, noise_px, distance_m, seeds, lasts_s=lasts_s)
+        disturb = simulation.outliers(0.1, 60.0)
+        s = simulation.score_tracks(model, noise_px, distance_m, seeds, lasts_s=lasts_s, disturb=disturb)
         hit = simulation.outlier_hits(seeds, len(s.frame) // len(seeds), model.keypoint_count, 0.1)
         before, after = np.median(clean.error_deg), np.median(s.error_deg)
         print(
@@ -77,7 +86,7 @@ def report_outliers(_: ObjectModel, seeds: range, conditions: list[tuple[float, 
         )
 
 
-def report_turn(model: ObjectModel, seeds: range, conditions: list[tuple[float, float]]) -> None:
+def report_turn(model: ObjectModel, seeds: range, conditions: list[tuple[float, float]], _: float) -> None:
     """Print the mean lag [frames] behind a turn that begins at once, over time."""
     print('noise  dist | frames behind after 1 ... 6 frames, then mean of the rest')
     for noise_px, distance_m in conditions:
@@ -85,7 +94,32 @@ def report_turn(model: ObjectModel, seeds: range, conditions: list[tuple[float, 
         print(f'{noise_px:4.1f}px {distance_m:3.0f}m |', *(f'{value:5.2f}' for value in (*lag[:6], lag[6:].mean())))
 
 
-REPORTS = {'tracks': report_tracks, 'outliers': report_outliers, 'turn': report_turn}
+def report_clip(model: ObjectModel, *_: object) -> None:
+    """Print how cv2.SOLVEPNP_ITERATIVE, each image on its own and the filter do on the keypoints of the demo clip."""
+    folder = ROOT / 'config' / 'submarine' / 'demo'
+    truth = GroundTruth.load(folder / 'ground_truth.json', model)
+    camera = CameraIntrinsics.from_yaml(folder / 'camera.yaml')
+    video, network = cv2.VideoCapture(str(folder / 'clip.mp4')), PoseEstimator.load('submarine')
+    rate_hz = video.get(cv2.CAP_PROP_FPS)
+    poses = [network(video.read()[1])[:1] for _ in truth.R]
+    errors = [simulation.iterative_error(model, found[0], R, camera) for found, R in zip(poses, truth.R) if found]
+    print('                 frames  median     p90   > 20 deg | NEES/3  in 99%')
+    print(f'{"ITERATIVE":16}', _error_columns(np.array(errors)))
+    for name, smoothing in (('each image', False), ('filter', True)):
+        estimator, rows = OrientationEstimator(model, camera, smoothing=smoothing), []
+        for i, (found, R) in enumerate(zip(poses, truth.R)):
+            rows += [simulation.rotation_error(estimate, R) for estimate in estimator.update(found, i / rate_hz)[:1]]
+        error, nees = np.array(rows).T
+        honest = f'{nees.mean() / 3:6.2f} {(nees <= simulation.CHI2_99).mean():7.1%}'
+        print(f'{name:16}', _error_columns(error), '|', honest)
+
+
+def _error_columns(error_deg: np.ndarray) -> str:
+    median, most = np.median(error_deg), np.percentile(error_deg, 90)
+    return f'{len(error_deg):6d} {median:7.2f} {most:7.2f} {(error_deg > simulation.WRONG_DEG).mean():10.1%}'
+
+
+REPORTS = {'tracks': report_tracks, 'outliers': report_outliers, 'turn': report_turn, 'clip': report_clip}
 
 
 if __name__ == '__main__':

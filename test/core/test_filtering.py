@@ -35,7 +35,7 @@ def observed(solver: PoseSolver, track: simulation.Track, noise_px: float, seed:
 def started(solver: PoseSolver, observation: Observation, **parameters: float) -> PoseFilter:
     solution = solver.solve_observation(observation)
     assert isinstance(solution, PoseSolution)
-    pose_filter = PoseFilter(solver.shape, FilterParameters(**parameters))
+    pose_filter = PoseFilter(solver.shape, solver.model.keypoint_count, FilterParameters(**parameters))
     pose_filter.start(solution)
     return pose_filter
 
@@ -148,7 +148,23 @@ def test_the_noise_is_learnt_from_what_the_keypoints_do(factor):
         pose_filter.predict(STEP_S)
         pose_filter.correct(observation)
     # The memory is 200 degrees of freedom: a standard deviation of 10 % of the variance.
-    assert pose_filter.noise_scale == pytest.approx(factor**2, rel=0.3)
+    assert pose_filter.noise.scale == pytest.approx(factor**2, rel=0.3)
+
+
+def test_a_new_error_is_noticed_although_errors_are_repeated():
+    track = still(2.0, 90)
+    poses = simulation.observe_track(SOLID.model, track, 1.0, 0, lasts_s=1.0)
+    observations = [SOLID.observe(pose) for pose in poses]
+    pose_filter = started(SOLID, observations[0])
+    for observation in observations[1:-1]:
+        pose_filter.predict(STEP_S)
+        assert not pose_filter.correct(observation).any()
+    assert pose_filter.noise.persistence > 5.0
+    pose_filter.predict(STEP_S)
+    directions = observations[-1].directions.copy()
+    directions[3, 1] += 15.0 / 554.0  # it would pass where single errors were taken to be as large as repeated ones
+    wrong = pose_filter.correct(dataclasses.replace(observations[-1], directions=directions))
+    assert wrong[3]
 
 
 def test_no_more_hypotheses_than_allowed():

@@ -79,3 +79,14 @@ def test_an_update_is_fast():
     """Limit four times the aim of 0.5 ms: it holds on a machine that is busy with other work."""
     scores = simulation.score_tracks(simulation.planar_submarine(), 1.0, 2.0, range(1))
     assert np.median(scores.seconds) < 2e-3
+
+
+@pytest.mark.parametrize(
+    'model', [simulation.planar_submarine(), simulation.submarine_with_mast()], ids=['flat', 'mast']
+)
+def test_repeated_errors_do_not_make_it_sure(model):
+    """Detectors repeat their errors from frame to frame: averaging gains little, and the covariance says so."""
+    scores = simulation.score_tracks(model, 1.0, 2.0, SEEDS, lasts_s=0.2)
+    assert 0.5 <= scores.nees_ratio <= 1.5  # 6 when every image counts as a new measurement
+    assert scores.covered >= 0.9  # 51 % then
+    assert scores.wrong_share <= 0.02

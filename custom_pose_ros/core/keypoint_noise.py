@@ -1,0 +1,73 @@
+"""How wrong the keypoints of a track are, learnt from what no pose explains: by how much, and for how long."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+_SCALE_PRIOR = 8.0  # weight of the keypoint covariances as given, in degrees of freedom
+_PERSISTENCE_PRIOR = 30.0  # weight of errors that are new in each image, in degrees of freedom
+_MEMORY = 200.0  # degrees of freedom after which older misfit is forgotten
+_MISFIT_LIMIT = 20.0  # a single image counts for at most this many times its expected misfit
+_HORIZON_S = 0.5  # errors that last longer count as if they lasted about as long
+_CHANCE = 0.25  # persistence above 1 that errors show by chance, within _MEMORY, when they are new in each image
+
+
+class KeypointNoise:
+    """
+    The errors of the keypoints of one instance.
+
+    They are seen in the part of the residuals that no pose explains, 2U - 6 numbers for U keypoints: so a motion that
+    the filter does not expect is not taken for noise.
+
+    scale : variance of the keypoints over the claimed one.
+    persistence : how many images in a row tell as much as one, >= 1. A detector repeats its errors while the view
+        hardly changes, and averaging repeated errors gains nothing. It is the sum of their autocorrelation over all
+        lags, faded with _HORIZON_S: by which the variance of the mean of F images exceeds a F-th of the variance.
+    """
+
+    def __init__(self, keypoint_count: int):
+        self.scale = 1.0
+        self.persistence = 1.0
+        self._scale_weight = _SCALE_PRIOR
+        self._sum = np.zeros((keypoint_count, 2))  # of the unexplained residuals, older ones faded
+        self._sum_weight = 0.0  # sum of their squared weights
+        self._misfit = self._freedom = _PERSISTENCE_PRIOR
+
+    @property
+    def variance(self) -> float:
+        """Variance over the claimed one with which images may be taken in as if their errors were independent."""
+        return self.scale * self.persistence
+
+    def learn(self, residual: np.ndarray, jacobian: np.ndarray, used: np.ndarray, step_s: float) -> None:
+        """
+        Take in one image.
+
+        residual : (2U,), jacobian : (2U, 6) over the pose, both in claimed standard deviations. used : (K,) bool, the U
+        keypoints. step_s : time since the last image that was taken in [s].
+        """
+        freedom = float(len(residual) - 6)
+        information = jacobian.T @ jacobian
+        information.flat[::7] += 1e-12 * information.trace()  # defined for every view
+        unexplained = residual - jacobian @ np.linalg.solve(information, jacobian.T @ residual)
+        excess = float(unexplained @ unexplained) / (_MISFIT_LIMIT * freedom * self.scale)
+        if excess > 1.0:
+            unexplained = unexplained / math.sqrt(excess)
+        self._learn_scale(float(unexplained @ unexplained), freedom)
+        fading = math.exp(-step_s / _HORIZON_S)
+        self._sum *= fading
+        self._sum[used] += unexplained.reshape(-1, 2)
+        self._sum_weight = self._sum_weight * fading**2 + 1.0
+        self._learn_persistence(freedom)
+
+    def _learn_scale(self, misfit: float, freedom: float) -> None:
+        weight = min(self._scale_weight, _MEMORY)
+        self.scale *= (weight + misfit / self.scale) / (weight + freedom)
+        self._scale_weight = weight + freedom
+
+    def _learn_persistence(self, freedom: float) -> None:
+        keep = _MEMORY / (_MEMORY + freedom)
+        self._misfit = keep * self._misfit + float((self._sum * self._sum).sum()) / (self._sum_weight * self.scale)
+        self._freedom = keep * self._freedom + freedom
+        self.persistence = max(1.0, self._misfit / self._freedom - _CHANCE)
