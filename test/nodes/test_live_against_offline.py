@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from diagnostic_msgs.msg import DiagnosticArray
 from sensor_msgs.msg import CameraInfo, Image
 
 from custom_pose_ros.nodes.messages import OrientationArray, PoseArray
@@ -51,12 +52,18 @@ def play(graph: Any, bag_path: Path, orientations: Any) -> None:
     """
     Publish the bag in its order; the next image follows when the one before has been answered.
 
-    Before it an empty image, a minute older, is repeated until it is answered: the nodes' side of the discovery cannot
-    be seen from here, and no filter remembers anything of it.
+    Before it an empty image, a minute older, is repeated until it is answered and diagnostics tell of the calibration:
+    the nodes' side of the discovery cannot be seen from here, and no filter remembers anything of an empty image.
     """
     from custom_pose_ros.evaluation.bags.reader import Bag
 
     image, info = graph.advertise('image', Image), graph.advertise('camera_info', CameraInfo)
+    diagnostics = graph.listen('/diagnostics', DiagnosticArray)
+
+    def calibrated() -> bool:
+        mine = f'{graph.namespace[1:]}/orientation_node'
+        statuses = (s for message in list(diagnostics) for s in message.status if s.name.startswith(mine))
+        return any((v.key, v.value) == ('camera', 'camera_info') for s in statuses for v in s.values)
 
     def answered(stamp: int) -> bool:
         return any(stamp_of(message) == stamp for message in list(orientations))
@@ -67,8 +74,8 @@ def play(graph: Any, bag_path: Path, orientations: Any) -> None:
         empty.data = array.array('B', bytes(len(empty.data)))
         empty.header.stamp.sec -= 60
         graph.wait(
-            lambda: answered(stamp_of(empty)) or info.publish(calibration) or image.publish(empty),
-            'an answer',
+            lambda: (answered(stamp_of(empty)) and calibrated()) or info.publish(calibration) or image.publish(empty),
+            'an answer with the calibration',
             period_s=0.2,
         )
         for message in bag.messages(['/camera/image']):
