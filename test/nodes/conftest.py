@@ -16,8 +16,11 @@ from typing import Any
 # Read by Fast DDS when the first context is made; as the launch files do. The default transports lose most images, and
 # with LARGE_DATA a publisher here and there never heard of its subscriber while nodes came and went.
 os.environ.pop('FASTDDS_BUILTIN_TRANSPORTS', None)
-PROFILE = 'FASTRTPS' if os.environ.get('ROS_DISTRO', 'kilted') < 'kilted' else 'FASTDDS'
-os.environ[f'{PROFILE}_DEFAULT_PROFILES_FILE'] = str(Path(__file__).resolve().parents[2] / 'config' / 'fastdds.xml')
+os.environ[
+    'FASTRTPS_DEFAULT_PROFILES_FILE'
+    if os.environ.get('ROS_DISTRO', 'kilted') < 'kilted'
+    else 'FASTDDS_DEFAULT_PROFILES_FILE'
+] = str(Path(__file__).resolve().parents[2] / 'config' / 'fastdds.xml')
 os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
 if os.environ.get('ROS_DISTRO') == 'humble':  # which does not know the line above; later ones warn about this one
     os.environ['ROS_LOCALHOST_ONLY'] = '1'
