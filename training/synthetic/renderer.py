@@ -366,6 +366,7 @@ def _apply_lighting(actor: vtkActor, lighting: Lighting, texture_scale: float) -
     uniforms = actor.GetShaderProperty().GetFragmentCustomUniforms()
     uniforms.SetUniformf('textureScale', texture_scale)
     uniforms.SetUniform3f('environment', np.asarray(lighting.environment, float).tolist())
+    uniforms.SetUniformf('rim', lighting.rim)
     for i in range(MAX_WINDOWS):
         window = lighting.windows[i] if i < len(lighting.windows) else np.zeros((4, 3))
         for letter, vector in zip('ABCD', window):

@@ -73,6 +73,7 @@ def sample_lighting(rng: np.random.Generator, settings: SimpleNamespace) -> Ligh
         rng.uniform(*settings.ambient),
         rng.uniform(*settings.diffuse),
         tuple(environment),
+        rng.uniform(*settings.rim),
         windows,
     )
 

@@ -19,6 +19,7 @@ class Lighting:
     intensities : (n,) >= 0.
     ambient, diffuse : shares of a surface's colour that show without and with lamps.
     environment : (3,) red, green, blue, what is mirrored where no window is.
+    rim : brightness of the bright edge that curved glass has against the background; 0 = none.
     windows : at most MAX_WINDOWS arrays (4, 3): rows right / half width, down / half height, middle (unit vectors
         divided by the tangent of the window's half angles; middle undivided), and its red, green, blue (may exceed 1).
     """
@@ -29,6 +30,7 @@ class Lighting:
     ambient: float = 0.4
     diffuse: float = 0.7
     environment: tuple[float, float, float] = (0.4, 0.4, 0.4)
+    rim: float = 0.0
     windows: list[np.ndarray] = field(default_factory=list)
 
 
@@ -48,8 +50,8 @@ def window_towards(direction, angle: float, half_angles, color) -> np.ndarray:
     return np.array([(c * right + s * down) / wide, (c * down - s * right) / high, middle, color])
 
 
-# VTK declares the uniforms surface (reflectivity, grain, wrinkle), tint, environment, textureScale, objectX, objectY,
-# objectZ, objectOrigin and window<i><A..D> itself, because the renderer sets each of them on each actor.
+# VTK declares the uniforms surface (reflectivity, grain, wrinkle), tint, environment, rim, textureScale, objectX,
+# objectY, objectZ, objectOrigin and window<i><A..D> itself, because the renderer sets each of them on each actor.
 _FUNCTIONS = """
 float noise3(vec3 p)  // smooth, about [-1, 1]; sines are many times cheaper in software than lattice noise
 {
@@ -100,11 +102,13 @@ if (surface.x > 0.0)
   vec3 eye = normalize(vertexVC.xyz);
   vec3 r = reflect(eye, normalVCVSOutput);
   r = vec3(r.x, -r.y, -r.z);
-  float grazing = pow(1.0 - abs(dot(eye, normalVCVSOutput)), 4.0);
+  float slant = 1.0 - abs(dot(eye, normalVCVSOutput));
+  float grazing = pow(slant, 4.0);
   vec3 light = environment * (0.75 + 0.55 * sin(5.0 * r.x + 2.0 * sin(4.0 * r.y)) * sin(3.0 * r.y + 1.0));
 """
     + '\n'.join(f'  light += mirrored(r, window{i}A, window{i}B, window{i}C, window{i}D);' for i in range(MAX_WINDOWS))
     + """
+  light += rim * smoothstep(0.45, 0.9, slant);
   float share = clamp(surface.x * (0.35 + 0.65 * grazing), 0.0, 1.0);
   float bright = clamp(share * max(light.r, max(light.g, light.b)), 0.0, 1.0);
   float cover = max(fragOutput0.a, bright);

@@ -53,7 +53,9 @@ FABRIC = Material((0.66, 0.55, 0.49), 0.95, grain=0.6, wrinkle=0.8)
 def build_submarine(rng: np.random.Generator) -> list[Part]:
     """Return the parts of one variant of the submarine; the same generator state gives the same variant."""
     side_ring_tilt = rng.uniform(-0.12, 0.12, 2)
-    parts = [*_hull(rng), *_inside(rng), *_tape_bands(rng), *_clamp_and_mast(rng), *_dome(rng), *_end_flange(rng)]
+    collar_front = rng.uniform(0.495, 0.511)  # wide, so that only the dome itself tells where its tip is
+    parts = [*_hull(rng), *_inside(rng), *_tape_bands(rng, collar_front), *_clamp_and_mast(rng)]
+    parts += [*_dome(rng, collar_front), *_end_flange(rng)]
     for side, tilt in ((1, side_ring_tilt[0]), (-1, side_ring_tilt[1])):
         lean = turn('x', -side * rng.uniform(-0.05, 0.25)) @ turn('y', tilt)
         parts += _thruster(rng, lean, (ENGINE_X, side * ENGINE_Y, 0.0))
@@ -146,12 +148,12 @@ def _inside(rng) -> list[Part]:
     return parts
 
 
-def _tape_bands(rng) -> list[Part]:
+def _tape_bands(rng, collar_front: float) -> list[Part]:
     shift = rng.uniform(-0.006, 0.006, 3)
-    front_blue = _sleeve(rng, 'blue_front', 0.474 + shift[0], 0.495, 0.0535, BLUE_TAPE, 0.0030, 1.03)
+    front_blue = _sleeve(rng, 'blue_front', 0.474 + shift[0], collar_front - 0.010, 0.0535, BLUE_TAPE, 0.0030, 1.03)
     second_blue = _sleeve(rng, 'blue_second', 0.438 + shift[1], 0.464 + shift[1], 0.0545, BLUE_TAPE, 0.0030, 1.13)
     wide_blue = _sleeve(rng, 'blue_wide', 0.300, 0.352 + shift[2] + rng.uniform(0, 0.012), 0.060, BLUE_TAPE, 0.004, 1.2)
-    collar = _sleeve(rng, 'collar', 0.488, rng.uniform(0.502, 0.508), 0.0530, BLACK_TAPE, 0.0030)
+    collar = _sleeve(rng, 'collar', collar_front - rng.uniform(0.011, 0.018), collar_front, 0.0530, BLACK_TAPE, 0.0030)
     end_wall = cylinder(0.0530, 0.002, 40)
     strip = tube(
         spline(np.c_[np.linspace(0.468, 0.482, 3), rng.uniform(-0.03, 0.03, 3), np.full(3, 0.054)], 8), 0.006, 0.3
@@ -161,7 +163,7 @@ def _tape_bands(rng) -> list[Part]:
         second_blue,
         wide_blue,
         collar,
-        _laid('collar_end', end_wall, 0.503, BLACK_TAPE),
+        _laid('collar_end', end_wall, collar_front - 0.002, BLACK_TAPE),
         Part('strip', *strip, BLUE_TAPE),
     ]
 
@@ -187,11 +189,11 @@ def _clamp_and_mast(rng) -> list[Part]:
     return parts + [part.moved(lean, (0.287, 0, 0.060)) for part in mast]
 
 
-def _dome(rng) -> list[Part]:
+def _dome(rng, collar_front: float) -> list[Part]:
     """Return the dome with its tip exactly at HEAD_X: silver, clear over a lens, or dull glass."""
-    radius, base = rng.uniform(0.036, 0.046), rng.uniform(0.4975, 0.5035)
-    kind = rng.choice(['silver', 'clear', 'milky'], p=[0.45, 0.35, 0.2])
-    grey = rng.uniform(0.38, 0.72)
+    radius, base = rng.uniform(0.034, 0.047), collar_front - rng.uniform(0.002, 0.006)
+    kind = rng.choice(['silver', 'clear', 'milky'], p=[0.5, 0.3, 0.2])
+    grey = rng.uniform(0.38, 0.85)
     material = {
         'silver': Material(
             (grey, grey, grey * 1.02), 0.12, rng.uniform(0.85, 1), reflectivity=rng.uniform(0.5, 0.95), grain=0.5
@@ -201,12 +203,12 @@ def _dome(rng) -> list[Part]:
             (grey + 0.15, grey + 0.17, grey + 0.17), 0.15, rng.uniform(0.45, 0.8), reflectivity=rng.uniform(0.3, 0.8)
         ),
     }[str(kind)]
-    parts = [_laid('lens', cylinder(rng.uniform(0.008, 0.016), 0.012, 20), 0.508, BLACK)]
+    parts = [_laid('lens', cylinder(rng.uniform(0.008, 0.016), 0.012, 20), base + 0.007, BLACK)]
     parts.append(
         _laid(
             'lens_rim',
             ring(0.017, 0.030, 0.004, 28),
-            0.506,
+            base + 0.005,
             STEEL if rng.random() < 0.7 else Material((0.5, 0.06, 0.08), 0.3),
         )
     )
