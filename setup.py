@@ -14,12 +14,12 @@ CONFIG = (
     f'{NAME}.config'  # the objects, installed as data of the package so that ObjectModel.load('submarine') finds them
 )
 COMMANDS = {
-    'pose_node': 'nodes.pose_node',
-    'orientation_node': 'nodes.orientation_node',
-    'predict': 'tools.predict',
-    'evaluate_bag': 'tools.evaluate_bag',
-    'demo': 'tools.demo',
-    'analyze_object': 'tools.analyze_object',
+    'pose_node': 'nodes.commands:pose_node',
+    'orientation_node': 'nodes.commands:orientation_node',
+    'predict': 'tools.predict:main',
+    'evaluate_bag': 'tools.evaluate_bag:main',
+    'demo': 'tools.demo:main',
+    'analyze_object': 'tools.analyze_object:main',
 }
 
 
@@ -40,5 +40,5 @@ setup(
         *share('config'),
         *share('launch'),
     ],
-    entry_points={'console_scripts': [f'{name} = {NAME}.{module}:main' for name, module in COMMANDS.items()]},
+    entry_points={'console_scripts': [f'{name} = {NAME}.{function}' for name, function in COMMANDS.items()]},
 )

@@ -1,0 +1,31 @@
+"""The commands pose_node and orientation_node: where ROS or the messages are missing, one line says what to do."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+NO_ROS = (
+    'wanted ROS 2, got no rclpy: source /opt/ros/<distro>/setup.bash, or run "make demo" in the repository, which '
+    'installs it from PyPI; predict and evaluate_bag work without it'
+)
+
+
+def pose_node() -> int:
+    """Run pose_node; return the exit code."""
+    return _run('pose_node')
+
+
+def orientation_node() -> int:
+    """Run orientation_node; return the exit code."""
+    return _run('orientation_node')
+
+
+def _run(name: str) -> int:
+    try:
+        module = import_module(f'custom_pose_ros.nodes.{name}')
+    except ImportError as error:
+        without_ros = (error.name or '').partition('.')[0] == 'rclpy'
+        print(f'error: {NO_ROS if without_ros else error}', file=sys.stderr)
+        return 1
+    return module.main()
