@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from custom_pose_ros.core.symmetry import SymmetryGroup
 
 AMBIGUOUS = 0.05  # likelihood of the second solution over that of the true one from which a view is called ambiguous
 HALF = 0.5  # the share of the error that a better keypoint should leave
+SAME_HELP = 1.2  # errors within this factor count as equally good
 _SAME_RAD = np.deg2rad(1.0)  # a second solution nearer than this is the first
 _RANDOM_RAD = 1.27  # standard deviation about each axis of an attitude nothing is known about
 _LIFTS = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4)  # how far a keypoint may stand out, as a share of the object's size
@@ -54,8 +55,10 @@ class Change:
     """
     One keypoint added or moved.
 
-    name : of the keypoint that moves, or of the one that the new one is nearest to. added : True for a new one.
+    name : of the keypoint that moves, of the one that the new one is nearest to, or of the candidate that is added.
+    added : True for a new one. candidate : True for a new one that was given by name.
     point : (3,) where it is then, object frame [m]. lift_m : how far that is out of the keypoints' main plane.
+    either_side : True when it helps about as much as far on the other side of that plane.
     points : (K, 3) all keypoints after the change. median_rotation_rad : what is then to expect.
     """
 
@@ -65,6 +68,8 @@ class Change:
     lift_m: float
     points: np.ndarray
     median_rotation_rad: float
+    candidate: bool = False
+    either_side: bool = False
 
 
 class Observability:
@@ -134,11 +139,26 @@ class Observability:
             for name, point, points in self._candidates(lift, added):
                 errors = self.errors(distance_m, points)
                 if errors.median_rotation_rad < (now if best is None else best.median_rotation_rad):
-                    height = abs(float((point - self.shape.centroid) @ self.shape.normal))
-                    best = Change(name, added, point, height, points, errors.median_rotation_rad)
+                    best = Change(name, added, point, abs(self._height(point)), points, errors.median_rotation_rad)
             if best is not None and best.median_rotation_rad <= HALF * now:
                 break
-        return best
+        return None if best is None else replace(best, either_side=self._helps_mirrored(best, distance_m))
+
+    def with_candidate(self, distance_m: float, name: str, point: np.ndarray) -> Change:
+        """Return the change that adds one known point (3,) [m] of the object as a keypoint."""
+        points = np.vstack([self.shape.points, point])
+        errors = self.errors(distance_m, points)
+        return Change(name, True, point, abs(self._height(point)), points, errors.median_rotation_rad, candidate=True)
+
+    def _height(self, point: np.ndarray) -> float:
+        """Return how far a point (3,) is out of the keypoints' main plane, with a sign [m]."""
+        return float((point - self.shape.centroid) @ self.shape.normal)
+
+    def _helps_mirrored(self, change: Change, distance_m: float) -> bool:
+        """Say whether a change helps as well (SAME_HELP) with its point on the other side of the main plane."""
+        other = change.point - 2.0 * self._height(change.point) * self.shape.normal
+        points = np.where((change.points == change.point).all(1)[:, None], other, change.points)
+        return self.errors(distance_m, points).median_rotation_rad <= SAME_HELP * change.median_rotation_rad
 
     def _views(self, shape: PointSet, distance_m: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Return R (V, 3, 3), t (V, 3), directions (V, K, 2) and whitening (V, K, 2, 2) of the views that fit."""

@@ -3,6 +3,7 @@ Say how well an object can be oriented before anybody trains: expected errors, a
 
     analyze_object submarine --fov-deg 60 --distance 1 4
     analyze_object my_robot/object.yaml --camera front_camera.yaml --distance 0.5 6 --noise 1.5 --out build/analysis
+    analyze_object submarine --candidate mast 0.29 0 0.13 --candidate lamp 0.13 0 0.05
 
 Each line is about one image alone, of an object whose middle is on the optical axis, in any attitude. Keypoints behind
 the object are taken to be seen. The filter of orientation_node does better over time.
@@ -96,6 +97,10 @@ def _parser() -> argparse.ArgumentParser:
         help='largest angle between line of sight and the normal of the main plane of the keypoints (default: any)',
     )  # fmt: skip
     parser.add_argument(
+        '--candidate', nargs=4, action='append', default=[], metavar=('NAME', 'X', 'Y', 'Z'),
+        help='a point of the object that could become a keypoint, object frame [m]; may be repeated',
+    )  # fmt: skip
+    parser.add_argument(
         '--out', type=Path, default=Path('build/analysis'), metavar='FOLDER', help='for chart and numbers'
     )
     return parser
@@ -113,7 +118,8 @@ def run(args: argparse.Namespace) -> int:
     attitudes = tilted_at_most(attitudes, observability.shape.normal, math.radians(args.tilt))[:_MOST_VIEWS]
     if not len(attitudes):
         raise UsageError(f'--tilt {args.tilt:g}: no view is left; give at least 5')
-    analysis = analyse(Observability(model, camera, args.noise, attitudes), distances)
+    candidates = _candidates(args.candidate)
+    analysis = analyse(Observability(model, camera, args.noise, attitudes), distances, candidates)
     heading = (
         f'{model.name}: {len(observability.names)} keypoints with a known position, noise {args.noise:g} px, '
         f'camera of {camera.width}x{camera.height} px, f = {camera.K[0, 0]:.0f} px'
@@ -135,16 +141,24 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def analyse(observability: Observability, distances: np.ndarray) -> Analysis:
-    """Return the errors at all distances (D,) [m], and what a keypoint added or moved would make of them."""
+def analyse(
+    observability: Observability, distances: np.ndarray, candidates: Mapping[str, np.ndarray] | None = None
+) -> Analysis:
+    """
+    Return the errors at all distances (D,) [m], and what a keypoint added or moved would make of them.
+
+    candidates : names and places (3,) [m] of points that could become keypoints; the best of them comes first.
+    """
     errors = [observability.errors(distance) for distance in distances.tolist()]
     seen = [distance for distance, error in zip(distances.tolist(), errors) if error.fitting > 0.0]
     if not seen:
         raise UsageError(
             f'--distance: the object does not fit into the image even at {distances[-1]:g} m; give a larger distance'
         )
+    known = [observability.with_candidate(seen[-1], name, point) for name, point in (candidates or {}).items()]
     found = [observability.best_change(seen[-1], added) for added in (True, False)]
-    changes = [change for change in found if change is not None]
+    changes = sorted(known, key=lambda change: change.median_rotation_rad)
+    changes += [change for change in found if change is not None]
     changed = [[observability.errors(distance, c.points) for distance in distances.tolist()] for c in changes]
     return Analysis(distances, errors, changes, changed)
 
@@ -175,14 +189,20 @@ def format_changes(analysis: Analysis) -> str:
     for change, errors in zip(analysis.changes, analysis.changed_errors):
         then = errors[far]
         place = ', '.join(f'{value:.3f}' for value in change.point)
-        what = f'add a keypoint near {change.name}' if change.added else f'move {change.name}'
+        side = ' on either side' if change.either_side else ''
         halved = '' if then.median_rotation_rad <= HALF * now else ' (not halved)'
         lines.append(
-            f'  {what}, at ({place}) m, {change.lift_m:.3f} m from the main plane: '
+            f'  {_in_words(change)}, at ({place}) m, {change.lift_m:.3f} m from the main plane{side}: '
             f'{math.degrees(then.median_rotation_rad):.1f} deg{halved}, '
             f'{then.ambiguous.mean():.0%} of views ambiguous instead of {analysis.errors[far].ambiguous.mean():.0%}'
         )
     return '\n'.join(lines)
+
+
+def _in_words(change: Change) -> str:
+    if change.candidate:
+        return f'add {change.name}'
+    return f'add a keypoint near {change.name}' if change.added else f'move {change.name}'
 
 
 def to_dict(analysis: Analysis) -> dict[str, Any]:
@@ -193,8 +213,10 @@ def to_dict(analysis: Analysis) -> dict[str, Any]:
         'errors': [_summary(errors) for errors in analysis.errors],
         'changes': [
             {
-                'keypoint': None if change.added else change.name,
-                'near': change.name,
+                'keypoint': change.name if change.candidate or not change.added else None,
+                'added': change.added,
+                'near': None if change.candidate else change.name,
+                'either_side': change.either_side,
                 'point_m': change.point.tolist(),
                 'lift_m': change.lift_m,
                 'errors': [_summary(errors) for errors in changed],
@@ -224,8 +246,7 @@ def _curves(analysis: Analysis) -> Mapping[str, Sequence[Mapping[str, float | No
     """Return the summaries at each distance, by the name of the curve."""
     curves = {'as it is': [_summary(errors) for errors in analysis.errors]}
     for change, changed in zip(analysis.changes, analysis.changed_errors):
-        verb = 'keypoint added near' if change.added else 'moved:'
-        curves[f'{verb} {change.name}, {100 * change.lift_m:.0f} cm out'] = [_summary(errors) for errors in changed]
+        curves[f'{_in_words(change)}, {100 * change.lift_m:.0f} cm out'] = [_summary(errors) for errors in changed]
     return curves
 
 
@@ -238,6 +259,19 @@ def _camera(args: argparse.Namespace) -> CameraIntrinsics:
     if not 0.0 < args.fov_deg < 180.0:
         raise UsageError(f'--fov-deg: wanted degrees between 0 and 180, got {args.fov_deg:g}')
     return CameraIntrinsics.from_fov(int(width), int(height), math.radians(args.fov_deg))
+
+
+def _candidates(given: Sequence[Sequence[str]]) -> dict[str, np.ndarray]:
+    """Return name -> place (3,) [m] of what --candidate gave."""
+    candidates = {}
+    for name, *place in given:
+        try:
+            candidates[name] = np.array([float(value) for value in place])
+        except ValueError:
+            candidates[name] = np.full(3, math.nan)
+        if not np.isfinite(candidates[name]).all():
+            raise UsageError(f'--candidate {name}: wanted three numbers X Y Z [m], got {" ".join(place)}')
+    return candidates
 
 
 def _distances(near_m: float, far_m: float) -> np.ndarray:

@@ -33,6 +33,23 @@ def test_the_submarine_far_away_needs_a_mast(tmp_path, capsys):
     assert cv2.imread(str(tmp_path / 'submarine.png')).shape[1] > 1000
 
 
+def test_the_mast_and_other_known_points_are_compared(tmp_path, capsys):
+    candidates = ['--candidate', 'screw', '0.28', '0.08', '0.018', '--candidate', 'mast', '0.29', '0', '0.13']
+    assert main(['submarine', '--distance', '2', '4', '--out', str(tmp_path), *candidates]) == 0
+    numbers = json.loads((tmp_path / 'submarine.json').read_text(encoding='utf-8'))
+    best, second, anywhere, _ = numbers['changes']
+    assert (best['keypoint'], second['keypoint'], anywhere['keypoint']) == ('mast', 'screw', None)
+    assert (best['added'], best['near'], best['point_m']) == (True, None, [0.29, 0.0, 0.13])
+    assert best['lift_m'] == pytest.approx(0.13)
+    before = numbers['errors'][-1]['rotation_with_wrong_choice_deg']
+    assert best['errors'][-1]['rotation_with_wrong_choice_deg'] < 0.1 * before  # and of the views 0 % are ambiguous
+    assert best['errors'][-1]['ambiguous'] == 0.0
+    assert anywhere['either_side']
+    out = capsys.readouterr().out
+    assert '  add mast, at (0.290, 0.000, 0.130) m, 0.130 m from the main plane: ' in out
+    assert 'm from the main plane on either side: ' in out
+
+
 def test_a_face_close_to_a_calibrated_camera(tmp_path, capsys):
     calibration = tmp_path / 'camera.yaml'
     camera = CameraIntrinsics.from_fov(1280, 720, 1.2)
@@ -69,6 +86,8 @@ def test_a_face_close_to_a_calibrated_camera(tmp_path, capsys):
         (['face', '--distance', '0.001', '0.002'], 2, 'does not fit into the image even at 0.002 m'),
         (['face', '--fov-deg', '180'], 2, '--fov-deg: wanted degrees between 0 and 180, got 180'),
         (['face', '--size', '640'], 2, "--size: wanted WIDTHxHEIGHT such as 640x480, got '640'"),
+        (['face', '--candidate', 'ear', '0', 'x', '0'], 2, '--candidate ear: wanted three numbers X Y Z [m], got 0 x'),
+        (['face', '--candidate', 'ear', '0', 'nan', '0'], 2, 'wanted three numbers X Y Z [m], got 0 nan 0'),
         (['face', '--tilt', '91'], 2, '--tilt: wanted degrees above 0 and up to 90, got 91'),
     ],
 )  # fmt: skip

@@ -18,7 +18,8 @@ _PANELS = (
     ('position_mm', 'position error [mm]', 1.0, True),
     ('ambiguous', 'ambiguous views [%]', 100.0, False),
 )
-_STYLES = ((BLUE, '-'), (GREEN, '--'), (ORANGE, ':'))
+_COLOURS, _DASHES = (BLUE, GREEN, ORANGE), ('-', '--', ':', '-.')
+_MOST_IN_A_ROW = 3  # names under the chart
 _STYLE = {'font.size': 9, 'axes.grid': True, 'grid.color': '#dddddd', 'axes.spines.top': False}
 
 
@@ -31,7 +32,8 @@ def draw_chart(
         FigureCanvasAgg(figure)
         for i, (key, label, factor, logarithmic) in enumerate(_PANELS):
             axes = figure.add_subplot(1, 3, i + 1)
-            for (name, rows), (colour, dashes) in zip(curves.items(), _STYLES):
+            for j, (name, rows) in enumerate(curves.items()):
+                colour, dashes = _COLOURS[j % len(_COLOURS)], _DASHES[j % len(_DASHES)]
                 values = [np.nan if row[key] is None else factor * row[key] for row in rows]
                 axes.plot(distances, values, dashes, marker='o', ms=3.5, lw=1.8, color=colour, label=name)
             if logarithmic:
@@ -45,6 +47,7 @@ def draw_chart(
             axes.spines['right'].set_visible(False)
         handles, names = axes.get_legend_handles_labels()
         figure.suptitle(title, fontsize=9)
-        figure.legend(handles, names, loc='lower center', ncol=len(names), frameon=False)
-        figure.subplots_adjust(left=0.06, right=0.985, top=0.8, bottom=0.23, wspace=0.24)
+        figure.legend(handles, names, loc='lower center', ncol=min(len(names), _MOST_IN_A_ROW), frameon=False)
+        rows = -(-len(names) // _MOST_IN_A_ROW)
+        figure.subplots_adjust(left=0.06, right=0.985, top=0.8, bottom=0.18 + 0.05 * rows, wspace=0.24)
         figure.savefig(path, format='png')
