@@ -44,13 +44,14 @@ def test_the_graph_is_one_node_for_each_layer(tmp_path, dots):
     export_onnx(lively(build_network('light', dots)), dots, tmp_path / 'model.onnx')
     counts = collections.Counter(node.op_type for node in onnx.load(tmp_path / 'model.onnx').graph.node)
     assert counts['BatchNormalization'] == counts['Pad'] == counts['Shape'] == counts['Constant'] == 0
-    assert counts['Conv'] == 40
-    assert counts['Resize'] == 1
+    assert counts['Div'] == counts['Concat'] == 0
+    assert counts['Conv'] == 40  # 41 layers; one is divided, two are joined
+    assert counts['Resize'] == counts['Split'] == 1
 
 
 # What TensorRT 10 documents for its reader of ONNX (operators.md of onnx-tensorrt), of what is used here; the tensors
 # are float32, and bytes are taken by Cast alone.
-TENSORRT_OPERATORS = {'Add', 'Cast', 'Clip', 'Concat', 'Conv', 'Div', 'Elu', 'Relu', 'Resize', 'Sub', 'Transpose'}
+TENSORRT_OPERATORS = {'Add', 'Cast', 'Clip', 'Concat', 'Conv', 'Elu', 'Relu', 'Resize', 'Split', 'Sub', 'Transpose'}
 
 
 @pytest.mark.parametrize('architecture', NETWORKS)

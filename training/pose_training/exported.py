@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from custom_pose_ros.core.errors import ModelError
 from custom_pose_ros.inference.network import PoseNetwork
+from training.pose_training import onnx_graph
 from training.pose_training.pretrained import LoadedLayers
 
 Layer = tuple[nn.Conv2d, 'nn.BatchNorm2d | None']
@@ -26,7 +27,7 @@ def load_exported(network: PoseNetwork, path: Path, batches: Iterable[Tensor]) -
     file; trained, it starts close to them. Convolutions of another shape keep the weights they have.
     Raises ModelError when the file is damaged or holds another network.
     """
-    layers, found = _layers(network), _convolutions(path)
+    layers, found = _layers(network), _convolutions(path, network.std)
     if not set(found) & set(layers):
         raise ModelError(f'{path}: no layer in it fits the {network.architecture!r} network; give a model.onnx of it')
     taken = [name for name in layers if name in found and layers[name][0].weight.shape == found[name][0].shape]
@@ -50,18 +51,16 @@ def _layers(network: PoseNetwork) -> dict[str, Layer]:
     return layers
 
 
-def _convolutions(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Return kernel and bias of each convolution of the file, by the name of its layer."""
+def _convolutions(path: Path, std: Tensor) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Return kernel and bias of each convolution of the file, by the name of its layer; std : that of the images."""
     try:
         graph = onnx.load(str(path)).graph
     except Exception as error:  # onnx and protobuf have no common base class
         raise ModelError(f'{path}: cannot be read as an ONNX network: {error}') from error
-    constants = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
-    found = {}
-    for node in graph.node:
-        if node.op_type == 'Conv' and set(node.input[1:]) <= set(constants):
-            kernel, *bias = (constants[name] for name in node.input[1:])
-            found[_layer_name(node.name)] = kernel, bias[0] if bias else np.zeros(len(kernel), np.float32)
+    found = {_layer_name(name): (kernel, bias) for name, kernel, bias in onnx_graph.layer_convolutions(graph)}
+    first = next(iter(found), '')
+    if first and not any(node.op_type == 'Div' for node in graph.node):  # its weights were divided instead of the image
+        found[first] = found[first][0] * std.numpy().reshape(1, -1, 1, 1), found[first][1]
     return found
 
 

@@ -16,6 +16,7 @@ from custom_pose_ros.core.errors import ModelError
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.inference.backends import STRIDE
 from custom_pose_ros.inference.network import DeploymentNetwork, PoseNetwork
+from training.pose_training import onnx_graph
 from training.pose_training.checkpoints import atomic_path
 
 OPSET = 17
@@ -85,7 +86,7 @@ def _torch_export(deployed: DeploymentNetwork, path: Path) -> Path:
 
 
 def _simplified(path: Path) -> onnx.ModelProto:
-    """Fold constants with ONNX Runtime's hardware-independent passes and merge zero padding into the convolutions."""
+    """Fold constants with ONNX Runtime's hardware-independent passes, then rewrite what it leaves."""
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     options.optimized_model_filepath = str(path.with_name('simplified.onnx'))
@@ -94,24 +95,14 @@ def _simplified(path: Path) -> onnx.ModelProto:
     standard = [opset for opset in model.opset_import if not opset.domain]
     del model.opset_import[:]
     model.opset_import.extend(standard)
-    _merge_padding(model.graph)
+    for rewrite in (
+        onnx_graph.merge_padding,
+        onnx_graph.fold_division,
+        onnx_graph.convolve_before_upsampling,
+        onnx_graph.merge_heads,
+    ):
+        rewrite(model.graph)
     return model
-
-
-def _merge_padding(graph: onnx.GraphProto) -> None:
-    constants = {tensor.name: tensor for tensor in graph.initializer}
-    for pad in [node for node in graph.node if node.op_type == 'Pad']:
-        consumers = [node for node in graph.node if pad.output[0] in node.input]
-        if len(consumers) != 1 or consumers[0].op_type != 'Conv':
-            continue
-        before_and_after = onnx.numpy_helper.to_array(constants[pad.input[1]]).tolist()
-        pads = next(a for a in consumers[0].attribute if a.name == 'pads')
-        pads.ints[:] = before_and_after[2:4] + before_and_after[6:8]  # Pad lists N, C, H, W; Conv only H, W
-        consumers[0].input[0] = pad.input[0]
-        graph.node.remove(pad)
-    used = {name for node in graph.node for name in node.input}
-    for name in set(constants) - used:
-        graph.initializer.remove(constants[name])
 
 
 def largest_difference(deployed: DeploymentNetwork, serialised: bytes, seed: int = 0) -> float:
