@@ -31,7 +31,7 @@ HEAD_X = 0.53
 ENGINE_X = 0.37
 ENGINE_Y = 0.14
 TUBE_RADIUS = 0.051
-TUBE_FRONT = 0.500
+TUBE_FRONT = 0.485
 TUBE_BACK = 0.160
 RAIL_Y = 0.0555
 RING_RADIUS = 0.0525
@@ -53,7 +53,7 @@ FABRIC = Material((0.66, 0.55, 0.49), 0.95, grain=0.6, wrinkle=0.8)
 def build_submarine(rng: np.random.Generator) -> list[Part]:
     """Return the parts of one variant of the submarine; the same generator state gives the same variant."""
     side_ring_tilt = rng.uniform(-0.12, 0.12, 2)
-    collar_front = rng.uniform(0.495, 0.511)  # wide, so that only the dome itself tells where its tip is
+    collar_front = rng.uniform(0.487, 0.503)  # wide, so that only the dome itself tells where its tip is
     parts = [*_hull(rng), *_inside(rng), *_tape_bands(rng, collar_front), *_clamp_and_mast(rng)]
     parts += [*_dome(rng, collar_front), *_end_flange(rng)]
     for side, tilt in ((1, side_ring_tilt[0]), (-1, side_ring_tilt[1])):
@@ -141,7 +141,7 @@ def _inside(rng) -> list[Part]:
         _laid(
             'front_bulkhead',
             cylinder(TUBE_RADIUS - 0.010, 0.006, 32),
-            0.478,
+            0.470,
             Material((0.25, 0.12, 0.12), 0.6, grain=0.6),
         )
     )
@@ -150,10 +150,10 @@ def _inside(rng) -> list[Part]:
 
 def _tape_bands(rng, collar_front: float) -> list[Part]:
     shift = rng.uniform(-0.006, 0.006, 3)
-    front_blue = _sleeve(rng, 'blue_front', 0.474 + shift[0], collar_front - 0.010, 0.0535, BLUE_TAPE, 0.0030, 1.03)
+    front_blue = _sleeve(rng, 'blue_front', 0.468 + shift[0], collar_front - 0.007, 0.0535, BLUE_TAPE, 0.0030, 1.03)
     second_blue = _sleeve(rng, 'blue_second', 0.438 + shift[1], 0.464 + shift[1], 0.0545, BLUE_TAPE, 0.0030, 1.13)
     wide_blue = _sleeve(rng, 'blue_wide', 0.300, 0.352 + shift[2] + rng.uniform(0, 0.012), 0.060, BLUE_TAPE, 0.004, 1.2)
-    collar = _sleeve(rng, 'collar', collar_front - rng.uniform(0.011, 0.018), collar_front, 0.0530, BLACK_TAPE, 0.0030)
+    collar = _sleeve(rng, 'collar', collar_front - rng.uniform(0.008, 0.015), collar_front, 0.0530, BLACK_TAPE, 0.0030)
     end_wall = cylinder(0.0530, 0.002, 40)
     strip = tube(
         spline(np.c_[np.linspace(0.468, 0.482, 3), rng.uniform(-0.03, 0.03, 3), np.full(3, 0.054)], 8), 0.006, 0.3
@@ -191,7 +191,7 @@ def _clamp_and_mast(rng) -> list[Part]:
 
 def _dome(rng, collar_front: float) -> list[Part]:
     """Return the dome with its tip exactly at HEAD_X: silver, clear over a lens, or dull glass."""
-    radius, base = rng.uniform(0.034, 0.047), collar_front - rng.uniform(0.002, 0.006)
+    radius, base = rng.uniform(0.033, 0.044), collar_front - rng.uniform(0.0, 0.005)
     kind = rng.choice(['silver', 'clear', 'milky'], p=[0.5, 0.3, 0.2])
     grey = rng.uniform(0.38, 0.85)
     material = {
