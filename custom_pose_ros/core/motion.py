@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 ORDERS = 3  # pose, rate, acceleration
-_NODES, _NODE_WEIGHTS = np.polynomial.legendre.leggauss(4)
+# Gauss-Legendre rule of four points (Abramowitz and Stegun, 25.4.30); numpy.polynomial would be imported for it alone.
+_NODES = np.array([-0.8611363115940526, -0.3399810435848563, 0.3399810435848563, 0.8611363115940526])
+_NODE_WEIGHTS = np.array([0.34785484513745385, 0.6521451548625461, 0.6521451548625461, 0.34785484513745385])
 _TIMES = np.append(0.5 * (_NODES + 1.0), 1.0)  # shares of the step; the end has no part in the integral
 _WEIGHTS = np.append(_NODE_WEIGHTS, 0.0)
 
