@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from custom_pose_ros.inference.backends.signal_stack import widen_signal_stack
+
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / 'shared'
 
@@ -27,6 +29,12 @@ def user_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv('XDG_CACHE_HOME', str(tmp_path_factory.mktemp('cache')))
         yield
+
+
+@pytest.fixture(autouse=True)
+def room_for_signals() -> None:
+    """Undo what OpenVINO inside other libraries may have left: signals came on a stack that was too small for them."""
+    widen_signal_stack()
 
 
 @pytest.fixture(scope='session')

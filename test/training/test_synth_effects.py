@@ -98,8 +98,9 @@ def test_blur_and_noise_do_not_move_a_spot() -> None:
     columns, rows = np.meshgrid(np.arange(WIDTH), np.arange(HEIGHT))
     spot = np.exp(-((columns - 61.3) ** 2 + (rows - 43.8) ** 2) / 18.0)
     errors = []
+    settings.noise = (0.0, 0.5)
+    settings.exposure = settings.gamma = (1.0, 1.0)  # brightness moves nothing, but JPEG keeps less of a dark spot
     for seed in range(20):
-        settings.noise = (0.0, 0.5)
         image = apply_sensor(
             np.random.default_rng(seed), settings, np.repeat(np.float32(0.05 + 0.5 * spot)[..., None], 3, 2)
         )

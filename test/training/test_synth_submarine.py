@@ -37,7 +37,7 @@ def test_keypoints_lie_where_the_object_file_says(seed: int) -> None:
 def test_proportions_are_those_of_the_photos() -> None:
     parts = build_submarine(np.random.default_rng(0))
     (hull,) = named(parts, 'hull')
-    assert np.ptp(hull.vertices, 0) == pytest.approx((0.34, 2 * TUBE_RADIUS, 2 * TUBE_RADIUS), abs=1e-6)
+    assert np.ptp(hull.vertices, 0) == pytest.approx((0.325, 2 * TUBE_RADIUS, 2 * TUBE_RADIUS), abs=1e-6)
     for ring in named(parts, 'ring'):
         assert np.ptp(ring.vertices, 0)[:2].max() == pytest.approx(2 * RING_RADIUS, rel=0.1)
     body = all_vertices([part for part in parts if part.belongs])

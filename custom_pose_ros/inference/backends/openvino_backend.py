@@ -11,6 +11,7 @@ import openvino
 from custom_pose_ros.core.errors import ConfigError
 from custom_pose_ros.inference.backends.contract import check_images
 from custom_pose_ros.inference.backends.onnx_files import OUTPUTS, check_names, damaged
+from custom_pose_ros.inference.backends.signal_stack import widen_signal_stack
 
 _DEVICE = 'CPU'
 
@@ -26,6 +27,8 @@ class OpenVinoBackend:
         """Load a file of training/export_onnx.py or training/quantize.py; sizes stay free."""
         self.precision = precision
         core = openvino.Core()
+        core.get_property(_DEVICE, 'FULL_DEVICE_NAME')  # loads the plugin
+        widen_signal_stack()
         if precision == 'bf16' and 'BF16' not in core.get_property(_DEVICE, 'OPTIMIZATION_CAPABILITIES'):
             raise ConfigError(
                 f'precision bf16: {core.get_property(_DEVICE, "FULL_DEVICE_NAME")} does not compute in bf16; '
