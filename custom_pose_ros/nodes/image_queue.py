@@ -3,22 +3,36 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import Any
+
+_LONGEST_WAIT_S = 0.01
+_OLD = 0.2  # of the wait for the next frame: a frame of this age is left for it
+_LATE = 1.25  # of a period; when the next frame has not come by then, it is not waited for any longer
+_SHARE = 0.2  # of the last interval in the mean interval
 
 
 class NewestFrames:
-    """One place per camera: a new frame replaces one that still waits, so that a slow model never adds latency."""
+    """
+    One place per camera: a new frame replaces one that still waits, so that a slow model never adds latency.
+
+    A camera that is faster than the worker always has a frame ready, on average half a period old. Where the next one
+    is due within milliseconds, that one is waited for: fewer frames are answered, but fresh ones.
+    """
 
     def __init__(self) -> None:
         self._frames: dict[str, Any] = {}
+        self._arrivals: dict[str, Arrivals] = {}
         self._changed = threading.Condition()
         self._closed = False
 
     def put(self, camera: str, frame: Any) -> bool:
         """Store the newest frame of a camera; return True when that dropped an older one."""
+        now_s = time.monotonic()
         with self._changed:
             dropped = camera in self._frames
             self._frames[camera] = frame
+            self._arrivals.setdefault(camera, Arrivals()).add(now_s)
             self._changed.notify()
         return dropped
 
@@ -26,6 +40,7 @@ class NewestFrames:
         """Wait for frames and return the newest of every camera that has one; None once closed."""
         with self._changed:
             self._changed.wait_for(lambda: self._frames or self._closed)
+            self._wait_for_a_fresher_one()
             if self._closed:
                 return None
             frames, self._frames = self._frames, {}
@@ -36,3 +51,33 @@ class NewestFrames:
         with self._changed:
             self._closed = True
             self._changed.notify_all()
+
+    def _wait_for_a_fresher_one(self) -> None:
+        if self._closed or len(self._arrivals) != 1:  # of several cameras one is always fresh
+            return
+        ((camera, arrivals),) = self._arrivals.items()
+        wait_s, waiting = arrivals.worth_waiting_s(time.monotonic()), self._frames[camera]
+        if wait_s > 0.0:
+            self._changed.wait_for(lambda: self._closed or self._frames[camera] is not waiting, wait_s)
+
+
+class Arrivals:
+    """When the frames of one camera come, and when the next one is due."""
+
+    def __init__(self) -> None:
+        self._last_s = self._period_s = 0.0
+
+    def add(self, now_s: float) -> None:
+        """Note the arrival of a frame, by a monotonic clock."""
+        if self._last_s:
+            interval_s = now_s - self._last_s
+            self._period_s += (_SHARE if self._period_s else 1.0) * (interval_s - self._period_s)
+        self._last_s = now_s
+
+    def worth_waiting_s(self, now_s: float) -> float:
+        """Return how long to wait at most for the frame after the last one; 0.0 when the last one is to be taken."""
+        age_s = now_s - self._last_s
+        wait_s = self._period_s - age_s
+        if not 0.0 < wait_s <= _LONGEST_WAIT_S or age_s <= _OLD * wait_s:
+            return 0.0
+        return wait_s + (_LATE - 1.0) * self._period_s
