@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any
@@ -19,7 +18,7 @@ from custom_pose_ros.nodes.object_choice import ObjectChoice, load_solvable
 from custom_pose_ros.nodes.object_switch import ObjectSwitch
 from custom_pose_ros.nodes.orientation_camera import OrientationCamera
 from custom_pose_ros.nodes.parameters import FilterNodeParameters, OrientationNodeParameters
-from custom_pose_ros.nodes.runner import run_node
+from custom_pose_ros.nodes.runner import leave, run_node
 
 
 class OrientationNode(ManagedNode[OrientationNodeParameters]):
@@ -133,4 +132,4 @@ def main(args: Sequence[str] | None = None) -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    leave(main())

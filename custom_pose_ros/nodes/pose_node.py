@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -27,7 +26,7 @@ from custom_pose_ros.nodes.node_parameters import NodeParameters
 from custom_pose_ros.nodes.object_switch import ObjectSwitch
 from custom_pose_ros.nodes.parameters import PoseNodeParameters, ThresholdParameters
 from custom_pose_ros.nodes.pose_camera import ImageMessage, PoseCamera
-from custom_pose_ros.nodes.runner import run_node
+from custom_pose_ros.nodes.runner import leave, run_node
 
 SWITCH_INSTEAD = 'parameters object, model: wanted a call of ~/switch_object, or the node cleaned up first'
 
@@ -197,4 +196,4 @@ def main(args: Sequence[str] | None = None) -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    leave(main())

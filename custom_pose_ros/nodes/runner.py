@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -15,6 +16,19 @@ from rclpy.node import Node
 
 from custom_pose_ros.core.errors import CustomPoseError
 from custom_pose_ros.nodes.shared_memory import remove_abandoned
+
+
+def leave(code: int) -> None:
+    """
+    End the process with an exit code.
+
+    After a failed start at once: the interpreter's own end has crashed there, while threads of DDS were still starting.
+    """
+    if code:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(0)
 
 
 def run_node(make_node: Callable[[], Node], args: Sequence[str] | None = None) -> int:
