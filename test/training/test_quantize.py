@@ -103,10 +103,10 @@ def with_bias(graph: onnx.ModelProto, bias: float) -> onnx.ModelProto:
     """Return a network whose heatmaps are shifted, so that it is blind with a bias of -1."""
     shifted = onnx.ModelProto()
     shifted.CopyFrom(graph)
-    for weights in shifted.graph.initializer:
-        if 'heatmaps.bias' in weights.name:
-            value = onnx.numpy_helper.to_array(weights) + np.float32(bias)
-            weights.CopyFrom(onnx.numpy_helper.from_array(value, weights.name))
+    for node in shifted.graph.node:
+        node.output[:] = ['unshifted' if name == 'heatmaps' else name for name in node.output]
+    shifted.graph.initializer.append(onnx.numpy_helper.from_array(np.float32(bias), 'shift'))
+    shifted.graph.node.append(onnx.helper.make_node('Add', ['unshifted', 'shift'], ['heatmaps']))
     return shifted
 
 
