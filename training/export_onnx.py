@@ -16,8 +16,11 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script from anywhere
 
 from custom_pose_ros.core.errors import CustomPoseError
-from custom_pose_ros.inference.checkpoints import load_checkpoint
-from training.pose_training.onnx_export import export_onnx
+from custom_pose_ros.core.optional import optional_packages
+
+with optional_packages('export_onnx', ['training']):
+    from custom_pose_ros.inference.checkpoints import load_checkpoint
+    from training.pose_training.onnx_export import export_onnx
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -17,16 +17,19 @@ import sys
 from pathlib import Path
 from urllib.parse import quote
 
-from tqdm import tqdm
-
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script from anywhere
 
 from custom_pose_ros.core.errors import CustomPoseError, DatasetError
-from training.pose_training.coco import write_json
-from training.pose_training.image_index import IMAGE_SUFFIXES
-from training.pose_training.pictures import read_picture
-from training.pose_training.prelabels import FoundImage, coco_prelabels, label_studio_prelabels
-from training.pose_training.trained import load_trained
+from custom_pose_ros.core.optional import optional_packages
+
+with optional_packages('prelabel', ['training']):
+    from tqdm import tqdm
+
+    from training.pose_training.coco import write_json
+    from training.pose_training.image_index import IMAGE_SUFFIXES
+    from training.pose_training.pictures import read_picture
+    from training.pose_training.prelabels import FoundImage, coco_prelabels, label_studio_prelabels
+    from training.pose_training.trained import load_trained
 
 
 def find_images(folder: Path) -> list[Path]:

@@ -20,12 +20,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script 
 
 from custom_pose_ros.core.errors import CustomPoseError
 from custom_pose_ros.core.object_model import ObjectModel
-from custom_pose_ros.inference.backends import load_backend
-from custom_pose_ros.inference.backends.model_files import INT8, ONNX, file_beside
-from training.pose_training.coco import LabelledImage, read_dataset
-from training.pose_training.drift import DriftLimits
-from training.pose_training.footage import read_footage
-from training.pose_training.quantization import quantize
+from custom_pose_ros.core.optional import optional_packages
+
+with optional_packages('quantize', ['quantization', 'openvino', 'training']):
+    from custom_pose_ros.inference.backends import load_backend
+    from custom_pose_ros.inference.backends.model_files import INT8, ONNX, file_beside
+    from training.pose_training.coco import LabelledImage, read_dataset
+    from training.pose_training.drift import DriftLimits
+    from training.pose_training.footage import read_footage
+    from training.pose_training.quantization import quantize
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:

@@ -21,11 +21,14 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script from anywhere
 
 from custom_pose_ros.core.errors import CustomPoseError
-from custom_pose_ros.inference.backends import SIZE_MULTIPLE
-from custom_pose_ros.inference.network import NETWORKS
-from training.pose_training.engine import PRECISIONS, OptimiserSettings
-from training.pose_training.run import Run
-from training.pose_training.settings import RunSettings
+from custom_pose_ros.core.optional import optional_packages
+
+with optional_packages('train', ['training']):
+    from custom_pose_ros.inference.backends import SIZE_MULTIPLE
+    from custom_pose_ros.inference.network import NETWORKS
+    from training.pose_training.engine import PRECISIONS, OptimiserSettings
+    from training.pose_training.run import Run
+    from training.pose_training.settings import RunSettings
 
 _LEAST = {'threads': 1, 'workers': 0, 'seed': 0, 'crop': 64, 'val_limit': 1, 'refinement_stages': 0}
 

@@ -23,10 +23,10 @@ from typing import Any
 
 from custom_pose_ros.core.errors import CustomPoseError
 from custom_pose_ros.core.object_model import find_object_folder
+from custom_pose_ros.core.optional import optional_packages
 from custom_pose_ros.tools.errors import UsageError
 from custom_pose_ros.tools.files import VideoFile, write_text
 from custom_pose_ros.tools.media import quiet_opencv
-from custom_pose_ros.tools.optional import optional_packages
 from custom_pose_ros.tools.progress import Progress
 
 with optional_packages('evaluate_bag', ['bags', 'report']):

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from importlib import metadata
 
 PACKAGE = 'custom_pose_ros'
-_OWN = (PACKAGE, 'custom_pose_msgs')
+_OWN = (PACKAGE, 'custom_pose_msgs', 'training')
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from custom_pose_ros.tools.optional import optional_packages, pip_install
+from custom_pose_ros.core.optional import optional_packages, pip_install
 
 
 @pytest.mark.parametrize('missing', ['rosbags', 'matplotlib', 'lz4'])
@@ -20,6 +20,21 @@ def test_evaluate_bag_names_what_is_missing_in_one_line(root, missing):
     (line,) = done.stderr.splitlines()
     assert line.startswith(f'error: evaluate_bag needs {missing}')
     assert "which is not installed: pip install 'backports.zstd' 'lz4' 'rosbags'" in line
+
+
+@pytest.mark.parametrize(
+    'command', ['train', 'evaluate', 'export_onnx', 'quantize', 'prepare_dataset', 'prelabel', 'export_tensorrt']
+)
+def test_a_training_script_names_what_is_missing_in_one_line(root, command):
+    """As after `make demo`, which installs neither torch nor tqdm."""
+    code = (
+        f'import sys; sys.modules.update(torch=None, tqdm=None); import runpy; runpy.run_path("training/{command}.py")'
+    )
+    done = subprocess.run([sys.executable, '-c', code], cwd=root, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f'error: {command} needs t')
+    assert 'pip install' in line and "'torch'" in line
 
 
 def test_the_packages_are_those_of_setup_cfg(root):
