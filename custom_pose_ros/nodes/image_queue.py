@@ -22,7 +22,7 @@ class NewestFrames:
 
     def __init__(self) -> None:
         self._frames: dict[str, Any] = {}
-        self._arrivals: dict[str, Arrivals] = {}
+        self._cadences: dict[str, Cadence] = {}
         self._changed = threading.Condition()
         self._closed = False
 
@@ -32,7 +32,7 @@ class NewestFrames:
         with self._changed:
             dropped = camera in self._frames
             self._frames[camera] = frame
-            self._arrivals.setdefault(camera, Arrivals()).add(now_s)
+            self._cadences.setdefault(camera, Cadence()).add(now_s)
             self._changed.notify()
         return dropped
 
@@ -53,16 +53,16 @@ class NewestFrames:
             self._changed.notify_all()
 
     def _wait_for_a_fresher_one(self) -> None:
-        if self._closed or len(self._arrivals) != 1:  # of several cameras one is always fresh
+        if self._closed or len(self._cadences) != 1:  # of several cameras one is always fresh
             return
-        ((camera, arrivals),) = self._arrivals.items()
-        wait_s, waiting = arrivals.worth_waiting_s(time.monotonic()), self._frames[camera]
+        ((camera, cadence),) = self._cadences.items()
+        wait_s, waiting = cadence.worth_waiting_s(time.monotonic()), self._frames[camera]
         if wait_s > 0.0:
             self._changed.wait_for(lambda: self._closed or self._frames[camera] is not waiting, wait_s)
 
 
-class Arrivals:
-    """When the frames of one camera come, and when the next one is due."""
+class Cadence:
+    """When the frames of one camera come to this queue by its own clock, and when the next one is due."""
 
     def __init__(self) -> None:
         self._last_s = self._period_s = 0.0

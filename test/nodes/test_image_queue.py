@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from custom_pose_ros.nodes.image_queue import Arrivals, NewestFrames
+from custom_pose_ros.nodes.image_queue import Cadence, NewestFrames
 
 
 def test_the_newest_frame_of_each_camera_is_taken_once() -> None:
@@ -58,8 +58,8 @@ def test_no_frame_is_lost_uncounted_between_threads() -> None:
     assert taken == sorted(taken)
 
 
-def arrivals(*times_s: float) -> Arrivals:
-    result = Arrivals()
+def cadence(*times_s: float) -> Cadence:
+    result = Cadence()
     for time_s in times_s:
         result.add(time_s)
     return result
@@ -76,29 +76,29 @@ def arrivals(*times_s: float) -> Arrivals:
     ],
 )
 def test_at_100_hz_a_frame_that_has_waited_is_left_for_the_next(age_ms, wait_ms) -> None:
-    camera = arrivals(10.0, 10.01, 10.02)
+    camera = cadence(10.0, 10.01, 10.02)
     assert camera.worth_waiting_s(10.02 + 1e-3 * age_ms) == pytest.approx(1e-3 * wait_ms, abs=1e-9)
 
 
 def test_slow_cameras_are_not_waited_for_long() -> None:
-    camera = arrivals(10.0, 10.2, 10.4)
+    camera = cadence(10.0, 10.2, 10.4)
     assert camera.worth_waiting_s(10.58) == 0.0  # 20 ms more
     assert camera.worth_waiting_s(10.592) == pytest.approx(0.008 + 0.05)
 
 
 def test_what_never_came_twice_has_no_period() -> None:
-    assert arrivals(10.0).worth_waiting_s(10.01) == 0.0
+    assert cadence(10.0).worth_waiting_s(10.01) == 0.0
 
 
 def test_the_period_follows_a_camera_that_slows_down() -> None:
-    camera = arrivals(*(0.01 * i for i in range(1, 10)), *(0.09 + 0.03 * i for i in range(1, 30)))
+    camera = cadence(*(0.01 * i for i in range(1, 10)), *(0.09 + 0.03 * i for i in range(1, 30)))
     assert camera.worth_waiting_s(0.96 + 0.022) == pytest.approx(0.008 + 0.25 * 0.03, abs=1e-4)
 
 
 @pytest.fixture
 def patient(monkeypatch) -> NewestFrames:
     """A queue whose next frame is always worth a minute."""
-    monkeypatch.setattr(Arrivals, 'worth_waiting_s', lambda self, now_s: 60.0)
+    monkeypatch.setattr(Cadence, 'worth_waiting_s', lambda self, now_s: 60.0)
     return NewestFrames()
 
 
