@@ -28,4 +28,6 @@ def _run(name: str) -> int:
         without_ros = (error.name or '').partition('.')[0] == 'rclpy'
         print(f'error: {NO_ROS if without_ros else error}', file=sys.stderr)
         return 1
-    return module.main()
+    from custom_pose_ros.nodes.runner import leave  # imports rclpy
+
+    leave(module.main())
