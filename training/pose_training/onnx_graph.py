@@ -119,8 +119,8 @@ def merge_heads(graph: onnx.GraphProto) -> None:
     _remove_unused(graph)
 
 
-def _nodes(graph: onnx.GraphProto, operation: str) -> Iterator[onnx.NodeProto]:
-    return iter([node for node in graph.node if node.op_type == operation])
+def _nodes(graph: onnx.GraphProto, operation: str) -> list[onnx.NodeProto]:
+    return [node for node in graph.node if node.op_type == operation]
 
 
 def _producer(graph: onnx.GraphProto, name: str) -> onnx.NodeProto | None:

@@ -19,7 +19,6 @@ from custom_pose_ros.core.preprocessing import prepare
 from custom_pose_ros.inference.backends.hardware import default_threads
 from custom_pose_ros.inference.backends.model_files import INT8, ONNX, file_beside, file_hash
 from custom_pose_ros.inference.backends.registry import KINDS, Candidate
-from custom_pose_ros.inference.backends.signal_stack import widen_signal_stack
 from custom_pose_ros.inference.estimator import PoseEstimator
 from training.pose_training.accuracy import measure
 from training.pose_training.checkpoints import atomic_path
@@ -160,7 +159,6 @@ def _quantized_graph(source: Path, inputs: Sequence[np.ndarray], first: int, las
         subset_size=len(inputs),
         ignored_scope=nncf.IgnoredScope(names=[*layers[:first], *layers[-last:]]),
     )
-    widen_signal_stack()  # NNCF runs OpenVINO by itself
     metadata = {p.key: p.value for p in graph.metadata_props}
     onnx.helper.set_model_props(result, {**metadata, 'made_from': file_hash(source)})
     return result

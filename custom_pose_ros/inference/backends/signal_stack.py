@@ -11,11 +11,10 @@ from __future__ import annotations
 import ctypes
 import mmap
 import sys
-import threading
 
 SIZE = 256 * 1024
 _DISABLED = 2  # SS_DISABLE of <signal.h>
-_of_thread = threading.local()  # the memory has to stay as long as the thread
+_stacks: list[mmap.mmap] = []  # kept for good: a signal may come until the very end of a thread
 
 
 class _Stack(ctypes.Structure):
@@ -28,12 +27,10 @@ def widen_signal_stack() -> None:
     """Replace this thread's stack for signals, if it has one, by one of SIZE where it is smaller; Linux only."""
     if not sys.platform.startswith('linux'):
         return
-    current = _signal_stack()
-    if current.flags & _DISABLED or current.size >= SIZE:
+    if not 0 < signal_stack_size() < SIZE:
         return  # handlers run on the thread's own stack, or have room
-    if not hasattr(_of_thread, 'memory'):
-        _of_thread.memory = mmap.mmap(-1, SIZE)
-    start = ctypes.addressof(ctypes.c_char.from_buffer(_of_thread.memory))
+    _stacks.append(mmap.mmap(-1, SIZE))
+    start = ctypes.addressof(ctypes.c_char.from_buffer(_stacks[-1]))
     ctypes.CDLL(None).sigaltstack(ctypes.byref(_Stack(start, 0, SIZE)), None)
 
 
