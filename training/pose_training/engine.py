@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from custom_pose_ros.core.errors import CustomPoseError
 from custom_pose_ros.inference.network import PoseNetwork
@@ -82,8 +82,9 @@ class Trainer:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == 'bfloat16'):
             stages = self.forward(images)
         losses = pose_losses(stages, *targets)
-        total = torch.stack(list(losses.values())).sum()
-        values = {name: float(loss.detach()) for name, loss in losses.items()}
+        parts = torch.stack(list(losses.values()))
+        total = parts.sum()
+        values = dict(zip(losses, parts.detach().tolist()))  # one wait for the GPU, not one for each part
         if not math.isfinite(sum(values.values())):
             raise TrainingError(self._not_finite(values, images))
         rate = learning_rate(self.settings, self.step_count, progress)
@@ -108,7 +109,7 @@ class Trainer:
 
     def restart_average(self) -> None:
         """Start the average at the current weights."""
-        self.averaged = AveragedModel(self.network, avg_fn=self._average, use_buffers=True)
+        self.averaged = AveragedModel(self.network, multi_avg_fn=self._average, use_buffers=True)
 
     def averaged_network(self) -> PoseNetwork:
         """Return the network with averaged weights, ready for inference."""
@@ -136,10 +137,11 @@ class Trainer:
         self.step_count = int(state['step_count'])
         self.precision = state['precision']
 
-    def _average(self, averaged: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
-        # Early on the average follows quickly: over 10 steps it reaches back about half of them.
+    def _average(self, averaged: list[Tensor], current: list[Tensor], count: Tensor | int) -> None:
+        # Early on the average follows quickly: over 10 steps it reaches back about half of them. All tensors at once:
+        # one by one, a GPU waits for the count before each of hundreds.
         decay = min(self.settings.ema_decay, (1 + int(count)) / (10 + int(count)))
-        return averaged + (1 - decay) * (current - averaged)
+        get_ema_multi_avg_fn(decay)(averaged, current, count)
 
     def _not_finite(self, values: Mapping[str, float], images: Tensor) -> str:
         parts = ', '.join(f'{name} {value:.3g}' for name, value in values.items())
