@@ -88,6 +88,9 @@ def main(arguments: list[str] | None = None) -> int:
     width = max(map(len, ('f32', *done.drifts)))
     for name, drift in done.drifts.items():
         print(f'  {name:{width}}  {drift}')
+    print('as it runs later, images with a close decision computed again in f32:')
+    for name, (drift, repeated) in done.in_use.items():
+        print(f'  {name:{width}}  {drift}; {repeated} of {done.measured_on} images again')
     if done.errors_px:
         print('mean distance from the labels:')
         for name, error_px in done.errors_px.items():

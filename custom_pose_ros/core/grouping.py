@@ -9,11 +9,12 @@ import numpy as np
 
 from custom_pose_ros.core.heatmaps import Peaks, find_peaks
 from custom_pose_ros.core.object_model import ObjectModel, Thresholds
-from custom_pose_ros.core.pafs import score_limbs
+from custom_pose_ros.core.pafs import SAMPLES, score_limbs
 from custom_pose_ros.core.poses import KeypointPose
 
 MIN_SUPPORT = 0.8  # least share of a limb along which the field must agree with it
 _REACH = 0.75  # fragments without their link belong together up to this share of the sum of their sizes (box diagonals)
+_MANY_LIMBS = 256  # so many good limbs are doubtful in themselves
 _MIN_CANDIDATES = 20  # candidates for each keypoint, even where fewer instances are wanted
 
 
@@ -46,21 +47,74 @@ def group_poses(
     the mean over the visible keypoints and the limbs between them. Raises ValueError on maps that do not fit the
     object.
     """
-    limits = thresholds or model.thresholds
+    return _group(heatmaps, pafs, model, stride, thresholds or model.thresholds, Doubt(0.0))
+
+
+def group_poses_if_clear(
+    heatmaps: np.ndarray,
+    pafs: np.ndarray,
+    model: ObjectModel,
+    stride: int,
+    thresholds: Thresholds,
+    margin: float,
+) -> list[KeypointPose] | None:
+    """
+    Do the same as `group_poses`; return None where maps that differ a little could have given other instances.
+
+    margin : how much the heights of peaks and the scores of limbs and instances may differ. None is returned as soon as
+        one of them is nearer than this to its threshold, or two limbs that exclude each other are nearer than this.
+    """
+    doubt = Doubt(margin)
+    poses = _group(heatmaps, pafs, model, stride, thresholds, doubt)
+    return None if doubt else poses
+
+
+class Doubt:
+    """
+    Notes whether a decision was close.
+
+    margin : how close is too close; with 0 nothing is.
+    """
+
+    def __init__(self, margin: float):
+        self.margin = margin
+        self._found = False
+
+    def __bool__(self) -> bool:
+        return self._found
+
+    def note(self, close: bool) -> None:
+        """Note a decision that is known to be close or not."""
+        self._found = self._found or close
+
+    def about(self, values: np.ndarray | float, threshold: np.ndarray | float) -> None:
+        """Note a doubt when any value is nearer to its threshold than the margin."""
+        if self.margin and not self._found:
+            self._found = bool((np.abs(values - threshold) < self.margin).any())
+
+
+def _group(
+    heatmaps: np.ndarray, pafs: np.ndarray, model: ObjectModel, stride: int, limits: Thresholds, doubt: Doubt
+) -> list[KeypointPose]:
+    """Group as `group_poses` says, or give up with an empty list at the first doubt."""
     count = model.keypoint_count
     _check_maps(heatmaps, pafs, model)
     graph = _graph(count, model.skeleton)
     max_peaks = max(limits.max_instances, _MIN_CANDIDATES)
-    channels, peaks = find_peaks(heatmaps[:count], limits.keypoint_score, stride, max_peaks)
+    channels, peaks = find_peaks(heatmaps[:count], limits.keypoint_score - doubt.margin, stride, max_peaks)
+    doubt.about(peaks.scores, limits.keypoint_score)
+    if doubt:
+        return []
     links = _links(channels, peaks, pafs, graph, stride)
     if model.limb_count:
-        fragments = _join_by_limbs(channels, peaks, links, graph, limits.limb_score)
+        fragments = _join_by_limbs(channels, peaks, links, graph, limits.limb_score, doubt)
         fragments = _join_by_nearness(fragments, peaks, graph)
     else:
         fragments = _without_limbs(channels, count)
     wanted = min(limits.min_keypoints, count)
     table = _table([fragment for fragment in fragments if len(fragment.peaks) >= wanted], count)
     scores = _pose_scores(table, peaks, links, graph)
+    doubt.about(scores, limits.pose_score)
     order = (-scores * (table >= 0).sum(1)).argsort(kind='stable')
     order = order[scores[order] >= limits.pose_score][: limits.max_instances]
     return _poses(table[order], scores[order], peaks)
@@ -155,26 +209,54 @@ class _Fragment:
 
 
 def _join_by_limbs(
-    channels: np.ndarray, peaks: Peaks, links: _Links, graph: _Graph, threshold: float
+    channels: np.ndarray, peaks: Peaks, links: _Links, graph: _Graph, threshold: float, doubt: Doubt
 ) -> list[_Fragment]:
     """Join single peaks to fragments by the limbs between them, best limb first; return all, single ones included."""
     owner = [_Fragment(k, peak, graph.neighbours[k]) for peak, k in enumerate(channels.tolist())]
+    if doubt.margin:
+        _doubt_limbs(links, threshold, doubt)
     good = ((links.scores >= threshold) & (links.supports >= MIN_SUPPORT)).nonzero()[0]
     # The height of the peaks counts too: of two peaks on one limb, the lower is most often a false one.
     trust = links.scores[good] * np.sqrt(peaks.scores[links.starts[good]] * peaks.scores[links.ends[good]])
-    good = good[(-trust).argsort(kind='stable')]
+    order = (-trust).argsort(kind='stable')
+    good = good[order]
+    if doubt.margin:
+        _doubt_order(channels, links, good, trust[order], doubt)
     for start, end in zip(links.starts[good].tolist(), links.ends[good].tolist()):
         large, small = owner[start], owner[end]
         if large is small or large.keypoints & small.keypoints:
             continue
         if len(small.peaks) > len(large.peaks):
             large, small = small, large
-        if _several_limbs(small, large) and _agreement(small, large, links, graph) < threshold:
-            continue
+        if _several_limbs(small, large):
+            agreement = _agreement(small, large, links, graph)
+            doubt.about(agreement, threshold)
+            if agreement < threshold:
+                continue
         large.absorb(small)
         for peak in small.peaks.values():
             owner[peak] = large
     return list(dict.fromkeys(owner))
+
+
+def _doubt_limbs(links: _Links, threshold: float, doubt: Doubt) -> None:
+    """Note limbs that are just or nearly good enough, by their score or by one point of their support."""
+    high = links.scores > threshold - doubt.margin
+    supported = links.supports > MIN_SUPPORT - 1.5 / SAMPLES
+    doubt.about(links.scores[supported], threshold)
+    doubt.note(bool((high & supported & (links.supports < MIN_SUPPORT + 0.5 / SAMPLES)).any()))
+
+
+def _doubt_order(channels: np.ndarray, links: _Links, good: np.ndarray, trust: np.ndarray, doubt: Doubt) -> None:
+    """Note pairs of good limbs of one kind that share a peak, so that the more trusted one is taken, by a little."""
+    if len(good) > _MANY_LIMBS:
+        doubt.note(True)
+        return
+    starts, ends = links.starts[good], links.ends[good]
+    one_start = (starts[:, None] == starts) & (channels[ends][:, None] == channels[ends])
+    one_end = (ends[:, None] == ends) & (channels[starts][:, None] == channels[starts])
+    first, second = np.triu(one_start | one_end, 1).nonzero()
+    doubt.about(trust[first], trust[second])
 
 
 def _several_limbs(one: _Fragment, two: _Fragment) -> bool:

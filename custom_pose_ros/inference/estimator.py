@@ -12,11 +12,11 @@ import cv2
 import numpy as np
 
 from custom_pose_ros.core.errors import ConfigError, ModelError
-from custom_pose_ros.core.grouping import group_poses
+from custom_pose_ros.core.grouping import group_poses, group_poses_if_clear
 from custom_pose_ros.core.object_model import ObjectModel, Thresholds, find_object_folder
 from custom_pose_ros.core.poses import KeypointPose
-from custom_pose_ros.core.preprocessing import PixelMap, input_shape, prepare
-from custom_pose_ros.inference.backends import SIZE_MULTIPLE, STRIDE, Backend, default_threads, load_backend
+from custom_pose_ros.core.preprocessing import input_shape, prepare
+from custom_pose_ros.inference.backends import MARGINS, SIZE_MULTIPLE, STRIDE, Backend, default_threads, load_backend
 
 _WARM_UP_ASPECT = 4 / 3
 
@@ -24,6 +24,9 @@ _WARM_UP_ASPECT = 4 / 3
 class PoseEstimator:
     """
     Finds every instance of one object in an image.
+
+    A network in a reduced precision (bf16, int8) finds what it finds in f32: an image where some decision of the
+    grouping is close goes through the exact network as well, when the backend has one; `repeated` counts them.
 
     model : the object file.
     backend : what runs the network, see `load_backend`.
@@ -44,6 +47,8 @@ class PoseEstimator:
         self.thresholds = model.thresholds if thresholds is None else thresholds
         _check_height(self.input_height)
         self._backend = backend
+        self._exact: Backend | None = getattr(backend, 'exact', None)
+        self.repeated = 0
         self._inputs = _InputBuffer()
         _check_fit(backend, model)
 
@@ -116,14 +121,20 @@ class PoseEstimator:
         inputs = self._inputs.of_shape((len(images), *shape, 3))
         pixel_maps = [prepare(image, self.input_height, out=out)[1] for image, out in zip(images, inputs)]
         return [
-            self._instances(heatmaps, pafs, pixel_map)
-            for heatmaps, pafs, pixel_map in zip(*self.maps(inputs), pixel_maps)
+            [pixel_map.pose_to_image(pose) for pose in self._grouped(network_input, heatmaps, pafs)]
+            for network_input, pixel_map, heatmaps, pafs in zip(inputs, pixel_maps, *self.maps(inputs))
         ]
 
-    def _instances(self, heatmaps: np.ndarray, pafs: np.ndarray, pixel_map: PixelMap) -> list[KeypointPose]:
-        """Return the instances in the maps of one image, in its pixels."""
-        poses = group_poses(heatmaps, pafs, self.model, STRIDE, self.thresholds)
-        return [pixel_map.pose_to_image(pose) for pose in poses]
+    def _grouped(self, network_input: np.ndarray, heatmaps: np.ndarray, pafs: np.ndarray) -> list[KeypointPose]:
+        """Return the instances in the maps of one network input (h, w, 3), in its pixels."""
+        if self._exact is not None:
+            margin = MARGINS[self._backend.precision]
+            poses = group_poses_if_clear(heatmaps, pafs, self.model, STRIDE, self.thresholds, margin)
+            if poses is not None:
+                return poses
+            self.repeated += 1
+            (heatmaps,), (pafs,) = self._exact(network_input[None])
+        return group_poses(heatmaps, pafs, self.model, STRIDE, self.thresholds)
 
     def maps(self, network_inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the bare network's heatmaps (N, K + 1, h, w) and pafs (N, 2L, h, w) of (N, H, W, 3) uint8 BGR."""
@@ -132,7 +143,10 @@ class PoseEstimator:
     def warm_up(self) -> None:
         """Run once on an empty 4:3 image, so that the first real frame is as fast as the others."""
         width = round(self.input_height * _WARM_UP_ASPECT)
-        self(np.zeros((self.input_height, width, 3), np.uint8))
+        image = np.zeros((self.input_height, width, 3), np.uint8)
+        self(image)
+        if self._exact is not None:
+            self._exact(prepare(image, self.input_height)[0][None])
 
 
 class _InputBuffer(threading.local):

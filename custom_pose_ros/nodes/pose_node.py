@@ -101,6 +101,8 @@ class PoseNode(ManagedNode[PoseNodeParameters]):
                 'choice of the backend': backend.choice,
                 'input height [px]': str(estimator.input_height),
             }
+            if backend.exact:
+                rows['images computed again in f32'] = str(estimator.repeated)
         return rows
 
     def _load(self, source: str, model: str) -> PoseEstimator:

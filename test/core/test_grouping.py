@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from custom_pose_ros.core.grouping import group_poses
+from custom_pose_ros.core.grouping import group_poses, group_poses_if_clear
 from custom_pose_ros.core.heatmaps import encode_heatmaps
 from custom_pose_ros.core.object_model import ObjectModel, Thresholds
 from custom_pose_ros.core.pafs import encode_pafs
@@ -364,3 +364,78 @@ def test_maps_that_do_not_fit_the_object(heatmaps, pafs, text):
     with pytest.raises(ValueError) as error:
         group_poses(np.zeros(heatmaps), np.zeros(pafs), model_of(3, [(0, 1), (1, 2)]))
     assert str(error.value) == text
+
+
+def found_if_clear(maps, model, margin=0.02):
+    return group_poses_if_clear(*maps, model, STRIDE, model.thresholds, margin)
+
+
+def shown(poses: list[KeypointPose]) -> list[tuple[bool, ...]]:
+    return sorted(tuple(pose.visible.tolist()) for pose in poses)
+
+
+def test_a_clear_scene_is_grouped_as_ever(human):
+    people = crowd(human, np.random.default_rng(0), 6, 40)
+    maps = maps_of(people, np.ones((6, 18), bool), human, CROWD_SHAPE)
+    clear, usual = found_if_clear(maps, human), group_poses(*maps, human)
+    assert len(clear) == 6
+    for one, other in zip(clear, usual):
+        assert np.array_equal(one.keypoints, other.keypoints)
+        assert one.score == other.score
+
+
+def test_what_is_clear_stays_when_the_maps_change_a_little():
+    """Dimmed peaks and limbs in noise make decisions of every kind close; 0.005 on every cell stand for bf16."""
+    model = model_of(5, [(0, 1), (1, 2), (2, 3), (3, 4), (4, 0)])
+    clear, changed_clear, changed_close = 0, 0, 0
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        keypoints, shape = place_apart(rng, 2, 5)
+        heatmaps, pafs = maps_of(keypoints, rng.random((2, 5)) < 0.9, model, shape, noise=0.02, seed=seed)
+        heatmaps *= rng.uniform(0.2, 1, (len(heatmaps), 1, 1)).astype(np.float32)
+        pafs *= rng.uniform(0.1, 1, (len(pafs), 1, 1)).astype(np.float32)
+        others = [
+            [m + rng.uniform(-0.005, 0.005, m.shape).astype(np.float32) for m in (heatmaps, pafs)] for _ in '12345'
+        ]
+        before = shown(group_poses(heatmaps, pafs, model))
+        changed = any(shown(group_poses(*other, model)) != before for other in others)
+        if found_if_clear((heatmaps, pafs), model) is None:
+            changed_close += changed
+        else:
+            clear, changed_clear = clear + 1, changed_clear + changed
+    assert changed_clear == 0
+    assert changed_close >= 10  # 14 when this was written
+    assert clear >= 100  # 120
+
+
+LINE = np.array([[[40.0, 60.0], [140.0, 60.0]]])
+
+
+@pytest.mark.parametrize(
+    ('peaks', 'limb', 'thresholds', 'clear'),
+    [
+        (1.0, 1.0, {}, True),
+        (0.27, 1.0, {'pose_score': 0.1}, True),  # by 0.02 and a bit
+        (0.26, 1.0, {'pose_score': 0.1}, False),  # a keypoint
+        (0.24, 1.0, {'pose_score': 0.1}, False),  # one that is not found by a little
+        (0.20, 1.0, {'pose_score': 0.1}, True),  # one that is not there
+        (1.0, 0.17, {}, False),  # a limb of 0.15
+        (1.0, 0.135, {}, False),
+        (1.0, 0.10, {}, True),
+        (0.6, 0.6, {'pose_score': 0.59}, False),  # the whole instance
+    ],
+)
+def test_close_decisions_are_not_taken(peaks, limb, thresholds, clear):
+    model = model_of(2, [(0, 1)], **thresholds)
+    heatmaps, pafs = maps_of(LINE, np.ones((1, 2), bool), model, (16, 24))
+    found = found_if_clear((heatmaps * np.float32(peaks), pafs * np.float32(limb)), model)
+    assert (found is not None) == clear
+
+
+def test_limbs_that_compete_for_a_keypoint_must_differ():
+    model = model_of(2, [(0, 1)])
+    keypoints = np.array([[[40, 60], [140, 60]], [[40, 60], [140, 90]]], float)  # one start, two ends
+    heatmaps, pafs = maps_of(keypoints, np.ones((2, 2), bool), model, (16, 24))
+    assert found_if_clear((heatmaps, pafs), model) is None
+    apart = maps_of(keypoints[:1], np.ones((1, 2), bool), model, (16, 24))
+    assert len(found_if_clear(apart, model)) == 1

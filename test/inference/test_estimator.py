@@ -221,3 +221,40 @@ def test_a_turned_view_is_taken(pair):
     image = picture(640, 480, (100, 100), (400, 300))
     (pose,) = PoseEstimator(pair, ColourBackend(pair))(np.rot90(image, 2))
     np.testing.assert_allclose(pose.keypoints, [(539, 379), (239, 179)], atol=2.5)  # as in the upright image
+
+
+class DimBackend(ColourBackend):
+    """The same maps with peaks of another height, in bf16, and an exact network beside it."""
+
+    precision = 'bf16'
+
+    def __init__(self, model: ObjectModel, height: float, exact: ColourBackend | None):
+        super().__init__(model)
+        self.height, self.exact = np.float32(height), exact
+
+    def maps(self, image):
+        heatmaps, pafs = super().maps(image)
+        return self.height * heatmaps, pafs
+
+
+@pytest.mark.parametrize(('height', 'again'), [(0.9, 0), (0.255, 1), (0.245, 1)])
+def test_close_decisions_of_a_reduced_precision_are_left_to_the_exact_network(pair, height, again):
+    """The threshold of a keypoint is 0.25."""
+    image, exact = picture(160, 128, (40, 40), (120, 80)), ColourBackend(pair)
+    estimator = PoseEstimator(pair, DimBackend(pair, height, exact))
+    ((pose,), nothing) = estimator.batch([image, np.zeros_like(image)])
+    (wanted,) = PoseEstimator(pair, exact)(image)
+    np.testing.assert_allclose(pose.keypoints, wanted.keypoints, atol=1e-3)
+    assert nothing == []
+    assert (estimator.repeated, len(exact.shapes) - 1) == (again, again)  # one image of the two, never the empty one
+
+
+def test_without_an_exact_network_a_reduced_precision_decides_itself(pair):
+    image = picture(160, 128, (40, 40), (120, 80))
+    assert len(PoseEstimator(pair, DimBackend(pair, 0.255, None), thresholds=None)(image)) == 1
+
+
+def test_the_warm_up_runs_the_exact_network_too(pair):
+    exact = ColourBackend(pair)
+    PoseEstimator(pair, DimBackend(pair, 1.0, exact)).warm_up()
+    assert exact.shapes == [(1, 128, 192, 3)]

@@ -63,12 +63,15 @@ def test_int8_finds_what_f32_finds(model, frames):
         assert drift.changed == 0
         assert 0 < drift.mean_px <= 0.3
         assert drift.p99_px <= 1.0
+    for drift, repeated in done.in_use.values():
+        assert (drift.keypoints, drift.changed) == (24, 0)
+        assert 0 <= repeated <= 2
 
 
 def test_the_file_is_taken_by_precision_and_knows_its_origin(model, frames, quick):
     quantize(model, frames)
     backend = load_backend(model.parent, 'onnxruntime', precision='int8')
-    assert backend.precision == 'int8'
+    assert (backend.precision, backend.exact.precision) == ('int8', 'f32')
     assert json.loads(backend.metadata['object'])['name'] == 'submarine'
     changed = onnx.load(model)
     changed.doc_string = 'trained again'
@@ -159,6 +162,8 @@ def test_the_command_tells_before_and_after(model, quick, capsys, shared):
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == 'against f32, on 6 images that were held out from the calibration:'
     assert any(line.startswith('  onnxruntime int8  mean 0.') for line in lines)
+    assert 'as it runs later, images with a close decision computed again in f32:' in lines
+    assert any(line.endswith(' of 6 images again') for line in lines)
     errors = lines[lines.index('mean distance from the labels:') + 1 :]
     assert errors[0].startswith('  f32 ')
     assert abs(float(errors[0].split()[-2]) - float(errors[1].split()[-2])) < 0.5  # px, before and after

@@ -15,6 +15,7 @@ import onnx
 
 from custom_pose_ros.core.errors import ConfigError, DatasetError, ModelError
 from custom_pose_ros.core.object_model import ObjectModel
+from custom_pose_ros.core.poses import KeypointPose
 from custom_pose_ros.core.preprocessing import prepare
 from custom_pose_ros.inference.backends.hardware import default_threads
 from custom_pose_ros.inference.backends.model_files import INT8, ONNX, file_beside, file_hash
@@ -39,7 +40,8 @@ class Quantized:
 
     calibrated_on, measured_on : number of images.
     kept : how many of the first and of the last layers are still in f32.
-    drifts : of each backend and precision against f32, on the images that were held out.
+    drifts : of the bare network of each backend and precision against f32, on the images that were held out.
+    in_use : the same as the robot runs it, with close images given to f32 as well, and how many of them there were.
     errors_px : mean distance from the labels by backend and precision, f32 first; empty without labels.
     """
 
@@ -49,6 +51,7 @@ class Quantized:
     measured_on: int
     kept: tuple[int, int]
     drifts: dict[str, Drift]
+    in_use: dict[str, tuple[Drift, int]]
     errors_px: dict[str, float]
 
 
@@ -101,6 +104,7 @@ def quantize(
             complaint = _complaint(drifts, limits)
             if complaint:
                 continue
+            in_use = {name: _measure_in_use(held_out, before, bare, reference) for name, bare in estimators.items()}
             errors = {
                 name: measure(estimator, labels).summary()['mean_px']
                 for name, estimator in {'f32': reference, **estimators}.items()
@@ -108,7 +112,7 @@ def quantize(
             }
         with atomic_path(path) as temporary:
             onnx.save(graph, str(temporary))
-        return Quantized(path, path.stat().st_size, len(calibration), len(held_out), kept, drifts, errors)
+        return Quantized(path, path.stat().st_size, len(calibration), len(held_out), kept, drifts, in_use, errors)
     raise ModelError(
         f'{path}: not written: {complaint}; keep f32, calibrate on more varied images, or raise the limits'
     )
@@ -136,8 +140,19 @@ def _loads(way: Candidate) -> bool:
     return True
 
 
+def _measure_in_use(
+    images: Sequence[np.ndarray], before: list[list[KeypointPose]], bare: PoseEstimator, reference: PoseEstimator
+) -> tuple[Drift, int]:
+    """Return the drift of an estimator that gives close images to the reference's network, and how many it gave."""
+    bare.backend.exact = reference.backend
+    estimator = PoseEstimator(bare.model, bare.backend, bare.input_height)
+    return measure_drift(images, before, estimator), estimator.repeated
+
+
 def _estimator(candidate: Candidate, input_height: int | None) -> PoseEstimator:
+    """Return an estimator over the bare network of a candidate."""
     backend = candidate.load(default_threads())
+    backend.exact = None
     model = ObjectModel.from_dict(json.loads(backend.metadata.get('object', '{}')), f'object in {candidate.path}')
     return PoseEstimator(model, backend, input_height)
 

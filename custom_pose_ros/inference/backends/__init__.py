@@ -7,7 +7,15 @@ What runs a network, behind one call: onnxruntime, openvino, torch, tensorrt; li
 contract.py says what a backend is, registry.py which there are, loading.py loads one, selection.py finds the fastest.
 """
 
-from custom_pose_ros.inference.backends.contract import AUTO, PRECISIONS, SIZE_MULTIPLE, STRIDE, Backend, check_images
+from custom_pose_ros.inference.backends.contract import (
+    AUTO,
+    MARGINS,
+    PRECISIONS,
+    SIZE_MULTIPLE,
+    STRIDE,
+    Backend,
+    check_images,
+)
 from custom_pose_ros.inference.backends.hardware import default_threads, physical_cores
 from custom_pose_ros.inference.backends.loading import load_backend
 from custom_pose_ros.inference.backends.registry import KINDS
@@ -15,6 +23,7 @@ from custom_pose_ros.inference.backends.registry import KINDS
 __all__ = [
     'AUTO',
     'KINDS',
+    'MARGINS',
     'PRECISIONS',
     'SIZE_MULTIPLE',
     'STRIDE',

@@ -10,6 +10,9 @@ AUTO = 'auto'
 STRIDE = 8
 SIZE_MULTIPLE = 32
 PRECISIONS = ('f32', 'f16', 'bf16', 'int8')
+# How far a precision may move the heights of peaks and the scores of limbs: images with a decision closer than that are
+# given to the exact network. At half of it the hard renderings of the README had no difference left.
+MARGINS = {'bf16': 0.02, 'int8': 0.04}
 
 
 class Backend(Protocol):
@@ -22,6 +25,7 @@ class Backend(Protocol):
     metadata : text that came with the model: 'object' (JSON of the object file), 'stride', 'architecture'; of a file
         that a script made from a model.onnx also 'made_from' (SHA-256 of that file).
     choice : how it came to be used, for the log and the diagnostics.
+    exact : the same network in f32, where the precision is one of MARGINS and the file is there; else None.
     """
 
     name: str
@@ -29,6 +33,7 @@ class Backend(Protocol):
     device: str
     metadata: dict[str, str]
     choice: str
+    exact: Backend | None
 
     def __call__(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """

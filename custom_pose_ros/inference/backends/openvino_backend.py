@@ -22,6 +22,7 @@ class OpenVinoBackend:
     name = 'openvino'
     device = _DEVICE
     choice = ''
+    exact = None
 
     def __init__(self, path: Path, precision: str, threads: int):
         """Load a file of training/export_onnx.py or training/quantize.py; sizes stay free."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from custom_pose_ros.core.errors import ConfigError, ModelError
-from custom_pose_ros.inference.backends.contract import AUTO, PRECISIONS, Backend
+from custom_pose_ros.inference.backends.contract import AUTO, MARGINS, PRECISIONS, Backend
 from custom_pose_ros.inference.backends.model_files import (
     CHECKPOINT,
     DERIVED,
@@ -106,7 +106,7 @@ class Candidate:
         return f'{self.name} {self.precision}'
 
     def load(self, threads: int) -> Backend:
-        """Load it. Raises ConfigError or ModelError."""
+        """Load it, and the exact network that a reduced precision needs. Raises ConfigError or ModelError."""
         kind = KINDS[self.name]
         factory: Any = importlib.import_module(f'{__package__}.{kind.module}')
         for part in kind.factory.split('.'):
@@ -117,6 +117,10 @@ class Candidate:
                 f'{self.path}: was not made from the {self.origin.name} beside it; write it again with '
                 f'{WRITTEN_BY[ending_of(self.path)]}, or remove it'
             )
+        backend.exact = None
+        exact_file = file_beside(self.path, ONNX)
+        if self.precision in MARGINS and exact_file.is_file():
+            backend.exact = factory(exact_file, 'f32', threads)
         return backend
 
 

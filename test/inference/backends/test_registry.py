@@ -90,7 +90,8 @@ def test_a_file_made_from_another_model_is_refused(folder):
     ):
         load_backend(folder, 'onnxruntime', precision='int8')
     (folder / 'model.onnx').unlink()  # nothing to compare with
-    assert load_backend(folder, 'onnxruntime', precision='int8').precision == 'int8'
+    backend = load_backend(folder, 'onnxruntime', precision='int8')
+    assert (backend.precision, backend.exact) == ('int8', None)
 
 
 def test_a_missing_file_is_named(tmp_path):

@@ -129,6 +129,7 @@ def test_bf16_is_close_to_f32_or_refused(images):
         return
     coarse, exact = (load_backend(SHIPPED, 'openvino', 1, precision) for precision in ('bf16', 'f32'))
     assert coarse.precision == 'bf16'
+    assert (coarse.exact.precision, exact.exact) == ('f32', None)
     difference = np.abs(coarse(images)[0] - exact(images)[0])
     assert 0 < difference.max() < 0.05  # of heatmaps from 0 to 1: other numbers, 8 bits of mantissa
 
