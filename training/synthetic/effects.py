@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import SimpleNamespace
 
 import cv2
@@ -29,18 +30,20 @@ def caustics(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
     return cv2.resize(net, (width, height))
 
 
-def surface_reflection(rng: np.random.Generator, height: int, width: int, over: np.ndarray | None = None) -> np.ndarray:
+def surface_reflection(
+    rng: np.random.Generator, height: int, width: int, over: Sequence[np.ndarray] = ()
+) -> np.ndarray:
     """
     Return the light that the water's surface mirrors into the camera, (height, width, 3) float32 BGR >= 0.
 
     Sharp-edged window panes, lamps and leaves, torn into pieces by waves: add it (or screen it) over the picture.
-    over : pixel position (2,) that one pane lies over, so that the network learns to look through it.
+    over : pixel positions (2,) that a window each lies over or beside, so that the network learns to look through it.
     """
     light = np.zeros((height, width, 3), np.float32)
     for _ in range(rng.integers(1, 4)):
         _mirror_window(rng, light, rng.uniform(-0.1, 1.1, 2) * (width, height), rng.uniform(0.06, 0.38, 2))
-    if over is not None:
-        _mirror_window(rng, light, over + rng.normal(0, 0.03, 2) * width, rng.uniform(0.03, 0.12, 2))
+    for point in over:
+        _mirror_over(rng, light, point)
     if rng.random() < 0.5:  # what is behind the panes: a room, trees, clouds
         light *= 0.55 + 0.75 * fractal_noise(rng, height, width, 3, int(rng.integers(3, 12)))[..., None]
     if rng.random() < 0.3:
@@ -58,14 +61,27 @@ def surface_reflection(rng: np.random.Generator, height: int, width: int, over: 
     return cv2.GaussianBlur(light, (0, 0), rng.uniform(0.5, 2.0)) if rng.random() < 0.4 else light
 
 
-def _mirror_window(rng, light: np.ndarray, centre: np.ndarray, reach: np.ndarray) -> None:
-    """Draw one window: a skewed grid of bright panes with dark bars. reach (2,): its half sides, of the width."""
+def _mirror_over(rng, light: np.ndarray, point: np.ndarray) -> None:
+    """Draw a window over a point (2,), or one that ends there and hides one side; half of them are a single pane."""
+    ends_there, grid = rng.random() < 0.6, 2 if rng.random() < 0.5 else 5
+    _mirror_window(rng, light, point, rng.uniform(0.04, 0.20, 2), ends_there, grid)
+
+
+def _mirror_window(
+    rng, light: np.ndarray, at: np.ndarray, reach: np.ndarray, ends_there: bool = False, grid: int = 5
+) -> None:
+    """
+    Draw one window: a skewed grid of fewer than grid x grid bright panes with dark bars.
+
+    at : (2,) px, its middle, or a point near one of its edges. reach : (2,) its half sides, as shares of the width.
+    """
     wide, high = light.shape[1] * reach
     angle = rng.uniform(0, 2 * np.pi)
     right = wide * np.array([np.cos(angle), np.sin(angle)])
     lean = angle + np.pi / 2 + rng.uniform(-0.5, 0.5)
     down = high * np.array([np.cos(lean), np.sin(lean)])
-    columns, rows = rng.integers(1, 5), rng.integers(1, 5)
+    centre = at + rng.uniform(-0.8, 0.8) * right + rng.uniform(0.8, 1.2) * down if ends_there else at
+    columns, rows = rng.integers(1, grid, 2)
     bar = rng.uniform(0.03, 0.16)
     tint = np.array([1.0, 0.99, 0.96]) + rng.uniform(-0.12, 0.1, 3)
     for row in range(rows):
@@ -126,8 +142,7 @@ def apply_water(
         color = np.array(WATER_COLORS[rng.choice(len(WATER_COLORS), p=WATER_WEIGHTS)]) * rng.uniform(0.7, 1.15)
         image = blend(image, color, share)
     if rng.random() < settings.reflection_probability:
-        meets = len(keypoints) > 0 and rng.random() < settings.reflection_on_keypoint
-        over = keypoints[rng.integers(len(keypoints))] if meets else None
+        over = keypoints[rng.random(len(keypoints)) < settings.reflection_on_keypoint]
         image = screen(image, surface_reflection(rng, height, width, over), rng.uniform(*settings.reflection))
     for _ in range(rng.integers(settings.bubbles[0], settings.bubbles[1] + 1)):
         image = _bubble(rng, image)

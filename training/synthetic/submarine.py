@@ -31,8 +31,8 @@ HEAD_X = 0.53
 ENGINE_X = 0.37
 ENGINE_Y = 0.14
 TUBE_RADIUS = 0.051
-TUBE_FRONT = 0.485
-TUBE_BACK = 0.160
+TUBE_FRONT = 0.478
+TUBE_BACK = 0.152
 RAIL_Y = 0.0555
 RING_RADIUS = 0.0525
 
@@ -53,7 +53,7 @@ FABRIC = Material((0.66, 0.55, 0.49), 0.95, grain=0.6, wrinkle=0.8)
 def build_submarine(rng: np.random.Generator) -> list[Part]:
     """Return the parts of one variant of the submarine; the same generator state gives the same variant."""
     side_ring_tilt = rng.uniform(-0.12, 0.12, 2)
-    collar_front = rng.uniform(0.487, 0.503)  # wide, so that only the dome itself tells where its tip is
+    collar_front = rng.uniform(0.474, 0.490)  # wide, so that only the dome itself tells where its tip is
     parts = [*_hull(rng), *_inside(rng), *_tape_bands(rng, collar_front), *_clamp_and_mast(rng)]
     parts += [*_dome(rng, collar_front), *_end_flange(rng)]
     for side, tilt in ((1, side_ring_tilt[0]), (-1, side_ring_tilt[1])):
@@ -96,22 +96,22 @@ def _sleeve(
 
 def _hull(rng) -> list[Part]:
     glass = Material((0.50, 0.53, 0.54), 0.08, opacity=rng.uniform(0.12, 0.42), reflectivity=rng.uniform(0.3, 0.8))
-    tube_wall = lathe([(TUBE_RADIUS, TUBE_BACK - 0.33), (TUBE_RADIUS, TUBE_FRONT - 0.33)], 56)
-    parts = [_laid('hull', tube_wall, 0.33, glass)]
+    tube_wall = lathe([(TUBE_RADIUS, TUBE_BACK - 0.32), (TUBE_RADIUS, TUBE_FRONT - 0.32)], 56)
+    parts = [_laid('hull', tube_wall, 0.32, glass)]
     rail_width, rail_height = rng.uniform(0.010, 0.015), rng.uniform(0.018, 0.028)
     for side in (-1, 1):
         length = 0.30 + rng.uniform(-0.01, 0.03)
-        position = (0.17 + length / 2, side * RAIL_Y, rng.uniform(-0.012, -0.004))
+        position = (0.162 + length / 2, side * RAIL_Y, rng.uniform(-0.012, -0.004))
         parts.append(_placed('rail', box((length, rail_width, rail_height)), position, ALUMINIUM))
-        rod = _laid('rod', cylinder(0.0035, 0.18, 10), 0.385, STEEL if rng.random() < 0.6 else YELLOW)
+        rod = _laid('rod', cylinder(0.0035, 0.18, 10), 0.38, STEEL if rng.random() < 0.6 else YELLOW)
         parts.append(rod.moved(translation=(0, side * 0.034, rng.uniform(0.0, 0.025))))
     return parts
 
 
 def _inside(rng) -> list[Part]:
     """Return what shows through the glass: striped ballast behind, a bundle of cloth and coloured things in front."""
-    parts, x, dark = [], 0.172, True
-    while x < 0.268:
+    parts, x, dark = [], 0.164, True
+    while x < 0.258:
         length = rng.uniform(0.009, 0.020) if dark else rng.uniform(0.006, 0.011)
         disc = cylinder(TUBE_RADIUS - rng.uniform(0.008, 0.013), length, 28)
         parts.append(_laid('ballast', disc, x + length / 2, BLACK_TAPE if dark else WOOD))
@@ -120,28 +120,28 @@ def _inside(rng) -> list[Part]:
         _placed(
             'board',
             box((0.03, 0.018, 0.002)),
-            (0.215, rng.uniform(-0.01, 0.01), 0.042),
+            (0.207, rng.uniform(-0.01, 0.01), 0.042),
             RED if rng.random() < 0.3 else BLUE_TAPE,
         )
     )
     for _ in range(rng.integers(1, 4)):
         parts.append(
             _placed(
-                'label', box((0.008, 0.018, 0.004)), (rng.uniform(0.18, 0.26), rng.uniform(-0.02, 0.02), 0.042), WHITE
+                'label', box((0.008, 0.018, 0.004)), (rng.uniform(0.17, 0.25), rng.uniform(-0.02, 0.02), 0.042), WHITE
             )
         )
     cloth = blob((rng.uniform(0.022, 0.034), rng.uniform(0.022, 0.036), 0.03), 0.5, rng)
-    parts.append(_placed('cloth', cloth, (0.385 + rng.uniform(-0.01, 0.02), rng.uniform(-0.012, 0.012), 0), FABRIC))
+    parts.append(_placed('cloth', cloth, (0.377 + rng.uniform(-0.01, 0.02), rng.uniform(-0.012, 0.012), 0), FABRIC))
     for color in ((0.02, 0.2, 0.6), (0.85, 0.35, 0.25), (0.3, 0.06, 0.08)):
         thing = box(rng.uniform(0.012, 0.03, 3))
-        position = (rng.uniform(0.40, 0.455), rng.uniform(-0.025, 0.025), rng.uniform(-0.015, 0.02))
+        position = (rng.uniform(0.392, 0.447), rng.uniform(-0.025, 0.025), rng.uniform(-0.015, 0.02))
         parts.append(_placed('thing', thing, position, Material(color, 0.7, grain=0.3), turn('z', rng.uniform(0, 3))))
-    parts.append(_laid('bulkhead', cylinder(TUBE_RADIUS - 0.004, 0.006, 32), 0.285, BLACK))
+    parts.append(_laid('bulkhead', cylinder(TUBE_RADIUS - 0.004, 0.006, 32), 0.277, BLACK))
     parts.append(
         _laid(
             'front_bulkhead',
             cylinder(TUBE_RADIUS - 0.010, 0.006, 32),
-            0.470,
+            0.460,
             Material((0.25, 0.12, 0.12), 0.6, grain=0.6),
         )
     )
@@ -150,13 +150,13 @@ def _inside(rng) -> list[Part]:
 
 def _tape_bands(rng, collar_front: float) -> list[Part]:
     shift = rng.uniform(-0.006, 0.006, 3)
-    front_blue = _sleeve(rng, 'blue_front', 0.468 + shift[0], collar_front - 0.007, 0.0535, BLUE_TAPE, 0.0030, 1.03)
-    second_blue = _sleeve(rng, 'blue_second', 0.438 + shift[1], 0.464 + shift[1], 0.0545, BLUE_TAPE, 0.0030, 1.13)
-    wide_blue = _sleeve(rng, 'blue_wide', 0.300, 0.352 + shift[2] + rng.uniform(0, 0.012), 0.060, BLUE_TAPE, 0.004, 1.2)
-    collar = _sleeve(rng, 'collar', collar_front - rng.uniform(0.008, 0.015), collar_front, 0.0530, BLACK_TAPE, 0.0030)
+    front_blue = _sleeve(rng, 'blue_front', 0.457 + shift[0], collar_front - 0.007, 0.0535, BLUE_TAPE, 0.0030, 1.03)
+    second_blue = _sleeve(rng, 'blue_second', 0.427 + shift[1], 0.450 + shift[1], 0.0545, BLUE_TAPE, 0.0030, 1.13)
+    wide_blue = _sleeve(rng, 'blue_wide', 0.292, 0.340 + shift[2] + rng.uniform(0, 0.012), 0.060, BLUE_TAPE, 0.004, 1.2)
+    collar = _sleeve(rng, 'collar', collar_front - rng.uniform(0.007, 0.014), collar_front, 0.0530, BLACK_TAPE, 0.0030)
     end_wall = cylinder(0.0530, 0.002, 40)
     strip = tube(
-        spline(np.c_[np.linspace(0.468, 0.482, 3), rng.uniform(-0.03, 0.03, 3), np.full(3, 0.054)], 8), 0.006, 0.3
+        spline(np.c_[np.linspace(0.447, 0.472, 3), rng.uniform(-0.03, 0.03, 3), np.full(3, 0.054)], 8), 0.006, 0.3
     )
     return [
         front_blue,
@@ -169,29 +169,29 @@ def _tape_bands(rng, collar_front: float) -> list[Part]:
 
 
 def _clamp_and_mast(rng) -> list[Part]:
-    parts = [_sleeve(rng, 'clamp', 0.267, rng.uniform(0.292, 0.302), 0.0575, BLACK_TAPE, 0.0025, 1.1)]
+    parts = [_sleeve(rng, 'clamp', 0.258, rng.uniform(0.284, 0.294), 0.0575, BLACK_TAPE, 0.0025, 1.1)]
     for side in (-1, 1):
         parts.append(
-            _placed('ear', box((0.020, 0.030, 0.034)), (0.281, side * 0.072, rng.uniform(-0.008, 0.006)), BLACK)
+            _placed('ear', box((0.020, 0.030, 0.034)), (0.273, side * 0.072, rng.uniform(-0.008, 0.006)), BLACK)
         )
         for z in (0.0175, -0.0175):
             parts.append(
                 _placed(
-                    'screw', cylinder(0.0022, 0.004, 8), (0.281 + rng.uniform(-0.005, 0.005), side * 0.078, z), STEEL
+                    'screw', cylinder(0.0022, 0.004, 8), (0.273 + rng.uniform(-0.005, 0.005), side * 0.078, z), STEEL
                 )
             )
-    parts.append(_placed('mast_foot', box((0.02, 0.022, 0.012)), (0.288, 0, 0.062), BLACK))
+    parts.append(_placed('mast_foot', box((0.02, 0.022, 0.012)), (0.276, 0, 0.062), BLACK))
     lean = turn('x', rng.uniform(-0.3, 0.3)) @ turn('y', rng.uniform(-0.3, 0.35))
     length = rng.uniform(0.05, 0.075)
     mast = [Part('mast', *cylinder(0.0052, length, 12), ORANGE).moved(None, (0, 0, length / 2))]
     mast.append(Part('mast_head', *cone(0.0105, 0.02, 12), ORANGE).moved(None, (0, 0, length + 0.008)))
     mast.append(Part('mast_neck', *cone(0.0105, 0.012, 12), ORANGE).moved(turn('x', np.pi), (0, 0, length - 0.008)))
-    return parts + [part.moved(lean, (0.287, 0, 0.060)) for part in mast]
+    return parts + [part.moved(lean, (0.275, 0, 0.060)) for part in mast]
 
 
 def _dome(rng, collar_front: float) -> list[Part]:
     """Return the dome with its tip exactly at HEAD_X: silver, clear over a lens, or dull glass."""
-    radius, base = rng.uniform(0.033, 0.044), collar_front - rng.uniform(0.0, 0.005)
+    radius, base = rng.uniform(0.038, 0.047), collar_front - rng.uniform(0.0, 0.005)
     kind = rng.choice(['silver', 'clear', 'milky'], p=[0.5, 0.3, 0.2])
     grey = rng.uniform(0.38, 0.85)
     material = {
@@ -225,16 +225,16 @@ def _end_flange(rng) -> list[Part]:
     acrylic = Material((0.60, 0.62, 0.62), 0.15, opacity=rng.uniform(0.45, 0.75), reflectivity=0.4, grain=0.3)
     teeth = 0.0016 * np.sign(np.sin(np.arange(96) * 2 * np.pi / 8))
     wall = lathe([(0.030, -0.007), (0.064, -0.007), (0.064, 0.007), (0.030, 0.007)], 96, np.outer([0, 1, 1, 0], teeth))
-    parts = [_laid('flange', wall, 0.155, acrylic)]
-    parts.append(_laid('rear_plate', cylinder(0.046, 0.010, 36), 0.158, ALUMINIUM if rng.random() < 0.5 else BLACK))
-    parts.append(_laid('rear_seal', ring(0.046, 0.0535, 0.008, 40), 0.170, BLACK))
+    parts = [_laid('flange', wall, 0.147, acrylic)]
+    parts.append(_laid('rear_plate', cylinder(0.046, 0.010, 36), 0.150, ALUMINIUM if rng.random() < 0.5 else BLACK))
+    parts.append(_laid('rear_seal', ring(0.046, 0.0535, 0.008, 40), 0.162, BLACK))
     for angle in np.linspace(0, 2 * np.pi, 8, endpoint=False) + rng.uniform(0, 0.7):
         material = RED if rng.random() < 0.55 else (BLACK if rng.random() < 0.6 else STEEL)
         gland = cylinder(rng.uniform(0.006, 0.009), rng.uniform(0.018, 0.030), 8)
         parts.append(
-            _laid('gland', gland, 0.140, material).moved(None, (0, 0.031 * np.cos(angle), 0.031 * np.sin(angle)))
+            _laid('gland', gland, 0.132, material).moved(None, (0, 0.031 * np.cos(angle), 0.031 * np.sin(angle)))
         )
-    lamp = (rng.uniform(0.12, 0.145), rng.uniform(-0.008, 0.012), rng.uniform(0.035, 0.048))
+    lamp = (rng.uniform(0.114, 0.138), rng.uniform(-0.008, 0.012), rng.uniform(0.035, 0.048))
     parts.append(_placed('lamp', blob((0.011, 0.011, 0.011), 0, rng, 18, 10), lamp, STEEL))
     parts.append(
         _placed(
@@ -254,14 +254,14 @@ def _thruster(rng, lean: np.ndarray, position) -> list[Part]:
     radius = RING_RADIUS * rng.uniform(0.96, 1.05)
     wall = ring(radius - rng.uniform(0.0022, 0.0035), radius, width)
     off_centre = (*rng.uniform(-0.006, 0.006, 2), rng.uniform(-0.008, 0.004))
-    hub_radius, hub_half = rng.uniform(0.0185, 0.0225), rng.uniform(0.020, 0.026)
+    hub_radius, top, bottom = rng.uniform(0.0185, 0.0225), rng.uniform(0.008, 0.022), -rng.uniform(0.018, 0.026)
     profile = [
-        (0, -hub_half),
-        (0.015, -hub_half),
+        (0, bottom),
+        (0.015, bottom),
         (hub_radius, -0.004),
-        (hub_radius, hub_half - 0.004),
-        (hub_radius - 0.004, hub_half),
-        (0, hub_half),
+        (hub_radius, top - 0.004),
+        (hub_radius - 0.004, top),
+        (0, top),
     ]
     dents = np.outer([0, 1, 1, 1, 1, 0], 0.0012 * rng.uniform(-1, 1, 24))
     parts = [Part('ring', *wall, YELLOW).moved(None, off_centre), Part('hub', *lathe(profile, 24, dents), BLACK_TAPE)]
@@ -270,7 +270,7 @@ def _thruster(rng, lean: np.ndarray, position) -> list[Part]:
         parts.append(_flag(rng).moved(spin @ turn('z', 2 * np.pi * k / 3 + rng.uniform(-0.2, 0.2))))
     line = rng.uniform(0, np.pi)
     for offset, size in ((-0.009, 0.0024), (0.0, 0.0014), (0.009, 0.0024)):
-        spot = (offset * np.cos(line), offset * np.sin(line), hub_half + 0.0005)
+        spot = (offset * np.cos(line), offset * np.sin(line), top + 0.0005)
         parts.append(_placed('screw', cylinder(size, 0.001, 9), spot, WHITE))
     return [part.moved(lean, position) for part in parts]
 
