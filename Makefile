@@ -27,7 +27,7 @@ demo: python ## find the shipped submarine in a video over real ROS 2 topics -> 
 test: python ## run the whole test suite (DISTRO=jazzy: on ROS 2 Jazzy; ARGS='-k tracking': options of pytest)
 ifeq ($(strip $(ARGS)),)
 	@$(SETUP) test $(DISTRO_OPTION) -- -m pytest --ignore=test/training
-	@$(SETUP) test $(DISTRO_OPTION) -- -m pytest test/training # by itself: torch has crashed behind all other libraries in one process
+	@$(SETUP) test $(DISTRO_OPTION) -- -m pytest test/training # by itself: with all libraries in one process signals have crashed it (inference/backends/signal_stack.py)
 else
 	@$(SETUP) test $(DISTRO_OPTION) -- -m pytest $(ARGS)
 endif

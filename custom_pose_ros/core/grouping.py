@@ -7,6 +7,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from custom_pose_ros.core.doubt import Doubt
 from custom_pose_ros.core.heatmaps import Peaks, find_peaks
 from custom_pose_ros.core.object_model import ObjectModel, Thresholds
 from custom_pose_ros.core.pafs import SAMPLES, score_limbs
@@ -67,30 +68,6 @@ def group_poses_if_clear(
     doubt = Doubt(margin)
     poses = _group(heatmaps, pafs, model, stride, thresholds, doubt)
     return None if doubt else poses
-
-
-class Doubt:
-    """
-    Notes whether a decision was close.
-
-    margin : how close is too close; with 0 nothing is.
-    """
-
-    def __init__(self, margin: float):
-        self.margin = margin
-        self._found = False
-
-    def __bool__(self) -> bool:
-        return self._found
-
-    def note(self, close: bool) -> None:
-        """Note a decision that is known to be close or not."""
-        self._found = self._found or close
-
-    def about(self, values: np.ndarray | float, threshold: np.ndarray | float) -> None:
-        """Note a doubt when any value is nearer to its threshold than the margin."""
-        if self.margin and not self._found:
-            self._found = bool((np.abs(values - threshold) < self.margin).any())
 
 
 def _group(
