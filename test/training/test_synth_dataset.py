@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import cv2
@@ -213,3 +217,23 @@ def test_a_process_that_dies_is_told(tmp_path: Path) -> None:
 
 def _dying_generator(recipe: dict) -> None:
     os._exit(3)
+
+
+def children_of(pid: int) -> list[int]:
+    """Return the living processes that a process has started."""
+    tasks = Path(f'/proc/{pid}/task').glob('*/children')
+    return [int(child) for task in tasks for child in task.read_text().split()]
+
+
+def test_a_command_that_is_killed_leaves_no_process_behind(tmp_path: Path, root: Path) -> None:
+    command = [sys.executable, 'training/synthesize.py', '--object', str(OBJECT), '--out', str(tmp_path / 'out')]
+    with subprocess.Popen([*command, '--count', '5000'], cwd=root, stderr=subprocess.DEVNULL) as running:
+        deadline = time.monotonic() + 120
+        while not any((tmp_path / 'out' / 'images').glob('*.jpg')) and time.monotonic() < deadline:
+            time.sleep(0.2)
+        started = children_of(running.pid)
+        assert len(started) >= 2  # both draw; one more keeps track of shared resources
+        running.send_signal(signal.SIGKILL)
+    while any(Path(f'/proc/{pid}').exists() for pid in started) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert [pid for pid in started if Path(f'/proc/{pid}').exists()] == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -109,8 +110,15 @@ _worker: dict[str, Any] = {}  # what one process keeps between blocks
 
 
 def _start_process(job: Job) -> None:
+    threading.Thread(target=_end_with_the_parent, daemon=True).start()
     cv2.setNumThreads(1)  # one picture per process is quicker than many threads per picture
     _start_worker(job)
+
+
+def _end_with_the_parent() -> None:
+    """End this process when the one that started it is gone, by whatever signal: nothing else would tell it."""
+    multiprocessing.parent_process().join()
+    os._exit(1)
 
 
 def _start_worker(job: Job) -> None:
