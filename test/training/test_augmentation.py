@@ -133,16 +133,16 @@ def test_the_same_seed_gives_the_same_picture():
 
 
 @pytest.mark.parametrize('place', [(40.0, 30.0), (0.0, 0.0), (127.0, 95.0)])
-def test_a_cover_lies_about_its_place_and_hides_it(place):
+def test_a_cover_hides_its_place_or_lies_beside_it(place):
     hidden = 0
     for seed in range(100):
         image = np.zeros((96, 128, 3), np.uint8)
         covered = cover(image, np.array(place), np.random.default_rng(seed))
         rows, columns = np.nonzero(covered.any(-1))
         hidden += bool(covered[int(place[1]), int(place[0])].any())
-        if len(rows):
-            assert np.hypot(columns - place[0], rows - place[1]).max() < 0.12 * 1.5 * 128 * 2
-    assert hidden > 50  # ragged and off centre, so not always
+        if len(rows):  # the longest radius, and the farthest that its centre may lie off
+            assert np.hypot(columns - place[0], rows - place[1]).max() < 0.18 * 1.5 * 128 * 2.2 + 1
+    assert 30 < hidden < 80  # ragged, and some only end there: these hide one side
 
 
 def test_an_unknown_strength_is_refused():

@@ -260,12 +260,13 @@ def cutout(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def cover(image: np.ndarray, place: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Hide a place behind a pale ragged patch, as a reflection on water does: the network must infer what is there."""
+    """Hide a place, or one side of it, behind a pale ragged patch, as a reflection on water does."""
     height, width = image.shape[:2]
     corners = int(rng.integers(4, 9))
     angles = np.sort(rng.uniform(0, 2 * np.pi, corners))
-    radii = max(height, width) * rng.uniform(0.03, 0.12) * rng.uniform(0.5, 1.5, corners)
-    centre = place + radii.mean() * rng.uniform(-0.5, 0.5, 2)
+    radii = max(height, width) * rng.uniform(0.03, 0.18) * rng.uniform(0.5, 1.5, corners)
+    away = rng.uniform(0, 2 * np.pi)
+    centre = place + radii.mean() * rng.uniform(0.0, 1.2) * np.array([np.cos(away), np.sin(away)])
     outline = centre + radii[:, None] * np.column_stack([np.cos(angles), np.sin(angles)])
     mask = np.zeros((height, width), np.uint8)
     cv2.fillPoly(mask, [np.round(outline).astype(np.int32)], 255)

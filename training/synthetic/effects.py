@@ -83,7 +83,7 @@ def _mirror_window(
     centre = at + rng.uniform(-0.8, 0.8) * right + rng.uniform(0.8, 1.2) * down if ends_there else at
     columns, rows = rng.integers(1, grid, 2)
     bar = rng.uniform(0.03, 0.16)
-    tint = np.array([1.0, 0.99, 0.96]) + rng.uniform(-0.12, 0.1, 3)
+    tint = np.array([1.0, 0.99, 0.96]) + rng.uniform(-0.25, 0.1, 3)
     for row in range(rows):
         for column in range(columns):
             if rng.random() < 0.12:
