@@ -34,9 +34,9 @@ from custom_pose_ros.core.observability import (
     random_attitudes,
     tilted_at_most,
 )
+from custom_pose_ros.core.optional import pip_install
 from custom_pose_ros.tools.errors import UsageError
 from custom_pose_ros.tools.files import replacing, write_text
-from custom_pose_ros.tools.optional import pip_install
 
 FAILURE, USAGE = 1, 2
 DEFAULT_FOV_DEG = 60.0
