@@ -229,10 +229,12 @@ def _doubt_order(channels: np.ndarray, links: _Links, good: np.ndarray, trust: n
     if len(good) > _MANY_LIMBS:
         doubt.note(True)
         return
-    starts, ends = links.starts[good], links.ends[good]
-    one_start = (starts[:, None] == starts) & (channels[ends][:, None] == channels[ends])
-    one_end = (ends[:, None] == ends) & (channels[starts][:, None] == channels[starts])
-    first, second = np.triu(one_start | one_end, 1).nonzero()
+    starts, ends, count = links.starts[good], links.ends[good], len(channels)
+    from_peak, to_peak = starts * count + channels[ends], ends * count + channels[starts]  # a peak, and where it leads
+    if len(set(from_peak.tolist())) == len(set(to_peak.tolist())) == len(good):
+        return
+    rivals = (from_peak[:, None] == from_peak) | (to_peak[:, None] == to_peak)
+    first, second = np.triu(rivals, 1).nonzero()
     doubt.about(trust[first], trust[second])
 
 
