@@ -69,7 +69,7 @@ def quantize(
     source : .onnx file of training/export_onnx.py, or a folder with model.onnx.
     images : (H, W, 3) uint8 BGR, as the camera sees the object; three of four calibrate, the others measure.
     path : file to write; default: the source with the ending _int8.onnx.
-    limits : drift that is accepted, for each backend that is installed.
+    limits : drift that is accepted of the network in use, for each backend that is installed.
     labels : labelled images, to measure the distance from the labels before and after.
     As few layers as possible stay in f32. Raises ModelError when the drift passes the limits even so, and then writes
     nothing.
@@ -101,10 +101,10 @@ def quantize(
             onnx.save(graph, str(trial))
             estimators = {str(way): _estimator(way, input_height) for way in _comparable(source, trial)}
             drifts = {name: measure_drift(held_out, before, estimator) for name, estimator in estimators.items()}
-            complaint = _complaint(drifts, limits)
+            in_use = {name: _measure_in_use(held_out, before, bare, reference) for name, bare in estimators.items()}
+            complaint = _complaint({name: drift for name, (drift, _) in in_use.items()}, limits)
             if complaint:
                 continue
-            in_use = {name: _measure_in_use(held_out, before, bare, reference) for name, bare in estimators.items()}
             errors = {
                 name: measure(estimator, labels).summary()['mean_px']
                 for name, estimator in {'f32': reference, **estimators}.items()
