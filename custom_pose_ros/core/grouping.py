@@ -79,16 +79,17 @@ def _group(
     graph = _graph(count, model.skeleton)
     max_peaks = max(limits.max_instances, _MIN_CANDIDATES)
     channels, peaks = find_peaks(heatmaps[:count], limits.keypoint_score - doubt.margin, stride, max_peaks)
-    doubt.about(peaks.scores, limits.keypoint_score)
-    if doubt:
-        return []
     links = _links(channels, peaks, pafs, graph, stride)
+    wanted = min(limits.min_keypoints, count)
+    if doubt.margin:
+        _doubt_peaks(peaks, links, graph, limits, wanted, doubt)
+        if doubt:
+            return []
     if model.limb_count:
         fragments = _join_by_limbs(channels, peaks, links, graph, limits.limb_score, doubt)
         fragments = _join_by_nearness(fragments, peaks, graph)
     else:
         fragments = _without_limbs(channels, count)
-    wanted = min(limits.min_keypoints, count)
     table = _table([fragment for fragment in fragments if len(fragment.peaks) >= wanted], count)
     scores = _pose_scores(table, peaks, links, graph)
     doubt.about(scores, limits.pose_score)
@@ -214,6 +215,17 @@ def _join_by_limbs(
         for peak in small.peaks.values():
             owner[peak] = large
     return list(dict.fromkeys(owner))
+
+
+def _doubt_peaks(peaks: Peaks, links: _Links, graph: _Graph, limits: Thresholds, wanted: int, doubt: Doubt) -> None:
+    """Note peaks that are just or nearly high enough, unless they would stay alone and belong to no instance."""
+    close = np.abs(peaks.scores - limits.keypoint_score) < doubt.margin
+    if not close.any():
+        return
+    if wanted > 1 and graph.parts[0] == (1 << len(graph.parts)) - 1:
+        likely = (links.scores > limits.limb_score - doubt.margin) & (links.supports > MIN_SUPPORT - 1.5 / SAMPLES)
+        close = close[links.starts[likely]] | close[links.ends[likely]]
+    doubt.note(bool(close.any()))
 
 
 def _doubt_limbs(links: _Links, threshold: float, doubt: Doubt) -> None:
