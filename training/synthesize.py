@@ -19,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script 
 from custom_pose_ros.core.camera import CameraIntrinsics
 from custom_pose_ros.core.errors import CustomPoseError
 from custom_pose_ros.core.object_model import ObjectModel
+from custom_pose_ros.core.optional import optional_packages
 from training.synthetic.gl_probe import require_gl
 
 
@@ -27,10 +28,11 @@ def main(arguments: list[str] | None = None) -> int:
     options = parse_arguments(arguments)
     try:
         require_gl()
-        if options.trajectory:
-            make_clip(options)
-        else:
-            make_dataset(options)
+        with optional_packages('synthesize', ['synthetic']):
+            if options.trajectory:
+                make_clip(options)
+            else:
+                make_dataset(options)
     except CustomPoseError as error:
         print(f'synthesize: {error}', file=sys.stderr)
         return 1

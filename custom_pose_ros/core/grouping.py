@@ -223,17 +223,21 @@ def _doubt_peaks(peaks: Peaks, links: _Links, graph: _Graph, limits: Thresholds,
     if not close.any():
         return
     if wanted > 1 and graph.parts[0] == (1 << len(graph.parts)) - 1:
-        likely = (links.scores > limits.limb_score - doubt.margin) & (links.supports > MIN_SUPPORT - 1.5 / SAMPLES)
-        close = close[links.starts[likely]] | close[links.ends[likely]]
+        possible = _possible_limbs(links, limits.limb_score, doubt.margin)
+        close = close[links.starts[possible]] | close[links.ends[possible]]
     doubt.note(bool(close.any()))
 
 
 def _doubt_limbs(links: _Links, threshold: float, doubt: Doubt) -> None:
     """Note limbs that are just or nearly good enough, by their score or by one point of their support."""
-    high = links.scores > threshold - doubt.margin
-    supported = links.supports > MIN_SUPPORT - 1.5 / SAMPLES
-    doubt.about(links.scores[supported], threshold)
-    doubt.note(bool((high & supported & (links.supports < MIN_SUPPORT + 0.5 / SAMPLES)).any()))
+    possible = _possible_limbs(links, threshold, doubt.margin)
+    doubt.about(links.scores[possible], threshold)
+    doubt.note(bool((links.supports[possible] < MIN_SUPPORT + 0.5 / SAMPLES).any()))
+
+
+def _possible_limbs(links: _Links, threshold: float, margin: float) -> np.ndarray:
+    """Tell of each link (P,) whether it is good enough, or would be by the margin and one more point of support."""
+    return (links.scores > threshold - margin) & (links.supports > MIN_SUPPORT - 1.5 / SAMPLES)
 
 
 def _doubt_order(channels: np.ndarray, links: _Links, good: np.ndarray, trust: np.ndarray, doubt: Doubt) -> None:

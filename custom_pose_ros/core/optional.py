@@ -36,5 +36,7 @@ def pip_install(extras: Sequence[str]) -> str:
     except metadata.PackageNotFoundError:
         lines = []
     marked = [re.split(r'\s*;\s*', line, maxsplit=1) for line in lines if ';' in line]
-    found = [name for name, marker in marked if re.search(rf"extra == ['\"]({'|'.join(extras)})['\"]", marker)]
+    found = dict.fromkeys(
+        name for name, marker in marked if re.search(rf"extra == ['\"]({'|'.join(extras)})['\"]", marker)
+    )  # an extra may repeat what another one has
     return 'pip install ' + ' '.join(f"'{name}'" for name in found or [f'.[{",".join(extras)}]'])

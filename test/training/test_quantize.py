@@ -65,7 +65,7 @@ def test_int8_finds_what_f32_finds(model, frames):
         assert drift.p99_px <= 1.0
     for drift, repeated in done.in_use.values():
         assert (drift.keypoints, drift.changed) == (24, 0)
-        assert 0 <= repeated <= 2
+        assert repeated <= 2  # of six: the clip is clear, a margin that calls everything close would be of no use
 
 
 def test_the_file_is_taken_by_precision_and_knows_its_origin(model, frames, quick):

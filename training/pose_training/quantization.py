@@ -152,7 +152,6 @@ def _measure_in_use(
 def _estimator(candidate: Candidate, input_height: int | None) -> PoseEstimator:
     """Return an estimator over the bare network of a candidate."""
     backend = candidate.load(default_threads())
-    backend.exact = None
     model = ObjectModel.from_dict(json.loads(backend.metadata.get('object', '{}')), f'object in {candidate.path}')
     return PoseEstimator(model, backend, input_height)
 

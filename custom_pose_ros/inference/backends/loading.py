@@ -44,5 +44,6 @@ def load_backend(
 
         chosen, reason = fastest(candidates, threads, input_shape)
     backend = chosen.load(threads)
+    backend.exact = chosen.load_exact(threads)
     backend.choice = reason
     return backend

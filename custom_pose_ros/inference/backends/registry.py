@@ -106,22 +106,26 @@ class Candidate:
         return f'{self.name} {self.precision}'
 
     def load(self, threads: int) -> Backend:
-        """Load it, and the exact network that a reduced precision needs. Raises ConfigError or ModelError."""
-        kind = KINDS[self.name]
-        factory: Any = importlib.import_module(f'{__package__}.{kind.module}')
-        for part in kind.factory.split('.'):
-            factory = getattr(factory, part)
-        backend = factory(self.path, self.precision, threads)
+        """Load it. Raises ConfigError or ModelError."""
+        backend = self._factory()(self.path, self.precision, threads)
         if self.origin and self.origin.is_file() and backend.metadata.get('made_from') != file_hash(self.origin):
             raise ModelError(
                 f'{self.path}: was not made from the {self.origin.name} beside it; write it again with '
                 f'{WRITTEN_BY[ending_of(self.path)]}, or remove it'
             )
-        backend.exact = None
-        exact_file = file_beside(self.path, ONNX)
-        if self.precision in MARGINS and exact_file.is_file():
-            backend.exact = factory(exact_file, 'f32', threads)
         return backend
+
+    def load_exact(self, threads: int) -> Backend | None:
+        """Load the same network in f32, where the precision is one of MARGINS and the file is there; else None."""
+        path = file_beside(self.path, ONNX)
+        return self._factory()(path, 'f32', threads) if self.precision in MARGINS and path.is_file() else None
+
+    def _factory(self) -> Any:
+        kind = KINDS[self.name]
+        factory: Any = importlib.import_module(f'{__package__}.{kind.module}')
+        for part in kind.factory.split('.'):
+            factory = getattr(factory, part)
+        return factory
 
 
 def find_candidates(path: Path, name: str = AUTO, precision: str = AUTO) -> list[Candidate]:
