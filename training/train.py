@@ -26,6 +26,7 @@ from custom_pose_ros.core.optional import optional_packages
 with optional_packages('train', ['training']):
     from custom_pose_ros.inference.backends import SIZE_MULTIPLE
     from custom_pose_ros.inference.network import NETWORKS
+    from training.pose_training.augmentation import STRENGTHS
     from training.pose_training.engine import PRECISIONS, OptimiserSettings
     from training.pose_training.run import Run
     from training.pose_training.settings import RunSettings
@@ -51,7 +52,11 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     data.add_argument(
         '--val-share', type=float, default=0.1, help='without --val: share of the images set aside (default 0.1)'
     )
-    data.add_argument('--augment', choices=('strong', 'normal', 'none'), default='strong', help='default: strong')
+    data.add_argument(
+        '--augment', choices=STRENGTHS, default='strong',
+        help="'rendered' also covers many keypoints: the labels of renderings stay exact; 'normal' is for hundreds of "
+        'photos. Default: strong',
+    )  # fmt: skip
     data.add_argument(
         '--object-size', nargs=2, type=float, metavar=('MIN', 'MAX'),
         help='train on objects of this share of the input height, instead of the sizes in the data x 0.6 to 1.5',

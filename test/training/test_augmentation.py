@@ -140,11 +140,22 @@ def test_a_cover_hides_its_place_or_lies_beside_it(place):
         covered = cover(image, np.array(place), np.random.default_rng(seed))
         rows, columns = np.nonzero(covered.any(-1))
         hidden += bool(covered[int(place[1]), int(place[0])].any())
-        if len(rows):  # the longest radius, and the farthest that its centre may lie off
-            assert np.hypot(columns - place[0], rows - place[1]).max() < 0.18 * 1.5 * 128 * 2.2 + 1
-    assert 30 < hidden < 80  # ragged, and some only end there: these hide one side
+        if len(rows):  # a pane's far corner: 0.3 * (0.8 + 1.2) along it and 0.2 * (1.3 + 1.2) across
+            assert np.hypot(columns - place[0], rows - place[1]).max() < (0.6 + 0.5) * 128
+    assert 25 < hidden < 75  # some only end there: these hide one side
+
+
+def test_each_keypoint_is_covered_on_its_own():
+    corners = np.array([(100.0, 100.0), (924.0, 100.0), (100.0, 924.0), (924.0, 924.0)])
+    covers_only = dataclasses.replace(Augmentation.named('none'), p_cover=0.5)
+    counts = []
+    for seed in range(60):
+        image = photometric(np.zeros((1024, 1024, 3), np.uint8), corners, covers_only, np.random.default_rng(seed))
+        near = [image[y - 99 : y + 99, x - 99 : x + 99] for x, y in np.int32(corners)]
+        counts.append(sum(bool(part.any()) for part in near))
+    assert {0, 4} <= set(counts) and 1.2 < np.mean(counts) < 2.8  # 2 when each is a throw of its own
 
 
 def test_an_unknown_strength_is_refused():
-    with pytest.raises(ValueError, match="augmentation must be strong, normal or none, got 'heavy'"):
+    with pytest.raises(ValueError, match="augmentation must be strong, rendered, normal or none, got 'heavy'"):
         Augmentation.named('heavy')

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+STRENGTHS = ('strong', 'rendered', 'normal', 'none')
+
 _LEVELS = np.linspace(0.0, 1.0, 256)
 _NOISE_SIDE = 512
 _NOISE_STEP = 32.0  # grey levels of one standard deviation in the noise tile
@@ -21,7 +23,7 @@ _NOISE_STEP = 32.0  # grey levels of one standard deviation in the noise tile
 @dataclass(frozen=True)
 class Augmentation:
     """
-    Strength of every random change. `p_` are probabilities.
+    Strength of every random change. `p_` are probabilities, `p_cover` that of each visible keypoint.
 
     rotation_deg : largest rotation to either side.
     scale : smallest and largest factor on the natural scale (the one that inference uses), log-uniform.
@@ -44,7 +46,7 @@ class Augmentation:
     p_motion_blur: float = 0.25
     p_noise: float = 0.35
     p_cutout: float = 0.3
-    p_cover: float = 0.25
+    p_cover: float = 0.06
     p_haze: float = 0.25
     p_shade: float = 0.3
     p_glare: float = 0.25
@@ -52,13 +54,15 @@ class Augmentation:
 
     @classmethod
     def named(cls, name: str) -> Augmentation:
-        """Return 'strong' (few or rendered images), 'normal', or 'none' (a plain crop)."""
+        """Return 'strong' (few images), 'rendered' (and many covers), 'normal', or 'none' (a plain crop)."""
         if name == 'strong':
             return cls()
+        if name == 'rendered':  # exact labels are worth learning from where a person would not see the point either
+            return cls(p_cover=0.25)
         if name == 'normal':
             return cls(
                 scale=(0.75, 1.35), shear=0.05, gain=0.25, tint=0.05, gamma=0.15, p_grey=0.0, p_blur=0.1,
-                p_motion_blur=0.1, p_cutout=0.1, p_cover=0.05, p_haze=0.05, p_shade=0.1, p_glare=0.05, p_jpeg=0.0,
+                p_motion_blur=0.1, p_cutout=0.1, p_cover=0.01, p_haze=0.05, p_shade=0.1, p_glare=0.05, p_jpeg=0.0,
             )  # fmt: skip
         if name == 'none':
             return cls(
@@ -66,7 +70,7 @@ class Augmentation:
                 p_grey=0.0, p_blur=0.0, p_motion_blur=0.0, p_noise=0.0, p_cutout=0.0, p_cover=0.0, p_haze=0.0,
                 p_shade=0.0, p_glare=0.0, p_jpeg=0.0,
             )  # fmt: skip
-        raise ValueError(f'augmentation must be strong, normal or none, got {name!r}')
+        raise ValueError(f'augmentation must be {", ".join(STRENGTHS[:-1])} or {STRENGTHS[-1]}, got {name!r}')
 
 
 @dataclass(frozen=True)
@@ -172,10 +176,11 @@ def photometric(
     """
     Return the (H, W, 3) uint8 image under other light, water, optics and camera; the argument may be changed.
 
-    keypoints : (V, 2) visible keypoints [px], one of which may be covered.
+    keypoints : (V, 2) visible keypoints [px], each of which may be covered.
     """
-    if len(keypoints) and rng.random() < settings.p_cover:
-        image = cover(image, keypoints[rng.integers(len(keypoints))], rng)
+    for place in keypoints:
+        if rng.random() < settings.p_cover:
+            image = cover(image, place, rng)
     for probability, change in (
         (settings.p_cutout, cutout),
         (settings.p_shade, shade),
@@ -260,14 +265,10 @@ def cutout(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def cover(image: np.ndarray, place: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Hide a place, or one side of it, behind a pale ragged patch, as a reflection on water does."""
+    """Hide a place, or one side of it, behind a pale patch, as a reflection on water does."""
     height, width = image.shape[:2]
-    corners = int(rng.integers(4, 9))
-    angles = np.sort(rng.uniform(0, 2 * np.pi, corners))
-    radii = max(height, width) * rng.uniform(0.03, 0.18) * rng.uniform(0.5, 1.5, corners)
-    away = rng.uniform(0, 2 * np.pi)
-    centre = place + radii.mean() * rng.uniform(0.0, 1.2) * np.array([np.cos(away), np.sin(away)])
-    outline = centre + radii[:, None] * np.column_stack([np.cos(angles), np.sin(angles)])
+    shape = _pane if rng.random() < 0.6 else _ragged
+    outline = place + max(height, width) * shape(rng)
     mask = np.zeros((height, width), np.uint8)
     cv2.fillPoly(mask, [np.round(outline).astype(np.int32)], 255)
     top, left = np.clip(outline.min(0)[::-1].astype(int), 0, None)
@@ -280,6 +281,29 @@ def cover(image: np.ndarray, place: np.ndarray, rng: np.random.Generator) -> np.
     pale = cv2.addWeighted(_smeared(part), 1 - veil, np.full_like(part, light), veil, 0.0)
     np.copyto(part, pale, where=mask[top:bottom, left:right, None] > 0)
     return image
+
+
+def _ragged(rng: np.random.Generator) -> np.ndarray:
+    """Return the corners (n, 2) of a patch over the origin or beside it; 1 is the side of the picture."""
+    corners = int(rng.integers(4, 9))
+    angles = np.sort(rng.uniform(0, 2 * np.pi, corners))
+    radii = rng.uniform(0.03, 0.18) * rng.uniform(0.5, 1.5, corners)
+    centre = radii.mean() * rng.uniform(0.0, 1.2) * _direction(rng.uniform(0, 2 * np.pi))
+    return centre + radii[:, None] * np.column_stack([np.cos(angles), np.sin(angles)])
+
+
+def _pane(rng: np.random.Generator) -> np.ndarray:
+    """Return the corners (6, 2) of a window pane, one of whose crooked edges runs past the origin."""
+    angle = rng.uniform(0, 2 * np.pi)
+    along = rng.uniform(0.08, 0.3) * _direction(angle)
+    across = rng.uniform(0.05, 0.2) * _direction(angle + np.pi / 2 + rng.uniform(-0.4, 0.4))
+    centre = rng.uniform(-0.8, 0.8) * along + rng.uniform(0.7, 1.3) * across
+    corners = np.array([(-1, -1), (-0.33, -1), (0.33, -1), (1, -1), (1, 1), (-1, 1)]) + rng.normal(0, 0.08, (6, 2))
+    return centre + corners @ np.stack([along, across])
+
+
+def _direction(angle: float) -> np.ndarray:
+    return np.array([np.cos(angle), np.sin(angle)])
 
 
 def _smeared(patch: np.ndarray) -> np.ndarray:
