@@ -21,6 +21,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT)]
 
+from custom_pose_ros.core.errors import CustomPoseError  # noqa: E402
 from custom_pose_ros.inference.estimator import PoseEstimator  # noqa: E402
 from training.pose_training.accuracy import MISSED_ERROR, keypoint_errors, match, object_size  # noqa: E402
 from training.pose_training.coco import LabelledImage, read_dataset  # noqa: E402
@@ -35,9 +36,12 @@ def main() -> None:
     parser.add_argument('--data', required=True, help='COCO file or folder with the labelled photos')
     parser.add_argument('--copies', type=int, default=24, help='turned copies of each photo (default 24)')
     parsed = parser.parse_args()
-    for source in parsed.models:
-        estimator = load_trained(source)
-        print_table(source, estimator, read_dataset(parsed.data, estimator.model), parsed.copies)
+    try:
+        for source in parsed.models:
+            estimator = load_trained(source)
+            print_table(source, estimator, read_dataset(parsed.data, estimator.model), parsed.copies)
+    except CustomPoseError as error:
+        sys.exit(f'error: {error}')
 
 
 def print_table(source: str, estimator: PoseEstimator, photos: list[LabelledImage], copies: int) -> None:
