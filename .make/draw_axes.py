@@ -11,7 +11,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from custom_pose_ros.core.rotations import R_BODY_OPTICAL  # noqa: E402
+from custom_pose_ros.core.geometry.rotations import R_BODY_OPTICAL  # noqa: E402
 
 OUT = ROOT / 'config' / 'submarine' / 'demo' / 'axes.png'
 WIDTH, HEIGHT = 300, 265

@@ -6,12 +6,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from custom_pose_ros.core.camera import CameraIntrinsics
     from custom_pose_ros.core.errors import ConfigError, DatasetError, ModelError
+    from custom_pose_ros.core.geometry.camera import CameraIntrinsics
+    from custom_pose_ros.core.keypoints.poses import KeypointPose
     from custom_pose_ros.core.object_model import ObjectModel
-    from custom_pose_ros.core.orientation import OrientationEstimate
-    from custom_pose_ros.core.orientation_estimator import OrientationEstimator
-    from custom_pose_ros.core.poses import KeypointPose
+    from custom_pose_ros.core.orientation.estimator import OrientationEstimator
+    from custom_pose_ros.core.orientation.solver import OrientationEstimate
     from custom_pose_ros.inference.estimator import PoseEstimator
 
 __all__ = [
@@ -27,14 +27,14 @@ __all__ = [
 ]
 
 _HOMES = {
-    'CameraIntrinsics': 'core.camera',
+    'CameraIntrinsics': 'core.geometry.camera',
     'ConfigError': 'core.errors',
     'DatasetError': 'core.errors',
-    'KeypointPose': 'core.poses',
+    'KeypointPose': 'core.keypoints.poses',
     'ModelError': 'core.errors',
     'ObjectModel': 'core.object_model',
-    'OrientationEstimate': 'core.orientation',
-    'OrientationEstimator': 'core.orientation_estimator',
+    'OrientationEstimate': 'core.orientation.solver',
+    'OrientationEstimator': 'core.orientation.estimator',
     'PoseEstimator': 'inference.estimator',
 }
 

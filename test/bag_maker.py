@@ -16,8 +16,8 @@ from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, W
 from rosbags.typesys import Stores, get_typestore
 from tiny_model import draw_tiny_object
 
-from custom_pose_ros.core.camera import CameraIntrinsics
-from custom_pose_ros.core.rotations import matrix_from_rotation_vector, quaternion_from_matrix
+from custom_pose_ros.core.geometry.camera import CameraIntrinsics
+from custom_pose_ros.core.geometry.rotations import matrix_from_rotation_vector, quaternion_from_matrix
 
 START_NS = 1_700_000_000_123_456_789
 FRAME_NS = 33_000_000

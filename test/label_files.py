@@ -9,9 +9,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from training.pose_training.image_index import ImageIndex
-from training.pose_training.label_formats import read_labels
-from training.pose_training.prepare import check
+from training.pose_training.labels.formats import read_labels
+from training.pose_training.labels.image_index import ImageIndex
+from training.pose_training.labels.prepare import check
 
 ROOT = Path(__file__).resolve().parents[1]
 DEEPLABCUT = """scorer,me,me,me,me

@@ -9,17 +9,17 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from custom_pose_ros.core.camera import CameraIntrinsics
-from custom_pose_ros.core.object_model import ObjectModel
-from custom_pose_ros.core.orientation import OrientationEstimate
-from custom_pose_ros.core.orientation_estimator import OrientationEstimator
-from custom_pose_ros.core.poses import KeypointPose
-from custom_pose_ros.core.rotations import (
+from custom_pose_ros.core.geometry.camera import CameraIntrinsics
+from custom_pose_ros.core.geometry.rotations import (
     matrix_from_roll_pitch_yaw,
     matrix_from_rotation_vector,
     rotation_between,
     rotation_vector_from_matrix,
 )
+from custom_pose_ros.core.keypoints.poses import KeypointPose
+from custom_pose_ros.core.object_model import ObjectModel
+from custom_pose_ros.core.orientation.estimator import OrientationEstimator
+from custom_pose_ros.core.orientation.solver import OrientationEstimate
 
 CONDITIONS = ((1.0, 2.0), (1.0, 4.0), (0.5, 4.0), (2.0, 2.0))  # noise [px], distance [m]
 CAMERA = CameraIntrinsics.from_fov(640, 480, 2.0 * np.arctan(320.0 / 554.0))  # f = 554 px

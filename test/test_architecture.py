@@ -23,16 +23,49 @@ ALLOWED = {
     'tools': {'core', 'inference', 'evaluation', 'nodes'},
     'training': {'core', 'inference'},
 }
-# The same within custom_pose_ros/evaluation: every part may import those before it. Names of folders and files.
-EVALUATION = (
-    ('notes', 'provenance', 'rigid', 'records'),
-    ('bags',),
-    ('truth',),
-    ('results',),
-    ('scoring',),
-    ('run',),
-    ('report',),
-)
+# The same within these folders: every part, a folder or a file, may import itself and those in earlier rows.
+ORDER = {
+    'custom_pose_ros/core': (
+        ('errors', 'optional', 'metrics'),
+        ('files', 'yaml_files'),
+        ('geometry',),
+        ('object_model',),
+        ('keypoints',),
+        ('orientation',),
+        ('drawing',),
+    ),
+    'custom_pose_ros/inference': (
+        ('network', 'image_messages', 'pose_messages'),
+        ('checkpoints',),
+        ('backends',),
+        ('estimator',),
+    ),
+    'custom_pose_ros/evaluation': (
+        ('notes', 'provenance', 'records'),
+        ('bags',),
+        ('truth',),
+        ('results',),
+        ('scoring',),
+        ('run',),
+        ('report',),
+    ),
+    'custom_pose_ros/nodes': (('ros',), ('pose', 'orientation'), ('commands',)),
+    'training': (
+        ('pose_training', 'synthetic'),
+        (
+            'evaluate',
+            'export_onnx',
+            'export_tensorrt',
+            'prelabel',
+            'prepare_dataset',
+            'quantize',
+            'synthesize',
+            'train',
+        ),
+    ),
+    'training/pose_training': (('labels',), ('networks',), ('data',), ('judging',), ('learning', 'export')),
+    'training/synthetic': (('settings',), ('geometry',), ('rendering',), ('scenes',), ('output',)),
+}
 # External package -> where alone it may be imported.
 HOMES = {
     'torch': (
@@ -48,7 +81,6 @@ HOMES = {
     'training': ('training/',),
 }
 CORE_LIBRARIES = {'numpy', 'cv2', 'yaml'}
-NODES = ('pose_node', 'orientation_node')
 
 
 def modules() -> list[Path]:
@@ -63,13 +95,33 @@ def layer(path: Path) -> str:
     return parts[1] if len(parts) > 2 else ''
 
 
-def evaluation_part(path: Path) -> str:
-    """Return the folder, or else the file, within evaluation."""
-    return path.relative_to(ROOT / PACKAGE / 'evaluation').with_suffix('').parts[0]
+def part(folder: str, path: Path) -> str | None:
+    """Return the folder, or else the file, directly in a folder that a module belongs to, None outside of it."""
+    name = path.relative_to(ROOT).with_suffix('').as_posix()
+    rest = name.removeprefix(folder + '/') if name.startswith(folder + '/') else ''
+    return rest.split('/')[0] if rest and rest != '__init__' else None
 
 
-def evaluation_step(part: str) -> int:
-    return next(step for step, parts in enumerate(EVALUATION) if part in parts)
+def step(folder: str, name: str) -> int:
+    """Return the row of a part in ORDER."""
+    return next(row for row, parts in enumerate(ORDER[folder]) if name in parts)
+
+
+def module_path(module: str) -> Path:
+    """Return where a module, or a name in a module, would lie; the longest existing prefix decides."""
+    path = ROOT / module.replace('.', '/')
+    while not path.is_dir() and not path.with_suffix('.py').is_file() and path != ROOT:
+        path = path.parent
+    return path / '__init__.py' if path.is_dir() else path.with_suffix('.py')
+
+
+def against_the_order(path: Path, module: str) -> str | None:
+    """Return the part that imports upwards or sideways within one of the ordered folders, None when all is well."""
+    for folder in ORDER:
+        here, there = part(folder, path), part(folder, module_path(module))
+        if here and there and here != there and step(folder, there) >= step(folder, here):
+            return here
+    return None
 
 
 def imports(path: Path) -> Iterator[tuple[int, str]]:
@@ -91,14 +143,12 @@ def complaints(path: Path) -> list[str]:
     here, name = layer(path), path.relative_to(ROOT).as_posix()
     for line, module in imports(path):
         parts = module.split('.')
+        if wrong := against_the_order(path, module):
+            found.append(f'{name}:{line}: {wrong} must not import {module}')
         if parts[0] == PACKAGE and len(parts) > 1:
             target = parts[1] if (ROOT / PACKAGE / parts[1]).is_dir() else ''
             if target not in {here, *ALLOWED[here]} and target:
                 found.append(f'{name}:{line}: {here or PACKAGE} must not import {module}')
-            if here == parts[1] == 'evaluation' and evaluation_step(parts[2]) > evaluation_step(evaluation_part(path)):
-                found.append(f'{name}:{line}: {evaluation_part(path)} must not import {module}')
-            if here == 'nodes' and path.stem in NODES and parts[1] == 'nodes' and parts[2] in NODES:
-                found.append(f'{name}:{line}: nodes must not import each other')
         elif here == 'core' and parts[0] not in {*CORE_LIBRARIES, *sys.stdlib_module_names, PACKAGE}:
             found.append(f'{name}:{line}: core may import {", ".join(sorted(CORE_LIBRARIES))} only, not {parts[0]}')
         elif parts[0] in HOMES and not name.startswith(HOMES[parts[0]]):
@@ -115,8 +165,12 @@ def test_every_folder_is_a_known_layer():
     """A new folder has to be given its place in the rules above."""
     folders = {path.name for path in (ROOT / PACKAGE).iterdir() if path.is_dir() and any(path.glob('*.py'))}
     assert folders <= set(ALLOWED)
-    parts = {evaluation_part(path) for path in (ROOT / PACKAGE / 'evaluation').rglob('*.py')}
-    assert parts == {'__init__', *(part for step in EVALUATION for part in step)}
+
+
+@pytest.mark.parametrize('folder', ORDER)
+def test_every_part_of_an_ordered_folder_has_its_row(folder):
+    parts = {part(folder, path) for path in (ROOT / folder).rglob('*.py')} - {None}
+    assert parts == {name for row in ORDER[folder] for name in row}
 
 
 @pytest.mark.parametrize(
@@ -138,14 +192,27 @@ def test_a_violation_is_found(tmp_path, monkeypatch, text, expected):
     assert [expected in complaint for complaint in complaints(path)] == [True]
 
 
-def test_a_violation_within_evaluation_is_found(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ('name', 'text', 'expected'),
+    [
+        ('custom_pose_ros/evaluation/bags/bad.py', 'import custom_pose_ros.evaluation.truth.source', 'bags must not'),
+        (
+            'custom_pose_ros/core/geometry/bad.py',
+            'from custom_pose_ros.core.keypoints import pafs',
+            'geometry must not',
+        ),
+        ('custom_pose_ros/nodes/pose/bad.py', 'import custom_pose_ros.nodes.orientation.markers', 'pose must not'),
+        ('training/synthetic/scenes/bad.py', 'import training.synthetic.output.clip', 'scenes must not'),
+    ],
+)
+def test_a_violation_within_a_folder_is_found(tmp_path, monkeypatch, name, text, expected):
     monkeypatch.setattr(sys.modules[__name__], 'ROOT', tmp_path)
-    path = tmp_path / PACKAGE / 'evaluation' / 'bags' / 'bad.py'
+    path = tmp_path / name
     path.parent.mkdir(parents=True)
-    path.write_text('from custom_pose_ros.evaluation.truth import source', encoding='utf-8')
-    assert complaints(path) == [
-        'custom_pose_ros/evaluation/bags/bad.py:1: bags must not import custom_pose_ros.evaluation.truth.source'
-    ]
+    path.write_text(text, encoding='utf-8')
+    target = tmp_path / text.split('import ')[-1].split(' ')[0].replace('.', '/')
+    (target if 'from' not in text else tmp_path / 'custom_pose_ros/core/keypoints').mkdir(parents=True)
+    assert [expected in complaint for complaint in complaints(path)] == [True]
 
 
 def test_importing_the_package_stays_light():

@@ -16,7 +16,7 @@ sys.path.insert(0, str(ROOT / 'test/benchmarks'))
 
 from speed import heights, scenes, stages, timing  # noqa: E402
 
-from custom_pose_ros.core.grouping import group_poses  # noqa: E402
+from custom_pose_ros.core.keypoints.grouping import group_poses  # noqa: E402
 from custom_pose_ros.core.object_model import ObjectModel  # noqa: E402
 
 

@@ -64,8 +64,8 @@ def test_every_argument_is_described(path):
 
 def test_arguments_are_parameters_of_their_node():
     """A parameter that was renamed must not live on as an argument of the launch file."""
-    parameters = pytest.importorskip('custom_pose_ros.nodes.parameters', reason='rclpy is missing: run `make test`')
-    from custom_pose_ros.nodes.declaration import declarations
+    parameters = pytest.importorskip('custom_pose_ros.nodes.ros.parameters', reason='rclpy is missing: run `make test`')
+    from custom_pose_ros.nodes.ros.declaration import declarations
 
     tree = ast.parse(CUSTOM_POSE.read_text(encoding='utf-8'))
     values = {
@@ -189,7 +189,7 @@ def test_autostart_is_left_to_the_parameter_file_unless_it_is_given(installed, a
 @needs_launch
 def test_launch_brings_a_managed_node_up(installed, monkeypatch):
     """The pattern of the launch_ros examples, with the real node: configure when it has started, then activate."""
-    pytest.importorskip('custom_pose_ros.nodes.messages', reason='rclpy is missing: run `make test`')
+    pytest.importorskip('custom_pose_ros.nodes.ros.messages', reason='rclpy is missing: run `make test`')
     from launch import LaunchDescription, LaunchService
     from launch.actions import EmitEvent, OpaqueFunction, RegisterEventHandler, Shutdown
     from launch.event_handlers import OnProcessStart
@@ -201,7 +201,8 @@ def test_launch_brings_a_managed_node_up(installed, monkeypatch):
 
     executable = installed.parents[1] / 'lib/custom_pose_ros/orientation_node'
     executable.write_text(
-        f'#!/bin/sh\nexec {sys.executable} -m custom_pose_ros.nodes.orientation_node "$@"\n', encoding='utf-8'
+        f'#!/bin/sh\nexec {sys.executable} -m custom_pose_ros.nodes.orientation.orientation_node "$@"\n',
+        encoding='utf-8',
     )
     monkeypatch.setenv('PYTHONPATH', f'{ROOT}:{os.environ.get("PYTHONPATH", "")}')
     monkeypatch.setenv('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')

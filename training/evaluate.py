@@ -19,22 +19,22 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script from anywhere
 
 from custom_pose_ros.core.errors import CustomPoseError
+from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.optional import optional_packages
-from custom_pose_ros.core.poses import KeypointPose
 
 with optional_packages('evaluate', ['training']):
     from tqdm import tqdm
 
     from custom_pose_ros.inference.estimator import PoseEstimator
-    from training.pose_training.accuracy import Accuracy, measure
-    from training.pose_training.coco import LabelledImage, read_dataset, write_json
-    from training.pose_training.curves import draw_error_curves
-    from training.pose_training.dataset import read_image
-    from training.pose_training.oks import average_precision
-    from training.pose_training.sheets import tile, write_sheet
-    from training.pose_training.suspects import find_suspects
-    from training.pose_training.trained import load_trained
+    from training.pose_training.data.dataset import read_image
+    from training.pose_training.judging.accuracy import Accuracy, measure
+    from training.pose_training.judging.curves import draw_error_curves
+    from training.pose_training.judging.oks import average_precision
+    from training.pose_training.judging.suspects import find_suspects
+    from training.pose_training.labels.coco import LabelledImage, read_dataset, write_json
+    from training.pose_training.labels.sheets import tile, write_sheet
+    from training.pose_training.networks.trained import load_trained
 
 _WORST = 12
 _TOO_FEW = 0.5  # share of the keypoints; a model that finds less says nothing about labels

@@ -20,7 +20,7 @@ from custom_pose_ros.core.optional import optional_packages
 
 with optional_packages('export_onnx', ['training']):
     from custom_pose_ros.inference.checkpoints import load_checkpoint
-    from training.pose_training.onnx_export import export_onnx
+    from training.pose_training.export.onnx_export import export_onnx
 
 
 def main(arguments: list[str] | None = None) -> int:

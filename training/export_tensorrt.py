@@ -17,13 +17,13 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script from anywhere
 
 from custom_pose_ros.core.errors import CustomPoseError
+from custom_pose_ros.core.keypoints.preprocessing import input_shape
 from custom_pose_ros.core.optional import optional_packages
-from custom_pose_ros.core.preprocessing import input_shape
 
 with optional_packages('export_tensorrt', ['training']):
     from custom_pose_ros.inference.backends.model_files import ENGINE_NAME
     from custom_pose_ros.inference.checkpoints import load_checkpoint
-    from training.pose_training.tensorrt_export import export_tensorrt
+    from training.pose_training.export.tensorrt_export import export_tensorrt
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:

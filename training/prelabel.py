@@ -25,11 +25,11 @@ from custom_pose_ros.core.optional import optional_packages
 with optional_packages('prelabel', ['training']):
     from tqdm import tqdm
 
-    from training.pose_training.coco import write_json
-    from training.pose_training.image_index import IMAGE_SUFFIXES
-    from training.pose_training.pictures import read_picture
-    from training.pose_training.prelabels import FoundImage, coco_prelabels, label_studio_prelabels
-    from training.pose_training.trained import load_trained
+    from training.pose_training.labels.coco import write_json
+    from training.pose_training.labels.image_index import IMAGE_SUFFIXES
+    from training.pose_training.labels.pictures import read_picture
+    from training.pose_training.labels.prelabels import FoundImage, coco_prelabels, label_studio_prelabels
+    from training.pose_training.networks.trained import load_trained
 
 
 def find_images(folder: Path) -> list[Path]:

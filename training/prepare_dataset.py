@@ -29,13 +29,13 @@ from custom_pose_ros.core.optional import optional_packages
 with optional_packages('prepare_dataset', ['training']):
     from tqdm import tqdm
 
-    from training.pose_training.coco import write_json
-    from training.pose_training.drafts import label_studio_config, object_yaml, safe_name
-    from training.pose_training.image_index import ImageIndex
-    from training.pose_training.label_formats import read_labels
-    from training.pose_training.labels import NOTE, REFUSED, REPAIRED, RawLabels, problem_table
-    from training.pose_training.prepare import ReadyImage, check, load_pixels, split, statistics, write
-    from training.pose_training.sheets import tile, write_sheet
+    from training.pose_training.labels.coco import write_json
+    from training.pose_training.labels.drafts import label_studio_config, object_yaml, safe_name
+    from training.pose_training.labels.formats import read_labels
+    from training.pose_training.labels.image_index import ImageIndex
+    from training.pose_training.labels.label_set import NOTE, REFUSED, REPAIRED, RawLabels, problem_table
+    from training.pose_training.labels.prepare import ReadyImage, check, load_pixels, split, statistics, write
+    from training.pose_training.labels.sheets import tile, write_sheet
 
 _SHEET_IMAGES = 48
 

@@ -25,10 +25,10 @@ from custom_pose_ros.core.optional import optional_packages
 with optional_packages('quantize', ['quantization', 'openvino', 'training']):
     from custom_pose_ros.inference.backends import load_backend
     from custom_pose_ros.inference.backends.model_files import INT8, ONNX, file_beside
-    from training.pose_training.coco import LabelledImage, read_dataset
-    from training.pose_training.drift import DriftLimits
-    from training.pose_training.footage import read_footage
-    from training.pose_training.quantization import quantize
+    from training.pose_training.export.quantization import quantize
+    from training.pose_training.judging.drift import DriftLimits
+    from training.pose_training.labels.coco import LabelledImage, read_dataset
+    from training.pose_training.labels.image_sampling import read_footage
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:

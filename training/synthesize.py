@@ -16,11 +16,11 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script from anywhere
 
-from custom_pose_ros.core.camera import CameraIntrinsics
 from custom_pose_ros.core.errors import CustomPoseError
+from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.optional import optional_packages
-from training.synthetic.gl_probe import require_gl
+from training.synthetic.rendering.gl_probe import require_gl
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -108,9 +108,9 @@ def image_size(text: str) -> tuple[int, int]:
 
 def make_dataset(options: argparse.Namespace) -> None:
     """Write pictures, labels and a contact sheet, as the options say."""
-    from training.synthetic.contact_sheet import write_contact_sheet
-    from training.synthetic.dataset import IMAGES, Job, write_dataset
-    from training.synthetic.labels import category
+    from training.synthetic.output.contact_sheet import write_contact_sheet
+    from training.synthetic.output.dataset import IMAGES, Job, write_dataset
+    from training.synthetic.scenes.annotation import category
     from training.synthetic.settings import load_settings, settings_to_dict
 
     model = ObjectModel.load(options.object)
@@ -151,8 +151,8 @@ def camera_of(options: argparse.Namespace) -> CameraIntrinsics:
 
 def make_generator(recipe: dict[str, Any], draw: bool = True) -> Any:
     """Return the SceneGenerator of a recipe, called in each process; with draw=False only check the recipe."""
-    from training.synthetic.backgrounds import list_background_photos
-    from training.synthetic.objects import object_builder
+    from training.synthetic.geometry.objects import object_builder
+    from training.synthetic.rendering.backgrounds import list_background_photos
     from training.synthetic.settings import settings_from_dict
 
     model = ObjectModel.from_dict(recipe['object'])
@@ -161,7 +161,7 @@ def make_generator(recipe: dict[str, Any], draw: bool = True) -> Any:
     camera = CameraIntrinsics.from_yaml_dict(recipe['camera']) if recipe['camera'] else None
     if not draw:
         return None
-    from training.synthetic.scene import SceneGenerator
+    from training.synthetic.scenes.scene import SceneGenerator
 
     return SceneGenerator(model, builder, settings_from_dict(recipe['settings']), *recipe['size'], photos, camera)
 
@@ -170,11 +170,11 @@ def make_clip(options: argparse.Namespace) -> None:
     """Write clip.mp4, camera.yaml, ground_truth.json and, if wanted, a bag."""
     from tqdm import tqdm
 
-    from training.synthetic.clip import ClipRenderer
-    from training.synthetic.clip_files import write_clip
-    from training.synthetic.objects import object_builder
+    from training.synthetic.geometry.objects import object_builder
+    from training.synthetic.output.clip import ClipRenderer
+    from training.synthetic.output.clip_files import write_clip
+    from training.synthetic.scenes.trajectory import clip_camera, sample_motion
     from training.synthetic.settings import load_settings
-    from training.synthetic.trajectory import clip_camera, sample_motion
 
     settings = load_settings(options.settings)
     model = ObjectModel.load(options.object)

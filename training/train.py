@@ -26,10 +26,10 @@ from custom_pose_ros.core.optional import optional_packages
 with optional_packages('train', ['training']):
     from custom_pose_ros.inference.backends import SIZE_MULTIPLE
     from custom_pose_ros.inference.network import NETWORKS
-    from training.pose_training.augmentation import STRENGTHS
-    from training.pose_training.engine import PRECISIONS, OptimiserSettings
-    from training.pose_training.run import Run
-    from training.pose_training.settings import RunSettings
+    from training.pose_training.data.augmentation import STRENGTHS
+    from training.pose_training.learning.engine import PRECISIONS, OptimiserSettings
+    from training.pose_training.learning.run import Run
+    from training.pose_training.learning.settings import RunSettings
 
 _LEAST = {'threads': 1, 'workers': 0, 'seed': 0, 'crop': 64, 'val_limit': 1, 'refinement_stages': 0}
 

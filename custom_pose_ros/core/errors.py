@@ -19,3 +19,15 @@ class DatasetError(CustomPoseError, ValueError):
 
 class MessageError(CustomPoseError, ValueError):
     """A received message cannot be used; the text says what is wrong with it and what was wanted."""
+
+
+class UsageError(CustomPoseError):
+    """Options contradict each other or the inputs; the text says what to give instead."""
+
+
+class MediaError(CustomPoseError):
+    """A picture cannot be read; the text names the file or camera and what is wrong with it."""
+
+
+class OutputError(CustomPoseError):
+    """A result cannot be written; the text names the file and the reason."""

@@ -15,7 +15,8 @@ import numpy as np
 import yaml
 
 from custom_pose_ros.core.errors import ConfigError
-from custom_pose_ros.core.rotations import matrix_from_roll_pitch_yaw
+from custom_pose_ros.core.geometry.rotations import matrix_from_roll_pitch_yaw
+from custom_pose_ros.core.geometry.symmetry import Symmetry
 from custom_pose_ros.core.yaml_files import read_yaml
 
 MAX_KEYPOINTS = 60
@@ -44,19 +45,6 @@ class Thresholds:
     pose_score: float = 0.25
     min_keypoints: int = 2
     max_instances: int = 50
-
-
-@dataclass(frozen=True)
-class Symmetry:
-    """
-    A rotation about an axis through the object's origin that leaves the object looking the same.
-
-    axis : unit vector in the object frame.
-    fold : number of equal positions in one turn (>= 2), or 0 when every angle looks the same.
-    """
-
-    axis: tuple[float, float, float]
-    fold: int
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from custom_pose_ros.core.orientation import OrientationEstimate
-from custom_pose_ros.core.poses import KeypointPose
-from custom_pose_ros.evaluation.rigid import Rigid
+from custom_pose_ros.core.geometry.rigid import Rigid
+from custom_pose_ros.core.keypoints.poses import KeypointPose
+from custom_pose_ros.core.orientation.solver import OrientationEstimate
 
 
 @dataclass(eq=False)

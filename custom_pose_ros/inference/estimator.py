@@ -12,10 +12,10 @@ import cv2
 import numpy as np
 
 from custom_pose_ros.core.errors import ConfigError, ModelError
-from custom_pose_ros.core.grouping import group_poses, group_poses_if_clear
+from custom_pose_ros.core.keypoints.grouping import group_poses, group_poses_if_clear
+from custom_pose_ros.core.keypoints.poses import KeypointPose
+from custom_pose_ros.core.keypoints.preprocessing import input_shape, prepare
 from custom_pose_ros.core.object_model import ObjectModel, Thresholds, find_object_folder
-from custom_pose_ros.core.poses import KeypointPose
-from custom_pose_ros.core.preprocessing import input_shape, prepare
 from custom_pose_ros.inference.backends import MARGINS, SIZE_MULTIPLE, STRIDE, Backend, default_threads, load_backend
 
 _WARM_UP_ASPECT = 4 / 3

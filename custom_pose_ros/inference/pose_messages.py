@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from custom_pose_ros.core.camera import CameraIntrinsics
 from custom_pose_ros.core.errors import ConfigError, MessageError
+from custom_pose_ros.core.geometry.camera import CameraIntrinsics
+from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.object_model import ObjectModel
-from custom_pose_ros.core.orientation import OrientationEstimate
-from custom_pose_ros.core.poses import KeypointPose
+from custom_pose_ros.core.orientation.solver import OrientationEstimate
 
 NOT_TRACKED = -1  # TRACK_ID_NOT_TRACKED of Pose.msg and Orientation.msg
 MAX_POSES = 1000  # as many instances as an object file may allow

@@ -13,12 +13,12 @@ NO_ROS = (
 
 def pose_node() -> int:
     """Run pose_node; return the exit code."""
-    return _run('pose_node')
+    return _run('pose.pose_node')
 
 
 def orientation_node() -> int:
     """Run orientation_node; return the exit code."""
-    return _run('orientation_node')
+    return _run('orientation.orientation_node')
 
 
 def _run(name: str) -> int:
@@ -28,6 +28,6 @@ def _run(name: str) -> int:
         without_ros = (error.name or '').partition('.')[0] == 'rclpy'
         print(f'error: {NO_ROS if without_ros else error}', file=sys.stderr)
         return 1
-    from custom_pose_ros.nodes.runner import leave  # imports rclpy
+    from custom_pose_ros.nodes.ros.runner import leave  # imports rclpy
 
     leave(module.main())

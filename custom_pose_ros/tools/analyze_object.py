@@ -22,10 +22,12 @@ from typing import Any
 
 import numpy as np
 
-from custom_pose_ros.core.camera import CameraIntrinsics
-from custom_pose_ros.core.errors import CustomPoseError
+from custom_pose_ros.core.errors import CustomPoseError, UsageError
+from custom_pose_ros.core.files import replacing, write_text
+from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.object_model import ObjectModel
-from custom_pose_ros.core.observability import (
+from custom_pose_ros.core.optional import pip_install
+from custom_pose_ros.core.orientation.observability import (
     AMBIGUOUS,
     HALF,
     Change,
@@ -34,9 +36,6 @@ from custom_pose_ros.core.observability import (
     random_attitudes,
     tilted_at_most,
 )
-from custom_pose_ros.core.optional import pip_install
-from custom_pose_ros.tools.errors import UsageError
-from custom_pose_ros.tools.files import replacing, write_text
 
 FAILURE, USAGE = 1, 2
 DEFAULT_FOV_DEG = 60.0

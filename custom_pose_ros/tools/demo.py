@@ -22,13 +22,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from custom_pose_ros.core.camera import CameraIntrinsics
 from custom_pose_ros.core.errors import ConfigError, CustomPoseError
+from custom_pose_ros.core.files import write_text
+from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.object_model import ObjectModel, find_object_folder
 from custom_pose_ros.tools.children import ChildError, Children
 from custom_pose_ros.tools.demo_drawing import draw_video
 from custom_pose_ros.tools.demo_results import GroundTruth, Recording, format_summary, summarise
-from custom_pose_ros.tools.files import write_text
 from custom_pose_ros.tools.media import VideoReader, quiet_opencv
 from custom_pose_ros.tools.progress import Progress
 
@@ -174,8 +174,8 @@ def _commands(args: argparse.Namespace, clip: Clip) -> dict[str, list[str]]:
     source = str(find_object_folder(args.object, wanted_file=True).resolve())
     ros = ('--ros-args', *_parameters(object=source))
     return {
-        'pose_node': module('nodes.pose_node', *ros, *_parameters(backend=args.backend, **_POSE_NODE)),
-        'orientation_node': module('nodes.orientation_node', *ros),
+        'pose_node': module('nodes.pose.pose_node', *ros, *_parameters(backend=args.backend, **_POSE_NODE)),
+        'orientation_node': module('nodes.orientation.orientation_node', *ros),
         'recorder': module('tools.demo_recorder'),
         'player': module('tools.demo_player', str(clip.video), str(clip.camera)),
     }

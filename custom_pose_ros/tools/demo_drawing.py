@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from custom_pose_ros.core.camera import CameraIntrinsics
+from custom_pose_ros.core.drawing.overlay import draw_poses
+from custom_pose_ros.core.files import VideoFile, write_image
+from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.object_model import ObjectModel
-from custom_pose_ros.core.overlay import draw_poses
 from custom_pose_ros.tools.demo_results import FrameRecord, GroundTruth, Recording, frame_errors
-from custom_pose_ros.tools.files import VideoFile, write_image
 from custom_pose_ros.tools.media import VideoReader
 from custom_pose_ros.tools.progress import Progress
 

@@ -25,9 +25,9 @@ from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
-from custom_pose_ros.core.camera import CameraIntrinsics
 from custom_pose_ros.core.errors import CustomPoseError
-from custom_pose_ros.nodes.conversions import bgr_to_image
+from custom_pose_ros.core.geometry.camera import CameraIntrinsics
+from custom_pose_ros.nodes.ros.conversions import bgr_to_image
 from custom_pose_ros.tools.media import VideoReader, quiet_opencv
 
 FRAME_ID = 'camera_optical_frame'

@@ -19,7 +19,7 @@ from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 
-from custom_pose_ros.nodes.messages import Orientation, OrientationArray, Pose, PoseArray
+from custom_pose_ros.nodes.ros.messages import Orientation, OrientationArray, Pose, PoseArray
 
 _DEPTH = 100
 

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from custom_pose_ros.core.errors import DatasetError
+from custom_pose_ros.core.geometry.rotations import matrix_from_quaternion, rotation_between
+from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.object_model import ObjectModel
-from custom_pose_ros.core.orientation import OrientationEstimate
-from custom_pose_ros.core.poses import KeypointPose
-from custom_pose_ros.core.rotations import matrix_from_quaternion, rotation_between
+from custom_pose_ros.core.orientation.solver import OrientationEstimate
 
 
 @dataclass(frozen=True, eq=False)

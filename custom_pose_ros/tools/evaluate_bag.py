@@ -21,11 +21,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from custom_pose_ros.core.errors import CustomPoseError
+from custom_pose_ros.core.errors import CustomPoseError, UsageError
+from custom_pose_ros.core.files import VideoFile, write_text
 from custom_pose_ros.core.object_model import find_object_folder
 from custom_pose_ros.core.optional import optional_packages
-from custom_pose_ros.tools.errors import UsageError
-from custom_pose_ros.tools.files import VideoFile, write_text
 from custom_pose_ros.tools.media import quiet_opencv
 from custom_pose_ros.tools.progress import Progress
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from custom_pose_ros.tools.errors import MediaError
+from custom_pose_ros.core.errors import MediaError
 
 IMAGE_SUFFIXES = ('.bmp', '.jpeg', '.jpg', '.png', '.ppm', '.tif', '.tiff', '.webp')
 VIDEO_SUFFIXES = ('.avi', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.webm')

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
-from custom_pose_ros.tools.errors import UsageError
+from custom_pose_ros.core.errors import UsageError
 from custom_pose_ros.tools.media import IMAGE_SUFFIXES, Input
 
 _VIDEO_SUFFIX = '.mp4'

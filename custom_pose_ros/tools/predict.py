@@ -22,14 +22,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from custom_pose_ros.core.camera import CameraIntrinsics
-from custom_pose_ros.core.errors import ConfigError, CustomPoseError
+from custom_pose_ros.core.drawing.overlay import draw_poses
+from custom_pose_ros.core.errors import ConfigError, CustomPoseError, MediaError, UsageError
+from custom_pose_ros.core.files import VideoFile, write_image, write_text
+from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.object_model import ObjectModel, Thresholds
-from custom_pose_ros.core.overlay import draw_poses
 from custom_pose_ros.inference.estimator import PoseEstimator
 from custom_pose_ros.tools.analysis import CameraChoice, PictureSequence, orientation_problem
-from custom_pose_ros.tools.errors import MediaError, UsageError
-from custom_pose_ros.tools.files import VideoFile, write_image, write_text
 from custom_pose_ros.tools.media import Input, VideoReader, find_inputs, quiet_opencv, read_image
 from custom_pose_ros.tools.output_names import plan_outputs
 from custom_pose_ros.tools.progress import Progress

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.object_model import ObjectModel
-from custom_pose_ros.core.poses import KeypointPose
 
 if TYPE_CHECKING:
-    from custom_pose_ros.core.orientation import OrientationEstimate
+    from custom_pose_ros.core.orientation.solver import OrientationEstimate
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

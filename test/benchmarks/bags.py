@@ -24,7 +24,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / 'test')]
 
 from bag_maker import CAMERA_INFO, FRAME_NS, IMAGE, START_NS, Messages, write_bag  # noqa: E402
 
-from custom_pose_ros.core.camera import CameraIntrinsics  # noqa: E402
+from custom_pose_ros.core.geometry.camera import CameraIntrinsics  # noqa: E402
 from custom_pose_ros.core.object_model import find_object_folder  # noqa: E402
 from custom_pose_ros.evaluation.run import Evaluator, Settings  # noqa: E402
 from custom_pose_ros.inference.estimator import PoseEstimator  # noqa: E402

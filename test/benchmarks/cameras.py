@@ -33,8 +33,8 @@ from sensor_msgs.msg import Image  # noqa: E402
 from std_msgs.msg import Header  # noqa: E402
 
 from custom_pose_ros.core.object_model import find_object_folder  # noqa: E402
-from custom_pose_ros.nodes.conversions import bgr_to_image  # noqa: E402
-from custom_pose_ros.nodes.messages import PoseArray  # noqa: E402
+from custom_pose_ros.nodes.ros.conversions import bgr_to_image  # noqa: E402
+from custom_pose_ros.nodes.ros.messages import PoseArray  # noqa: E402
 from custom_pose_ros.tools.media import VideoReader  # noqa: E402
 
 SETUPS = {'one camera': [''], 'two, triggered together': ['front', 'down'], 'two, taking turns': ['front', 'down']}
@@ -65,7 +65,7 @@ def main() -> None:
 def measure(options: argparse.Namespace, cameras: list[str], pictures: list, together: bool) -> tuple[float, float]:
     """Return processor time [s] of the node for each image answered, and the share of images answered."""
     arguments = ['-p', f'object:={options.object}', '-p', 'image_reliability:=reliable', '-p', f'cameras:={cameras}']
-    command = [sys.executable, '-m', 'custom_pose_ros.nodes.pose_node', '--ros-args', '--log-level', 'warn']
+    command = [sys.executable, '-m', 'custom_pose_ros.nodes.pose.pose_node', '--ros-args', '--log-level', 'warn']
     node = subprocess.Popen([*command, *arguments], env=ENVIRONMENT, cwd=ROOT)
     rclpy.init()
     try:

@@ -23,10 +23,10 @@ sys.path[:0] = [str(ROOT)]
 
 from custom_pose_ros.core.errors import CustomPoseError  # noqa: E402
 from custom_pose_ros.inference.estimator import PoseEstimator  # noqa: E402
-from training.pose_training.accuracy import MISSED_ERROR, keypoint_errors, match, object_size  # noqa: E402
-from training.pose_training.coco import LabelledImage, read_dataset  # noqa: E402
-from training.pose_training.dataset import read_image  # noqa: E402
-from training.pose_training.trained import load_trained  # noqa: E402
+from training.pose_training.data.dataset import read_image  # noqa: E402
+from training.pose_training.judging.accuracy import MISSED_ERROR, keypoint_errors, match, object_size  # noqa: E402
+from training.pose_training.labels.coco import LabelledImage, read_dataset  # noqa: E402
+from training.pose_training.networks.trained import load_trained  # noqa: E402
 
 
 def main() -> None:

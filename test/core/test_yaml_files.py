@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from custom_pose_ros.core.camera import CameraIntrinsics
 from custom_pose_ros.core.errors import ConfigError
+from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.yaml_files import MAX_BYTES, read_yaml
 
 

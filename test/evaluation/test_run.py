@@ -31,15 +31,15 @@ from bag_maker import (
 )
 from tiny_model import draw_tiny_object
 
-from custom_pose_ros.core.camera import CameraIntrinsics
 from custom_pose_ros.core.errors import ConfigError, DatasetError
-from custom_pose_ros.core.orientation_estimator import OrientationEstimator
-from custom_pose_ros.core.rotations import (
+from custom_pose_ros.core.geometry.camera import CameraIntrinsics
+from custom_pose_ros.core.geometry.rotations import (
     matrix_from_rotation_vector,
     roll_pitch_yaw_from_matrix,
     rotation_between,
 )
-from custom_pose_ros.core.tracking import PoseTracker
+from custom_pose_ros.core.keypoints.tracking import PoseTracker
+from custom_pose_ros.core.orientation.estimator import OrientationEstimator
 from custom_pose_ros.evaluation.bags.reader import Bag
 from custom_pose_ros.evaluation.run import Evaluation
 from custom_pose_ros.evaluation.truth.source import TruthSettings
@@ -144,7 +144,7 @@ def test_extrinsics_are_estimated_where_the_truth_is_in_another_frame(evaluate: 
 
 
 def test_given_extrinsics_are_used_as_they_are(evaluate: Evaluate, tmp_path):
-    from custom_pose_ros.evaluation.rigid import Rigid
+    from custom_pose_ros.core.geometry.rigid import Rigid
     from custom_pose_ros.evaluation.truth.alignment import Alignment
 
     poses = trajectory(20)

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from custom_pose_ros import ConfigError, KeypointPose, ModelError, PoseEstimator
-from custom_pose_ros.core.heatmaps import encode_heatmaps
+from custom_pose_ros.core.keypoints.heatmaps import encode_heatmaps
+from custom_pose_ros.core.keypoints.pafs import encode_pafs
 from custom_pose_ros.core.object_model import ObjectModel, installed_objects
-from custom_pose_ros.core.pafs import encode_pafs
 
 GREEN, RED = (0, 255, 0), (0, 0, 255)
 

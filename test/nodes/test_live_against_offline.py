@@ -12,7 +12,7 @@ import pytest
 from diagnostic_msgs.msg import DiagnosticArray
 from sensor_msgs.msg import CameraInfo, Image
 
-from custom_pose_ros.nodes.messages import OrientationArray, PoseArray
+from custom_pose_ros.nodes.ros.messages import OrientationArray, PoseArray
 
 pytest.importorskip('rosbags', reason='reading bags needs rosbags')
 
@@ -91,10 +91,12 @@ def test_live_and_offline_agree(graph, start_process, tiny_object, dive) -> None
 
     namespace = ('-r', f'__ns:={graph.namespace}')
     start_process(
-        'custom_pose_ros.nodes.pose_node', '--ros-args', '-p', f'object:={tiny_object}', '-p', 'backend:=onnxruntime',
-        '-p', 'image_reliability:=reliable', *namespace,
+        'custom_pose_ros.nodes.pose.pose_node', '--ros-args', '-p', f'object:={tiny_object}',
+        '-p', 'backend:=onnxruntime', '-p', 'image_reliability:=reliable', *namespace,
     )  # fmt: skip
-    start_process('custom_pose_ros.nodes.orientation_node', '--ros-args', '-p', f'object:={tiny_object}', *namespace)
+    start_process(
+        'custom_pose_ros.nodes.orientation.orientation_node', '--ros-args', '-p', f'object:={tiny_object}', *namespace
+    )
     poses, orientations = graph.listen('poses', PoseArray), graph.listen('orientations', OrientationArray)
     play(graph, dive, orientations)
 

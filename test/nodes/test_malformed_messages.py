@@ -17,12 +17,12 @@ from malformed_messages import camera_infos, compressed_images, images, pose_arr
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
+from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.object_model import ObjectModel
-from custom_pose_ros.core.poses import KeypointPose
-from custom_pose_ros.nodes.conversions import poses_to_message
-from custom_pose_ros.nodes.messages import OrientationArray, PoseArray
-from custom_pose_ros.nodes.orientation_node import OrientationNode
-from custom_pose_ros.nodes.pose_node import PoseNode
+from custom_pose_ros.nodes.orientation.orientation_node import OrientationNode
+from custom_pose_ros.nodes.pose.pose_node import PoseNode
+from custom_pose_ros.nodes.ros.conversions import poses_to_message
+from custom_pose_ros.nodes.ros.messages import OrientationArray, PoseArray
 
 CASES = int(os.environ.get('MALFORMED_CASES', '400'))  # of all four kinds together
 HANG_S = 20.0  # a message takes milliseconds; a busy machine may be a thousand times slower

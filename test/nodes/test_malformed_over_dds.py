@@ -16,9 +16,9 @@ from rclpy.serialization import serialize_message
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
-from custom_pose_ros.core.camera import CameraIntrinsics
-from custom_pose_ros.nodes.conversions import bgr_to_image
-from custom_pose_ros.nodes.messages import OrientationArray, PoseArray
+from custom_pose_ros.core.geometry.camera import CameraIntrinsics
+from custom_pose_ros.nodes.ros.conversions import bgr_to_image
+from custom_pose_ros.nodes.ros.messages import OrientationArray, PoseArray
 from custom_pose_ros.tools.demo_player import camera_info
 
 CASES = int(os.environ.get('MALFORMED_CASES', '400')) // 4
@@ -50,8 +50,8 @@ class Processes:
         arguments = ('--ros-args', '-p', f'object:={tiny_object}', '-r', f'__ns:={graph.namespace}')
         reliable = ('-p', 'image_reliability:=reliable')
         self.all = {
-            'pose_node': start_process('custom_pose_ros.nodes.pose_node', *arguments, *reliable),
-            'orientation_node': start_process('custom_pose_ros.nodes.orientation_node', *arguments),
+            'pose_node': start_process('custom_pose_ros.nodes.pose.pose_node', *arguments, *reliable),
+            'orientation_node': start_process('custom_pose_ros.nodes.orientation.orientation_node', *arguments),
         }
         self.orientations = graph.listen('orientations', OrientationArray)
         self.diagnostics = graph.listen('/diagnostics', DiagnosticArray)

@@ -10,8 +10,8 @@ import yaml
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.node import Node
 
-from custom_pose_ros.nodes.orientation_node import OrientationNode
-from custom_pose_ros.nodes.pose_node import PoseNode
+from custom_pose_ros.nodes.orientation.orientation_node import OrientationNode
+from custom_pose_ros.nodes.pose.pose_node import PoseNode
 
 CONFIG = Path(__file__).resolve().parents[2] / 'config'
 # Elements of policy.xsd 0.2.0 of sros2: children, attributes.

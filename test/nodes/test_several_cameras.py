@@ -16,20 +16,20 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
-from custom_pose_ros.core.camera import CameraIntrinsics
 from custom_pose_ros.core.errors import ConfigError
-from custom_pose_ros.core.object_model import ObjectModel
-from custom_pose_ros.core.poses import KeypointPose
-from custom_pose_ros.core.rotations import (
+from custom_pose_ros.core.geometry.camera import CameraIntrinsics
+from custom_pose_ros.core.geometry.rotations import (
     R_BODY_OPTICAL,
     matrix_from_quaternion,
     matrix_from_roll_pitch_yaw,
     rotation_between,
 )
-from custom_pose_ros.nodes.conversions import bgr_to_image, poses_to_message, transform_message
-from custom_pose_ros.nodes.messages import OrientationArray, PoseArray
-from custom_pose_ros.nodes.orientation_node import OrientationNode
-from custom_pose_ros.nodes.pose_node import PoseNode
+from custom_pose_ros.core.keypoints.poses import KeypointPose
+from custom_pose_ros.core.object_model import ObjectModel
+from custom_pose_ros.nodes.orientation.orientation_node import OrientationNode
+from custom_pose_ros.nodes.pose.pose_node import PoseNode
+from custom_pose_ros.nodes.ros.conversions import bgr_to_image, poses_to_message, transform_message
+from custom_pose_ros.nodes.ros.messages import OrientationArray, PoseArray
 
 RELIABLE = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)
 NAMES = ('front', 'down')

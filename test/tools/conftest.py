@@ -12,7 +12,7 @@ import pytest
 import yaml
 from tiny_model import TINY_POINTS, draw_tiny_object, write_tiny_object
 
-from custom_pose_ros.core.camera import CameraIntrinsics
+from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.object_model import ObjectModel
 
 SIZE = (320, 256)

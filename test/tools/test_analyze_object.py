@@ -8,7 +8,7 @@ import cv2
 import pytest
 import yaml
 
-from custom_pose_ros.core.camera import CameraIntrinsics
+from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.tools.analyze_object import main
 

@@ -18,8 +18,8 @@ import yaml
 from tiny_model import draw_tiny_object
 
 from custom_pose_ros.core.errors import ConfigError, DatasetError
-from custom_pose_ros.core.poses import KeypointPose
-from custom_pose_ros.core.rotations import matrix_from_roll_pitch_yaw
+from custom_pose_ros.core.geometry.rotations import matrix_from_roll_pitch_yaw
+from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.tools.demo import Clip, free_domain, main, ros_environment
 from custom_pose_ros.tools.demo_drawing import representative_frame
 from custom_pose_ros.tools.demo_results import FrameRecord, GroundTruth, Recording, format_summary, summarise

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from custom_pose_ros.tools.errors import MediaError
+from custom_pose_ros.core.errors import MediaError
 from custom_pose_ros.tools.media import Input, VideoReader, find_inputs, quiet_opencv, read_image
 
 

@@ -15,7 +15,7 @@ import pytest
 import yaml
 from tiny_model import INPUT_HEIGHT, TINY_POINTS, draw_tiny_object
 
-from custom_pose_ros.core.rotations import matrix_from_roll_pitch_yaw, rotation_between
+from custom_pose_ros.core.geometry.rotations import matrix_from_roll_pitch_yaw, rotation_between
 from custom_pose_ros.tools.media import VideoReader
 from custom_pose_ros.tools.predict import main, window_problem
 

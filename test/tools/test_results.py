@@ -6,9 +6,9 @@ import math
 import numpy as np
 import pytest
 
-from custom_pose_ros.core.orientation import OrientationEstimate
-from custom_pose_ros.core.poses import KeypointPose
-from custom_pose_ros.core.rotations import matrix_from_roll_pitch_yaw
+from custom_pose_ros.core.geometry.rotations import matrix_from_roll_pitch_yaw
+from custom_pose_ros.core.keypoints.poses import KeypointPose
+from custom_pose_ros.core.orientation.solver import OrientationEstimate
 from custom_pose_ros.tools.results import CocoKeypoints, PictureResult, format_json, format_table
 
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
+from custom_pose_ros.core.drawing.overlay import draw_poses
 from custom_pose_ros.core.object_model import ObjectModel
-from custom_pose_ros.core.overlay import draw_poses
 from custom_pose_ros.evaluation.results.sources import Frame
 
 

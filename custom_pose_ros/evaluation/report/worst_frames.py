@@ -8,14 +8,14 @@ from typing import Any
 import cv2
 import numpy as np
 
-from custom_pose_ros.core.camera import CameraIntrinsics
+from custom_pose_ros.core.drawing.overlay import draw_poses
 from custom_pose_ros.core.errors import MessageError
+from custom_pose_ros.core.geometry.camera import CameraIntrinsics
+from custom_pose_ros.core.geometry.rigid import Rigid
+from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.object_model import ObjectModel
-from custom_pose_ros.core.overlay import draw_poses
-from custom_pose_ros.core.poses import KeypointPose
 from custom_pose_ros.evaluation.bags.reader import Bag, BagMessage
 from custom_pose_ros.evaluation.records import FrameRecord
-from custom_pose_ros.evaluation.rigid import Rigid
 from custom_pose_ros.evaluation.scoring.frame_scores import FrameScore
 from custom_pose_ros.evaluation.truth.tracks import stamp_ns
 from custom_pose_ros.inference.image_messages import image_to_bgr

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from custom_pose_ros.core.camera import CameraIntrinsics
 from custom_pose_ros.core.errors import ConfigError
+from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.evaluation.bags.reader import Bag
 from custom_pose_ros.evaluation.notes import Notes
 from custom_pose_ros.inference.pose_messages import calibration_fields, camera_from_message

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from rosbags.typesys.store import Typestore
 
+from custom_pose_ros.core.geometry.rotations import matrix_from_quaternion
+from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.object_model import ObjectModel
-from custom_pose_ros.core.orientation import OrientationEstimate
-from custom_pose_ros.core.poses import KeypointPose
-from custom_pose_ros.core.rotations import matrix_from_quaternion
+from custom_pose_ros.core.orientation.solver import OrientationEstimate
 from custom_pose_ros.inference.pose_messages import keypoint_fields, orientation_fields, pose_fields, track_id_of
 
 

@@ -9,19 +9,19 @@ from typing import Any
 
 import numpy as np
 
-from custom_pose_ros.core.camera import CameraIntrinsics
 from custom_pose_ros.core.errors import MessageError
+from custom_pose_ros.core.geometry.camera import CameraIntrinsics
+from custom_pose_ros.core.geometry.rigid import Rigid
+from custom_pose_ros.core.keypoints.poses import KeypointPose
+from custom_pose_ros.core.keypoints.tracking import PoseTracker
 from custom_pose_ros.core.object_model import ObjectModel
-from custom_pose_ros.core.orientation_estimator import OrientationEstimator
-from custom_pose_ros.core.poses import KeypointPose
-from custom_pose_ros.core.tracking import PoseTracker
+from custom_pose_ros.core.orientation.estimator import OrientationEstimator
 from custom_pose_ros.evaluation.bags.reader import Bag, BagMessage
 from custom_pose_ros.evaluation.bags.topics import ORIENTATIONS_TYPE
 from custom_pose_ros.evaluation.records import FrameRecord
 from custom_pose_ros.evaluation.results.camera_supply import CameraSupply
 from custom_pose_ros.evaluation.results.messages import estimates_from_message
 from custom_pose_ros.evaluation.results.read_ahead import read_ahead
-from custom_pose_ros.evaluation.rigid import Rigid
 from custom_pose_ros.evaluation.truth.apriltag import TagTruth
 from custom_pose_ros.evaluation.truth.tracks import stamp_ns
 from custom_pose_ros.inference.estimator import PoseEstimator

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from custom_pose_ros.core.camera import CameraIntrinsics
+from custom_pose_ros.core.geometry.camera import CameraIntrinsics
+from custom_pose_ros.core.geometry.rigid import Rigid
+from custom_pose_ros.core.geometry.rotations import rotation_vector_from_matrix
+from custom_pose_ros.core.geometry.symmetry import SymmetryGroup
 from custom_pose_ros.core.object_model import ObjectModel
-from custom_pose_ros.core.orientation import OrientationEstimate
-from custom_pose_ros.core.rotations import rotation_vector_from_matrix
-from custom_pose_ros.core.symmetry import SymmetryGroup
+from custom_pose_ros.core.orientation.solver import OrientationEstimate
 from custom_pose_ros.evaluation.records import FrameRecord
-from custom_pose_ros.evaluation.rigid import Rigid
 
 MATCH_RADIUS = 1.0  # an instance farther from the truth than this share of its size in the image is another thing
 _MIN_SIZE_PX = 16.0

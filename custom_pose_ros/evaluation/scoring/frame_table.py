@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from custom_pose_ros.core.errors import DatasetError
+from custom_pose_ros.core.geometry.rigid import Rigid
+from custom_pose_ros.core.geometry.rotations import quaternion_from_matrix
 from custom_pose_ros.core.object_model import ObjectModel
-from custom_pose_ros.core.rotations import quaternion_from_matrix
-from custom_pose_ros.evaluation.rigid import Rigid
 from custom_pose_ros.evaluation.scoring.frame_scores import FrameScore
 from custom_pose_ros.evaluation.scoring.metrics import roll_pitch_yaw
 

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from custom_pose_ros.core.object_model import ObjectModel
-from custom_pose_ros.core.orientation import OrientationEstimate
-from custom_pose_ros.core.rotations import (
+from custom_pose_ros.core.geometry.rotations import (
     matrix_from_rotation_vector,
     roll_pitch_yaw_from_matrix,
     rotation_vector_from_matrix,
 )
+from custom_pose_ros.core.object_model import ObjectModel
+from custom_pose_ros.core.orientation.solver import OrientationEstimate
 from custom_pose_ros.evaluation.scoring.frame_scores import FrameScore
 from custom_pose_ros.evaluation.truth.coco_labels import LabelScore
 

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from custom_pose_ros.core.errors import ConfigError
-from custom_pose_ros.core.rotations import (
+from custom_pose_ros.core.geometry.rigid import IDENTITY, Rigid
+from custom_pose_ros.core.geometry.rotations import (
     matrix_from_quaternion,
     matrix_from_roll_pitch_yaw,
     matrix_from_rotation_vector,
@@ -21,7 +22,6 @@ from custom_pose_ros.core.rotations import (
     skew_matrix,
 )
 from custom_pose_ros.core.yaml_files import read_yaml
-from custom_pose_ros.evaluation.rigid import IDENTITY, Rigid
 
 MIN_PAIRS = 10
 _MAX_PAIRS = 400  # more add nothing but time

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from custom_pose_ros.core.errors import ConfigError
+from custom_pose_ros.core.geometry.rigid import Rigid
 from custom_pose_ros.evaluation.bags.reader import Bag, is_static
 from custom_pose_ros.evaluation.bags.topics import TF_TYPES, choose_truth_topic
 from custom_pose_ros.evaluation.notes import Notes
 from custom_pose_ros.evaluation.records import FrameRecord
-from custom_pose_ros.evaluation.rigid import Rigid
 from custom_pose_ros.evaluation.truth.alignment import Alignment, estimate_alignment, read_alignment
 from custom_pose_ros.evaluation.truth.tracks import MAX_GAP_S, PoseTrack, TransformTree, read_poses
 

@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from custom_pose_ros.core.rotations import (
+from custom_pose_ros.core.geometry.rigid import IDENTITY, Rigid
+from custom_pose_ros.core.geometry.rotations import (
     matrix_from_quaternion,
     matrix_from_rotation_vector,
     quaternion_from_matrix,
     rotation_vector_from_matrix,
 )
-from custom_pose_ros.evaluation.rigid import IDENTITY, Rigid
 
 MAX_GAP_S = 0.5  # truth is not interpolated over longer holes
 _NUMBERS_PER_POSE = 7

@@ -12,8 +12,8 @@ from typing import Any
 import cv2
 import numpy as np
 
+from custom_pose_ros.core.keypoints.preprocessing import input_shape
 from custom_pose_ros.core.object_model import ObjectModel
-from custom_pose_ros.core.preprocessing import input_shape
 from custom_pose_ros.inference.backends import Backend
 from custom_pose_ros.inference.estimator import PoseEstimator
 from speed.scenes import OBJECT, clip_frames, maps_of

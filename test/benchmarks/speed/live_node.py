@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from custom_pose_ros.inference.estimator import PoseEstimator
-from custom_pose_ros.nodes.pose_camera import PoseCamera
-from custom_pose_ros.nodes.pose_node import main
+from custom_pose_ros.nodes.pose.pose_camera import PoseCamera
+from custom_pose_ros.nodes.pose.pose_node import main
 
 RECORD = Path(os.environ['LIVE_NODE_RECORD'])
 RESULTS: list[dict[str, Any]] = []

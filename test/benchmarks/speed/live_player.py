@@ -17,7 +17,7 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 from std_msgs.msg import Header
 
-from custom_pose_ros.nodes.conversions import bgr_to_image
+from custom_pose_ros.nodes.ros.conversions import bgr_to_image
 from speed.scenes import clip_frames
 
 FRAMES = 60

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from custom_pose_ros.core.keypoints.preprocessing import prepare
 from custom_pose_ros.core.object_model import ObjectModel
-from custom_pose_ros.core.preprocessing import prepare
 from custom_pose_ros.inference.backends import Backend
 from custom_pose_ros.inference.estimator import PoseEstimator
 from speed.scenes import OBJECT, clip_frames

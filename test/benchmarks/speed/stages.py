@@ -17,11 +17,11 @@ from unittest import mock
 import cv2
 import numpy as np
 
-from custom_pose_ros.core import grouping
+from custom_pose_ros.core.keypoints import grouping
+from custom_pose_ros.core.keypoints.poses import KeypointPose
+from custom_pose_ros.core.keypoints.preprocessing import input_shape
 from custom_pose_ros.core.object_model import ObjectModel
-from custom_pose_ros.core.orientation_estimator import OrientationEstimator
-from custom_pose_ros.core.poses import KeypointPose
-from custom_pose_ros.core.preprocessing import input_shape
+from custom_pose_ros.core.orientation.estimator import OrientationEstimator
 from custom_pose_ros.inference import estimator as estimator_module
 from custom_pose_ros.inference.backends import Backend
 from custom_pose_ros.inference.estimator import PoseEstimator
@@ -148,9 +148,9 @@ class Publisher:
         import rclpy
         from std_msgs.msg import Header
 
-        from custom_pose_ros.nodes import qos
-        from custom_pose_ros.nodes.conversions import poses_to_message
-        from custom_pose_ros.nodes.messages import PoseArray
+        from custom_pose_ros.nodes.ros import qos
+        from custom_pose_ros.nodes.ros.conversions import poses_to_message
+        from custom_pose_ros.nodes.ros.messages import PoseArray
 
         self._context = rclpy.Context()
         rclpy.init(args=[], context=self._context)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from bag_maker import CAMERA, CAMERA_INFO, START_NS, Messages, write_bag
 
-from custom_pose_ros.core.camera import CameraIntrinsics
 from custom_pose_ros.core.errors import ConfigError
+from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.evaluation.bags.reader import Bag
 from custom_pose_ros.evaluation.notes import Notes
 from custom_pose_ros.evaluation.results.camera_supply import CameraSupply

@@ -9,9 +9,9 @@ import pytest
 from bag_maker import CAMERA, ROS1, ROS2, START_NS, Messages
 
 from custom_pose_ros.core.errors import MessageError
-from custom_pose_ros.core.orientation import OrientationEstimate
-from custom_pose_ros.core.poses import KeypointPose
-from custom_pose_ros.core.rotations import matrix_from_roll_pitch_yaw
+from custom_pose_ros.core.geometry.rotations import matrix_from_roll_pitch_yaw
+from custom_pose_ros.core.keypoints.poses import KeypointPose
+from custom_pose_ros.core.orientation.solver import OrientationEstimate
 from custom_pose_ros.evaluation.bags.decoding import pose_types
 from custom_pose_ros.evaluation.results.messages import MessageMaker, estimates_from_message
 from custom_pose_ros.inference.image_messages import image_to_bgr

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from bag_maker import CAMERA, START_NS, trajectory
 
+from custom_pose_ros.core.geometry.rigid import Rigid
+from custom_pose_ros.core.geometry.rotations import matrix_from_rotation_vector
+from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.object_model import ObjectModel
-from custom_pose_ros.core.orientation import OrientationEstimate
-from custom_pose_ros.core.poses import KeypointPose
-from custom_pose_ros.core.rotations import matrix_from_rotation_vector
+from custom_pose_ros.core.orientation.solver import OrientationEstimate
 from custom_pose_ros.evaluation.records import FrameRecord
-from custom_pose_ros.evaluation.rigid import Rigid
 from custom_pose_ros.evaluation.scoring import metrics as metrics_module
 from custom_pose_ros.evaluation.scoring.frame_scores import Scorer
 from custom_pose_ros.evaluation.scoring.frame_table import COLUMNS, read_columns, to_csv

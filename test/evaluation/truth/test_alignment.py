@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from custom_pose_ros.core.errors import ConfigError
-from custom_pose_ros.core.rotations import matrix_from_rotation_vector, rotation_between
-from custom_pose_ros.evaluation.rigid import Rigid
+from custom_pose_ros.core.geometry.rigid import Rigid
+from custom_pose_ros.core.geometry.rotations import matrix_from_rotation_vector, rotation_between
 from custom_pose_ros.evaluation.truth.alignment import Alignment, estimate_alignment, read_alignment
 
 MOTIONS = {

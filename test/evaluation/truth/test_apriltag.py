@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from bag_maker import draw_tag
 
-from custom_pose_ros.core.camera import CameraIntrinsics
 from custom_pose_ros.core.errors import ConfigError
-from custom_pose_ros.core.rotations import matrix_from_rotation_vector, rotation_between
-from custom_pose_ros.evaluation.rigid import IDENTITY, Rigid
+from custom_pose_ros.core.geometry.camera import CameraIntrinsics
+from custom_pose_ros.core.geometry.rigid import IDENTITY, Rigid
+from custom_pose_ros.core.geometry.rotations import matrix_from_rotation_vector, rotation_between
 from custom_pose_ros.evaluation.truth.apriltag import Tag, TagTruth, read_tags
 
 CAMERA = CameraIntrinsics.from_fov(640, 480, np.deg2rad(60))

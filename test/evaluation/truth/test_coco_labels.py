@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from custom_pose_ros.core.errors import DatasetError
-from custom_pose_ros.core.poses import KeypointPose
+from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.evaluation.records import FrameRecord
 from custom_pose_ros.evaluation.scoring.metrics import summarise_labels
 from custom_pose_ros.evaluation.truth.coco_labels import CocoLabels

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from bag_maker import ROS2, Messages, Truth
 
-from custom_pose_ros.core.rotations import matrix_from_rotation_vector, rotation_between
-from custom_pose_ros.evaluation.rigid import Rigid
+from custom_pose_ros.core.geometry.rigid import Rigid
+from custom_pose_ros.core.geometry.rotations import matrix_from_rotation_vector, rotation_between
 from custom_pose_ros.evaluation.truth.tracks import PoseTrack, TransformTree, interpolate, read_poses
 
 SECOND = 10**9

@@ -23,13 +23,13 @@ from recovery_times import FIGURES, TARGET_S
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
-from custom_pose_ros.core.camera import CameraIntrinsics
+from custom_pose_ros.core.geometry.camera import CameraIntrinsics
+from custom_pose_ros.core.geometry.rotations import R_BODY_OPTICAL, matrix_from_roll_pitch_yaw
 from custom_pose_ros.core.object_model import ObjectModel
-from custom_pose_ros.core.rotations import R_BODY_OPTICAL, matrix_from_roll_pitch_yaw
-from custom_pose_ros.nodes.conversions import bgr_to_image
-from custom_pose_ros.nodes.messages import OrientationArray
-from custom_pose_ros.nodes.orientation_node import OrientationNode
-from custom_pose_ros.nodes.pose_node import PoseNode
+from custom_pose_ros.nodes.orientation.orientation_node import OrientationNode
+from custom_pose_ros.nodes.pose.pose_node import PoseNode
+from custom_pose_ros.nodes.ros.conversions import bgr_to_image
+from custom_pose_ros.nodes.ros.messages import OrientationArray
 from custom_pose_ros.tools.demo_player import camera_info
 
 DEADLINE_S = 30.0  # what is asserted

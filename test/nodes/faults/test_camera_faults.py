@@ -12,8 +12,8 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
-from custom_pose_ros.nodes import diagnostics
-from custom_pose_ros.nodes.conversions import bgr_to_image
+from custom_pose_ros.nodes.ros import diagnostics
+from custom_pose_ros.nodes.ros.conversions import bgr_to_image
 
 
 def test_the_camera_stops_and_returns(rig, monkeypatch) -> None:

@@ -9,7 +9,7 @@ from rcl_interfaces.srv import SetParameters
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import Image
 
-from custom_pose_ros.nodes.messages import PoseArray
+from custom_pose_ros.nodes.ros.messages import PoseArray
 
 
 def test_parameters_storm(rig) -> None:
@@ -59,7 +59,7 @@ def test_a_slow_subscriber_holds_up_nobody(rig) -> None:
 
 
 def test_a_model_that_hangs_for_a_while_is_told_and_only_the_newest_frame_follows(rig, monkeypatch) -> None:
-    monkeypatch.setattr('custom_pose_ros.nodes.diagnostics.STUCK_AFTER_S', 1.0)
+    monkeypatch.setattr('custom_pose_ros.nodes.ros.diagnostics.STUCK_AFTER_S', 1.0)
     gate, process = threading.Event(), rig.pose_node._process
     monkeypatch.setattr(rig.pose_node, '_process', lambda frames: (gate.wait(60.0), process(frames)))
     text = 'no answer for'

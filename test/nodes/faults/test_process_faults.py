@@ -16,13 +16,13 @@ from recovery_times import FIGURES
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
-from custom_pose_ros.nodes.conversions import bgr_to_image
-from custom_pose_ros.nodes.messages import PoseArray
-from custom_pose_ros.nodes.pose_node import PoseNode
-from custom_pose_ros.nodes.shared_memory import MIN_AGE_S, remove_abandoned
+from custom_pose_ros.nodes.pose.pose_node import PoseNode
+from custom_pose_ros.nodes.ros.conversions import bgr_to_image
+from custom_pose_ros.nodes.ros.messages import PoseArray
+from custom_pose_ros.nodes.ros.shared_memory import MIN_AGE_S, remove_abandoned
 
 SHARED_MEMORY = Path('/dev/shm')
-MODULE = 'custom_pose_ros.nodes.pose_node'
+MODULE = 'custom_pose_ros.nodes.pose.pose_node'
 
 
 def segments() -> set[str]:
@@ -116,7 +116,7 @@ def test_segments_of_the_living_stay(tmp_path: Path) -> None:
 
 
 def test_two_nodes_of_one_name_are_warned_about(killed: Killed, graph, monkeypatch) -> None:
-    monkeypatch.setattr('custom_pose_ros.nodes.surroundings.TWIN_AFTER_S', 1.0)
+    monkeypatch.setattr('custom_pose_ros.nodes.ros.surroundings.TWIN_AFTER_S', 1.0)
     killed.start()
     diagnostics = graph.listen('/diagnostics', DiagnosticArray)
     node = graph.start(PoseNode, object=killed.object, threads=1)

@@ -1,0 +1,1 @@
+"""Network maps to instances: preprocessing, heatmaps, part affinity fields, grouping, tracking."""

@@ -1,0 +1,375 @@
+"""Grouping: heatmaps and part affinity fields -> instances, for any skeleton graph and any number of instances."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from custom_pose_ros.core.keypoints.doubt import Doubt
+from custom_pose_ros.core.keypoints.heatmaps import Peaks, find_peaks
+from custom_pose_ros.core.keypoints.pafs import SAMPLES, score_limbs
+from custom_pose_ros.core.keypoints.poses import KeypointPose
+from custom_pose_ros.core.object_model import ObjectModel, Thresholds
+
+MIN_SUPPORT = 0.8  # least share of a limb along which the field must agree with it
+_REACH = 0.75  # fragments without their link belong together up to this share of the sum of their sizes (box diagonals)
+_MANY_LIMBS = 256  # so many good limbs are doubtful in themselves
+_MIN_CANDIDATES = 20  # candidates for each keypoint, even where fewer instances are wanted
+
+
+def group_poses(
+    heatmaps: np.ndarray,
+    pafs: np.ndarray,
+    model: ObjectModel,
+    stride: int = 8,
+    thresholds: Thresholds | None = None,
+) -> list[KeypointPose]:
+    """
+    Find every instance of the object in the maps of one image.
+
+    The skeleton may be any graph: a tree, with cycles, in several parts, or without limbs.
+
+    1. Peaks of the heatmaps are candidates for keypoints; pairs of candidates that a limb could join are scored by the
+       line integral through its field.
+    2. Limbs that are good enough are taken best first. A limb joins the fragments at its ends, unless both have some
+       keypoint already, or the limbs that would run between them are below the threshold on average: this is where
+       the other limbs of a cycle speak for or against.
+    3. Fragments that no limb could have joined are joined by nearness; see `_join_by_nearness`.
+    4. Without any limb, the highest peak of each keypoint makes one instance; an object of a single keypoint has one
+       instance for each peak.
+
+    heatmaps : (K + 1, h, w) float32, the last is the background and not used. Never changed.
+    pafs : (2 L, h, w) float32. Never changed.
+    thresholds : used instead of the object's. An object of fewer keypoints than `min_keypoints` must show all.
+
+    Returns poses in pixels of the network input, best first: by score times number of visible keypoints. The score is
+    the mean over the visible keypoints and the limbs between them. Raises ValueError on maps that do not fit the
+    object.
+    """
+    return _group(heatmaps, pafs, model, stride, thresholds or model.thresholds, Doubt(0.0))
+
+
+def group_poses_if_clear(
+    heatmaps: np.ndarray,
+    pafs: np.ndarray,
+    model: ObjectModel,
+    stride: int,
+    thresholds: Thresholds,
+    margin: float,
+) -> list[KeypointPose] | None:
+    """
+    Do the same as `group_poses`; return None where maps that differ a little could have given other instances.
+
+    margin : how much the heights of peaks and the scores of limbs and instances may differ. None is returned as soon as
+        one of them is nearer than this to its threshold, or two limbs that exclude each other are nearer than this.
+    """
+    doubt = Doubt(margin)
+    poses = _group(heatmaps, pafs, model, stride, thresholds, doubt)
+    return None if doubt else poses
+
+
+def _group(
+    heatmaps: np.ndarray, pafs: np.ndarray, model: ObjectModel, stride: int, limits: Thresholds, doubt: Doubt
+) -> list[KeypointPose]:
+    """Group as `group_poses` says, or give up with an empty list at the first doubt."""
+    count = model.keypoint_count
+    _check_maps(heatmaps, pafs, model)
+    graph = _graph(count, model.skeleton)
+    max_peaks = max(limits.max_instances, _MIN_CANDIDATES)
+    channels, peaks = find_peaks(heatmaps[:count], limits.keypoint_score - doubt.margin, stride, max_peaks)
+    links = _links(channels, peaks, pafs, graph, stride)
+    wanted = min(limits.min_keypoints, count)
+    if doubt.margin:
+        _doubt_peaks(peaks, links, graph, limits, wanted, doubt)
+        if doubt:
+            return []
+    if model.limb_count:
+        fragments = _join_by_limbs(channels, peaks, links, graph, limits.limb_score, doubt)
+        fragments = _join_by_nearness(fragments, peaks, graph)
+    else:
+        fragments = _without_limbs(channels, count)
+    table = _table([fragment for fragment in fragments if len(fragment.peaks) >= wanted], count)
+    scores = _pose_scores(table, peaks, links, graph)
+    doubt.about(scores, limits.pose_score)
+    order = (-scores * (table >= 0).sum(1)).argsort(kind='stable')
+    order = order[scores[order] >= limits.pose_score][: limits.max_instances]
+    return _poses(table[order], scores[order], peaks)
+
+
+@dataclass(frozen=True)
+class _Graph:
+    """
+    The skeleton as grouping needs it; a set of keypoints is the bits of an int.
+
+    pairs : (L, 2) int, the keypoints of each limb.
+    limbs_of : for each keypoint, its limbs as (limb, keypoint at the other end, whether it starts the limb).
+    neighbours : for each keypoint, the set of keypoints that share a limb with it.
+    parts : for each keypoint, the set of keypoints that the skeleton connects with it, itself included.
+    """
+
+    pairs: np.ndarray
+    limbs_of: list[list[tuple[int, int, bool]]]
+    neighbours: list[int]
+    parts: list[int]
+
+
+@lru_cache(maxsize=16)
+def _graph(count: int, skeleton: tuple[tuple[int, int], ...]) -> _Graph:
+    limbs_of: list[list[tuple[int, int, bool]]] = [[] for _ in range(count)]
+    neighbours = [0] * count
+    parts = [1 << k for k in range(count)]
+    for limb, (a, b) in enumerate(skeleton):
+        limbs_of[a].append((limb, b, True))
+        limbs_of[b].append((limb, a, False))
+        neighbours[a] |= 1 << b
+        neighbours[b] |= 1 << a
+        joined = parts[a] | parts[b]
+        parts = [joined if joined >> k & 1 else part for k, part in enumerate(parts)]
+    return _Graph(np.array(skeleton, int).reshape(-1, 2), limbs_of, neighbours, parts)
+
+
+@dataclass(frozen=True)
+class _Links:
+    """
+    Every pair of peaks that a limb could join, P in all.
+
+    starts, ends : (P,) int, indices of the peaks.
+    scores, supports : (P,) float32, see `score_limbs`; scores in [-1, 1].
+    base, width : (L,) int; the pair of peaks a and b on limb l stands at base[l] + a * width[l] + b.
+    """
+
+    starts: np.ndarray
+    ends: np.ndarray
+    scores: np.ndarray
+    supports: np.ndarray
+    base: np.ndarray
+    width: np.ndarray
+
+
+def _links(channels: np.ndarray, peaks: Peaks, pafs: np.ndarray, graph: _Graph, stride: int) -> _Links:
+    """Score all pairs of the peaks, whose keypoints are `channels` (M,), ascending."""
+    first = channels.searchsorted(np.arange(len(graph.parts) + 1))
+    counts = first[1:] - first[:-1]
+    a, b = graph.pairs[:, 0], graph.pairs[:, 1]
+    width = counts[b]
+    sizes = counts[a] * width
+    offsets = sizes.cumsum() - sizes
+    limbs = np.arange(len(sizes)).repeat(sizes)
+    row, column = np.divmod(np.arange(len(limbs)) - offsets[limbs], width[limbs])
+    starts, ends = first[a][limbs] + row, first[b][limbs] + column
+    scores, supports = score_limbs(pafs, limbs, peaks.positions[starts], peaks.positions[ends], stride)
+    scores = np.fmin(np.fmax(scores, -1), 1)  # NaN, from a network gone wrong, speaks against
+    return _Links(starts, ends, scores, supports, offsets - first[a] * width - first[b], width)
+
+
+class _Fragment:
+    """
+    Part of an instance, or all of it; a set of keypoints is the bits of an int.
+
+    peaks : the peak of each keypoint that was found; keypoints : their set.
+    neighbours : the set of keypoints that share a limb with any of them.
+    """
+
+    __slots__ = ('keypoints', 'neighbours', 'peaks')
+
+    def __init__(self, keypoint: int, peak: int, neighbours: int):
+        self.peaks = {keypoint: peak}
+        self.keypoints = 1 << keypoint
+        self.neighbours = neighbours
+
+    def absorb(self, other: _Fragment) -> None:
+        """Take over the keypoints of another fragment."""
+        self.peaks.update(other.peaks)
+        self.keypoints |= other.keypoints
+        self.neighbours |= other.neighbours
+
+
+def _join_by_limbs(
+    channels: np.ndarray, peaks: Peaks, links: _Links, graph: _Graph, threshold: float, doubt: Doubt
+) -> list[_Fragment]:
+    """Join single peaks to fragments by the limbs between them, best limb first; return all, single ones included."""
+    owner = [_Fragment(k, peak, graph.neighbours[k]) for peak, k in enumerate(channels.tolist())]
+    if doubt.margin:
+        _doubt_limbs(links, threshold, doubt)
+    good = ((links.scores >= threshold) & (links.supports >= MIN_SUPPORT)).nonzero()[0]
+    # The height of the peaks counts too: of two peaks on one limb, the lower is most often a false one.
+    trust = links.scores[good] * np.sqrt(peaks.scores[links.starts[good]] * peaks.scores[links.ends[good]])
+    order = (-trust).argsort(kind='stable')
+    good = good[order]
+    if doubt.margin:
+        _doubt_order(channels, links, good, trust[order], doubt)
+    for start, end in zip(links.starts[good].tolist(), links.ends[good].tolist()):
+        large, small = owner[start], owner[end]
+        if large is small or large.keypoints & small.keypoints:
+            continue
+        if len(small.peaks) > len(large.peaks):
+            large, small = small, large
+        if _several_limbs(small, large):
+            agreement = _agreement(small, large, links, graph)
+            doubt.about(agreement, threshold)
+            if agreement < threshold:
+                continue
+        large.absorb(small)
+        for peak in small.peaks.values():
+            owner[peak] = large
+    return list(dict.fromkeys(owner))
+
+
+def _doubt_peaks(peaks: Peaks, links: _Links, graph: _Graph, limits: Thresholds, wanted: int, doubt: Doubt) -> None:
+    """Note peaks that are just or nearly high enough, unless they would stay alone and belong to no instance."""
+    close = np.abs(peaks.scores - limits.keypoint_score) < doubt.margin
+    if not close.any():
+        return
+    if wanted > 1 and graph.parts[0] == (1 << len(graph.parts)) - 1:
+        possible = _possible_limbs(links, limits.limb_score, doubt.margin)
+        close = close[links.starts[possible]] | close[links.ends[possible]]
+    doubt.note(bool(close.any()))
+
+
+def _doubt_limbs(links: _Links, threshold: float, doubt: Doubt) -> None:
+    """Note limbs that are just or nearly good enough, by their score or by one point of their support."""
+    possible = _possible_limbs(links, threshold, doubt.margin)
+    doubt.about(links.scores[possible], threshold)
+    doubt.note(bool((links.supports[possible] < MIN_SUPPORT + 0.5 / SAMPLES).any()))
+
+
+def _possible_limbs(links: _Links, threshold: float, margin: float) -> np.ndarray:
+    """Tell of each link (P,) whether it is good enough, or would be by the margin and one more point of support."""
+    return (links.scores > threshold - margin) & (links.supports > MIN_SUPPORT - 1.5 / SAMPLES)
+
+
+def _doubt_order(channels: np.ndarray, links: _Links, good: np.ndarray, trust: np.ndarray, doubt: Doubt) -> None:
+    """Note pairs of good limbs of one kind that share a peak, so that the more trusted one is taken, by a little."""
+    if len(good) > _MANY_LIMBS:
+        doubt.note(True)
+        return
+    starts, ends, count = links.starts[good], links.ends[good], len(channels)
+    from_peak, to_peak = starts * count + channels[ends], ends * count + channels[starts]  # a peak, and where it leads
+    if len(set(from_peak.tolist())) == len(set(to_peak.tolist())) == len(good):
+        return
+    rivals = (from_peak[:, None] == from_peak) | (to_peak[:, None] == to_peak)
+    first, second = np.triu(rivals, 1).nonzero()
+    doubt.about(trust[first], trust[second])
+
+
+def _several_limbs(one: _Fragment, two: _Fragment) -> bool:
+    """Tell whether more than one limb runs between two fragments that share at least one."""
+    near, far = one.keypoints & two.neighbours, two.keypoints & one.neighbours
+    return bool(near & (near - 1) or far & (far - 1))
+
+
+def _agreement(small: _Fragment, large: _Fragment, links: _Links, graph: _Graph) -> float:
+    """Return the mean score of all limbs that run between two fragments (at least one does)."""
+    scores = []
+    for keypoint, peak in small.peaks.items():
+        for limb, other, is_start in graph.limbs_of[keypoint]:
+            far = large.peaks.get(other)
+            if far is not None:
+                start, end = (peak, far) if is_start else (far, peak)
+                scores.append(float(links.scores[links.base[limb] + start * links.width[limb] + end]))
+    return sum(scores) / len(scores)
+
+
+def _join_by_nearness(fragments: list[_Fragment], peaks: Peaks, graph: _Graph) -> list[_Fragment]:
+    """
+    Join fragments of one instance that no limb could have joined, nearest centres first.
+
+    Such are fragments without a keypoint in common and without a limb between the keypoints they have, because either
+    - the skeleton does not connect them at all: then at least one must be more than a single peak; or
+    - the keypoint that would connect them was not found: then both must have at least three keypoints (a false pair is
+      frequent in noise, a false triple rare), and their centres must be near, see _REACH.
+    """
+    whole = (1 << len(graph.parts)) - 1
+    connected = graph.parts[0] == whole
+    unfinished = [f for f in fragments if f.keypoints != whole and (len(f.peaks) > 1 or not connected)]
+    if len(unfinished) < 2:
+        return fragments
+    went_to = list(range(len(unfinished)))
+    for one, two in _near_pairs(unfinished, peaks, graph):
+        i, j = went_to[one], went_to[two]
+        a, b = unfinished[i], unfinished[j]
+        if i != j and not (a.keypoints | a.neighbours) & b.keypoints:
+            a.absorb(b)
+            went_to = [i if k == j else k for k in went_to]
+    absorbed = {f for i, f in zip(went_to, unfinished) if unfinished[i] is not f}
+    return [fragment for fragment in fragments if fragment not in absorbed]
+
+
+def _near_pairs(fragments: list[_Fragment], peaks: Peaks, graph: _Graph) -> list[tuple[int, int]]:
+    """Return the pairs of fragments that may be joined by nearness, nearest first."""
+    keypoints = np.array([f.keypoints for f in fragments], np.uint64)
+    neighbours = np.array([f.neighbours for f in fragments], np.uint64)
+    parts = np.array([graph.parts[next(iter(f.peaks))] for f in fragments], np.uint64)
+    possible = ((keypoints[:, None] | neighbours[:, None]) & keypoints) == 0
+    if not possible.any():
+        return []
+    table = _table(fragments, len(graph.parts))
+    points = np.where((table >= 0)[..., None], peaks.positions[table], np.nan)
+    centre = np.nanmean(points, 1)
+    size = np.hypot(*(np.nanmax(points, 1) - np.nanmin(points, 1)).T)
+    distance = np.hypot(*(centre[:, None] - centre).T)
+    found = (table >= 0).sum(1)
+    unconnected = (parts[:, None] & parts) == 0
+    link_missing = (np.minimum(found[:, None], found) >= 3) & (distance <= _REACH * (size[:, None] + size))
+    possible &= np.where(unconnected, np.maximum(found[:, None], found) >= 2, link_missing)
+    first, second = np.triu(possible).nonzero()
+    order = distance[first, second].argsort(kind='stable')
+    return list(zip(first[order].tolist(), second[order].tolist()))
+
+
+def _without_limbs(channels: np.ndarray, count: int) -> list[_Fragment]:
+    """Make instances of an object without limbs; the peaks of each keypoint stand highest first."""
+    if count == 1:
+        return [_Fragment(0, peak, 0) for peak in range(len(channels))]
+    highest = [_Fragment(k, peak, 0) for k, peak in zip(*(a.tolist() for a in np.unique(channels, return_index=True)))]
+    for fragment in highest[1:]:
+        highest[0].absorb(fragment)
+    return highest[:1]
+
+
+def _table(fragments: list[_Fragment], count: int) -> np.ndarray:
+    """Return (F, K) int: the peak of each keypoint of each fragment, -1 where it was not found."""
+    table = np.empty((len(fragments), count), int)
+    table.fill(-1)
+    rows = [i for i, fragment in enumerate(fragments) for _ in fragment.peaks]
+    table[rows, [k for f in fragments for k in f.peaks]] = [peak for f in fragments for peak in f.peaks.values()]
+    return table
+
+
+def _pose_scores(table: np.ndarray, peaks: Peaks, links: _Links, graph: _Graph) -> np.ndarray:
+    """Return (F,) in [0, 1]: the mean score of the keypoints of each fragment and of the limbs between them."""
+    found = table >= 0
+    if not len(peaks):
+        return np.zeros(len(table))
+    start, end = table[:, graph.pairs[:, 0]], table[:, graph.pairs[:, 1]]
+    present = (start >= 0) & (end >= 0)
+    total = (peaks.scores[table] * found).sum(1)
+    if len(links.scores):
+        index = (links.base + start * links.width + end) * present
+        total += (np.maximum(links.scores[index], 0) * present).sum(1)
+    return total / (found.sum(1) + present.sum(1))
+
+
+def _poses(table: np.ndarray, scores: np.ndarray, peaks: Peaks) -> list[KeypointPose]:
+    """Return one pose for each row of a table of peaks (F, K)."""
+    visible = table >= 0
+    keypoints = np.where(visible[..., None], peaks.positions[table], np.nan)
+    covariances = np.where(visible[..., None, None], peaks.covariances[table], np.nan)
+    keypoint_scores = peaks.scores[table] * visible
+    return [
+        KeypointPose(keypoints=k, covariances=c, scores=s, visible=v, score=score)
+        for k, c, s, v, score in zip(keypoints, covariances, keypoint_scores, visible, scores.tolist())
+    ]
+
+
+def _check_maps(heatmaps: np.ndarray, pafs: np.ndarray, model: ObjectModel) -> None:
+    for name, maps, wanted in (
+        ('heatmaps', heatmaps, model.keypoint_count + 1),
+        ('pafs', pafs, 2 * model.limb_count),
+    ):
+        if maps.ndim != 3 or len(maps) != wanted:
+            raise ValueError(f'{name} of {model.name} must have shape ({wanted}, h, w), got {maps.shape}')
+    if heatmaps.shape[1:] != pafs.shape[1:]:
+        raise ValueError(f'heatmaps and pafs must be of one size, got {heatmaps.shape[1:]} and {pafs.shape[1:]}')

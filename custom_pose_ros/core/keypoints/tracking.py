@@ -1,0 +1,169 @@
+"""Tracking: the same id for the same instance from frame to frame."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from custom_pose_ros.core.keypoints.poses import KeypointPose
+from custom_pose_ros.core.object_model import ObjectModel
+
+_VELOCITY_GAIN = 0.5  # weight of the newest displacement in a track's velocity
+_UNSEEN_PENALTY = 1.5  # factor on the distance where pose and track have no keypoint in common
+
+
+@dataclass(eq=False)
+class _Track:
+    """
+    What is known about one instance.
+
+    keypoints : (K, 2) where each keypoint was, or would be, at `stamp_s` [px]; NaN until it was seen once.
+    velocity : (2,) of the whole instance [px/s]; size : its extent [px].
+    """
+
+    track_id: int
+    keypoints: np.ndarray
+    velocity: np.ndarray
+    size: float
+    stamp_s: float
+
+    def predicted(self, stamp_s: float) -> np.ndarray:
+        """Return where its keypoints are expected at a later time, (K, 2) px."""
+        return self.keypoints + self.velocity * (stamp_s - self.stamp_s)
+
+
+class PoseTracker:
+    """
+    Gives poses track ids by the distance of their keypoints from where each track expects them.
+
+    The distance of a pose from a track is the root mean square over the keypoints that both have, divided by the size
+    of the larger of the two (diagonal of the box of its keypoints), as OKS divides by it: near and far instances are
+    treated alike. Tracks move on with constant velocity while they are not seen. Pairs are taken nearest first.
+
+    model : the object; its sigmas weigh the keypoints, loose ones (hips) less than exact ones (eyes).
+    max_gap_s : a track not seen for longer is over; may be changed between updates.
+    max_distance : largest distance of a pose from its track, as a share of the size.
+    min_size_px : smaller sizes (one keypoint, far away) count as this.
+
+    Ids count up from 0 and are never used twice by one tracker, not even after a reset.
+    """
+
+    def __init__(
+        self, model: ObjectModel, max_gap_s: float = 0.5, max_distance: float = 0.6, min_size_px: float = 32.0
+    ):
+        for name, value in (('max_gap_s', max_gap_s), ('max_distance', max_distance), ('min_size_px', min_size_px)):
+            if not (math.isfinite(value) and value > 0):
+                raise ValueError(f'{name} must be positive, got {value}')
+        self.model = model
+        self.max_gap_s = max_gap_s
+        self._weights = 1.0 / np.square(model.sigmas)
+        self._max_distance = max_distance
+        self._min_size_px = min_size_px
+        self._next_id = 0
+        self._tracks: list[_Track] = []
+        self._stamp_s = -math.inf
+
+    def reset(self) -> None:
+        """Forget all tracks; the next poses get new ids."""
+        self._tracks = []
+        self._stamp_s = -math.inf
+
+    def update(self, poses: Sequence[KeypointPose], stamp_s: float) -> list[KeypointPose]:
+        """
+        Return the poses of one frame, in the same order, with their track ids.
+
+        stamp_s : time of the frame [s]. A stamp before the last one means that time was set back (a bag played again):
+            the tracker starts anew. Raises ValueError when it is not finite or a pose has another number of keypoints.
+        """
+        if not math.isfinite(stamp_s):
+            raise ValueError(f'stamp_s must be finite, got {stamp_s}')
+        for pose in poses:
+            if len(pose.visible) != len(self._weights):
+                raise ValueError(f'poses must have {len(self._weights)} keypoints, got {len(pose.visible)}')
+        if stamp_s < self._stamp_s:
+            self.reset()
+        self._stamp_s = stamp_s
+        self._tracks = [track for track in self._tracks if stamp_s - track.stamp_s <= self.max_gap_s]
+
+        points = [np.where(pose.visible[:, None], pose.keypoints, np.nan) for pose in poses]
+        matched = self._match(points, stamp_s)
+        tracked = []
+        for index, (pose, keypoints) in enumerate(zip(poses, points)):
+            track = matched.get(index)
+            if track is None:
+                track = self._start(keypoints, stamp_s)
+            else:
+                self._move(track, keypoints, stamp_s)
+            tracked.append(pose.with_track_id(track.track_id))
+        return tracked
+
+    def _match(self, points: list[np.ndarray], stamp_s: float) -> dict[int, _Track]:
+        """Return the track of each pose that continues one, by the index of the pose."""
+        if not points or not self._tracks:
+            return {}
+        distance = self._distances(np.stack(points), stamp_s)
+        matched: dict[int, _Track] = {}
+        taken: set[int] = set()
+        for flat in distance.argsort(axis=None, kind='stable').tolist():
+            track, pose = divmod(flat, len(points))
+            if not distance[track, pose] <= self._max_distance:  # NaN sorts last
+                break
+            if track not in taken and pose not in matched:
+                taken.add(track)
+                matched[pose] = self._tracks[track]
+        return matched
+
+    def _distances(self, points: np.ndarray, stamp_s: float) -> np.ndarray:
+        """Return (T, A) distances of A poses (A, K, 2) from T tracks, as a share of the size; NaN where unknown."""
+        predicted = np.stack([track.predicted(stamp_s) for track in self._tracks])
+        squares = np.square(predicted[:, None] - points).sum(3)  # (T, A, K)
+        weights = np.where(np.isnan(squares), 0.0, self._weights)
+        total = weights.sum(2)
+        common = total > 0
+        rms = np.sqrt((weights * np.nan_to_num(squares)).sum(2) / np.where(common, total, 1))
+        # Nothing in common (front seen now, back before): the centres have to do.
+        between_centres = np.hypot(*(_centres(predicted)[:, None] - _centres(points)).T).T
+        size = np.array([track.size for track in self._tracks])[:, None]
+        size = np.maximum(np.maximum(size, _sizes(points)), self._min_size_px)
+        return np.where(common, rms, _UNSEEN_PENALTY * between_centres) / size
+
+    def _start(self, keypoints: np.ndarray, stamp_s: float) -> _Track:
+        """Begin a track with a pose nobody knows; one without any keypoint only gets an id."""
+        track = _Track(self._next_id, keypoints, np.zeros(2), float(_sizes(keypoints[None])[0]), stamp_s)
+        self._next_id += 1
+        if not np.isnan(keypoints).all():
+            self._tracks.append(track)
+        return track
+
+    @staticmethod
+    def _move(track: _Track, keypoints: np.ndarray, stamp_s: float) -> None:
+        """Continue a track with the pose of this frame."""
+        gap = stamp_s - track.stamp_s
+        expected = track.predicted(stamp_s)
+        common = ~np.isnan(expected[:, 0]) & ~np.isnan(keypoints[:, 0])
+        if common.any():
+            miss = (keypoints - expected)[common].mean(0)
+            if gap > 0:
+                track.velocity = track.velocity + _VELOCITY_GAIN * miss / gap
+            expected = expected + miss  # what is hidden moves along with what is seen
+        track.keypoints = np.where(np.isnan(keypoints), expected, keypoints)
+        track.size = float(_sizes(keypoints[None])[0]) if common.sum() > 1 else track.size
+        track.stamp_s = stamp_s
+
+
+def _sizes(points: np.ndarray) -> np.ndarray:
+    """Return (A,) diagonals of the boxes of (A, K, 2) points [px]; 0 where none is known."""
+    known = ~np.isnan(points)
+    low = np.where(known, points, np.inf).min(1)
+    high = np.where(known, points, -np.inf).max(1)
+    return np.hypot(*np.maximum(high - low, 0.0).T)
+
+
+def _centres(points: np.ndarray) -> np.ndarray:
+    """Return (A, 2) means of the known ones of (A, K, 2) points; NaN where none is."""
+    known = ~np.isnan(points)
+    count = known.sum(1)
+    return np.where(known, points, 0.0).sum(1) / np.where(count, count, np.nan)

@@ -1,0 +1,210 @@
+"""PoseFusion: orientations of one object from several cameras, in one frame -> one orientation for each instance."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from custom_pose_ros.core.geometry.rotations import matrix_from_rotation_vector, rotation_between
+from custom_pose_ros.core.geometry.symmetry import SymmetryGroup
+from custom_pose_ros.core.object_model import ObjectModel
+from custom_pose_ros.core.orientation.solver import (
+    MISFIT_TOLERANCE,
+    NEGLIGIBLE_AMBIGUITY,
+    SAME_POSE_RAD,
+    OrientationEstimate,
+    chi2_quantile,
+    pose_difference,
+)
+
+MAX_AGE_S = 0.2  # what another camera saw longer ago is left out
+_STEPS = 3  # of the mean of rotations; the second one is already below 1e-6 rad for views that agree
+_SMALLEST_VARIANCE = 1e-10
+
+
+def in_reference_frame(estimate: OrientationEstimate, R: np.ndarray, t: np.ndarray) -> OrientationEstimate:
+    """
+    Return an estimate whose `camera` is another frame.
+
+    R, t : (3, 3) and (3,) m, map the camera optical frame to that frame; taken as exact.
+    """
+    turn = np.kron(np.eye(2), R)
+    alternative = estimate.alternative
+    return replace(
+        estimate,
+        R_camera_object=R @ estimate.R_camera_object,
+        t_camera_object=R @ estimate.t_camera_object + t,
+        covariance=turn @ estimate.covariance @ turn.T,
+        alternative=None if alternative is None else (R @ alternative[0], R @ alternative[1] + t),
+        R_reference_camera=np.eye(3),
+    )
+
+
+@dataclass(eq=False)
+class _View:
+    """
+    What one camera says of one instance.
+
+    poses : (R, t) of one or two attitudes; weights : how likely each is; covariance : (6, 6) of either alone.
+    """
+
+    camera: str
+    estimate: OrientationEstimate
+    poses: list[tuple[np.ndarray, np.ndarray]]
+    weights: list[float]
+    covariance: np.ndarray
+
+    @classmethod
+    def of(cls, camera: str, estimate: OrientationEstimate, age_s: float, speeds: tuple[float, float]) -> _View:
+        best = estimate.R_camera_object, estimate.t_camera_object
+        poses, weights, covariance = [best], [1.0], estimate.covariance
+        if estimate.alternative is not None:
+            # The covariance of an estimate is about both attitudes: without the way between them it is that of one.
+            share = estimate.ambiguity / (1.0 + estimate.ambiguity)
+            way = pose_difference(*best, *estimate.alternative)
+            poses, weights = [best, estimate.alternative], [1.0 - share, share]
+            covariance = covariance - share * np.outer(way, way)
+        moved = np.repeat(np.square(speeds) * age_s**2, 3)  # since then it may have moved
+        values, vectors = np.linalg.eigh(covariance + np.diag(moved))
+        covariance = (vectors * np.maximum(values, _SMALLEST_VARIANCE)) @ vectors.T
+        return cls(camera, estimate, poses, weights, covariance)
+
+
+@dataclass(frozen=True, eq=False)
+class _Fused:
+    """A weighted mean of one pose of each view. chi2 : squared distance of the poses from it, in their covariances."""
+
+    R: np.ndarray
+    t: np.ndarray
+    covariance: np.ndarray
+    chi2: float
+    log_likelihood: float
+
+
+class PoseFusion:
+    """
+    Combines what several cameras see of the instances of one object.
+
+    Each camera's estimate has one or two attitudes (a flat object seen from afar has a mirrored one). Of all choices
+    the one whose attitudes agree best is taken, weighted by the inverse of their covariances: two cameras that look
+    from different sides share the true attitude and not the mirrored ones. Errors of different cameras are taken as
+    independent. Views that contradict each other are not mixed: the surest one is given, marked outlier_suspected.
+
+    model : the object.
+    speeds : how fast it usually moves and turns [m/s, rad/s]; images of different cameras are not of one moment.
+    stamp_s : time of the newest image [s].
+    """
+
+    def __init__(self, model: ObjectModel, speeds: tuple[float, float] = (0.5, 1.0)):
+        self.model = model
+        self.speeds = speeds
+        self.stamp_s = -math.inf
+        self._symmetries = SymmetryGroup(model.symmetries)
+        self._latest: dict[str, tuple[float, Sequence[OrientationEstimate]]] = {}
+        self._ids: dict[tuple[str, int], int] = {}
+        self._next_id = 0
+
+    def update(
+        self, camera: str, stamp_s: float, estimates: Sequence[OrientationEstimate]
+    ) -> list[OrientationEstimate]:
+        """
+        Take the estimates of one image and return one estimate for each instance that any camera sees at that time.
+
+        estimates : in the common frame, see `in_reference_frame`.
+        The result is in that frame, with track ids of its own. reprojection_error_px is the largest of its views.
+        """
+        if stamp_s < self.stamp_s - MAX_AGE_S:  # time was set back
+            self._latest.clear()
+        self.stamp_s = max(stamp_s, self.stamp_s) if self._latest else stamp_s
+        self._latest[camera] = stamp_s, estimates
+        views = [
+            _View.of(name, estimate, abs(self.stamp_s - seen_s), self.speeds)
+            for name, (seen_s, seen) in self._latest.items()
+            if self.stamp_s - seen_s <= MAX_AGE_S
+            for estimate in seen
+        ]
+        fused = [(self._id_of(group), self._fuse(group)) for group in self._groups(views)]
+        return [replace(estimate, track_id=track_id) for track_id, estimate in fused]
+
+    def _groups(self, views: list[_View]) -> list[list[_View]]:
+        """Return the views of each instance: nearest positions first, at most one of each camera."""
+        group_of = {id(view): [view] for view in views}
+        pairs = [(_position_distance(a, b), a, b) for a, b in itertools.combinations(views, 2) if a.camera != b.camera]
+        for distance, a, b in sorted(pairs, key=lambda pair: pair[0]):
+            if distance > MISFIT_TOLERANCE * chi2_quantile(3):
+                break
+            one, other = group_of[id(a)], group_of[id(b)]
+            cameras = [view.camera for view in one + other]
+            if one is not other and len(set(cameras)) == len(cameras):
+                one.extend(other)
+                group_of.update({id(view): one for view in other})
+        return list({id(group): group for group in group_of.values()}.values())
+
+    def _fuse(self, views: list[_View]) -> OrientationEstimate:
+        choices = itertools.product(*(range(len(view.poses)) for view in views))
+        best, *others = sorted((self._mean(views, choice) for choice in choices), key=lambda m: -m.log_likelihood)
+        freedom = 6 * (len(views) - 1)
+        if freedom and best.chi2 > MISFIT_TOLERANCE * chi2_quantile(freedom):
+            surest = min(views, key=lambda view: np.linalg.slogdet(view.estimate.covariance)[1])
+            return replace(surest.estimate, outlier_suspected=True)
+        misfit = max(1.0, best.chi2 / freedom) if freedom else 1.0
+        second = next((o for o in others if rotation_between(o.R, best.R) > SAME_POSE_RAD), None)
+        ambiguity = 0.0 if second is None else math.exp((second.log_likelihood - best.log_likelihood) / misfit)
+        ambiguity = min(1.0, ambiguity) if ambiguity > NEGLIGIBLE_AMBIGUITY else 0.0
+        covariance, alternative = best.covariance * misfit, None
+        if second is not None and ambiguity:
+            share, alternative = ambiguity / (1.0 + ambiguity), (second.R, second.t)
+            way = pose_difference(best.R, best.t, second.R, second.t)
+            covariance = covariance + share * np.outer(way, way)
+        estimates = [view.estimate for view in views]
+        errors = [estimate.reprojection_error_px for estimate in estimates if not estimate.coasting]
+        return replace(
+            estimates[0],
+            R_camera_object=best.R,
+            t_camera_object=best.t,
+            covariance=covariance,
+            reprojection_error_px=max(errors, default=math.nan),
+            ambiguity=ambiguity,
+            alternative=alternative,
+            keypoints_used=sum(estimate.keypoints_used for estimate in estimates),
+            outlier_suspected=any(estimate.outlier_suspected for estimate in estimates),
+        )
+
+    def _mean(self, views: Sequence[_View], choice: Sequence[int]) -> _Fused:
+        """Return the mean of the chosen pose of each view, weighted by the inverse of its covariance."""
+        weights = [np.linalg.inv(view.covariance) for view in views]
+        R, t = views[0].poses[choice[0]]
+        poses = [view.poses[i] for view, i in zip(views, choice)]
+        poses = [(R_view @ self._symmetries.turn_towards(R_view, R), t_view) for R_view, t_view in poses]
+        covariance = np.linalg.inv(sum(weights))
+        for _ in range(_STEPS):
+            steps = [pose_difference(R, t, *pose) for pose in poses]
+            mean = covariance @ sum(weight @ step for weight, step in zip(weights, steps))
+            R, t = matrix_from_rotation_vector(mean[3:]) @ R, t + mean[:3]
+        steps = [pose_difference(R, t, *pose) for pose in poses]
+        chi2 = float(sum(step @ weight @ step for weight, step in zip(weights, steps)))
+        prior = sum(math.log(max(view.weights[i], 1e-300)) for view, i in zip(views, choice))
+        return _Fused(R, t, covariance, chi2, prior - 0.5 * chi2)
+
+    def _id_of(self, views: Sequence[_View]) -> int | None:
+        """Return the id of an instance: the oldest that one of its views has had."""
+        keys = [(v.camera, v.estimate.track_id) for v in views if v.estimate.track_id is not None]
+        if not keys:
+            return None
+        known = [self._ids[key] for key in keys if key in self._ids]
+        if not known:
+            known, self._next_id = [self._next_id], self._next_id + 1
+        if len(self._ids) > 10_000:
+            self._ids.clear()
+        self._ids.update(dict.fromkeys(keys, min(known)))
+        return min(known)
+
+
+def _position_distance(a: _View, b: _View) -> float:
+    """Return the squared Mahalanobis distance of two positions."""
+    difference = a.estimate.t_camera_object - b.estimate.t_camera_object
+    return float(difference @ np.linalg.solve((a.covariance + b.covariance)[:3, :3], difference))

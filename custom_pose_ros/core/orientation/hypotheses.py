@@ -1,0 +1,168 @@
+"""Hypotheses of a tracked pose: weighted Gaussians over pose, rates and accelerations, mirrored, split and merged."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from custom_pose_ros.core.geometry.rotations import matrix_from_rotation_vector, rotation_vector_from_matrix
+
+POSE = slice(0, 6)
+TURN = slice(3, 6)
+STATE_SIZE = 18
+_UNIT = np.eye(3)
+# A standard normal as three narrower ones: weight of the outer two, their distance, their standard deviation.
+_OUTER_WEIGHT, _OUTER_DISTANCE, _NARROWER = 0.2252, 1.0575, 0.6715
+
+
+@dataclass(eq=False)
+class Hypotheses:
+    """
+    M weighted Gaussians, most likely first after `pruned`.
+
+    R : (M, 3, 3), object to camera. centre : (M, 3) m, the object's middle in the camera frame.
+    rates : (M, 2, 6), velocity and acceleration of the middle [m/s, m/s^2] and about the camera's axes
+        [rad/s, rad/s^2].
+    covariance : (M, 18, 18) over errors of (middle, rotation about the camera's fixed axes, rates).
+    weights : (M,), sum 1.
+    """
+
+    R: np.ndarray
+    centre: np.ndarray
+    rates: np.ndarray
+    covariance: np.ndarray
+    weights: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.weights)
+
+    def select(self, keep: np.ndarray | list[int]) -> Hypotheses:
+        """Return some of them, in the given order."""
+        return Hypotheses(self.R[keep], self.centre[keep], self.rates[keep], self.covariance[keep], self.weights[keep])
+
+    def joined(self, other: Hypotheses) -> Hypotheses:
+        """Return these and others; the weights are the caller's to settle."""
+        return Hypotheses(
+            np.concatenate([self.R, other.R]),
+            np.concatenate([self.centre, other.centre]),
+            np.concatenate([self.rates, other.rates]),
+            np.concatenate([self.covariance, other.covariance]),
+            np.concatenate([self.weights, other.weights]),
+        )
+
+    def moved(self, step: np.ndarray) -> None:
+        """Move each by its (M, 18) error."""
+        self.R = matrix_from_rotation_vector(step[:, TURN]) @ self.R
+        self.centre = self.centre + step[:, :3]
+        self.rates = self.rates + step[:, 6:].reshape(-1, 2, 6)
+
+    def difference(self, i: int, j: int) -> np.ndarray:
+        """Return the (18,) error that leads from hypothesis i to hypothesis j."""
+        return np.concatenate([
+            self.centre[j] - self.centre[i],
+            rotation_vector_from_matrix(self.R[j] @ self.R[i].T),
+            (self.rates[j] - self.rates[i]).ravel(),
+        ])
+
+    def reflection(self, index: int) -> np.ndarray:
+        """Return the (3, 3) reflection about the plane across the line of sight to one hypothesis."""
+        sight = self.centre[index]
+        return _UNIT - sight[:, None] * (sight * (2.0 / (sight @ sight)))
+
+    def mirrored_rotation(self, index: int, normal: np.ndarray, reflection: np.ndarray | None = None) -> np.ndarray:
+        """Return the (3, 3) rotation of one hypothesis after its `reflection` (3, 3), see `mirrored`."""
+        R = (self.reflection(index) if reflection is None else reflection) @ self.R[index]
+        return R - (R @ normal)[:, None] * (2.0 * normal)
+
+    def mirrored(self, index: int, normal: np.ndarray) -> Hypotheses:
+        """
+        Return one hypothesis reflected about its line of sight: the motion that looks the same from far away.
+
+        normal : (3,) of the object's main plane, in the object frame. Turning about the line of sight stays, turning
+        about other axes changes sign.
+        """
+        reflection = self.reflection(index)
+        turning = -reflection
+        state = np.eye(STATE_SIZE)
+        for first in range(3, STATE_SIZE, 6):
+            state[first : first + 3, first : first + 3] = turning
+        rates = self.rates[[index]]
+        rates[:, :, 3:] = rates[:, :, 3:] @ turning.T
+        return Hypotheses(
+            self.mirrored_rotation(index, normal, reflection)[None],
+            self.centre[[index]],
+            rates,
+            (state @ self.covariance[index] @ state.T)[None],
+            self.weights[[index]],
+        )
+
+    def with_mirror(self, normal: np.ndarray, share: float) -> Hypotheses:
+        """
+        Return them with the mirror image of the first among them, at least with a share of the first one's weight.
+
+        So a wrong choice between the two is never final. Nothing is added where both are one within the uncertainty.
+        """
+        R_mirror = self.mirrored_rotation(0, normal)
+        to_mirror, to_first = (self.R.reshape(-1, 9) @ np.stack([R_mirror, self.R[0]]).reshape(2, 9).T).T.tolist()
+        heir = next((i for i in range(1, len(self)) if to_mirror[i] > max(to_mirror[0], to_first[i])), None)
+        if heir is not None:
+            self.weights[heir] += share * self.weights[0]
+            self.weights[0] *= 1.0 - share
+            return self
+        both = self.joined(self.mirrored(0, normal))
+        if both._same(len(self), 0, 1.0):
+            return self
+        both.weights[:-1] *= 1.0 - share
+        both.weights[-1] = share
+        return both
+
+    def split(self, index: int, direction: np.ndarray) -> Hypotheses:
+        """Return them with one replaced by three that are narrower along a (18,) step of one standard deviation."""
+        three = self.select([index, index, index])
+        three.covariance = three.covariance - (1.0 - _NARROWER**2) * np.outer(direction, direction)
+        three.moved(np.outer([0.0, _OUTER_DISTANCE, -_OUTER_DISTANCE], direction))
+        three.weights = three.weights * [1.0 - 2.0 * _OUTER_WEIGHT, _OUTER_WEIGHT, _OUTER_WEIGHT]
+        return self.select(np.flatnonzero(np.arange(len(self)) != index)).joined(three)
+
+    def pruned(self, most: int, least_weight: float, same: float) -> Hypotheses:
+        """
+        Return at most `most` of them, most likely first, without those below `least_weight`.
+
+        One within the squared Mahalanobis distance `same` of a likelier one is merged into it.
+        """
+        weights = self.weights.tolist()
+        kept: list[int] = []
+        for i in sorted(range(len(weights)), key=lambda i: -weights[i]):
+            if weights[i] < least_weight:
+                break
+            twin = next((j for j in kept if self._same(i, j, same)), None)
+            if twin is not None:
+                self._merge(twin, i)
+            elif len(kept) < most:
+                kept.append(i)
+        result = self if kept == list(range(len(weights))) else self.select(kept)
+        result.weights = result.weights / result.weights.sum()
+        return result
+
+    def _same(self, i: int, j: int, limit: float) -> bool:
+        angle_squared = 3.0 - float(np.vdot(self.R[i], self.R[j]))  # not more than that
+        if angle_squared > limit * float(self.covariance[j, TURN, TURN].trace()):  # too far by the rotation alone
+            return False
+        difference = self.difference(j, i)
+        return bool(difference @ np.linalg.solve(self.covariance[j], difference) < limit)
+
+    def _merge(self, into: int, other: int) -> None:
+        """Give hypothesis `into` the mean and covariance of both; moments are kept."""
+        total = self.weights[into] + self.weights[other]
+        share = self.weights[other] / total
+        difference = self.difference(into, other)
+        self.covariance[into] = (
+            (1.0 - share) * self.covariance[into]
+            + share * self.covariance[other]
+            + share * (1.0 - share) * np.outer(difference, difference)
+        )
+        self.R[into] = matrix_from_rotation_vector(share * difference[TURN]) @ self.R[into]
+        self.centre[into] += share * difference[:3]
+        self.rates[into] += share * difference[6:].reshape(2, 6)
+        self.weights[into] = total

@@ -1,0 +1,215 @@
+"""Observability: how well the keypoints of an object fix its pose in one image, and which keypoint would help most."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from custom_pose_ros.core.errors import ConfigError
+from custom_pose_ros.core.geometry.camera import CameraIntrinsics
+from custom_pose_ros.core.geometry.rotations import matrix_from_quaternion
+from custom_pose_ros.core.geometry.symmetry import SymmetryGroup
+from custom_pose_ros.core.object_model import ObjectModel
+from custom_pose_ros.core.orientation.pnp import PointSet, linearise, mirrored_pose, refine_poses, whitening
+
+AMBIGUOUS = 0.05  # likelihood of the second solution over that of the true one from which a view is called ambiguous
+HALF = 0.5  # the share of the error that a better keypoint should leave
+SAME_HELP = 1.2  # errors within this factor count as equally good
+_SAME_RAD = np.deg2rad(1.0)  # a second solution nearer than this is the first
+_RANDOM_RAD = 1.27  # standard deviation about each axis of an attitude nothing is known about
+_LIFTS = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4)  # how far a keypoint may stand out, as a share of the object's size
+_TOO_NEAR = 0.05  # keypoints nearer to each other than this share of the object's size are no use
+
+
+@dataclass(frozen=True, eq=False)
+class ViewErrors:
+    """
+    What to expect of single images, over the V views in which every keypoint is inside the image.
+
+    rotation_rad : (V,) root mean square error of the rotation, a wrong choice between two solutions included.
+    sure_rotation_rad : (V,) the same when the right solution is chosen.
+    position_m : (V,) that of the position of the object's origin.
+    wrong_choice : (V,) probability that the wrong solution explains the image better.
+    ambiguous : (V,) bool, True where the second solution explains an image without noise almost as well (AMBIGUOUS).
+    fitting : share of all views that fit into the image.
+    """
+
+    rotation_rad: np.ndarray
+    sure_rotation_rad: np.ndarray
+    position_m: np.ndarray
+    wrong_choice: np.ndarray
+    ambiguous: np.ndarray
+    fitting: float
+
+    @property
+    def median_rotation_rad(self) -> float:
+        """Median over the views; NaN when none fits."""
+        return float(np.median(self.rotation_rad)) if len(self.rotation_rad) else math.nan
+
+
+@dataclass(frozen=True, eq=False)
+class Change:
+    """
+    One keypoint added or moved.
+
+    name : of the keypoint that moves, of the one that the new one is nearest to, or of the candidate that is added.
+    added : True for a new one. candidate : True for a new one that was given by name.
+    point : (3,) where it is then, object frame [m]. lift_m : how far that is out of the keypoints' main plane.
+    either_side : True when it helps about as much as far on the other side of that plane.
+    points : (K, 3) all keypoints after the change. median_rotation_rad : what is then to expect.
+    """
+
+    name: str
+    added: bool
+    point: np.ndarray
+    lift_m: float
+    points: np.ndarray
+    median_rotation_rad: float
+    candidate: bool = False
+    either_side: bool = False
+
+
+class Observability:
+    """
+    The views of one object by one camera.
+
+    model : needs at least four model_points that are not on one line. noise_px : standard deviation of keypoints.
+    attitudes : (N, 3, 3), object to camera; the object's middle is on the optical axis. Default: 300 random ones.
+
+    Raises ConfigError when the object has no usable model_points or the noise is not positive.
+    """
+
+    def __init__(
+        self, model: ObjectModel, camera: CameraIntrinsics, noise_px: float, attitudes: np.ndarray | None = None
+    ):
+        if not (math.isfinite(noise_px) and noise_px > 0.0):
+            raise ConfigError(f'noise: wanted pixels above 0, got {noise_px!r}')
+        if model.model_points is None:
+            raise ConfigError(f'object {model.name!r} has no model_points: add them to its object.yaml to analyse it')
+        known = np.isfinite(model.model_points).all(1)
+        self.shape = PointSet(model.model_points[known])
+        self.names = [name for name, is_known in zip(model.keypoint_names, known) if is_known]
+        if self.shape.refusal:
+            raise ConfigError(f'object {model.name!r}: model_points: {self.shape.refusal}')
+        self._camera = camera
+        self._noise_px = noise_px
+        self._attitudes = random_attitudes(300) if attitudes is None else attitudes
+        self._symmetries = SymmetryGroup(model.symmetries)
+        self._free_axes = [np.array(symmetry.axis) for symmetry in model.symmetries if symmetry.fold == 0]
+
+    def errors(self, distance_m: float, points: np.ndarray | None = None) -> ViewErrors:
+        """
+        Return what to expect at a distance of the object's middle [m], of the object or of other points (K, 3).
+
+        The error is that of the maximum-likelihood solution to first order, bounded by that of a random attitude.
+        """
+        shape = self.shape if points is None else PointSet(points)
+        R, t, directions, whiten = self._views(shape, distance_m)
+        _, jacobian, _ = linearise(R, t, shape.points, directions, whiten)
+        nothing_known = np.diag(np.repeat([distance_m, _RANDOM_RAD], 3) ** -2.0)
+        covariance = np.linalg.inv(jacobian.transpose(0, 2, 1) @ jacobian + nothing_known)
+        R_other, t_other, chi2 = self._second_solutions(shape, R, t, directions, whiten)
+        wrong = np.array([0.5 * math.erfc(math.sqrt(value / 8.0)) for value in chi2.tolist()])
+        turn = covariance[:, 3:, 3:]
+        for axis in self._free_axes:  # turning about them does not count
+            seen = (R @ axis)[:, :, None]
+            turn = turn - seen * (seen.transpose(0, 2, 1) @ turn @ seen) * seen.transpose(0, 2, 1)
+        apart = (t_other - t) * np.isfinite(chi2)[:, None]
+        return ViewErrors(
+            rotation_rad=np.sqrt(turn.trace(0, 1, 2) + wrong * _angles_between(R, R_other) ** 2),
+            sure_rotation_rad=np.sqrt(turn.trace(0, 1, 2)),
+            position_m=np.sqrt(covariance[:, :3, :3].trace(0, 1, 2) + wrong * (apart * apart).sum(1)),
+            wrong_choice=wrong,
+            ambiguous=np.exp(-0.5 * chi2) > AMBIGUOUS,
+            fitting=len(R) / len(self._attitudes),
+        )
+
+    def best_change(self, distance_m: float, added: bool) -> Change | None:
+        """
+        Return the keypoint to add (or to move) that stands out least among those that halve the error at a distance.
+
+        When none does it is the one that helps most; None when nothing can be seen at that distance or nothing helps.
+        """
+        now = self.errors(distance_m).median_rotation_rad
+        best: Change | None = None
+        for lift in _LIFTS:
+            for name, point, points in self._candidates(lift, added):
+                errors = self.errors(distance_m, points)
+                if errors.median_rotation_rad < (now if best is None else best.median_rotation_rad):
+                    best = Change(name, added, point, abs(self._height(point)), points, errors.median_rotation_rad)
+            if best is not None and best.median_rotation_rad <= HALF * now:
+                break
+        return None if best is None else replace(best, either_side=self._helps_mirrored(best, distance_m))
+
+    def with_candidate(self, distance_m: float, name: str, point: np.ndarray) -> Change:
+        """Return the change that adds one known point (3,) [m] of the object as a keypoint."""
+        points = np.vstack([self.shape.points, point])
+        errors = self.errors(distance_m, points)
+        return Change(name, True, point, abs(self._height(point)), points, errors.median_rotation_rad, candidate=True)
+
+    def _height(self, point: np.ndarray) -> float:
+        """Return how far a point (3,) is out of the keypoints' main plane, with a sign [m]."""
+        return float((point - self.shape.centroid) @ self.shape.normal)
+
+    def _helps_mirrored(self, change: Change, distance_m: float) -> bool:
+        """Say whether a change helps as well (SAME_HELP) with its point on the other side of the main plane."""
+        other = change.point - 2.0 * self._height(change.point) * self.shape.normal
+        points = np.where((change.points == change.point).all(1)[:, None], other, change.points)
+        return self.errors(distance_m, points).median_rotation_rad <= SAME_HELP * change.median_rotation_rad
+
+    def _views(self, shape: PointSet, distance_m: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Return R (V, 3, 3), t (V, 3), directions (V, K, 2) and whitening (V, K, 2, 2) of the views that fit."""
+        R = self._attitudes
+        t = np.array([0.0, 0.0, distance_m]) - R @ self.shape.centroid
+        position = shape.points @ R.transpose(0, 2, 1) + t[:, None]
+        pixels = self._camera.project(position.reshape(-1, 3)).reshape(*position.shape[:2], 2)
+        with np.errstate(invalid='ignore'):
+            fits = ((pixels > -0.5) & (pixels < np.array([self._camera.width, self._camera.height]) - 0.5)).all((1, 2))
+        directions, jacobians = self._camera.undistort_with_jacobian(pixels[fits].reshape(-1, 2))
+        covariances = self._noise_px**2 * jacobians @ jacobians.transpose(0, 2, 1)
+        count = len(shape.points)
+        return R[fits], t[fits], directions.reshape(-1, count, 2), whitening(covariances).reshape(-1, count, 2, 2)
+
+    def _second_solutions(
+        self, shape: PointSet, R: np.ndarray, t: np.ndarray, directions: np.ndarray, whiten: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return R (V, 3, 3), t (V, 3) and chi-square (V,) of the mirrored solutions; infinite where there is none."""
+        if not len(R):
+            return R, t, np.zeros(0)
+        R_other, t_other, chi2, _ = refine_poses(*mirrored_pose(shape, R, t), shape.points, directions, whiten)
+        if not self._symmetries.trivial:
+            R_other = np.array([a @ self._symmetries.turn_towards(a, b) for a, b in zip(R_other, R)])
+        same = _angles_between(R, R_other) < _SAME_RAD
+        return R_other, t_other, np.where(same, np.inf, chi2)
+
+    def _candidates(self, lift: float, added: bool) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+        """Yield name, position and all points (K, 3) of the changes that stand out by a share of the object's size."""
+        points, normal = self.shape.points, self.shape.normal
+        size = float(np.linalg.norm(np.ptp(points @ self.shape.R_plane_object.T, axis=0)))
+        for k, name in enumerate(self.names):
+            for sign in (1.0, -1.0):
+                moved = points[k] + sign * lift * size * normal
+                rest = points if added else np.delete(points, k, 0)
+                if np.linalg.norm(rest - moved, axis=1).min() > min(_TOO_NEAR, 0.9 * lift) * size:
+                    changed = np.vstack([points, moved]) if added else np.vstack([points[:k], moved, points[k + 1 :]])
+                    yield name, moved, changed
+
+
+def random_attitudes(count: int, seed: int = 0) -> np.ndarray:
+    """Return (count, 3, 3) rotations, uniformly distributed (Shoemake 1992); the same for the same seed."""
+    quaternions = np.random.default_rng(seed).normal(size=(count, 4))
+    return np.array([matrix_from_quaternion(quaternion) for quaternion in quaternions])
+
+
+def tilted_at_most(attitudes: np.ndarray, normal: np.ndarray, limit_rad: float) -> np.ndarray:
+    """Return those of (N, 3, 3) attitudes in which a direction of the object is near the optical axis, either way."""
+    return attitudes[np.abs(attitudes[:, 2] @ normal) >= math.cos(limit_rad) - 1e-12]
+
+
+def _angles_between(R_a: np.ndarray, R_b: np.ndarray) -> np.ndarray:
+    """Return the (V,) angles [rad] between (V, 3, 3) rotations."""
+    chord = np.linalg.norm((R_a - R_b).reshape(len(R_a), 9), axis=1) / math.sqrt(8.0)  # sin(angle / 2)
+    return 2.0 * np.arcsin(np.minimum(chord, 1.0))

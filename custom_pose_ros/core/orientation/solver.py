@@ -1,0 +1,331 @@
+"""Orientation of one instance from one image: every solution that explains its keypoints, with covariance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from custom_pose_ros.core.errors import ConfigError
+from custom_pose_ros.core.geometry.camera import CameraIntrinsics
+from custom_pose_ros.core.geometry.rotations import (
+    quaternion_from_matrix,
+    roll_pitch_yaw_from_matrix,
+    rotation_between,
+    rotation_vector_from_matrix,
+)
+from custom_pose_ros.core.keypoints.poses import KeypointPose
+from custom_pose_ros.core.object_model import ObjectModel
+from custom_pose_ros.core.orientation.pnp import MIN_POINTS, PointSet, initial_poses, refine_poses, whitening
+
+DEFAULT_KEYPOINT_VARIANCE_PX2 = 1.0  # for keypoints that come without a usable covariance
+SMALLEST_KEYPOINT_VARIANCE_PX2 = 0.05**2  # no detector is better than this, whatever it claims
+MISFIT_TOLERANCE = (
+    4.0  # chi-square may exceed its 99.9 % quantile by this: detectors are up to 2x too sure of themselves
+)
+SAME_POSE_RAD = np.deg2rad(0.05)  # two solutions nearer than this are one
+NEGLIGIBLE_AMBIGUITY = 1e-4  # below it the second solution is not reported
+_SMALLEST_COVARIANCE = SMALLEST_KEYPOINT_VARIANCE_PX2 * np.eye(2)
+_MISFIT_PRIOR = 4.0  # weight of the covariances as given against the misfit seen, in residual degrees of freedom
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """No orientation can be given; `reason` says why, for a log or diagnostics."""
+
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class OrientationEstimate:
+    """
+    Where one instance is and how it is turned, in the camera optical frame.
+
+    R_camera_object : (3, 3), maps the object frame to the camera frame.
+    t_camera_object : (3,) m, origin of the object in the camera frame.
+    covariance : (6, 6) over x, y, z [m] and rotations about the camera's fixed X, Y, Z [rad] (ROS order):
+        R_true = exp(error[3:]) R_camera_object, t_true = t_camera_object + error[:3].
+    reprojection_error_px : root mean square distance of keypoints and reprojected model points; NaN while coasting.
+    ambiguity : how well the second solution explains what was seen compared with this one, in [0, 1] (likelihood ratio;
+        1 = equally well, 0 = there is no second one).
+    alternative : (R, t) of the second solution, or None.
+    track_id : as in the KeypointPose.
+    keypoints_used : number of keypoints the estimate was computed from; 0 while coasting (predicted, not measured).
+    outlier_suspected : True when the keypoints contradict each other.
+    R_reference_camera, zero_rotation : (3, 3), only for `roll_pitch_yaw`, see there.
+    """
+
+    R_camera_object: np.ndarray
+    t_camera_object: np.ndarray
+    covariance: np.ndarray
+    reprojection_error_px: float
+    ambiguity: float
+    alternative: tuple[np.ndarray, np.ndarray] | None = None
+    track_id: int | None = None
+    keypoints_used: int
+    outlier_suspected: bool = False
+    R_reference_camera: np.ndarray = field(default_factory=lambda: np.eye(3))
+    zero_rotation: np.ndarray = field(default_factory=lambda: np.eye(3))
+
+    @property
+    def quaternion(self) -> np.ndarray:
+        """(4,) unit quaternion x, y, z, w of R_camera_object."""
+        return quaternion_from_matrix(self.R_camera_object)
+
+    @property
+    def roll_pitch_yaw(self) -> np.ndarray:
+        """
+        (3,) fixed-axis angles [rad] about X, Y, Z of the reference frame: of R_reference_object zero_rotation^T.
+
+        They are all zero in the attitude that the object file calls zero (zero_roll_pitch_yaw_deg).
+        """
+        return roll_pitch_yaw_from_matrix(self.R_reference_camera @ self.R_camera_object @ self.zero_rotation.T)
+
+    @property
+    def coasting(self) -> bool:
+        """Whether this was predicted through a gap, not measured."""
+        return self.keypoints_used == 0
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PoseSolution:
+    """
+    All poses that explain the keypoints of one instance in one image, best first. B >= 1 hypotheses, U keypoints used.
+
+    R : (B, 3, 3), t : (B, 3) m, object to camera.
+    chi2 : (B,) squared whitened reprojection error; information : (B, 6, 6), inverse covariance without misfit.
+    errors_px : (B,) root mean square reprojection error in the image.
+    used : (K,) bool, the keypoints that were used; a rejected outlier is not among them.
+    outlier_suspected : True when one was rejected or the keypoints contradict each other.
+    """
+
+    R: np.ndarray
+    t: np.ndarray
+    chi2: np.ndarray
+    information: np.ndarray
+    errors_px: np.ndarray
+    used: np.ndarray
+    outlier_suspected: bool
+
+    @property
+    def misfit(self) -> float:
+        """How much larger the keypoint variances seem than they claim, >= 1, from the best solution's residual."""
+        freedom = 2 * int(self.used.sum()) - 6
+        return max(1.0, (_MISFIT_PRIOR + float(self.chi2[0])) / (_MISFIT_PRIOR + freedom))
+
+    @property
+    def ambiguity(self) -> float:
+        """Likelihood of the second solution over that of the best, in [0, 1]; 0 when there is none."""
+        if len(self.chi2) < 2:
+            return 0.0
+        ratio = float(np.exp(-0.5 * (self.chi2[1] - self.chi2[0]) / self.misfit))
+        return ratio if ratio > NEGLIGIBLE_AMBIGUITY else 0.0
+
+    @property
+    def covariance(self) -> np.ndarray:
+        """(6, 6) covariance of the best solution in ROS order, inflated by the misfit; of that solution alone."""
+        return np.linalg.inv(self.information[0]) * self.misfit
+
+    def to_estimate(self, track_id: int | None = None, **reference: np.ndarray) -> OrientationEstimate:
+        """Return what this image alone says; `reference`: R_reference_camera, zero_rotation of OrientationEstimate."""
+        ambiguity = self.ambiguity
+        return OrientationEstimate(
+            R_camera_object=self.R[0],
+            t_camera_object=self.t[0],
+            covariance=covariance_over_both(self, ambiguity),
+            reprojection_error_px=float(self.errors_px[0]),
+            ambiguity=ambiguity,
+            alternative=(self.R[1], self.t[1]) if ambiguity else None,
+            track_id=track_id,
+            keypoints_used=int(self.used.sum()),
+            outlier_suspected=self.outlier_suspected,
+            **reference,
+        )
+
+
+def covariance_over_both(solution: PoseSolution, ambiguity: float) -> np.ndarray:
+    """Return the (6, 6) second moment about the best pose of both solutions, weighted by how likely each is."""
+    covariance = solution.covariance
+    if not ambiguity:
+        return covariance
+    share = ambiguity / (1.0 + ambiguity)
+    difference = pose_difference(solution.R[0], solution.t[0], solution.R[1], solution.t[1])
+    other = np.linalg.inv(solution.information[1]) * solution.misfit + np.outer(difference, difference)
+    return (1.0 - share) * covariance + share * other
+
+
+def pose_difference(R_from: np.ndarray, t_from: np.ndarray, R_to: np.ndarray, t_to: np.ndarray) -> np.ndarray:
+    """Return the (6,) step x, y, z, rotation vector about the camera's fixed axes that moves one pose to another."""
+    return np.concatenate([t_to - t_from, rotation_vector_from_matrix(R_to @ R_from.T)])
+
+
+@dataclass(frozen=True, eq=False)
+class Observation:
+    """
+    The visible keypoints of one instance, ready for geometry. U keypoints in use.
+
+    points : PointSet of the U model points. used : (K,) bool.
+    directions : (U, 2) undistorted x / z, y / z. whiten : (U, 2, 2). pixels : (U, 2).
+    """
+
+    points: PointSet
+    used: np.ndarray
+    pixels: np.ndarray
+    directions: np.ndarray
+    whiten: np.ndarray
+
+
+class PoseSolver:
+    """Solves one object in the images of one camera; keeps what does not change from frame to frame."""
+
+    def __init__(self, model: ObjectModel, camera: CameraIntrinsics):
+        """Raise ConfigError when the object file has no usable model_points."""
+        if model.model_points is None:
+            raise ConfigError(
+                f'object {model.name!r} has no model_points: add them to its object.yaml to get orientations'
+            )
+        self.model = model
+        self.camera = camera
+        self._model_points = model.model_points
+        self._known = np.isfinite(model.model_points).all(1)
+        self._point_sets: dict[bytes, PointSet] = {}
+        refusal = self._point_set(self._known).refusal
+        if refusal:
+            raise ConfigError(f'object {model.name!r}: model_points: {refusal}')
+
+    @property
+    def shape(self) -> PointSet:
+        """All points of the object whose position is known."""
+        return self._point_set(self._known)
+
+    def _point_set(self, used: np.ndarray) -> PointSet:
+        key = used.tobytes()
+        if key not in self._point_sets:
+            if len(self._point_sets) > 1000:
+                self._point_sets.clear()
+            self._point_sets[key] = PointSet(self._model_points[used])
+        return self._point_sets[key]
+
+    def observe(self, pose: KeypointPose) -> Observation | Refusal:
+        """Return the usable keypoints, or why they are too few. Raises ValueError for another keypoint count."""
+        if len(pose.visible) != self.model.keypoint_count:
+            raise ValueError(
+                f'pose must have the {self.model.keypoint_count} keypoints of {self.model.name}, '
+                f'got {len(pose.visible)}'
+            )
+        used = pose.visible & self._known & np.isfinite(pose.keypoints).all(1)
+        directions, jacobians = self.camera.undistort_with_jacobian(pose.keypoints[used])
+        reachable = np.isfinite(directions).all(1)
+        if not reachable.all():
+            directions, jacobians = directions[reachable], jacobians[reachable]
+            used[np.flatnonzero(used)[~reachable]] = False
+        points = self._point_set(used)
+        if points.refusal:
+            return Refusal(points.refusal)
+        covariances = jacobians @ _usable_covariances(pose.covariances[used]) @ jacobians.transpose(0, 2, 1)
+        return Observation(points, used, pose.keypoints[used], directions, whitening(covariances))
+
+    def without(self, observation: Observation, index: int) -> Observation | Refusal:
+        """Return the observation without its keypoint number `index` (0 <= index < U), or why that is too little."""
+        keep = np.arange(len(observation.pixels)) != index
+        used = observation.used.copy()
+        used[np.flatnonzero(used)[index]] = False
+        points = self._point_set(used)
+        if points.refusal:
+            return Refusal(points.refusal)
+        return Observation(
+            points, used, observation.pixels[keep], observation.directions[keep], observation.whiten[keep]
+        )
+
+    def solve(self, pose: KeypointPose) -> PoseSolution | Refusal:
+        """
+        Return every pose that explains the keypoints, best first, or the reason why there is none.
+
+        With five or more keypoints one that contradicts the others is left out; with four it can only be suspected.
+        """
+        observation = self.observe(pose)
+        if isinstance(observation, Refusal):
+            return observation
+        solution = self.solve_observation(observation)
+        if not isinstance(solution, Refusal) and not consistent(solution.chi2[0], len(observation.pixels)):
+            solution = self._without_outlier(observation, solution)
+        return solution
+
+    def solve_observation(self, observation: Observation) -> PoseSolution | Refusal:
+        """As `solve`, using all keypoints of the observation."""
+        points, directions, whiten = observation.points.points, observation.directions, observation.whiten
+        R, t = initial_poses(observation.points, directions)
+        if not len(R):
+            return Refusal('no pose with every keypoint in front of the camera explains the image')
+        R, t, chi2, information = refine_poses(R, t, points, directions, whiten)
+        order = np.argsort(chi2, kind='stable')
+        best = int(order[0])
+        if not np.isfinite(chi2[best]) or np.linalg.cond(information[best]) > 1e14:
+            return Refusal('the keypoints do not determine a pose: they nearly coincide in the image')
+        distinct = [best]
+        for i in order[1:].tolist():
+            separate = all(rotation_between(R[i], R[j]) > SAME_POSE_RAD for j in distinct)
+            if separate and np.isfinite(chi2[i]) and np.linalg.cond(information[i]) < 1e14:
+                distinct.append(i)
+        return PoseSolution(
+            R=R[distinct],
+            t=t[distinct],
+            chi2=chi2[distinct],
+            information=information[distinct],
+            errors_px=np.array([self.reprojection_error_px(R[i], t[i], observation) for i in distinct]),
+            used=observation.used,
+            outlier_suspected=not consistent(chi2[best], len(directions)),
+        )
+
+    def _without_outlier(self, observation: Observation, suspect: PoseSolution) -> PoseSolution:
+        """Return the best solution without one keypoint if that resolves the contradiction, else the suspect one."""
+        if len(observation.pixels) <= MIN_POINTS:
+            return suspect
+        best = suspect
+        for index in range(len(observation.pixels)):
+            rest = self.without(observation, index)
+            solution = rest if isinstance(rest, Refusal) else self.solve_observation(rest)
+            if not isinstance(solution, Refusal) and solution.chi2[0] < best.chi2[0]:
+                best = solution
+        resolved = consistent(best.chi2[0], int(best.used.sum()))
+        return replace(best if resolved else suspect, outlier_suspected=True)
+
+    def reprojection_error_px(self, R: np.ndarray, t: np.ndarray, observation: Observation) -> float:
+        """Return the root mean square distance [px] of the keypoints in use from the projected model points."""
+        misses = self.camera.project(observation.points.points @ R.T + t) - observation.pixels
+        return float(np.sqrt((misses * misses).sum(1).mean()))
+
+
+def solve_pose(pose: KeypointPose, model: ObjectModel, camera: CameraIntrinsics) -> PoseSolution | Refusal:
+    """
+    Return every pose of the object that explains the keypoints, best first, or the reason why there is none.
+
+    At least four visible keypoints with a known position, not all on one line of the object, are needed. A planar set
+    seen edge-on is solved, with the large covariance it deserves. For a stream use one PoseSolver.
+    """
+    return PoseSolver(model, camera).solve(pose)
+
+
+def consistent(chi2: float, keypoints: int) -> bool:
+    """Whether a squared whitened reprojection error is credible for keypoints of which none is wrong."""
+    return bool(chi2 <= MISFIT_TOLERANCE * chi2_quantile(2 * keypoints - 6))
+
+
+def chi2_quantile(freedom: int, normal_quantile: float = 3.09) -> float:
+    """
+    Return the chi-square quantile that has the probability of a standard normal quantile (3.09: 99.9 %).
+
+    Approximation of Wilson and Hilferty (1931), better than 2.5 % from 2 degrees of freedom.
+    """
+    spread = 2.0 / (9.0 * freedom)
+    return float(freedom * (1.0 - spread + normal_quantile * np.sqrt(spread)) ** 3)
+
+
+def _usable_covariances(covariances: np.ndarray) -> np.ndarray:
+    """Return (U, 2, 2) covariances [px^2] with the missing ones replaced and the impossibly small ones raised."""
+    variance = covariances[:, 0, 0]
+    determinant = variance * covariances[:, 1, 1] - covariances[:, 0, 1] * covariances[:, 1, 0]
+    usable = (variance > 0.0) & (determinant > 0.0) & (determinant < np.inf)
+    if not usable.all():
+        covariances = np.where(usable[:, None, None], covariances, DEFAULT_KEYPOINT_VARIANCE_PX2 * np.eye(2))
+    return covariances + _SMALLEST_COVARIANCE

@@ -1,0 +1,152 @@
+"""One track of one instance: when its filter starts, takes keypoints in, coasts through gaps, and starts anew."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from custom_pose_ros.core.geometry.symmetry import SymmetryGroup
+from custom_pose_ros.core.keypoints.poses import KeypointPose
+from custom_pose_ros.core.orientation.filter import FilterParameters, PoseFilter
+from custom_pose_ros.core.orientation.pnp import PointSet
+from custom_pose_ros.core.orientation.solver import (
+    NEGLIGIBLE_AMBIGUITY,
+    Observation,
+    OrientationEstimate,
+    PoseSolution,
+    PoseSolver,
+    Refusal,
+)
+
+CONTRADICTION_S = 0.15  # keypoints that contradict the track for longer are right, and the track is wrong
+
+
+class PoseTrack:
+    """
+    The orientation of one instance over time, from its keypoint poses.
+
+    solver : of the object and camera. symmetries : of the object. parameters : of the filter.
+    reference : R_reference_camera and zero_rotation for the estimates.
+    """
+
+    def __init__(
+        self,
+        solver: PoseSolver,
+        symmetries: SymmetryGroup,
+        parameters: FilterParameters,
+        reference: Mapping[str, np.ndarray],
+    ):
+        self._solver = solver
+        self._symmetries = symmetries
+        self._parameters = parameters
+        self._reference = reference
+        self._filter = PoseFilter(solver.shape, solver.model.keypoint_count, parameters)
+        self._stamp_s = math.nan
+        self._seen_s = -math.inf
+
+    def update(self, pose: KeypointPose, stamp_s: float) -> OrientationEstimate | Refusal:
+        """Return the estimate at a stamp later than the last one [s], or why there is none and nothing to coast on."""
+        if not self.alive(stamp_s):
+            return self._start(pose, stamp_s)
+        observation = self._solver.observe(pose)
+        if isinstance(observation, Refusal):
+            return observation
+        step_s = stamp_s - self._stamp_s
+        self._advance(stamp_s)
+        if not self._symmetries.trivial:
+            observation = self._turned(observation)
+        accepted = self._correct(observation)
+        if accepted is None:
+            self._filter.loosen(step_s)
+            accepted = self._correct(observation)
+        if accepted is not None:
+            self._seen_s = stamp_s
+            suspected = len(accepted.pixels) < len(observation.pixels)
+            return self._estimate(pose.track_id, accepted, suspected)
+        if stamp_s - self._seen_s > CONTRADICTION_S:
+            return self._start(pose, stamp_s)
+        return self._estimate(pose.track_id, None, True)
+
+    def alive(self, stamp_s: float) -> bool:
+        """Whether the instance was seen recently enough to predict where it is."""
+        return stamp_s - self._seen_s <= self._parameters.max_gap_s
+
+    def coast(self, stamp_s: float, track_id: int | None) -> OrientationEstimate:
+        """Return the prediction for a stamp without usable keypoints; only while `alive`."""
+        self._advance(stamp_s)
+        return self._estimate(track_id, None, False)
+
+    def _advance(self, stamp_s: float) -> None:
+        if stamp_s > self._stamp_s:
+            self._filter.predict(stamp_s - self._stamp_s)
+            self._stamp_s = stamp_s
+
+    def _start(self, pose: KeypointPose, stamp_s: float) -> OrientationEstimate | Refusal:
+        solution = self._solver.solve(pose)
+        if isinstance(solution, Refusal):
+            return solution
+        self._filter.start(solution)
+        self._stamp_s = self._seen_s = stamp_s
+        return replace(
+            self._estimate(pose.track_id, None, solution.outlier_suspected),
+            keypoints_used=int(solution.used.sum()),
+            reprojection_error_px=float(solution.errors_px[0]),
+        )
+
+    def _correct(self, observation: Observation) -> Observation | None:
+        """Take the keypoints in and return those that were right, or None when too few are."""
+        wrong = self._filter.correct(observation)
+        if not wrong.any():
+            return observation
+        rest = _subset(observation, ~wrong)
+        if rest.points.refusal or self._filter.correct(rest).any():
+            return None
+        return rest
+
+    def _turned(self, observation: Observation) -> Observation:
+        """Return the observation with the model points turned, by a symmetry, to the attitude the filter expects."""
+        solution = self._solver.solve_observation(observation)
+        if not isinstance(solution, PoseSolution):
+            return observation
+        expected = self._filter.result().R
+        turns = [self._symmetries.turn_towards(expected, R) for R in solution.R]
+        best = int(np.argmax([np.vdot(expected @ turn, R) for turn, R in zip(turns, solution.R)]))
+        return replace(observation, points=PointSet(observation.points.points @ turns[best].T))
+
+    def _estimate(
+        self, track_id: int | None, observation: Observation | None, outlier_suspected: bool
+    ) -> OrientationEstimate:
+        """Return what the filter knows; coasting without an observation."""
+        pose = self._filter.result()
+        error_px = math.nan
+        if observation is not None:
+            error_px = self._solver.reprojection_error_px(pose.R, pose.t, observation)
+        ambiguous = pose.ambiguity > NEGLIGIBLE_AMBIGUITY
+        return OrientationEstimate(
+            R_camera_object=pose.R,
+            t_camera_object=pose.t,
+            covariance=pose.covariance,
+            reprojection_error_px=error_px,
+            ambiguity=min(1.0, pose.ambiguity) if ambiguous else 0.0,
+            alternative=pose.alternative if ambiguous else None,
+            track_id=track_id,
+            keypoints_used=0 if observation is None else len(observation.pixels),
+            outlier_suspected=outlier_suspected,
+            **self._reference,
+        )
+
+
+def _subset(observation: Observation, keep: np.ndarray) -> Observation:
+    """Return the observation of the keypoints for which `keep` (U,) is True."""
+    used = observation.used.copy()
+    used[np.flatnonzero(used)[~keep]] = False
+    return Observation(
+        PointSet(observation.points.points[keep]),
+        used,
+        observation.pixels[keep],
+        observation.directions[keep],
+        observation.whiten[keep],
+    )

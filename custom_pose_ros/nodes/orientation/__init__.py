@@ -1,0 +1,1 @@
+"""orientation_node: keypoint poses in, orientations out."""

@@ -1,0 +1,69 @@
+"""FusedOrientation: what all cameras of an orientation_node say together, published in the namespace `fused`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+
+import numpy as np
+from rclpy.lifecycle import LifecycleNode
+from std_msgs.msg import Header
+
+from custom_pose_ros.core.errors import ConfigError
+from custom_pose_ros.core.object_model import ObjectModel
+from custom_pose_ros.core.orientation.filter import FilterParameters
+from custom_pose_ros.core.orientation.fusion import PoseFusion, in_reference_frame
+from custom_pose_ros.core.orientation.solver import OrientationEstimate
+from custom_pose_ros.nodes.orientation.frames import CAMERA_BODY, CAMERA_OPTICAL
+from custom_pose_ros.nodes.orientation.orientation_outputs import OrientationOutputs
+from custom_pose_ros.nodes.ros.conversions import estimates_to_message, stamp_seconds
+from custom_pose_ros.nodes.ros.node_parameters import NodeParameters
+from custom_pose_ros.nodes.ros.parameters import OrientationNodeParameters
+
+NAMESPACE = 'fused'
+_USUAL = 0.5  # of a speed that is rarely passed
+
+
+class FusedOrientation:
+    """Takes the estimates of each image of each camera, and answers the newest with all of them together."""
+
+    def __init__(self, node: LifecycleNode, settings: NodeParameters[OrientationNodeParameters], opened: ExitStack):
+        """
+        Advertise.
+
+        opened : is given what releases the publishers.
+        Raises ConfigError unless there are several cameras and a frame that is the same for all.
+        """
+        values = settings.values
+        if len(values.cameras) < 2 or values.reference_frame in (CAMERA_OPTICAL, CAMERA_BODY):
+            raise ConfigError(
+                'parameter fusion: wanted several cameras and a reference_frame of TF, such as base_link, '
+                f'got cameras {list(values.cameras)} and {values.reference_frame}'
+            )
+        self._outputs = OrientationOutputs(node, NAMESPACE, '', settings, opened)
+        self._fusion: PoseFusion | None = None
+
+    def take(
+        self,
+        camera: str,
+        header: Header,
+        estimates: Sequence[OrientationEstimate],
+        R: np.ndarray,
+        t: np.ndarray,
+        model: ObjectModel,
+        parameters: FilterParameters,
+    ) -> None:
+        """
+        Take the estimates of one image of one camera.
+
+        header : its stamp, and the reference frame. R, t : (3, 3) and (3,) m, camera optical frame to reference frame.
+        """
+        if self._fusion is None or self._fusion.model is not model:
+            self._fusion = PoseFusion(model)
+        self._fusion.speeds = _USUAL * parameters.max_speed, _USUAL * parameters.max_angular_speed
+        stamp_s = stamp_seconds(header.stamp)
+        fused = self._fusion.update(camera, stamp_s, [in_reference_frame(e, R, t) for e in estimates])
+        if stamp_s < self._fusion.stamp_s:
+            return  # a camera that is late: its images count, but the answer to a later one is out
+        self._outputs.publish(estimates_to_message(fused, model.name, header, np.eye(3), np.zeros(3)), model)
+        self._outputs.publish_frames(header, fused, model)

@@ -1,0 +1,175 @@
+"""OrientationCamera: what orientation_node has for one camera - calibration, filter, inputs, outputs, statistics."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+
+from rclpy.lifecycle import LifecycleNode
+from rclpy.logging import get_logger
+from sensor_msgs.msg import CameraInfo
+from std_msgs.msg import Header
+
+from custom_pose_ros.core.errors import ConfigError, CustomPoseError
+from custom_pose_ros.core.geometry.camera import CameraIntrinsics
+from custom_pose_ros.core.object_model import ObjectModel
+from custom_pose_ros.core.orientation.estimator import OrientationEstimator
+from custom_pose_ros.core.orientation.filter import FilterParameters
+from custom_pose_ros.core.orientation.solver import OrientationEstimate
+from custom_pose_ros.nodes.orientation.camera_source import CameraSource
+from custom_pose_ros.nodes.orientation.frames import ReferenceFrame
+from custom_pose_ros.nodes.orientation.fused_orientation import FusedOrientation
+from custom_pose_ros.nodes.orientation.object_choice import ObjectChoice
+from custom_pose_ros.nodes.orientation.orientation_outputs import OrientationOutputs, topic_in
+from custom_pose_ros.nodes.ros import qos
+from custom_pose_ros.nodes.ros.conversions import estimates_to_message, message_to_poses, stamp_seconds
+from custom_pose_ros.nodes.ros.diagnostics import Statistics
+from custom_pose_ros.nodes.ros.input_watch import InputWatch
+from custom_pose_ros.nodes.ros.messages import OrientationArray, PoseArray
+from custom_pose_ros.nodes.ros.node_parameters import NodeParameters
+from custom_pose_ros.nodes.ros.parameters import OrientationNodeParameters
+
+WARNING_PERIOD_S = 5.0
+
+
+class OrientationCamera:
+    """
+    One camera of an orientation_node; publishes from its creation on, subscribes from `subscribe` on.
+
+    reference : the frame of the results; to be set before `subscribe`.
+    parameters : of the filter; assigning them starts all tracks anew.
+    unsolved : how many instances could not be solved so far.
+    inputs : the poses and, unless a file replaces it, camera_info; from `subscribe` on.
+    """
+
+    reference: ReferenceFrame
+    inputs: list[InputWatch]
+
+    def __init__(
+        self,
+        node: LifecycleNode,
+        name: str,
+        settings: NodeParameters[OrientationNodeParameters],
+        statistics: Statistics,
+        objects: ObjectChoice,
+        fused: FusedOrientation | None,
+        opened: ExitStack,
+    ):
+        """
+        Read the calibration file if there is one, and advertise.
+
+        name : namespace of its topics; empty for the only camera.
+        objects : says which object a message is about.
+        fused : is given what this camera sees.
+        opened : is given what releases the publishers.
+        """
+        values = settings.values
+        self.name, self.statistics, self.unsolved = name, statistics, 0
+        self._node, self._settings, self._objects = node, settings, objects
+        self._fused = fused
+        # One of its own, of the same name: how often it warns does not depend on the other cameras.
+        self._logger = get_logger(node.get_logger().name)
+        self.parameters = FilterParameters()
+        self._camera: CameraIntrinsics | None = None
+        self.source = CameraSource(
+            _calibration_of(name, values.camera_calibration),
+            values.image_rectified,
+            values.camera_info_timeout,
+            values.fallback_fov_deg,
+        )
+        self._outputs = OrientationOutputs(node, name, f'{name.lstrip("/")}/' if name else '', settings, opened)
+
+    @property
+    def parameters(self) -> FilterParameters:
+        """What the object can do."""
+        return self._parameters
+
+    @parameters.setter
+    def parameters(self, parameters: FilterParameters) -> None:
+        self._parameters = parameters
+        self._estimator: OrientationEstimator | None = None
+
+    def subscribe(self, opened: ExitStack) -> None:
+        """Answer the poses of this camera from now on."""
+        self._estimator = None  # time has passed
+        wanted = [(PoseArray, 'poses', self._on_poses, qos.RESULTS)]
+        if self.source.wants_camera_info:
+            wanted.append((CameraInfo, 'camera_info', self._on_camera_info, qos.camera_info()))
+        self.inputs = []
+        for kind, topic, callback, profile in wanted:
+            self.inputs.append(InputWatch(self._node, kind, topic_in(self.name, topic), callback, profile))
+            opened.callback(self.inputs[-1].close)
+
+    def problems(self) -> list[str]:
+        """Return what is wrong with the calibration."""
+        return [f'camera {self.source.state}: {self.inputs[-1].silence()}'] if self.source.is_missing else []
+
+    def _on_camera_info(self, message: CameraInfo) -> None:
+        try:
+            self.source.take_camera_info(message)
+        except ConfigError as error:
+            self._refuse(f'{topic_in(self.name, "camera_info")}: {error}')
+
+    def _on_poses(self, message: PoseArray) -> None:
+        started = time.monotonic()
+        self.statistics.received()
+        header = Header(stamp=message.header.stamp, frame_id=self.reference.frame_id(message.header))
+        model = self._objects.of(message.keypoint_names)
+        result, estimates, problem = OrientationArray(header=header), [], ''
+        try:
+            estimates = self._solve(message, model)
+            R, t = self.reference.locate(message.header)
+            result = estimates_to_message(estimates, model.name, header, R, t)
+            if self._fused:
+                self._fused.take(self.name, header, estimates, R, t, model, self._parameters)
+        except CustomPoseError as error:
+            problem = str(error)
+        except Exception as error:  # whatever a message does, the next one gets its chance
+            problem = f'{type(error).__name__}: {error}'
+        self._outputs.publish(result, model)
+        self._outputs.publish_frames(message.header, estimates, model)
+        if problem:
+            self._refuse(f'{self.name}: {problem}' if self.name else problem)
+        else:
+            latency_s = 1e-9 * self._node.get_clock().now().nanoseconds - stamp_seconds(message.header.stamp)
+            self.statistics.processed(latency_s, time.monotonic() - started)
+
+    def _solve(self, message: PoseArray, model: ObjectModel) -> list[OrientationEstimate]:
+        """Return the estimates in the camera optical frame. Raises MessageError when message or camera are no use."""
+        poses = message_to_poses(message, model)
+        camera = self.source.intrinsics(message.image_width, message.image_height)
+        estimator = self._estimator_of(model, camera)
+        if self.source.is_guess:
+            fov_deg = self._settings.values.fallback_fov_deg
+            self._logger.warning(
+                f'no {topic_in(self.name, "camera_info")}: a camera of {fov_deg:g} deg is assumed, distances and '
+                'angles are rough; publish camera_info or set camera_calibration',
+                throttle_duration_sec=WARNING_PERIOD_S,
+            )
+        estimates = estimator.update(poses, stamp_seconds(message.header.stamp))
+        self.unsolved += len(estimator.refusals)
+        for track_id, reason in estimator.refusals:
+            self._logger.debug(f'track {track_id}: {reason}')
+        return estimates
+
+    def _estimator_of(self, model: ObjectModel, camera: CameraIntrinsics) -> OrientationEstimator:
+        """Return the filters, new ones where object or camera are others; they follow the live parameters."""
+        smoothing = self._settings.values.smoothing
+        if self._estimator is None or self._estimator.model is not model or camera is not self._camera:
+            self._camera = camera
+            self._estimator = OrientationEstimator(model, camera, parameters=self._parameters)
+        self._estimator.smoothing = smoothing
+        return self._estimator
+
+    def _refuse(self, reason: str) -> None:
+        self.statistics.failed(reason)
+        self._logger.warning(reason, throttle_duration_sec=WARNING_PERIOD_S)
+
+
+def _calibration_of(camera: str, path: str) -> str:
+    """Return the calibration file of one of several cameras."""
+    if camera and path and '{camera}' not in path:
+        raise ConfigError(
+            f'parameter camera_calibration: wanted {{camera}} in the path where there are several cameras, got {path!r}'
+        )
+    return path.replace('{camera}', camera.strip('/'))

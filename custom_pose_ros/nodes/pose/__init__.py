@@ -1,0 +1,1 @@
+"""pose_node: camera images in, keypoint poses out."""

@@ -1,0 +1,119 @@
+"""PoseCamera: what pose_node has for one camera - subscription, publishers, tracker, rate limit, statistics."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+
+import numpy as np
+from rclpy.lifecycle import LifecycleNode
+from rclpy.logging import get_logger
+from sensor_msgs.msg import CompressedImage, Image
+
+from custom_pose_ros.core.drawing.overlay import draw_poses
+from custom_pose_ros.core.keypoints.poses import KeypointPose
+from custom_pose_ros.core.keypoints.tracking import PoseTracker
+from custom_pose_ros.core.object_model import ObjectModel
+from custom_pose_ros.nodes.pose.rate_limit import RateLimit
+from custom_pose_ros.nodes.ros import qos
+from custom_pose_ros.nodes.ros.conversions import bgr_to_image, poses_to_message, stamp_seconds
+from custom_pose_ros.nodes.ros.diagnostics import Statistics
+from custom_pose_ros.nodes.ros.input_watch import IMAGE_LOSS_CURE, InputWatch
+from custom_pose_ros.nodes.ros.messages import PoseArray
+from custom_pose_ros.nodes.ros.node_parameters import NodeParameters
+from custom_pose_ros.nodes.ros.parameters import PoseNodeParameters
+
+WARNING_PERIOD_S = 5.0
+
+ImageMessage = Image | CompressedImage
+
+
+class PoseCamera:
+    """
+    One camera of a pose_node; publishes from its creation on, subscribes from `subscribe` on.
+
+    input : the images, from `subscribe` on.
+    """
+
+    input: InputWatch
+
+    def __init__(
+        self,
+        node: LifecycleNode,
+        name: str,
+        settings: NodeParameters[PoseNodeParameters],
+        statistics: Statistics,
+        opened: ExitStack,
+    ):
+        """
+        Advertise.
+
+        name : namespace of its topics; empty for the only camera.
+        opened : is given what releases the publishers.
+        """
+        self.name, self.statistics = name, statistics
+        self._node, self._settings = node, settings
+        # One of its own, of the same name: how often it warns does not depend on the other cameras.
+        self._logger = get_logger(node.get_logger().name)
+        self._tracker: PoseTracker | None = None
+        self._limit = RateLimit()
+        self.topic = self._resolve_topic()
+        prefix = f'{name}/' if name else ''
+        poses = f'{prefix}poses'
+        options = qos.publisher_options(node, poses)
+        self._poses = node.create_lifecycle_publisher(PoseArray, poses, qos.RESULTS, **options)
+        opened.callback(node.destroy_lifecycle_publisher, self._poses)
+        overlay = f'~/{prefix.lstrip("/")}overlay'
+        options = qos.publisher_options(node, overlay)
+        self._overlay = node.create_lifecycle_publisher(Image, overlay, qos.overlay(), **options)
+        opened.callback(node.destroy_lifecycle_publisher, self._overlay)
+
+    def _resolve_topic(self) -> str:
+        # As image_transport does: remapping the base topic moves the compressed one along.
+        topic = self._node.resolve_topic_name(f'{self.name}/image' if self.name else 'image')
+        return topic + '/compressed' if self._settings.values.image_transport == 'compressed' else topic
+
+    def subscribe(self, put: Callable[[str, ImageMessage], bool], opened: ExitStack) -> None:
+        """Give every image to `put`, which says whether that dropped an older one."""
+        values = self._settings.values
+        self._tracker = None  # time has passed
+
+        def take(message: ImageMessage) -> None:
+            skipped = not self._limit.admits(time.monotonic(), self._settings.values.max_rate)
+            self.statistics.received(dropped=not skipped and put(self.name, message), skipped=skipped)
+
+        kind = CompressedImage if values.image_transport == 'compressed' else Image
+        profile = qos.images(values.image_reliability)
+        self.input = InputWatch(self._node, kind, self.topic, take, profile, IMAGE_LOSS_CURE)
+        opened.callback(self.input.close)
+
+    def publish(
+        self, message: ImageMessage, bgr: np.ndarray, poses: list[KeypointPose], model: ObjectModel, started: float
+    ) -> None:
+        """
+        Publish the answer to one image.
+
+        started : when its processing began [s, monotonic].
+        """
+        values, stamp_s = self._settings.values, stamp_seconds(message.header.stamp)
+        if values.tracking:
+            poses = self._tracker_of(model).update(poses, stamp_s)
+        height, width = bgr.shape[:2]
+        self._poses.publish(poses_to_message(poses, model, message.header, width, height))
+        latency_s = 1e-9 * self._node.get_clock().now().nanoseconds - stamp_s
+        self.statistics.processed(latency_s, time.monotonic() - started)
+        if values.overlay and self._overlay.get_subscription_count():
+            self._overlay.publish(bgr_to_image(draw_poses(bgr, poses, model), message.header))
+
+    def _tracker_of(self, model: ObjectModel) -> PoseTracker:
+        """Return the tracker, a new one where the object is another; it follows the live parameter."""
+        if self._tracker is None or self._tracker.model is not model:
+            self._tracker = PoseTracker(model)
+        self._tracker.max_gap_s = self._settings.values.track_max_gap
+        return self._tracker
+
+    def refuse(self, reason: str) -> None:
+        """Count and tell why an image could not be used."""
+        self.statistics.failed(reason)
+        self._logger.warning(f'frame refused: {reason}', throttle_duration_sec=WARNING_PERIOD_S)

@@ -1,0 +1,1 @@
+"""What both nodes share: parameters, quality of service, lifecycle, diagnostics, message conversions."""

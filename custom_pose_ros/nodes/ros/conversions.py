@@ -1,0 +1,122 @@
+"""Messages <-> core dataclasses: images, keypoint poses, cameras, orientations; what needs the classes of rclpy."""
+
+from __future__ import annotations
+
+import array
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+from builtin_interfaces.msg import Time
+from geometry_msgs.msg import Point, PoseWithCovariance, Quaternion, Transform, Vector3
+from geometry_msgs.msg import Pose as RigidPose
+from sensor_msgs.msg import Image
+from std_msgs.msg import Header
+
+from custom_pose_ros.core.geometry.rotations import matrix_from_quaternion, quaternion_from_matrix
+from custom_pose_ros.core.keypoints.poses import KeypointPose
+from custom_pose_ros.core.object_model import ObjectModel
+from custom_pose_ros.core.orientation.solver import OrientationEstimate
+from custom_pose_ros.inference.image_messages import image_to_bgr
+from custom_pose_ros.inference.pose_messages import (
+    camera_from_message,
+    keypoint_fields,
+    message_to_poses,
+    orientation_fields,
+    pose_fields,
+)
+from custom_pose_ros.nodes.ros.messages import Keypoint, Orientation, OrientationArray, Pose, PoseArray
+
+__all__ = [
+    'bgr_to_image',
+    'camera_from_message',
+    'estimates_to_message',
+    'image_to_bgr',
+    'message_to_poses',
+    'poses_to_message',
+    'rigid_pose_message',
+    'stamp_seconds',
+    'transform_from_message',
+    'transform_message',
+]
+
+
+def stamp_seconds(stamp: Time) -> float:
+    """Return a message stamp in seconds; float64 keeps 0.2 us of today's dates."""
+    return stamp.sec + 1e-9 * stamp.nanosec
+
+
+def poses_to_message(
+    poses: Sequence[KeypointPose], model: ObjectModel, header: Header, width: int, height: int
+) -> PoseArray:
+    """Return the PoseArray of one image; the header is taken as it is, an empty list gives an empty array."""
+    return PoseArray(
+        header=header,
+        image_width=width,
+        image_height=height,
+        keypoint_names=list(model.keypoint_names),
+        skeleton=[index for edge in model.skeleton for index in edge],
+        poses=[_pose_to_message(pose, model.name) for pose in poses],
+    )
+
+
+def _pose_to_message(pose: KeypointPose, object_name: str) -> Pose:
+    keypoints = [Keypoint(**fields) for fields in keypoint_fields(pose)]
+    return Pose(keypoints=keypoints, **pose_fields(pose, object_name))
+
+
+def estimates_to_message(
+    estimates: Sequence[OrientationEstimate], object_name: str, header: Header, R: np.ndarray, t: np.ndarray
+) -> OrientationArray:
+    """
+    Return the OrientationArray of one image in a reference frame; the header is taken as it is and names that frame.
+
+    R, t : (3, 3) and (3,) m, map the camera optical frame to the reference frame; identity and zeros to stay in it.
+    """
+    orientations = [_estimate_to_message(estimate, object_name, R, t) for estimate in estimates]
+    return OrientationArray(header=header, orientations=orientations)
+
+
+def _estimate_to_message(estimate: OrientationEstimate, object_name: str, R: np.ndarray, t: np.ndarray) -> Orientation:
+    turn = np.kron(np.eye(2), R)  # position and rotation errors are both about the axes of the frame
+    return Orientation(
+        pose=PoseWithCovariance(
+            pose=rigid_pose_message(R @ estimate.R_camera_object, R @ estimate.t_camera_object + t),
+            covariance=(turn @ estimate.covariance @ turn.T).ravel(),
+        ),
+        **orientation_fields(dataclasses.replace(estimate, R_reference_camera=R), object_name),
+    )
+
+
+def bgr_to_image(bgr: np.ndarray, header: Header) -> Image:
+    """Return a bgr8 image message of an (H, W, 3) uint8 array; the header is taken as it is."""
+    height, width = bgr.shape[:2]
+    message = Image(header=header, height=height, width=width, encoding='bgr8', step=3 * width)
+    data = array.array('B')  # rclpy checks any other type value by value
+    data.frombytes(memoryview(np.ascontiguousarray(bgr)).cast('B'))
+    message.data = data
+    return message
+
+
+def rigid_pose_message(R: np.ndarray, t: np.ndarray) -> RigidPose:
+    """Return the geometry_msgs/Pose of a (3, 3) rotation and a (3,) position [m]."""
+    x, y, z = t.tolist()
+    return RigidPose(position=Point(x=x, y=y, z=z), orientation=_quaternion_message(R))
+
+
+def transform_message(R: np.ndarray, t: np.ndarray) -> Transform:
+    """Return the geometry_msgs/Transform of a (3, 3) rotation and a (3,) translation [m]."""
+    x, y, z = t.tolist()
+    return Transform(translation=Vector3(x=x, y=y, z=z), rotation=_quaternion_message(R))
+
+
+def transform_from_message(message: Transform) -> tuple[np.ndarray, np.ndarray]:
+    """Return (R (3, 3), t (3,) m) of a geometry_msgs/Transform."""
+    rotation, translation = message.rotation, message.translation
+    R = matrix_from_quaternion(np.array([rotation.x, rotation.y, rotation.z, rotation.w]))
+    return R, np.array([translation.x, translation.y, translation.z])
+
+
+def _quaternion_message(R: np.ndarray) -> Quaternion:
+    x, y, z, w = quaternion_from_matrix(R).tolist()
+    return Quaternion(x=x, y=y, z=z, w=w)

@@ -1,0 +1,76 @@
+"""Files appear complete or not at all."""
+
+import os
+
+import cv2
+import numpy as np
+import pytest
+
+from custom_pose_ros.core.errors import OutputError
+from custom_pose_ros.core.files import VideoFile, replacing, write_image, write_text
+from custom_pose_ros.tools.media import VideoReader
+
+IMAGE = np.full((48, 64, 3), 90, np.uint8)
+
+
+def test_text_replaces_the_old_file_and_makes_folders(tmp_path):
+    path = tmp_path / 'new' / 'a.txt'
+    write_text(path, 'ä')
+    write_text(path, 'second')
+    assert path.read_text(encoding='utf-8') == 'second'
+    assert os.listdir(path.parent) == ['a.txt']
+
+
+def test_failure_keeps_the_old_file_and_leaves_nothing_else(tmp_path):
+    path = tmp_path / 'a.txt'
+    path.write_text('old')
+    with pytest.raises(ZeroDivisionError), replacing(path) as temporary:
+        temporary.write_text('half')
+        raise ZeroDivisionError
+    assert path.read_text() == 'old'
+    assert os.listdir(tmp_path) == ['a.txt']
+
+
+def test_image_round_trip_and_unknown_suffix(tmp_path):
+    write_image(tmp_path / 'a.png', IMAGE)
+    assert np.array_equal(cv2.imread(str(tmp_path / 'a.png')), IMAGE)
+    with pytest.raises(OutputError, match="a.xyz: OpenCV cannot write '.xyz' images; use .png or .jpg"):
+        write_image(tmp_path / 'a.xyz', IMAGE)
+    assert os.listdir(tmp_path) == ['a.png']
+
+
+def test_place_that_cannot_be_written_is_refused(tmp_path):
+    (tmp_path / 'file').write_text('x')
+    for write in (
+        lambda p: write_text(p, 'x'),
+        lambda p: write_image(p, IMAGE),
+        lambda p: VideoFile(p, 30).write(IMAGE),
+    ):
+        with pytest.raises(OutputError, match='file/out.png: cannot be written'):
+            write(tmp_path / 'file' / 'out.png')
+
+
+def write_frames(path, count, error=None):
+    with VideoFile(path, 30.0) as video:
+        for _ in range(count):
+            video.write(IMAGE)
+        assert not path.exists()
+        if error:
+            raise error
+    return video
+
+
+def test_video_appears_at_the_end(tmp_path):
+    assert write_frames(tmp_path / 'a.mp4', 5).saved
+    with VideoReader(tmp_path / 'a.mp4') as reader:
+        assert len(list(reader)) == 5
+    assert os.listdir(tmp_path) == ['a.mp4']
+
+
+def test_video_is_kept_after_ctrl_c_and_dropped_after_an_error_or_without_frames(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        write_frames(tmp_path / 'kept.mp4', 5, KeyboardInterrupt())
+    with pytest.raises(ZeroDivisionError):
+        write_frames(tmp_path / 'dropped.mp4', 5, ZeroDivisionError())
+    assert not write_frames(tmp_path / 'none.mp4', 0).saved
+    assert os.listdir(tmp_path) == ['kept.mp4']

@@ -1,0 +1,483 @@
+"""Tests of pose_node as it runs: a real network, real messages over real DDS, values, headers and frames compared."""
+
+from __future__ import annotations
+
+import array
+import json
+import shutil
+import signal
+import threading
+
+import cv2
+import numpy as np
+import onnx
+import pytest
+from builtin_interfaces.msg import Time
+from diagnostic_msgs.msg import DiagnosticArray
+from rcl_interfaces.msg import Log
+from rcl_interfaces.srv import SetParameters
+from rclpy.parameter import Parameter
+from rclpy.qos import QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Header
+
+from custom_pose_ros.core.drawing.overlay import draw_poses
+from custom_pose_ros.core.errors import ConfigError, ModelError
+from custom_pose_ros.core.object_model import ObjectModel
+from custom_pose_ros.nodes.pose.pose_node import PoseNode
+from custom_pose_ros.nodes.ros.conversions import bgr_to_image, image_to_bgr, message_to_poses
+from custom_pose_ros.nodes.ros.messages import Pose, PoseArray
+
+RELIABLE = QoSProfile(depth=50, reliability=ReliabilityPolicy.RELIABLE)
+WIDTH, HEIGHT = 320, 256
+SWITCH_INSTEAD = 'parameters object, model: wanted a call of ~/switch_object, or the node cleaned up first'
+KEYPOINT_TOLERANCE_PX = 0.5  # of the tiny network on its own pictures: its peaks are cells of 8 px, interpolated
+
+
+@pytest.fixture(scope='session')
+def points(tiny) -> np.ndarray:
+    return tiny.TINY_POINTS
+
+
+@pytest.fixture(scope='session')
+def picture(tiny, points) -> np.ndarray:
+    return tiny.draw_tiny_object(points, (WIDTH, HEIGHT))
+
+
+def header(seconds: int = 1, frame_id: str = 'camera_optical_frame') -> Header:
+    return Header(stamp=Time(sec=seconds, nanosec=7), frame_id=frame_id)
+
+
+class Bench:
+    """A pose_node of the tiny object with a camera in front of it."""
+
+    def __init__(
+        self, graph, tiny_object: str, *arguments: str, topic: str = 'image', kind: type = Image, **parameters
+    ):
+        self.graph = graph
+        # The backend is named: auto would measure, and its choice is not what these tests are about.
+        defaults = {'object': tiny_object, 'backend': 'onnxruntime', 'threads': 1, 'image_reliability': 'reliable'}
+        parameters = {**defaults, **parameters}
+        self.node = graph.start(PoseNode, *arguments, **parameters)
+        self.poses = graph.listen('poses', PoseArray)
+        self.camera = graph.advertise(topic, kind, RELIABLE)
+
+    @property
+    def received(self) -> int:
+        """How many images have reached the node."""
+        return sum(statistics.counts.received for statistics in self.node.statistics.values())
+
+    def show(self, image: np.ndarray | Image | CompressedImage, seconds: int = 1) -> PoseArray:
+        """Publish an image and return the answer to it."""
+        message = bgr_to_image(image, header(seconds)) if isinstance(image, np.ndarray) else image
+        message.header = header(seconds)
+        self.graph.settle()
+        self.camera.publish(message)
+        return self.poses.wait(lambda answer: answer.header == message.header)
+
+
+def check_found(message: PoseArray, points: np.ndarray) -> None:
+    """One instance, every keypoint where it was drawn."""
+    (pose,) = message.poses
+    found = np.array([[k.x, k.y] for k in pose.keypoints])
+    assert [k.visible for k in pose.keypoints] == [True] * len(points)
+    np.testing.assert_allclose(found, points, atol=KEYPOINT_TOLERANCE_PX)
+
+
+def test_poses_are_published_with_the_header_of_the_image(graph, tiny_object, picture, points) -> None:
+    answer = Bench(graph, tiny_object).show(picture)
+    check_found(answer, points)
+    assert answer.header == header()
+    assert (answer.image_width, answer.image_height) == (WIDTH, HEIGHT)
+    assert answer.keypoint_names == ['front', 'left', 'right', 'top']
+    assert answer.skeleton.tolist() == [0, 1, 0, 2, 0, 3]
+    (pose,) = answer.poses
+    assert (pose.object_name, pose.track_id) == ('tiny', 0)
+    assert 0.5 < pose.score <= 1.0
+    left, top = points.min(0)
+    assert (pose.box_x, pose.box_y) == (pytest.approx(left, abs=0.5), pytest.approx(top, abs=0.5))
+    for keypoint in pose.keypoints:
+        (xx, xy, yy) = keypoint.covariance
+        assert min(xx, yy) > 0.0
+        assert xx * yy > xy * xy
+
+
+def test_an_empty_image_gives_an_empty_array(graph, tiny_object) -> None:
+    answer = Bench(graph, tiny_object).show(np.zeros((HEIGHT, WIDTH, 3), np.uint8))
+    assert (answer.poses, answer.header) == ([], header())
+    assert (answer.image_width, answer.image_height) == (WIDTH, HEIGHT)
+
+
+def test_every_instance_is_published(graph, tiny_object, tiny, points) -> None:
+    both = np.stack([points, points + [300.0, 20.0]])
+    answer = Bench(graph, tiny_object).show(tiny.draw_tiny_object(both, (640, HEIGHT)))
+    fronts = sorted(pose.keypoints[0].x for pose in answer.poses)
+    np.testing.assert_allclose(fronts, both[:, 0, 0], atol=KEYPOINT_TOLERANCE_PX)
+    assert sorted(pose.track_id for pose in answer.poses) == [0, 1]
+
+
+def test_keypoints_are_in_pixels_of_the_original_image(graph, tiny_object, picture, points) -> None:
+    large = cv2.resize(picture, None, fx=2, fy=2, interpolation=cv2.INTER_LINEAR)
+    answer = Bench(graph, tiny_object).show(large)
+    (pose,) = answer.poses
+    found = np.array([[k.x, k.y] for k in pose.keypoints])
+    np.testing.assert_allclose(found, 2 * points + 0.5, atol=2 * KEYPOINT_TOLERANCE_PX)  # centres of pixels double so
+    assert (answer.image_width, answer.image_height) == (2 * WIDTH, 2 * HEIGHT)
+
+
+def test_an_rgb_image_with_padded_rows_is_the_same_picture(graph, tiny_object, picture, points) -> None:
+    rows = np.pad(picture[..., ::-1].reshape(HEIGHT, -1), ((0, 0), (0, 5)))
+    message = Image(
+        height=HEIGHT, width=WIDTH, encoding='rgb8', step=rows.shape[1], data=array.array('B', rows.tobytes())
+    )
+    check_found(Bench(graph, tiny_object).show(message), points)
+
+
+def compressed(image: np.ndarray, extension: str) -> CompressedImage:
+    return CompressedImage(format=extension[1:], data=array.array('B', cv2.imencode(extension, image)[1].tobytes()))
+
+
+def test_compressed_images_and_a_corrupt_one_between(graph, tiny_object, picture, points) -> None:
+    bench = Bench(graph, tiny_object, topic='image/compressed', kind=CompressedImage, image_transport='compressed')
+    check_found(bench.show(compressed(picture, '.png'), 1), points)
+    broken = compressed(picture, '.jpg')
+    broken.data = broken.data[: len(broken.data) // 2]
+    bench.camera.publish(broken)
+    graph.wait_for_log(Log.WARN, 'pose_node', f'frame refused: {graph.namespace}/image/compressed: compressed image of')
+    check_found(bench.show(compressed(picture, '.jpg'), 2), points)
+
+
+def test_remapping_image_moves_its_compressed_topic_along(graph, tiny_object, picture, points) -> None:
+    bench = Bench(
+        graph, tiny_object, '-r', 'image:=rig/color', topic='rig/color/compressed', kind=CompressedImage,
+        image_transport='compressed',
+    )  # fmt: skip
+    check_found(bench.show(compressed(picture, '.png')), points)
+
+
+def spoilt(picture: np.ndarray, **fields) -> Image:
+    message = bgr_to_image(picture, header())
+    for name, value in fields.items():
+        setattr(message, name, value)
+    return message
+
+
+@pytest.mark.parametrize(
+    ('fields', 'text'),
+    [
+        ({'encoding': 'nonsense'}, "image encoding 'nonsense' is unknown, wanted one of"),
+        ({'width': 0, 'height': 0, 'step': 0, 'data': array.array('B')}, 'image of 0x0 pixels: wanted at least 1x1'),
+        ({'data': array.array('B', bytes(100))}, 'image data of 100 bytes: wanted 245760'),
+    ],
+)
+def test_after_a_bad_frame_the_node_warns_counts_and_goes_on(graph, tiny_object, picture, points, fields, text) -> None:
+    bench = Bench(graph, tiny_object)
+    bench.camera.publish(spoilt(picture, **fields))
+    graph.wait_for_log(Log.WARN, 'pose_node', f'frame refused: {graph.namespace}/image: {text}')
+    assert bench.node.statistics[''].counts.errors == 1
+    check_found(bench.show(picture, 2), points)
+    assert [answer.header.stamp.sec for answer in bench.poses] == [2]
+
+
+def test_an_image_of_one_pixel_is_answered_or_refused_and_the_node_goes_on(graph, tiny_object, picture, points) -> None:
+    bench = Bench(graph, tiny_object)
+    bench.camera.publish(bgr_to_image(np.zeros((1, 1, 3), np.uint8), header()))
+    graph.wait(lambda: bench.poses or bench.node.statistics[''].counts.errors, 'an answer or a refusal')
+    check_found(bench.show(picture, 2), points)
+
+
+def test_many_bad_frames_make_few_warnings(graph, tiny_object, picture) -> None:
+    bench = Bench(graph, tiny_object)
+    for count in range(1, 21):
+        bench.camera.publish(spoilt(picture, encoding='nonsense'))
+        graph.wait(lambda n=count: bench.node.statistics[''].counts.errors == n, 'the refusal')
+    assert len([line for line in graph.logs(Log.WARN, 'pose_node') if 'frame refused' in line]) <= 2  # one each 5 s
+
+
+def test_several_cameras_share_one_model_and_do_not_disturb_each_other(graph, tiny_object, picture, points) -> None:
+    bench = Bench(graph, tiny_object, topic='front/image', cameras=['front', 'down'])
+    down = graph.advertise('down/image', Image, RELIABLE)
+    answers = {name: graph.listen(f'{name}/poses', PoseArray) for name in ('front', 'down')}
+    graph.settle()
+    bench.camera.publish(bgr_to_image(picture, header(1, 'front_optical')))
+    down.publish(spoilt(picture, encoding='nonsense'))
+    check_found(answers['front'].wait(lambda m: m.header == header(1, 'front_optical')), points)
+    graph.wait_for_log(Log.WARN, 'pose_node', f'frame refused: {graph.namespace}/down/image: image encoding')
+    down.publish(bgr_to_image(picture[:, ::2].copy(), header(2, 'down_optical')))
+    narrow = answers['down'].wait(lambda m: m.header == header(2, 'down_optical'))
+    assert (narrow.image_width, narrow.image_height) == (WIDTH // 2, HEIGHT)
+    assert bench.poses == []
+
+
+def test_frames_of_several_cameras_that_wait_go_through_the_network_together(
+    graph, tiny_object, picture, points
+) -> None:
+    bench = Bench(graph, tiny_object, topic='front/image', cameras=['front', 'down'])
+    down = graph.advertise('down/image', Image, RELIABLE)
+    answers = {name: graph.listen(f'{name}/poses', PoseArray) for name in ('front', 'down')}
+    gate, batches, batch = threading.Event(), [], bench.node._estimator.batch
+
+    def slow(images: list[np.ndarray]) -> list:
+        gate.wait(60)
+        batches.append(len(images))
+        return batch(images)
+
+    bench.node._estimator.batch = slow
+    graph.settle()
+    for second, publisher in enumerate((bench.camera, down, bench.camera), 1):
+        publisher.publish(bgr_to_image(picture, header(second)))
+        graph.wait(lambda n=second: bench.received == n, 'the frame')
+        if second == 1:
+            graph.wait(lambda: not bench.node._frames._frames, 'the worker to take the first frame')
+    gate.set()
+    check_found(answers['down'].wait(lambda m: m.header == header(2)), points)
+    check_found(answers['front'].wait(lambda m: m.header == header(3)), points)
+    assert batches == [1, 2]
+
+
+def test_the_overlay_is_drawn_only_while_somebody_subscribes(graph, tiny_object, picture) -> None:
+    bench = Bench(graph, tiny_object)
+    answer = bench.show(picture, 1)
+    overlay = graph.listen('pose_node/overlay', Image)
+    graph.settle()
+    answer = bench.show(picture, 2)
+    message = overlay.wait()
+    assert message.header == header(2)  # not the first frame: nobody listened
+    model = ObjectModel.load(tiny_object)
+    wanted = draw_poses(picture, message_to_poses(answer, model), model)
+    drawn = image_to_bgr(message)
+    # the message's float32 scores may turn a drawn label or shade by a level; lines and places are the same
+    assert np.mean(np.abs(drawn.astype(int) - wanted).max(2) > 2) < 0.01
+    assert np.any(drawn != picture)
+
+    bench.node.set_parameters([Parameter('overlay', value=False)])
+    bench.show(picture, 3)
+    bench.show(picture, 4)
+    assert [m.header.stamp.sec for m in overlay] == [2]
+
+
+def test_the_newest_frame_wins_and_dropped_ones_are_counted(graph, tiny_object, picture) -> None:
+    bench = Bench(graph, tiny_object)
+    gate, process = threading.Event(), bench.node._process
+
+    def slow(frames: dict) -> None:
+        gate.wait(20)  # a model that is busy with the first frame while nine more arrive
+        process(frames)
+
+    bench.node._process = slow
+    bench.graph.settle()
+    for number in range(1, 11):
+        bench.camera.publish(bgr_to_image(picture, header(number)))
+        graph.wait(lambda n=number: bench.received == n, 'the frame')
+        if number == 1:
+            graph.wait(lambda: not bench.node._frames._frames, 'the worker to take the first frame')
+    gate.set()
+    bench.poses.wait(lambda m: m.header == header(10))
+    assert [m.header.stamp.sec for m in bench.poses] == [1, 10]
+    counts = bench.node.statistics[''].counts
+    assert (counts.received, counts.processed, counts.dropped, counts.errors) == (10, 2, 8, 0)
+
+
+def test_ids_follow_the_instance_until_tracking_is_switched_off(graph, tiny_object, tiny, points) -> None:
+    bench = Bench(graph, tiny_object, track_max_gap=5.0)
+    ids = []
+    for second in range(1, 4):
+        moved = tiny.draw_tiny_object(points + [4.0 * second, 0.0], (WIDTH, HEIGHT))
+        ids.append([pose.track_id for pose in bench.show(moved, second).poses])
+    assert ids == [[0], [0], [0]]
+    bench.node.set_parameters([Parameter('tracking', value=False)])
+    (pose,) = bench.show(moved, 4).poses
+    assert pose.track_id == Pose.TRACK_ID_NOT_TRACKED
+
+
+def test_thresholds_change_over_the_parameter_service_and_refuse_nonsense(graph, tiny_object, picture, points) -> None:
+    bench = Bench(graph, tiny_object, thresholds__min_keypoints=3)
+    check_found(bench.show(picture, 1), points)
+    client = graph.tester.create_client(SetParameters, 'pose_node/set_parameters')
+    graph.wait(client.service_is_ready, 'the parameter service')
+
+    def change(name: str, value) -> tuple[bool, str]:
+        future = client.call_async(SetParameters.Request(parameters=[Parameter(name, value=value).to_parameter_msg()]))
+        graph.wait(future.done, 'the answer of the parameter service')
+        return future.result().results[0].successful, future.result().results[0].reason
+
+    assert change('thresholds.pose_score', 1.0) == (True, '')
+    assert bench.show(picture, 2).poses == []
+    successful, reason = change('thresholds.pose_score', 1.5)
+    assert (successful, 'thresholds.pose_score' in reason) == (False, True)
+    assert change('thresholds.pose_score', 0.25) == (True, '')
+    check_found(bench.show(picture, 3), points)
+    successful, reason = change('backend', 'torch')
+    assert (successful, 'read-only' in reason) == (False, True)
+    assert change('object', 'submarine') == (False, SWITCH_INSTEAD)
+
+
+def test_diagnostics_tell_rate_latency_model_and_errors(graph, tiny_object, picture) -> None:
+    diagnostics = graph.listen('/diagnostics', DiagnosticArray)
+    bench = Bench(graph, tiny_object)
+    now = bench.graph.tester.get_clock().now().to_msg()
+    bench.camera.publish(bgr_to_image(picture, Header(stamp=now)))
+    bench.poses.wait()
+    bench.camera.publish(spoilt(picture, encoding='nonsense'))
+    name = f'{graph.namespace[1:]}/pose_node: pose estimation'
+    message = diagnostics.wait(lambda m: m.status[0].name == name and 'messages refused' in m.status[0].message)
+    rows = {pair.key: pair.value for pair in message.status[0].values}
+    assert message.header.stamp.sec >= now.sec
+    assert (rows['object'], rows['backend'], rows['input height [px]']) == ('tiny', 'onnxruntime', '256')
+    assert (rows['precision'], rows['device']) == ('f32', 'CPU')
+    assert rows['choice of the backend'] == 'nothing to choose from'
+    assert (rows['received'], rows['processed'], rows['dropped'], rows['errors']) == ('2', '1', '0', '1')
+    assert "image encoding 'nonsense' is unknown" in rows['last error']
+    assert 0.0 < float(rows['rate [Hz]']) <= 1.0
+    assert 0.0 < float(rows['processing p50 [ms]']) <= float(rows['latency p50 [ms]']) < 20e3
+
+
+@pytest.mark.parametrize(
+    ('parameters', 'publisher', 'wanted'),
+    [
+        ({}, qos_profile_sensor_data, ReliabilityPolicy.BEST_EFFORT),
+        ({'image_reliability': 'reliable'}, RELIABLE, ReliabilityPolicy.RELIABLE),
+    ],
+)
+def test_images_are_subscribed_with_the_reliability_asked_for(
+    graph, tiny_object, parameters, publisher, wanted
+) -> None:
+    graph.start(PoseNode, object=tiny_object, threads=1, **parameters)
+    camera = graph.advertise('image', Image, publisher)
+    (found,) = graph.tester.get_subscriptions_info_by_topic(camera.topic_name)
+    assert found.qos_profile.reliability == wanted
+
+
+def test_quality_of_service_can_be_overridden(graph, tiny_object) -> None:
+    topic = f'{graph.namespace}/image'
+    override = {f'qos_overrides.{topic}.subscription.reliability': 'reliable'}
+    graph.start(PoseNode, object=tiny_object, threads=1, **override)
+    graph.wait(lambda: graph.tester.get_subscriptions_info_by_topic(topic), 'the subscription')
+    (found,) = graph.tester.get_subscriptions_info_by_topic(topic)
+    assert found.qos_profile.reliability == ReliabilityPolicy.RELIABLE
+
+
+def test_an_unknown_quality_of_service_is_refused(graph, tiny_object) -> None:
+    override = {f'qos_overrides.{graph.namespace}/image.subscription.reliability': 'perhaps'}
+    with pytest.raises(
+        ConfigError, match=r'qos_overrides\.\*: Unexpected QoS override for policy `reliability`: `perhaps`'
+    ):
+        graph.start(PoseNode, object=tiny_object, threads=1, **override)
+
+
+def test_a_misspelt_parameter_is_warned_about(graph, tiny_object) -> None:
+    graph.start(PoseNode, object=tiny_object, threads=1, treads=3)
+    graph.wait_for_log(Log.WARN, 'pose_node', 'parameter treads: unknown, ignored (did you mean threads?)')
+
+
+def test_ending_leaves_no_thread(graph, tiny_object) -> None:
+    before = set(threading.enumerate())
+    node = graph.start(PoseNode, object=tiny_object, threads=1)
+    assert any(thread.name == 'pose_worker' for thread in threading.enumerate())
+    graph.stop(node)
+    assert set(threading.enumerate()) <= before
+
+
+def without_model(folder) -> None:
+    (folder / 'model.onnx').unlink()
+
+
+def damaged_model(folder) -> None:
+    content = (folder / 'model.onnx').read_bytes()
+    (folder / 'model.onnx').write_bytes(content[: len(content) // 2])
+
+
+def model_of_another_object(folder) -> None:
+    text = (folder / 'object.yaml').read_text(encoding='utf-8')
+    (folder / 'object.yaml').write_text(text.replace('front', 'nose'), encoding='utf-8')
+
+
+def model_without_object(folder) -> None:
+    network = onnx.load(str(folder / 'model.onnx'))
+    kept = [p for p in network.metadata_props if p.key != 'object']
+    del network.metadata_props[:]
+    network.metadata_props.extend(kept)
+    onnx.save(network, str(folder / 'model.onnx'))
+
+
+BAD_MODELS = [
+    (without_model, 'no model.onnx in this folder'),
+    (damaged_model, 'is damaged or not an ONNX model'),
+    (model_of_another_object, 'does not fit'),
+    (model_without_object, 'carries no object'),
+]
+
+
+@pytest.mark.parametrize(('spoil', 'text'), BAD_MODELS)
+def test_a_model_that_cannot_serve_is_refused_with_its_name(graph, tiny_object, tmp_path, spoil, text: str) -> None:
+    folder = tmp_path / 'tiny'
+    shutil.copytree(tiny_object, folder)
+    spoil(folder)
+    with pytest.raises(ModelError, match=text) as caught:
+        graph.start(PoseNode, object=str(folder), threads=1)
+    assert '\n' not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ('parameters', 'text'),
+    [
+        ({'object': 'nothing_like_it'}, "object 'nothing_like_it' not found"),
+        ({'backend': 'quantum'}, "backend 'quantum' is unknown, wanted one of auto, "),
+        ({'input_height': 100}, 'input_height: wanted a multiple of 32'),
+        ({'image_transport': 'pigeon'}, "image_transport: wanted one of raw, compressed, got 'pigeon'"),
+        ({'thresholds__pose_score': 3.0}, 'thresholds.pose_score: wanted a number from 0 to 1, got 3.0'),
+    ],
+)
+def test_unknown_parameter_values_are_refused_at_the_start(graph, tiny_object, parameters: dict, text: str) -> None:
+    with pytest.raises(ConfigError, match=text):
+        graph.start(PoseNode, **{'object': tiny_object, 'threads': 1, **parameters})
+
+
+MODULE = 'custom_pose_ros.nodes.pose.pose_node'
+
+
+@pytest.mark.parametrize('interrupt', [signal.SIGINT, signal.SIGTERM])
+def test_the_process_ends_with_0_on_interrupt(start_process, graph, tiny_object, picture, points, interrupt) -> None:
+    process = start_process(MODULE, '--ros-args', '-p', f'object:={tiny_object}', '-r', f'__ns:={graph.namespace}')
+    poses = graph.listen('poses', PoseArray)
+    camera, image = graph.advertise('image', Image, RELIABLE), bgr_to_image(picture, header())
+    graph.wait(
+        lambda: camera.publish(image) or poses, 'an answer'
+    )  # its side of the discovery cannot be seen from here
+    check_found(poses.wait(), points)
+    for _ in range(5):  # interrupted in the middle of its work
+        camera.publish(image)
+    process.send_signal(interrupt)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, 'Traceback' in err, 'refused' in err) == (0, False, False), out + err
+
+
+def test_the_process_ends_with_1_and_one_line_on_bad_input(start_process, tiny_object, tmp_path) -> None:
+    empty = tmp_path / 'object.yaml'
+    shutil.copy(f'{tiny_object}/object.yaml', empty)
+    cases = {
+        f'object:={tmp_path}': f'error: {tmp_path}: no model.onnx in this folder; train one',
+        'object:=nothing_like_it': "error: object 'nothing_like_it' not found: wanted a folder",
+        'image_transport:=pigeon': "error: parameter image_transport: wanted one of raw, compressed, got 'pigeon'",
+    }
+    processes = {argument: start_process(MODULE, '--ros-args', '-p', argument) for argument in cases}
+    for argument, process in processes.items():
+        out, err = process.communicate(timeout=60)
+        assert process.returncode == 1, out + err
+        # Other lines may tell of remains of killed processes.
+        (line,) = (text for text in err.splitlines() if '[INFO]' not in text)
+        assert line.startswith(cases[argument]), err
+
+
+def test_messages_that_are_not_built_are_explained(start_process, tmp_path) -> None:
+    package = tmp_path / 'custom_pose_msgs'
+    package.mkdir()
+    (package / '__init__.py').write_text('', encoding='utf-8')
+    code = f'import sys; sys.path.insert(0, {json.dumps(str(tmp_path))}); import custom_pose_ros.nodes.ros.messages'
+    (tmp_path / 'unbuilt.py').write_text(code, encoding='utf-8')
+    process = start_process('unbuilt', PYTHONPATH=f'{tmp_path}:.')
+    _, err = process.communicate(timeout=60)
+    last = err.strip().splitlines()[-1]
+    assert process.returncode == 1
+    assert last.startswith('ImportError: custom_pose_msgs is not built or not sourced')
+    assert 'colcon build --base-paths . custom_pose_msgs' in last

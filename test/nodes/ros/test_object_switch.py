@@ -1,0 +1,223 @@
+"""Tests of ~/switch_object over real DDS: no frame is lost to it, and what cannot serve never does."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from builtin_interfaces.msg import Time
+from diagnostic_msgs.msg import DiagnosticArray
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
+from rcl_interfaces.msg import Log
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import Image
+from std_msgs.msg import Header
+
+from custom_pose_ros.nodes.orientation.orientation_node import OrientationNode
+from custom_pose_ros.nodes.pose.pose_node import PoseNode
+from custom_pose_ros.nodes.ros.conversions import bgr_to_image
+from custom_pose_ros.nodes.ros.messages import OrientationArray, PoseArray, SwitchObject
+
+RELIABLE = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)
+
+
+class Bench:
+    """A pose_node of the tiny object with a camera, and the client of its switch."""
+
+    def __init__(self, graph, tiny, tiny_object: str):
+        self.graph = graph
+        self.node = graph.start(PoseNode, object=tiny_object, threads=1, image_reliability='reliable')
+        self.poses = graph.listen('poses', PoseArray, RELIABLE)
+        self.camera = graph.advertise('image', Image, RELIABLE)
+        self._picture = bgr_to_image(tiny.draw_tiny_object(tiny.TINY_POINTS, (320, 256)), Header())
+        self._client = graph.tester.create_client(SwitchObject, 'pose_node/switch_object')
+        graph.wait(self._client.service_is_ready, 'the service')
+        self.sent = 0
+
+    def request(self, source: str = '', model: str = '') -> Callable[[], SwitchObject.Response]:
+        """Ask for a switch; what is returned waits for the answer."""
+        future = self._client.call_async(SwitchObject.Request(object=source, model=model))
+
+        def answer() -> SwitchObject.Response:
+            self.graph.wait(future.done, 'the answer')
+            return future.result()
+
+        return answer
+
+    def show(self) -> PoseArray:
+        """Publish an image and return the answer to it."""
+        self.sent += 1
+        self._picture.header = Header(stamp=Time(sec=self.sent))
+        self.camera.publish(self._picture)
+        return self.poses.wait(lambda answer: answer.header == self._picture.header)
+
+    def served(self) -> str:
+        (pose,) = self.show().poses
+        return pose.object_name
+
+
+@pytest.fixture
+def bench(graph, tiny, tiny_object) -> Bench:
+    return Bench(graph, tiny, tiny_object)
+
+
+@pytest.fixture
+def other(tiny, tmp_path, monkeypatch) -> str:
+    """Folder of an object that looks the same and has other names."""
+    monkeypatch.setattr(tiny, 'TINY_OBJECT_YAML', tiny.TINY_OBJECT_YAML.replace('front', 'nose'))
+    return str(tiny.write_tiny_object(tmp_path / 'other', 'other'))
+
+
+def delayed(load: Callable, gate: threading.Event) -> Callable:
+    def wait_and_load(*arguments):
+        gate.wait(60)
+        return load(*arguments)
+
+    return wait_and_load
+
+
+def test_the_old_object_serves_until_the_new_one_can(bench, graph, other, tiny_object) -> None:
+    diagnostics = graph.listen('/diagnostics', DiagnosticArray)
+    gate = threading.Event()
+    bench.node._switch._load = delayed(bench.node._load, gate)
+    answer = bench.request(other)
+    graph.wait(lambda: bench.node._switch._loading, 'the load to begin')
+    assert [bench.served() for _ in range(10)] == ['tiny'] * 10  # while the other one is being loaded
+    again = bench.request(other)()
+    assert (again.success, again.message) == (False, f'{other} is being loaded: wait for its answer')
+    gate.set()
+    names = []
+    while 'other' not in names:
+        names.append(bench.served())
+    response = answer()
+    assert (response.success, response.message) == (True, 'other serves, with onnxruntime')
+    first = next(message for message in bench.poses if message.keypoint_names[0] == 'nose')
+    assert (first.poses[0].object_name, first.poses[0].track_id) == ('other', 0)  # its tracks are its own
+    assert bench.node.get_parameter('object').value == other
+    assert [m.header.stamp.sec for m in bench.poses] == list(range(1, bench.sent + 1))  # no frame was lost to it
+    assert bench.node.statistics[''].counts.errors == 0
+    status = diagnostics.wait(lambda m: m.status[0].hardware_id == 'other').status[0]
+    rows = {pair.key: pair.value for pair in status.values}
+    assert (rows['object'], rows['last switch']) == ('other', 'other serves, with onnxruntime')
+    assert bench.request(tiny_object)().success
+    assert bench.served() == 'tiny'
+
+
+def no_model(folder: Path) -> None:
+    (folder / 'model.onnx').unlink()
+
+
+def half_a_model(folder: Path) -> None:
+    content = (folder / 'model.onnx').read_bytes()
+    (folder / 'model.onnx').write_bytes(content[: len(content) // 2])
+
+
+def empty_model(folder: Path) -> None:
+    (folder / 'model.onnx').write_bytes(b'')
+
+
+def model_of_another_object(folder: Path) -> None:
+    text = (folder / 'object.yaml').read_text(encoding='utf-8')
+    (folder / 'object.yaml').write_text(text.replace('nose', 'bow'), encoding='utf-8')
+
+
+def half_an_object(folder: Path) -> None:
+    text = (folder / 'object.yaml').read_text(encoding='utf-8')
+    (folder / 'object.yaml').write_text(text[: len(text) // 3], encoding='utf-8')
+
+
+@pytest.mark.parametrize(
+    ('spoil', 'text'),
+    [
+        (no_model, 'no model.onnx in this folder'),
+        (half_a_model, 'is damaged or not an ONNX model'),
+        (empty_model, 'is damaged or not an ONNX model'),
+        (model_of_another_object, 'does not fit'),
+        (half_an_object, 'object.yaml'),
+        (shutil.rmtree, 'not found: wanted a folder'),
+    ],
+)
+def test_what_cannot_serve_is_refused_and_the_old_one_goes_on(bench, graph, other, tiny_object, spoil, text) -> None:
+    assert bench.served() == 'tiny'
+    spoil(Path(other))
+    response = bench.request(other)()
+    assert (response.success, text in response.message) == (False, True), response.message
+    assert bench.served() == 'tiny'
+    assert bench.node.get_parameter('object').value == tiny_object
+    assert bench.node._switch.last == f'refused: {response.message}'
+    graph.wait_for_log(Log.WARN, 'pose_node', f'switch refused: {response.message[:100]}')
+
+
+def test_a_network_alone_can_be_switched_and_read_again(bench, tiny_object, tmp_path) -> None:
+    model = tmp_path / 'better.onnx'
+    shutil.copy(Path(tiny_object) / 'model.onnx', model)
+    assert bench.request(model=str(model))().success
+    assert bench.node.get_parameter('model').value == str(model)
+    model.write_bytes(b'half')
+    assert not bench.request()().success  # the same again
+    assert bench.served() == 'tiny'
+
+
+def test_an_unconfigured_node_says_what_to_do(bench, graph, other) -> None:
+    client = graph.tester.create_client(ChangeState, 'pose_node/change_state')
+    graph.wait(client.service_is_ready, 'the service')
+    gate = threading.Event()
+    bench.node._switch._load = delayed(bench.node._load, gate)
+    answer = bench.request(other)
+    graph.wait(lambda: bench.node._switch._loading, 'the load to begin')
+    threading.Timer(0.2, gate.set).start()  # cleaning up waits for what is being loaded
+    for transition in (Transition.TRANSITION_DEACTIVATE, Transition.TRANSITION_CLEANUP):
+        future = client.call_async(ChangeState.Request(transition=Transition(id=transition)))
+        graph.wait(future.done, 'the transition')
+    assert answer().message == f'{other} is not needed any more: the node was cleaned up'
+    assert not any(thread.name == 'object_loader' for thread in threading.enumerate())
+    assert bench.node._estimator is None
+    response = bench.request(other)()
+    assert response.message == 'nothing serves: set the parameter object and configure the node'
+
+
+def test_the_node_ends_in_the_middle_of_a_switch(bench, graph, other) -> None:
+    gate = threading.Event()
+    bench.node._switch._load = delayed(bench.node._load, gate)
+    bench.request(other)
+    graph.wait(lambda: bench.node._switch._loading, 'the load to begin')
+    threading.Timer(0.2, gate.set).start()
+    graph.stop(bench.node)
+    assert not any(thread.name in ('object_loader', 'pose_worker') for thread in threading.enumerate())
+
+
+def array_of(names: list[str], seconds: int) -> PoseArray:
+    return PoseArray(header=Header(stamp=Time(sec=seconds)), image_width=320, image_height=256, keypoint_names=names)
+
+
+def test_orientation_node_follows_with_the_first_poses_of_the_new_object(graph, tiny_object, other) -> None:
+    node = graph.start(OrientationNode, object=tiny_object, fallback_fov_deg=60.0, camera_info_timeout=0.0)
+    orientations = graph.listen('orientations', OrientationArray)
+    poses = graph.advertise('poses', PoseArray)
+    client = graph.tester.create_client(SwitchObject, 'orientation_node/switch_object')
+    graph.wait(client.service_is_ready, 'the service')
+
+    def show(first: str, seconds: int) -> int:
+        """Publish empty poses and return how many messages were refused so far."""
+        poses.publish(array_of([first, 'left', 'right', 'top'], seconds))
+        orientations.wait(lambda m: m.header.stamp.sec == seconds)
+        statistics = node.statistics['']  # a message is counted after it has been answered
+        graph.wait(lambda: statistics.counts.processed + statistics.counts.errors == seconds, 'the count')
+        return statistics.counts.errors
+
+    assert (show('front', 1), show('nose', 2)) == (0, 1)
+    future = client.call_async(SwitchObject.Request(object=other))
+    graph.wait(future.done, 'the answer')
+    assert future.result().message == 'other will serve with the first poses of its keypoints'
+    assert (show('front', 3), node.get_parameter('object').value) == (1, tiny_object)
+    assert (show('nose', 4), node.get_parameter('object').value) == (1, other)
+    assert show('front', 5) == 2
+    future = client.call_async(SwitchObject.Request(object='nothing_like_it'))
+    graph.wait(future.done, 'the answer')
+    assert (future.result().success, "object 'nothing_like_it' not found" in future.result().message) == (False, True)
+    assert show('nose', 6) == 2
+    graph.wait_for_log(Log.INFO, 'orientation_node', 'other serves')

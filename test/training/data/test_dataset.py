@@ -1,0 +1,282 @@
+"""COCO files and training samples: values by name, every refusal, masks, the order of the stream."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import struct
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from custom_pose_ros.core.errors import DatasetError
+from training.pose_training.data.augmentation import Augmentation
+from training.pose_training.data.dataset import Ticket, TicketBatches, TrainingSet, read_image
+from training.pose_training.labels.coco import find_labels, read_dataset
+
+PLAIN = Augmentation.named('none')
+
+
+def edit(folder, change):
+    path = folder / 'labels.json'
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+def test_images_and_keypoints_are_read_by_value(dots_folder, dots):
+    def write(content):
+        content['annotations'][2]['keypoints'] = [10.5, 20.25, 2, 30, 40, 1, 0, 0, 0]
+        content['annotations'][2]['bbox'] = [5, 6, 40, 50]
+
+    edit(dots_folder, write)
+    images = read_dataset(dots_folder, dots)
+    assert len(images) == 8
+    third = images[2]
+    assert (third.path, third.width, third.height) == (dots_folder / 'images' / '2.png', 96, 72)
+    np.testing.assert_array_equal(third.keypoints, [[[10.5, 20.25], [30, 40], [0, 0]]])
+    np.testing.assert_array_equal(third.labelled, [[True, True, False]])
+    np.testing.assert_array_equal(third.boxes, [[5, 6, 45, 56]])
+
+
+def test_keypoints_are_matched_by_name(dots_folder, dots):
+    before = read_dataset(dots_folder, dots)[0].keypoints
+
+    def turn(content):
+        content['categories'][0]['keypoints'] = ['right', 'tail', 'left', 'nose']
+        for annotation in content['annotations']:
+            k = annotation['keypoints']
+            annotation['keypoints'] = [*k[6:9], 1, 1, 2, *k[3:6], *k[0:3]]
+
+    edit(dots_folder, turn)
+    np.testing.assert_array_equal(read_dataset(dots_folder, dots)[0].keypoints, before)
+
+
+def test_images_without_annotation_are_negatives(dots_folder, dots):
+    edit(dots_folder, lambda content: content['annotations'].pop(0))
+    first = read_dataset(dots_folder, dots)[0]
+    assert first.keypoints.shape == (0, 3, 2)
+
+
+def test_crowds_and_instances_without_keypoints_are_regions_to_ignore(dots_folder, dots):
+    def write(content):
+        content['annotations'][0].update(iscrowd=1, bbox=[1, 2, 30, 40])
+        content['annotations'][1].update(keypoints=[0] * 9, bbox=[3, 4, 10, 10])
+
+    edit(dots_folder, write)
+    images = read_dataset(dots_folder, dots)
+    np.testing.assert_array_equal(images[1].crowds, [[3, 4, 13, 14]])
+    assert images[0].crowds[0, 0] == 1
+    assert len(images[0].keypoints) == len(images[1].keypoints) == 0
+
+
+def change_annotation(key, value):
+    return lambda content: content['annotations'][3].__setitem__(key, value)
+
+
+def change_image(key, value):
+    return lambda content: content['images'][3].__setitem__(key, value)
+
+
+@pytest.mark.parametrize(
+    'change, message',
+    [
+        (
+            change_annotation('keypoints', [1, 2, 2]),
+            r'annotation 4: keypoints: wanted three numbers for each of at least 3',
+        ),
+        (change_annotation('keypoints', [1, 2] * 5), 'annotation 4: keypoints: wanted three numbers'),
+        (change_annotation('keypoints', 'abc'), "annotation 4: keypoints: wanted a list of numbers, got 'abc'"),
+        (change_annotation('keypoints', [float('nan')] * 9), 'annotation 4: keypoints: wanted a list of numbers'),
+        (change_annotation('keypoints', [True] * 9), 'annotation 4: keypoints: wanted a list of numbers'),
+        (change_annotation('bbox', [1, 2]), 'annotation 4: bbox: wanted left, top, width, height'),
+        (change_annotation('image_id', 99), 'annotation of image 99, which is not in the file'),
+        (change_annotation('image_id', None), 'image_id: wanted a number or text, got None'),
+        (change_annotation('category_id', [1]), 'category_id: wanted a number or text'),
+        (change_image('file_name', 'gone.png'), r'image 4: gone\.png is neither in .* nor in its images/'),
+        (change_image('file_name', 7), 'image 4: file_name: wanted a name, got 7'),
+        (change_image('width', -3), 'image 4: width: wanted a size in pixels, got -3'),
+        (change_image('height', 10.5), 'image 4: height: wanted a size in pixels, got 10.5'),
+        (change_image('id', 1), 'image id 1 is used twice'),
+        (lambda c: c.pop('images'), "wanted a COCO file with a list 'images', got None"),
+        (lambda c: c['images'].append(3), 'image: wanted keys and values, got 3'),
+        (lambda c: c['annotations'].clear(), "no instance of 'dots' is labelled"),
+        (lambda c: c['annotations'][0].pop('keypoints'), 'annotation 1: has neither keypoints nor a bbox'),
+        (
+            lambda c: c['categories'][0].__setitem__('keypoints', ['nose', 'ear']),
+            r"no category has the keypoints of 'dots' \(nose, left, right\); it has 'nose, ear'",
+        ),
+    ],
+)
+def test_faulty_labels_are_refused_by_name(dots_folder, dots, change, message):
+    edit(dots_folder, change)
+    with pytest.raises(DatasetError, match=message) as caught:
+        read_dataset(dots_folder, dots)
+    assert 'labels.json' in str(caught.value)
+    assert '\n' not in str(caught.value)
+
+
+def test_damaged_json_is_refused(dots_folder, dots):
+    (dots_folder / 'labels.json').write_text('{"images": [')
+    with pytest.raises(DatasetError, match=r'labels\.json: is not valid JSON'):
+        read_dataset(dots_folder, dots)
+    (dots_folder / 'labels.json').write_text('[' * 100_000)
+    with pytest.raises(DatasetError, match=r'labels\.json: is not valid JSON'):
+        read_dataset(dots_folder, dots)
+
+
+def test_no_or_several_label_files_are_refused(tmp_path):
+    with pytest.raises(DatasetError, match=r'wanted labels\.json or exactly one \.json file, found none'):
+        find_labels(tmp_path)
+    for name in ('a.json', 'b.json'):
+        (tmp_path / name).write_text('{}')
+    with pytest.raises(DatasetError, match=r'found a\.json, b\.json'):
+        find_labels(tmp_path)
+    with pytest.raises(DatasetError, match='no such file or folder'):
+        find_labels(tmp_path / 'gone')
+
+
+def test_damaged_and_resized_images_are_refused(dots_folder, dots):
+    images = read_dataset(dots_folder, dots)
+    too_large = b'BM' + struct.pack('<IIIIiiHH', 99, 0, 54, 40, 2**30, 2**30, 1, 24) + bytes(28)  # OpenCV throws
+    for content in (b'', b'not an image', too_large):
+        images[0].path.write_bytes(content)
+        with pytest.raises(DatasetError, match=r'0\.png: cannot be read as an image'):
+            read_image(images[0])
+    cv2.imwrite(str(images[1].path), np.zeros((36, 48, 3), np.uint8))
+    with pytest.raises(DatasetError, match=r'1\.png: is 48 x 36 px, but its labels are for 96 x 72'):
+        read_image(images[1])
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
+    max_leaves=10,
+)
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_any_damage_ends_in_a_dataset_error_or_a_reading(dots_folder, dots, data):
+    path = dots_folder / 'labels.json'
+    original = path.read_text()
+    try:
+        content = json.loads(original)
+        for _ in range(data.draw(st.integers(1, 3))):
+            place = content
+            while True:
+                keys = list(place) if isinstance(place, dict) else list(range(len(place)))
+                key = data.draw(st.sampled_from(keys))
+                if isinstance(place[key], (dict, list)) and place[key] and data.draw(st.booleans()):
+                    place = place[key]
+                else:
+                    break
+            place[key] = data.draw(JSON)
+        path.write_text(json.dumps(content))
+        try:
+            read_dataset(dots_folder, dots)
+        except DatasetError as error:
+            assert 'labels.json' in str(error)
+    finally:
+        path.write_text(original)
+
+
+def plain_set(folder, model, **arguments):
+    return TrainingSet([read_dataset(folder, model)], model, 64, 64, arguments.pop('augmentation', PLAIN), **arguments)
+
+
+def test_a_sample_shows_the_object_where_its_maps_say(dots_folder, dots):
+    sample = plain_set(dots_folder, dots)[Ticket(0, 0, 0)]
+    assert (sample.image.shape, sample.image.dtype) == ((64, 64, 3), np.uint8)
+    assert (sample.heatmaps.shape, sample.pafs.shape) == ((4, 8, 8), (4, 8, 8))
+    for k, channel in ((0, 1), (1, 2), (2, 0)):  # the discs are green, red and blue
+        row, column = np.unravel_index(sample.heatmaps[k].argmax(), (8, 8))
+        cell = sample.image[row * 8 : row * 8 + 8, column * 8 : column * 8 + 8].reshape(-1, 3).mean(0)
+        assert cell.argmax() == channel
+    assert sample.heatmap_mask.min() == sample.paf_mask.min() == 1
+
+
+def test_mirrored_samples_exchange_left_and_right(dots_folder, dots):
+    import dataclasses
+
+    mirror = dataclasses.replace(PLAIN, p_flip=1.0)
+    sample = plain_set(dots_folder, dots, augmentation=mirror)[Ticket(0, 0, 0)]
+    columns = [sample.heatmaps[k].max(0).argmax() for k in range(3)]
+    assert columns[1] < columns[0] < columns[2]  # in the mirrored picture, too, left is on the picture's left
+    row, column = np.unravel_index(sample.heatmaps[1].argmax(), (8, 8))
+    cell = sample.image[row * 8 : row * 8 + 8, column * 8 : column * 8 + 8].reshape(-1, 3).mean(0)
+    assert cell.argmax() == 0  # where the blue disc, the former right, now is
+
+
+def test_a_sample_depends_on_its_ticket_only(dots_folder, dots):
+    strong = Augmentation()
+    one = plain_set(dots_folder, dots, augmentation=strong, seed=3)
+    two = plain_set(dots_folder, dots, augmentation=strong, seed=3, cache_bytes=0)
+    tickets = [Ticket(0, i % 8, i) for i in range(20)]
+    first = [one[t] for t in tickets]
+    second = [two[t] for t in reversed(tickets)][::-1]
+    for a, b in zip(first, second):
+        for part_a, part_b in zip(a, b):
+            np.testing.assert_array_equal(part_a, part_b)
+    assert (one[tickets[0]].image != one[tickets[0]._replace(number=99)].image).any()
+
+
+def test_unlabelled_keypoints_are_masked_around_their_instance(dots_folder, dots):
+    def forget(content):
+        content['annotations'][0]['keypoints'][8] = 0  # right
+        content['annotations'][0]['bbox'] = [0, 0, 96, 72]
+
+    edit(dots_folder, forget)
+    sample = plain_set(dots_folder, dots)[Ticket(0, 0, 0)]
+    assert sample.heatmaps[2].max() == 0
+    assert (sample.heatmap_mask[[0, 1]] == 1).all()
+    assert (sample.heatmap_mask[[2, 3]] == 0).all()  # the keypoint's map and the background
+    assert (sample.paf_mask[:2] == 1).all()
+    assert (sample.paf_mask[2:] == 0).all()  # nose-right
+
+
+def test_crowds_are_masked_in_all_maps(dots_folder, dots):
+    def crowd(content):
+        content['annotations'][0].update(iscrowd=1, bbox=[-500, -500, 1000, 1000])
+
+    edit(dots_folder, crowd)
+    sample = plain_set(dots_folder, dots)[Ticket(0, 0, 0)]
+    assert sample.heatmap_mask.max() == sample.paf_mask.max() == 0
+
+
+def take(count, *arguments, **options):
+    return list(itertools.islice(TicketBatches(*arguments, **options), count))
+
+
+def test_every_image_comes_once_before_any_comes_again():
+    tickets = [t for batch in take(6, [12], [1.0], 4) for t in batch]
+    assert sorted(t.image for t in tickets[:12]) == list(range(12))
+    assert sorted(t.image for t in tickets[12:]) == list(range(12))
+    assert [t.number for t in tickets] == list(range(24))
+
+
+def test_sources_are_mixed_by_weight():
+    tickets = [t for batch in take(250, [100, 3], [0.9, 0.1], 8) for t in batch]
+    share = np.mean([t.source == 1 for t in tickets])
+    assert share == pytest.approx(0.1, abs=0.033)  # five sigma of 2000 draws
+
+
+def test_a_resumed_stream_goes_on_where_it_was():
+    whole = take(10, [12, 5], [1, 1], 4, seed=7)
+    assert take(6, [12, 5], [1, 1], 4, seed=7, first=4) == whole[4:]
+
+
+def test_several_processes_share_the_stream():
+    whole = take(4, [12], [1.0], 8)
+    parts = [take(4, [12], [1.0], 4, rank=rank, world=2) for rank in range(2)]
+    for number in range(4):
+        assert sorted(parts[0][number] + parts[1][number]) == sorted(whole[number])
+
+
+@pytest.mark.parametrize('weights', [[1.0], [0.0, 0.0], [-1.0, 2.0]])
+def test_wrong_weights_are_refused(weights):
+    with pytest.raises(ValueError, match='weights must be 2 numbers >= 0 with a positive sum'):
+        TicketBatches([3, 3], weights, 4)

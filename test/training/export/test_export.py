@@ -1,0 +1,118 @@
+"""ONNX export: numbers, free sizes, the object inside, batch norms folded, nothing written when something is wrong."""
+
+from __future__ import annotations
+
+import collections
+import importlib.util
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from lively_network import lively
+
+from custom_pose_ros.core.errors import ModelError
+from custom_pose_ros.inference.backends import load_backend
+from custom_pose_ros.inference.checkpoints import Checkpoint
+from custom_pose_ros.inference.network import NETWORKS, DeploymentNetwork, build_network
+from training.pose_training.export import onnx_export
+from training.pose_training.export.onnx_export import export_onnx
+from training.pose_training.networks.checkpoints import save_checkpoint
+
+SCRIPT = Path(__file__).resolve().parents[3] / 'training' / 'export_onnx.py'
+
+
+@pytest.mark.parametrize('architecture', NETWORKS)
+def test_onnx_runtime_gives_pytorchs_numbers_at_any_size(tmp_path, dots, architecture):
+    network = lively(build_network(architecture, dots, channels=32))
+    report = export_onnx(network, dots, tmp_path / 'model.onnx')
+    assert report.largest_difference <= 1e-4
+    backend = load_backend(tmp_path / 'model.onnx')
+    for shape in ((1, 32, 32, 3), (3, 96, 224, 3)):
+        image = np.random.default_rng(1).integers(0, 256, shape, np.uint8)
+        with torch.inference_mode():
+            wanted = DeploymentNetwork(network)(torch.from_numpy(image))
+        for got, want in zip(backend(image), wanted):
+            assert np.abs(want.numpy()).max() > 0.01  # the maps are not empty
+            np.testing.assert_allclose(got, want.numpy(), atol=1e-4)
+
+
+def test_the_graph_is_one_node_for_each_layer(tmp_path, dots):
+    export_onnx(lively(build_network('light', dots)), dots, tmp_path / 'model.onnx')
+    counts = collections.Counter(node.op_type for node in onnx.load(tmp_path / 'model.onnx').graph.node)
+    assert counts['BatchNormalization'] == counts['Pad'] == counts['Shape'] == counts['Constant'] == 0
+    assert counts['Div'] == counts['Concat'] == 0
+    assert counts['Conv'] == 40  # 41 layers; one is divided, two are joined
+    assert counts['Resize'] == counts['Split'] == 1
+
+
+# What TensorRT 10 documents for its reader of ONNX (operators.md of onnx-tensorrt), of what is used here; the tensors
+# are float32, and bytes are taken by Cast alone.
+TENSORRT_OPERATORS = {'Add', 'Cast', 'Clip', 'Concat', 'Conv', 'Elu', 'Relu', 'Resize', 'Split', 'Sub', 'Transpose'}
+
+
+@pytest.mark.parametrize('architecture', NETWORKS)
+def test_tensorrt_has_every_operator(tmp_path, dots, architecture):
+    export_onnx(lively(build_network(architecture, dots, channels=32)), dots, tmp_path / 'model.onnx')
+    model = onnx.load(tmp_path / 'model.onnx')
+    assert 9 <= model.opset_import[0].version <= 20
+    assert {node.op_type for node in model.graph.node} <= TENSORRT_OPERATORS
+    assert [node.op_type for node in model.graph.node if 'image' in node.input] == ['Cast']
+    for node in model.graph.node:
+        attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+        if node.op_type == 'Resize':
+            assert attributes['mode'] == b'linear'
+            assert attributes['coordinate_transformation_mode'] in (b'half_pixel', b'pytorch_half_pixel')
+
+
+def test_the_object_is_inside(tmp_path, dots):
+    export_onnx(build_network('light', dots, channels=32), dots, tmp_path / 'model.onnx')
+    metadata = {p.key: p.value for p in onnx.load(tmp_path / 'model.onnx').metadata_props}
+    assert json.loads(metadata['object']) == dots.to_dict()
+    assert (metadata['stride'], metadata['architecture'], metadata['producer']) == ('8', 'light', 'custom_pose_ros')
+
+
+def test_the_shipped_size_is_met(tmp_path, dots):
+    report = export_onnx(build_network('light', dots), dots, tmp_path / 'model.onnx')
+    assert report.size_bytes == os.path.getsize(tmp_path / 'model.onnx') < 10e6
+
+
+def test_a_difference_is_not_written(tmp_path, dots, monkeypatch):
+    monkeypatch.setattr(onnx_export, 'TOLERANCE', -1.0)
+    with pytest.raises(ModelError, match=r'model\.onnx: not written: ONNX and PyTorch differ by .*, wanted at most'):
+        export_onnx(build_network('light', dots, channels=32), dots, tmp_path / 'model.onnx')
+    assert os.listdir(tmp_path) == []
+
+
+def test_weights_that_are_not_finite_are_not_written(tmp_path, dots):
+    network = build_network('light', dots, channels=32)
+    with torch.no_grad():
+        network.heatmaps.bias[0] = float('nan')
+    with pytest.raises(ModelError, match='not written'):
+        export_onnx(network, dots, tmp_path / 'model.onnx')
+
+
+def command():
+    spec = importlib.util.spec_from_file_location('export_onnx_command', SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.main
+
+
+def test_the_command_writes_beside_the_checkpoint(tmp_path, dots, capsys):
+    network = build_network('light', dots, channels=32)
+    save_checkpoint(tmp_path / 'best.pth', Checkpoint('light', {'channels': 32}, dots, network.state_dict()))
+    assert command()([str(tmp_path / 'best.pth')]) == 0
+    assert 'from PyTorch' in capsys.readouterr().out
+    assert load_backend(tmp_path, measure=False).name == 'onnxruntime'
+
+
+def test_the_command_says_in_one_line_what_is_missing(tmp_path, capsys):
+    assert command()([str(tmp_path / 'gone.pth')]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith('export_onnx: ')
+    assert 'gone.pth: no such file' in error
+    assert error.count('\n') == 1

@@ -1,0 +1,240 @@
+"""Evaluation: errors, AP and suspects by value on made-up detections, and the command on a trained tiny network."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from custom_pose_ros.core.keypoints.poses import KeypointPose
+from training.pose_training.judging.accuracy import Accuracy, is_swapped, keypoint_errors, match, measure
+from training.pose_training.judging.oks import average_precision
+from training.pose_training.judging.suspects import find_suspects
+from training.pose_training.labels.coco import LabelledImage
+from training.pose_training.learning.run import Run
+from training.pose_training.learning.settings import RunSettings
+
+SCRIPT = Path(__file__).resolve().parents[3] / 'training' / 'evaluate.py'
+TRIANGLE = np.array([[50.0, 20.0], [20.0, 80.0], [80.0, 80.0]])  # nose, left, right; size 67.1 px
+
+
+def command():
+    spec = importlib.util.spec_from_file_location('evaluate_command', SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.main
+
+
+def image(*instances, labelled=None, crowds=(), name='a.png'):
+    keypoints = np.array(instances, float).reshape(-1, 3, 2)
+    seen = np.ones(keypoints.shape[:2], bool) if labelled is None else np.array(labelled, bool)
+    boxes = [[*k.min(0), *k.max(0)] for k in keypoints]
+    ids = tuple(str(10 + i) for i in range(len(keypoints)))
+    return LabelledImage(
+        Path(name), 1, 200, 200, keypoints, seen, np.array(boxes).reshape(-1, 4), np.array(crowds).reshape(-1, 4), ids
+    )
+
+
+def pose(points, visible=(True, True, True), score=0.9, scores=0.9):
+    visible = np.array(visible)
+    return KeypointPose(
+        keypoints=np.where(visible[:, None], points, np.nan),
+        covariances=np.full((3, 2, 2), np.nan),
+        scores=np.where(visible, scores, 0.0),
+        visible=visible,
+        score=score,
+    )
+
+
+def test_errors_say_what_is_unlabelled_and_what_is_missing():
+    found = pose(TRIANGLE + [3, 4], visible=(True, False, True))
+    errors = keypoint_errors(TRIANGLE, np.array([True, True, False]), found)
+    np.testing.assert_array_equal(errors, [5.0, np.inf, np.nan])
+
+
+def test_instances_are_matched_to_the_nearest_pose_once():
+    labels = image(TRIANGLE, TRIANGLE + 100)
+    poses = [pose(TRIANGLE + 101), pose(TRIANGLE + 2), pose(TRIANGLE + 3)]
+    assert match(labels, poses) == [1, 0]
+    assert match(labels, [pose(TRIANGLE + 500)]) == [None, None]
+
+
+def test_the_figures_of_a_known_case():
+    errors = np.array([[1.0, 3.0, np.nan], [2.0, np.inf, 6.0]])
+    accuracy = Accuracy(errors, np.array([100.0, 50.0]), np.array([0, 0]), np.array([False, True]), 2)
+    summary = accuracy.summary()
+    assert summary['instances'] == 2
+    assert summary['found'] == pytest.approx(4 / 5)
+    assert summary['mean_px'] == pytest.approx(3.0)
+    assert summary['median_px'] == pytest.approx(2.5)
+    assert summary['rmse_px'] == pytest.approx(np.sqrt((1 + 9 + 4 + 36) / 4))
+    assert summary['mean_percent'] == pytest.approx((1 + 3 + 4 + 12) / 4)
+    assert summary['pck_5px'] == pytest.approx(3 / 5)
+    assert accuracy.pck(0.03) == pytest.approx(2 / 5)
+    assert summary['score'] == pytest.approx((0.01 + 0.03 + 0.04 + 0.1 + 0.1) / 5)  # missed and 12 % count as 10 %
+    assert (summary['swapped'], summary['false_instances']) == (1, 2)
+
+
+def test_a_swap_is_seen(dots):
+    turned = TRIANGLE[[0, 2, 1]]
+    everything = np.ones(3, bool)
+    assert is_swapped(TRIANGLE, everything, pose(turned), dots)
+    assert not is_swapped(TRIANGLE, everything, pose(TRIANGLE + 5), dots)
+    assert not is_swapped(TRIANGLE, np.array([True, True, False]), pose(turned), dots)
+
+
+@pytest.mark.parametrize(
+    'shift_oks, precision', [(1.0, 1.0), (0.72, 0.5), (0.49, 0.0)], ids=['exact', 'half of the thresholds', 'too far']
+)
+def test_average_precision_counts_the_thresholds_that_oks_reaches(dots, shift_oks, precision):
+    area = 60 * 60  # the box of the triangle
+    sigma = 0.05  # the default of an object file
+    shift = np.sqrt(-np.log(shift_oks) * 2 * area * (2 * sigma) ** 2)
+    images = [image(TRIANGLE), image(TRIANGLE + 30), image()]
+    detections = [[pose(TRIANGLE + [shift, 0])], [pose(TRIANGLE + 30 + [0, shift])], []]
+    result = average_precision(images, detections, dots)
+    assert result['AP'] == pytest.approx(precision, abs=1e-6)
+    assert result['AR'] == pytest.approx(precision, abs=1e-6)
+    assert result['AP50'] == float(shift_oks >= 0.5)
+
+
+def test_missing_keypoints_lower_the_precision(dots):
+    result = average_precision([image(TRIANGLE)], [[pose(TRIANGLE, visible=(True, True, False))]], dots)
+    assert result['AP'] == pytest.approx(0.4)  # OKS 2/3: thresholds 0.50 to 0.65
+
+
+def test_objects_in_crowds_are_not_false(dots):
+    labels = [image(TRIANGLE), image(crowds=[[0, 0, 200, 200]])]
+    detections = [[pose(TRIANGLE, score=0.5)], [pose(TRIANGLE, score=0.9)]]
+    assert average_precision(labels, detections, dots)['AP'] == pytest.approx(1.0)
+    labels[1] = image()
+    assert average_precision(labels, detections, dots)['AP'] == pytest.approx(0.5, abs=0.01)
+
+
+def test_nothing_found_is_no_precision(dots):
+    assert average_precision([image(TRIANGLE)], [[]], dots)['AP'] == 0.0
+
+
+def good(count):
+    rng = np.random.default_rng(0)
+    return (
+        [image(TRIANGLE, name=f'{i}.png') for i in range(count)],
+        [[pose(TRIANGLE + rng.normal(0, 1, (3, 2)))] for _ in range(count)],
+    )
+
+
+def test_sound_labels_are_no_suspects(dots):
+    assert find_suspects(*good(20), dots) == []
+
+
+def test_exchanged_sides_are_found_once_and_named(dots):
+    images, detections = good(20)
+    images.append(image(TRIANGLE[[0, 2, 1]], name='img0102.png'))
+    detections.append([pose(TRIANGLE)])
+    (suspect,) = find_suspects(images, detections, dots)
+    assert (suspect.image, suspect.annotation, suspect.text) == ('img0102.png', '10', 'left and right exchanged?')
+
+
+def test_a_misplaced_point_is_found_with_the_place_the_model_sees(dots):
+    images, detections = good(20)
+    images.append(image(TRIANGLE + [[30, 0], [0, 0], [0, 0]], name='slip.png'))
+    detections.append([pose(TRIANGLE)])
+    (suspect,) = find_suspects(images, detections, dots)
+    assert suspect.text == 'nose is labelled 35% of the object away from (50, 20)'
+    assert suspect.severity == pytest.approx(30 / np.hypot(60, 60))  # the size is now from nose to left
+
+
+def test_an_unsure_model_contradicts_nobody(dots):
+    images, detections = good(20)
+    images.append(image(TRIANGLE + [[30, 0], [0, 0], [0, 0]]))
+    detections.append([pose(TRIANGLE, scores=0.4)])
+    assert find_suspects(images, detections, dots) == []
+
+
+def test_an_object_that_a_good_model_misses_is_a_hint(dots):
+    images, detections = good(8)
+    detections[3] = []
+    (suspect,) = find_suspects(images, detections, dots)
+    assert (suspect.image, suspect.annotation) == ('3.png', '10')
+    assert suspect.text == 'no object found near this label'
+    assert find_suspects(images, [[]] * 6 + detections[6:], dots) == []  # a poor model says nothing
+
+
+def test_objects_without_label_are_found(dots):
+    images, detections = good(5)
+    detections[3].append(pose(TRIANGLE + 100, score=0.8))
+    detections[4].append(pose(TRIANGLE + 100, score=0.5))
+    (suspect,) = find_suspects(images, detections, dots)
+    assert suspect.image == '3.png'
+    assert suspect.text == 'an object without label between (120, 120) and (180, 180)?'
+
+
+class Known:
+    """An estimator that finds what it is told, in the order of the calls."""
+
+    def __init__(self, model, answers):
+        self.model, self.answers = model, list(answers)
+
+    def __call__(self, picture):
+        return self.answers.pop(0)
+
+
+def test_measuring_counts_found_missed_and_false(tmp_path, dots):
+    for name in ('a.png', 'b.png', 'c.png'):
+        cv2.imwrite(str(tmp_path / name), np.zeros((200, 200, 3), np.uint8))
+    images = [
+        image(TRIANGLE, name=tmp_path / 'a.png'),
+        image(TRIANGLE, TRIANGLE + 100, name=tmp_path / 'b.png'),
+        image(crowds=[[0, 0, 99, 99]], name=tmp_path / 'c.png'),
+    ]
+    answers = [[pose(TRIANGLE + [0, 2]), pose(TRIANGLE + 90)], [pose(TRIANGLE[[0, 2, 1]])], [pose(TRIANGLE)]]
+    accuracy = measure(Known(dots, answers), images)
+    np.testing.assert_allclose(accuracy.errors_px, [[2, 2, 2], [0, 60, 60], [np.inf] * 3])
+    assert accuracy.image_of.tolist() == [0, 1, 1]
+    assert accuracy.swapped.tolist() == [False, True, False]
+    assert accuracy.false_instances == 1  # the one in the crowd is forgiven
+
+
+def with_odd_names(folder):
+    """Give the images of a data set ids and file names of every kind."""
+    path = folder / 'labels.json'
+    content = json.loads(path.read_text())
+    ids = [0, -5, 10**12, 'a/b', 'ü', '7', 7, 99]
+    for entry, odd in zip(content['images'], ids):
+        for annotation in content['annotations']:
+            if annotation['image_id'] == entry['id'] and 'odd' not in annotation:
+                annotation.update(image_id=odd, odd=True)
+        name = f'dive {odd!r} (1)/frame.{entry["file_name"]}'
+        (folder / name).parent.mkdir(parents=True)
+        (folder / 'images' / entry['file_name']).rename(folder / name)
+        entry.update(id=odd, file_name=name)
+    path.write_text(json.dumps(content))
+
+
+def test_the_command_writes_figures_and_pictures(tmp_path, dots_folder, capsys):
+    with_odd_names(dots_folder)
+    settings = RunSettings(
+        data=[str(dots_folder)], options={'channels': 32}, start_from='none', steps=2, batch=4, validation_share=0.0
+    )
+    Run.new(str(dots_folder), settings, tmp_path / 'run', workers=0).train()
+    arguments = [str(tmp_path / 'run' / 'best.pth'), '--data', str(dots_folder), '--out', str(tmp_path / 'out')]
+    assert command()([*arguments, '--suspects']) == 0
+    metrics = json.loads((tmp_path / 'out' / 'metrics.json').read_text())
+    assert metrics['instances'] == 8
+    assert set(metrics['keypoints']) == {'nose', 'left', 'right'}
+    assert metrics['suspects'] == []
+    for name in ('errors.png', 'worst.png'):
+        assert cv2.imread(str(tmp_path / 'out' / name)).shape[0] > 100
+    shown = capsys.readouterr().out
+    assert '8 objects' in shown
+    assert 'the model finds too few of the keypoints to judge labels' in shown
+
+
+def test_the_command_says_in_one_line_what_is_missing(tmp_path, capsys):
+    assert command()([str(tmp_path / 'gone.onnx'), '--data', 'x', '--out', str(tmp_path)]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith('evaluate: ') and 'no such file' in error and error.count('\n') == 1

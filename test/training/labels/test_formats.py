@@ -1,0 +1,170 @@
+"""Label files of every tool by value: repairs that are certain, refusals with ids, damage without tracebacks."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from label_files import DEEPLABCUT, checked, coco, command, picture, save, texts
+
+from custom_pose_ros.core.errors import DatasetError
+from training.pose_training.labels.formats import read_labels
+from training.pose_training.labels.image_index import ImageIndex
+from training.pose_training.labels.label_set import NOTE, REFUSED, REPAIRED
+from training.pose_training.labels.prepare import check
+
+
+def test_a_plain_export_is_read_by_value(tmp_path):
+    picture(tmp_path / 'deep' / 'v1.jpg', 100, 60)
+    labels, ready = checked(
+        tmp_path,
+        coco([('v1.jpg', 100, 60)], [{'image_id': 1, 'keypoints': [10, 20, 2, 0, 0, 0], 'bbox': [5, 6, 40, 30]}]),
+    )
+    assert labels.problems == []
+    assert (ready[0].width, ready[0].height, ready[0].source) == (100, 60, tmp_path / 'deep' / 'v1.jpg')
+    np.testing.assert_allclose(ready[0].keypoints[0], [[10, 20, 2], [0, 0, 0]])
+    np.testing.assert_allclose(ready[0].boxes, [(5, 6, 45, 36)])
+
+
+def test_empty_keypoints_of_deleted_names_are_left_out(tmp_path):
+    picture(tmp_path / 'v1.jpg', 1000, 563)
+    labels, ready = checked(
+        tmp_path,
+        coco([('v1.jpg', 1000, 563)], [{'image_id': 1, 'keypoints': [0, 0, 0, 0, 0, 0, 476, 290, 2, 527, 372, 2]}]),
+    )
+    assert texts(labels, REPAIRED) == ['v1.jpg 10 2 empty keypoints of deleted names left out, 2 kept']
+    np.testing.assert_allclose(ready[0].keypoints[0], [[476, 290, 2], [527, 372, 2]])
+
+
+@pytest.mark.parametrize(
+    'keypoints, text',
+    [
+        ([252, 378, 2] * 6, "lists 6 keypoints, but 'fish' has 2: label it again"),
+        ([252, 378, 2], "lists 1 keypoint, but 'fish' has 2: label the missing ones"),
+        ([252, 378], 'keypoints are not triples of numbers'),
+        ([252, None, 2, 1, 1, 2], 'keypoints are not triples of numbers'),
+        ([50, 160, 2, 3, 3, 2], r'head at (50, 160) lies outside of the image of 100 x 60 px'),
+    ],
+)
+def test_what_is_not_certain_is_refused_with_its_ids(tmp_path, keypoints, text):
+    picture(tmp_path / 'v1.jpg', 100, 60)
+    labels, ready = checked(tmp_path, coco([('v1.jpg', 100, 60)], [{'image_id': 1, 'keypoints': keypoints}]))
+    assert any(found.startswith(f'v1.jpg 10 {text}') for found in texts(labels, REFUSED))
+    assert ready == []
+
+
+def test_several_categories_need_a_choice(tmp_path):
+    content = coco([('a.jpg', 9, 9)], [{'image_id': 1, 'keypoints': [1, 1, 2, 5, 5, 2]}])
+    content['categories'].append({'id': 2, 'name': 'crab', 'keypoints': ['claw']})
+    path = save(tmp_path, content)
+    assert read_labels(path).category == 'fish'  # the only one that is used
+    assert read_labels(path, 'crab').keypoint_names == ['claw']
+    content['annotations'].append({'id': 99, 'image_id': 1, 'category_id': 2, 'keypoints': [1, 1, 2]})
+    with pytest.raises(
+        DatasetError, match=r'several categories with keypoints \(fish, crab\); choose one with --category'
+    ):
+        read_labels(save(tmp_path, content))
+    with pytest.raises(DatasetError, match="wanted one category named 'cat', the file has fish, crab"):
+        read_labels(path, 'cat')
+
+
+def test_deeplabcut_tables(tmp_path):
+    for i in (1, 2, 3):
+        picture(tmp_path / 'clip' / f'img00{i}.png', 64, 48, seed=i)
+    (tmp_path / 'CollectedData_me.csv').write_text(DEEPLABCUT)
+    labels = read_labels(tmp_path / 'CollectedData_me.csv')
+    ready = check(labels, ImageIndex([tmp_path]), 1024)
+    assert labels.keypoint_names == ['nose', 'tail']
+    np.testing.assert_allclose(ready[0].keypoints[0], [[10.5, 20, 2], [0, 0, 0]])
+    np.testing.assert_allclose(ready[1].keypoints[0], [[11, 21, 2], [30, 40, 2]])
+    assert ready[2].keypoints == []
+
+
+def test_deeplabcut_with_several_animals_and_split_index(tmp_path):
+    (tmp_path / 'many.csv').write_text(
+        'scorer,,,me,me,me,me\nindividuals,,,one,one,two,two\nbodyparts,,,nose,nose,nose,nose\ncoords,,,x,y,x,y\n'
+        'labeled-data,clip,img1.png,1,2,3,4\n'
+    )
+    (image,) = read_labels(tmp_path / 'many.csv').images
+    assert image.name == 'labeled-data/clip/img1.png'
+    assert [i.keypoints for i in image.instances] == [[(1.0, 2.0, 2)], [(3.0, 4.0, 2)]]
+
+
+@pytest.mark.parametrize(
+    'name, content, message',
+    [
+        ('a.csv', 'x,y\n1,2\n', 'wanted a DeepLabCut table with rows bodyparts and coords'),
+        ('a.json', '{', 'is not valid JSON'),
+        ('a.json', '{"images": "\\ud800"}', 'is not valid JSON .*surrogates not allowed'),
+        ('a.json', '7', 'wanted COCO, a Label Studio export or a DeepLabCut .csv, got int'),
+        ('a.json', '[{}]', 'no KeyPointLabels in this export'),
+        ('a.json', '[7]', 'task 0: wanted keys and values, got 7'),
+        ('a.json', '{"images": []}', "wanted a COCO file with a list 'annotations'"),
+        ('a.json', '{"images": [], "annotations": [], "categories": [{"id": 1}]}', 'no category has keypoints'),
+    ],
+)
+def test_unusable_files_are_refused_in_one_line(tmp_path, name, content, message):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(DatasetError, match=message) as caught:
+        read_labels(tmp_path / name)
+    assert name in str(caught.value)
+    assert '\n' not in str(caught.value)
+
+
+def test_a_zero_box_of_coco_annotator_is_no_box(tmp_path):
+    picture(tmp_path / 'a.jpg', 100, 60)
+    points = {'keypoints': [10, 20, 2, 30, 40, 2], 'bbox': [0, 0, 0, 0]}
+    _, ready = checked(tmp_path, coco([('a.jpg', 100, 60)], [{'image_id': 1, **points}]))
+    assert ready[0].boxes == [(10, 20, 30, 40)]
+
+
+def test_images_with_one_name_are_told_apart_by_their_path(tmp_path):
+    for i, folder in enumerate(('one', 'two')):
+        picture(tmp_path / folder / 'a.jpg', 100, 60, seed=i)
+    content = coco([('a.jpg', 100, 60)] * 2, [{'image_id': i, 'keypoints': [i, i, 2, 5, 5, 2]} for i in (1, 2)])
+    for image, folder in zip(content['images'], ('two', 'one')):
+        image['path'] = f'/datasets/{folder}/a.jpg'
+    labels, ready = checked(tmp_path, content)
+    assert texts(labels, REFUSED) == []
+    assert [image.source.parent.name for image in ready] == ['two', 'one']
+
+
+def test_cvat_keypoints(tmp_path):
+    """As CVAT's exporter writes them: labels without keypoints, points outside with a place, images in folders."""
+    picture(tmp_path / 'images' / 'default' / 'dive 1' / 'frame_000000.PNG', 640, 480)
+    common = {'category_id': 2, 'segmentation': [], 'area': 5000.0, 'iscrowd': 0, 'attributes': {'occluded': False}}
+    content = {
+        'licenses': [{'name': '', 'id': 0, 'url': ''}],
+        'info': dict.fromkeys(('contributor', 'date_created', 'description', 'url', 'version', 'year'), ''),
+        'categories': [
+            {'id': 1, 'name': 'buoy', 'supercategory': '', 'keypoints': [], 'skeleton': []},
+            {'id': 2, 'name': 'fish', 'supercategory': '', 'keypoints': ['1', '2', '3'], 'skeleton': [[2, 1], [3, 1]]},
+        ],
+        'images': [
+            {
+                'id': 1, 'width': 640, 'height': 480, 'file_name': 'dive 1/frame_000000.PNG', 'license': 0,
+                'flickr_url': '', 'coco_url': '', 'date_captured': 0,
+            }
+        ],
+        'annotations': [
+            {
+                'id': 1, 'image_id': 1, 'bbox': [100.5, 50.25, 100.0, 50.0], 'num_keypoints': 2,
+                'keypoints': [100.5, 50.25, 2, 200.5, 100.25, 1, 150.0, 70.0, 0], **common,
+            }
+        ],
+    }  # fmt: skip
+    labels, ready = checked(tmp_path, content)
+    assert labels.problems == []
+    assert (labels.category, labels.skeleton) == ('fish', [(1, 0), (2, 0)])
+    np.testing.assert_allclose(ready[0].keypoints[0], [[100.5, 50.25, 2], [200.5, 100.25, 1], [0, 0, 0]])
+
+
+def test_images_without_annotation_are_told_and_can_be_left_out(tmp_path, capsys):
+    for i in range(3):
+        picture(tmp_path / f'{i}.png', 100, 60, seed=i)
+    content = coco([(f'{i}.png', 100, 60) for i in range(3)], [{'image_id': 2, 'keypoints': [1, 1, 2, 5, 5, 2]}])
+    labels, ready = checked(tmp_path, content)
+    (text,) = texts(labels, NOTE)
+    assert text.startswith('2 images without annotation (0.png, ...) are trained on as pictures without the object')
+    assert len(ready) == 3
+    assert command()([str(save(tmp_path, content)), '--labelled-only', '--check']) == 0
+    assert 'sound images: 1 of 1; problems: refused 0, repaired 0, note 0' in capsys.readouterr().out

@@ -1,0 +1,258 @@
+"""Preparing labels: checks against the pictures, sizes, splits without leaks, what is written."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from label_files import checked, coco, command, picture, save, texts
+
+from custom_pose_ros.core.object_model import ObjectModel
+from training.pose_training.labels.coco import read_dataset
+from training.pose_training.labels.drafts import input_height, left_right_pairs, object_yaml, safe_name, shortest_tree
+from training.pose_training.labels.formats import read_labels
+from training.pose_training.labels.label_set import REFUSED, REPAIRED
+from training.pose_training.labels.prepare import ReadyImage, split
+
+
+def test_an_image_with_one_refused_object_is_left_out_whole(tmp_path):
+    picture(tmp_path / 'a.jpg', 100, 60)
+    picture(tmp_path / 'b.jpg', 100, 60, seed=1)
+    good = {'keypoints': [10, 10, 2, 20, 20, 2]}
+    _, ready = checked(
+        tmp_path,
+        coco(
+            [('a.jpg', 100, 60), ('b.jpg', 100, 60)],
+            [{'image_id': 1, **good}, {'image_id': 1, 'keypoints': [1, 1, 2]}, {'image_id': 2, **good}],
+        ),
+    )
+    assert [image.name for image in ready] == ['b.jpg']
+
+
+def test_points_just_outside_are_moved_onto_the_border(tmp_path):
+    picture(tmp_path / 'a.jpg', 100, 60)
+    labels, ready = checked(
+        tmp_path, coco([('a.jpg', 100, 60)], [{'image_id': 1, 'keypoints': [-0.7, 10, 2, 99.9, 59.8, 2]}])
+    )
+    assert texts(labels, REPAIRED) == ['a.jpg 10 2 points just outside moved onto the border']
+    np.testing.assert_allclose(ready[0].keypoints[0][:, :2], [[0, 10], [99, 59]])
+
+
+def test_labels_of_another_size_are_scaled_and_those_of_another_shape_refused(tmp_path):
+    picture(tmp_path / 'a.jpg', 200, 120)
+    picture(tmp_path / 'b.jpg', 200, 200, seed=1)
+    labels, ready = checked(
+        tmp_path,
+        coco(
+            [('a.jpg', 100, 60), ('b.jpg', 100, 60)],
+            [{'image_id': i, 'keypoints': [10, 20, 2, 30, 40, 2]} for i in (1, 2)],
+        ),
+    )
+    assert texts(labels, REPAIRED) == ['a.jpg  labelled at 100 x 60, is 200 x 120: labels scaled']
+    np.testing.assert_allclose(ready[0].keypoints[0][:, :2], [[20, 40], [60, 80]])
+    assert texts(labels, REFUSED) == ['b.jpg  labels are for 100 x 60 px, the file has 200 x 200']
+
+
+def test_images_are_resized_with_their_labels(tmp_path):
+    picture(tmp_path / 'a.jpg', 400, 200)
+    _, ready = checked(
+        tmp_path, coco([('a.jpg', 400, 200)], [{'image_id': 1, 'keypoints': [99.5, 49.5, 2, 0, 0, 0]}]), max_side=100
+    )
+    assert (ready[0].width, ready[0].height) == (100, 50)
+    # A quarter of the size keeps corners in place: pixel 99.5 is the edge between pixels 24 and 25.
+    np.testing.assert_allclose(ready[0].keypoints[0], [[24.5, 12, 2], [0, 0, 0]])
+
+
+def exif_jpeg(path: Path, orientation: int) -> None:
+    """Write a 120 x 80 picture with an EXIF orientation, as a phone does."""
+    picture(path, 120, 80)
+    content = path.read_bytes()
+    tiff = b'II*\0' + (8).to_bytes(4, 'little') + (1).to_bytes(2, 'little')
+    tiff += b'\x12\x01\x03\0\x01\0\0\0' + orientation.to_bytes(2, 'little') + b'\0\0' + b'\0\0\0\0'
+    segment = b'Exif\0\0' + tiff
+    path.write_bytes(content[:2] + b'\xff\xe1' + (len(segment) + 2).to_bytes(2, 'big') + segment + content[2:])
+
+
+def test_labels_on_the_turned_picture_are_kept_and_the_picture_written_upright(tmp_path):
+    exif_jpeg(tmp_path / 'a.jpg', 6)
+    labels = save(tmp_path, coco([('a.jpg', 80, 120)], [{'image_id': 1, 'keypoints': [70, 110, 2, 5, 5, 2]}]))
+    assert command()([str(labels), '--out', str(tmp_path / 'out'), '--val-share', '0']) == 0
+    written = cv2.imread(str(tmp_path / 'out' / 'train' / 'images' / 'a.jpg'), cv2.IMREAD_IGNORE_ORIENTATION | 1)
+    assert written.shape == (120, 80, 3)
+
+
+def test_labels_on_the_unturned_picture_are_recognised_by_their_size(tmp_path):
+    exif_jpeg(tmp_path / 'a.jpg', 6)
+    labels, ready = checked(tmp_path, coco([('a.jpg', 120, 80)], [{'image_id': 1, 'keypoints': [110, 70, 2, 5, 5, 2]}]))
+    assert texts(labels, REPAIRED) == ['a.jpg  labelled without its EXIF rotation: written as it was labelled']
+    assert (ready[0].width, ready[0].height) == (120, 80)
+    np.testing.assert_allclose(ready[0].keypoints[0][0], [110, 70, 2])
+
+
+def test_missing_damaged_and_doubtful_files_are_refused(tmp_path):
+    picture(tmp_path / 'one' / 'twice.jpg', 100, 60)
+    picture(tmp_path / 'two' / 'twice.jpg', 100, 60)
+    (tmp_path / 'text.png').write_text('no picture')
+    points = {'keypoints': [1, 1, 2, 5, 5, 2]}
+    labels, _ = checked(
+        tmp_path,
+        coco(
+            [('gone.jpg', 9, 9), ('twice.jpg', 100, 60), ('text.png', 9, 9), ('elsewhere/two/twice.jpg', 100, 60)],
+            [{'image_id': i, **points} for i in (1, 2, 3, 4)],
+        ),
+    )
+    refused = '\n'.join(texts(labels, REFUSED))
+    assert 'gone.jpg  no such file in ' in refused
+    assert 'twice.jpg  2 files match' in refused
+    assert 'text.png  cannot be read as an image' in refused
+    assert 'elsewhere' not in refused  # the end of the path tells which
+
+
+def test_duplicate_pictures_are_left_out_or_refused(tmp_path):
+    picture(tmp_path / 'a.jpg', 100, 60)
+    for name in ('copy.jpg', 'other.jpg', 'empty.jpg'):
+        (tmp_path / name).write_bytes((tmp_path / 'a.jpg').read_bytes())
+    images = [(name, 100, 60) for name in ('a.jpg', 'copy.jpg', 'empty.jpg')]
+    points = {'keypoints': [1, 1, 2, 5, 5, 2]}
+    labels, ready = checked(tmp_path, coco(images, [{'image_id': 1, **points}, {'image_id': 2, **points}]))
+    assert [image.name for image in ready] == ['a.jpg']
+    assert len(texts(labels, REPAIRED)) == 2
+    images.append(('other.jpg', 100, 60))
+    content = coco(images, [{'image_id': 1, **points}, {'image_id': 4, 'keypoints': [50, 50, 2, 9, 9, 2]}])
+    labels, ready = checked(tmp_path, content)
+    assert any('the same picture is labelled differently: a.jpg, copy.jpg' in text for text in texts(labels, REFUSED))
+
+
+def test_nothing_labelled_is_refused(tmp_path):
+    picture(tmp_path / 'a.jpg', 100, 60)
+    labels, _ = checked(tmp_path, coco([('a.jpg', 100, 60)], []))
+    assert texts(labels, REFUSED) == ['nothing is labelled: there is no image with an annotation']
+
+
+# What is made of sound labels.
+
+
+def recordings(counts):
+    return [
+        ReadyImage(Path(f'/r{r}/frame{i:03d}.jpg'), f'{i}.jpg', 9, 9)
+        for r, count in enumerate(counts)
+        for i in range(count)
+    ]
+
+
+def test_whole_recordings_are_set_aside():
+    images = recordings([10] * 10)
+    train, validation = split(images, 0.2, seed=3)
+    assert len(validation) == 20
+    assert not {i.recording for i in train} & {i.recording for i in validation}
+
+
+def test_of_one_recording_consecutive_frames_are_set_aside():
+    images = recordings([50])
+    train, validation = split(images, 0.1, seed=3)
+    numbers = [int(i.source.stem[5:]) for i in validation]
+    assert numbers == list(range(numbers[0], numbers[0] + 5))
+    assert len(train) == 45
+    assert [i.source for i in split(images, 0.1, seed=3)[1]] == [i.source for i in validation]
+
+
+def test_the_written_data_set_trains_and_its_draft_loads(tmp_path, capsys):
+    for i in range(10):
+        picture(tmp_path / 'photos' / f'{i}.png', 120, 80, seed=i)
+    content = coco(
+        [(f'{i}.png', 120, 80) for i in range(10)],
+        [{'image_id': i + 1, 'keypoints': [10 + i, 20, 2, 60, 40, 2, 80, 40, 1]} for i in range(10)],
+        names=('the nose', 'left eye', 'right eye'),
+        name='5',  # a number for YAML unless it is quoted
+    )
+    assert command()([str(save(tmp_path, content)), '--out', str(tmp_path / 'out')]) == 0
+    out = capsys.readouterr().out
+    assert "keypoint 'the nose' is written as 'the_nose'" in out
+    model = ObjectModel.load(tmp_path / 'out')
+    assert model.name == '5'
+    assert model.keypoint_names == ('the_nose', 'left_eye', 'right_eye')
+    assert model.swaps == ((1, 2),)
+    train, validation = (read_dataset(tmp_path / 'out' / part, model) for part in ('train', 'val'))
+    assert (len(train), len(validation)) == (9, 1)
+    assert {tuple(i.keypoints[0, 1]) for i in train} == {(60.0, 40.0)}
+    assert cv2.imread(str(tmp_path / 'out' / 'contact_sheet.png')).shape[1] == 4 * 320
+    assert json.loads((tmp_path / 'out' / 'statistics.json').read_text())['instances'] == 10
+
+
+def test_refused_labels_stop_unless_their_images_are_left_out(tmp_path, capsys):
+    for i in range(2):
+        picture(tmp_path / f'{i}.png', 120, 80, seed=i)
+    content = coco(
+        [('0.png', 120, 80), ('1.png', 120, 80)],
+        [{'image_id': 1, 'keypoints': [10, 20, 2, 60, 40, 2]}, {'image_id': 2, 'keypoints': [10, 20, 2]}],
+    )
+    arguments = [str(save(tmp_path, content)), '--out', str(tmp_path / 'out')]
+    assert command()(arguments) == 1
+    captured = capsys.readouterr()
+    assert '1.png' in captured.out and 'lists 1 keypoint, but' in captured.out
+    wanted = "1 refused: 1.png 11 lists 1 keypoint, but 'fish' has 2: label the missing ones; mend them, or go on"
+    assert wanted in captured.err
+    assert not (tmp_path / 'out').exists()
+    assert command()([*arguments, '--leave-out']) == 0
+    assert command()([*arguments, '--leave-out']) == 1
+    assert 'holds a data set already' in capsys.readouterr().err
+
+
+def test_an_object_file_decides_names_and_order(tmp_path):
+    picture(tmp_path / 'a.png', 120, 80)
+    (tmp_path / 'object.yaml').write_text('name: fish\nkeypoints: [tail, head]\nskeleton: [[tail, head]]\n')
+    labels = save(tmp_path, coco([('a.png', 120, 80)], [{'image_id': 1, 'keypoints': [10, 20, 2, 60, 40, 2]}]))
+    out = tmp_path / 'out'
+    assert command()([str(labels), '--object', str(tmp_path), '--out', str(out), '--val-share', '0']) == 0
+    (image,) = read_dataset(out / 'train', ObjectModel.load(tmp_path))
+    np.testing.assert_allclose(image.keypoints[0], [[60, 40], [10, 20]])
+    (tmp_path / 'object.yaml').write_text('name: fish\nkeypoints: [tail, fin]\nskeleton: [[tail, fin]]\n')
+    assert command()([str(labels), '--object', str(tmp_path), '--check']) == 1
+
+
+@pytest.mark.parametrize(
+    'names, pairs',
+    [
+        (['head', 'left_engine', 'right_engine'], [(1, 2)]),
+        (['l_eye', 'nose', 'r_eye'], [(0, 2)]),
+        (['leftear', 'rightear', 'Left-Paw', 'Right-Paw'], [(0, 1), (2, 3)]),
+        (['lamp', 'ramp', 'left'], []),
+    ],
+)
+def test_left_and_right_are_paired_by_name(names, pairs):
+    assert left_right_pairs(names) == pairs
+
+
+def test_the_draft_joins_near_keypoints():
+    points = np.array([[0, 0, 2], [100, 0, 2], [30, 0, 2], [60, 0, 2]], float)
+    image = ReadyImage(Path('a'), 'a', 200, 100, [points], [(0, 0, 1, 1)])
+    assert shortest_tree([image], 4) == [(0, 2), (2, 3), (3, 1)]
+
+
+@pytest.mark.parametrize(
+    ('size_px', 'image_height', 'wanted'),
+    [
+        (110, 480, 480),
+        (110, 1080, 512),
+        (400, 480, 256),
+        (150, 480, 352),
+        (60, 480, 480),
+        (50, 200, 256),
+        (0, 480, 256),
+    ],
+)
+def test_the_draft_sees_small_objects_large_enough(size_px, image_height, wanted):
+    points = np.array([[0, 0, 2], [size_px, 10 * (size_px > 0), 2]], float)
+    image = ReadyImage(Path('a'), 'a', 640, image_height, [points, None], [(0, 0, 1, 1)] * 2)
+    assert input_height([image]) == wanted
+
+
+def test_a_draft_with_odd_names_loads(tmp_path):
+    path = save(tmp_path, coco([], [], names=['1', 'yes', 'no', 'Ohr/links', '2.5']))
+    labels = read_labels(path)
+    labels.keypoint_names = [safe_name(name) for name in labels.keypoint_names]
+    (tmp_path / 'object.yaml').write_text(object_yaml(labels, []))
+    assert ObjectModel.load(tmp_path).keypoint_names == ('1', 'yes', 'no', 'Ohr_links', '2.5')

@@ -1,0 +1,162 @@
+"""Meshes of users: formats, colours, scale and axes, and the messages when they do not fit the object file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from custom_pose_ros.core.errors import ConfigError, DatasetError
+from custom_pose_ros.core.object_model import ObjectModel
+from training.synthetic.geometry.meshes import axes_rotation, check_against_model, load_parts
+from training.synthetic.geometry.objects import object_builder
+from training.synthetic.geometry.parts import all_vertices
+
+trimesh = pytest.importorskip('trimesh', reason='trimesh is not installed')
+
+
+def a_model(**points) -> ObjectModel:
+    names = list(points)
+    return ObjectModel.from_dict({
+        'name': 'thing',
+        'keypoints': names,
+        'skeleton': [[names[0], names[1]]],
+        'model_points': points,
+    })
+
+
+def two_boxes() -> trimesh.Scene:
+    """A red box 0.4 m long and a blue cube on its left, 0.2 m from the middle."""
+    scene = trimesh.Scene()
+    for name, extents, at, color in (
+        ('hull', (0.4, 0.1, 0.1), (0, 0, 0), (255, 0, 0, 255)),
+        ('fin', (0.1, 0.1, 0.1), (0, 0.2, 0), (0, 0, 255, 255)),
+    ):
+        piece = trimesh.creation.box(extents)
+        piece.visual = trimesh.visual.ColorVisuals(piece, face_colors=color)
+        scene.add_geometry(
+            piece, geom_name=name, node_name=name, transform=trimesh.transformations.translation_matrix(at)
+        )
+    return scene
+
+
+@pytest.mark.parametrize('suffix', ['glb', 'obj', 'ply', 'stl', 'off'])
+def test_formats_keep_their_size(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f'boxes.{suffix}'
+    scene = two_boxes()
+    (scene if suffix in ('glb', 'obj') else scene.to_mesh()).export(path)
+    vertices = all_vertices(load_parts(path))
+    assert vertices.min(0) == pytest.approx((-0.2, -0.05, -0.05), abs=1e-6)
+    assert vertices.max(0) == pytest.approx((0.2, 0.25, 0.05), abs=1e-6)
+
+
+def test_parts_of_a_scene_keep_their_colours(tmp_path: Path) -> None:
+    two_boxes().export(tmp_path / 'boxes.glb')
+    parts = {part.name.split('_')[0]: part for part in load_parts(tmp_path / 'boxes.glb')}
+    assert len(parts) == 2
+    reds = sorted(part.material.color[0] for part in parts.values())
+    assert reds == pytest.approx([0.01, 1.0], abs=0.02)
+
+
+def test_one_mesh_of_two_colours_keeps_them_in_its_vertices(tmp_path: Path) -> None:
+    two_boxes().to_mesh().export(tmp_path / 'boxes.ply')
+    (part,) = load_parts(tmp_path / 'boxes.ply')
+    assert part.vertex_colors is not None
+    right = part.vertices[:, 1] < 0.1
+    assert part.vertex_colors[right].mean(0) == pytest.approx((1, 0, 0), abs=0.02)
+    assert part.vertex_colors[~right].mean(0) == pytest.approx((0, 0, 1), abs=0.02)
+
+
+def test_scale_axes_and_origin(tmp_path: Path) -> None:
+    box = trimesh.creation.box((100, 400, 100))  # millimetres, y forward
+    box.apply_translation((0, 200, 0))
+    box.export(tmp_path / 'box.stl')
+    vertices = all_vertices(load_parts(tmp_path / 'box.stl', 0.001, 'y,-x,z', (0, 100, 0)))
+    assert vertices.min(0) == pytest.approx((-0.1, -0.05, -0.05), abs=1e-6)
+    assert vertices.max(0) == pytest.approx((0.3, 0.05, 0.05), abs=1e-6)
+
+
+def test_a_mesh_in_millimetres_is_found_out(tmp_path: Path) -> None:
+    trimesh.creation.box((400, 100, 100)).export(tmp_path / 'box.stl')
+    parts = load_parts(tmp_path / 'box.stl')
+    model = a_model(nose=[0.2, 0, 0], tail=[-0.2, 0, 0])
+    with pytest.raises(
+        ConfigError, match='more than ten times as large.*--mesh-scale 0.001 --mesh-axes=x,y,z would fit'
+    ):
+        check_against_model(parts, model, 'box.stl')
+
+
+def test_wrong_axes_are_found_out(tmp_path: Path) -> None:
+    trimesh.creation.box((0.1, 0.4, 0.1)).export(tmp_path / 'box.stl')
+    parts = load_parts(tmp_path / 'box.stl')
+    model = a_model(nose=[0.2, 0, 0], tail=[-0.2, 0, 0])
+    with pytest.raises(
+        ConfigError, match=r'keypoint nose \(0.2, 0, 0\) lies outside the mesh.*--mesh-scale 1 --mesh-axes=y,'
+    ) as error:
+        check_against_model(parts, model, 'box.stl')
+    axes = str(error.value).split('--mesh-axes=')[1].split(' ')[0]
+    check_against_model(load_parts(tmp_path / 'box.stl', 1, axes), model, 'box.stl')  # what it proposes does fit
+
+
+def test_a_mesh_that_nothing_fits(tmp_path: Path) -> None:
+    trimesh.creation.box((0.1, 0.1, 0.1)).export(tmp_path / 'box.stl')
+    with pytest.raises(ConfigError, match='give --mesh-scale, --mesh-axes or --mesh-origin'):
+        check_against_model(load_parts(tmp_path / 'box.stl'), a_model(nose=[0.2, 0, 0], tail=[0.21, 3.0, 0]), 'box.stl')
+
+
+@pytest.mark.parametrize(
+    ('axes', 'text'), [('x,y', 'wanted three of x, y, z'), ('x,x,z', 'right-handed'), ('x,z,y', 'right-handed')]
+)
+def test_axes_that_are_no_frame(axes: str, text: str) -> None:
+    with pytest.raises(ConfigError, match=text):
+        axes_rotation(axes)
+
+
+def test_files_that_are_no_mesh(tmp_path: Path) -> None:
+    (tmp_path / 'broken.stl').write_text('this is not a mesh')
+    (tmp_path / 'model.xyzzy').write_text('nor this')
+    for name in ('broken.stl', 'model.xyzzy'):
+        with pytest.raises(DatasetError, match=name):
+            load_parts(tmp_path / name)
+
+
+URDF = """<robot name="arm">
+  <material name="green"><color rgba="0 0.8 0 1"/></material>
+  <link name="base"><visual><geometry><box size="0.2 0.2 0.1"/></geometry><material name="green"/></visual></link>
+  <link name="tip"><visual>
+    <origin xyz="0.1 0 0"/>
+    <geometry><mesh filename="package://arm/meshes/tip.stl" scale="0.001 0.001 0.001"/></geometry>
+  </visual></link>
+  <joint name="turn" type="fixed">
+    <parent link="base"/><child link="tip"/><origin xyz="0 0 0.05" rpy="0 0 1.5707963267948966"/>
+  </joint>
+</robot>"""
+
+
+def test_urdf(tmp_path: Path) -> None:
+    (tmp_path / 'urdf').mkdir()
+    (tmp_path / 'meshes').mkdir()
+    (tmp_path / 'urdf' / 'arm.urdf').write_text(URDF)
+    trimesh.creation.box((100, 20, 20)).export(tmp_path / 'meshes' / 'tip.stl')
+    base, tip = load_parts(tmp_path / 'urdf' / 'arm.urdf')
+    assert base.material.color == pytest.approx((0, 0.8, 0))
+    # 0.1 m long about x = 0.1 m, turned by 90 degrees: along y from 0.05 to 0.15 m
+    assert tip.vertices.min(0) == pytest.approx((-0.01, 0.05, 0.04), abs=1e-6)
+    assert tip.vertices.max(0) == pytest.approx((0.01, 0.15, 0.06), abs=1e-6)
+
+
+def test_urdf_without_its_mesh(tmp_path: Path) -> None:
+    (tmp_path / 'arm.urdf').write_text(URDF)
+    with pytest.raises(DatasetError, match="link tip: mesh 'package://arm/meshes/tip.stl' not found"):
+        load_parts(tmp_path / 'arm.urdf')
+
+
+def test_an_object_without_a_shape_asks_for_a_mesh() -> None:
+    with pytest.raises(ConfigError, match="no built-in shape is called 'thing': give --mesh FILE"):
+        object_builder(a_model(nose=[0.2, 0, 0], tail=[-0.2, 0, 0]), None)
+
+
+def test_an_object_without_model_points_is_refused() -> None:
+    model = ObjectModel.from_dict({'name': 'thing', 'keypoints': ['a', 'b'], 'skeleton': [['a', 'b']]})
+    with pytest.raises(ConfigError, match='model_points: wanted a position for every keypoint'):
+        object_builder(model, None)

@@ -1,0 +1,1 @@
+"""Training samples: images and labels to augmented batches."""

@@ -1,0 +1,119 @@
+"""Export of a trained network to ONNX, with the object inside and the numbers checked against PyTorch."""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+
+from custom_pose_ros.core.errors import ModelError
+from custom_pose_ros.core.object_model import ObjectModel
+from custom_pose_ros.inference.backends import STRIDE
+from custom_pose_ros.inference.network import DeploymentNetwork, PoseNetwork
+from training.pose_training.networks import onnx_graph
+from training.pose_training.networks.checkpoints import atomic_path
+
+OPSET = 17
+TOLERANCE = 1e-4
+_CHECK_SIZES = ((1, 64, 96), (2, 128, 160))
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """What was written: size in bytes, number of graph nodes, largest difference from PyTorch over all map values."""
+
+    size_bytes: int
+    node_count: int
+    largest_difference: float
+
+
+def export_onnx(network: PoseNetwork, model: ObjectModel, path: Path) -> ExportReport:
+    """
+    Write the network as ONNX: `image` (N, H, W, 3) uint8 BGR -> `heatmaps`, `pafs` float32, all sizes dynamic.
+
+    Batch norms are folded into the convolutions. The file is written only when ONNX Runtime and PyTorch agree within
+    TOLERANCE on random images of two sizes; raises ModelError otherwise.
+    """
+    deployed = DeploymentNetwork(network).eval()
+    with tempfile.TemporaryDirectory() as folder:
+        graph = _simplified(_torch_export(deployed, Path(folder) / 'exported.onnx'))
+    onnx.helper.set_model_props(
+        graph,
+        {
+            'object': model.to_json(),
+            'stride': str(STRIDE),
+            'architecture': network.architecture,
+            'producer': 'custom_pose_ros',
+        },
+    )
+    onnx.checker.check_model(graph)
+    serialised = graph.SerializeToString()
+    difference = largest_difference(deployed, serialised)
+    if not difference <= TOLERANCE:
+        raise ModelError(
+            f'{path}: not written: ONNX and PyTorch differ by {difference:.2g}, wanted at most {TOLERANCE:g}'
+        )
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(serialised)
+    return ExportReport(len(serialised), len(graph.graph.node), difference)
+
+
+def _torch_export(deployed: DeploymentNetwork, path: Path) -> Path:
+    # The TorchScript exporter folds batch norms and writes one node per layer; the newer one keeps shape arithmetic.
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        torch.onnx.export(
+            deployed,
+            (torch.zeros(1, 64, 96, 3, dtype=torch.uint8),),
+            str(path),
+            input_names=['image'],
+            output_names=['heatmaps', 'pafs'],
+            dynamic_axes={
+                'image': {0: 'batch', 1: 'height', 2: 'width'},
+                'heatmaps': {0: 'batch', 2: 'map_height', 3: 'map_width'},
+                'pafs': {0: 'batch', 2: 'map_height', 3: 'map_width'},
+            },
+            opset_version=OPSET,
+            dynamo=False,
+        )
+    return path
+
+
+def _simplified(path: Path) -> onnx.ModelProto:
+    """Fold constants with ONNX Runtime's hardware-independent passes, then rewrite what it leaves."""
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.optimized_model_filepath = str(path.with_name('simplified.onnx'))
+    onnxruntime.InferenceSession(str(path), options, providers=['CPUExecutionProvider'])
+    model = onnx.load(options.optimized_model_filepath)
+    standard = [opset for opset in model.opset_import if not opset.domain]
+    del model.opset_import[:]
+    model.opset_import.extend(standard)
+    for rewrite in (
+        onnx_graph.merge_padding,
+        onnx_graph.fold_division,
+        onnx_graph.convolve_before_upsampling,
+        onnx_graph.merge_heads,
+    ):
+        rewrite(model.graph)
+    return model
+
+
+def largest_difference(deployed: DeploymentNetwork, serialised: bytes, seed: int = 0) -> float:
+    """Largest absolute difference between ONNX Runtime and PyTorch on random images."""
+    session = onnxruntime.InferenceSession(serialised, providers=['CPUExecutionProvider'])
+    random = np.random.default_rng(seed)
+    worst = 0.0
+    for count, height, width in _CHECK_SIZES:
+        image = random.integers(0, 256, (count, height, width, 3), np.uint8)
+        with torch.inference_mode():
+            wanted = deployed(torch.from_numpy(image))
+        for got, want in zip(session.run(['heatmaps', 'pafs'], {'image': image}), wanted):
+            worst = float(np.maximum(worst, np.abs(got - want.numpy()).max()))  # keeps NaN, unlike max()
+    return worst

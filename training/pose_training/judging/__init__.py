@@ -1,0 +1,1 @@
+"""How good a network is: keypoint errors, average precision, drift between precisions, suspect labels."""

@@ -1,0 +1,170 @@
+"""Keypoint errors of an estimator on labelled images, through the same decoding and grouping that the robot uses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from custom_pose_ros.core.keypoints.poses import KeypointPose
+from custom_pose_ros.core.object_model import ObjectModel
+from custom_pose_ros.inference.estimator import PoseEstimator
+from training.pose_training.data.dataset import read_image
+from training.pose_training.labels.coco import LabelledImage
+
+MISSED_ERROR = 0.10  # a keypoint that is missing or farther off counts as this share of the object's size
+
+
+@dataclass(frozen=True, eq=False)
+class Accuracy:
+    """
+    Errors of A labelled instances with K keypoints.
+
+    errors_px : (A, K) distance between found and labelled keypoint in px of the original image; NaN where not labelled,
+        inf where labelled but not found.
+    sizes_px : (A,) largest distance between two labelled keypoints of the instance.
+    image_of : (A,) position of the instance's image in the list that was measured.
+    swapped : (A,) bool, a left/right pair of the object was found in each other's place.
+    false_instances : instances found where nothing is labelled.
+    """
+
+    errors_px: np.ndarray
+    sizes_px: np.ndarray
+    image_of: np.ndarray
+    swapped: np.ndarray
+    false_instances: int
+
+    @property
+    def labelled(self) -> np.ndarray:
+        """(A, K) bool: labelled keypoints."""
+        return ~np.isnan(self.errors_px)
+
+    @property
+    def relative_errors(self) -> np.ndarray:
+        """(A, K) errors as a share of the instance's size."""
+        return self.errors_px / self.sizes_px[:, None]
+
+    @property
+    def score(self) -> float:
+        """Mean relative error with missed keypoints and outliers limited to MISSED_ERROR; 0 is perfect."""
+        errors = np.minimum(self.relative_errors, MISSED_ERROR)[self.labelled]
+        return float(errors.mean()) if errors.size else float('nan')
+
+    def pck_px(self, limit: float) -> float:
+        """Share of the labelled keypoints found within a distance [px]."""
+        return float((self.errors_px[self.labelled] <= limit).mean()) if self.labelled.any() else float('nan')
+
+    def pck(self, limit: float) -> float:
+        """Share of the labelled keypoints found within a share of the object's size."""
+        return float((self.relative_errors[self.labelled] <= limit).mean()) if self.labelled.any() else float('nan')
+
+    def summary(self) -> dict[str, float]:
+        """Return the figures for logs and metrics.json; means are over the keypoints that were found."""
+        found = np.isfinite(self.errors_px)
+        errors, relative = self.errors_px[found], self.relative_errors[found]
+        none = float('nan')
+        return {
+            'instances': len(self.errors_px),
+            'found': float(found.sum() / max(self.labelled.sum(), 1)),
+            'mean_px': float(errors.mean()) if errors.size else none,
+            'median_px': float(np.median(errors)) if errors.size else none,
+            'rmse_px': float(np.sqrt((errors**2).mean())) if errors.size else none,
+            'mean_percent': float(relative.mean() * 100) if errors.size else none,
+            'pck_5px': self.pck_px(5.0),
+            'pck_5percent': self.pck(0.05),
+            'swapped': int(self.swapped.sum()),
+            'false_instances': self.false_instances,
+            'score': self.score,
+        }
+
+
+def measure(
+    estimator: PoseEstimator,
+    images: Sequence[LabelledImage],
+    on_image: Callable[[LabelledImage, list[KeypointPose]], None] | None = None,
+) -> Accuracy:
+    """
+    Run the estimator on labelled images and compare.
+
+    on_image : called with the labels and what was found in each image, for pictures and detection files.
+    """
+    model = estimator.model
+    errors, sizes, image_of, swapped, false_instances = [], [], [], [], 0
+    for i, labels in enumerate(images):
+        poses = estimator(read_image(labels))
+        if on_image is not None:
+            on_image(labels, poses)
+        assigned = match(labels, poses)
+        used = {j for j in assigned if j is not None}
+        false_instances += 0 if len(labels.crowds) else len(poses) - len(used)
+        for keypoints, labelled, j in zip(labels.keypoints, labels.labelled, assigned):
+            pose = None if j is None else poses[j]
+            errors.append(keypoint_errors(keypoints, labelled, pose))
+            sizes.append(object_size(keypoints[labelled], labels))
+            image_of.append(i)
+            swapped.append(pose is not None and is_swapped(keypoints, labelled, pose, model))
+    return Accuracy(
+        np.array(errors, float).reshape(-1, model.keypoint_count),
+        np.array(sizes, float),
+        np.array(image_of, int),
+        np.array(swapped, bool),
+        false_instances,
+    )
+
+
+def match(labels: LabelledImage, poses: Sequence[KeypointPose]) -> list[int | None]:
+    """Return for each labelled instance the pose that is nearest to it, each pose once, nearest pairs first."""
+    pairs = []
+    for i, (keypoints, labelled) in enumerate(zip(labels.keypoints, labels.labelled)):
+        size = object_size(keypoints[labelled], labels)
+        for j, pose in enumerate(poses):
+            common = labelled & pose.visible
+            if common.any():
+                distance = np.linalg.norm(pose.keypoints[common] - keypoints[common], axis=1).mean()
+                if distance < size:
+                    pairs.append((distance, i, j))
+    assigned: list[int | None] = [None] * len(labels.keypoints)
+    used = set()
+    for _, i, j in sorted(pairs):
+        if assigned[i] is None and j not in used:
+            assigned[i] = j
+            used.add(j)
+    return assigned
+
+
+def keypoint_errors(keypoints: np.ndarray, labelled: np.ndarray, pose: KeypointPose | None) -> np.ndarray:
+    """Return (K,) distances [px]; NaN where not labelled, inf where not found."""
+    errors = np.full(len(labelled), np.inf)
+    if pose is not None:
+        errors[pose.visible] = np.linalg.norm(pose.keypoints[pose.visible] - keypoints[pose.visible], axis=1)
+    errors[~labelled] = np.nan
+    return errors
+
+
+def object_size(points: np.ndarray, labels: LabelledImage) -> float:
+    """Return the largest distance between two points [px]; for a single point 10 % of the image's height."""
+    if len(points) < 2:
+        return 0.1 * labels.height
+    return max(float(np.linalg.norm(points[:, None] - points[None], axis=-1).max()), 1.0)
+
+
+def is_swapped(
+    keypoints: np.ndarray,
+    labelled: np.ndarray,
+    pose: KeypointPose,
+    model: ObjectModel,
+    pairs: Sequence[tuple[int, int]] | None = None,
+) -> bool:
+    """
+    Return whether the points of a left/right pair together lie nearer to each other's labels than to their own.
+
+    pairs : those to look at; default: all of the object.
+    """
+    for a, b in model.swaps if pairs is None else pairs:
+        if labelled[[a, b]].all() and pose.visible[[a, b]].all():
+            crossed = np.linalg.norm(pose.keypoints[[a, b]] - keypoints[[b, a]], axis=1).sum()
+            straight = np.linalg.norm(pose.keypoints[[a, b]] - keypoints[[a, b]], axis=1).sum()
+            if crossed < straight:
+                return True
+    return False

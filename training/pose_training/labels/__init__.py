@@ -1,0 +1,1 @@
+"""Labels of every supported format: read, checked, repaired, split, drafted."""

@@ -1,0 +1,131 @@
+"""Drafts for a person to finish: object.yaml from labels, and the labelling interface of Label Studio."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from xml.sax.saxutils import quoteattr
+
+import numpy as np
+
+from custom_pose_ros.core.object_model import ObjectModel
+from custom_pose_ros.inference.backends import SIZE_MULTIPLE
+from training.pose_training.labels.label_set import RawLabels
+from training.pose_training.labels.prepare import ReadyImage, object_sizes
+from training.pose_training.labels.sheets import colours
+
+_GOOD_SIZE_PX = 110  # of an object in the network's input: larger ones cost time, smaller ones accuracy
+_HIGHEST_INPUT = 512
+
+
+def object_yaml(labels: RawLabels, images: Sequence[ReadyImage]) -> str:
+    """
+    Return an object.yaml that loads, with comments on what to check.
+
+    The skeleton is that of the labels, or the shortest tree that joins the keypoints in the labelled pictures.
+    Left/right pairs are taken from the names.
+    """
+    names = [safe_name(name) for name in labels.keypoint_names]
+    skeleton = labels.skeleton or shortest_tree(images, len(names))
+    pairs = left_right_pairs(names)
+    lines = [
+        '# Draft made from labels: check names, skeleton and swaps, then add model_points for an orientation.',
+        f'name: {_quoted(safe_name(labels.category))}',
+        f'keypoints: [{", ".join(map(_quoted, names))}]',
+        '',
+        '# Limbs between keypoints; any graph will do, a tree is enough.',
+        'skeleton:' if skeleton else 'skeleton: []',
+        *(f'  - [{_quoted(names[a])}, {_quoted(names[b])}]' for a, b in skeleton),
+        '',
+        '# Keypoints that change places when the image is mirrored (training only).',
+        'swaps:' if pairs else 'swaps: []',
+        *(f'  - [{_quoted(names[a])}, {_quoted(names[b])}]' for a, b in pairs),
+        '',
+        '# Height [px] that images are scaled to before the network; chosen by the size of the labelled objects.',
+        '# Smaller is faster and less exact, a multiple of 32.',
+        f'input_height: {input_height(images)}',
+        '',
+        '# Positions [m] in the object frame, x forward, y left, z up; needed for the orientation:',
+        '# model_points:',
+        *(f'#   {_quoted(name)}: [0.0, 0.0, 0.0]' for name in names),
+    ]
+    return '\n'.join(lines) + '\n'
+
+
+def input_height(images: Sequence[ReadyImage]) -> int:
+    """Return the input height at which the median object has a good size, at least the usual one."""
+    usual = ObjectModel.input_height
+    sizes = [size for size in object_sizes(images) if size > 0]
+    if not sizes:
+        return usual
+    native = max(image.height for image in images) // SIZE_MULTIPLE * SIZE_MULTIPLE
+    wanted = round(_GOOD_SIZE_PX / float(np.median(sizes)) / SIZE_MULTIPLE) * SIZE_MULTIPLE
+    return max(usual, min(wanted, native, _HIGHEST_INPUT))
+
+
+def safe_name(name: str) -> str:
+    """Return a name of letters, digits, '_', '-' and '.'."""
+    return re.sub(r'[^A-Za-z0-9_.-]+', '_', name.strip()).strip('_') or 'unnamed'
+
+
+def _quoted(name: str) -> str:
+    return name if re.fullmatch(r'[A-Za-z][A-Za-z_]*', name) and name.lower() not in _YAML_WORDS else f"'{name}'"
+
+
+_YAML_WORDS = {'yes', 'no', 'on', 'off', 'true', 'false', 'null', 'y', 'n'}
+
+
+def left_right_pairs(names: Sequence[str]) -> list[tuple[int, int]]:
+    """Return pairs of names that differ in left/right, or in l/r set apart by '_', '-' or '.'."""
+    mirrored = {}
+    for i, name in enumerate(names):
+        lower = name.lower()
+        if 'left' in lower:
+            mirrored[lower.replace('left', 'right')] = i
+        else:
+            other = re.sub(r'(?<![a-z])l(?![a-z])', 'r', lower)
+            if other != lower:
+                mirrored[other] = i
+    return [(mirrored[name.lower()], i) for i, name in enumerate(names) if name.lower() in mirrored]
+
+
+def shortest_tree(images: Sequence[ReadyImage], count: int) -> list[tuple[int, int]]:
+    """Return the limbs of the tree with the shortest mean length, relative to the object's size (Prim's algorithm)."""
+    total, times = np.zeros((count, count)), np.zeros((count, count))
+    for points in (k for image in images for k in image.keypoints if k is not None):
+        seen = points[:, 2] > 0
+        distance = np.linalg.norm(points[:, None, :2] - points[None, :, :2], axis=-1)
+        both = np.outer(seen, seen)
+        total += np.where(both, distance, 0) / max(distance[both].max(initial=0), 1e-9)
+        times += both
+    length = np.where(
+        times > 0, total / np.maximum(times, 1), 10.0
+    )  # never seen together: only when nothing else is left
+    joined, limbs = [0], []
+    while len(joined) < count:
+        _, a, b = min((length[a, b], a, b) for a in joined for b in range(count) if b not in joined)
+        limbs.append((a, b))
+        joined.append(b)
+    return limbs
+
+
+def label_studio_config(model: ObjectModel) -> str:
+    """
+    Return the labelling interface for an object: Label Studio, project settings, Labeling Interface, Code.
+
+    Without model_index, Label Studio refuses to export COCO.
+    """
+    lines = [
+        '<View>',
+        '  <Image name="image" value="$image" zoom="true" zoomControl="true"/>',
+        f'  <Header value={quoteattr(f"{model.name}: a box around each object, then its keypoints inside")}/>',
+        '  <RectangleLabels name="objects" toName="image">',
+        f'    <Label value={quoteattr(model.name)} background="#888888"/>',
+        '  </RectangleLabels>',
+        '  <KeyPointLabels name="keypoints" toName="image" opacity="0.9">',
+    ]
+    for i, (name, (blue, green, red)) in enumerate(zip(model.keypoint_names, colours(model.keypoint_count))):
+        key = f' hotkey="{i + 1}"' if i < 9 else ''
+        shade = f'#{red:02x}{green:02x}{blue:02x}'
+        lines.append(f'    <Label value={quoteattr(name)} background="{shade}" model_index="{i}"{key}/>')
+    return '\n'.join([*lines, '  </KeyPointLabels>', '</View>']) + '\n'

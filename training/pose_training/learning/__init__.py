@@ -1,0 +1,1 @@
+"""The training run: network start, loss, optimisation, checkpoints, logs."""

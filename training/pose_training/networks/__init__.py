@@ -1,0 +1,1 @@
+"""Network files: checkpoints, published weights, exported networks and the objects they carry."""

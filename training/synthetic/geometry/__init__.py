@@ -1,0 +1,1 @@
+"""What is drawn: triangle meshes from files, simple shapes and the built-in submarine."""

@@ -1,0 +1,183 @@
+"""Parts from a user's mesh file (stl, obj, glb, ply, urdf, ...), in metres and in the axes of the object file."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from custom_pose_ros.core.errors import ConfigError, DatasetError
+from custom_pose_ros.core.object_model import ObjectModel
+from training.synthetic.geometry.parts import Material, Part, all_vertices
+
+DEFAULT_COLOR = (0.6, 0.6, 0.6)
+MARGIN = 0.10  # share of the mesh's size that a keypoint may lie outside its bounding box
+LIKELY_SCALES = (
+    1.0,
+    0.001,
+    0.01,
+    0.0254,
+    0.1,
+    1000.0,
+)  # metres per unit: metres, millimetres, centimetres, inches, ...
+MAX_FACES = 400_000
+
+
+def load_parts(path: str | Path, scale: float = 1.0, axes: str = 'x,y,z', origin=(0.0, 0.0, 0.0)) -> list[Part]:
+    """
+    Return the parts of a mesh file in the object's frame [m].
+
+    scale : metres per unit of the file.
+    axes : which axes of the file become the object's x (forward), y (left) and z (up), such as '-y,x,z'.
+    origin : (3,), where the object's origin lies in the file, in its own units and axes.
+    Raises DatasetError for files that cannot be read, ConfigError for axes that are no right-handed frame.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise DatasetError(f'{path}: no such mesh file')
+    if path.suffix.lower() == '.urdf':
+        from training.synthetic.geometry.urdf import load_urdf
+
+        parts = load_urdf(path)
+    else:
+        parts = read_mesh(path)
+    faces = sum(len(part.faces) for part in parts)
+    if not faces:
+        raise DatasetError(f'{path}: no triangles in it')
+    if faces > MAX_FACES:
+        raise DatasetError(
+            f'{path}: {faces} triangles, wanted {MAX_FACES} at most: simplify the mesh (MeshLab, Blender)'
+        )
+    R_object_file = axes_rotation(axes)
+    return [replace(p, vertices=scale * (p.vertices - np.asarray(origin, float)) @ R_object_file.T) for p in parts]
+
+
+def read_mesh(path: Path) -> list[Part]:
+    """Return the parts of a mesh file as they stand in it; one for each geometry of a scene."""
+    try:
+        import trimesh
+    except ImportError as error:
+        raise ConfigError('reading a mesh needs trimesh: pip install trimesh') from error
+    try:
+        scene = trimesh.load_scene(path)
+        pieces = [(name, piece) for name, piece in _pieces(scene) if len(piece.faces)]
+    except (OSError, ValueError, KeyError, TypeError, NotImplementedError, ImportError) as error:
+        raise DatasetError(f'{path}: cannot be read as a mesh: {" ".join(str(error).split())[:200]}') from error
+    return [_part(name, piece) for name, piece in pieces]
+
+
+def _pieces(scene):
+    """Yield name and mesh of each placed geometry of a trimesh scene, moved to its place."""
+    for node in scene.graph.nodes_geometry:
+        transform, name = scene.graph[node]
+        piece = scene.geometry[name]
+        if hasattr(piece, 'faces'):
+            piece = piece.copy()
+            piece.apply_transform(transform)
+            yield name, piece
+
+
+def _part(name: str, piece) -> Part:
+    """Return the part of a trimesh mesh with its colour; textures and vertex colours become colours of the vertices."""
+    colors = _vertex_colors(piece)
+    color = tuple(np.clip(colors.mean(0), 0.01, 1)) if colors is not None else DEFAULT_COLOR
+    varied = colors is not None and colors.std(0).max() > 0.01
+    vertices = np.asarray(piece.vertices, float)
+    return Part(
+        name,
+        vertices,
+        np.asarray(piece.faces, np.int64),
+        Material(tuple(map(float, color)), 0.5),
+        two_sided=True,
+        vertex_colors=colors if varied else None,
+    )
+
+
+def _vertex_colors(piece) -> np.ndarray | None:
+    """Return (V, 3) red, green, blue in [0, 1], or None when the mesh says nothing about its colour."""
+    visual = piece.visual
+    if visual.kind is None:
+        return None
+    if visual.kind == 'texture':
+        material = visual.material
+        plain = getattr(material, 'main_color', None)
+        textured = visual.uv is not None and _texture_of(material) is not None
+        if not textured:
+            return None if plain is None else np.tile(np.asarray(plain[:3], float) / 255, (len(piece.vertices), 1))
+        visual = visual.to_color()
+    return np.asarray(visual.vertex_colors, float)[:, :3] / 255
+
+
+def _texture_of(material):
+    """Return the image of a simple or a physically based material, or None."""
+    return getattr(material, 'image', None) or getattr(material, 'baseColorTexture', None)
+
+
+def axes_rotation(axes: str) -> np.ndarray:
+    """Return R_object_file (3, 3) for text such as '-y,x,z' (see `load_parts`)."""
+    names = [name.strip().lower() for name in axes.split(',')]
+    rows = {
+        sign + letter: value * np.eye(3)[i]
+        for i, letter in enumerate('xyz')
+        for sign, value in (('', 1), ('+', 1), ('-', -1))
+    }
+    if len(names) != 3 or any(name not in rows for name in names):
+        raise ConfigError(f'mesh axes: wanted three of x, y, z, -x, -y, -z such as "-y,x,z", got {axes!r}')
+    rotation = np.array([rows[name] for name in names])
+    if round(float(np.linalg.det(rotation))) != 1:
+        raise ConfigError(f'mesh axes: wanted a right-handed frame (no axis twice, not mirrored), got {axes!r}')
+    return rotation
+
+
+def check_against_model(parts: list[Part], model: ObjectModel, source: str) -> None:
+    """
+    Raise ConfigError when the keypoints of the object file cannot belong to this mesh.
+
+    The text says where the mesh lies, and which scale and axes would fit.
+    """
+    vertices = all_vertices(parts)
+    outside = _outside(vertices, model.model_points)
+    if outside.max() <= 0 and not _much_larger(vertices, model.model_points):
+        return
+    hint = _fitting_change(vertices, model.model_points)
+    low, high = vertices.min(0), vertices.max(0)
+    spans = ', '.join(f'{axis} {a:.4g} to {b:.4g}' for axis, a, b in zip('xyz', low, high))
+    worst = int(outside.argmax())
+    if outside[worst] > 0:
+        point = ', '.join(f'{v:.4g}' for v in model.model_points[worst])
+        problem = f'keypoint {model.keypoint_names[worst]} ({point}) lies outside the mesh'
+    else:
+        problem = 'the mesh is more than ten times as large as its keypoints spread'
+    raise ConfigError(f'{source}: {problem}, which spans {spans} m: {hint}')
+
+
+def _outside(vertices: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Return how far (K,) each point lies outside the mesh's box, beyond the margin; <= 0 inside."""
+    low, high = vertices.min(0), vertices.max(0)
+    margin = MARGIN * np.linalg.norm(high - low)
+    return (np.maximum(low - points, points - high) - margin).max(1)
+
+
+def _much_larger(vertices: np.ndarray, points: np.ndarray) -> bool:
+    spread = np.linalg.norm(np.ptp(points, 0))
+    return bool(len(points) > 1 and np.linalg.norm(np.ptp(vertices, 0)) > 10 * spread > 0)
+
+
+def _fitting_change(vertices: np.ndarray, points: np.ndarray) -> str:
+    """Say which scale and axes would bring the keypoints onto the mesh."""
+    names = [sign + letter for letter in 'xyz' for sign in ('', '-')]
+    frames = [('x', 'y', 'z'), *itertools.permutations(names, 3)]
+    for scale, frame in itertools.product(LIKELY_SCALES, frames):
+        axes = ','.join(frame)
+        if len({name[-1] for name in frame}) < 3 or round(float(np.linalg.det(_rows(frame)))) != 1:
+            continue
+        moved = scale * vertices @ axes_rotation(axes).T
+        if _outside(moved, points).max() <= 0 and not _much_larger(moved, points):
+            return f'--mesh-scale {scale:g} --mesh-axes={axes} would fit'
+    return 'give --mesh-scale, --mesh-axes or --mesh-origin so that the mesh is in metres in the frame of model_points'
+
+
+def _rows(frame: tuple[str, ...]) -> np.ndarray:
+    return np.array([(-1 if name[0] == '-' else 1) * np.eye(3)['xyz'.index(name[-1])] for name in frame])

@@ -1,0 +1,1 @@
+"""What is written: pictures with labels, clips, bags and contact sheets."""

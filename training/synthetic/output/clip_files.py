@@ -1,0 +1,209 @@
+"""Files of a rendered motion: clip.mp4, camera.yaml, ground_truth.json, and a rosbag2."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import yaml
+
+from custom_pose_ros.core.errors import ConfigError, DatasetError
+from custom_pose_ros.core.geometry.camera import CameraIntrinsics
+from custom_pose_ros.core.geometry.rotations import quaternion_from_matrix
+from custom_pose_ros.core.object_model import ObjectModel
+from training.synthetic.output.clip import Frame
+from training.synthetic.output.dataset import write_json
+
+CAMERA_NAME = 'camera'
+CAMERA_FRAME = 'camera_optical_frame'
+JPEG_QUALITY = 90
+
+DOCUMENTATION = {
+    'stamp_s': 'time of the frame from the start of the clip [s]; frame n of the video is frames[n]',
+    'keypoints_px': 'x, y of each keypoint [px], in the order of `keypoints`; (0, 0): centre of the top-left pixel',
+    'visible': 'true where nothing hides the keypoint',
+    'R_camera_object': 'rotation matrix, row by row: object frame (x forward, y left, z up) to camera optical frame '
+    '(x right, y down, z forward)',
+    't_camera_object': 'origin of the object frame in the camera optical frame [m]',
+}
+
+
+def write_clip(
+    folder: Path, frames: Iterator[Frame], camera: CameraIntrinsics, model: ObjectModel, rate_hz: float, bag: bool
+) -> None:
+    """
+    Write clip.mp4, camera.yaml and ground_truth.json, and with `bag` also the rosbag2 folder `bag` (mcap).
+
+    Raises DatasetError when the folder cannot take them.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    outputs: list[_Video | BagRecorder] = [_Video(folder / 'clip.mp4', camera, rate_hz)]
+    if bag:
+        outputs.append(BagRecorder(folder / 'bag', camera, model))
+    truth = []
+    try:
+        for frame in frames:
+            for output in outputs:
+                output.write(frame)
+            truth.append(_truth(frame))
+    finally:
+        for output in outputs:
+            output.close()
+    for output in outputs:
+        output.publish()
+    _write_camera(folder / 'camera.yaml', camera)
+    content = {
+        'object': model.name,
+        'keypoints': list(model.keypoint_names),
+        'camera_name': CAMERA_NAME,
+        'camera_frame': CAMERA_FRAME,
+        'rate_hz': rate_hz,
+        'fields': DOCUMENTATION,
+        'frames': truth,
+    }
+    write_json(folder / 'ground_truth.json', content)
+
+
+class _Video:
+    """An MPEG-4 video (part 2, which every OpenCV wheel reads), written beside and renamed when complete."""
+
+    def __init__(self, path: Path, camera: CameraIntrinsics, rate_hz: float):
+        self._path, self._beside = path, path.with_name('.' + path.name)
+        code = cv2.VideoWriter_fourcc(*'mp4v')
+        self._writer = cv2.VideoWriter(str(self._beside), code, rate_hz, (camera.width, camera.height))
+        if not self._writer.isOpened():
+            raise DatasetError(f'{path}: cannot be written as an mp4v video: is the folder writable?')
+
+    def write(self, frame: Frame) -> None:
+        self._writer.write(frame.image)
+
+    def close(self) -> None:
+        self._writer.release()
+
+    def publish(self) -> None:
+        os.replace(self._beside, self._path)
+
+
+def _truth(frame: Frame) -> dict[str, Any]:
+    return {
+        'stamp_s': round(frame.stamp_s, 6),
+        'keypoints_px': [[round(float(v), 3) for v in pixel] for pixel in frame.pixels],
+        'visible': [bool(flag == 2) for flag in frame.flags],
+        'R_camera_object': [round(float(v), 9) for v in frame.R_camera_object.ravel()],
+        't_camera_object': [round(float(v), 6) for v in frame.t_camera_object],
+    }
+
+
+def _write_camera(path: Path, camera: CameraIntrinsics) -> None:
+    beside = path.with_name('.' + path.name)
+    beside.write_text(
+        yaml.safe_dump(camera.to_yaml_dict(CAMERA_NAME), sort_keys=False, default_flow_style=None), encoding='utf-8'
+    )
+    os.replace(beside, path)
+
+
+class BagRecorder:
+    """
+    A rosbag2 in mcap: the image (JPEG), its CameraInfo, and the true pose on /tf and as PoseStamped; needs `rosbags`.
+
+    Topics: camera/image/compressed, camera/camera_info, /tf (camera optical frame -> object), ground_truth/pose.
+    """
+
+    def __init__(self, folder: Path, camera: CameraIntrinsics, model: ObjectModel):
+        try:
+            from rosbags.rosbag2 import StoragePlugin, Writer
+            from rosbags.typesys import Stores, get_typestore
+        except ImportError as error:
+            raise ConfigError('writing a bag needs rosbags: pip install rosbags') from error
+        self._camera, self._child = camera, f'{model.name}_ground_truth'
+        self._folder, self._beside = (
+            folder,
+            folder.parent / '.unfinished' / folder.name,
+        )  # the storage names its file after its folder
+        shutil.rmtree(self._beside, ignore_errors=True)
+        self._beside.parent.mkdir(exist_ok=True)
+        self._store = get_typestore(Stores.ROS2_HUMBLE)
+        self._writer = Writer(self._beside, version=8, storage_plugin=StoragePlugin.MCAP)
+        self._writer.open()
+        types = {
+            '/camera/image/compressed': 'sensor_msgs/msg/CompressedImage',
+            '/camera/camera_info': 'sensor_msgs/msg/CameraInfo',
+            '/tf': 'tf2_msgs/msg/TFMessage',
+            '/ground_truth/pose': 'geometry_msgs/msg/PoseStamped',
+        }
+        self._topics = {
+            topic: self._writer.add_connection(topic, name, typestore=self._store) for topic, name in types.items()
+        }
+
+    def write(self, frame: Frame) -> None:
+        """Add one frame: image, camera, transform and pose, all with the frame's stamp."""
+        header = self._header(frame.stamp_s)
+        quaternion = self._message(
+            'geometry_msgs/msg/Quaternion', *map(float, quaternion_from_matrix(frame.R_camera_object))
+        )
+        position = tuple(map(float, frame.t_camera_object))
+        pose = self._message('geometry_msgs/msg/Pose', self._message('geometry_msgs/msg/Point', *position), quaternion)
+        transform = self._message(
+            'geometry_msgs/msg/Transform', self._message('geometry_msgs/msg/Vector3', *position), quaternion
+        )
+        stamped = self._message('geometry_msgs/msg/TransformStamped', header, self._child, transform)
+        self._add('/camera/image/compressed', frame.stamp_s, self._image(header, frame.image))
+        self._add('/camera/camera_info', frame.stamp_s, self._camera_info(header))
+        self._add('/tf', frame.stamp_s, self._message('tf2_msgs/msg/TFMessage', [stamped]))
+        self._add('/ground_truth/pose', frame.stamp_s, self._message('geometry_msgs/msg/PoseStamped', header, pose))
+
+    def close(self) -> None:
+        """Finish the bag, complete or not."""
+        self._writer.close()
+
+    def publish(self) -> None:
+        """Put the finished bag in its place; an older one goes."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+        os.replace(self._beside, self._folder)
+        self._beside.parent.rmdir()
+
+    def _message(self, name: str, *fields: Any) -> Any:
+        return self._store.types[name](*fields)
+
+    def _add(self, topic: str, stamp_s: float, message: Any) -> None:
+        connection = self._topics[topic]
+        self._writer.write(connection, _nanoseconds(stamp_s), self._store.serialize_cdr(message, connection.msgtype))
+
+    def _header(self, stamp_s: float) -> Any:
+        seconds, nanoseconds = divmod(_nanoseconds(stamp_s), 10**9)
+        stamp = self._message('builtin_interfaces/msg/Time', seconds, nanoseconds)
+        return self._message('std_msgs/msg/Header', stamp, CAMERA_FRAME)
+
+    def _image(self, header: Any, image: np.ndarray) -> Any:
+        jpeg = cv2.imencode('.jpg', image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1]
+        return self._message('sensor_msgs/msg/CompressedImage', header, 'bgr8; jpeg compressed bgr8', jpeg.ravel())
+
+    def _camera_info(self, header: Any) -> Any:
+        camera = self._camera
+        K = np.ascontiguousarray(camera.K, float)
+        projection = np.hstack([K, np.zeros((3, 1))]).ravel()
+        region = self._message('sensor_msgs/msg/RegionOfInterest', 0, 0, 0, 0, False)
+        return self._message(
+            'sensor_msgs/msg/CameraInfo',
+            header,
+            camera.height,
+            camera.width,
+            camera.distortion_model,
+            np.array(camera.D, float),
+            K.ravel(),
+            np.eye(3).ravel(),
+            projection,
+            0,
+            0,
+            region,
+        )
+
+
+def _nanoseconds(stamp_s: float) -> int:
+    """Return the bag time of a stamp; bags begin at 1 s, because 0 means 'no time' in ROS."""
+    return round(stamp_s * 1e9) + 10**9

@@ -1,0 +1,1 @@
+"""How it is drawn: renderer, light, lens, water, noise and backgrounds."""

@@ -1,0 +1,373 @@
+"""
+Renderer: draws parts off-screen with VTK, without display or GPU, in the OpenCV camera frame.
+
+Two passes share one window: a lit pass at `supersampling` times the size (colour and coverage), and an unlit pass at
+the image's own size that writes which instance is in front, and how far away it is (labels, haze).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+import cv2
+import numpy as np
+import vtkmodules.vtkRenderingOpenGL2  # noqa: F401  gives the abstract classes below their OpenGL implementation
+from vtkmodules.util.numpy_support import numpy_to_vtk, numpy_to_vtkIdTypeArray, vtk_to_numpy
+from vtkmodules.vtkCommonCore import VTK_UNSIGNED_CHAR, vtkFloatArray, vtkPoints, vtkUnsignedCharArray
+from vtkmodules.vtkCommonDataModel import vtkCellArray, vtkPolyData
+from vtkmodules.vtkCommonMath import vtkMatrix4x4
+from vtkmodules.vtkFiltersCore import vtkPolyDataNormals
+from vtkmodules.vtkRenderingCore import vtkActor, vtkLight, vtkPolyDataMapper, vtkRenderer, vtkRenderWindow
+
+from custom_pose_ros.core.geometry.camera import CameraIntrinsics
+from training.synthetic.geometry.parts import Material, Part, merge_by_material
+from training.synthetic.rendering.lens import Lens
+from training.synthetic.rendering.shading import MAX_WINDOWS, SHADER, Lighting
+
+NEAR, FAR = 0.08, 200.0  # range of depth that is drawn, in sizes of the object
+TEXTURE_SIZE_M = 0.6  # grain and wrinkles look right on an object of this size; on others they grow with it
+LENS_MARGIN = 1.2  # size of the pinhole image from which a picture with distortion is made
+FEATURE_ANGLE_DEG = 35.0  # sharper edges are not smoothed over
+
+
+@dataclass(frozen=True, eq=False)
+class Surfaces:
+    """
+    What is in front at each pixel of a pinhole image.
+
+    instance : (H, W) uint8; 0 = nothing, n = the n-th body given to `render`, counted from 1.
+    depth : (H, W) float32 [m], along the optical axis, of the nearest solid surface; inf where there is none.
+    K : (3, 3) matrix of that image [px].
+    """
+
+    instance: np.ndarray
+    depth: np.ndarray
+    K: np.ndarray
+
+    def seen_through(self, lens: Lens) -> Surfaces:
+        """Return the same as it appears in the picture of the lens's camera; K is then only its middle part's."""
+        pixel_map = lens.pixel_map(1)
+        read = partial(
+            cv2.remap, map1=pixel_map, map2=None, interpolation=cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT
+        )
+        return Surfaces(read(self.instance, borderValue=0), read(self.depth, borderValue=float('inf')), lens.camera.K)
+
+
+@dataclass(frozen=True, eq=False)
+class Rendering:
+    """
+    A picture of the bodies without any background.
+
+    color : (H, W, 3) float32 in [0, 1], blue, green, red, already multiplied by coverage.
+    coverage : (H, W) float32 in [0, 1].
+    surfaces : what is in front, in the picture. pinhole : the same in the pinhole image that was drawn.
+    """
+
+    color: np.ndarray
+    coverage: np.ndarray
+    surfaces: Surfaces
+    pinhole: Surfaces
+
+
+class Body:
+    """
+    Something that can be placed in the scene: the parts of one object on the graphics side.
+
+    One body may be placed only once per picture; make several for several instances (their meshes are shared).
+    """
+
+    def __init__(self, parts: list[Part], shared: Body | None = None):
+        self.parts = merge_by_material(parts)
+        self._meshes = shared._meshes if shared is not None else [_poly_data(part) for part in self.parts]
+        self._matrix = vtkMatrix4x4()
+        self.lit_actors = [self._lit_actor(mesh, part) for mesh, part in zip(self._meshes, self.parts)]
+        seen = [part.belongs and part.material.solid for part in self.parts]
+        self.id_actors = [self._id_actor(mesh) for mesh, solid in zip(self._meshes, seen) if solid]
+
+    def copy(self) -> Body:
+        """Return another body of the same parts, to be placed elsewhere."""
+        return Body(self.parts, shared=self)
+
+    def place(self, rotation: np.ndarray, translation: np.ndarray) -> None:
+        """Put the body's frame at R_camera_object (3, 3), t_camera_object (3,) [m]."""
+        matrix = np.eye(4)
+        matrix[:3, :3], matrix[:3, 3] = rotation, translation
+        self._matrix.DeepCopy(matrix.ravel())
+        self._matrix.Modified()
+        for actor in self.lit_actors:
+            uniforms = actor.GetShaderProperty().GetFragmentCustomUniforms()
+            for name, row in zip(('objectX', 'objectY', 'objectZ'), np.asarray(rotation, float).T):
+                uniforms.SetUniform3f(name, row.tolist())
+            uniforms.SetUniform3f('objectOrigin', np.asarray(translation, float).tolist())
+
+    def paint(self, materials: list[Material]) -> None:
+        """Give each part (in the order of `parts`) the colours of a material; solidity stays as it was built."""
+        for actor, part, material in zip(self.lit_actors, self.parts, materials):
+            _apply_material(actor, material)
+            if part.vertex_colors is not None:
+                tint = np.array(material.color) / part.material.color
+                actor.GetShaderProperty().GetFragmentCustomUniforms().SetUniform3f('tint', tint.tolist())
+
+    def number(self, number: int) -> None:
+        """Set the value in `Rendering.instance` that stands for this body."""
+        for actor in self.id_actors:
+            actor.GetProperty().SetColor(number / 255, number / 255, number / 255)
+
+    def _lit_actor(self, mesh: vtkPolyData, part: Part) -> vtkActor:
+        actor = _actor(mesh, self._matrix)
+        actor.GetProperty().SetBackfaceCulling(not part.two_sided or part.material.opacity < 1)
+        shader = actor.GetShaderProperty()
+        for place, code in SHADER:
+            shader.AddFragmentShaderReplacement(place, True, code, False)
+        shader.GetFragmentCustomUniforms().SetUniform3f('tint', (1.0, 1.0, 1.0))
+        actor.GetMapper().SetScalarVisibility(part.vertex_colors is not None)
+        _apply_material(actor, part.material)
+        return actor
+
+    def _id_actor(self, mesh: vtkPolyData) -> vtkActor:
+        actor = _actor(mesh, self._matrix)
+        look = actor.GetProperty()
+        look.LightingOff()
+        look.SetInterpolationToFlat()
+        return actor
+
+
+class Renderer:
+    """
+    Off-screen pictures of bodies, seen by a pinhole camera.
+
+    width, height : size of the returned arrays [px].
+    object_size : of the object that is drawn [m]; sets the range of depth and the scale of textures.
+    supersampling : the lit pass is drawn this many times larger and averaged (antialiasing).
+    """
+
+    def __init__(self, width: int, height: int, object_size: float = TEXTURE_SIZE_M, supersampling: int = 2):
+        self.width, self.height, self.supersampling = width, height, supersampling
+        self._near, self._far = NEAR * object_size, FAR * object_size
+        self._texture_scale = TEXTURE_SIZE_M / object_size
+        self._window = vtkRenderWindow()
+        self._window.SetOffScreenRendering(1)
+        self._window.SetSize(width * supersampling, height * supersampling)
+        self._window.SetMultiSamples(0)  # multisampling with translucency drops parts silently
+        self._window.SetAlphaBitPlanes(1)
+        self._lit = self._new_pass()
+        self._ids = self._new_pass()
+        self._ids.SetViewport(0, 0, 1 / supersampling, 1 / supersampling)
+        self._shown: list[Body] = []
+        self._lit_pixels, self._id_pixels, self._z = (
+            vtkUnsignedCharArray(),
+            vtkUnsignedCharArray(),
+            vtkFloatArray(),
+        )
+        self.set_camera(np.array([[width, 0, (width - 1) / 2], [0, width, (height - 1) / 2], [0, 0, 1]]))
+
+    def set_camera(self, K: np.ndarray) -> None:
+        """Set the pinhole matrix (3, 3) [px], pixel (0, 0) being the centre of the top-left pixel."""
+        width, height, near, far = self.width, self.height, self._near, self._far
+        self._K = np.asarray(K, float)
+        projection = np.zeros((4, 4))
+        projection[0, :3] = 2 * K[0, 0] / width, -2 * K[0, 1] / width, 1 - 2 * (K[0, 2] + 0.5) / width
+        projection[1, 1:3] = 2 * K[1, 1] / height, 2 * (K[1, 2] + 0.5) / height - 1
+        projection[2, 2:] = -(far + near) / (far - near), -2 * far * near / (far - near)
+        projection[3, 2] = -1
+        matrix = vtkMatrix4x4()
+        matrix.DeepCopy(projection.ravel())
+        for scene in (self._lit, self._ids):
+            scene.GetActiveCamera().SetExplicitProjectionTransformMatrix(matrix)
+            scene.GetActiveCamera().UseExplicitProjectionTransformMatrixOn()
+
+    def render(self, bodies: list[Body], lighting: Lighting, lens: Lens | None = None) -> Rendering:
+        """
+        Draw the bodies (at most 255), each where it was placed.
+
+        lens : turns the pinhole image into the picture of a camera with distortion; its K must have been set as camera.
+        """
+        if len(bodies) > 255:
+            raise ValueError(f'bodies must be at most 255, got {len(bodies)}')
+        self._light(lighting)
+        self._show(bodies)
+        for number, body in enumerate(bodies, 1):
+            body.number(number)
+            for actor in body.lit_actors:
+                _apply_lighting(actor, lighting, self._texture_scale)
+        pixels = self._draw_lit()
+        pinhole = Surfaces(*self._draw_ids(), self._K)
+        if lens is not None:
+            pixels = cv2.remap(
+                pixels, lens.pixel_map(self.supersampling), None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT
+            )
+        pixels = _mean_of_blocks(pixels, self.supersampling)
+        surfaces = pinhole if lens is None else pinhole.seen_through(lens)
+        return Rendering(pixels[..., 2::-1], pixels[..., 3], surfaces, pinhole)
+
+    def clear(self) -> None:
+        """Take all bodies out and free what they hold in this window; needed before they are drawn in another one."""
+        self._show([])
+
+    def _show(self, bodies: list[Body]) -> None:
+        """Put exactly these bodies into the window; those of the last picture keep what they hold there."""
+        for body in self._shown:
+            if body not in bodies:
+                for scene, actors in ((self._lit, body.lit_actors), (self._ids, body.id_actors)):
+                    for actor in actors:
+                        scene.RemoveActor(actor)
+        for body in bodies:
+            if body not in self._shown:
+                for scene, actors in ((self._lit, body.lit_actors), (self._ids, body.id_actors)):
+                    for actor in actors:
+                        scene.AddActor(actor)
+        self._shown = list(bodies)
+
+    def _new_pass(self) -> vtkRenderer:
+        scene = vtkRenderer()
+        scene.SetBackground(0, 0, 0)
+        scene.SetBackgroundAlpha(0.0)
+        scene.SetAutomaticLightCreation(0)
+        # plain blending: quicker, and our shader leaves no place for order-independent translucency (VTK >= 9.2)
+        if hasattr(scene, 'SetUseOIT'):
+            scene.SetUseOIT(False)
+        camera = scene.GetActiveCamera()
+        camera.SetPosition(0, 0, 0)
+        camera.SetFocalPoint(0, 0, 1)
+        camera.SetViewUp(0, -1, 0)
+        camera.SetClippingRange(self._near, self._far)
+        self._window.AddRenderer(scene)
+        return scene
+
+    def _light(self, lighting: Lighting) -> None:
+        self._lit.RemoveAllLights()
+        for direction, color, intensity in zip(lighting.directions, lighting.colors, lighting.intensities):
+            light = vtkLight()
+            light.SetLightTypeToSceneLight()
+            light.SetPositional(False)
+            light.SetPosition(*direction)
+            light.SetFocalPoint(0, 0, 0)
+            light.SetColor(*color)
+            light.SetIntensity(intensity)
+            self._lit.AddLight(light)
+
+    def _draw_lit(self) -> np.ndarray:
+        """Return red, green, blue, coverage (H, W, 4) uint8 of the lit pass, `supersampling` times the image's size."""
+        self._lit.DrawOn()
+        self._ids.DrawOff()
+        self._window.Render()
+        return self._read_pixels(self._lit_pixels, self.width * self.supersampling, self.height * self.supersampling)
+
+    def _draw_ids(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return instance numbers and depth (H, W)."""
+        self._lit.DrawOff()
+        self._ids.DrawOn()
+        self._window.Render()
+        instance = self._read_pixels(self._id_pixels, self.width, self.height)[..., 0].copy()
+        self._window.GetZbufferData(0, 0, self.width - 1, self.height - 1, self._z)
+        z = vtk_to_numpy(self._z).reshape(self.height, self.width)[::-1]
+        near, far = np.float32(self._near), np.float32(self._far)
+        depth = 2 * far * near / ((far + near) - (2 * z - 1) * (far - near))
+        return instance, np.where(instance > 0, depth, np.float32(np.inf))
+
+    def _read_pixels(self, buffer: vtkUnsignedCharArray, width: int, height: int) -> np.ndarray:
+        """Return the lower left pixels of the window, (height, width, 4) uint8, top row first: a view of the buffer."""
+        self._window.GetRGBACharPixelData(0, 0, width - 1, height - 1, 0, buffer)
+        return vtk_to_numpy(buffer).reshape(height, width, 4)[::-1]
+
+
+class CameraViews:
+    """Renderers for pictures of one size: pinholes are drawn at that size, lenses from a larger pinhole image."""
+
+    def __init__(self, width: int, height: int, object_size: float = TEXTURE_SIZE_M):
+        self._size, self._object_size = (width, height), object_size
+        self._renderers: dict[bool, Renderer] = {}
+        self._lens: Lens | None = None
+
+    def render(self, bodies: list[Body], lighting: Lighting, camera: CameraIntrinsics) -> Rendering:
+        """Return the picture of the bodies that the camera takes."""
+        lens = self.lens(camera)
+        renderer = self._renderer(lens is not None)
+        for other in self._renderers.values():
+            if other is not renderer:
+                other.clear()
+        renderer.set_camera(camera.K if lens is None else lens.K)
+        return renderer.render(bodies, lighting, lens)
+
+    def lens(self, camera: CameraIntrinsics) -> Lens | None:
+        """Return the lens of a camera, None when it is a pinhole."""
+        if not camera.has_distortion:
+            return None
+        if self._lens is None or self._lens.camera is not camera:
+            self._lens = Lens(camera, *(int(LENS_MARGIN * side) for side in self._size))
+        return self._lens
+
+    def _renderer(self, for_lens: bool) -> Renderer:
+        if for_lens not in self._renderers:
+            scale = LENS_MARGIN if for_lens else 1
+            self._renderers[for_lens] = Renderer(*(int(scale * side) for side in self._size), self._object_size)
+        return self._renderers[for_lens]
+
+
+def _mean_of_blocks(pixels: np.ndarray, factor: int) -> np.ndarray:
+    """Return the mean of each factor x factor block of (H, W, 4) uint8 as float32 in [0, 1]."""
+    if factor > 1:
+        size = (pixels.shape[1] // factor, pixels.shape[0] // factor)
+        pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+    return pixels * np.float32(1 / 255)
+
+
+def _poly_data(part: Part) -> vtkPolyData:
+    """Return the mesh with normals, split at sharp edges."""
+    mesh = vtkPolyData()
+    points = vtkPoints()
+    points.SetData(numpy_to_vtk(np.ascontiguousarray(part.vertices, np.float32), deep=1))
+    mesh.SetPoints(points)
+    offsets = np.arange(0, 3 * len(part.faces) + 1, 3, dtype=np.int64)
+    cells = vtkCellArray()
+    indices = np.ascontiguousarray(part.faces, np.int64).ravel()
+    cells.SetData(numpy_to_vtkIdTypeArray(offsets, deep=1), numpy_to_vtkIdTypeArray(indices, deep=1))
+    mesh.SetPolys(cells)
+    if part.vertex_colors is not None:
+        colors = np.ascontiguousarray(np.clip(part.vertex_colors, 0, 1) * 255, np.uint8)
+        mesh.GetPointData().SetScalars(numpy_to_vtk(colors, deep=1, array_type=VTK_UNSIGNED_CHAR))
+    normals = vtkPolyDataNormals()
+    normals.SetInputData(mesh)
+    normals.SetFeatureAngle(FEATURE_ANGLE_DEG)
+    normals.SplittingOn()
+    normals.ConsistencyOff()
+    normals.Update()
+    return normals.GetOutput()
+
+
+def _actor(mesh: vtkPolyData, matrix: vtkMatrix4x4) -> vtkActor:
+    mapper = vtkPolyDataMapper()
+    mapper.SetInputData(mesh)
+    mapper.ScalarVisibilityOff()
+    mapper.StaticOn()  # the mesh never changes: do not walk the pipeline for every picture
+    actor = vtkActor()
+    actor.SetMapper(mapper)
+    actor.SetUserMatrix(matrix)
+    return actor
+
+
+def _apply_material(actor: vtkActor, material: Material) -> None:
+    look = actor.GetProperty()
+    look.SetColor(*material.color)
+    look.SetSpecularColor(1, 1, 1)
+    look.SetOpacity(material.opacity)
+    look.SetInterpolationToPhong()
+    look.SetSpecular(0.55 * (1 - material.roughness) ** 2 + 0.25 * material.reflectivity)
+    look.SetSpecularPower(6 + 110 * (1 - material.roughness) ** 3)
+    surface = (material.reflectivity, material.grain, material.wrinkle)
+    actor.GetShaderProperty().GetFragmentCustomUniforms().SetUniform3f('surface', surface)
+
+
+def _apply_lighting(actor: vtkActor, lighting: Lighting, texture_scale: float) -> None:
+    look = actor.GetProperty()
+    look.SetAmbient(lighting.ambient)
+    look.SetDiffuse(lighting.diffuse)
+    uniforms = actor.GetShaderProperty().GetFragmentCustomUniforms()
+    uniforms.SetUniformf('textureScale', texture_scale)
+    uniforms.SetUniform3f('environment', np.asarray(lighting.environment, float).tolist())
+    uniforms.SetUniformf('rim', lighting.rim)
+    for i in range(MAX_WINDOWS):
+        window = lighting.windows[i] if i < len(lighting.windows) else np.zeros((4, 3))
+        for letter, vector in zip('ABCD', window):
+            uniforms.SetUniform3f(f'window{i}{letter}', vector.tolist())

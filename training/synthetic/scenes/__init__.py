@@ -1,0 +1,1 @@
+"""What stands where: random scenes and smooth motions."""

@@ -1,0 +1,119 @@
+"""Random draws of cameras, attitudes, lights, materials and stray things."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+
+from custom_pose_ros.core.geometry.camera import CameraIntrinsics
+from training.synthetic.geometry.parts import Material, Part
+from training.synthetic.geometry.shapes import blob, box, cone, cylinder, plate, ring, spline, torus, tube
+from training.synthetic.rendering.shading import MAX_WINDOWS, Lighting, window_towards
+
+# Seen from straight above, an object with x forward and z up appears with z towards the camera.
+R_CAMERA_FROM_ABOVE = np.diag([1.0, -1.0, -1.0])
+
+
+def sample_camera(rng: np.random.Generator, settings: SimpleNamespace, width: int, height: int) -> CameraIntrinsics:
+    """Return a random camera; `settings` is the group `camera`."""
+    fx = width / 2 / np.tan(np.deg2rad(rng.uniform(*settings.field_of_view_deg)) / 2)
+    shift = rng.uniform(-1, 1, 2) * settings.principal_point_shift
+    fy = fx * rng.uniform(*settings.pixel_aspect)
+    K = np.array([[fx, 0, (0.5 + shift[0]) * width - 0.5], [0, fy, (0.5 + shift[1]) * height - 0.5], [0, 0, 1]])
+    if rng.random() >= settings.distortion_probability:
+        return CameraIntrinsics(width, height, K)
+    radial = rng.uniform(*settings.radial_k1), rng.uniform(*settings.radial_k2)
+    return CameraIntrinsics(width, height, K, [*radial, *rng.uniform(*settings.tangential, 2), 0.0])
+
+
+def sample_attitude(rng: np.random.Generator, settings: SimpleNamespace) -> np.ndarray:
+    """Return a random R_camera_object (3, 3); `settings` is the group `pose`."""
+    if rng.random() < settings.any_attitude_probability:
+        return random_rotation(rng)
+    tilt = min(abs(rng.normal(0, np.deg2rad(settings.tilt_deg))), np.deg2rad(settings.max_tilt_deg))
+    heading, axis = rng.uniform(0, 2 * np.pi, 2)
+    lean = cv2.Rodrigues(tilt * np.array([np.cos(axis), np.sin(axis), 0]))[0]
+    return lean @ R_CAMERA_FROM_ABOVE @ cv2.Rodrigues(np.array([0, 0, heading]))[0]
+
+
+def random_rotation(rng: np.random.Generator) -> np.ndarray:
+    """Return a rotation (3, 3) drawn evenly from all rotations (Shoemake 1992)."""
+    x, y, z, w = (q := rng.normal(size=4)) / np.linalg.norm(q)
+    return np.array([
+        [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+        [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+        [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+    ])
+
+
+def sample_lighting(rng: np.random.Generator, settings: SimpleNamespace) -> Lighting:
+    """Return lamps and mirrored windows, most of them behind the camera; `settings` is the group `lights`."""
+    count = int(rng.integers(settings.lamps[0], settings.lamps[1] + 1))
+    directions = rng.normal(size=(count, 3))
+    directions[:, 2] = -abs(directions[:, 2]) - 0.2
+    directions[:, 1] -= 0.3
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    colors = np.clip(rng.uniform(0.82, 1.1, (count, 3)), 0, 1)
+    intensities = rng.uniform(*settings.intensity, count) / (1 + 0.5 * np.arange(count))
+    windows = []
+    for _ in range(min(rng.integers(settings.windows[0], settings.windows[1] + 1), MAX_WINDOWS)):
+        direction = rng.normal(size=3)
+        direction[2] = -abs(direction[2])
+        half_angles = np.deg2rad(rng.uniform(*settings.window_half_angle_deg, 2))
+        color = rng.uniform(*settings.window_brightness) * rng.uniform(0.85, 1.0, 3)
+        windows.append(window_towards(direction, rng.uniform(0, np.pi), half_angles, color))
+    environment = rng.uniform(0.15, 0.75) + rng.uniform(-0.08, 0.08, 3)
+    return Lighting(
+        directions,
+        colors,
+        intensities,
+        rng.uniform(*settings.ambient),
+        rng.uniform(*settings.diffuse),
+        tuple(environment),
+        rng.uniform(*settings.rim),
+        windows,
+    )
+
+
+def vary_material(rng: np.random.Generator, settings: SimpleNamespace, material: Material) -> Material:
+    """Return the material a little brighter, darker or of another hue; `settings` is the group `materials`."""
+    color = np.array(material.color) * rng.uniform(*settings.gain) + rng.uniform(-1, 1, 3) * settings.shift
+    if rng.random() < settings.random_color_probability:
+        color = rng.uniform(0.02, 0.9, 3)
+    roughness = float(np.clip(material.roughness * rng.uniform(0.7, 1.3), 0.02, 1))
+    reflectivity = min(1.0, material.reflectivity * rng.uniform(0.5, 1.3))
+    varied = replace(material, color=tuple(np.clip(color, 0.005, 1)), roughness=roughness, reflectivity=reflectivity)
+    if material.opacity < 1:
+        clearer = replace(varied, opacity=float(np.clip(material.opacity * rng.uniform(0.8, 1.25), 0.05, 1)))
+        if clearer.solid == material.solid:  # what hides and what does not was decided when the object was built
+            return clearer
+    return varied
+
+
+def stray_thing(rng: np.random.Generator, size: float) -> Part:
+    """Return a random solid of about `size` metres, centred at the origin."""
+    kind = rng.choice(['box', 'plate', 'cylinder', 'cone', 'torus', 'ring', 'blob', 'cord'])
+    meshes = {
+        'box': lambda: box(size * rng.uniform(0.15, 1, 3)),
+        'plate': lambda: plate(_star(rng, size / 2), size * 0.02),
+        'cylinder': lambda: cylinder(size * rng.uniform(0.05, 0.4), size * rng.uniform(0.3, 1), 28),
+        'cone': lambda: cone(size * rng.uniform(0.1, 0.4), size * rng.uniform(0.4, 1)),
+        'torus': lambda: torus(size * 0.4, size * rng.uniform(0.02, 0.12)),
+        'ring': lambda: ring(size * rng.uniform(0.32, 0.42), size * 0.45, size * rng.uniform(0.05, 0.4), 40),
+        'blob': lambda: blob(size / 2 * rng.uniform(0.4, 1, 3), 0.2, rng),
+        'cord': lambda: tube(spline(rng.uniform(-1, 1, (5, 3)) * size, 50), size * rng.uniform(0.01, 0.04)),
+    }
+    color = np.clip(rng.uniform(0.02, 0.95) + rng.uniform(-0.4, 0.4, 3) * rng.random(), 0.01, 0.98)
+    material = Material(
+        tuple(color), rng.uniform(0.1, 0.9), reflectivity=rng.choice([0, 0, 0.3]), grain=rng.choice([0, 0.4])
+    )
+    return Part(str(kind), *meshes[str(kind)](), material)
+
+
+def _star(rng, radius: float) -> np.ndarray:
+    """Return a star-shaped outline (n, 2), counter-clockwise."""
+    angles = np.sort(rng.uniform(0, 2 * np.pi, rng.integers(4, 9)))
+    return radius * rng.uniform(0.5, 1, (len(angles), 1)) * np.c_[np.cos(angles), np.sin(angles)]

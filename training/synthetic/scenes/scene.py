@@ -1,0 +1,215 @@
+"""SceneGenerator: one labelled picture from a seed and a number, whatever was drawn before."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import cv2
+import numpy as np
+
+from custom_pose_ros.core.geometry.camera import CameraIntrinsics
+from custom_pose_ros.core.object_model import ObjectModel
+from training.synthetic.geometry.objects import Builder, object_size
+from training.synthetic.rendering.backgrounds import floor_background, photo_background
+from training.synthetic.rendering.effects import apply_sensor, apply_water
+from training.synthetic.rendering.renderer import Body, CameraViews, Rendering
+from training.synthetic.scenes.annotation import HIDDEN, OUTSIDE, SEEN, annotation, keypoint_seen, own_radii
+from training.synthetic.scenes.sampling import (
+    random_rotation,
+    sample_attitude,
+    sample_camera,
+    sample_lighting,
+    stray_thing,
+    vary_material,
+)
+
+MAX_TRIES = 200
+MIN_DEPTH = 0.25  # of the object's size: nearer than that no keypoint may come to the camera
+MIN_VISIBLE_PX = 12  # instances of which less is in the picture are not labelled
+BACKGROUND_STREAM, VARIANT_STREAM = 1, 2  # independent random streams of one picture
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """One picture, uint8 (H, W, 3) BGR, and its COCO annotations without ids."""
+
+    image: np.ndarray
+    annotations: list[dict[str, Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class Instance:
+    """R_camera_object (3, 3), t_camera_object (3,) [m], and the keypoints (K, 3) in the camera frame [m]."""
+
+    R: np.ndarray
+    t: np.ndarray
+    points: np.ndarray
+
+
+class SceneGenerator:
+    """
+    Draws labelled pictures of one object.
+
+    model : with complete model_points.
+    build : returns the parts of the object, given a generator for its variant.
+    photos : background photos; may be empty.
+    camera : the camera of all pictures, of size width x height; None to draw one for each.
+    """
+
+    def __init__(
+        self,
+        model: ObjectModel,
+        build: Builder,
+        settings: SimpleNamespace,
+        width: int,
+        height: int,
+        photos: Sequence[Path] = (),
+        camera: CameraIntrinsics | None = None,
+    ):
+        self.model, self.settings, self.photos = model, settings, list(photos)
+        self.width, self.height, self.camera = width, height, camera
+        self._build = build
+        self._variant: tuple[tuple[int, int], list[Body]] | None = None
+        self._radii = np.zeros(model.keypoint_count)
+        self.centre, self.size = (model.model_points.min(0) + model.model_points.max(0)) / 2, object_size(model)
+        self._views = CameraViews(width, height, self.size)
+
+    def generate(self, seed: int, index: int) -> Sample:
+        """Return picture number `index` of the series `seed`; the same numbers give the same picture."""
+        rng = np.random.default_rng([seed, index])
+        bodies = self._variant_bodies(seed, index)
+        camera = self.camera or sample_camera(rng, self.settings.camera, self.width, self.height)
+        instances = self._place(rng, camera)
+        rendering = self._render(rng, bodies, instances, camera)
+        pixels = [camera.project(instance.points) for instance in instances]
+        image = self._compose(np.random.default_rng([seed, index, BACKGROUND_STREAM]), rendering, instances, pixels)
+        return Sample(image, self._annotate(rendering, instances, pixels, camera))
+
+    def _variant_bodies(self, seed: int, index: int) -> list[Body]:
+        """Return the bodies of the object's variant for this picture (one for each instance), built when it changes."""
+        group = index // int(self.settings.pose.variants_every)
+        if self._variant is None or self._variant[0] != (seed, group):
+            parts = self._build(np.random.default_rng([seed, group, VARIANT_STREAM]))
+            self._radii = own_radii(parts, self.model.model_points, self.settings.visibility.radius * self.size)
+            self._variant = ((seed, group), [Body(parts)])
+        return self._variant[1]
+
+    def _place(self, rng, camera: CameraIntrinsics) -> list[Instance]:
+        weights = np.array(self.settings.pose.instances, float)
+        count = rng.choice(len(weights), p=weights / weights.sum())
+        instances: list[Instance] = []
+        for _ in range(MAX_TRIES):
+            if len(instances) == count:
+                break
+            candidate = self._sample_instance(rng, camera)
+            if self._fits(candidate, instances, camera):
+                instances.append(candidate)
+        return instances
+
+    def _sample_instance(self, rng, camera: CameraIntrinsics) -> Instance:
+        settings = self.settings.pose
+        R = sample_attitude(rng, settings)
+        depth = self.size * camera.K[0, 0] / (self.width * rng.uniform(*settings.size))
+        margin = settings.centre_margin
+        pixel = rng.uniform(margin, 1 - margin, 2) * (self.width, self.height)
+        t = self._point_behind(camera, pixel, depth) - R @ self.centre
+        return Instance(R, t, self.model.model_points @ R.T + t)
+
+    def _point_behind(self, camera: CameraIntrinsics, pixel: np.ndarray, depth: float) -> np.ndarray:
+        """Return the point (3,) at a depth [m] that is seen at a pixel, or on the axis where the lens sees nothing."""
+        direction = np.nan_to_num(camera.undistort(pixel[None])[0])
+        return depth * np.array([*direction, 1.0])
+
+    def _fits(self, candidate: Instance, others: list[Instance], camera: CameraIntrinsics) -> bool:
+        """Say whether an instance is in front of the camera, in the picture, and not inside another one."""
+        if candidate.points[:, 2].min() < MIN_DEPTH * self.size:
+            return False
+        inside = self._inside(camera.project(candidate.points)).sum()
+        wanted = min(self.settings.pose.min_keypoints_inside, len(candidate.points))
+        gaps = [np.linalg.norm(candidate.points.mean(0) - other.points.mean(0)) for other in others]
+        return inside >= (1 if others else wanted) and all(gap > 0.7 * self.size for gap in gaps)
+
+    def _inside(self, pixels: np.ndarray) -> np.ndarray:
+        """Say for each pixel position (K, 2) whether it lies in the image."""
+        return ((pixels >= -0.5) & (pixels <= (self.width - 0.5, self.height - 0.5))).all(1)
+
+    def _render(self, rng, bodies: list[Body], instances: list[Instance], camera: CameraIntrinsics) -> Rendering:
+        while len(bodies) < len(instances):
+            bodies.append(bodies[0].copy())
+        for instance, placed in zip(instances, bodies):
+            placed.place(instance.R, instance.t)
+            placed.paint([vary_material(rng, self.settings.materials, part.material) for part in placed.parts])
+        shown = bodies[: len(instances)] + self._stray_bodies(rng, instances, camera)
+        return self._views.render(shown, sample_lighting(rng, self.settings.lights), camera)
+
+    def _stray_bodies(self, rng, instances: list[Instance], camera: CameraIntrinsics) -> list[Body]:
+        """Return solid things behind the object, and now and then some that hide a part of it."""
+        settings = self.settings.distractors
+        bodies = []
+        middle = instances[0].points.mean(0) if instances else np.array([0, 0, 3 * self.size])
+        for _ in range(rng.integers(settings.behind[0], settings.behind[1] + 1)):
+            depth = middle[2] + self.size * rng.uniform(0.5, 1.5)
+            at = self._point_behind(camera, rng.uniform(0, 1, 2) * (self.width, self.height), depth)
+            bodies.append(self._stray_body(rng, at, rng.uniform(*settings.size) * depth / middle[2]))
+        if instances and rng.random() < settings.in_front_probability:
+            for _ in range(rng.integers(settings.in_front[0], settings.in_front[1] + 1)):
+                share = rng.uniform(0.45, 0.8)
+                target = middle + rng.normal(0, 0.45, 3) * self.size
+                bodies.append(self._stray_body(rng, target * share, rng.uniform(*settings.size) * share))
+        return bodies
+
+    def _stray_body(self, rng, position: np.ndarray, size: float) -> Body:
+        body = Body([stray_thing(rng, size * self.size)])
+        body.place(random_rotation(rng), position)
+        return body
+
+    def _compose(self, rng, rendering: Rendering, instances: list[Instance], pixels: list[np.ndarray]) -> np.ndarray:
+        """Return the finished picture: background, shadow, object, water, camera."""
+        settings = self.settings
+        if self.photos and rng.random() < settings.background.folder_share:
+            floor = photo_background(rng, self.photos, self.height, self.width)
+        else:
+            floor = floor_background(rng, settings.background, self.height, self.width)
+        shadow = _soft_shadow(rng, rendering.coverage) * np.float32(rng.uniform(*settings.background.shadow))
+        image = floor * (1 - shadow[..., None]) * (1 - rendering.coverage[..., None]) + rendering.color
+        nearest = instances[0].points[:, 2].mean() if instances else 2 * self.size
+        floor_depth = np.float32(nearest * rng.uniform(1.1, 1.8))
+        depth = np.where(np.isfinite(rendering.surfaces.depth), rendering.surfaces.depth, floor_depth)
+        keypoints = np.concatenate([np.empty((0, 2)), *(each[self._inside(each)] for each in pixels)])
+        image = apply_water(rng, settings.water, image, depth, keypoints)
+        return apply_sensor(rng, settings.sensor, image)
+
+    def _annotate(
+        self, rendering: Rendering, instances: list[Instance], pixels: list[np.ndarray], camera: CameraIntrinsics
+    ) -> list[dict[str, Any]]:
+        annotations = []
+        for number, (instance, at) in enumerate(zip(instances, pixels), 1):
+            mask = rendering.surfaces.instance == number
+            if mask.sum() < MIN_VISIBLE_PX:
+                continue
+            flags = self._flags(rendering, number, instance, at)
+            annotations.append(annotation(at, flags, mask, camera, instance.R, instance.t))
+        return annotations
+
+    def _flags(self, rendering: Rendering, number: int, instance: Instance, pixels: np.ndarray) -> np.ndarray:
+        """Return COCO's visibility flag of each keypoint (K,)."""
+        inside = self._inside(pixels)
+        share = self.settings.visibility.seen_share
+        seen = [
+            ok and keypoint_seen(rendering.pinhole, number, point, radius, share)
+            for ok, point, radius in zip(inside, instance.points, self._radii)
+        ]
+        return np.where(inside, np.where(seen, SEEN, HIDDEN), OUTSIDE)
+
+
+def _soft_shadow(rng, coverage: np.ndarray) -> np.ndarray:
+    """Return the object's blurred shadow (H, W) in [0, 1], thrown to a random side."""
+    height, width = coverage.shape
+    reach, angle = rng.uniform(0.005, 0.08) * width, rng.uniform(0, 2 * np.pi)
+    shift = np.float32([[1, 0, reach * np.cos(angle)], [0, 1, reach * np.sin(angle)]])
+    small = cv2.warpAffine(coverage, shift, (width, height))
+    return cv2.GaussianBlur(small, (0, 0), rng.uniform(0.006, 0.03) * width)
