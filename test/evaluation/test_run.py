@@ -246,7 +246,7 @@ def test_truth_from_a_tag_on_the_object(evaluate: Evaluate, tmp_path):
     assert evaluation.metrics['frames']['with_truth'] >= 15
     for score, pose in zip(evaluation.scores, poses):
         if score.truth is not None:  # corners to 0.1 px of a tag of 70 px
-            assert np.rad2deg(rotation_between(score.truth.R, pose.R)) < 1.5
+            assert np.rad2deg(rotation_between(score.truth.rotation, pose.R)) < 1.5
     assert evaluation.metrics['rotation_error_deg']['median'] < 1.5  # most of it is that of the tag
     assert evaluation.metrics['bag']['truth'] == 'AprilTags on the object'
 

@@ -1,4 +1,4 @@
-"""Rigid: a rotation and a translation from one frame to another, that can be chained and inverted."""
+"""Rigid: a rotation and a translation from one frame to another, that can be chained, inverted and applied."""
 
 from __future__ import annotations
 
@@ -8,17 +8,45 @@ import numpy as np
 
 
 class Rigid(NamedTuple):
-    """A rigid transform `to_from`: point_to = R @ point_from + t. R (3, 3), t (3,) m."""
+    """
+    A rigid transform from one frame to another: `point_to = rotation @ point_from + translation`.
 
-    R: np.ndarray
-    t: np.ndarray
+    A variable that holds one is named `to_from`: `camera_object` maps the object frame to the camera frame, and is the
+    pose of the object in the camera frame. A named tuple, because a filter makes thousands of them in a second.
+
+    Attributes:
+        rotation: (3, 3), or (B, 3, 3) for a stack of transforms.
+        translation: (3,) [m], or (B, 3).
+    """
+
+    rotation: np.ndarray
+    translation: np.ndarray
 
     def __matmul__(self, other: Rigid) -> Rigid:  # type: ignore[override]
-        return Rigid(self.R @ other.R, self.R @ other.t + self.t)
+        """Return the transform that applies `other` first: `a_c = a_b @ b_c`. Not for stacks."""
+        return Rigid(self.rotation @ other.rotation, self.rotation @ other.translation + self.translation)
 
     def inverse(self) -> Rigid:
-        """Return the transform `from_to`."""
-        return Rigid(self.R.T, -self.R.T @ self.t)
+        """Return the transform `from_to`. Not for stacks."""
+        return Rigid(self.rotation.T, -self.rotation.T @ self.translation)
+
+    def at(self, index: int | list[int] | np.ndarray) -> Rigid:
+        """Return one transform of a stack, or several as a stack."""
+        return Rigid(self.rotation[index], self.translation[index])
+
+    def apply(self, points: np.ndarray) -> np.ndarray:
+        """
+        Return points of the frame `from` in the frame `to`.
+
+        Args:
+            points: (N, 3) [m], or (3,) for a single transform.
+
+        Returns:
+            As `points`; (B, N, 3) for a stack of B transforms.
+        """
+        if self.translation.ndim == 1:
+            return points @ self.rotation.T + self.translation
+        return points @ self.rotation.transpose(0, 2, 1) + self.translation[:, None]
 
 
 IDENTITY = Rigid(np.eye(3), np.zeros(3))

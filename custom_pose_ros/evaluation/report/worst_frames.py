@@ -105,7 +105,7 @@ def draw(image: np.ndarray, score: FrameScore, model: ObjectModel, camera: Camer
     points = [pose.keypoints[pose.visible] for pose in poses]
     drawn = image
     if score.truth is not None and camera is not None and model.model_points is not None:
-        true_pixels = camera.project(model.model_points @ score.truth.R.T + score.truth.t)
+        true_pixels = camera.project(score.truth.apply(model.model_points))
         drawn = _with_truth(image, true_pixels, _axis_tips(score.truth, model, camera), model)
         points.append(true_pixels[np.isfinite(true_pixels).all(1)])
     drawn = draw_poses(drawn, poses, model, estimates, camera, labels=False)
@@ -152,7 +152,7 @@ def _axis_tips(truth: Rigid, model: ObjectModel, camera: CameraIntrinsics) -> np
     """Return the (4, 2) pixels of the origin and of the tips of the true axes, each half as long as the object."""
     assert model.model_points is not None
     length = float(np.nanmax(np.nanmax(model.model_points, 0) - np.nanmin(model.model_points, 0))) / 2.0
-    return camera.project(truth.t + length * np.vstack([np.zeros((1, 3)), truth.R.T]))
+    return camera.project(truth.translation + length * np.vstack([np.zeros((1, 3)), truth.rotation.T]))
 
 
 def _with_truth(image: np.ndarray, keypoints: np.ndarray, axes: np.ndarray, model: ObjectModel) -> np.ndarray:

@@ -117,7 +117,7 @@ class Scorer:
         camera = self.camera_of(record.width, record.height) if record.width else None
         true_pixels = None
         if camera is not None and self.points is not None:
-            true_pixels = camera.project(self.points @ truth.R.T + truth.t)
+            true_pixels = camera.project(truth.apply(self.points))
             result.expected = self._in_view(true_pixels, record)
         else:
             result.expected = True
@@ -149,7 +149,7 @@ class Scorer:
         if len(record.scores):
             return int(np.argmax(record.scores))
         measured = [e for e in record.estimates if not e.coasting]
-        return min(measured, key=lambda e: float(np.linalg.norm(e.t_camera_object - truth.t)), default=None)
+        return min(measured, key=lambda e: float(np.linalg.norm(e.t_camera_object - truth.translation)), default=None)
 
     @staticmethod
     def _centre_distance(keypoints: np.ndarray, pixels: np.ndarray) -> float:
@@ -174,13 +174,13 @@ class Scorer:
     def _compare(self, result: FrameScore, truth: Rigid) -> None:
         coasting = [e for e in result.record.estimates if e.coasting]
         if result.estimate is None and coasting:
-            result.coasting = min(coasting, key=lambda e: float(np.linalg.norm(e.t_camera_object - truth.t)))
+            result.coasting = min(coasting, key=lambda e: float(np.linalg.norm(e.t_camera_object - truth.translation)))
             result.coasting_error_deg = float(np.rad2deg(np.linalg.norm(self._rotation_error(result.coasting, truth))))
         estimate = result.estimate
         if estimate is None:
             return
         result.rotation_error_rad = self._rotation_error(estimate, truth)
-        result.position_error_m = truth.t - estimate.t_camera_object
+        result.position_error_m = truth.translation - estimate.t_camera_object
         error = np.concatenate([result.position_error_m, result.rotation_error_rad])
         covariance = estimate.covariance
         result.nees_position = _squared_length(error[:3], covariance[:3, :3])
@@ -189,7 +189,7 @@ class Scorer:
 
     def _rotation_error(self, estimate: OrientationEstimate, truth: Rigid) -> np.ndarray:
         """Return the rotation vector that takes the estimate to the nearest true attitude that looks the same."""
-        R_true = truth.R @ self._symmetry.turn_towards(truth.R, estimate.R_camera_object)
+        R_true = truth.rotation @ self._symmetry.turn_towards(truth.rotation, estimate.R_camera_object)
         return rotation_vector_from_matrix(R_true @ estimate.R_camera_object.T)
 
     def _describe(self, result: FrameScore) -> None:
@@ -200,10 +200,10 @@ class Scorer:
             pose = Rigid(estimate.R_camera_object, estimate.t_camera_object)
         if pose is None or self.points is None:
             return
-        centre = pose.R @ np.nanmean(self.points, axis=0) + pose.t
+        centre = pose.apply(np.nanmean(self.points, axis=0))
         result.distance_m = float(np.linalg.norm(centre))
         if self._normal is not None and result.distance_m > 0:
-            cosine = abs(float((pose.R @ self._normal) @ centre)) / result.distance_m
+            cosine = abs(float((pose.rotation @ self._normal) @ centre)) / result.distance_m
             result.view_angle_deg = float(np.rad2deg(np.arccos(min(cosine, 1.0))))
 
 

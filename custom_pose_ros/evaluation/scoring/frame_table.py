@@ -79,8 +79,8 @@ def _row(index: int, score: FrameScore, model: ObjectModel, bag_start_ns: int) -
 
 
 def _pose_cells(pose: Rigid, model: ObjectModel, prefix: str) -> dict[str, float]:
-    angles = np.rad2deg(roll_pitch_yaw(pose.R, model))
-    values = [*pose.t.tolist(), *quaternion_from_matrix(pose.R).tolist(), *angles.tolist()]
+    angles = np.rad2deg(roll_pitch_yaw(pose.rotation, model))
+    values = [*pose.translation.tolist(), *quaternion_from_matrix(pose.rotation).tolist(), *angles.tolist()]
     return {prefix + name: value for name, value in zip(_POSE, values)}
 
 

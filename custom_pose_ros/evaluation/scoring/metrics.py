@@ -61,9 +61,9 @@ def _errors(scores: Sequence[FrameScore], model: ObjectModel) -> dict[str, Any]:
         },
         'translation_error_m': distribution(s.translation_error_m for s in scores),
         'distance_error_share': distribution(
-            abs(float(np.linalg.norm(s.estimate.t_camera_object) / np.linalg.norm(s.truth.t)) - 1.0)
+            abs(float(np.linalg.norm(s.estimate.t_camera_object) / np.linalg.norm(s.truth.translation)) - 1.0)
             for s in scores
-            if s.estimate is not None and s.truth is not None and s.truth.t.any()
+            if s.estimate is not None and s.truth is not None and s.truth.translation.any()
         ),
         **{
             f'{name}_error_deg': distribution(np.abs(angles[:, i]) if len(angles) else ())

@@ -60,7 +60,7 @@ class Alignment:
     def to_dict(self) -> dict[str, Any]:
         """Return the numbers for metrics.json, in the form that `--extrinsics` reads."""
         poses = {
-            key: {'xyz_m': pose.t.tolist(), 'quaternion_xyzw': quaternion_from_matrix(pose.R).tolist()}
+            key: {'xyz_m': pose.translation.tolist(), 'quaternion_xyzw': quaternion_from_matrix(pose.rotation).tolist()}
             for key, pose in zip(_KEYS, (self.camera_world, self.body_object))
         }
         return {
@@ -75,9 +75,9 @@ class Alignment:
         """Return what a user wants to see of it, also fit for the file that `--extrinsics` reads."""
         text = []
         for key, pose in zip(_KEYS, (self.camera_world, self.body_object)):
-            xyz = ', '.join(f'{x:.4f}' for x in pose.t)
-            rpy = ', '.join(f'{x:.2f}' for x in np.rad2deg(roll_pitch_yaw_from_matrix(pose.R)))
-            quaternion = ', '.join(f'{x:.6f}' for x in quaternion_from_matrix(pose.R))
+            xyz = ', '.join(f'{x:.4f}' for x in pose.translation)
+            rpy = ', '.join(f'{x:.2f}' for x in np.rad2deg(roll_pitch_yaw_from_matrix(pose.rotation)))
+            quaternion = ', '.join(f'{x:.6f}' for x in quaternion_from_matrix(pose.rotation))
             text.append(f'{key}: {{xyz_m: [{xyz}], quaternion_xyzw: [{quaternion}]}}  # roll, pitch, yaw {rpy} deg')
         return text
 
@@ -136,8 +136,8 @@ def estimate_alignment(measured: Sequence[Rigid], truth: Sequence[Rigid]) -> Ali
             'check the stamps, or give it with --extrinsics FILE'
         )
     chosen = np.unique(np.linspace(0, len(measured) - 1, min(len(measured), _MAX_PAIRS)).round().astype(int))
-    R_a, R_b = (np.stack([poses[i].R for i in chosen]) for poses in (measured, truth))
-    t_a, t_b = (np.stack([poses[i].t for i in chosen]) for poses in (measured, truth))
+    R_a, R_b = (np.stack([poses[i].rotation for i in chosen]) for poses in (measured, truth))
+    t_a, t_b = (np.stack([poses[i].translation for i in chosen]) for poses in (measured, truth))
     fit = _Fit(R_a, R_b, t_a, t_b)
     results = [fit.run(*start) for start in _starts(R_a, R_b, t_a, t_b)]
     _, camera_world, body_object, angles, misses, uncertainty = min(results, key=lambda result: result[0])

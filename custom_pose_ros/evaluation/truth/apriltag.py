@@ -47,7 +47,7 @@ class Tag:
         """(4, 3) m in the object frame: upper left, upper right, lower right, lower left of the upright tag."""
         half = self.size_m / 2.0
         square = np.array([[-half, -half, 0.0], [half, -half, 0.0], [half, half, 0.0], [-half, half, 0.0]])
-        return square @ self.object_tag.R.T + self.object_tag.t
+        return self.object_tag.apply(square)
 
 
 def read_tags(path: str | Path) -> list[Tag]:

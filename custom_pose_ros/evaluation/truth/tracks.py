@@ -38,7 +38,7 @@ class PoseTrack:
     def add(self, stamp_ns: int, pose: Rigid) -> None:
         """Add a sample; of two with the same stamp the later one counts."""
         self._times.append(stamp_ns)
-        self._values.extend([*quaternion_from_matrix(pose.R).tolist(), *pose.t.tolist()])
+        self._values.extend([*quaternion_from_matrix(pose.rotation).tolist(), *pose.translation.tolist()])
         self._order = None
 
     def at(self, stamp_ns: int) -> Rigid | None:
@@ -68,8 +68,11 @@ class PoseTrack:
 
 def interpolate(first: Rigid, second: Rigid, share: float) -> Rigid:
     """Return the pose `share` (0 to 1) of the way from first to second: constant speed and turn rate (SLERP)."""
-    turn = rotation_vector_from_matrix(second.R @ first.R.T)
-    return Rigid(matrix_from_rotation_vector(share * turn) @ first.R, first.t + share * (second.t - first.t))
+    turn = rotation_vector_from_matrix(second.rotation @ first.rotation.T)
+    return Rigid(
+        matrix_from_rotation_vector(share * turn) @ first.rotation,
+        first.translation + share * (second.translation - first.translation),
+    )
 
 
 class TransformTree:

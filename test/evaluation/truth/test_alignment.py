@@ -31,10 +31,13 @@ def poses(motion: str, seed: int, flips: float) -> tuple[list[Rigid], list[Rigid
     ]
     measured = [x @ t @ y for t in truth]
     measured = [
-        Rigid(matrix_from_rotation_vector(rng.normal(0, 0.02, 3)) @ m.R, m.t + rng.normal(0, 0.01, 3)) for m in measured
+        Rigid(matrix_from_rotation_vector(rng.normal(0, 0.02, 3)) @ m.rotation, m.translation + rng.normal(0, 0.01, 3))
+        for m in measured
     ]
     for i in rng.choice(600, int(600 * flips), replace=False):
-        measured[i] = Rigid(measured[i].R @ matrix_from_rotation_vector(np.array([1.0, 0.0, 0.0])), measured[i].t)
+        measured[i] = Rigid(
+            measured[i].rotation @ matrix_from_rotation_vector(np.array([1.0, 0.0, 0.0])), measured[i].translation
+        )
     return measured, truth, x, y
 
 
@@ -44,8 +47,8 @@ def test_the_alignment_predicts_the_poses_in_spite_of_noise_and_flips(motion):
 
     alignment = estimate_alignment(measured, truth)
 
-    angles = [rotation_between(alignment.apply(t).R, (x @ t @ y).R) for t in truth]
-    distances = [np.linalg.norm(alignment.apply(t).t - (x @ t @ y).t) for t in truth]
+    angles = [rotation_between(alignment.apply(t).rotation, (x @ t @ y).rotation) for t in truth]
+    distances = [np.linalg.norm(alignment.apply(t).translation - (x @ t @ y).translation) for t in truth]
     # 400 frames of 2 deg and 17 mm noise average to about 0.1 deg and 1 mm; flips may pull a little.
     assert np.rad2deg(np.max(angles)) < 0.35
     assert np.max(distances) < 0.006
@@ -57,9 +60,9 @@ def test_the_alignment_predicts_the_poses_in_spite_of_noise_and_flips(motion):
 def test_both_transforms_are_found_where_the_motion_tells_them_apart():
     measured, truth, x, y = poses('three axes', seed=4, flips=0.0)
     alignment = estimate_alignment(measured, truth)
-    assert np.rad2deg(rotation_between(alignment.camera_world.R, x.R)) < 0.3
-    assert np.rad2deg(rotation_between(alignment.body_object.R, y.R)) < 0.3
-    np.testing.assert_allclose(alignment.body_object.t, y.t, atol=0.02)
+    assert np.rad2deg(rotation_between(alignment.camera_world.rotation, x.rotation)) < 0.3
+    assert np.rad2deg(rotation_between(alignment.body_object.rotation, y.rotation)) < 0.3
+    np.testing.assert_allclose(alignment.body_object.translation, y.translation, atol=0.02)
 
 
 def test_too_few_frames_are_refused():
@@ -78,8 +81,8 @@ def test_printed_lines_are_a_file_that_reads_back(tmp_path):
 
     read = read_alignment(file)
 
-    assert rotation_between(read.camera_world.R, x.R) < 1e-5  # six digits are written
-    np.testing.assert_allclose(read.body_object.t, y.t, atol=1e-4)
+    assert rotation_between(read.camera_world.rotation, x.rotation) < 1e-5  # six digits are written
+    np.testing.assert_allclose(read.body_object.translation, y.translation, atol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -104,4 +107,4 @@ def test_wrong_extrinsics_are_refused(tmp_path, text, message):
 def test_roll_pitch_yaw_in_degrees_are_accepted(tmp_path):
     file = tmp_path / 'extrinsics.yaml'
     file.write_text('body_from_object: {rpy_deg: [0, 0, 90]}')
-    np.testing.assert_allclose(read_alignment(file).body_object.R @ [1, 0, 0], [0, 1, 0], atol=1e-12)
+    np.testing.assert_allclose(read_alignment(file).body_object.rotation @ [1, 0, 0], [0, 1, 0], atol=1e-12)

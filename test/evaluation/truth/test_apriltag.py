@@ -20,7 +20,9 @@ ON_OBJECT = Rigid(matrix_from_rotation_vector(np.array([0.3, -0.4, 2.0])), np.ar
 
 def render(camera_tag: Rigid) -> np.ndarray:
     """Return a noisy picture (480, 640, 3) of tag 0 at a pose in the camera."""
-    picture = draw_tag(np.full((480, 640, 3), 190, np.uint8), CAMERA, camera_tag.R, camera_tag.t, SIZE_M)
+    picture = draw_tag(
+        np.full((480, 640, 3), 190, np.uint8), CAMERA, camera_tag.rotation, camera_tag.translation, SIZE_M
+    )
     noise = np.random.default_rng(0).normal(0, 2, picture.shape)
     return np.clip(picture + noise, 0, 255).astype(np.uint8)
 
@@ -39,8 +41,8 @@ def test_the_object_is_found_where_the_tag_says(turn):
 
     wanted = camera_tag @ ON_OBJECT.inverse()
     # Corners are good to about 0.1 px: 0.1 px of 120 px is 0.05 deg of skew, a few times that in tilt.
-    assert np.rad2deg(rotation_between(found.R, wanted.R)) < 0.8
-    assert np.linalg.norm(found.t - wanted.t) < 0.01
+    assert np.rad2deg(rotation_between(found.rotation, wanted.rotation)) < 0.8
+    assert np.linalg.norm(found.translation - wanted.translation) < 0.01
 
 
 def test_corners_are_those_of_the_upright_tag_without_bias():
@@ -48,7 +50,9 @@ def test_corners_are_those_of_the_upright_tag_without_bias():
     corners = TagTruth([Tag(0, SIZE_M, IDENTITY)]).find_corners(cv2.cvtColor(render(camera_tag), cv2.COLOR_BGR2GRAY))
     half = SIZE_M / 2
     points = np.array([[-half, -half, 0], [half, -half, 0], [half, half, 0], [-half, half, 0]])
-    np.testing.assert_allclose(corners, CAMERA.project(points @ camera_tag.R.T + camera_tag.t), atol=0.25)
+    np.testing.assert_allclose(
+        corners, CAMERA.project(points @ camera_tag.rotation.T + camera_tag.translation), atol=0.25
+    )
 
 
 def test_what_does_not_fix_the_pose_gives_no_truth():

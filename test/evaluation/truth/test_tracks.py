@@ -18,8 +18,8 @@ def turned(x: float, y: float, z: float, *t: float) -> Rigid:
 
 
 def assert_same(a: Rigid, b: Rigid) -> None:
-    assert rotation_between(a.R, b.R) < 1e-9
-    np.testing.assert_allclose(a.t, b.t, atol=1e-12)
+    assert rotation_between(a.rotation, b.rotation) < 1e-9
+    np.testing.assert_allclose(a.translation, b.translation, atol=1e-12)
 
 
 def test_half_way_is_half_the_turn_and_half_the_path():
