@@ -64,8 +64,10 @@ def test_every_argument_is_described(path):
 
 def test_arguments_are_parameters_of_their_node():
     """A parameter that was renamed must not live on as an argument of the launch file."""
-    parameters = pytest.importorskip('custom_pose_ros.nodes.ros.parameters', reason='rclpy is missing: run `make test`')
-    from custom_pose_ros.nodes.ros.declaration import declarations
+    pytest.importorskip('custom_pose_ros.nodes.ros.parameters', reason='rclpy is missing: run `make test`')
+    from custom_pose_ros.nodes.orientation.orientation_parameters import OrientationNodeParameters
+    from custom_pose_ros.nodes.pose.pose_parameters import PoseNodeParameters
+    from custom_pose_ros.nodes.ros.parameters import declarations
 
     tree = ast.parse(CUSTOM_POSE.read_text(encoding='utf-8'))
     values = {
@@ -74,8 +76,8 @@ def test_arguments_are_parameters_of_their_node():
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
     }
     nodes = eval(values['NODES'], {'OBJECT': ast.literal_eval(values['OBJECT'])})
-    assert set(nodes['pose_node']) <= set(declarations(parameters.PoseNodeParameters))
-    assert set(nodes['orientation_node']) <= set(declarations(parameters.OrientationNodeParameters))
+    assert set(nodes['pose_node']) <= set(declarations(PoseNodeParameters))
+    assert set(nodes['orientation_node']) <= set(declarations(OrientationNodeParameters))
 
 
 def test_rviz_shows_topics_the_nodes_publish():

@@ -14,11 +14,11 @@ from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.orientation.filter import FilterParameters
 from custom_pose_ros.core.orientation.fusion import PoseFusion, in_reference_frame
 from custom_pose_ros.core.orientation.solver import OrientationEstimate
-from custom_pose_ros.nodes.orientation.frames import CAMERA_BODY, CAMERA_OPTICAL
 from custom_pose_ros.nodes.orientation.orientation_outputs import OrientationOutputs
+from custom_pose_ros.nodes.orientation.orientation_parameters import OrientationNodeParameters
+from custom_pose_ros.nodes.orientation.tf_frames import CAMERA_BODY, CAMERA_OPTICAL
 from custom_pose_ros.nodes.ros.conversions import estimates_to_message, stamp_seconds
-from custom_pose_ros.nodes.ros.node_parameters import NodeParameters
-from custom_pose_ros.nodes.ros.parameters import OrientationNodeParameters
+from custom_pose_ros.nodes.ros.parameters import NodeParameters
 
 NAMESPACE = 'fused'
 _USUAL = 0.5  # of a speed that is rarely passed

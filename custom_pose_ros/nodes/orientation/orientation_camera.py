@@ -17,17 +17,17 @@ from custom_pose_ros.core.orientation.estimator import OrientationEstimator
 from custom_pose_ros.core.orientation.filter import FilterParameters
 from custom_pose_ros.core.orientation.solver import OrientationEstimate
 from custom_pose_ros.nodes.orientation.camera_source import CameraSource
-from custom_pose_ros.nodes.orientation.frames import ReferenceFrame
 from custom_pose_ros.nodes.orientation.fused_orientation import FusedOrientation
 from custom_pose_ros.nodes.orientation.object_choice import ObjectChoice
 from custom_pose_ros.nodes.orientation.orientation_outputs import OrientationOutputs, topic_in
+from custom_pose_ros.nodes.orientation.orientation_parameters import OrientationNodeParameters
+from custom_pose_ros.nodes.orientation.tf_frames import ReferenceFrame
 from custom_pose_ros.nodes.ros import qos
 from custom_pose_ros.nodes.ros.conversions import estimates_to_message, message_to_poses, stamp_seconds
 from custom_pose_ros.nodes.ros.diagnostics import Statistics
 from custom_pose_ros.nodes.ros.input_watch import InputWatch
 from custom_pose_ros.nodes.ros.messages import OrientationArray, PoseArray
-from custom_pose_ros.nodes.ros.node_parameters import NodeParameters
-from custom_pose_ros.nodes.ros.parameters import OrientationNodeParameters
+from custom_pose_ros.nodes.ros.parameters import NodeParameters
 
 WARNING_PERIOD_S = 5.0
 

@@ -8,16 +8,16 @@ from typing import Any
 
 from custom_pose_ros.core.errors import ConfigError
 from custom_pose_ros.core.object_model import ObjectModel
-from custom_pose_ros.nodes.orientation.frames import ObjectFrames, ReferenceFrame, make_reference_frame
 from custom_pose_ros.nodes.orientation.fused_orientation import FusedOrientation
 from custom_pose_ros.nodes.orientation.object_choice import ObjectChoice, load_solvable
 from custom_pose_ros.nodes.orientation.orientation_camera import OrientationCamera
+from custom_pose_ros.nodes.orientation.orientation_parameters import FilterNodeParameters, OrientationNodeParameters
+from custom_pose_ros.nodes.orientation.tf_frames import ObjectFrames, ReferenceFrame, make_reference_frame
 from custom_pose_ros.nodes.ros import qos
 from custom_pose_ros.nodes.ros.input_watch import InputWatch
 from custom_pose_ros.nodes.ros.managed_node import UNCONFIGURED, ManagedNode
-from custom_pose_ros.nodes.ros.node_parameters import NodeParameters
 from custom_pose_ros.nodes.ros.object_switch import ObjectSwitch
-from custom_pose_ros.nodes.ros.parameters import FilterNodeParameters, OrientationNodeParameters
+from custom_pose_ros.nodes.ros.parameters import NodeParameters
 from custom_pose_ros.nodes.ros.runner import leave, run_node
 
 

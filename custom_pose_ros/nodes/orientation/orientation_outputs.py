@@ -14,12 +14,12 @@ from visualization_msgs.msg import MarkerArray
 
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.orientation.solver import OrientationEstimate
-from custom_pose_ros.nodes.orientation.frames import CAMERA_BODY, ObjectFrames
 from custom_pose_ros.nodes.orientation.markers import orientations_to_markers
+from custom_pose_ros.nodes.orientation.orientation_parameters import OrientationNodeParameters
+from custom_pose_ros.nodes.orientation.tf_frames import CAMERA_BODY, ObjectFrames
 from custom_pose_ros.nodes.ros import qos
 from custom_pose_ros.nodes.ros.messages import Orientation, OrientationArray
-from custom_pose_ros.nodes.ros.node_parameters import NodeParameters
-from custom_pose_ros.nodes.ros.parameters import OrientationNodeParameters
+from custom_pose_ros.nodes.ros.parameters import NodeParameters
 
 WARNING_PERIOD_S = 5.0
 TOPICS = {

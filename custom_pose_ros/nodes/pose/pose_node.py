@@ -19,13 +19,13 @@ from custom_pose_ros.inference.backends import Backend
 from custom_pose_ros.inference.estimator import PoseEstimator
 from custom_pose_ros.nodes.pose.image_queue import NewestFrames
 from custom_pose_ros.nodes.pose.pose_camera import ImageMessage, PoseCamera
+from custom_pose_ros.nodes.pose.pose_parameters import PoseNodeParameters, ThresholdParameters
 from custom_pose_ros.nodes.ros import qos
 from custom_pose_ros.nodes.ros.conversions import image_to_bgr
 from custom_pose_ros.nodes.ros.input_watch import InputWatch
 from custom_pose_ros.nodes.ros.managed_node import UNCONFIGURED, ManagedNode
-from custom_pose_ros.nodes.ros.node_parameters import NodeParameters
 from custom_pose_ros.nodes.ros.object_switch import ObjectSwitch
-from custom_pose_ros.nodes.ros.parameters import PoseNodeParameters, ThresholdParameters
+from custom_pose_ros.nodes.ros.parameters import NodeParameters
 from custom_pose_ros.nodes.ros.runner import leave, run_node
 
 SWITCH_INSTEAD = 'parameters object, model: wanted a call of ~/switch_object, or the node cleaned up first'

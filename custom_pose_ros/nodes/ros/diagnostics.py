@@ -14,7 +14,7 @@ from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 
 from custom_pose_ros.nodes.ros import qos
-from custom_pose_ros.nodes.ros.levels import SteadyLevel
+from custom_pose_ros.nodes.ros.hysteresis import SteadyLevel
 
 PERIOD_S = 1.0
 WINDOW_S = 10.0  # latency percentiles are about this long

@@ -10,7 +10,7 @@ from rclpy.qos import QoSProfile
 from rclpy.subscription import Subscription
 
 from custom_pose_ros.nodes.ros import qos
-from custom_pose_ros.nodes.ros.arrivals import Arrivals
+from custom_pose_ros.nodes.ros.loss_counter import LossCounter
 
 try:
     from rclpy.event_handler import SubscriptionEventCallbacks, UnsupportedEventTypeError
@@ -45,7 +45,7 @@ class InputWatch:
         callback : gets every message. loss_cure : what to do when messages are lost.
         """
         self._node, self._kind, self._callback, self._loss_cure = node, kind, callback, loss_cure
-        self._arrivals = Arrivals()
+        self._losses = LossCounter()
         self._losing = self._overwriting = False
         self._topic = node.resolve_topic_name(topic)
         self._mismatched = False
@@ -57,7 +57,7 @@ class InputWatch:
         taker = self._take_informed if informed else self._take
         reports = {'incompatible_qos': self._on_incompatible, 'message_lost': self._on_lost}
         for events in (reports, {'incompatible_qos': self._on_incompatible}, {}):
-            self._arrivals.reports = 'message_lost' in events
+            self._losses.reports = 'message_lost' in events
             try:
                 return self._node.create_subscription(
                     self._kind,
@@ -92,22 +92,22 @@ class InputWatch:
 
     def _count(self, message: Any, publisher: str | None, number: int | None) -> None:
         stamp = message.header.stamp
-        self._arrivals.arrived(stamp.sec * 10**9 + stamp.nanosec, publisher, number)
+        self._losses.arrived(stamp.sec * 10**9 + stamp.nanosec, publisher, number)
 
     def _on_lost(self, event: Any) -> None:
-        self._arrivals.reported_lost(event.total_count)
+        self._losses.reported_lost(event.total_count)
 
     def _on_incompatible(self, event: object) -> None:
         self._mismatched = True
 
     def rows(self) -> dict[str, str]:
         """Return what diagnostics say about the way of the messages."""
-        period_s = self._arrivals.period_s
+        period_s = self._losses.period_s
         return {
             'topic': self._topic,
             'publishers': str(self._node.count_publishers(self._topic)),
-            'lost on the way': str(self._arrivals.lost),
-            'overwritten unread': str(self._arrivals.overwritten),
+            'lost on the way': str(self._losses.lost),
+            'overwritten unread': str(self._losses.overwritten),
             'rate by the stamps [Hz]': 'unknown' if period_s is None else f'{1 / period_s:.1f}',
         }
 
@@ -115,7 +115,7 @@ class InputWatch:
         """Return what is wrong with the topic now, a line each; to be asked regularly."""
         mismatches = qos.mismatches(self._node, self._topic, publishes=False) if self._mismatched else []
         self._mismatched = bool(mismatches)
-        lost, overwritten = self._arrivals.shares()
+        lost, overwritten = self._losses.shares()
         self._losing = lost > (LOST_CLEAR if self._losing else LOST_WARNING)
         self._overwriting = overwritten > (LOST_CLEAR if self._overwriting else LOST_WARNING)
         lines = []

@@ -15,9 +15,9 @@ from rclpy.parameter import Parameter
 
 from custom_pose_ros.core.errors import CustomPoseError
 from custom_pose_ros.nodes.ros.diagnostics import DiagnosticsPublisher, Statistics
+from custom_pose_ros.nodes.ros.hysteresis import Reminders
 from custom_pose_ros.nodes.ros.input_watch import InputWatch
-from custom_pose_ros.nodes.ros.levels import Reminders
-from custom_pose_ros.nodes.ros.node_parameters import NodeParameters, unknown_overrides, with_declared_type
+from custom_pose_ros.nodes.ros.parameters import NodeParameters, unknown_overrides, with_declared_type
 from custom_pose_ros.nodes.ros.surroundings import Surroundings
 
 UNCONFIGURED, INACTIVE, ACTIVE, FINALIZED = 'unconfigured', 'inactive', 'active', 'finalized'

@@ -1,206 +1,218 @@
-"""Parameters of both nodes, each declared once: default, description, range, live or read-only."""
+"""Parameters of a node: declared as fields of a dataclass, checked, changed live, and read as one object."""
 
 from __future__ import annotations
 
 import dataclasses
+import difflib
+import math
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
-from custom_pose_ros.core.orientation.filter import FilterParameters
-from custom_pose_ros.nodes.ros.declaration import parameter
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
+from rclpy.node import Node
+from rclpy.parameter import Parameter
 
-IMAGE_TRANSPORTS = ('raw', 'compressed')
-RELIABILITIES = ('best_effort', 'reliable')
+from custom_pose_ros.core.errors import ConfigError
+
+# Descriptions that both nodes share.
 SWITCHED = 'Once configured it changes by ~/switch_object.'
 AUTOSTART = 'Configure and activate at the start; false: wait for a lifecycle manager, or for ros2 lifecycle set.'
 
-
-@dataclass(frozen=True)
-class PoseNodeParameters:
-    """Parameters of pose_node, besides `thresholds.*` (ThresholdParameters)."""
-
-    object: str = parameter(
-        'submarine',
-        f'What to find: a folder with object.yaml, an object.yaml, or the name of an installed object. {SWITCHED}',
-        live=True,
-    )
-    model: str = parameter('', f'Trained network; empty: model.onnx beside the object.yaml. {SWITCHED}', live=True)
-    backend: str = parameter(
-        'auto',
-        'What runs the network: auto (the fastest installed, measured once), onnxruntime, openvino, torch, tensorrt.',
-    )
-    precision: str = parameter(
-        'auto',
-        'Precision of the network: auto (the fastest of f32 and of what was checked against it), f32, f16, bf16, int8.',
-    )
-    threads: int = parameter(
-        0, 'CPU threads of the backend and of OpenCV; 0: one per physical core, at most 4.', minimum=0, maximum=256
-    )
-    input_height: int = parameter(
-        0, 'Height [px] images are scaled to, a multiple of 32; 0: as in the object file.', minimum=0, maximum=1024
-    )
-    cameras: tuple[str, ...] = parameter(
-        (), 'Namespaces of several cameras: <camera>/image -> <camera>/poses; empty: image -> poses.'
-    )
-    image_transport: str = parameter(
-        'raw',
-        'raw: sensor_msgs/Image on image; compressed: sensor_msgs/CompressedImage on image/compressed.',
-        choices=IMAGE_TRANSPORTS,
-    )
-    image_reliability: str = parameter(
-        'best_effort',
-        'Reliability asked of the image publisher; best_effort matches every publisher.',
-        choices=RELIABILITIES,
-    )
-    overlay: bool = parameter(True, 'Draw ~/overlay, and only while somebody subscribes to it.', live=True)
-    tracking: bool = parameter(True, 'Give instances ids that stay the same over time.', live=True)
-    track_max_gap: float = parameter(
-        0.5, 'How long [s] an instance may be out of sight and keep its id.', minimum=0.01, maximum=60.0, live=True
-    )
-    max_rate: float = parameter(
-        0.0, 'Most images answered per second and camera; 0: as many as can be.', minimum=0.0, maximum=1000.0, live=True
-    )
-    autostart: bool = parameter(True, AUTOSTART)
+Schema = TypeVar('Schema')
+_NAMESPACE = re.compile(r'/?[A-Za-z_]\w*(/[A-Za-z_]\w*)*', re.ASCII)
 
 
 @dataclass(frozen=True)
-class ThresholdParameters:
-    """Acceptance limits `thresholds.*` of pose_node; their defaults come from the object file (core Thresholds)."""
+class Declaration:
+    """
+    What ROS is told about one parameter; its type is that of the default (a tuple is a list of names).
 
-    keypoint_score: float = parameter(
-        0.25, 'Lowest heatmap peak that counts as a keypoint.', minimum=0.0, maximum=1.0, live=True
-    )
-    limb_score: float = parameter(
-        0.15, 'Lowest mean agreement of the part affinity field along a limb.', minimum=0.0, maximum=1.0, live=True
-    )
-    pose_score: float = parameter(0.25, 'Lowest score of a whole instance.', minimum=0.0, maximum=1.0, live=True)
-    min_keypoints: int = parameter(
-        2, 'Instances with fewer visible keypoints are not reported.', minimum=1, maximum=1000, live=True
-    )
-    max_instances: int = parameter(
-        50, 'Largest number of instances reported for one image.', minimum=1, maximum=1000, live=True
-    )
+    minimum, maximum : inclusive range of a number, or None where there is no end.
+    choices : the only texts accepted; empty: any.
+    live : whether it may be changed while the node runs.
+    """
 
-
-@dataclass(frozen=True)
-class OrientationNodeParameters:
-    """Parameters of orientation_node, besides `filter.*` (FilterNodeParameters)."""
-
-    object: str = parameter(
-        'submarine',
-        f'Whose orientation: a folder with object.yaml, an object.yaml, or the name of an installed object. {SWITCHED}',
-        live=True,
-    )
-    reference_frame: str = parameter(
-        'camera_optical',
-        'Frame of every published pose: camera_optical (frame of the image, z forward), camera_body (REP 103: '
-        'x forward, y left, z up, named <image frame>_body), or the name of any TF frame (needs tf2_ros).',
-    )
-    tf_timeout: float = parameter(
-        0.1, 'How long [s] to wait for the transform to a TF reference_frame.', minimum=0.0, maximum=5.0, live=True
-    )
-    cameras: tuple[str, ...] = parameter(
-        (), 'Namespaces of several cameras: <camera>/poses and <camera>/camera_info -> <camera>/orientations and so on.'
-    )
-    camera_calibration: str = parameter(
-        '',
-        'camera_calibration YAML file that replaces camera_info; {camera} in it stands for each of several cameras; '
-        'empty: camera_info is subscribed.',
-    )
-    fusion: bool = parameter(
-        False,
-        'One pose for each object from all cameras, on fused/orientations and so on; wants several cameras and a '
-        'reference_frame of TF.',
-    )
-    image_rectified: bool = parameter(
-        False,
-        'Whether the keypoints come from rectified images (image_rect): P of camera_info is used, without distortion.',
-    )
-    camera_info_timeout: float = parameter(
-        5.0,
-        'How long [s] to wait for camera_info, from the first poses, before the fallback is used.',
-        minimum=0.0,
-        maximum=3600.0,
-        live=True,
-    )
-    fallback_fov_deg: float = parameter(
-        60.0,
-        'Horizontal field of view [deg] assumed without camera_info, with a warning; 0: no fallback.',
-        minimum=0.0,
-        maximum=170.0,
-        live=True,
-    )
-    smoothing: bool = parameter(True, 'Filter each track over time; false: what each image says on its own.', live=True)
-    track_id: int = parameter(
-        -1,
-        'Instance that pose, pose_with_covariance, quaternion and euler are about; -1: the one with the best score.',
-        minimum=-1,
-        maximum=2**31 - 1,
-        live=True,
-    )
-    publish_tf: bool = parameter(True, 'Publish camera optical frame -> <object>_<track id> on /tf.', live=True)
-    publish_markers: bool = parameter(True, 'Publish ~/markers, and only while somebody subscribes to it.', live=True)
-    autostart: bool = parameter(True, AUTOSTART)
-
-
-@dataclass(frozen=True)
-class FilterNodeParameters:
-    """What the object can do, `filter.*` of orientation_node; the defaults are those of core FilterParameters."""
-
-    max_speed: float = parameter(
-        FilterParameters.max_speed,
-        'Speed relative to the camera [m/s] that is rarely passed.',
-        minimum=1e-3,
-        maximum=100.0,
-        live=True,
-    )
-    max_angular_speed: float = parameter(
-        FilterParameters.max_angular_speed,
-        'Angular speed relative to the camera [rad/s] that is rarely passed.',
-        minimum=1e-3,
-        maximum=100.0,
-        live=True,
-    )
-    max_acceleration: float = parameter(
-        FilterParameters.max_acceleration,
-        'Acceleration relative to the camera [m/s^2] that is rarely passed; less is smoother, more follows faster.',
-        minimum=1e-3,
-        maximum=1000.0,
-        live=True,
-    )
-    max_angular_acceleration: float = parameter(
-        FilterParameters.max_angular_acceleration,
-        'Angular acceleration relative to the camera [rad/s^2] that is rarely passed.',
-        minimum=1e-3,
-        maximum=1000.0,
-        live=True,
-    )
-    manoeuvre_time_s: float = parameter(
-        FilterParameters.manoeuvre_time_s,
-        'How long [s] an acceleration lasts before it is another.',
-        minimum=1e-2,
-        maximum=100.0,
-        live=True,
-    )
-    max_gap_s: float = parameter(
-        FilterParameters.max_gap_s,
-        'How long [s] an instance without usable keypoints is predicted, with growing covariance, before it is lost.',
-        minimum=1e-2,
-        maximum=60.0,
-        live=True,
-    )
-    switch_rate_hz: float = parameter(
-        FilterParameters.switch_rate_hz,
-        'How often per second the belief in one of two mirrored attitudes may be wrong; more recovers faster from a '
-        'wrong choice and is undecided more often.',
-        minimum=1e-6,
-        maximum=10.0,
-        live=True,
-    )
-    max_hypotheses: int = parameter(
-        FilterParameters.max_hypotheses, 'Most attitudes kept for one instance.', minimum=2, maximum=50, live=True
-    )
+    default: Any
+    description: str
+    minimum: float | None = None
+    maximum: float | None = None
+    choices: tuple[str, ...] = ()
+    live: bool = False
 
     @property
-    def core(self) -> FilterParameters:
-        """The same values as the core takes them."""
-        return FilterParameters(**dataclasses.asdict(self))
+    def wanted(self) -> str:
+        """Say in words which values are accepted."""
+        if isinstance(self.default, bool):
+            return 'true or false'
+        if isinstance(self.default, (int, float)):
+            kind = 'a whole number' if isinstance(self.default, int) else 'a number'
+            low = '' if self.minimum is None else f' from {self.minimum:g}'
+            return kind + low + ('' if self.maximum is None else f' to {self.maximum:g}')
+        if isinstance(self.default, tuple):
+            return 'a list of different topic namespaces, like [front, down]'
+        return f'one of {", ".join(self.choices)}' if self.choices else 'a text'
+
+    def check(self, name: str, value: Any) -> Any:
+        """Return the value as it is used (a float for a whole number, a tuple for a list) or raise ConfigError."""
+        wrong = ConfigError(f'parameter {name}: wanted {self.wanted}, got {value!r}')
+        if isinstance(self.default, tuple):
+            return self._check_names(value, wrong)
+        kind = type(self.default)
+        if kind is float and isinstance(value, int) and not isinstance(value, bool):
+            value = float(value)
+        if type(value) is not kind:
+            raise wrong
+        if isinstance(value, (int, float)):
+            low = -math.inf if self.minimum is None else self.minimum
+            high = math.inf if self.maximum is None else self.maximum
+            if not (math.isfinite(value) and low <= value <= high):
+                raise wrong
+        if self.choices and value not in self.choices:
+            raise wrong
+        return value
+
+    @staticmethod
+    def _check_names(value: Any, wrong: ConfigError) -> tuple[str, ...]:
+        """Return the names without empty ones: ROS has no other way to write an empty list than [''], or no value."""
+        value = [] if value is None else value
+        if not isinstance(value, (list, tuple)) or not all(isinstance(name, str) for name in value):
+            raise wrong
+        names = tuple(name for name in value if name)
+        if len(set(names)) != len(names) or not all(_NAMESPACE.fullmatch(name) for name in names):
+            raise wrong
+        return names
+
+    def descriptor(self) -> ParameterDescriptor:
+        """Return what `ros2 param describe` shows."""
+        text = ParameterDescriptor(
+            description=self.description,
+            read_only=not self.live,
+            additional_constraints='' if isinstance(self.default, (bool, int, float)) else f'wanted: {self.wanted}',
+        )
+        if self.minimum is not None and self.maximum is not None:
+            if isinstance(self.default, float):
+                text.floating_point_range = [
+                    FloatingPointRange(from_value=float(self.minimum), to_value=float(self.maximum))
+                ]
+            else:
+                text.integer_range = [IntegerRange(from_value=int(self.minimum), to_value=int(self.maximum), step=1)]
+        return text
+
+
+def parameter(default: Any, description: str, **constraints: Any) -> Any:
+    """Make a dataclass field that carries its Declaration."""
+    declaration = Declaration(default, ' '.join(description.split()), **constraints)
+    return dataclasses.field(default=default, metadata={'declaration': declaration})
+
+
+def declarations(schema: type, prefix: str = '') -> dict[str, Declaration]:
+    """Return the declarations of a parameter dataclass by full parameter name."""
+    return {prefix + field.name: field.metadata['declaration'] for field in dataclasses.fields(schema)}
+
+
+class NodeParameters(Generic[Schema]):
+    """
+    The parameters of one node, declared from a parameter dataclass.
+
+    values : instance of the dataclass, replaced as a whole when a live parameter changes; read it once per message.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        schema: type[Schema],
+        prefix: str = '',
+        defaults: Mapping[str, Any] | None = None,
+        on_change: Callable[[Schema], None] | None = None,
+    ):
+        """
+        Declare and read all parameters.
+
+        prefix : put before each field name, as in 'thresholds.'.
+        defaults : defaults that replace those of the dataclass, by field name.
+        on_change : called with the new values before they are taken; may refuse them with ConfigError.
+
+        Raises ConfigError that names the parameter, what was wanted and what was given.
+        """
+        self._node = node
+        self._declarations = declarations(schema, prefix)
+        self._prefix = prefix
+        self._on_change = on_change
+        self._defaults = dict(defaults or {})
+        read = {}
+        for name, declaration in self._declarations.items():
+            field = name[len(prefix) :]
+            default = self._defaults.setdefault(field, declaration.default)
+            read[field] = _declare(node, name, declaration, default)
+        self.values: Schema = schema(**read)
+        node.add_on_set_parameters_callback(self._set)
+
+    def with_defaults(self, defaults: Mapping[str, Any]) -> Schema:
+        """Return the values with these defaults in place of those before, where nobody has changed them."""
+        unchanged = {field: v for field, v in defaults.items() if getattr(self.values, field) == self._defaults[field]}
+        return dataclasses.replace(self.values, **unchanged)
+
+    def set(self, **values: Any) -> None:
+        """Set live parameters of the node, as a user would. Raises ConfigError when they are refused."""
+        result = self._node.set_parameters_atomically([
+            Parameter(self._prefix + field, value=value) for field, value in values.items()
+        ])
+        if not result.successful:
+            raise ConfigError(result.reason)
+
+    def set_defaults(self, defaults: Mapping[str, Any]) -> None:
+        """Give the parameters that nobody has changed other defaults."""
+        values = dataclasses.asdict(self.with_defaults(defaults))
+        self._defaults = {**self._defaults, **defaults}
+        self.set(**{field: value for field, value in values.items() if value != getattr(self.values, field)})
+
+    def _set(self, parameters: list[Parameter]) -> SetParametersResult:
+        """Check and take live changes, all or none; other parameters are somebody else's."""
+        own = [p for p in parameters if p.name in self._declarations]
+        try:
+            changes = {p.name[len(self._prefix) :]: self._declarations[p.name].check(p.name, p.value) for p in own}
+            if changes:
+                values = dataclasses.replace(self.values, **changes)
+                if self._on_change:
+                    self._on_change(values)
+                self.values = values
+        except ConfigError as error:
+            return SetParametersResult(successful=False, reason=str(error))
+        return SetParametersResult(successful=True)
+
+
+def _declare(node: Node, name: str, declaration: Declaration, default: Any) -> Any:
+    """Declare one parameter and return its checked value."""
+    ros_default = (list(default) or ['']) if isinstance(default, tuple) else default
+    # Declared once without a type, to read what the user gave and to complain in our own words, then for good.
+    given = node.declare_parameter(name, ros_default, ParameterDescriptor(dynamic_typing=True)).value
+    node.undeclare_parameter(name)
+    value = declaration.check(name, given)
+    ros_value = (list(value) or ['']) if isinstance(value, tuple) else value
+    node.declare_parameter(name, ros_value, declaration.descriptor(), ignore_override=True)
+    return value
+
+
+def with_declared_type(node: Node, given: Parameter) -> Parameter:
+    """Return a whole number as the float that the node has declared; everything else as it is."""
+    if given.type_ != Parameter.Type.INTEGER or not node.has_parameter(given.name):
+        return given
+    declared = node.get_parameter(given.name).type_
+    return Parameter(given.name, declared, float(given.value)) if declared == Parameter.Type.DOUBLE else given
+
+
+def unknown_overrides(node: Node) -> list[str]:
+    """
+    Return one line for each parameter that was given to the node (file, command line) but that it does not have.
+
+    Call it when everything is declared. rclpy ignores such parameters without a word and has no public list of them.
+    """
+    known = list(node.get_parameters_by_prefix(''))
+    lines = []
+    for name in getattr(node, '_parameter_overrides', {}):
+        if not node.has_parameter(name):
+            near = difflib.get_close_matches(name, known, 1)
+            lines.append(f'parameter {name}: unknown, ignored' + (f' (did you mean {near[0]}?)' if near else ''))
+    return lines

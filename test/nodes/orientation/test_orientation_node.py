@@ -215,7 +215,7 @@ def test_tf_goes_from_the_optical_frame_to_every_instance(graph, model) -> None:
 
 
 def test_without_tf2_msgs_one_warning_says_so(graph, model, monkeypatch) -> None:
-    monkeypatch.setattr('custom_pose_ros.nodes.orientation.frames.TFMessage', None)
+    monkeypatch.setattr('custom_pose_ros.nodes.orientation.tf_frames.TFMessage', None)
     bench = Bench(graph, model)
     graph.wait_for_log(Log.WARN, 'orientation_node', 'tf2_msgs is not installed: /tf is not published')
     bench.calibrate()

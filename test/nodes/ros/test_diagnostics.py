@@ -8,7 +8,7 @@ import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 
 from custom_pose_ros.nodes.ros.diagnostics import SILENT_AFTER_S, STALE_AFTER_S, WINDOW_S, Statistics
-from custom_pose_ros.nodes.ros.levels import HOLD_S
+from custom_pose_ros.nodes.ros.hysteresis import HOLD_S
 
 OK, WARN, ERROR, STALE = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR, DiagnosticStatus.STALE
 

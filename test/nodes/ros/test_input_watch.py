@@ -114,18 +114,18 @@ def test_a_publisher_that_is_silent_is_named(graph) -> None:
 
 def test_losses_are_told_with_the_cure_until_they_are_few(graph) -> None:
     node = graph.start(Watcher)
-    arrivals = node.watch._arrivals
-    arrivals.reports = False  # so that gaps in the numbers are losses
-    arrivals.arrived(0, 'a', 1)
-    arrivals.arrived(0, 'a', 3)
+    losses = node.watch._losses
+    losses.reports = False  # so that gaps in the numbers are losses
+    losses.arrived(0, 'a', 1)
+    losses.arrived(0, 'a', 3)
     (line,) = node.watch.problems()
     assert line == f'{graph.namespace}/image: 33 % of the messages are lost on the way; {LOSS_CURE}'
     for number, told in [(16, True), (30, False)]:  # 1 of 15 is between the two limits, 1 of 29 below both
         for n in range(4, number):
-            arrivals.arrived(0, 'a', n)
+            losses.arrived(0, 'a', n)
         assert bool(node.watch.problems()) == told
     for n in range(30, 36, 2):  # 3 of 32: above the lower limit only
-        arrivals.arrived(0, 'a', n)
+        losses.arrived(0, 'a', n)
     assert node.watch.problems() == []
 
 
@@ -141,8 +141,8 @@ def test_what_comes_faster_than_it_is_read_is_told_apart_from_losses(graph) -> N
         time.sleep(0.005)
     time.sleep(0.5)  # until all have come
     gate.set()
-    graph.wait(lambda: node.watch._arrivals.received >= 6, 'the five that fit into the queue')
-    assert (node.watch._arrivals.lost, node.watch._arrivals.overwritten) == (0, 25)
+    graph.wait(lambda: node.watch._losses.received >= 6, 'the five that fit into the queue')
+    assert (node.watch._losses.lost, node.watch._losses.overwritten) == (0, 25)
     (line,) = node.watch.problems()
     assert line.endswith(
         '/image: 81 % of the messages are overwritten before they are read; the computer is overloaded'

@@ -13,12 +13,12 @@ from rclpy.parameter import Parameter, parameter_value_to_python
 
 from custom_pose_ros.nodes.orientation.orientation_node import OrientationNode
 from custom_pose_ros.nodes.pose.pose_node import PoseNode
-from custom_pose_ros.nodes.ros.declaration import declarations
 from custom_pose_ros.nodes.ros.parameters import (
     FilterNodeParameters,
     OrientationNodeParameters,
     PoseNodeParameters,
     ThresholdParameters,
+    declarations,
 )
 
 DECLARED = {

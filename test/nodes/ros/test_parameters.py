@@ -13,14 +13,9 @@ from rclpy.parameter import Parameter
 from custom_pose_ros.core.errors import ConfigError
 from custom_pose_ros.core.object_model import Thresholds
 from custom_pose_ros.core.orientation.filter import FilterParameters
-from custom_pose_ros.nodes.ros.declaration import Declaration, declarations
-from custom_pose_ros.nodes.ros.node_parameters import NodeParameters, unknown_overrides
-from custom_pose_ros.nodes.ros.parameters import (
-    FilterNodeParameters,
-    OrientationNodeParameters,
-    PoseNodeParameters,
-    ThresholdParameters,
-)
+from custom_pose_ros.nodes.orientation.orientation_parameters import FilterNodeParameters, OrientationNodeParameters
+from custom_pose_ros.nodes.pose.pose_parameters import PoseNodeParameters, ThresholdParameters
+from custom_pose_ros.nodes.ros.parameters import Declaration, NodeParameters, declarations, unknown_overrides
 
 ROOT = Path(__file__).resolve().parents[3]
 CONFIG = ROOT / 'config'

@@ -1,10 +1,10 @@
-"""Tests of custom_pose_ros.nodes.ros.levels: what is shown and said while a condition comes and goes."""
+"""Tests of custom_pose_ros.nodes.ros.hysteresis: what is shown and said while a condition comes and goes."""
 
 from __future__ import annotations
 
 from diagnostic_msgs.msg import DiagnosticStatus
 
-from custom_pose_ros.nodes.ros.levels import HOLD_S, REPEAT_S, Reminders, SteadyLevel
+from custom_pose_ros.nodes.ros.hysteresis import HOLD_S, REPEAT_S, Reminders, SteadyLevel
 
 OK, WARN, ERROR, STALE = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR, DiagnosticStatus.STALE
 

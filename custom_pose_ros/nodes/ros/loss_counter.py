@@ -1,4 +1,4 @@
-"""Arrivals: how many messages of a topic were announced and how many came, from sequence numbers, DDS and stamps."""
+"""LossCounter: how many messages of a topic were announced and how many came, from sequence numbers, DDS and stamps."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PUBLISHERS = 16  # whose last sequence number is remembered
 _LONGEST_GAP_S = 10.0  # a longer pause between two stamps is a camera that stood still, not a loss
 
 
-class Arrivals:
+class LossCounter:
     """
     Counts the messages that were sent and did not come.
 

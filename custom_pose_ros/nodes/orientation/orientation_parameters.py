@@ -1,0 +1,134 @@
+"""The parameters of orientation_node: default, description, range, live or read-only."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+from custom_pose_ros.core.orientation.filter import FilterParameters
+from custom_pose_ros.nodes.ros.parameters import AUTOSTART, SWITCHED, parameter
+
+
+@dataclass(frozen=True)
+class OrientationNodeParameters:
+    """Parameters of orientation_node, besides `filter.*` (FilterNodeParameters)."""
+
+    object: str = parameter(
+        'submarine',
+        f'Whose orientation: a folder with object.yaml, an object.yaml, or the name of an installed object. {SWITCHED}',
+        live=True,
+    )
+    reference_frame: str = parameter(
+        'camera_optical',
+        'Frame of every published pose: camera_optical (frame of the image, z forward), camera_body (REP 103: '
+        'x forward, y left, z up, named <image frame>_body), or the name of any TF frame (needs tf2_ros).',
+    )
+    tf_timeout: float = parameter(
+        0.1, 'How long [s] to wait for the transform to a TF reference_frame.', minimum=0.0, maximum=5.0, live=True
+    )
+    cameras: tuple[str, ...] = parameter(
+        (), 'Namespaces of several cameras: <camera>/poses and <camera>/camera_info -> <camera>/orientations and so on.'
+    )
+    camera_calibration: str = parameter(
+        '',
+        'camera_calibration YAML file that replaces camera_info; {camera} in it stands for each of several cameras; '
+        'empty: camera_info is subscribed.',
+    )
+    fusion: bool = parameter(
+        False,
+        'One pose for each object from all cameras, on fused/orientations and so on; wants several cameras and a '
+        'reference_frame of TF.',
+    )
+    image_rectified: bool = parameter(
+        False,
+        'Whether the keypoints come from rectified images (image_rect): P of camera_info is used, without distortion.',
+    )
+    camera_info_timeout: float = parameter(
+        5.0,
+        'How long [s] to wait for camera_info, from the first poses, before the fallback is used.',
+        minimum=0.0,
+        maximum=3600.0,
+        live=True,
+    )
+    fallback_fov_deg: float = parameter(
+        60.0,
+        'Horizontal field of view [deg] assumed without camera_info, with a warning; 0: no fallback.',
+        minimum=0.0,
+        maximum=170.0,
+        live=True,
+    )
+    smoothing: bool = parameter(True, 'Filter each track over time; false: what each image says on its own.', live=True)
+    track_id: int = parameter(
+        -1,
+        'Instance that pose, pose_with_covariance, quaternion and euler are about; -1: the one with the best score.',
+        minimum=-1,
+        maximum=2**31 - 1,
+        live=True,
+    )
+    publish_tf: bool = parameter(True, 'Publish camera optical frame -> <object>_<track id> on /tf.', live=True)
+    publish_markers: bool = parameter(True, 'Publish ~/markers, and only while somebody subscribes to it.', live=True)
+    autostart: bool = parameter(True, AUTOSTART)
+
+
+@dataclass(frozen=True)
+class FilterNodeParameters:
+    """What the object can do, `filter.*` of orientation_node; the defaults are those of core FilterParameters."""
+
+    max_speed: float = parameter(
+        FilterParameters.max_speed,
+        'Speed relative to the camera [m/s] that is rarely passed.',
+        minimum=1e-3,
+        maximum=100.0,
+        live=True,
+    )
+    max_angular_speed: float = parameter(
+        FilterParameters.max_angular_speed,
+        'Angular speed relative to the camera [rad/s] that is rarely passed.',
+        minimum=1e-3,
+        maximum=100.0,
+        live=True,
+    )
+    max_acceleration: float = parameter(
+        FilterParameters.max_acceleration,
+        'Acceleration relative to the camera [m/s^2] that is rarely passed; less is smoother, more follows faster.',
+        minimum=1e-3,
+        maximum=1000.0,
+        live=True,
+    )
+    max_angular_acceleration: float = parameter(
+        FilterParameters.max_angular_acceleration,
+        'Angular acceleration relative to the camera [rad/s^2] that is rarely passed.',
+        minimum=1e-3,
+        maximum=1000.0,
+        live=True,
+    )
+    manoeuvre_time_s: float = parameter(
+        FilterParameters.manoeuvre_time_s,
+        'How long [s] an acceleration lasts before it is another.',
+        minimum=1e-2,
+        maximum=100.0,
+        live=True,
+    )
+    max_gap_s: float = parameter(
+        FilterParameters.max_gap_s,
+        'How long [s] an instance without usable keypoints is predicted, with growing covariance, before it is lost.',
+        minimum=1e-2,
+        maximum=60.0,
+        live=True,
+    )
+    switch_rate_hz: float = parameter(
+        FilterParameters.switch_rate_hz,
+        'How often per second the belief in one of two mirrored attitudes may be wrong; more recovers faster from a '
+        'wrong choice and is undecided more often.',
+        minimum=1e-6,
+        maximum=10.0,
+        live=True,
+    )
+    max_hypotheses: int = parameter(
+        FilterParameters.max_hypotheses, 'Most attitudes kept for one instance.', minimum=2, maximum=50, live=True
+    )
+
+    @property
+    def core(self) -> FilterParameters:
+        """The same values as the core takes them."""
+        return FilterParameters(**dataclasses.asdict(self))

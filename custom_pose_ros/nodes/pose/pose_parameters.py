@@ -1,0 +1,77 @@
+"""The parameters of pose_node: default, description, range, live or read-only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from custom_pose_ros.nodes.ros.parameters import AUTOSTART, SWITCHED, parameter
+
+IMAGE_TRANSPORTS = ('raw', 'compressed')
+RELIABILITIES = ('best_effort', 'reliable')
+
+
+@dataclass(frozen=True)
+class PoseNodeParameters:
+    """Parameters of pose_node, besides `thresholds.*` (ThresholdParameters)."""
+
+    object: str = parameter(
+        'submarine',
+        f'What to find: a folder with object.yaml, an object.yaml, or the name of an installed object. {SWITCHED}',
+        live=True,
+    )
+    model: str = parameter('', f'Trained network; empty: model.onnx beside the object.yaml. {SWITCHED}', live=True)
+    backend: str = parameter(
+        'auto',
+        'What runs the network: auto (the fastest installed, measured once), onnxruntime, openvino, torch, tensorrt.',
+    )
+    precision: str = parameter(
+        'auto',
+        'Precision of the network: auto (the fastest of f32 and of what was checked against it), f32, f16, bf16, int8.',
+    )
+    threads: int = parameter(
+        0, 'CPU threads of the backend and of OpenCV; 0: one per physical core, at most 4.', minimum=0, maximum=256
+    )
+    input_height: int = parameter(
+        0, 'Height [px] images are scaled to, a multiple of 32; 0: as in the object file.', minimum=0, maximum=1024
+    )
+    cameras: tuple[str, ...] = parameter(
+        (), 'Namespaces of several cameras: <camera>/image -> <camera>/poses; empty: image -> poses.'
+    )
+    image_transport: str = parameter(
+        'raw',
+        'raw: sensor_msgs/Image on image; compressed: sensor_msgs/CompressedImage on image/compressed.',
+        choices=IMAGE_TRANSPORTS,
+    )
+    image_reliability: str = parameter(
+        'best_effort',
+        'Reliability asked of the image publisher; best_effort matches every publisher.',
+        choices=RELIABILITIES,
+    )
+    overlay: bool = parameter(True, 'Draw ~/overlay, and only while somebody subscribes to it.', live=True)
+    tracking: bool = parameter(True, 'Give instances ids that stay the same over time.', live=True)
+    track_max_gap: float = parameter(
+        0.5, 'How long [s] an instance may be out of sight and keep its id.', minimum=0.01, maximum=60.0, live=True
+    )
+    max_rate: float = parameter(
+        0.0, 'Most images answered per second and camera; 0: as many as can be.', minimum=0.0, maximum=1000.0, live=True
+    )
+    autostart: bool = parameter(True, AUTOSTART)
+
+
+@dataclass(frozen=True)
+class ThresholdParameters:
+    """Acceptance limits `thresholds.*` of pose_node; their defaults come from the object file (core Thresholds)."""
+
+    keypoint_score: float = parameter(
+        0.25, 'Lowest heatmap peak that counts as a keypoint.', minimum=0.0, maximum=1.0, live=True
+    )
+    limb_score: float = parameter(
+        0.15, 'Lowest mean agreement of the part affinity field along a limb.', minimum=0.0, maximum=1.0, live=True
+    )
+    pose_score: float = parameter(0.25, 'Lowest score of a whole instance.', minimum=0.0, maximum=1.0, live=True)
+    min_keypoints: int = parameter(
+        2, 'Instances with fewer visible keypoints are not reported.', minimum=1, maximum=1000, live=True
+    )
+    max_instances: int = parameter(
+        50, 'Largest number of instances reported for one image.', minimum=1, maximum=1000, live=True
+    )
