@@ -18,6 +18,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script from anywhere
 
+from custom_pose_ros.core.drawing.contact_sheet import draw_tile, write_contact_sheet
 from custom_pose_ros.core.errors import CustomPoseError
 from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.object_model import ObjectModel
@@ -33,7 +34,6 @@ with optional_packages('evaluate', ['training']):
     from training.pose_training.judging.oks import average_precision
     from training.pose_training.judging.suspects import find_suspects
     from training.pose_training.labels.coco import LabelledImage, read_dataset, write_json
-    from training.pose_training.labels.sheets import tile, write_sheet
     from training.pose_training.networks.trained import load_trained
 
 _WORST = 12
@@ -104,11 +104,11 @@ def write_worst(
     tiles = []
     for i in list(order)[:_WORST]:
         image = images[i]
-        labelled = [np.column_stack([k, seen]) for k, seen in zip(image.keypoints, image.labelled)]
+        labelled = [np.column_stack([k, 2 * seen]) for k, seen in zip(image.keypoints, image.labelled)]
         found = [np.column_stack([np.nan_to_num(p.keypoints), p.visible]) for p in detections[i]]
         worst = limited[accuracy.image_of == i].max()
-        tiles.append(tile(read_image(image), labelled, found, f'{image.path.name} {worst:.1%}'))
-    write_sheet(path, tiles, model.keypoint_names)
+        tiles.append(draw_tile(read_image(image), labelled, found, f'{image.path.name} {worst:.1%}'))
+    write_contact_sheet(path, tiles, model.keypoint_names)
 
 
 def report(metrics: dict) -> None:

@@ -22,6 +22,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script from anywhere
 
+from custom_pose_ros.core.drawing.contact_sheet import draw_tile, write_contact_sheet
 from custom_pose_ros.core.errors import CustomPoseError, DatasetError
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.optional import optional_packages
@@ -35,7 +36,6 @@ with optional_packages('prepare_dataset', ['training']):
     from training.pose_training.labels.image_index import ImageIndex
     from training.pose_training.labels.label_set import NOTE, REFUSED, REPAIRED, RawLabels, problem_table
     from training.pose_training.labels.prepare import ReadyImage, check, load_pixels, split, statistics, write
-    from training.pose_training.labels.sheets import tile, write_sheet
 
 _SHEET_IMAGES = 48
 
@@ -143,10 +143,10 @@ def write_outputs(parsed: argparse.Namespace, labels: RawLabels, ready: list[Rea
     chosen = np.unique(np.linspace(0, len(ready) - 1, min(len(ready), _SHEET_IMAGES)).round().astype(int))
     shown = [ready[i] for i in chosen]
     tiles = [
-        tile(load_pixels(image), [k for k in image.keypoints if k is not None], title=image.name)
+        draw_tile(load_pixels(image), [k for k in image.keypoints if k is not None], title=image.name)
         for image in tqdm(shown, desc='contact sheet', leave=False, disable=None)
     ]
-    write_sheet(out / 'contact_sheet.png', tiles, labels.keypoint_names)
+    write_contact_sheet(out / 'contact_sheet.png', tiles, labels.keypoint_names)
     figures = statistics(ready, labels)
     write_json(out / 'statistics.json', {**figures, 'train': len(train), 'val': len(validation)})
     print(

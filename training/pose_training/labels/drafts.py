@@ -8,11 +8,11 @@ from xml.sax.saxutils import quoteattr
 
 import numpy as np
 
+from custom_pose_ros.core.drawing.contact_sheet import keypoint_colours
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.inference.backends import SIZE_MULTIPLE
 from training.pose_training.labels.label_set import RawLabels
 from training.pose_training.labels.prepare import ReadyImage, object_sizes
-from training.pose_training.labels.sheets import colours
 
 _GOOD_SIZE_PX = 110  # of an object in the network's input: larger ones cost time, smaller ones accuracy
 _HIGHEST_INPUT = 512
@@ -124,7 +124,7 @@ def label_studio_config(model: ObjectModel) -> str:
         '  </RectangleLabels>',
         '  <KeyPointLabels name="keypoints" toName="image" opacity="0.9">',
     ]
-    for i, (name, (blue, green, red)) in enumerate(zip(model.keypoint_names, colours(model.keypoint_count))):
+    for i, (name, (blue, green, red)) in enumerate(zip(model.keypoint_names, keypoint_colours(model.keypoint_count))):
         key = f' hotkey="{i + 1}"' if i < 9 else ''
         shade = f'#{red:02x}{green:02x}{blue:02x}'
         lines.append(f'    <Label value={quoteattr(name)} background="{shade}" model_index="{i}"{key}/>')

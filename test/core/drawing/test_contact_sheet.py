@@ -1,0 +1,53 @@
+"""Contact sheets: marks at the labelled places in every scale, four tiles in a row, a legend above."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from custom_pose_ros.core.drawing.contact_sheet import TILE, draw_tile, write_contact_sheet
+from custom_pose_ros.core.errors import OutputError
+
+BLUE, GREEN, RED = range(3)  # the colours of three keypoints are red, green and blue
+POINTS = np.array([[100.0, 100.0, 2], [300.0, 100.0, 1], [200.0, 400.0, 0]])
+
+
+def centre(values: np.ndarray) -> np.ndarray:
+    """Return x and y of the centre of gravity of one channel."""
+    rows, columns = np.indices(values.shape)
+    return np.array([(columns * values).sum(), (rows * values).sum()]) / values.sum()
+
+
+def test_marks_lie_where_the_labels_are():
+    tile = draw_tile(np.zeros((480, 640, 3), np.uint8), [POINTS])
+    np.testing.assert_allclose(centre(tile[..., RED]), [49.75, 49.75], atol=0.1)  # (100 + 0.5) / 2 - 0.5
+    np.testing.assert_allclose(centre(tile[..., GREEN]), [149.75, 49.75], atol=0.1)
+    assert tile[50, 50].any() and not tile[50, 150].any()  # a seen keypoint has a dot inside, a hidden one has not
+    assert not tile[..., BLUE].any()  # the third keypoint is absent
+
+
+def test_found_points_skeleton_and_box_are_drawn_on_any_shape():
+    tall = np.zeros((960, 320, 3), np.uint8)
+    found = np.array([[40.0, 40.0, 1], [80.0, 40.0, 0], [120.0, 40.0, 1]])
+    tile = draw_tile(tall, [], [found], title='a')
+    assert tile.shape == (TILE[1], TILE[0], 3)
+    np.testing.assert_allclose(centre(tile[:100, :, RED]), [9.6, 9.6], atol=0.5)  # a quarter of the size, whole pixels
+    assert not tile[:100, :, GREEN].any()
+    assert (draw_tile(tall, [POINTS], skeleton=[(0, 1)]) > 80).all(-1).sum() > 30
+    assert (draw_tile(tall, [], boxes=[(40, 40, 280, 280)]) > 80).all(-1).sum() > 200
+
+
+@pytest.mark.parametrize(('count', 'rows'), [(0, 1), (4, 1), (5, 2)])
+def test_tiles_stand_in_rows_of_four(tmp_path, count, rows):
+    write_contact_sheet(tmp_path / 'sheet.png', [np.zeros((TILE[1], TILE[0], 3), np.uint8)] * count, ['nose', 'tail'])
+    sheet = cv2.imread(str(tmp_path / 'sheet.png'))
+    assert sheet.shape[1] == 4 * TILE[0]
+    assert rows == (sheet.shape[0] - 22) // TILE[1]
+    assert sheet[:22].any()  # the legend
+
+
+def test_a_sheet_that_cannot_be_written_is_told(tmp_path):
+    (tmp_path / 'file').touch()
+    with pytest.raises(OutputError, match=r'sheet\.png'):
+        write_contact_sheet(tmp_path / 'file' / 'sheet.png', [], [])
