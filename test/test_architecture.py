@@ -26,8 +26,9 @@ ALLOWED = {
 # The same within these folders: every part, a folder or a file, may import itself and those in earlier rows.
 ORDER = {
     'custom_pose_ros/core': (
-        ('errors', 'optional', 'metrics'),
-        ('files', 'yaml_files'),
+        ('errors', 'limits', 'metrics'),
+        ('command_line', 'files', 'yaml_files'),
+        ('optional',),
         ('geometry',),
         ('object_model',),
         ('keypoints',),

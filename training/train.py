@@ -24,7 +24,7 @@ from custom_pose_ros.core.errors import CustomPoseError
 from custom_pose_ros.core.optional import optional_packages
 
 with optional_packages('train', ['training']):
-    from custom_pose_ros.inference.backends import SIZE_MULTIPLE
+    from custom_pose_ros.core.keypoints.preprocessing import SIZE_MULTIPLE
     from custom_pose_ros.inference.network import NETWORKS
     from training.pose_training.data.augmentation import STRENGTHS
     from training.pose_training.learning.engine import PRECISIONS, OptimiserSettings

@@ -1,35 +1,50 @@
-"""Files that appear complete or not at all: written beside their place and renamed."""
+"""Files: what kinds of pictures there are, and writing so that a file appears complete or not at all."""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import json
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 
 from custom_pose_ros.core.errors import OutputError
 
+# In lower case; compare with `path.suffix.lower()`.
+IMAGE_SUFFIXES = ('.bmp', '.jpeg', '.jpg', '.png', '.ppm', '.tif', '.tiff', '.webp')
+VIDEO_SUFFIXES = ('.avi', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.webm')
+_BLOCK_BYTES = 1 << 20
+
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """
-    Yield a temporary path beside `path`; rename it to `path` when the block ends well, remove it otherwise.
+    Yield a temporary path to write a file or a folder to; it takes the place of `path` when the block ends well.
 
-    Makes the folder. Raises OutputError when the place cannot be written to.
+    The temporary path has the name of `path` and lies in a new hidden folder beside it, which is removed in any case.
+    Folders above `path` are made. A folder at `path` is replaced as a whole, by another folder only.
+
+    Raises:
+        OutputError: The place cannot be written to, or the block raised OSError.
     """
-    temporary = _partial(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        os.replace(temporary, path)
+        with tempfile.TemporaryDirectory(
+            prefix=f'.{path.name}.', suffix='.partial', dir=path.parent, ignore_cleanup_errors=True
+        ) as folder:
+            temporary = Path(folder, path.name)
+            yield temporary
+            if temporary.is_dir() and path.is_dir():
+                os.replace(path, Path(folder, 'replaced'))
+            os.replace(temporary, path)
     except OSError as error:
         raise OutputError(f'{path}: cannot be written ({error.strerror or error})') from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
 
 
 def write_text(path: Path, text: str) -> None:
@@ -38,32 +53,63 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding='utf-8')
 
 
-def write_image(path: Path, image: np.ndarray) -> None:
+def write_json(path: Path, content: Any, indent: int | None = 2) -> None:
+    """
+    Write a JSON file.
+
+    Args:
+        path: Where to write it.
+        content: Plain values; write None for a number that is not known, since JSON has no NaN.
+        indent: Spaces for each level; None writes a large file in one line.
+
+    Raises:
+        OutputError: The file cannot be written.
+        ValueError: A number is not finite.
+    """
+    write_text(path, json.dumps(content, indent=indent, ensure_ascii=False, allow_nan=False) + '\n')
+
+
+def write_image(path: Path, image: np.ndarray, jpeg_quality: int = 95) -> None:
     """Write a (H, W, 3) uint8 BGR image in the format of the suffix; OutputError when it cannot be written."""
     try:
-        data = cv2.imencode(path.suffix, image)[1]
+        data = cv2.imencode(path.suffix, image, [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality])[1]
     except cv2.error as error:
         raise OutputError(f'{path}: OpenCV cannot write {path.suffix!r} images; use .png or .jpg') from error
     with replacing(path) as temporary:
         temporary.write_bytes(data.tobytes())
 
 
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file's content in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open('rb') as file:
+        while block := file.read(_BLOCK_BYTES):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+class _Incomplete(Exception):
+    """Ends `replacing` without a file."""
+
+
 class VideoFile:
     """
     An MP4 video written frame by frame; the first frame fixes the size. Use as a context manager.
 
-    At the end, also after Ctrl-C, the frames written so far are renamed into place. After any other exception, when
-    there was no frame, or when the file is not complete (OutputError), nothing is left behind.
+    At the end, also after Ctrl-C, the frames written so far are put in place. After any other exception, when there
+    was no frame, or when the file is not complete (OutputError), nothing is left behind.
 
-    saved : True once the file is in its place.
+    Attributes:
+        saved: True once the file is in its place.
     """
 
     def __init__(self, path: Path, fps: float):
         self.path, self.fps = path, fps
         self.frames = 0
         self.saved = False
-        self._temporary = _partial(path)
+        self._temporary = path
         self._writer: cv2.VideoWriter | None = None
+        self._place = contextlib.ExitStack()
 
     def __enter__(self) -> VideoFile:
         return self
@@ -76,26 +122,24 @@ class VideoFile:
         self.frames += 1
 
     def _open(self, width: int, height: int) -> cv2.VideoWriter:
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(f'{self.path}: cannot be written ({error.strerror})') from error
-        writer = cv2.VideoWriter(str(self._temporary), cv2.VideoWriter_fourcc(*'mp4v'), self.fps, (width, height))
-        if not writer.isOpened():
-            raise OutputError(f'{self.path}: cannot be written (folder not writable, or OpenCV without an MP4 encoder)')
+        with contextlib.ExitStack() as stack:
+            self._temporary = stack.enter_context(replacing(self.path))
+            writer = cv2.VideoWriter(str(self._temporary), cv2.VideoWriter_fourcc(*'mp4v'), self.fps, (width, height))
+            if not writer.isOpened():
+                raise OutputError(f'{self.path}: cannot be written (is the disk full? has OpenCV an MP4 encoder?)')
+            self._place = stack.pop_all()
         return writer
 
     def __exit__(self, kind: type[BaseException] | None, error: object, traceback: object) -> None:
-        if self._writer is not None:
-            self._writer.release()
-        try:
-            if self.frames and (kind is None or issubclass(kind, KeyboardInterrupt)):
-                self._check()
-                os.replace(self._temporary, self.path)
-                self.saved = True
-        finally:
-            with contextlib.suppress(OSError):
-                self._temporary.unlink()
+        if self._writer is None:
+            return
+        self._writer.release()
+        complete = kind is None or issubclass(kind, KeyboardInterrupt)
+        with contextlib.suppress(_Incomplete), self._place:
+            if not complete:
+                raise _Incomplete
+            self._check()
+        self.saved = complete
 
     def _check(self) -> None:
         """Raise OutputError when frames are missing: an encoder that cannot write says nothing."""
@@ -104,7 +148,3 @@ class VideoFile:
         reader.release()
         if frames < self.frames:
             raise OutputError(f'{self.path}: cannot be written completely (is the disk full?)')
-
-
-def _partial(path: Path) -> Path:
-    return path.with_name(f'.{path.stem}.{os.getpid()}.partial{path.suffix}')

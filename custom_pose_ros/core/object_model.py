@@ -17,9 +17,9 @@ import yaml
 from custom_pose_ros.core.errors import ConfigError
 from custom_pose_ros.core.geometry.rotations import matrix_from_roll_pitch_yaw
 from custom_pose_ros.core.geometry.symmetry import Symmetry
+from custom_pose_ros.core.limits import MAX_KEYPOINTS
 from custom_pose_ros.core.yaml_files import read_yaml
 
-MAX_KEYPOINTS = 60
 DEFAULT_SIGMA = 0.05  # OKS sigma of a point labelled with about 1 % of the object's size (COCO: eyes 0.025, hips 0.107)
 _REQUIRED_KEYS = ('name', 'keypoints', 'skeleton')
 _OPTIONAL_KEYS = (

@@ -8,6 +8,8 @@ import sys
 from collections.abc import Iterator, Sequence
 from importlib import metadata
 
+from custom_pose_ros.core.command_line import CANNOT
+
 PACKAGE = 'custom_pose_ros'
 _OWN = (PACKAGE, 'custom_pose_msgs', 'training')
 
@@ -17,7 +19,7 @@ def optional_packages(command: str, extras: Sequence[str]) -> Iterator[None]:
     """
     Import within this block what needs the packages of some extras of setup.cfg.
 
-    Without one of them the process ends with status 2 and a line that names it and what to install.
+    Without one of them the process ends with exit code 1 and a line that names it and what to install.
     """
     try:
         yield
@@ -26,7 +28,7 @@ def optional_packages(command: str, extras: Sequence[str]) -> Iterator[None]:
         if name.partition('.')[0] in _OWN:
             raise
         print(f'error: {command} needs {name}, which is not installed: {pip_install(extras)}', file=sys.stderr)
-        sys.exit(2)
+        sys.exit(CANNOT)
 
 
 def pip_install(extras: Sequence[str]) -> str:

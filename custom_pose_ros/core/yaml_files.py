@@ -10,9 +10,7 @@ from typing import Any
 import yaml
 
 from custom_pose_ros.core.errors import ConfigError
-
-MAX_BYTES = 1 << 20  # an object of 60 keypoints has 10 kB
-MAX_VALUES = 100_000  # with what aliases stand for written out: ten lines of them can mean gigabytes
+from custom_pose_ros.core.limits import MAX_YAML_BYTES, MAX_YAML_VALUES
 
 
 def read_yaml(path: str | Path, wanted: str, loader: type[yaml.SafeLoader] = yaml.SafeLoader) -> Any:
@@ -35,9 +33,9 @@ def _read(path: Path) -> str:
     with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), 'rb') as stream:
         if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
             raise OSError(0, 'it is no file')
-        content = stream.read(MAX_BYTES + 1)
-    if len(content) > MAX_BYTES:
-        raise OSError(0, f'it has more than {MAX_BYTES} bytes')
+        content = stream.read(MAX_YAML_BYTES + 1)
+    if len(content) > MAX_YAML_BYTES:
+        raise OSError(0, f'it has more than {MAX_YAML_BYTES} bytes')
     return content.decode('utf-8')
 
 
@@ -47,8 +45,8 @@ def _parse(text: str, loader: type[yaml.SafeLoader]) -> Any:
         node = reader.get_single_node()
         if node is None:
             return None
-        if _values(node, {}) > MAX_VALUES:
-            raise yaml.YAMLError(f'its aliases stand for more than {MAX_VALUES} values')
+        if _values(node, {}) > MAX_YAML_VALUES:
+            raise yaml.YAMLError(f'its aliases stand for more than {MAX_YAML_VALUES} values')
         return reader.construct_document(node)
     finally:
         reader.dispose()
@@ -57,7 +55,7 @@ def _parse(text: str, loader: type[yaml.SafeLoader]) -> Any:
 def _values(node: yaml.Node, known: dict[int, int]) -> int:
     """Count the values of a node with its aliases written out; without writing them out."""
     if id(node) not in known:
-        known[id(node)] = MAX_VALUES + 1  # for an alias of itself
+        known[id(node)] = MAX_YAML_VALUES + 1  # for an alias of itself
         children: list[yaml.Node] = []
         if isinstance(node, yaml.SequenceNode):
             children = node.value

@@ -14,9 +14,9 @@ import numpy as np
 from custom_pose_ros.core.errors import ConfigError, ModelError
 from custom_pose_ros.core.keypoints.grouping import group_poses, group_poses_if_clear
 from custom_pose_ros.core.keypoints.poses import KeypointPose
-from custom_pose_ros.core.keypoints.preprocessing import input_shape, prepare
+from custom_pose_ros.core.keypoints.preprocessing import SIZE_MULTIPLE, STRIDE, input_shape, prepare
 from custom_pose_ros.core.object_model import ObjectModel, Thresholds, find_object_folder
-from custom_pose_ros.inference.backends import MARGINS, SIZE_MULTIPLE, STRIDE, Backend, default_threads, load_backend
+from custom_pose_ros.inference.backends import MARGINS, Backend, default_threads, load_backend
 
 _WARM_UP_ASPECT = 4 / 3
 

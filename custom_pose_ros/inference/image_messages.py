@@ -18,10 +18,10 @@ import cv2
 import numpy as np
 
 from custom_pose_ros.core.errors import MessageError
+from custom_pose_ros.core.limits import MAX_IMAGE_HEADER_BYTES, MAX_IMAGE_PIXELS
 
 Converter = Callable[[np.ndarray], np.ndarray]
 
-MAX_PIXELS = 1 << 26  # 8192 x 8192: more is a mistake or an attack, and is refused before memory is taken
 LIBRARIES = ('cv_bridge', 'rosbags')  # colour conversion, the first that works is used
 _TO_8_BITS = 255 / 65535  # 16-bit images: full range to full range, as cv_bridge does
 _JPEG_END, _PNG_END = b'\xff\xd9', b'IEND'
@@ -79,8 +79,8 @@ def image_to_bgr(message: Any) -> np.ndarray:
     bgr8 (and 8UC3) is a view on the message's data, not a copy. 16-bit images (mono16, 16UC1, ...) are scaled from
     their full range, 65535 -> 255: a camera that fills only the low bits looks dark. Alpha is dropped.
 
-    Raises MessageError for an unknown encoding, zero size, short rows or data, more than MAX_PIXELS, and for a jpeg or
-    png that is damaged or cut off.
+    Raises MessageError for an unknown encoding, zero size, short rows or data, more than MAX_IMAGE_PIXELS, and for a
+    jpeg or png that is damaged or cut off.
     """
     if hasattr(message, 'format'):
         return _decode(message)
@@ -126,14 +126,14 @@ def _pixels(message: Any, layout: Layout) -> np.ndarray:
 def _check_size(width: int, height: int) -> None:
     if width < 1 or height < 1:
         raise MessageError(f'image of {width}x{height} pixels: wanted at least 1x1')
-    if width * height > MAX_PIXELS:
-        raise MessageError(f'image of {width}x{height} pixels: wanted at most {MAX_PIXELS} pixels')
+    if width * height > MAX_IMAGE_PIXELS:
+        raise MessageError(f'image of {width}x{height} pixels: wanted at most {MAX_IMAGE_PIXELS} pixels')
 
 
 def _decode(message: Any) -> np.ndarray:
     """Return the BGR image of a jpeg or png message; an orientation tag is ignored, as a calibration knows none."""
     data = np.frombuffer(message.data, np.uint8)
-    size, end = encoded_size(data[: 1 << 20].tobytes()), data[-1024:].tobytes()
+    size, end = encoded_size(data[:MAX_IMAGE_HEADER_BYTES].tobytes()), data[-1024:].tobytes()
     if size is None:
         raise MessageError(
             f'compressed image of format {message.format!r:.80}, {len(data)} bytes: wanted a jpeg or png file'

@@ -15,11 +15,11 @@ import numpy as np
 from custom_pose_ros.core.errors import ConfigError, MessageError
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.keypoints.poses import KeypointPose
+from custom_pose_ros.core.limits import MAX_POSES
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.orientation.solver import OrientationEstimate
 
 NOT_TRACKED = -1  # TRACK_ID_NOT_TRACKED of Pose.msg and Orientation.msg
-MAX_POSES = 1000  # as many instances as an object file may allow
 
 
 def camera_from_message(message: Any, rectified: bool = False) -> CameraIntrinsics:

@@ -12,7 +12,6 @@ the object are taken to be seen. The filter of orientation_node does better over
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import sys
 from collections.abc import Mapping, Sequence
@@ -22,8 +21,9 @@ from typing import Any
 
 import numpy as np
 
-from custom_pose_ros.core.errors import CustomPoseError, UsageError
-from custom_pose_ros.core.files import replacing, write_text
+from custom_pose_ros.core.command_line import DONE, command, say
+from custom_pose_ros.core.errors import UsageError
+from custom_pose_ros.core.files import replacing, write_json
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.optional import pip_install
@@ -37,7 +37,6 @@ from custom_pose_ros.core.orientation.observability import (
     tilted_at_most,
 )
 
-FAILURE, USAGE = 1, 2
 DEFAULT_FOV_DEG = 60.0
 _VIEWS = 1500  # of which `--tilt` may leave a part
 _MOST_VIEWS = 300
@@ -61,14 +60,11 @@ class Analysis:
     changed_errors: Sequence[Sequence[ViewErrors]]
 
 
+@command
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; return 0, 1 when the object or camera is no use, 2 for a wrong call."""
-    args = _parser().parse_args(argv)
-    try:
-        return run(args)
-    except CustomPoseError as error:
-        print(f'error: {error}', file=sys.stderr)
-        return USAGE if isinstance(error, UsageError) else FAILURE
+    """Run the command line; return its exit code."""
+    run(_parser().parse_args(argv))
+    return DONE
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -105,7 +101,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> None:
     """Analyse, print the table and write chart and numbers."""
     model = ObjectModel.load(args.object)
     camera = _camera(args)
@@ -125,19 +121,18 @@ def run(args: argparse.Namespace) -> int:
     )
     print(f'{heading}\n\n{format_table(analysis)}\n\n{format_changes(analysis)}')
     numbers = args.out / f'{model.name}.json'
-    write_text(numbers, json.dumps(to_dict(analysis), indent=2) + '\n')
+    write_json(numbers, to_dict(analysis))
     saved = [numbers]
     try:
         from custom_pose_ros.evaluation.report.observability_chart import draw_chart
     except ImportError as error:
-        print(f'note: no chart: {error}; {pip_install(["report"])}', file=sys.stderr)
+        say(f'note: no chart: {error}; {pip_install(["report"])}')
     else:
         chart = args.out / f'{model.name}.png'
         with replacing(chart) as temporary:
             draw_chart(temporary, heading, analysis.distances, _curves(analysis))
         saved.insert(0, chart)
-    print(f'\nsaved {", ".join(map(str, saved))}', file=sys.stderr)
-    return 0
+    say(f'\nsaved {", ".join(map(str, saved))}')
 
 
 def analyse(

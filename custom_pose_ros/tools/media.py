@@ -13,9 +13,8 @@ import cv2
 import numpy as np
 
 from custom_pose_ros.core.errors import MediaError
+from custom_pose_ros.core.files import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
-IMAGE_SUFFIXES = ('.bmp', '.jpeg', '.jpg', '.png', '.ppm', '.tif', '.tiff', '.webp')
-VIDEO_SUFFIXES = ('.avi', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.webm')
 FALLBACK_FPS = 30.0  # cameras and containers that do not tell theirs
 _EARLY_SHARE = 0.95  # a video that ends before this share of its announced length ended early
 

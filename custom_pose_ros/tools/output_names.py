@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from custom_pose_ros.core.errors import UsageError
-from custom_pose_ros.tools.media import IMAGE_SUFFIXES, Input
+from custom_pose_ros.core.files import IMAGE_SUFFIXES
+from custom_pose_ros.tools.media import Input
 
 _VIDEO_SUFFIX = '.mp4'
 

@@ -22,6 +22,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from custom_pose_ros.core.command_line import CANNOT, DONE, INTERRUPTED, PARTLY, command, say
 from custom_pose_ros.core.drawing.overlay import draw_poses
 from custom_pose_ros.core.errors import ConfigError, CustomPoseError, MediaError, UsageError
 from custom_pose_ros.core.files import VideoFile, write_image, write_text
@@ -34,27 +35,17 @@ from custom_pose_ros.tools.output_names import plan_outputs
 from custom_pose_ros.tools.progress import Progress
 from custom_pose_ros.tools.results import CocoKeypoints, PictureResult, format_json, format_table
 
-FAILURE, USAGE, INTERRUPTED = 1, 2, 130
 DEFAULT_FOV_DEG = 60.0
 _PROGRESS_FROM = 3  # images; fewer are done before anybody looks
 _STOP_KEYS = (27, ord('q'))
 _WINDOW = 'predict'
 
 
+@command
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; return 0, 1 when something failed, 2 for a wrong call, 130 after Ctrl-C."""
+    """Run the command line; return its exit code: PARTLY when some of the inputs failed."""
     quiet_opencv()
-    args = _parser().parse_args(argv)
-    try:
-        return _Prediction(args).run()
-    except CustomPoseError as error:
-        _say(f'error: {error}')
-        return USAGE if isinstance(error, UsageError) else FAILURE
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILURE
+    return _Prediction(_parser().parse_args(argv)).run()
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -142,12 +133,12 @@ def window_problem() -> str | None:
 
 
 class _Prediction:
-    """One run of the command: what was loaded, what came out, what failed."""
+    """One run of the command: what was loaded, which inputs are done, what came out."""
 
     def __init__(self, args: argparse.Namespace):
         self.args = args
         self.failed = self.stopped = False
-        self.pictures = self.instances = 0
+        self.done = self.pictures = self.instances = 0
         self.saved: list[Path] = []
         self.bar: Progress | None = None
         self.model = ObjectModel.load(args.object)
@@ -164,12 +155,12 @@ class _Prediction:
         self.show = args.show and self._can_show()
 
     def run(self) -> int:
-        """Process every input, also after one has failed; return the exit status."""
+        """Process every input, also after one has failed; return the exit code."""
         if not self.inputs:
-            return FAILURE
+            return CANNOT
         self._announce()
         images = sum(item.kind == 'image' for item in self.inputs)
-        status = 0
+        code = DONE
         try:
             with Progress('images', images) as bar:
                 for item, output in zip(self.inputs, self.outputs):
@@ -178,10 +169,12 @@ class _Prediction:
                     if self.stopped:
                         break
         except KeyboardInterrupt:
-            _say('interrupted; results go up to here')
-            status = INTERRUPTED
+            say('interrupted; results go up to here')
+            code = INTERRUPTED
         self._finish()
-        return status or (FAILURE if self.failed else 0)
+        if self.failed and code == DONE:
+            return PARTLY if self.done else CANNOT
+        return code
 
     def _find_inputs(self) -> list[Input]:
         found: dict[Input, None] = {}
@@ -203,19 +196,19 @@ class _Prediction:
     def _can_show(self) -> bool:
         problem = window_problem()
         if problem:
-            _say(f'note: --show: {problem}')
+            say(f'note: --show: {problem}')
         return problem is None
 
     def _announce(self) -> None:
         if self.no_orientation:
-            _say(f'note: keypoints only, no orientation: {self.no_orientation}')
+            say(f'note: keypoints only, no orientation: {self.no_orientation}')
         elif self.camera.calibration is None:
-            _say(
+            say(
                 f'note: no --camera: a horizontal field of view of {self.args.fov_deg:g} deg is assumed; '
                 'orientation and position are approximate'
             )
         if not self.args.no_save and None in self.outputs:
-            _say('note: pictures of a webcam are saved only with --out')
+            say('note: pictures of a webcam are saved only with --out')
 
     def _process(self, item: Input, output: Path | None) -> None:
         try:
@@ -223,6 +216,7 @@ class _Prediction:
                 self._process_image(item, output)
             else:
                 self._process_video(item, output)
+            self.done += 1
         except CustomPoseError as error:
             self._fail(error)
         if self.bar is not None and item.kind == 'image':
@@ -316,17 +310,13 @@ class _Prediction:
         place = '' if not folders else f'; saved {self.saved[0]}' if len(self.saved) == 1 else ''
         if len(self.saved) > 1:
             place = f'; saved {len(self.saved)} files in {", ".join(folders)}'
-        _say(found + place)
+        say(found + place)
 
     def _fail(self, error: CustomPoseError) -> None:
         self.failed = True
         if self.bar is not None:
             self.bar.clear()
-        _say(f'error: {error}')
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+        say(f'error: {error}')
 
 
 if __name__ == '__main__':

@@ -1,5 +1,7 @@
 """Files appear complete or not at all."""
 
+import hashlib
+import json
 import os
 
 import cv2
@@ -7,7 +9,7 @@ import numpy as np
 import pytest
 
 from custom_pose_ros.core.errors import OutputError
-from custom_pose_ros.core.files import VideoFile, replacing, write_image, write_text
+from custom_pose_ros.core.files import VideoFile, replacing, sha256_of, write_image, write_json, write_text
 from custom_pose_ros.tools.media import VideoReader
 
 IMAGE = np.full((48, 64, 3), 90, np.uint8)
@@ -29,6 +31,39 @@ def test_failure_keeps_the_old_file_and_leaves_nothing_else(tmp_path):
         raise ZeroDivisionError
     assert path.read_text() == 'old'
     assert os.listdir(tmp_path) == ['a.txt']
+
+
+def test_folder_replaces_the_old_folder_as_a_whole(tmp_path):
+    for content in ('first', 'second'):
+        with replacing(tmp_path / 'bag') as temporary:
+            assert temporary.name == 'bag'  # storages name their files after the folder
+            temporary.mkdir()
+            (temporary / f'{content}.mcap').write_text(content)
+    assert os.listdir(tmp_path) == ['bag']
+    assert os.listdir(tmp_path / 'bag') == ['second.mcap']
+
+
+def test_two_writers_of_one_file_do_not_meet(tmp_path):
+    path = tmp_path / 'a.txt'
+    with replacing(path) as one, replacing(path) as other:
+        assert one != other
+        one.write_text('one')
+        other.write_text('other')
+    assert path.read_text() == 'one'
+    assert os.listdir(tmp_path) == ['a.txt']
+
+
+def test_json_round_trip_without_nan(tmp_path):
+    write_json(tmp_path / 'a.json', {'ä': [1, None]})
+    assert json.loads((tmp_path / 'a.json').read_text(encoding='utf-8')) == {'ä': [1, None]}
+    with pytest.raises(ValueError, match='not JSON compliant'):
+        write_json(tmp_path / 'a.json', float('nan'))
+
+
+def test_hash_of_a_file(tmp_path):
+    content = bytes(range(256)) * 10_000  # several blocks
+    (tmp_path / 'a').write_bytes(content)
+    assert sha256_of(tmp_path / 'a') == hashlib.sha256(content).hexdigest()
 
 
 def test_image_round_trip_and_unknown_suffix(tmp_path):

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from custom_pose_ros.core.errors import ConfigError
+from custom_pose_ros.core.limits import MAX_KEYPOINTS
 from custom_pose_ros.core.object_model import (
-    MAX_KEYPOINTS,
     ObjectModel,
     Thresholds,
     find_object_folder,

@@ -10,7 +10,8 @@ import pytest
 
 from custom_pose_ros.core.errors import ConfigError
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
-from custom_pose_ros.core.yaml_files import MAX_BYTES, read_yaml
+from custom_pose_ros.core.limits import MAX_YAML_BYTES
+from custom_pose_ros.core.yaml_files import read_yaml
 
 
 def test_values_and_aliases_are_read(tmp_path: Path) -> None:
@@ -31,7 +32,7 @@ def test_values_and_aliases_are_read(tmp_path: Path) -> None:
         (b'a: !!python/object/apply:os.system ["true"]', 'could not determine a constructor for the tag'),
         (b'a: &a [*a, *a]', r'its aliases stand for more than \d+ values'),
         (b'[' * 10_000, 'is not valid YAML: '),
-        (b'#' * (MAX_BYTES + 1), r'cannot be read \(it has more than 1048576 bytes\); give one'),
+        (b'#' * (MAX_YAML_BYTES + 1), r'cannot be read \(it has more than 1048576 bytes\); give one'),
     ],
 )
 def test_what_cannot_be_used_is_one_line(tmp_path: Path, content: bytes, text: str) -> None:

@@ -18,10 +18,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from custom_pose_ros.core.errors import MessageError
+from custom_pose_ros.core.limits import MAX_IMAGE_PIXELS
 from custom_pose_ros.inference.image_messages import (
     LAYOUTS,
     LIBRARIES,
-    MAX_PIXELS,
     color_converter,
     encoded_size,
     image_to_bgr,
@@ -220,7 +220,7 @@ def test_a_jpeg_is_never_turned_by_its_orientation_tag() -> None:
         ({'step': 0}, 'row step of 0 bytes'),
         ({'data': array.array('B', bytes(143))}, 'data of 143 bytes: wanted 144 for 6 rows of 24 bytes'),
         ({'data': array.array('B')}, 'data of 0 bytes'),
-        ({'width': 2**31, 'height': 2**31}, f'wanted at most {MAX_PIXELS} pixels'),
+        ({'width': 2**31, 'height': 2**31}, f'wanted at most {MAX_IMAGE_PIXELS} pixels'),
         ({'step': 2**32 - 1}, 'data of 144 bytes: wanted'),
         ({'encoding': 'yuv422', 'width': 7}, 'image of 7x6: yuv422 needs an even size'),
         ({'encoding': 'bayer_rggb8', 'height': 5}, 'image of 8x5: bayer_rggb8 needs an even size'),

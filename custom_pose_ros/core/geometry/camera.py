@@ -13,11 +13,11 @@ import cv2
 import numpy as np
 
 from custom_pose_ros.core.errors import ConfigError
+from custom_pose_ros.core.limits import MAX_IMAGE_SIDE_PX
 from custom_pose_ros.core.yaml_files import read_yaml
 
 # Names of sensor_msgs/distortion_models.hpp and how many coefficients each may have; none at all means no distortion.
 DISTORTION_MODELS = {'plumb_bob': (4, 5), 'rational_polynomial': (8,), 'equidistant': (4,)}
-MAX_IMAGE_SIDE = 1 << 16
 _NEWTON_STEPS = 15
 _CONVERGED_PX = 1e-7  # where the iteration stops
 _ACCEPTED_PX = 1e-2  # largest difference after distorting again; a point that misses it has no undistorted position
@@ -48,9 +48,13 @@ class CameraIntrinsics:
     def __post_init__(self) -> None:
         for name in ('width', 'height'):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not 0 < value <= MAX_IMAGE_SIDE:
+            if (
+                isinstance(value, bool)
+                or not isinstance(value, (int, np.integer))
+                or not 0 < value <= MAX_IMAGE_SIDE_PX
+            ):
                 raise ConfigError(
-                    f'camera: {name}: wanted a whole number of pixels from 1 to {MAX_IMAGE_SIDE}, got {value!r}'
+                    f'camera: {name}: wanted a whole number of pixels from 1 to {MAX_IMAGE_SIDE_PX}, got {value!r}'
                 )
             object.__setattr__(self, name, int(value))
         object.__setattr__(self, 'K', _checked_matrix(self.K))

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from custom_pose_ros.core.geometry.rotations import matrix_from_rotation_vector
-
-_MAX_GROUP = 720  # elements; more cannot be told apart in an image
+from custom_pose_ros.core.limits import MAX_SYMMETRIES
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ class SymmetryGroup:
             for generator in generators:
                 product = element @ generator
                 known = any(np.allclose(product, other, atol=1e-6) for other in self._elements)
-                if not known and len(self._elements) < _MAX_GROUP:
+                if not known and len(self._elements) < MAX_SYMMETRIES:
                     self._elements.append(product)
 
     @property

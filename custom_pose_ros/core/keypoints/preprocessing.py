@@ -9,9 +9,10 @@ import cv2
 import numpy as np
 
 from custom_pose_ros.core.keypoints.poses import KeypointPose
+from custom_pose_ros.core.limits import MAX_ASPECT
 
-SIZE_MULTIPLE = 32  # coarsest stride inside the networks
-MAX_ASPECT = 8  # a wider image is scaled to 8 times the input height in width instead, so that memory stays bounded
+STRIDE = 8  # input pixels for each cell of the heatmaps and part affinity fields, in height and width
+SIZE_MULTIPLE = 32  # of the input height and width: the coarsest stride inside the networks
 
 
 @dataclass(frozen=True, eq=False)

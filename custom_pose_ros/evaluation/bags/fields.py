@@ -10,12 +10,12 @@ from collections.abc import Callable
 
 import lz4.frame
 
+from custom_pose_ros.core.limits import MAX_BAG_BLOCK_BYTES
+
 if sys.version_info >= (3, 14):
     from compression import zstd
 else:
     from backports import zstd
-
-MAX_BLOCK_BYTES = 1 << 28  # writers make chunks of about 1 MB; a larger one is a damaged length field
 
 
 class Cut(Exception):
@@ -58,7 +58,7 @@ def decompressed_prefix(data: bytes, compression: str) -> bytes:
     decompressor = decompressors[compression]()
     result = bytearray()
     with contextlib.suppress(OSError, EOFError, ValueError, RuntimeError, MemoryError, zstd.ZstdError):
-        while not decompressor.eof and len(result) < MAX_BLOCK_BYTES:  # type: ignore[attr-defined]
+        while not decompressor.eof and len(result) < MAX_BAG_BLOCK_BYTES:  # type: ignore[attr-defined]
             part = decompressor.decompress(data, max_length=1 << 20)  # type: ignore[attr-defined]
             if not part:
                 break

@@ -11,7 +11,8 @@ from typing import BinaryIO
 
 from rosbags.interfaces import Qos
 
-from custom_pose_ros.evaluation.bags.fields import MAX_BLOCK_BYTES, Cut, Fields, decompressed_prefix
+from custom_pose_ros.core.limits import MAX_BAG_BLOCK_BYTES
+from custom_pose_ros.evaluation.bags.fields import Cut, Fields, decompressed_prefix
 from custom_pose_ros.evaluation.bags.stored import StoredMessage, StoredTopic, full_type, qos_profiles
 from custom_pose_ros.evaluation.notes import Notes
 
@@ -45,12 +46,12 @@ class _McapScanner:
             if length > size - position - _MCAP_HEAD_BYTES or head[0] > _MCAP_LAST_RECORD:
                 self.notes.damage(f'{self.path.name}: is cut off or damaged after {position} bytes')
                 if head[0] == _CHUNK and not self.chunk_starts:
-                    yield from self.chunk(file.read(min(length, size - position, MAX_BLOCK_BYTES)), position)
+                    yield from self.chunk(file.read(min(length, size - position, MAX_BAG_BLOCK_BYTES)), position)
                 position = next((start for start in self.chunk_starts if start > position), None)
                 continue
-            if head[0] == _CHUNK and length <= MAX_BLOCK_BYTES:
+            if head[0] == _CHUNK and length <= MAX_BAG_BLOCK_BYTES:
                 yield from self.chunk(file.read(length), position)
-            elif head[0] in (_SCHEMA, _CHANNEL, _MESSAGE) and length <= MAX_BLOCK_BYTES:
+            elif head[0] in (_SCHEMA, _CHANNEL, _MESSAGE) and length <= MAX_BAG_BLOCK_BYTES:
                 yield from self.record(head[0], file.read(length), position)
             position += _MCAP_HEAD_BYTES + length
 
@@ -61,7 +62,7 @@ class _McapScanner:
         if len(footer) < _MCAP_FOOTER_BYTES or footer[0] != _FOOTER or not footer.endswith(MCAP_MAGIC):
             return
         start = struct.unpack('<Q', footer[9:17])[0]
-        if not 0 < start < size or size - start > MAX_BLOCK_BYTES:
+        if not 0 < start < size or size - start > MAX_BAG_BLOCK_BYTES:
             return
         file.seek(start)
         buffer = Fields(file.read(size - start))

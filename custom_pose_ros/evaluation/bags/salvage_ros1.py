@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from custom_pose_ros.evaluation.bags.fields import MAX_BLOCK_BYTES, Cut, Fields, decompressed_prefix
+from custom_pose_ros.core.limits import MAX_BAG_BLOCK_BYTES
+from custom_pose_ros.evaluation.bags.fields import Cut, Fields, decompressed_prefix
 from custom_pose_ros.evaluation.bags.stored import StoredMessage, StoredTopic, full_type
 from custom_pose_ros.evaluation.notes import Notes
 
@@ -43,7 +44,7 @@ def _ros1_record(file: BinaryIO, size: int) -> tuple[dict[str, bytes], bytes, bo
     length = struct.unpack('<I', prefix)[0] if len(prefix) == 4 else size
     left = size - file.tell()
     partial = length > left and header.get('op') == _ROS1_CHUNK and left > 0
-    if (length > left and not partial) or length > MAX_BLOCK_BYTES:
+    if (length > left and not partial) or length > MAX_BAG_BLOCK_BYTES:
         raise Cut
     return header, file.read(min(length, left)), length <= left
 

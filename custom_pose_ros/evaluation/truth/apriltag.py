@@ -14,7 +14,8 @@ from custom_pose_ros.core.errors import ConfigError
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.geometry.rigid import Rigid
 from custom_pose_ros.core.keypoints.poses import KeypointPose
-from custom_pose_ros.core.object_model import MAX_KEYPOINTS, ObjectModel
+from custom_pose_ros.core.limits import MAX_KEYPOINTS
+from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.orientation.solver import PoseSolver, Refusal
 from custom_pose_ros.core.yaml_files import read_yaml
 from custom_pose_ros.evaluation.truth.alignment import rigid_from_mapping

@@ -11,8 +11,6 @@ from custom_pose_ros.inference.backends.contract import (
     AUTO,
     MARGINS,
     PRECISIONS,
-    SIZE_MULTIPLE,
-    STRIDE,
     Backend,
     check_images,
 )
@@ -25,8 +23,6 @@ __all__ = [
     'KINDS',
     'MARGINS',
     'PRECISIONS',
-    'SIZE_MULTIPLE',
-    'STRIDE',
     'Backend',
     'check_images',
     'default_threads',

@@ -6,9 +6,9 @@ from typing import Protocol
 
 import numpy as np
 
+from custom_pose_ros.core.keypoints.preprocessing import SIZE_MULTIPLE
+
 AUTO = 'auto'
-STRIDE = 8
-SIZE_MULTIPLE = 32
 PRECISIONS = ('f32', 'f16', 'bf16', 'int8')
 # How far a precision may move the heights of peaks and the scores of limbs: images with a decision closer than that are
 # given to the exact network. For bf16 half of it left no difference on 800 renderings; training/quantize.py

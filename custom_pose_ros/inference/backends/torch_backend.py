@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from custom_pose_ros.core.keypoints.preprocessing import STRIDE
 from custom_pose_ros.core.object_model import ObjectModel
-from custom_pose_ros.inference.backends.contract import STRIDE, check_images
+from custom_pose_ros.inference.backends.contract import check_images
 from custom_pose_ros.inference.checkpoints import load_checkpoint
 from custom_pose_ros.inference.network import DeploymentNetwork, PoseNetwork
 

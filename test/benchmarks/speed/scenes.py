@@ -10,8 +10,8 @@ import numpy as np
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.keypoints.heatmaps import encode_heatmaps
 from custom_pose_ros.core.keypoints.pafs import encode_pafs
+from custom_pose_ros.core.keypoints.preprocessing import STRIDE
 from custom_pose_ros.core.object_model import ObjectModel, find_object_folder
-from custom_pose_ros.inference.backends import STRIDE
 
 OBJECT = 'submarine'
 SIGMA_PX = 7.0

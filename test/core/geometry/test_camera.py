@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from custom_pose_ros.core.errors import ConfigError
-from custom_pose_ros.core.geometry.camera import MAX_IMAGE_SIDE, CameraIntrinsics
+from custom_pose_ros.core.geometry.camera import CameraIntrinsics
+from custom_pose_ros.core.limits import MAX_IMAGE_SIDE_PX
 
 K = [[610.0, 0.0, 322.0], [0.0, 605.0, 238.0], [0.0, 0.0, 1.0]]
 PLUMB_BOB = [-0.28, 0.09, 0.001, -0.0007, -0.012]
@@ -219,9 +220,9 @@ def matrix_like(**changes) -> list[list[float]]:
 @pytest.mark.parametrize(
     ('changes', 'text'),
     [
-        ({'width': 0}, f'camera: width: wanted a whole number of pixels from 1 to {MAX_IMAGE_SIDE}, got 0'),
+        ({'width': 0}, f'camera: width: wanted a whole number of pixels from 1 to {MAX_IMAGE_SIDE_PX}, got 0'),
         ({'height': -480}, 'camera: height: wanted a whole number of pixels'),
-        ({'width': MAX_IMAGE_SIDE + 1}, f'from 1 to {MAX_IMAGE_SIDE}, got {MAX_IMAGE_SIDE + 1}'),
+        ({'width': MAX_IMAGE_SIDE_PX + 1}, f'from 1 to {MAX_IMAGE_SIDE_PX}, got {MAX_IMAGE_SIDE_PX + 1}'),
         ({'width': 640.5}, 'camera: width: wanted a whole number of pixels'),
         ({'width': True}, 'camera: width: wanted a whole number of pixels'),
         ({'height': '480'}, "got '480'"),

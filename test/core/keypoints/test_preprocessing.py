@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from custom_pose_ros.core.keypoints.poses import KeypointPose
-from custom_pose_ros.core.keypoints.preprocessing import MAX_ASPECT, PixelMap, input_shape, prepare
+from custom_pose_ros.core.keypoints.preprocessing import PixelMap, input_shape, prepare
+from custom_pose_ros.core.limits import MAX_ASPECT
 
 heights = st.sampled_from([64, 128, 192, 256])
 

@@ -13,8 +13,8 @@ from torch.utils.data import Dataset, Sampler
 from custom_pose_ros.core.errors import DatasetError
 from custom_pose_ros.core.keypoints.heatmaps import encode_heatmaps
 from custom_pose_ros.core.keypoints.pafs import encode_pafs
+from custom_pose_ros.core.keypoints.preprocessing import STRIDE
 from custom_pose_ros.core.object_model import ObjectModel
-from custom_pose_ros.inference.backends import STRIDE
 from training.pose_training.data.augmentation import (
     Augmentation,
     Warp,

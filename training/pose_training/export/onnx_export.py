@@ -13,8 +13,8 @@ import onnxruntime
 import torch
 
 from custom_pose_ros.core.errors import ModelError
+from custom_pose_ros.core.keypoints.preprocessing import STRIDE
 from custom_pose_ros.core.object_model import ObjectModel
-from custom_pose_ros.inference.backends import STRIDE
 from custom_pose_ros.inference.network import DeploymentNetwork, PoseNetwork
 from training.pose_training.networks import onnx_graph
 from training.pose_training.networks.checkpoints import atomic_path

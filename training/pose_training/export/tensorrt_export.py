@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from custom_pose_ros.core.errors import ConfigError, ModelError
-from custom_pose_ros.inference.backends.contract import SIZE_MULTIPLE, STRIDE
+from custom_pose_ros.core.keypoints.preprocessing import SIZE_MULTIPLE, STRIDE
 from custom_pose_ros.inference.backends.model_files import ENGINE, ONNX, file_beside, file_hash
 from custom_pose_ros.inference.backends.registry import KINDS, Candidate
 from custom_pose_ros.inference.checkpoints import Checkpoint

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from custom_pose_ros.core.errors import DatasetError
+from custom_pose_ros.core.limits import MAX_LABELLED_SIDE_PX
 from custom_pose_ros.core.object_model import ObjectModel
 
 _PREPARE = 'let training/prepare_dataset.py check and repair the labels'
-_MAX_REPORTED_SIZE = 100_000  # px; a larger image size is a damaged number
 
 
 @dataclass(frozen=True, eq=False)
@@ -213,7 +213,7 @@ def _find_image(where: str, folder: Path, name: Any) -> Path:
 
 def _size(where: str, entry: Mapping[str, Any], key: str) -> int:
     value = entry.get(key)
-    if not is_number(value) or value != int(value) or not 0 < value <= _MAX_REPORTED_SIZE:
+    if not is_number(value) or value != int(value) or not 0 < value <= MAX_LABELLED_SIDE_PX:
         raise DatasetError(f'{where}: {key}: wanted a size in pixels, got {_short(value)}')
     return int(value)
 

@@ -9,8 +9,8 @@ from xml.sax.saxutils import quoteattr
 import numpy as np
 
 from custom_pose_ros.core.drawing.contact_sheet import keypoint_colours
+from custom_pose_ros.core.keypoints.preprocessing import SIZE_MULTIPLE
 from custom_pose_ros.core.object_model import ObjectModel
-from custom_pose_ros.inference.backends import SIZE_MULTIPLE
 from training.pose_training.labels.label_set import RawLabels
 from training.pose_training.labels.prepare import ReadyImage, object_sizes
 

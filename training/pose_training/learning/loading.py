@@ -12,8 +12,8 @@ import torch
 from torch.utils.data import DataLoader
 
 from custom_pose_ros.core.errors import DatasetError
+from custom_pose_ros.core.keypoints.preprocessing import SIZE_MULTIPLE, STRIDE
 from custom_pose_ros.core.object_model import ObjectModel
-from custom_pose_ros.inference.backends import SIZE_MULTIPLE, STRIDE
 from training.pose_training.data.dataset import Sample, TicketBatches, TrainingSet
 from training.pose_training.labels.coco import LabelledImage, read_dataset
 from training.pose_training.learning.settings import RunSettings

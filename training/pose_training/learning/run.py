@@ -13,8 +13,8 @@ import cv2
 import torch
 
 from custom_pose_ros.core.errors import ConfigError, CustomPoseError, ModelError
+from custom_pose_ros.core.keypoints.preprocessing import SIZE_MULTIPLE
 from custom_pose_ros.core.object_model import ObjectModel
-from custom_pose_ros.inference.backends import SIZE_MULTIPLE
 from custom_pose_ros.inference.backends.torch_backend import TorchBackend
 from custom_pose_ros.inference.checkpoints import Checkpoint, load_checkpoint
 from custom_pose_ros.inference.estimator import PoseEstimator

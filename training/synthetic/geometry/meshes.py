@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from custom_pose_ros.core.errors import ConfigError, DatasetError
+from custom_pose_ros.core.limits import MAX_MESH_FACES
 from custom_pose_ros.core.object_model import ObjectModel
 from training.synthetic.geometry.parts import Material, Part, all_vertices
 
@@ -22,7 +23,6 @@ LIKELY_SCALES = (
     0.1,
     1000.0,
 )  # metres per unit: metres, millimetres, centimetres, inches, ...
-MAX_FACES = 400_000
 
 
 def load_parts(path: str | Path, scale: float = 1.0, axes: str = 'x,y,z', origin=(0.0, 0.0, 0.0)) -> list[Part]:
@@ -46,9 +46,9 @@ def load_parts(path: str | Path, scale: float = 1.0, axes: str = 'x,y,z', origin
     faces = sum(len(part.faces) for part in parts)
     if not faces:
         raise DatasetError(f'{path}: no triangles in it')
-    if faces > MAX_FACES:
+    if faces > MAX_MESH_FACES:
         raise DatasetError(
-            f'{path}: {faces} triangles, wanted {MAX_FACES} at most: simplify the mesh (MeshLab, Blender)'
+            f'{path}: {faces} triangles, wanted {MAX_MESH_FACES} at most: simplify the mesh (MeshLab, Blender)'
         )
     R_object_file = axes_rotation(axes)
     return [replace(p, vertices=scale * (p.vertices - np.asarray(origin, float)) @ R_object_file.T) for p in parts]

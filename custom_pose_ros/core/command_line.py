@@ -1,0 +1,53 @@
+"""The edge of every command: one table of exit codes, and one line on stderr for each error."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from custom_pose_ros.core.errors import CustomPoseError, UsageError
+
+DONE = 0
+CANNOT = 1  # the last line on stderr says why
+WRONG_USE = 2  # options that argparse refuses, that contradict each other or that do not fit the inputs
+PARTLY = 3  # done, without parts that are damaged or missing
+INTERRUPTED = 130  # by Ctrl-C; what was finished before is kept
+
+Main = Callable[[Sequence[str] | None], int]
+
+
+def command(main: Main) -> Main:
+    """
+    Wrap the `main(arguments)` of a command, which returns one of the codes above.
+
+    An error that a user is meant to read becomes one line on stderr and the code; any other exception is a fault of
+    the program and keeps its traceback. A reader of the output that closed it early, such as `head`, is no fault.
+    """
+
+    @functools.wraps(main)
+    def wrapped(arguments: Sequence[str] | None = None) -> int:
+        try:
+            return main(arguments)
+        except UsageError as error:
+            say(f'error: {error}')
+            return WRONG_USE
+        except KeyboardInterrupt:
+            return INTERRUPTED
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # so that flushing stdout at exit does not fail as well
+            return CANNOT
+        except CustomPoseError as error:
+            say(f'error: {error}')
+            return CANNOT
+        except OSError as error:
+            say(f'error: {error.filename}: {error.strerror}' if error.filename else f'error: {error}')
+            return CANNOT
+
+    return wrapped
+
+
+def say(text: str) -> None:
+    """Print a line on stderr, where results do not get mixed with it."""
+    print(text, file=sys.stderr, flush=True)

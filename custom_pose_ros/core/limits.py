@@ -1,0 +1,19 @@
+"""Bounds of everything that reads what others wrote: a larger file or message is refused before memory is taken."""
+
+# Files that users give.
+MAX_YAML_BYTES = 1 << 20  # an object of 60 keypoints has 10 kB
+MAX_YAML_VALUES = 100_000  # with what aliases stand for written out: ten lines of them can mean gigabytes
+MAX_KEYPOINTS = 60  # of an object; far above what a network for a robot finds
+MAX_SYMMETRIES = 720  # rotations of an object that look the same; more cannot be told apart in an image
+MAX_MESH_FACES = 400_000  # triangles; more are thinned out before rendering
+MAX_LABELLED_SIDE_PX = 100_000  # image size that a label file states; more is a damaged number
+
+# Images and messages.
+MAX_IMAGE_SIDE_PX = 1 << 16  # of a camera calibration
+MAX_IMAGE_PIXELS = 1 << 26  # 8192 x 8192; more is a mistake or an attack
+MAX_IMAGE_HEADER_BYTES = 1 << 20  # of a compressed image, in which its size must be stated
+MAX_POSES = 1000  # instances in one message: as many as an object file may allow
+MAX_ASPECT = 8  # a wider image is scaled to 8 times the input height in width instead
+
+# Bags.
+MAX_BAG_BLOCK_BYTES = 1 << 28  # writers make chunks of about 1 MB; a larger one is a damaged length field
