@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from custom_pose_ros.core.geometry.camera import CameraIntrinsics
     from custom_pose_ros.core.keypoints.poses import KeypointPose
     from custom_pose_ros.core.object_model import ObjectModel
+    from custom_pose_ros.core.orientation.estimate import OrientationEstimate
     from custom_pose_ros.core.orientation.estimator import OrientationEstimator
-    from custom_pose_ros.core.orientation.solver import OrientationEstimate
     from custom_pose_ros.inference.estimator import PoseEstimator
 
 __all__ = [
@@ -33,7 +33,7 @@ _HOMES = {
     'KeypointPose': 'core.keypoints.poses',
     'ModelError': 'core.errors',
     'ObjectModel': 'core.object_model',
-    'OrientationEstimate': 'core.orientation.solver',
+    'OrientationEstimate': 'core.orientation.estimate',
     'OrientationEstimator': 'core.orientation.estimator',
     'PoseEstimator': 'inference.estimator',
 }

@@ -8,6 +8,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import numpy as np
 import yaml
 
 from custom_pose_ros.core.errors import ConfigError
-from custom_pose_ros.core.geometry.rotations import matrix_from_roll_pitch_yaw
+from custom_pose_ros.core.geometry.rotations import matrix_from_roll_pitch_yaw, roll_pitch_yaw_from_matrix
 from custom_pose_ros.core.geometry.symmetry import Symmetry
 from custom_pose_ros.core.limits import MAX_KEYPOINTS
 from custom_pose_ros.core.yaml_files import read_yaml
@@ -95,9 +96,17 @@ class ObjectModel:
             order[[a, b]] = b, a
         return order
 
-    @property
+    @cached_property
     def zero_rotation(self) -> np.ndarray:
         return matrix_from_roll_pitch_yaw(np.deg2rad(self.zero_roll_pitch_yaw_deg))
+
+    def roll_pitch_yaw(self, R_reference_object: np.ndarray) -> np.ndarray:
+        """
+        Return the (3,) fixed-axis angles [rad] about X, Y, Z of the reference frame, of a (3, 3) attitude.
+
+        They are all zero in the attitude that the object file calls zero (zero_roll_pitch_yaw_deg).
+        """
+        return roll_pitch_yaw_from_matrix(R_reference_object @ self.zero_rotation.T)
 
     @classmethod
     def load(cls, source: str | Path) -> ObjectModel:

@@ -9,7 +9,7 @@ import numpy as np
 
 from custom_pose_ros.core.geometry.rigid import Rigid
 from custom_pose_ros.core.keypoints.poses import KeypointPose
-from custom_pose_ros.core.orientation.solver import OrientationEstimate
+from custom_pose_ros.core.orientation.estimate import OrientationEstimate
 
 
 @dataclass(eq=False)

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from custom_pose_ros.core.errors import DatasetError
+from custom_pose_ros.core.geometry.rigid import Rigid
 from custom_pose_ros.core.geometry.rotations import matrix_from_quaternion, rotation_between
 from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.object_model import ObjectModel
-from custom_pose_ros.core.orientation.solver import OrientationEstimate
+from custom_pose_ros.core.orientation.estimate import OrientationEstimate
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,10 +117,9 @@ class Recording:
 def _estimate(fields: Mapping[str, Any], model: ObjectModel) -> OrientationEstimate:
     values = dict(fields)
     return OrientationEstimate(
-        R_camera_object=matrix_from_quaternion(np.array(values.pop('quaternion'))),
-        t_camera_object=np.array(values.pop('t_camera_object')),
+        pose=Rigid(matrix_from_quaternion(np.array(values.pop('quaternion'))), np.array(values.pop('t_camera_object'))),
         covariance=np.reshape(values.pop('covariance'), (6, 6)),
-        zero_rotation=model.zero_rotation,
+        model=model,
         **values,
     )
 

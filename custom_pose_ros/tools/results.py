@@ -16,7 +16,7 @@ from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.object_model import ObjectModel
 
 if TYPE_CHECKING:
-    from custom_pose_ros.core.orientation.solver import OrientationEstimate
+    from custom_pose_ros.core.orientation.estimate import OrientationEstimate
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

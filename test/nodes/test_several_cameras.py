@@ -18,6 +18,7 @@ from std_msgs.msg import Header
 
 from custom_pose_ros.core.errors import ConfigError
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
+from custom_pose_ros.core.geometry.rigid import Rigid
 from custom_pose_ros.core.geometry.rotations import (
     R_BODY_OPTICAL,
     matrix_from_quaternion,
@@ -269,7 +270,9 @@ def test_one_pose_is_made_of_what_the_cameras_see(graph, model, tmp_path, direct
     def give(name: str) -> None:
         R, t = poses[name]
         transform = TransformStamped(
-            header=Header(frame_id='base_link'), child_frame_id=f'{name}_optical', transform=transform_message(R, t)
+            header=Header(frame_id='base_link'),
+            child_frame_id=f'{name}_optical',
+            transform=transform_message(Rigid(R, t)),
         )
         publisher = graph.advertise('/tf', direct_tf.TFMessage)
         known = node._reference._buffer.transforms

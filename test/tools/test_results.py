@@ -6,9 +6,10 @@ import math
 import numpy as np
 import pytest
 
+from custom_pose_ros.core.geometry.rigid import Rigid
 from custom_pose_ros.core.geometry.rotations import matrix_from_roll_pitch_yaw
 from custom_pose_ros.core.keypoints.poses import KeypointPose
-from custom_pose_ros.core.orientation.solver import OrientationEstimate
+from custom_pose_ros.core.orientation.estimate import OrientationEstimate
 from custom_pose_ros.tools.results import CocoKeypoints, PictureResult, format_json, format_table
 
 
@@ -24,8 +25,7 @@ def result():
         track_id=3,
     )
     estimate = OrientationEstimate(
-        R_camera_object=matrix_from_roll_pitch_yaw(np.deg2rad([10.0, 20.0, 30.0])),
-        t_camera_object=np.array([0.1, -0.2, 1.5]),
+        pose=Rigid(matrix_from_roll_pitch_yaw(np.deg2rad([10.0, 20.0, 30.0])), np.array([0.1, -0.2, 1.5])),
         covariance=np.eye(6),
         reprojection_error_px=math.nan,
         ambiguity=0.25,

@@ -13,7 +13,7 @@ from custom_pose_ros.core.object_model import ObjectModel
 
 if TYPE_CHECKING:
     from custom_pose_ros.core.geometry.camera import CameraIntrinsics
-    from custom_pose_ros.core.orientation.solver import OrientationEstimate
+    from custom_pose_ros.core.orientation.estimate import OrientationEstimate
 
 # Colours that differ for the colour-blind too (Okabe and Ito 2008), as BGR.
 PALETTE = (

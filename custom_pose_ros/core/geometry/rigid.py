@@ -6,6 +6,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from custom_pose_ros.core.geometry.rotations import (
+    R_BODY_OPTICAL,
+    matrix_from_rotation_vector,
+    rotation_vector_from_matrix,
+)
+
 
 class Rigid(NamedTuple):
     """
@@ -34,6 +40,21 @@ class Rigid(NamedTuple):
         """Return one transform of a stack, or several as a stack."""
         return Rigid(self.rotation[index], self.translation[index])
 
+    def moved(self, step: np.ndarray) -> Rigid:
+        """
+        Return the transform moved by a small step.
+
+        Args:
+            step: (6,), or (B, 6) for a stack: x, y, z [m] and a rotation vector [rad], about the axes of frame `to`.
+        """
+        rotation = matrix_from_rotation_vector(step[..., 3:]) @ self.rotation
+        return Rigid(rotation, self.translation + step[..., :3])
+
+    def step_to(self, other: Rigid) -> np.ndarray:
+        """Return the (6,) step that moves this transform to another one, see `moved`. Not for stacks."""
+        turn = rotation_vector_from_matrix(other.rotation @ self.rotation.T)
+        return np.concatenate([other.translation - self.translation, turn])
+
     def apply(self, points: np.ndarray) -> np.ndarray:
         """
         Return points of the frame `from` in the frame `to`.
@@ -50,3 +71,4 @@ class Rigid(NamedTuple):
 
 
 IDENTITY = Rigid(np.eye(3), np.zeros(3))
+BODY_OPTICAL = Rigid(R_BODY_OPTICAL, np.zeros(3))  # camera optical frame -> camera body frame

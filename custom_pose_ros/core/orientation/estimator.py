@@ -14,11 +14,12 @@ from custom_pose_ros.core.geometry.symmetry import SymmetryGroup
 from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.keypoints.tracking import PoseTracker
 from custom_pose_ros.core.object_model import ObjectModel
+from custom_pose_ros.core.orientation.estimate import CAMERA_OPTICAL, OrientationEstimate
 from custom_pose_ros.core.orientation.filter import FilterParameters
-from custom_pose_ros.core.orientation.solver import OrientationEstimate, PoseSolver, Refusal
+from custom_pose_ros.core.orientation.solver import PoseSolver, Refusal
 from custom_pose_ros.core.orientation.track import PoseTrack
 
-REFERENCE_ROTATIONS = {'camera_optical': np.eye(3), 'camera_body': R_BODY_OPTICAL}
+REFERENCE_ROTATIONS = {CAMERA_OPTICAL: np.eye(3), 'camera_body': R_BODY_OPTICAL}
 
 
 class OrientationEstimator:
@@ -49,7 +50,7 @@ class OrientationEstimator:
         self._symmetries = SymmetryGroup(model.symmetries)
         self.smoothing = smoothing
         self._parameters = parameters or FilterParameters()
-        self._reference = {'R_reference_camera': _rotation_of(reference_frame), 'zero_rotation': model.zero_rotation}
+        self._R_reference_camera = _rotation_of(reference_frame)
         self.refusals: list[tuple[int | None, str]] = []
         self.reset()
 
@@ -87,12 +88,16 @@ class OrientationEstimator:
 
     def _solve(self, pose: KeypointPose) -> OrientationEstimate | Refusal:
         solution = self._solver.solve(pose)
-        return solution if isinstance(solution, Refusal) else solution.to_estimate(pose.track_id, **self._reference)
+        if isinstance(solution, Refusal):
+            return solution
+        return solution.to_estimate(self.model, pose.track_id, self._R_reference_camera)
 
     def _follow(self, pose: KeypointPose, stamp_s: float) -> OrientationEstimate | Refusal:
         assert pose.track_id is not None
         if pose.track_id not in self._tracks:
-            self._tracks[pose.track_id] = PoseTrack(self._solver, self._symmetries, self._parameters, self._reference)
+            self._tracks[pose.track_id] = PoseTrack(
+                self._solver, self._symmetries, self._parameters, self._R_reference_camera
+            )
         return self._tracks[pose.track_id].update(pose, stamp_s)
 
     def _coasting(self, solved: set[int | None], stamp_s: float) -> list[OrientationEstimate]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from custom_pose_ros.core.errors import ConfigError
+from custom_pose_ros.core.geometry.rigid import Rigid
 from custom_pose_ros.core.geometry.rotations import (
     matrix_from_rotation_vector,
     rotation_vectors_from_matrices,
@@ -75,15 +76,17 @@ class FilteredPose:
     """
     What a filter knows at one instant.
 
-    R : (3, 3), t : (3,) m, object to camera. covariance : (6, 6) as in OrientationEstimate, over every hypothesis.
-    ambiguity : probability of the second solution over that of this one, in [0, 1]. alternative : its (R, t), or None.
+    Attributes:
+        pose: `camera_object`.
+        covariance: (6, 6) as in OrientationEstimate, over every hypothesis.
+        ambiguity: probability of the second solution over that of this one, >= 0.
+        alternative: pose of the second solution, or None.
     """
 
-    R: np.ndarray
-    t: np.ndarray
+    pose: Rigid
     covariance: np.ndarray
     ambiguity: float
-    alternative: tuple[np.ndarray, np.ndarray] | None
+    alternative: Rigid | None
 
 
 class PoseFilter:
@@ -115,7 +118,7 @@ class PoseFilter:
     def start(self, solution: PoseSolution) -> None:
         """Begin with what one image says: all its solutions, nothing known about the motion."""
         count = len(solution.chi2)
-        arms = solution.R @ self._shape.centroid
+        arms = solution.poses.rotation @ self._shape.centroid
         to_centre = np.tile(np.eye(6), (count, 1, 1))
         to_centre[:, :3, 3:] = -skew_matrix(arms)
         covariance = np.zeros((count, STATE_SIZE, STATE_SIZE))
@@ -124,7 +127,11 @@ class PoseFilter:
         covariance[:, 6:, 6:] = self._first_rates
         evidence = -0.5 * solution.chi2 / solution.misfit + 0.5 * np.linalg.slogdet(spread)[1]
         self.hypotheses = Hypotheses(
-            solution.R, solution.t + arms, np.zeros((count, 2, 6)), covariance, _reweighted(1.0, evidence)
+            solution.poses.rotation,
+            solution.poses.translation + arms,
+            np.zeros((count, 2, 6)),
+            covariance,
+            _reweighted(1.0, evidence),
         )
 
     def predict(self, step_s: float) -> None:
@@ -197,8 +204,8 @@ class PoseFilter:
         assert self.hypotheses is not None, 'start first'
         now = self.hypotheses
         if len(now) == 1:
-            R, t = self._pose(0, _NO_STEP)
-            return FilteredPose(R, t, self._about_origin(R, now.covariance[0, POSE, POSE]), 0.0, None)
+            pose = self._pose(0, _NO_STEP)
+            return FilteredPose(pose, self._about_origin(pose.rotation, now.covariance[0, POSE, POSE]), 0.0, None)
         flat = now.R.reshape(-1, 9)
         traces = flat @ flat.T
         support = np.exp((traces - 3.0) / (2.0 * _NEIGHBOUR_RAD**2)) @ now.weights  # 3 - trace = angle^2 for small ones
@@ -212,12 +219,12 @@ class PoseFilter:
         if other_share > 0.0:
             alternative = self._pose(best, (now.weights * second) @ steps / other_share)
         mean = (now.weights * ~second) @ steps / (1.0 - other_share)
-        R, t = self._pose(best, mean)
+        pose = self._pose(best, mean)
         steps -= mean
         covariance = (now.weights @ now.covariance[:, POSE, POSE].reshape(-1, 36)).reshape(6, 6)
         covariance = covariance + (now.weights * steps.T) @ steps
         ambiguity = other_share / (1.0 - other_share)
-        return FilteredPose(R, t, self._about_origin(R, covariance), ambiguity, alternative)
+        return FilteredPose(pose, self._about_origin(pose.rotation, covariance), ambiguity, alternative)
 
     def _about_origin(self, R: np.ndarray, covariance: np.ndarray) -> np.ndarray:
         """Return the (6, 6) covariance of the object's origin and rotation from that of its middle and rotation."""
@@ -225,11 +232,11 @@ class PoseFilter:
         to_origin[:3, 3:] = skew_matrix(R @ self._shape.centroid)
         return to_origin @ covariance @ to_origin.T
 
-    def _pose(self, index: int, step: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return rotation and position of the object's origin, of a hypothesis moved by a (6,) step."""
+    def _pose(self, index: int, step: np.ndarray) -> Rigid:
+        """Return the pose `camera_object` of a hypothesis moved by a (6,) step."""
         assert self.hypotheses is not None, 'start first'
         R = matrix_from_rotation_vector(step[3:]) @ self.hypotheses.R[index]
-        return R, self.hypotheses.centre[index] + step[:3] - R @ self._shape.centroid
+        return Rigid(R, self.hypotheses.centre[index] + step[:3] - R @ self._shape.centroid)
 
     def _explains(self, now: Hypotheses, index: int, observation: Observation) -> bool:
         """Whether one hypothesis is credible for the keypoints as they are projected, not as they were linearised."""

@@ -9,16 +9,16 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from custom_pose_ros.core.geometry.rotations import matrix_from_rotation_vector, rotation_between
+from custom_pose_ros.core.geometry.rigid import Rigid
+from custom_pose_ros.core.geometry.rotations import rotation_between
 from custom_pose_ros.core.geometry.symmetry import SymmetryGroup
 from custom_pose_ros.core.object_model import ObjectModel
+from custom_pose_ros.core.orientation.estimate import OrientationEstimate
 from custom_pose_ros.core.orientation.solver import (
     MISFIT_TOLERANCE,
     NEGLIGIBLE_AMBIGUITY,
     SAME_POSE_RAD,
-    OrientationEstimate,
     chi2_quantile,
-    pose_difference,
 )
 
 MAX_AGE_S = 0.2  # what another camera saw longer ago is left out
@@ -26,47 +26,28 @@ _STEPS = 3  # of the mean of rotations; the second one is already below 1e-6 rad
 _SMALLEST_VARIANCE = 1e-10
 
 
-def in_reference_frame(estimate: OrientationEstimate, R: np.ndarray, t: np.ndarray) -> OrientationEstimate:
-    """
-    Return an estimate whose `camera` is another frame.
-
-    R, t : (3, 3) and (3,) m, map the camera optical frame to that frame; taken as exact.
-    """
-    turn = np.kron(np.eye(2), R)
-    alternative = estimate.alternative
-    return replace(
-        estimate,
-        R_camera_object=R @ estimate.R_camera_object,
-        t_camera_object=R @ estimate.t_camera_object + t,
-        covariance=turn @ estimate.covariance @ turn.T,
-        alternative=None if alternative is None else (R @ alternative[0], R @ alternative[1] + t),
-        R_reference_camera=np.eye(3),
-    )
-
-
 @dataclass(eq=False)
 class _View:
     """
     What one camera says of one instance.
 
-    poses : (R, t) of one or two attitudes; weights : how likely each is; covariance : (6, 6) of either alone.
+    poses : one or two attitudes; weights : how likely each is; covariance : (6, 6) of either alone.
     """
 
     camera: str
     estimate: OrientationEstimate
-    poses: list[tuple[np.ndarray, np.ndarray]]
+    poses: list[Rigid]
     weights: list[float]
     covariance: np.ndarray
 
     @classmethod
     def of(cls, camera: str, estimate: OrientationEstimate, age_s: float, speeds: tuple[float, float]) -> _View:
-        best = estimate.R_camera_object, estimate.t_camera_object
-        poses, weights, covariance = [best], [1.0], estimate.covariance
+        poses, weights, covariance = [estimate.pose], [1.0], estimate.covariance
         if estimate.alternative is not None:
             # The covariance of an estimate is about both attitudes: without the way between them it is that of one.
             share = estimate.ambiguity / (1.0 + estimate.ambiguity)
-            way = pose_difference(*best, *estimate.alternative)
-            poses, weights = [best, estimate.alternative], [1.0 - share, share]
+            way = estimate.pose.step_to(estimate.alternative)
+            poses, weights = [estimate.pose, estimate.alternative], [1.0 - share, share]
             covariance = covariance - share * np.outer(way, way)
         moved = np.repeat(np.square(speeds) * age_s**2, 3)  # since then it may have moved
         values, vectors = np.linalg.eigh(covariance + np.diag(moved))
@@ -78,8 +59,7 @@ class _View:
 class _Fused:
     """A weighted mean of one pose of each view. chi2 : squared distance of the poses from it, in their covariances."""
 
-    R: np.ndarray
-    t: np.ndarray
+    pose: Rigid
     covariance: np.ndarray
     chi2: float
     log_likelihood: float
@@ -114,7 +94,7 @@ class PoseFusion:
         """
         Take the estimates of one image and return one estimate for each instance that any camera sees at that time.
 
-        estimates : in the common frame, see `in_reference_frame`.
+        estimates : in the common frame, see `OrientationEstimate.in_frame`.
         The result is in that frame, with track ids of its own. reprojection_error_px is the largest of its views.
         """
         if stamp_s < self.stamp_s - MAX_AGE_S:  # time was set back
@@ -152,20 +132,21 @@ class PoseFusion:
             surest = min(views, key=lambda view: np.linalg.slogdet(view.estimate.covariance)[1])
             return replace(surest.estimate, outlier_suspected=True)
         misfit = max(1.0, best.chi2 / freedom) if freedom else 1.0
-        second = next((o for o in others if rotation_between(o.R, best.R) > SAME_POSE_RAD), None)
+        second = next(
+            (o for o in others if rotation_between(o.pose.rotation, best.pose.rotation) > SAME_POSE_RAD), None
+        )
         ambiguity = 0.0 if second is None else math.exp((second.log_likelihood - best.log_likelihood) / misfit)
         ambiguity = min(1.0, ambiguity) if ambiguity > NEGLIGIBLE_AMBIGUITY else 0.0
         covariance, alternative = best.covariance * misfit, None
         if second is not None and ambiguity:
-            share, alternative = ambiguity / (1.0 + ambiguity), (second.R, second.t)
-            way = pose_difference(best.R, best.t, second.R, second.t)
+            share, alternative = ambiguity / (1.0 + ambiguity), second.pose
+            way = best.pose.step_to(second.pose)
             covariance = covariance + share * np.outer(way, way)
         estimates = [view.estimate for view in views]
         errors = [estimate.reprojection_error_px for estimate in estimates if not estimate.coasting]
         return replace(
             estimates[0],
-            R_camera_object=best.R,
-            t_camera_object=best.t,
+            pose=best.pose,
             covariance=covariance,
             reprojection_error_px=max(errors, default=math.nan),
             ambiguity=ambiguity,
@@ -177,18 +158,17 @@ class PoseFusion:
     def _mean(self, views: Sequence[_View], choice: Sequence[int]) -> _Fused:
         """Return the mean of the chosen pose of each view, weighted by the inverse of its covariance."""
         weights = [np.linalg.inv(view.covariance) for view in views]
-        R, t = views[0].poses[choice[0]]
+        pose = views[0].poses[choice[0]]
         poses = [view.poses[i] for view, i in zip(views, choice)]
-        poses = [(R_view @ self._symmetries.turn_towards(R_view, R), t_view) for R_view, t_view in poses]
+        poses = [Rigid(R @ self._symmetries.turn_towards(R, pose.rotation), t) for R, t in poses]
         covariance = np.linalg.inv(sum(weights))
         for _ in range(_STEPS):
-            steps = [pose_difference(R, t, *pose) for pose in poses]
-            mean = covariance @ sum(weight @ step for weight, step in zip(weights, steps))
-            R, t = matrix_from_rotation_vector(mean[3:]) @ R, t + mean[:3]
-        steps = [pose_difference(R, t, *pose) for pose in poses]
+            steps = [pose.step_to(other) for other in poses]
+            pose = pose.moved(covariance @ sum(weight @ step for weight, step in zip(weights, steps)))
+        steps = [pose.step_to(other) for other in poses]
         chi2 = float(sum(step @ weight @ step for weight, step in zip(weights, steps)))
         prior = sum(math.log(max(view.weights[i], 1e-300)) for view, i in zip(views, choice))
-        return _Fused(R, t, covariance, chi2, prior - 0.5 * chi2)
+        return _Fused(pose, covariance, chi2, prior - 0.5 * chi2)
 
     def _id_of(self, views: Sequence[_View]) -> int | None:
         """Return the id of an instance: the oldest that one of its views has had."""
@@ -206,5 +186,5 @@ class PoseFusion:
 
 def _position_distance(a: _View, b: _View) -> float:
     """Return the squared Mahalanobis distance of two positions."""
-    difference = a.estimate.t_camera_object - b.estimate.t_camera_object
+    difference = a.estimate.pose.translation - b.estimate.pose.translation
     return float(difference @ np.linalg.solve((a.covariance + b.covariance)[:3, :3], difference))

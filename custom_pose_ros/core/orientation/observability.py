@@ -10,6 +10,7 @@ import numpy as np
 
 from custom_pose_ros.core.errors import ConfigError
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
+from custom_pose_ros.core.geometry.rigid import Rigid
 from custom_pose_ros.core.geometry.rotations import matrix_from_quaternion
 from custom_pose_ros.core.geometry.symmetry import SymmetryGroup
 from custom_pose_ros.core.object_model import ObjectModel
@@ -107,19 +108,20 @@ class Observability:
         The error is that of the maximum-likelihood solution to first order, bounded by that of a random attitude.
         """
         shape = self.shape if points is None else PointSet(points)
-        R, t, directions, whiten = self._views(shape, distance_m)
-        _, jacobian, _ = linearise(R, t, shape.points, directions, whiten)
+        poses, directions, whiten = self._views(shape, distance_m)
+        R = poses.rotation
+        _, jacobian, _ = linearise(poses, shape.points, directions, whiten)
         nothing_known = np.diag(np.repeat([distance_m, _RANDOM_RAD], 3) ** -2.0)
         covariance = np.linalg.inv(jacobian.transpose(0, 2, 1) @ jacobian + nothing_known)
-        R_other, t_other, chi2 = self._second_solutions(shape, R, t, directions, whiten)
+        second, chi2 = self._second_solutions(shape, poses, directions, whiten)
         wrong = np.array([0.5 * math.erfc(math.sqrt(value / 8.0)) for value in chi2.tolist()])
         turn = covariance[:, 3:, 3:]
         for axis in self._free_axes:  # turning about them does not count
             seen = (R @ axis)[:, :, None]
             turn = turn - seen * (seen.transpose(0, 2, 1) @ turn @ seen) * seen.transpose(0, 2, 1)
-        apart = (t_other - t) * np.isfinite(chi2)[:, None]
+        apart = (second.translation - poses.translation) * np.isfinite(chi2)[:, None]
         return ViewErrors(
-            rotation_rad=np.sqrt(turn.trace(0, 1, 2) + wrong * _angles_between(R, R_other) ** 2),
+            rotation_rad=np.sqrt(turn.trace(0, 1, 2) + wrong * _angles_between(R, second.rotation) ** 2),
             sure_rotation_rad=np.sqrt(turn.trace(0, 1, 2)),
             position_m=np.sqrt(covariance[:, :3, :3].trace(0, 1, 2) + wrong * (apart * apart).sum(1)),
             wrong_choice=wrong,
@@ -160,8 +162,8 @@ class Observability:
         points = np.where((change.points == change.point).all(1)[:, None], other, change.points)
         return self.errors(distance_m, points).median_rotation_rad <= SAME_HELP * change.median_rotation_rad
 
-    def _views(self, shape: PointSet, distance_m: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Return R (V, 3, 3), t (V, 3), directions (V, K, 2) and whitening (V, K, 2, 2) of the views that fit."""
+    def _views(self, shape: PointSet, distance_m: float) -> tuple[Rigid, np.ndarray, np.ndarray]:
+        """Return the poses (a stack of V), directions (V, K, 2) and whitening (V, K, 2, 2) of the views that fit."""
         R = self._attitudes
         t = np.array([0.0, 0.0, distance_m]) - R @ self.shape.centroid
         position = shape.points @ R.transpose(0, 2, 1) + t[:, None]
@@ -171,19 +173,21 @@ class Observability:
         directions, jacobians = self._camera.undistort_with_jacobian(pixels[fits].reshape(-1, 2))
         covariances = self._noise_px**2 * jacobians @ jacobians.transpose(0, 2, 1)
         count = len(shape.points)
-        return R[fits], t[fits], directions.reshape(-1, count, 2), whitening(covariances).reshape(-1, count, 2, 2)
+        whiten = whitening(covariances).reshape(-1, count, 2, 2)
+        return Rigid(R[fits], t[fits]), directions.reshape(-1, count, 2), whiten
 
     def _second_solutions(
-        self, shape: PointSet, R: np.ndarray, t: np.ndarray, directions: np.ndarray, whiten: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return R (V, 3, 3), t (V, 3) and chi-square (V,) of the mirrored solutions; infinite where there is none."""
+        self, shape: PointSet, poses: Rigid, directions: np.ndarray, whiten: np.ndarray
+    ) -> tuple[Rigid, np.ndarray]:
+        """Return the mirrored solutions (a stack of V) and their chi-square (V,); infinite where there is none."""
+        R = poses.rotation
         if not len(R):
-            return R, t, np.zeros(0)
-        R_other, t_other, chi2, _ = refine_poses(*mirrored_pose(shape, R, t), shape.points, directions, whiten)
+            return poses, np.zeros(0)
+        (R_other, t_other), chi2, _ = refine_poses(mirrored_pose(shape, poses), shape.points, directions, whiten)
         if not self._symmetries.trivial:
             R_other = np.array([a @ self._symmetries.turn_towards(a, b) for a, b in zip(R_other, R)])
         same = _angles_between(R, R_other) < _SAME_RAD
-        return R_other, t_other, np.where(same, np.inf, chi2)
+        return Rigid(R_other, t_other), np.where(same, np.inf, chi2)
 
     def _candidates(self, lift: float, added: bool) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
         """Yield name, position and all points (K, 3) of the changes that stand out by a share of the object's size."""

@@ -8,7 +8,7 @@ from functools import cached_property
 import cv2
 import numpy as np
 
-from custom_pose_ros.core.geometry.rotations import matrix_from_rotation_vector
+from custom_pose_ros.core.geometry.rigid import Rigid
 
 MIN_POINTS = 4
 _COLLINEAR_RATIO = 0.01  # second extent / first extent of the points below which they are one line
@@ -89,30 +89,33 @@ class PointSet:
         return self._principal[1]
 
 
-def initial_poses(points: PointSet, directions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def initial_poses(points: PointSet, directions: np.ndarray) -> Rigid:
     """
-    Return (B, 3, 3) rotations and (B, 3) translations to start from, B >= 0; both solutions of a planar set.
+    Return B >= 0 poses `camera_object` to start from, as a stack; both solutions of a planar set.
 
     IPPE (Collins and Bartoli 2014) for planar sets; SQPnP (Terzakis and Lourakis 2020) and its mirror image otherwise
     and where IPPE finds nothing.
-    directions : (K, 2) undistorted image points x / z, y / z.
+
+    Args:
+        points: the K points of the object.
+        directions: (K, 2) undistorted image points x / z, y / z.
     """
-    found: list[tuple[np.ndarray, np.ndarray]] = []
+    found: list[Rigid] = []
     if points.homography_defined:
         for R_plane, t in _solve_pnp(points.in_plane, directions, cv2.SOLVEPNP_IPPE):
             R = R_plane @ points.R_plane_object
-            found.append((R, t - R @ points.centroid))
+            found.append(Rigid(R, t - R @ points.centroid))
     if not found:
         for R, t in _solve_pnp(points.points - points.centroid, directions, cv2.SOLVEPNP_SQPNP):
-            found.append((R, t - R @ points.centroid))
-        found += [mirrored_pose(points, R, t) for R, t in found]
+            found.append(Rigid(R, t - R @ points.centroid))
+        found += [mirrored_pose(points, pose) for pose in found]
     if not found:
-        return np.empty((0, 3, 3)), np.empty((0, 3))
-    return np.array([R for R, _ in found]), np.array([t for _, t in found])
+        return Rigid(np.empty((0, 3, 3)), np.empty((0, 3)))
+    return Rigid(np.array([pose.rotation for pose in found]), np.array([pose.translation for pose in found]))
 
 
-def _solve_pnp(points: np.ndarray, directions: np.ndarray, method: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Return OpenCV's finite solutions as rotation (3, 3) and translation (3,) with every point in front."""
+def _solve_pnp(points: np.ndarray, directions: np.ndarray, method: int) -> list[Rigid]:
+    """Return OpenCV's finite solutions with every point in front of the camera."""
     try:
         _, rotations, translations, _ = cv2.solvePnPGeneric(points, directions, np.eye(3), None, flags=method)
     except cv2.error:  # OpenCV refuses some degenerate views by exception; they have no solution
@@ -121,21 +124,22 @@ def _solve_pnp(points: np.ndarray, directions: np.ndarray, method: int) -> list[
     for rotation, translation in zip(rotations, translations):
         R, t = cv2.Rodrigues(rotation)[0], translation.ravel()
         if np.isfinite(R).all() and np.isfinite(t).all() and (points @ R[2] + t[2]).min() > 0.0:
-            solutions.append((R, t))
+            solutions.append(Rigid(R, t))
     return solutions
 
 
-def mirrored_pose(points: PointSet, R: np.ndarray, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def mirrored_pose(points: PointSet, camera_object: Rigid) -> Rigid:
     """
     Return the pose that looks the same from far away: the points' main plane reflected about the line of sight.
 
-    R : (..., 3, 3) and t : (..., 3), object to camera; the centroid stays where it is.
+    One pose or a stack; the centroid stays where it is.
     """
-    centre = R @ points.centroid + t
+    R = camera_object.rotation
+    centre = R @ points.centroid + camera_object.translation
     sight = centre / np.linalg.norm(centre, axis=-1, keepdims=True)
     R_mirrored = R - 2.0 * sight[..., :, None] * (sight[..., None, :] @ R)
     R_mirrored = R_mirrored - 2.0 * (R_mirrored @ points.normal)[..., :, None] * points.normal
-    return R_mirrored, centre - R_mirrored @ points.centroid
+    return Rigid(R_mirrored, centre - R_mirrored @ points.centroid)
 
 
 def whitening(covariances: np.ndarray) -> np.ndarray:
@@ -151,16 +155,21 @@ def whitening(covariances: np.ndarray) -> np.ndarray:
 
 
 def linearise(
-    R: np.ndarray, t: np.ndarray, points: np.ndarray, directions: np.ndarray, whiten: np.ndarray
+    poses: Rigid, points: np.ndarray, directions: np.ndarray, whiten: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """
     Return whitened residuals (B, 2K), their Jacobians (B, 2K, 6) and the smallest depths (B,) of B poses.
 
     The residual is observed minus projected. The Jacobian is of the projection, over (x, y, z of the object origin,
     rotation about the camera's fixed X, Y, Z).
-    R : (B, 3, 3), t : (B, 3), points : (K, 3) [m], directions : (K, 2), whiten : (K, 2, 2); the last two also
-    (B, K, 2) and (B, K, 2, 2), when each pose is of another image.
+
+    Args:
+        poses: a stack of B, `camera_object`.
+        points: (K, 3) [m], in the object frame.
+        directions: (K, 2) undistorted image points; (B, K, 2) when each pose is of another image.
+        whiten: (K, 2, 2), see `whitening`; (B, K, 2, 2) when each pose is of another image.
     """
+    R, t = poses
     count, keypoints = len(R), len(points)
     rotated = points @ R.transpose(0, 2, 1)
     depth = rotated[..., 2] + t[:, 2:]
@@ -182,22 +191,24 @@ def linearise(
     )
 
 
-def moved(R: np.ndarray, t: np.ndarray, step: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return B poses moved by (B, 6) steps (x, y, z, rotation vector about the camera's fixed axes)."""
-    return matrix_from_rotation_vector(step[:, 3:]) @ R, t + step[:, :3]
-
-
 def refine_poses(
-    R: np.ndarray, t: np.ndarray, points: np.ndarray, directions: np.ndarray, whiten: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    poses: Rigid, points: np.ndarray, directions: np.ndarray, whiten: np.ndarray
+) -> tuple[Rigid, np.ndarray, np.ndarray]:
     """
     Refine B poses at once by Levenberg-Marquardt on the whitened reprojection error.
 
-    Returns R (B, 3, 3), t (B, 3), chi-square (B,) and information (B, 6, 6) (inverse covariance, in the order of
-    `linearise`). Chi-square is infinite for poses with points behind the camera. Arguments as in `linearise`.
+    Args:
+        poses: a stack of B, `camera_object`; the other arguments are those of `linearise`.
+        points: see `linearise`.
+        directions: see `linearise`.
+        whiten: see `linearise`.
+
+    Returns:
+        The refined poses, their chi-square (B,), infinite with points behind the camera, and their information
+        (B, 6, 6): the inverse covariance, in the order of `linearise`.
     """
-    damping: np.ndarray = np.full(len(R), 1e-3)
-    residual, jacobian, depth = linearise(R, t, points, directions, whiten)
+    damping: np.ndarray = np.full(len(poses.rotation), 1e-3)
+    residual, jacobian, depth = linearise(poses, points, directions, whiten)
     chi2 = np.where(depth > 0.0, (residual * residual).sum(1), np.inf)
     for _ in range(_MAX_STEPS):
         information = jacobian.transpose(0, 2, 1) @ jacobian
@@ -206,18 +217,21 @@ def refine_poses(
         damped = information.copy()
         np.einsum('bii->bi', damped)[:] += damping[:, None] * diagonal + 1e-12 * diagonal.max(1, keepdims=True)
         step = np.linalg.solve(damped, gradient)[..., 0]
-        R_new, t_new = moved(R, t, step)
-        residual_new, jacobian_new, depth = linearise(R_new, t_new, points, directions, whiten)
+        new = poses.moved(step)
+        residual_new, jacobian_new, depth = linearise(new, points, directions, whiten)
         chi2_new = np.where(depth > 0.0, (residual_new * residual_new).sum(1), np.inf)
         better = chi2_new < chi2
         with np.errstate(invalid='ignore'):
             gain = np.where(better, chi2 - chi2_new, 0.0)
         predicted = (step * gradient[..., 0]).sum(1)
-        R, t = np.where(better[:, None, None], R_new, R), np.where(better[:, None], t_new, t)
+        poses = Rigid(
+            np.where(better[:, None, None], new.rotation, poses.rotation),
+            np.where(better[:, None], new.translation, poses.translation),
+        )
         residual = np.where(better[:, None], residual_new, residual)
         jacobian = np.where(better[:, None, None], jacobian_new, jacobian)
         chi2 = np.where(better, chi2_new, chi2)
         damping = np.where(better, damping * 0.1, damping * 10.0)
         if (np.maximum(gain, predicted) < _CONVERGED_CHI2).all() or (damping > 1e9).all():
             break
-    return R, t, chi2, jacobian.transpose(0, 2, 1) @ jacobian
+    return poses, chi2, jacobian.transpose(0, 2, 1) @ jacobian

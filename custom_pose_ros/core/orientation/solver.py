@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from custom_pose_ros.core.errors import ConfigError
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
-from custom_pose_ros.core.geometry.rotations import (
-    quaternion_from_matrix,
-    roll_pitch_yaw_from_matrix,
-    rotation_between,
-    rotation_vector_from_matrix,
-)
+from custom_pose_ros.core.geometry.rigid import Rigid
+from custom_pose_ros.core.geometry.rotations import rotation_between
 from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.object_model import ObjectModel
+from custom_pose_ros.core.orientation.estimate import OrientationEstimate
 from custom_pose_ros.core.orientation.pnp import MIN_POINTS, PointSet, initial_poses, refine_poses, whitening
 
 DEFAULT_KEYPOINT_VARIANCE_PX2 = 1.0  # for keypoints that come without a usable covariance
@@ -37,70 +34,18 @@ class Refusal:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class OrientationEstimate:
-    """
-    Where one instance is and how it is turned, in the camera optical frame.
-
-    R_camera_object : (3, 3), maps the object frame to the camera frame.
-    t_camera_object : (3,) m, origin of the object in the camera frame.
-    covariance : (6, 6) over x, y, z [m] and rotations about the camera's fixed X, Y, Z [rad] (ROS order):
-        R_true = exp(error[3:]) R_camera_object, t_true = t_camera_object + error[:3].
-    reprojection_error_px : root mean square distance of keypoints and reprojected model points; NaN while coasting.
-    ambiguity : how well the second solution explains what was seen compared with this one, in [0, 1] (likelihood ratio;
-        1 = equally well, 0 = there is no second one).
-    alternative : (R, t) of the second solution, or None.
-    track_id : as in the KeypointPose.
-    keypoints_used : number of keypoints the estimate was computed from; 0 while coasting (predicted, not measured).
-    outlier_suspected : True when the keypoints contradict each other.
-    R_reference_camera, zero_rotation : (3, 3), only for `roll_pitch_yaw`, see there.
-    """
-
-    R_camera_object: np.ndarray
-    t_camera_object: np.ndarray
-    covariance: np.ndarray
-    reprojection_error_px: float
-    ambiguity: float
-    alternative: tuple[np.ndarray, np.ndarray] | None = None
-    track_id: int | None = None
-    keypoints_used: int
-    outlier_suspected: bool = False
-    R_reference_camera: np.ndarray = field(default_factory=lambda: np.eye(3))
-    zero_rotation: np.ndarray = field(default_factory=lambda: np.eye(3))
-
-    @property
-    def quaternion(self) -> np.ndarray:
-        """(4,) unit quaternion x, y, z, w of R_camera_object."""
-        return quaternion_from_matrix(self.R_camera_object)
-
-    @property
-    def roll_pitch_yaw(self) -> np.ndarray:
-        """
-        (3,) fixed-axis angles [rad] about X, Y, Z of the reference frame: of R_reference_object zero_rotation^T.
-
-        They are all zero in the attitude that the object file calls zero (zero_roll_pitch_yaw_deg).
-        """
-        return roll_pitch_yaw_from_matrix(self.R_reference_camera @ self.R_camera_object @ self.zero_rotation.T)
-
-    @property
-    def coasting(self) -> bool:
-        """Whether this was predicted through a gap, not measured."""
-        return self.keypoints_used == 0
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
 class PoseSolution:
     """
     All poses that explain the keypoints of one instance in one image, best first. B >= 1 hypotheses, U keypoints used.
 
-    R : (B, 3, 3), t : (B, 3) m, object to camera.
+    poses : a stack of B, `camera_object`.
     chi2 : (B,) squared whitened reprojection error; information : (B, 6, 6), inverse covariance without misfit.
     errors_px : (B,) root mean square reprojection error in the image.
     used : (K,) bool, the keypoints that were used; a rejected outlier is not among them.
     outlier_suspected : True when one was rejected or the keypoints contradict each other.
     """
 
-    R: np.ndarray
-    t: np.ndarray
+    poses: Rigid
     chi2: np.ndarray
     information: np.ndarray
     errors_px: np.ndarray
@@ -126,20 +71,22 @@ class PoseSolution:
         """(6, 6) covariance of the best solution in ROS order, inflated by the misfit; of that solution alone."""
         return np.linalg.inv(self.information[0]) * self.misfit
 
-    def to_estimate(self, track_id: int | None = None, **reference: np.ndarray) -> OrientationEstimate:
-        """Return what this image alone says; `reference`: R_reference_camera, zero_rotation of OrientationEstimate."""
+    def to_estimate(
+        self, model: ObjectModel, track_id: int | None = None, R_reference_camera: np.ndarray | None = None
+    ) -> OrientationEstimate:
+        """Return what this image alone says; roll, pitch and yaw are about the camera's axes, or others (3, 3)."""
         ambiguity = self.ambiguity
         return OrientationEstimate(
-            R_camera_object=self.R[0],
-            t_camera_object=self.t[0],
+            pose=self.poses.at(0),
             covariance=covariance_over_both(self, ambiguity),
             reprojection_error_px=float(self.errors_px[0]),
             ambiguity=ambiguity,
-            alternative=(self.R[1], self.t[1]) if ambiguity else None,
+            alternative=self.poses.at(1) if ambiguity else None,
             track_id=track_id,
             keypoints_used=int(self.used.sum()),
             outlier_suspected=self.outlier_suspected,
-            **reference,
+            model=model,
+            R_reference_frame=np.eye(3) if R_reference_camera is None else R_reference_camera,
         )
 
 
@@ -149,14 +96,9 @@ def covariance_over_both(solution: PoseSolution, ambiguity: float) -> np.ndarray
     if not ambiguity:
         return covariance
     share = ambiguity / (1.0 + ambiguity)
-    difference = pose_difference(solution.R[0], solution.t[0], solution.R[1], solution.t[1])
+    difference = solution.poses.at(0).step_to(solution.poses.at(1))
     other = np.linalg.inv(solution.information[1]) * solution.misfit + np.outer(difference, difference)
     return (1.0 - share) * covariance + share * other
-
-
-def pose_difference(R_from: np.ndarray, t_from: np.ndarray, R_to: np.ndarray, t_to: np.ndarray) -> np.ndarray:
-    """Return the (6,) step x, y, z, rotation vector about the camera's fixed axes that moves one pose to another."""
-    return np.concatenate([t_to - t_from, rotation_vector_from_matrix(R_to @ R_from.T)])
 
 
 @dataclass(frozen=True, eq=False)
@@ -254,25 +196,24 @@ class PoseSolver:
     def solve_observation(self, observation: Observation) -> PoseSolution | Refusal:
         """As `solve`, using all keypoints of the observation."""
         points, directions, whiten = observation.points.points, observation.directions, observation.whiten
-        R, t = initial_poses(observation.points, directions)
-        if not len(R):
+        starts = initial_poses(observation.points, directions)
+        if not len(starts.rotation):
             return Refusal('no pose with every keypoint in front of the camera explains the image')
-        R, t, chi2, information = refine_poses(R, t, points, directions, whiten)
+        poses, chi2, information = refine_poses(starts, points, directions, whiten)
         order = np.argsort(chi2, kind='stable')
         best = int(order[0])
         if not np.isfinite(chi2[best]) or np.linalg.cond(information[best]) > 1e14:
             return Refusal('the keypoints do not determine a pose: they nearly coincide in the image')
         distinct = [best]
         for i in order[1:].tolist():
-            separate = all(rotation_between(R[i], R[j]) > SAME_POSE_RAD for j in distinct)
+            separate = all(rotation_between(poses.rotation[i], poses.rotation[j]) > SAME_POSE_RAD for j in distinct)
             if separate and np.isfinite(chi2[i]) and np.linalg.cond(information[i]) < 1e14:
                 distinct.append(i)
         return PoseSolution(
-            R=R[distinct],
-            t=t[distinct],
+            poses=poses.at(distinct),
             chi2=chi2[distinct],
             information=information[distinct],
-            errors_px=np.array([self.reprojection_error_px(R[i], t[i], observation) for i in distinct]),
+            errors_px=np.array([self.reprojection_error_px(poses.at(i), observation) for i in distinct]),
             used=observation.used,
             outlier_suspected=not consistent(chi2[best], len(directions)),
         )
@@ -290,20 +231,10 @@ class PoseSolver:
         resolved = consistent(best.chi2[0], int(best.used.sum()))
         return replace(best if resolved else suspect, outlier_suspected=True)
 
-    def reprojection_error_px(self, R: np.ndarray, t: np.ndarray, observation: Observation) -> float:
+    def reprojection_error_px(self, camera_object: Rigid, observation: Observation) -> float:
         """Return the root mean square distance [px] of the keypoints in use from the projected model points."""
-        misses = self.camera.project(observation.points.points @ R.T + t) - observation.pixels
+        misses = self.camera.project(camera_object.apply(observation.points.points)) - observation.pixels
         return float(np.sqrt((misses * misses).sum(1).mean()))
-
-
-def solve_pose(pose: KeypointPose, model: ObjectModel, camera: CameraIntrinsics) -> PoseSolution | Refusal:
-    """
-    Return every pose of the object that explains the keypoints, best first, or the reason why there is none.
-
-    At least four visible keypoints with a known position, not all on one line of the object, are needed. A planar set
-    seen edge-on is solved, with the large covariance it deserves. For a stream use one PoseSolver.
-    """
-    return PoseSolver(model, camera).solve(pose)
 
 
 def consistent(chi2: float, keypoints: int) -> bool:

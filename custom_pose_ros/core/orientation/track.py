@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 
 from custom_pose_ros.core.geometry.symmetry import SymmetryGroup
 from custom_pose_ros.core.keypoints.poses import KeypointPose
+from custom_pose_ros.core.orientation.estimate import OrientationEstimate
 from custom_pose_ros.core.orientation.filter import FilterParameters, PoseFilter
 from custom_pose_ros.core.orientation.pnp import PointSet
 from custom_pose_ros.core.orientation.solver import (
     NEGLIGIBLE_AMBIGUITY,
     Observation,
-    OrientationEstimate,
     PoseSolution,
     PoseSolver,
     Refusal,
@@ -29,7 +28,7 @@ class PoseTrack:
     The orientation of one instance over time, from its keypoint poses.
 
     solver : of the object and camera. symmetries : of the object. parameters : of the filter.
-    reference : R_reference_camera and zero_rotation for the estimates.
+    R_reference_camera : (3, 3), for the roll, pitch and yaw of the estimates.
     """
 
     def __init__(
@@ -37,12 +36,12 @@ class PoseTrack:
         solver: PoseSolver,
         symmetries: SymmetryGroup,
         parameters: FilterParameters,
-        reference: Mapping[str, np.ndarray],
+        R_reference_camera: np.ndarray,
     ):
         self._solver = solver
         self._symmetries = symmetries
         self._parameters = parameters
-        self._reference = reference
+        self._R_reference_camera = R_reference_camera
         self._filter = PoseFilter(solver.shape, solver.model.keypoint_count, parameters)
         self._stamp_s = math.nan
         self._seen_s = -math.inf
@@ -111,31 +110,31 @@ class PoseTrack:
         solution = self._solver.solve_observation(observation)
         if not isinstance(solution, PoseSolution):
             return observation
-        expected = self._filter.result().R
-        turns = [self._symmetries.turn_towards(expected, R) for R in solution.R]
-        best = int(np.argmax([np.vdot(expected @ turn, R) for turn, R in zip(turns, solution.R)]))
+        expected = self._filter.result().pose.rotation
+        turns = [self._symmetries.turn_towards(expected, R) for R in solution.poses.rotation]
+        best = int(np.argmax([np.vdot(expected @ turn, R) for turn, R in zip(turns, solution.poses.rotation)]))
         return replace(observation, points=PointSet(observation.points.points @ turns[best].T))
 
     def _estimate(
         self, track_id: int | None, observation: Observation | None, outlier_suspected: bool
     ) -> OrientationEstimate:
         """Return what the filter knows; coasting without an observation."""
-        pose = self._filter.result()
+        filtered = self._filter.result()
         error_px = math.nan
         if observation is not None:
-            error_px = self._solver.reprojection_error_px(pose.R, pose.t, observation)
-        ambiguous = pose.ambiguity > NEGLIGIBLE_AMBIGUITY
+            error_px = self._solver.reprojection_error_px(filtered.pose, observation)
+        ambiguous = filtered.ambiguity > NEGLIGIBLE_AMBIGUITY
         return OrientationEstimate(
-            R_camera_object=pose.R,
-            t_camera_object=pose.t,
-            covariance=pose.covariance,
+            pose=filtered.pose,
+            covariance=filtered.covariance,
             reprojection_error_px=error_px,
-            ambiguity=min(1.0, pose.ambiguity) if ambiguous else 0.0,
-            alternative=pose.alternative if ambiguous else None,
+            ambiguity=min(1.0, filtered.ambiguity) if ambiguous else 0.0,
+            alternative=filtered.alternative if ambiguous else None,
             track_id=track_id,
             keypoints_used=0 if observation is None else len(observation.pixels),
             outlier_suspected=outlier_suspected,
-            **self._reference,
+            model=self._solver.model,
+            R_reference_frame=self._R_reference_camera,
         )
 
 

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from rosbags.typesys.store import Typestore
 
+from custom_pose_ros.core.geometry.rigid import Rigid
 from custom_pose_ros.core.geometry.rotations import matrix_from_quaternion
 from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.object_model import ObjectModel
-from custom_pose_ros.core.orientation.solver import OrientationEstimate
+from custom_pose_ros.core.orientation.estimate import OrientationEstimate
 from custom_pose_ros.inference.pose_messages import keypoint_fields, orientation_fields, pose_fields, track_id_of
 
 
@@ -27,15 +28,14 @@ def estimates_from_message(message: Any, model: ObjectModel) -> list[Orientation
             continue
         estimates.append(
             OrientationEstimate(
-                R_camera_object=matrix_from_quaternion(q),
-                t_camera_object=t,
+                pose=Rigid(matrix_from_quaternion(q), t),
                 covariance=covariance,
                 reprojection_error_px=float(item.reprojection_error_px),
                 ambiguity=float(item.ambiguity),
                 track_id=track_id_of(item),
                 keypoints_used=int(item.keypoints_used),
                 outlier_suspected=bool(item.outlier_suspected),
-                zero_rotation=model.zero_rotation,
+                model=model,
             )
         )
     return estimates

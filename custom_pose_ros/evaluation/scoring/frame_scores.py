@@ -12,7 +12,7 @@ from custom_pose_ros.core.geometry.rigid import Rigid
 from custom_pose_ros.core.geometry.rotations import rotation_vector_from_matrix
 from custom_pose_ros.core.geometry.symmetry import SymmetryGroup
 from custom_pose_ros.core.object_model import ObjectModel
-from custom_pose_ros.core.orientation.solver import OrientationEstimate
+from custom_pose_ros.core.orientation.estimate import OrientationEstimate
 from custom_pose_ros.evaluation.records import FrameRecord
 
 MATCH_RADIUS = 1.0  # an instance farther from the truth than this share of its size in the image is another thing
@@ -197,7 +197,7 @@ class Scorer:
         estimate = result.estimate
         pose = result.truth
         if pose is None and estimate is not None:
-            pose = Rigid(estimate.R_camera_object, estimate.t_camera_object)
+            pose = estimate.pose
         if pose is None or self.points is None:
             return
         centre = pose.apply(np.nanmean(self.points, axis=0))

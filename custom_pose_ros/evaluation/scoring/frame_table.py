@@ -16,7 +16,6 @@ from custom_pose_ros.core.geometry.rigid import Rigid
 from custom_pose_ros.core.geometry.rotations import quaternion_from_matrix
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.evaluation.scoring.frame_scores import FrameScore
-from custom_pose_ros.evaluation.scoring.metrics import roll_pitch_yaw
 
 _POSE = ('x_m', 'y_m', 'z_m', 'qx', 'qy', 'qz', 'qw', 'roll_deg', 'pitch_deg', 'yaw_deg')
 COLUMNS = (
@@ -72,14 +71,14 @@ def _row(index: int, score: FrameScore, model: ObjectModel, bag_start_ns: int) -
             'sigma_rotation_deg': math.degrees(math.sqrt(max(float(variances[3:].sum()), 0.0))),
             'sigma_position_m': math.sqrt(max(float(variances[:3].sum()), 0.0)),
         }
-        row |= _pose_cells(Rigid(estimate.R_camera_object, estimate.t_camera_object), model, '')
+        row |= _pose_cells(estimate.pose, model, '')
     if score.truth is not None:
         row |= _pose_cells(score.truth, model, 'true_')
     return row
 
 
 def _pose_cells(pose: Rigid, model: ObjectModel, prefix: str) -> dict[str, float]:
-    angles = np.rad2deg(roll_pitch_yaw(pose.rotation, model))
+    angles = np.rad2deg(model.roll_pitch_yaw(pose.rotation))
     values = [*pose.translation.tolist(), *quaternion_from_matrix(pose.rotation).tolist(), *angles.tolist()]
     return {prefix + name: value for name, value in zip(_POSE, values)}
 

@@ -11,11 +11,10 @@ import numpy as np
 
 from custom_pose_ros.core.geometry.rotations import (
     matrix_from_rotation_vector,
-    roll_pitch_yaw_from_matrix,
     rotation_vector_from_matrix,
 )
 from custom_pose_ros.core.object_model import ObjectModel
-from custom_pose_ros.core.orientation.solver import OrientationEstimate
+from custom_pose_ros.core.orientation.estimate import OrientationEstimate
 from custom_pose_ros.evaluation.scoring.frame_scores import FrameScore
 from custom_pose_ros.evaluation.truth.coco_labels import LabelScore
 
@@ -187,13 +186,8 @@ def _angle_errors_deg(score: FrameScore, model: ObjectModel) -> np.ndarray:
     estimate, truth = score.estimate, score.truth
     assert estimate is not None and truth is not None and score.rotation_error_rad is not None
     R_true = matrix_from_rotation_vector(score.rotation_error_rad) @ estimate.R_camera_object
-    difference = roll_pitch_yaw(estimate.R_camera_object, model) - roll_pitch_yaw(R_true, model)
+    difference = model.roll_pitch_yaw(estimate.R_camera_object) - model.roll_pitch_yaw(R_true)
     return np.rad2deg((difference + np.pi) % (2.0 * np.pi) - np.pi)
-
-
-def roll_pitch_yaw(R_camera_object: np.ndarray, model: ObjectModel) -> np.ndarray:
-    """Return roll, pitch, yaw [rad] about the axes of the camera, zero where the object file says so."""
-    return roll_pitch_yaw_from_matrix(R_camera_object @ model.zero_rotation.T)
 
 
 def _consistency(scores: Sequence[FrameScore]) -> dict[str, Any]:

@@ -115,7 +115,7 @@ class TagTruth:
             return None
         if np.sqrt(np.linalg.eigvalsh(solution.covariance[3:, 3:])[-1]) > MAX_ROTATION_SIGMA_RAD:
             return None
-        return Rigid(solution.R[0], solution.t[0])
+        return solution.poses.at(0)
 
     def find_corners(self, gray: np.ndarray) -> np.ndarray:
         """Return the (4 * tags, 2) corners [px] in the order of Tag.corners; NaN for tags that are not seen."""

@@ -164,4 +164,4 @@ def _measured(record: FrameRecord) -> Rigid | None:
         estimate = next((e for e in record.estimates if not e.coasting), None)
     if estimate is None or estimate.ambiguity > MAX_AMBIGUITY_TO_ALIGN or estimate.outlier_suspected:
         return None
-    return Rigid(estimate.R_camera_object, estimate.t_camera_object)
+    return estimate.pose

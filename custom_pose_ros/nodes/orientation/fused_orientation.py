@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import ExitStack
 
-import numpy as np
 from rclpy.lifecycle import LifecycleNode
 from std_msgs.msg import Header
 
 from custom_pose_ros.core.errors import ConfigError
 from custom_pose_ros.core.object_model import ObjectModel
+from custom_pose_ros.core.orientation.estimate import OrientationEstimate
 from custom_pose_ros.core.orientation.filter import FilterParameters
-from custom_pose_ros.core.orientation.fusion import PoseFusion, in_reference_frame
-from custom_pose_ros.core.orientation.solver import OrientationEstimate
+from custom_pose_ros.core.orientation.fusion import PoseFusion
 from custom_pose_ros.nodes.orientation.orientation_outputs import OrientationOutputs
 from custom_pose_ros.nodes.orientation.orientation_parameters import OrientationNodeParameters
 from custom_pose_ros.nodes.orientation.tf_frames import CAMERA_BODY, CAMERA_OPTICAL
@@ -48,22 +47,20 @@ class FusedOrientation:
         camera: str,
         header: Header,
         estimates: Sequence[OrientationEstimate],
-        R: np.ndarray,
-        t: np.ndarray,
         model: ObjectModel,
         parameters: FilterParameters,
     ) -> None:
         """
         Take the estimates of one image of one camera.
 
-        header : its stamp, and the reference frame. R, t : (3, 3) and (3,) m, camera optical frame to reference frame.
+        header : its stamp, and the reference frame, which the estimates are in.
         """
         if self._fusion is None or self._fusion.model is not model:
             self._fusion = PoseFusion(model)
         self._fusion.speeds = _USUAL * parameters.max_speed, _USUAL * parameters.max_angular_speed
         stamp_s = stamp_seconds(header.stamp)
-        fused = self._fusion.update(camera, stamp_s, [in_reference_frame(e, R, t) for e in estimates])
+        fused = self._fusion.update(camera, stamp_s, estimates)
         if stamp_s < self._fusion.stamp_s:
             return  # a camera that is late: its images count, but the answer to a later one is out
-        self._outputs.publish(estimates_to_message(fused, model.name, header, np.eye(3), np.zeros(3)), model)
+        self._outputs.publish(estimates_to_message(fused, model.name, header), model)
         self._outputs.publish_frames(header, fused, model)

@@ -10,6 +10,7 @@ from geometry_msgs.msg import Point, Quaternion, Vector3
 from std_msgs.msg import ColorRGBA
 from visualization_msgs.msg import Marker, MarkerArray
 
+from custom_pose_ros.core.geometry.rigid import Rigid
 from custom_pose_ros.core.geometry.rotations import matrix_from_quaternion, skew_matrix
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.nodes.ros.conversions import rigid_pose_message
@@ -86,7 +87,7 @@ def _position_region(orientation: Orientation, color: ColorRGBA) -> Marker:
     variances, axes = np.linalg.eigh(orientation.pose.covariance.reshape(6, 6)[:3, :3])
     axes[:, 2] *= np.sign(np.linalg.det(axes))
     origin = orientation.pose.pose.position
-    pose = rigid_pose_message(axes, np.array([origin.x, origin.y, origin.z]))
+    pose = rigid_pose_message(Rigid(axes, np.array([origin.x, origin.y, origin.z])))
     diameters = 2.0 * _REGION_SIGMAS_3D * np.sqrt(np.maximum(variances, _SMALLEST_SIGMA_M**2))
     return Marker(
         ns='position_region', type=Marker.SPHERE, pose=pose, color=_faded(color),

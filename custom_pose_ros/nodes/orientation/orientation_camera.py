@@ -13,9 +13,9 @@ from std_msgs.msg import Header
 from custom_pose_ros.core.errors import ConfigError, CustomPoseError
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.object_model import ObjectModel
+from custom_pose_ros.core.orientation.estimate import OrientationEstimate
 from custom_pose_ros.core.orientation.estimator import OrientationEstimator
 from custom_pose_ros.core.orientation.filter import FilterParameters
-from custom_pose_ros.core.orientation.solver import OrientationEstimate
 from custom_pose_ros.nodes.orientation.camera_source import CameraSource
 from custom_pose_ros.nodes.orientation.fused_orientation import FusedOrientation
 from custom_pose_ros.nodes.orientation.object_choice import ObjectChoice
@@ -118,10 +118,11 @@ class OrientationCamera:
         result, estimates, problem = OrientationArray(header=header), [], ''
         try:
             estimates = self._solve(message, model)
-            R, t = self.reference.locate(message.header)
-            result = estimates_to_message(estimates, model.name, header, R, t)
+            reference_camera = self.reference.locate(message.header)
+            located = [estimate.in_frame(header.frame_id, reference_camera) for estimate in estimates]
+            result = estimates_to_message(located, model.name, header)
             if self._fused:
-                self._fused.take(self.name, header, estimates, R, t, model, self._parameters)
+                self._fused.take(self.name, header, located, model, self._parameters)
         except CustomPoseError as error:
             problem = str(error)
         except Exception as error:  # whatever a message does, the next one gets its chance

@@ -13,7 +13,7 @@ from std_msgs.msg import Header
 from visualization_msgs.msg import MarkerArray
 
 from custom_pose_ros.core.object_model import ObjectModel
-from custom_pose_ros.core.orientation.solver import OrientationEstimate
+from custom_pose_ros.core.orientation.estimate import OrientationEstimate
 from custom_pose_ros.nodes.orientation.markers import orientations_to_markers
 from custom_pose_ros.nodes.orientation.orientation_parameters import OrientationNodeParameters
 from custom_pose_ros.nodes.orientation.tf_frames import CAMERA_BODY, ObjectFrames

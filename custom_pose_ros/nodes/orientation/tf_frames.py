@@ -9,7 +9,6 @@ import time
 from collections.abc import Sequence
 from typing import Protocol
 
-import numpy as np
 import rclpy
 from geometry_msgs.msg import TransformStamped
 from rclpy.duration import Duration
@@ -20,8 +19,8 @@ from rclpy.time import Time
 from std_msgs.msg import Header
 
 from custom_pose_ros.core.errors import ConfigError, MessageError
-from custom_pose_ros.core.geometry.rotations import R_BODY_OPTICAL
-from custom_pose_ros.core.orientation.solver import OrientationEstimate
+from custom_pose_ros.core.geometry.rigid import BODY_OPTICAL, IDENTITY, Rigid
+from custom_pose_ros.core.orientation.estimate import OrientationEstimate
 from custom_pose_ros.nodes.ros import qos
 from custom_pose_ros.nodes.ros.conversions import transform_from_message, transform_message
 
@@ -48,9 +47,9 @@ class ReferenceFrame(Protocol):
         """Return the name of the frame, for images with this header."""
         ...
 
-    def locate(self, header: Header) -> tuple[np.ndarray, np.ndarray]:
+    def locate(self, header: Header) -> Rigid:
         """
-        Return (R (3, 3), t (3,) m) that map the optical frame of the header, at its stamp, to the reference frame.
+        Return what maps the optical frame of the header, at its stamp, to the reference frame.
 
         Raises MessageError when the transform is not known.
         """
@@ -72,9 +71,9 @@ def make_reference_frame(name: str, node: Node, timeout_s: float) -> ReferenceFr
             f'parameter reference_frame: wanted {CAMERA_OPTICAL}, {CAMERA_BODY} or a TF frame, got nothing'
         )
     if name == CAMERA_OPTICAL:
-        return _FixedFrame('', np.eye(3))
+        return _FixedFrame('', IDENTITY)
     if name == CAMERA_BODY:
-        return _FixedFrame(BODY_SUFFIX, R_BODY_OPTICAL)
+        return _FixedFrame(BODY_SUFFIX, BODY_OPTICAL)
     return _TfFrame(name, node, timeout_s)
 
 
@@ -83,15 +82,15 @@ class _FixedFrame:
 
     timeout_s = 0.0
 
-    def __init__(self, suffix: str, R_frame_optical: np.ndarray):
+    def __init__(self, suffix: str, frame_optical: Rigid):
         self._suffix = suffix
-        self._R = R_frame_optical
+        self._frame_optical = frame_optical
 
     def frame_id(self, header: Header) -> str:
         return header.frame_id + self._suffix
 
-    def locate(self, header: Header) -> tuple[np.ndarray, np.ndarray]:
-        return self._R, np.zeros(3)
+    def locate(self, header: Header) -> Rigid:
+        return self._frame_optical
 
     def close(self) -> None:
         """Nothing to release."""
@@ -134,7 +133,7 @@ class _TfFrame:
     def frame_id(self, header: Header) -> str:
         return self._name
 
-    def locate(self, header: Header) -> tuple[np.ndarray, np.ndarray]:
+    def locate(self, header: Header) -> Rigid:
         now_s = time.monotonic()
         waits = now_s >= self._no_wait_until_s.get(header.frame_id, -math.inf)
         timeout = Duration(seconds=self.timeout_s if waits else 0.0)
@@ -188,7 +187,7 @@ class ObjectFrames:
                 TransformStamped(
                     header=header,
                     child_frame_id=self._prefix + object_frame(object_name, estimate.track_id, index),
-                    transform=transform_message(estimate.R_camera_object, estimate.t_camera_object),
+                    transform=transform_message(estimate.pose),
                 )
                 for index, estimate in enumerate(estimates)
             ]
@@ -199,7 +198,7 @@ class ObjectFrames:
         if header.frame_id in self._body_frames or not self._publishers:
             return
         self._body_frames.add(header.frame_id)
-        body_in_optical = transform_message(R_BODY_OPTICAL.T, np.zeros(3))
+        body_in_optical = transform_message(BODY_OPTICAL.inverse())
         transforms = [
             TransformStamped(
                 header=Header(stamp=header.stamp, frame_id=optical),

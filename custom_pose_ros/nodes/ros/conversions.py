@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import array
-import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,10 +12,11 @@ from geometry_msgs.msg import Pose as RigidPose
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
+from custom_pose_ros.core.geometry.rigid import Rigid
 from custom_pose_ros.core.geometry.rotations import matrix_from_quaternion, quaternion_from_matrix
 from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.object_model import ObjectModel
-from custom_pose_ros.core.orientation.solver import OrientationEstimate
+from custom_pose_ros.core.orientation.estimate import OrientationEstimate
 from custom_pose_ros.inference.image_messages import image_to_bgr
 from custom_pose_ros.inference.pose_messages import (
     camera_from_message,
@@ -66,25 +66,17 @@ def _pose_to_message(pose: KeypointPose, object_name: str) -> Pose:
 
 
 def estimates_to_message(
-    estimates: Sequence[OrientationEstimate], object_name: str, header: Header, R: np.ndarray, t: np.ndarray
+    estimates: Sequence[OrientationEstimate], object_name: str, header: Header
 ) -> OrientationArray:
-    """
-    Return the OrientationArray of one image in a reference frame; the header is taken as it is and names that frame.
-
-    R, t : (3, 3) and (3,) m, map the camera optical frame to the reference frame; identity and zeros to stay in it.
-    """
-    orientations = [_estimate_to_message(estimate, object_name, R, t) for estimate in estimates]
+    """Return the OrientationArray of one image; the header is taken as it is and names the frame of the estimates."""
+    orientations = [_estimate_to_message(estimate, object_name) for estimate in estimates]
     return OrientationArray(header=header, orientations=orientations)
 
 
-def _estimate_to_message(estimate: OrientationEstimate, object_name: str, R: np.ndarray, t: np.ndarray) -> Orientation:
-    turn = np.kron(np.eye(2), R)  # position and rotation errors are both about the axes of the frame
+def _estimate_to_message(estimate: OrientationEstimate, object_name: str) -> Orientation:
     return Orientation(
-        pose=PoseWithCovariance(
-            pose=rigid_pose_message(R @ estimate.R_camera_object, R @ estimate.t_camera_object + t),
-            covariance=(turn @ estimate.covariance @ turn.T).ravel(),
-        ),
-        **orientation_fields(dataclasses.replace(estimate, R_reference_camera=R), object_name),
+        pose=PoseWithCovariance(pose=rigid_pose_message(estimate.pose), covariance=estimate.covariance.ravel()),
+        **orientation_fields(estimate, object_name),
     )
 
 
@@ -98,23 +90,23 @@ def bgr_to_image(bgr: np.ndarray, header: Header) -> Image:
     return message
 
 
-def rigid_pose_message(R: np.ndarray, t: np.ndarray) -> RigidPose:
-    """Return the geometry_msgs/Pose of a (3, 3) rotation and a (3,) position [m]."""
-    x, y, z = t.tolist()
-    return RigidPose(position=Point(x=x, y=y, z=z), orientation=_quaternion_message(R))
+def rigid_pose_message(pose: Rigid) -> RigidPose:
+    """Return the geometry_msgs/Pose of a transform."""
+    x, y, z = pose.translation.tolist()
+    return RigidPose(position=Point(x=x, y=y, z=z), orientation=_quaternion_message(pose.rotation))
 
 
-def transform_message(R: np.ndarray, t: np.ndarray) -> Transform:
-    """Return the geometry_msgs/Transform of a (3, 3) rotation and a (3,) translation [m]."""
-    x, y, z = t.tolist()
-    return Transform(translation=Vector3(x=x, y=y, z=z), rotation=_quaternion_message(R))
+def transform_message(transform: Rigid) -> Transform:
+    """Return the geometry_msgs/Transform of a transform."""
+    x, y, z = transform.translation.tolist()
+    return Transform(translation=Vector3(x=x, y=y, z=z), rotation=_quaternion_message(transform.rotation))
 
 
-def transform_from_message(message: Transform) -> tuple[np.ndarray, np.ndarray]:
-    """Return (R (3, 3), t (3,) m) of a geometry_msgs/Transform."""
+def transform_from_message(message: Transform) -> Rigid:
+    """Return the transform of a geometry_msgs/Transform."""
     rotation, translation = message.rotation, message.translation
     R = matrix_from_quaternion(np.array([rotation.x, rotation.y, rotation.z, rotation.w]))
-    return R, np.array([translation.x, translation.y, translation.z])
+    return Rigid(R, np.array([translation.x, translation.y, translation.z]))
 
 
 def _quaternion_message(R: np.ndarray) -> Quaternion:

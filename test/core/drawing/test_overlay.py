@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from custom_pose_ros.core.drawing.overlay import PALETTE, draw_poses
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
+from custom_pose_ros.core.geometry.rigid import Rigid
 from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.object_model import ObjectModel
-from custom_pose_ros.core.orientation.solver import OrientationEstimate
+from custom_pose_ros.core.orientation.estimate import OrientationEstimate
 
 GREY = 90
 
@@ -40,8 +41,7 @@ def pose_of(points, visible=(True, True, True, True), covariance=4.0, track_id=N
 
 def estimate_of(R=None, t=(0, 0, 2), ambiguity=0.0) -> OrientationEstimate:
     return OrientationEstimate(
-        R_camera_object=np.eye(3) if R is None else R,
-        t_camera_object=np.array(t, float),
+        pose=Rigid(np.eye(3) if R is None else R, np.array(t, float)),
         covariance=np.eye(6),
         reprojection_error_px=1.0,
         ambiguity=ambiguity,

@@ -9,6 +9,7 @@ import pytest
 import simulated_tracks as simulation
 
 from custom_pose_ros.core.errors import ConfigError
+from custom_pose_ros.core.geometry.rigid import Rigid
 from custom_pose_ros.core.geometry.rotations import (
     matrix_from_roll_pitch_yaw,
     rotation_between,
@@ -46,7 +47,7 @@ def started(solver: PoseSolver, observation: Observation, **parameters: float) -
 
 def nees(pose: FilteredPose, R: np.ndarray, t: np.ndarray) -> float:
     """Return the normalised estimation error squared, 6 degrees of freedom."""
-    error = np.concatenate([t - pose.t, rotation_vector_from_matrix(R @ pose.R.T)])
+    error = pose.pose.step_to(Rigid(R, t))
     return float(error @ np.linalg.solve(pose.covariance, error))
 
 
@@ -55,8 +56,8 @@ def test_the_first_estimate_is_the_solution_of_the_image():
     (observation,) = observed(SOLID, track, 0.5)
     solution = SOLID.solve_observation(observation)
     pose = started(SOLID, observation).result()
-    assert rotation_between(pose.R, solution.R[0]) < 1e-9
-    np.testing.assert_allclose(pose.t, solution.t[0], atol=1e-9)
+    assert rotation_between(pose.pose.rotation, solution.poses.rotation[0]) < 1e-9
+    np.testing.assert_allclose(pose.pose.translation, solution.poses.translation[0], atol=1e-9)
     np.testing.assert_allclose(pose.covariance, solution.covariance, rtol=1e-6, atol=1e-12)
     assert (pose.ambiguity, pose.alternative) == (0.0, None)
 
@@ -70,8 +71,8 @@ def test_one_image_of_a_far_plane_leaves_it_open_and_the_covariance_covers_both(
         ambiguities.append(pose.ambiguity)
         if pose.alternative is None:
             continue
-        nearest.append(min(rotation_between(pose.R, R), rotation_between(pose.alternative[0], R)))
-        error = rotation_vector_from_matrix(R @ pose.R.T)
+        nearest.append(min(rotation_between(pose.pose.rotation, R), rotation_between(pose.alternative.rotation, R)))
+        error = rotation_vector_from_matrix(R @ pose.pose.rotation.T)
         covered.append(error @ np.linalg.solve(pose.covariance[3:, 3:], error) < simulation.CHI2_99)
     assert np.median(ambiguities) > 0.5
     assert len(covered) > 50
@@ -87,7 +88,7 @@ def test_motion_tells_which_of_the_two_is_true():
         pose_filter.predict(STEP_S)
         pose_filter.correct(observation)
     pose = pose_filter.result()
-    assert rotation_between(pose.R, track.R[-1]) < np.deg2rad(5.0)
+    assert rotation_between(pose.pose.rotation, track.R[-1]) < np.deg2rad(5.0)
     assert pose.ambiguity < 0.01
 
 
@@ -121,7 +122,7 @@ def test_uncertainty_grows_while_time_passes_and_the_pose_goes_on():
     assert (np.diff(volumes) > 0.1).all()
     turned = rotation_between(track.R[39], track.R[49])
     assert turned > np.deg2rad(8.0)  # standing still would have been wrong
-    assert rotation_between(pose.R, track.R[49]) < 0.3 * turned
+    assert rotation_between(pose.pose.rotation, track.R[49]) < 0.3 * turned
 
 
 @pytest.mark.parametrize('index', range(6))
@@ -138,7 +139,7 @@ def test_a_wrong_keypoint_is_named_and_nothing_is_taken_in(index):
     directions[index, 0] += 60.0 / 554.0
     wrong = pose_filter.correct(dataclasses.replace(observations[-1], directions=directions))
     np.testing.assert_array_equal(wrong, np.arange(6) == index)
-    np.testing.assert_array_equal(pose_filter.result().R, before.R)
+    np.testing.assert_array_equal(pose_filter.result().pose.rotation, before.pose.rotation)
     np.testing.assert_array_equal(pose_filter.result().covariance, before.covariance)
 
 

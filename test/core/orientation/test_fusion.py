@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
+from custom_pose_ros.core.geometry.rigid import Rigid
 from custom_pose_ros.core.geometry.rotations import matrix_from_rotation_vector, rotation_between
 from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.object_model import ObjectModel
-from custom_pose_ros.core.orientation.fusion import MAX_AGE_S, PoseFusion, in_reference_frame
-from custom_pose_ros.core.orientation.solver import OrientationEstimate, pose_difference, solve_pose
+from custom_pose_ros.core.orientation.estimate import OrientationEstimate
+from custom_pose_ros.core.orientation.fusion import MAX_AGE_S, PoseFusion
+from custom_pose_ros.core.orientation.solver import PoseSolver
 
 CAMERA = CameraIntrinsics(640, 480, np.array([[500.0, 0, 320.0], [0, 500.0, 240.0], [0, 0, 1]]))
 FLAT = {'front': [0.5, 0, 0], 'back': [-0.5, 0, 0], 'left': [0, 0.3, 0], 'right': [0, -0.3, 0]}
@@ -65,15 +67,15 @@ class Scene:
             covariances=np.tile(NOISE_PX**2 * np.eye(2), (count, 1, 1)),
             scores=np.ones(count), visible=np.ones(count, bool), score=1.0,
         )  # fmt: skip
-        estimate = solve_pose(pose, self.model, CAMERA).to_estimate(track_id)
-        return in_reference_frame(estimate, R_world_camera, position)
+        estimate = PoseSolver(self.model, CAMERA).solve(pose).to_estimate(self.model, track_id)
+        return estimate.in_frame('world', Rigid(R_world_camera, position))
 
     def error_rad(self, estimate: OrientationEstimate) -> float:
-        return rotation_between(estimate.R_camera_object, self.R)
+        return rotation_between(estimate.pose.rotation, self.R)
 
     def distance(self, estimate: OrientationEstimate) -> float:
         """Return the squared distance from the truth in the estimate's own covariance; 6 on average."""
-        step = pose_difference(estimate.R_camera_object, estimate.t_camera_object, self.R, self.t)
+        step = estimate.pose.step_to(Rigid(self.R, self.t))
         return float(step @ np.linalg.solve(estimate.covariance, step))
 
 
@@ -81,8 +83,8 @@ def test_one_camera_alone_is_passed_through() -> None:
     scene = Scene(model_of())
     seen = scene.see('camera0')
     (fused,) = PoseFusion(scene.model).update('camera0', 1.0, [seen])
-    np.testing.assert_allclose(fused.R_camera_object, seen.R_camera_object, atol=1e-12)
-    np.testing.assert_allclose(fused.t_camera_object, seen.t_camera_object, atol=1e-12)
+    np.testing.assert_allclose(fused.pose.rotation, seen.pose.rotation, atol=1e-12)
+    np.testing.assert_allclose(fused.pose.translation, seen.pose.translation, atol=1e-12)
     np.testing.assert_allclose(fused.covariance, seen.covariance, rtol=0.05)  # but for that of the second attitude
     assert fused.ambiguity == pytest.approx(seen.ambiguity, abs=1e-6)
 
@@ -100,7 +102,7 @@ def test_two_cameras_are_nearer_to_the_truth_and_know_how_near() -> None:
         single.append([scene.error_rad(estimate) for estimate in seen])
         distances.append(scene.distance(fused))
         ambiguities.append([fused.ambiguity, *(estimate.ambiguity for estimate in seen)])
-        misses.append([np.linalg.norm(e.t_camera_object - scene.t) for e in (fused, *seen)])
+        misses.append([np.linalg.norm(e.pose.translation - scene.t) for e in (fused, *seen)])
     median_single = np.median(np.array(single).ravel())
     wrong_single = (np.array(single) > np.deg2rad(15)).mean()
     misses = np.array(misses)
@@ -118,12 +120,11 @@ def test_two_cameras_are_nearer_to_the_truth_and_know_how_near() -> None:
 
 def undecided(estimate: OrientationEstimate, mirrored: bool) -> OrientationEstimate:
     """Return the estimate with both attitudes nearly as likely, the other one first on demand."""
-    best, other = (estimate.R_camera_object, estimate.t_camera_object), estimate.alternative
-    way = np.outer(*2 * [pose_difference(*best, *other)])
+    best, other = estimate.pose, estimate.alternative
+    way = np.outer(*2 * [best.step_to(other)])
     alone = estimate.covariance - estimate.ambiguity / (1.0 + estimate.ambiguity) * way
-    R, t = other if mirrored else best
     return replace(
-        estimate, R_camera_object=R, t_camera_object=t, alternative=best if mirrored else other, ambiguity=0.9,
+        estimate, pose=other if mirrored else best, alternative=best if mirrored else other, ambiguity=0.9,
         covariance=alone + 0.9 / 1.9 * way,
     )  # fmt: skip
 
@@ -150,13 +151,13 @@ def test_a_camera_that_contradicts_is_not_mixed_in() -> None:
     points = {**FLAT, 'mast': [0.0, 0.0, 0.4]}
     scene = Scene(model_of(points))
     good, bad = scene.see('camera0'), scene.see('camera1')
-    bad = replace(bad, R_camera_object=matrix_from_rotation_vector(np.array([0, 0, 1.0])) @ bad.R_camera_object)
+    bad = replace(bad, pose=bad.pose.moved(np.array([0, 0, 0, 0, 0, 1.0])))
     bad = replace(bad, covariance=2.0 * bad.covariance, alternative=None, ambiguity=0.0)
     fusion = PoseFusion(scene.model)
     fusion.update('camera0', 1.0, [good])
     (fused,) = fusion.update('camera1', 1.0, [bad])
     assert fused.outlier_suspected
-    np.testing.assert_allclose(fused.R_camera_object, good.R_camera_object)
+    np.testing.assert_allclose(fused.pose.rotation, good.pose.rotation)
 
 
 def test_instances_are_told_apart_and_keep_their_ids() -> None:
@@ -165,7 +166,7 @@ def test_instances_are_told_apart_and_keep_their_ids() -> None:
     fusion = PoseFusion(scene.model)
     fusion.update('camera0', 1.0, [scene.see('camera0', near, 3), scene.see('camera0', far, 5)])
     both = fusion.update('camera1', 1.01, [scene.see('camera1', far, 0), scene.see('camera1', near, 1)])
-    places = {estimate.track_id: estimate.t_camera_object for estimate in both}
+    places = {estimate.track_id: estimate.pose.translation for estimate in both}
     assert len(places) == 2
     near_id = min(places, key=lambda i: np.linalg.norm(places[i] - near))
     (far_id,) = set(places) - {near_id}
@@ -181,10 +182,10 @@ def test_what_was_seen_too_long_ago_or_in_another_time_is_left_out() -> None:
     fusion.update('camera0', 10.0, [scene.see('camera0')])
     late = scene.see('camera1')
     (fused,) = fusion.update('camera1', 10.0 + 1.1 * MAX_AGE_S, [late])
-    np.testing.assert_allclose(fused.R_camera_object, late.R_camera_object, atol=1e-9)
+    np.testing.assert_allclose(fused.pose.rotation, late.pose.rotation, atol=1e-9)
     again = scene.see('camera0')
     (fused,) = fusion.update('camera0', 1.0, [again])  # a bag played again
-    np.testing.assert_allclose(fused.R_camera_object, again.R_camera_object, atol=1e-9)
+    np.testing.assert_allclose(fused.pose.rotation, again.pose.rotation, atol=1e-9)
     assert fusion.update('camera0', 1.1, []) == []
 
 
@@ -212,9 +213,9 @@ def test_attitudes_of_a_symmetric_object_are_one() -> None:
     scene = Scene(model)
     first, second = (scene.see(name) for name in scene.cameras)
     quarter = matrix_from_rotation_vector(np.array([0, 0, math.pi / 2]))
-    second = replace(second, R_camera_object=second.R_camera_object @ quarter)
+    second = replace(second, pose=second.pose @ Rigid(quarter, np.zeros(3)))
     fusion = PoseFusion(model)
     fusion.update('camera0', 1.0, [first])
     (fused,) = fusion.update('camera1', 1.0, [second])
     assert not fused.outlier_suspected
-    assert rotation_between(fused.R_camera_object, first.R_camera_object) < 0.1
+    assert rotation_between(fused.pose.rotation, first.pose.rotation) < 0.1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from custom_pose_ros.core.geometry.rigid import Rigid
 from custom_pose_ros.core.geometry.rotations import (
     matrix_from_roll_pitch_yaw,
     matrix_from_rotation_vector,
@@ -46,7 +47,7 @@ def moments(some: Hypotheses, about: Hypotheses) -> tuple[np.ndarray, np.ndarray
 def test_the_mirror_image_looks_the_same_from_afar():
     now = hypotheses()
     mirrored = now.mirrored(0, NORMAL)
-    expected, _ = mirrored_pose(SHAPE, now.R[0], now.centre[0] - now.R[0] @ SHAPE.centroid)
+    expected, _ = mirrored_pose(SHAPE, Rigid(now.R[0], now.centre[0] - now.R[0] @ SHAPE.centroid))
     np.testing.assert_allclose(mirrored.R[0], expected, atol=1e-12)
     assert np.linalg.det(mirrored.R[0]) == pytest.approx(1.0)
     sight = now.centre[0] / np.linalg.norm(now.centre[0])

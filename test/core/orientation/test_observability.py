@@ -25,9 +25,10 @@ def single_images(model: ObjectModel, attitudes: np.ndarray, distance_m: float) 
     t = np.array([0.0, 0.0, distance_m]) - attitudes @ solver.shape.centroid
     track = simulation.Track(np.zeros(len(attitudes)), attitudes, t)
     errors = []
-    for pose, R, position in zip(simulation.observe_track(model, track, 1.0, 0), attitudes, t):
-        solution = solver.solve(pose)
-        errors.append((rotation_between(solution.R[0], R), np.linalg.norm(solution.t[0] - position)))
+    for seen, R, position in zip(simulation.observe_track(model, track, 1.0, 0), attitudes, t):
+        solution = solver.solve(seen)
+        pose = solution.poses.at(0)
+        errors.append((rotation_between(pose.rotation, R), np.linalg.norm(pose.translation - position)))
     return np.array(errors).T
 
 

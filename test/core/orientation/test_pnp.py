@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from custom_pose_ros.core.geometry.rigid import Rigid
 from custom_pose_ros.core.geometry.rotations import (
     matrix_from_roll_pitch_yaw,
     matrix_from_rotation_vector,
@@ -15,7 +16,6 @@ from custom_pose_ros.core.orientation.pnp import (
     initial_poses,
     linearise,
     mirrored_pose,
-    moved,
     refine_poses,
     whitening,
 )
@@ -92,10 +92,10 @@ def test_both_starts_of_a_plane_look_alike_from_far_away():
 def test_start_for_a_plane_with_three_points_on_a_line():
     points = np.array([[0, 0, 0], [0.2, 0, 0], [0.5, 0, 0], [0.2, 0.3, 0]])  # the homography is not defined
     R, t = initial_poses(PointSet(points), seen(points))
-    refined, _, chi2, _ = refine_poses(R, t, points, seen(points), whiten_for(4))
+    refined, chi2, _ = refine_poses(Rigid(R, t), points, seen(points), whiten_for(4))
     best = int(np.argmin(chi2))
     assert chi2[best] < 1e-6
-    assert rotation_between(refined[best], R_TRUE) < 1e-4
+    assert rotation_between(refined.rotation[best], R_TRUE) < 1e-4
 
 
 @pytest.mark.parametrize('points', [PLANE, SOLID], ids=['plane', 'solid'])
@@ -107,18 +107,18 @@ def test_no_start_when_all_keypoints_coincide(points):
 @pytest.mark.parametrize('points', [PLANE, SOLID], ids=['plane', 'solid'])
 def test_mirrored_pose_keeps_the_centre_and_undoes_itself(points):
     points = PointSet(points)
-    R, t = mirrored_pose(points, R_TRUE, T_TRUE)
+    R, t = mirrored_pose(points, Rigid(R_TRUE, T_TRUE))
     assert np.linalg.det(R) == pytest.approx(1.0)
     np.testing.assert_allclose(R @ points.centroid + t, R_TRUE @ points.centroid + T_TRUE, atol=1e-12)
-    back = mirrored_pose(points, R, t)
-    np.testing.assert_allclose(back[0], R_TRUE, atol=1e-12)
-    np.testing.assert_allclose(back[1], T_TRUE, atol=1e-12)
+    back = mirrored_pose(points, Rigid(R, t))
+    np.testing.assert_allclose(back.rotation, R_TRUE, atol=1e-12)
+    np.testing.assert_allclose(back.translation, T_TRUE, atol=1e-12)
 
 
 def test_mirrored_pose_of_a_plane_looks_the_same_from_far_away():
     t_far = np.array([0.0, 0.0, 100.0])
-    mirrored = mirrored_pose(PointSet(PLANE), R_TRUE, t_far)
-    assert rotation_between(mirrored[0], R_TRUE) > 0.3
+    mirrored = mirrored_pose(PointSet(PLANE), Rigid(R_TRUE, t_far))
+    assert rotation_between(mirrored.rotation, R_TRUE) > 0.3
     # perspective is all that differs: size^2 / distance^2 = 0.5^2 / 100^2
     np.testing.assert_allclose(seen(PLANE, *mirrored), seen(PLANE, t=t_far), atol=5e-5)
 
@@ -133,7 +133,7 @@ def test_whitening_makes_covariances_the_identity():
 
 def test_residual_is_observed_minus_projected_in_sigmas():
     directions = seen(SOLID) + [2 * PIXEL, -3 * PIXEL]
-    residual, _, depth = linearise(R_TRUE[None], T_TRUE[None], SOLID, directions, whiten_for(6))
+    residual, _, depth = linearise(Rigid(R_TRUE[None], T_TRUE[None]), SOLID, directions, whiten_for(6))
     np.testing.assert_allclose(residual.reshape(6, 2), np.tile([2.0, -3.0], (6, 1)), atol=1e-9)
     assert depth[0] == pytest.approx((SOLID @ R_TRUE.T + T_TRUE)[:, 2].min())
 
@@ -143,12 +143,13 @@ def test_jacobian_is_the_derivative_of_the_projection():
     R = matrix_from_rotation_vector(rng.normal(size=(3, 3)))
     t = T_TRUE + rng.normal(size=(3, 3)) * 0.1
     W = whitening(np.broadcast_to(np.array([[2.0, 0.5], [0.5, 1.0]]) * PIXEL**2, (6, 2, 2)))
-    _, jacobian, _ = linearise(R, t, SOLID, seen(SOLID), W)
+    poses = Rigid(R, t)
+    _, jacobian, _ = linearise(poses, SOLID, seen(SOLID), W)
     h = 1e-6
     for axis in range(6):
         step = np.tile(h * np.eye(6)[axis], (3, 1))
-        plus = linearise(*moved(R, t, step), SOLID, seen(SOLID), W)[0]
-        minus = linearise(*moved(R, t, -step), SOLID, seen(SOLID), W)[0]
+        plus = linearise(poses.moved(step), SOLID, seen(SOLID), W)[0]
+        minus = linearise(poses.moved(-step), SOLID, seen(SOLID), W)[0]
         # elements are up to 1e3 sigmas per unit; central differences are good to h^2 and rounding / h = 1e-7
         np.testing.assert_allclose(jacobian[..., axis], (minus - plus) / (2 * h), atol=1e-4)
 
@@ -156,8 +157,8 @@ def test_jacobian_is_the_derivative_of_the_projection():
 def test_refinement_recovers_the_pose_from_far_off_for_several_at_once():
     rng = np.random.default_rng(4)
     step = np.concatenate([rng.normal(size=(5, 3)) * 0.05, rng.normal(size=(5, 3)) * 0.1], 1)
-    R, t = moved(np.tile(R_TRUE, (5, 1, 1)), np.tile(T_TRUE, (5, 1)), step)
-    R, t, chi2, information = refine_poses(R, t, SOLID, seen(SOLID), whiten_for(6))
+    starts = Rigid(np.tile(R_TRUE, (5, 1, 1)), np.tile(T_TRUE, (5, 1))).moved(step)
+    (R, t), chi2, information = refine_poses(starts, SOLID, seen(SOLID), whiten_for(6))
     # it stops when a step gains less than 1e-5 of chi-square: 0.003 sigmas of a pixel at the most
     assert chi2.max() < 1e-4
     for i in range(5):
@@ -170,10 +171,10 @@ def test_information_counts_every_measurement_once():
     """Halving all sigmas gives four times the information; sigma of the depth by hand for a flat square face-on."""
     half, z = 0.1, 2.0
     square = np.array([[half, half, 0], [half, -half, 0], [-half, half, 0], [-half, -half, 0]])
-    R, t = np.eye(3)[None], np.array([[0, 0, z]])
-    directions = seen(square, R[0], t[0])
-    full = refine_poses(R, t, square, directions, whiten_for(4))[3][0]
-    fine = refine_poses(R, t, square, directions, whiten_for(4, PIXEL / 2))[3][0]
+    poses = Rigid(np.eye(3)[None], np.array([[0, 0, z]]))
+    directions = seen(square, *poses.at(0))
+    full = refine_poses(poses, square, directions, whiten_for(4))[2][0]
+    fine = refine_poses(poses, square, directions, whiten_for(4, PIXEL / 2))[2][0]
     np.testing.assert_allclose(fine, 4 * full, rtol=1e-9)
     # x / z moves by half / z^2 per metre of depth, in 8 coordinates: information 8 (half / z^2)^2 / sigma^2
     assert full[2, 2] == pytest.approx(8 * (half / z**2 / PIXEL) ** 2)
@@ -183,6 +184,6 @@ def test_information_counts_every_measurement_once():
 
 def test_poses_behind_the_camera_are_infinitely_bad():
     R, t = np.stack([R_TRUE, R_TRUE]), np.array([[0.1, 0.0, -2.0], T_TRUE])
-    _, _, chi2, _ = refine_poses(R, t, SOLID, seen(SOLID), whiten_for(6))
+    _, chi2, _ = refine_poses(Rigid(R, t), SOLID, seen(SOLID), whiten_for(6))
     assert chi2[1] < 1e-4
     assert chi2[0] == np.inf

@@ -7,6 +7,7 @@ import pytest
 
 from custom_pose_ros.core.errors import ConfigError
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
+from custom_pose_ros.core.geometry.rigid import Rigid
 from custom_pose_ros.core.geometry.rotations import (
     R_BODY_OPTICAL,
     matrix_from_roll_pitch_yaw,
@@ -24,8 +25,6 @@ from custom_pose_ros.core.orientation.solver import (
     Refusal,
     chi2_quantile,
     consistent,
-    pose_difference,
-    solve_pose,
 )
 
 SUBMARINE = ObjectModel.load('submarine')
@@ -75,13 +74,13 @@ def observed(
 
 
 def solved(pose: KeypointPose, model: ObjectModel, camera: CameraIntrinsics = PINHOLE) -> OrientationEstimate:
-    solution = solve_pose(pose, model, camera)
+    solution = PoseSolver(model, camera).solve(pose)
     assert isinstance(solution, PoseSolution), solution
-    return solution.to_estimate(pose.track_id)
+    return solution.to_estimate(model, pose.track_id)
 
 
 def reason(pose: KeypointPose, model: ObjectModel) -> str:
-    refusal = solve_pose(pose, model, PINHOLE)
+    refusal = PoseSolver(model, PINHOLE).solve(pose)
     assert isinstance(refusal, Refusal), refusal
     return refusal.reason
 
@@ -123,7 +122,7 @@ def test_attitudes_all_around_are_recovered():
 def test_reprojection_error_is_in_image_pixels():
     shift = np.tile([3.0, 0.0], (6, 1)) * [[1], [-1], [1], [-1], [1], [-1]]
     estimate = solved(observed(FACE, R_FACING, T_FACE, noise_px=shift, sigma_px=3.0), FACE)
-    model_points = FACE.model_points @ estimate.R_camera_object.T + estimate.t_camera_object
+    model_points = estimate.pose.apply(FACE.model_points)
     misses = PINHOLE.project(model_points) - observed(FACE, R_FACING, T_FACE, noise_px=shift).keypoints
     assert estimate.reprojection_error_px == pytest.approx(np.sqrt((misses**2).sum(1).mean()), rel=1e-9)
     assert 1.0 < estimate.reprojection_error_px < 3.0  # the fit takes up some of the 3 px, not all
@@ -186,7 +185,7 @@ def test_pixels_out_of_reach_of_the_lens_are_left_out():
 
 def test_another_number_of_keypoints_is_a_programming_error():
     with pytest.raises(ValueError, match='pose must have the 6 keypoints of face, got 4'):
-        solve_pose(observed(SUBMARINE, R_SUBMARINE, T_SUBMARINE), FACE, PINHOLE)
+        PoseSolver(FACE, PINHOLE).solve(observed(SUBMARINE, R_SUBMARINE, T_SUBMARINE))
 
 
 def test_objects_without_geometry():
@@ -235,8 +234,8 @@ def test_covariance_is_honest(lens):
     for _ in range(120):
         pose = observed(FACE, R, T_FACE, camera=camera, noise_px=rng.normal(size=(6, 2)) @ factor.T)
         pose.covariances[:] = sigma
-        estimate = solver.solve(pose).to_estimate()
-        error = pose_difference(estimate.R_camera_object, estimate.t_camera_object, R, T_FACE)
+        estimate = solver.solve(pose).to_estimate(solver.model)
+        error = estimate.pose.step_to(Rigid(R, T_FACE))
         values.append(error @ np.linalg.solve(estimate.covariance, error))
     # the mean of 120 has a standard deviation of 0.05; the inflation by misfit, never below 1, pulls it under 1
     assert 0.7 < np.mean(values) / 6 < 1.5
@@ -244,7 +243,7 @@ def test_covariance_is_honest(lens):
 
 def test_covariance_grows_with_the_misfit():
     pose = observed(FACE, R_FACING, T_FACE, noise_px=np.random.default_rng(5).normal(size=(6, 2)), sigma_px=0.5)
-    solution = solve_pose(pose, FACE, PINHOLE)
+    solution = PoseSolver(FACE, PINHOLE).solve(pose)
     freedom = 2 * 6 - 6
     assert solution.misfit == pytest.approx((4 + solution.chi2[0]) / (4 + freedom))
     assert solution.misfit > 1.3  # the noise is twice what the covariances say
@@ -255,10 +254,10 @@ def test_far_plane_is_ambiguous_and_says_both():
     t_far = np.array([0.5, 0.3, 15.0])
     estimate = solved(observed(SUBMARINE, R_SUBMARINE, t_far), SUBMARINE)
     assert estimate.ambiguity > 0.95
-    (R_other, t_other), candidates = estimate.alternative, [estimate.R_camera_object, estimate.alternative[0]]
+    candidates = [estimate.pose.rotation, estimate.alternative.rotation]
     assert min(np.rad2deg(rotation_between(R, R_SUBMARINE)) for R in candidates) < 3.0  # 0.003 px of 22 px
     assert np.rad2deg(apart := rotation_between(*candidates)) > 30.0
-    other = PINHOLE.project(SUBMARINE.model_points @ R_other.T + t_other)
+    other = PINHOLE.project(estimate.alternative.apply(SUBMARINE.model_points))
     seen = observed(SUBMARINE, R_SUBMARINE, t_far).keypoints
     assert np.abs(other - seen).max() < 0.5  # px, of covariances of 1 px^2
     # half the probability is that far away, so the covariance over both has to reach it
@@ -281,29 +280,29 @@ def test_solid_object_is_not_ambiguous(distance_m):
 def test_one_wrong_keypoint_of_six_is_rejected_and_flagged(index):
     rng = np.random.default_rng(10 + index)
     noise = outlier(FACE, index) + 0.3 * rng.normal(size=(6, 2))
-    solution = solve_pose(observed(FACE, R_FACING, T_FACE, noise_px=noise, sigma_px=0.5), FACE, PINHOLE)
+    solution = PoseSolver(FACE, PINHOLE).solve(observed(FACE, R_FACING, T_FACE, noise_px=noise, sigma_px=0.5))
     assert solution.outlier_suspected
     assert np.flatnonzero(~solution.used).tolist() == [index]
-    estimate = solution.to_estimate()
+    estimate = solution.to_estimate(FACE)
     assert (estimate.keypoints_used, estimate.outlier_suspected) == (5, True)
-    error = pose_difference(estimate.R_camera_object, estimate.t_camera_object, R_FACING, T_FACE)
+    error = estimate.pose.step_to(Rigid(R_FACING, T_FACE))
     assert np.sqrt(error @ np.linalg.solve(estimate.covariance, error)) < 4.1  # 99 % of 6 degrees of freedom
 
 
 def test_one_wrong_keypoint_of_four_can_only_be_flagged():
-    solution = solve_pose(
-        observed(SUBMARINE, R_SUBMARINE, T_SUBMARINE, noise_px=outlier(SUBMARINE, 1)), SUBMARINE, PINHOLE
+    solution = PoseSolver(SUBMARINE, PINHOLE).solve(
+        observed(SUBMARINE, R_SUBMARINE, T_SUBMARINE, noise_px=outlier(SUBMARINE, 1))
     )
     assert solution.outlier_suspected
     assert solution.used.all()
-    exact = solve_pose(observed(SUBMARINE, R_SUBMARINE, T_SUBMARINE), SUBMARINE, PINHOLE)
+    exact = PoseSolver(SUBMARINE, PINHOLE).solve(observed(SUBMARINE, R_SUBMARINE, T_SUBMARINE))
     assert not exact.outlier_suspected
     assert solution.misfit > 10.0 * exact.misfit  # and the covariance says so
 
 
 def test_two_wrong_keypoints_are_flagged_and_none_is_blamed():
     noise = outlier(FACE, 2) - 1.3 * outlier(FACE, 5)
-    solution = solve_pose(observed(FACE, R_FACING, T_FACE, noise_px=noise, sigma_px=0.5), FACE, PINHOLE)
+    solution = PoseSolver(FACE, PINHOLE).solve(observed(FACE, R_FACING, T_FACE, noise_px=noise, sigma_px=0.5))
     assert solution.outlier_suspected
     assert solution.used.all()
 

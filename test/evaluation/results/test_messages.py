@@ -9,9 +9,10 @@ import pytest
 from bag_maker import CAMERA, ROS1, ROS2, START_NS, Messages
 
 from custom_pose_ros.core.errors import MessageError
+from custom_pose_ros.core.geometry.rigid import Rigid
 from custom_pose_ros.core.geometry.rotations import matrix_from_roll_pitch_yaw
 from custom_pose_ros.core.keypoints.poses import KeypointPose
-from custom_pose_ros.core.orientation.solver import OrientationEstimate
+from custom_pose_ros.core.orientation.estimate import OrientationEstimate
 from custom_pose_ros.evaluation.bags.decoding import pose_types
 from custom_pose_ros.evaluation.results.messages import MessageMaker, estimates_from_message
 from custom_pose_ros.inference.image_messages import image_to_bgr
@@ -83,8 +84,7 @@ def test_recorded_poses_of_another_object_are_refused(make, tiny_model):
 
 def an_estimate(**changes: Any) -> OrientationEstimate:
     fields = {
-        'R_camera_object': matrix_from_roll_pitch_yaw(np.array([0.1, -0.2, 0.3])),
-        't_camera_object': np.array([0.5, -0.25, 2.0]),
+        'pose': Rigid(matrix_from_roll_pitch_yaw(np.array([0.1, -0.2, 0.3])), np.array([0.5, -0.25, 2.0])),
         'covariance': np.diag([1.0, 2.0, 3.0, 4.0, 5.0, 6.0]),
         'reprojection_error_px': 0.75,
         'ambiguity': 0.125,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from custom_pose_ros.core.geometry.rigid import Rigid
 from custom_pose_ros.core.geometry.rotations import matrix_from_rotation_vector
 from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.object_model import ObjectModel
-from custom_pose_ros.core.orientation.solver import OrientationEstimate
+from custom_pose_ros.core.orientation.estimate import OrientationEstimate
 from custom_pose_ros.evaluation.records import FrameRecord
 from custom_pose_ros.evaluation.scoring import metrics as metrics_module
 from custom_pose_ros.evaluation.scoring.frame_scores import Scorer
@@ -43,8 +44,7 @@ def estimate_of(
         'keypoints_used': 4,
     }
     return OrientationEstimate(
-        R_camera_object=matrix_from_rotation_vector(-np.array(error, float)) @ TRUTH[i].R,
-        t_camera_object=TRUTH[i].t - shift,
+        pose=Rigid(matrix_from_rotation_vector(-np.array(error, float)) @ TRUTH[i].R, TRUTH[i].t - shift),
         track_id=track_id,
         **(options | fields),
     )
@@ -119,10 +119,8 @@ def test_a_predicted_orientation_counts_apart(scorer, tiny_model):
 def test_symmetric_objects_are_compared_modulo_symmetry(tiny_model):
     data = tiny_model.to_dict() | {'symmetries': [{'axis': [1, 0, 0], 'fold': 2}]}
     scorer = Scorer(ObjectModel.from_dict(data), lambda w, h: CAMERA)
-    flipped = estimate_of(0)
-    flipped = OrientationEstimate(
-        **(vars(flipped) | {'R_camera_object': flipped.R_camera_object @ np.diag([1.0, -1.0, -1.0])})
-    )
+    estimate = estimate_of(0)
+    flipped = replace(estimate, pose=estimate.pose @ Rigid(np.diag([1.0, -1.0, -1.0]), np.zeros(3)))
     (score,) = scorer.score([record(0, [pose_at(TRUTH[0].pixels)], [flipped])], [truth(0)])
     assert score.rotation_error_deg < 1e-6
 
@@ -179,9 +177,7 @@ def test_angles_over_half_a_turn_are_compared_the_short_way(scorer, tiny_model):
     """Roll of estimate and truth lie on either side of 180 degrees."""
     base = matrix_from_rotation_vector(np.array([np.pi - 0.01, 0.0, 0.0]))
     other = matrix_from_rotation_vector(np.array([0.03, 0.0, 0.0])) @ base
-    estimate = OrientationEstimate(
-        **(vars(estimate_of(0)) | {'R_camera_object': base, 't_camera_object': np.array([0, 0, 2.0])})
-    )
+    estimate = replace(estimate_of(0), pose=Rigid(base, np.array([0, 0, 2.0])))
     scores = scorer.score([record(0, [], [estimate])], [Rigid(other, np.array([0, 0, 2.0]))])
     result = summarise(scores, tiny_model, True)
     assert result['roll_error_deg']['max'] == pytest.approx(math.degrees(0.03))

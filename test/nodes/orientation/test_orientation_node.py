@@ -27,6 +27,7 @@ from visualization_msgs.msg import MarkerArray
 
 from custom_pose_ros.core.errors import ConfigError
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
+from custom_pose_ros.core.geometry.rigid import Rigid
 from custom_pose_ros.core.geometry.rotations import (
     R_BODY_OPTICAL,
     matrix_from_quaternion,
@@ -199,7 +200,7 @@ def test_tf_goes_from_the_optical_frame_to_every_instance(graph, model) -> None:
     assert [t.child_frame_id for t in transforms] == ['tiny_3', 'tiny_8']
     for stamped, t in zip(transforms, (T, far)):
         assert stamped.header == header(stamp)
-        pose = rigid_pose_message(np.eye(3), t)
+        pose = rigid_pose_message(Rigid(np.eye(3), t))
         pose.orientation = stamped.transform.rotation
         check_pose(pose, R, t)
         shift = stamped.transform.translation
@@ -393,7 +394,7 @@ def test_results_are_given_in_a_tf_frame_once_it_is_known(graph, model, direct_t
     R_map_camera, t_map_camera = matrix_from_roll_pitch_yaw(np.array([0.0, 0.0, np.pi / 2])), np.array([5.0, 6.0, 7.0])
     stamped = TransformStamped(
         header=Header(frame_id='map'), child_frame_id='camera_optical_frame',
-        transform=transform_message(R_map_camera, t_map_camera),
+        transform=transform_message(Rigid(R_map_camera, t_map_camera)),
     )  # fmt: skip
     publisher = graph.advertise('/tf', messages.TFMessage)
     buffer = bench.node._reference._buffer

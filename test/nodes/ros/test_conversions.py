@@ -16,10 +16,11 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, RegionOfInterest
 from std_msgs.msg import Header
 
 from custom_pose_ros.core.errors import ConfigError, MessageError
+from custom_pose_ros.core.geometry.rigid import BODY_OPTICAL, Rigid
 from custom_pose_ros.core.geometry.rotations import R_BODY_OPTICAL, matrix_from_roll_pitch_yaw
 from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.object_model import ObjectModel
-from custom_pose_ros.core.orientation.solver import OrientationEstimate
+from custom_pose_ros.core.orientation.estimate import OrientationEstimate
 from custom_pose_ros.nodes.ros.conversions import (
     bgr_to_image,
     camera_from_message,
@@ -169,8 +170,7 @@ def test_any_pose_array_gives_poses_or_one_line(names, size, poses) -> None:
 
 def an_estimate(**changes) -> OrientationEstimate:
     fields = {
-        'R_camera_object': matrix_from_roll_pitch_yaw(np.array([0.1, -0.2, 0.3])),
-        't_camera_object': np.array([0.5, -0.25, 2.0]),
+        'pose': Rigid(matrix_from_roll_pitch_yaw(np.array([0.1, -0.2, 0.3])), np.array([0.5, -0.25, 2.0])),
         'covariance': np.diag([1.0, 2.0, 3.0, 4.0, 5.0, 6.0]),
         'reprojection_error_px': 0.75,
         'ambiguity': 0.125,
@@ -181,7 +181,7 @@ def an_estimate(**changes) -> OrientationEstimate:
 
 
 def test_an_estimate_in_the_optical_frame_keeps_its_values() -> None:
-    message = estimates_to_message([an_estimate()], 'submarine', HEADER, np.eye(3), np.zeros(3))
+    message = estimates_to_message([an_estimate()], 'submarine', HEADER)
     assert message.header == HEADER
     (result,) = message.orientations
     position, rotation = result.pose.pose.position, result.pose.pose.orientation
@@ -194,8 +194,9 @@ def test_an_estimate_in_the_optical_frame_keeps_its_values() -> None:
 
 
 def test_the_body_frame_turns_position_rotation_and_covariance() -> None:
-    ahead = an_estimate(R_camera_object=R_BODY_OPTICAL.T, t_camera_object=np.array([0.5, -0.25, 2.0]))
-    (result,) = estimates_to_message([ahead], 'submarine', HEADER, R_BODY_OPTICAL, np.zeros(3)).orientations
+    ahead = an_estimate(pose=Rigid(R_BODY_OPTICAL.T, np.array([0.5, -0.25, 2.0])))
+    located = ahead.in_frame('camera_body', BODY_OPTICAL)
+    (result,) = estimates_to_message([located], 'submarine', HEADER).orientations
     position, rotation = result.pose.pose.position, result.pose.pose.orientation
     assert (position.x, position.y, position.z) == (
         2.0,
@@ -210,7 +211,8 @@ def test_the_body_frame_turns_position_rotation_and_covariance() -> None:
 
 def test_a_reference_frame_elsewhere_adds_its_translation() -> None:
     R = matrix_from_roll_pitch_yaw(np.array([0.0, 0.0, np.pi / 2]))
-    (result,) = estimates_to_message([an_estimate()], 'submarine', HEADER, R, np.array([10.0, 20.0, 30.0])).orientations
+    located = an_estimate().in_frame('map', Rigid(R, np.array([10.0, 20.0, 30.0])))
+    (result,) = estimates_to_message([located], 'submarine', HEADER).orientations
     position = result.pose.pose.position
     np.testing.assert_allclose([position.x, position.y, position.z], [10.25, 20.5, 32.0], atol=1e-12)
     np.testing.assert_allclose([result.roll, result.pitch, result.yaw - np.pi / 2], [0.1, -0.2, 0.3], atol=1e-12)
@@ -218,7 +220,7 @@ def test_a_reference_frame_elsewhere_adds_its_translation() -> None:
 
 def test_an_untracked_coasting_estimate_says_so() -> None:
     coasting = an_estimate(track_id=None, keypoints_used=0, reprojection_error_px=np.nan, outlier_suspected=True)
-    (result,) = estimates_to_message([coasting], 'submarine', HEADER, np.eye(3), np.zeros(3)).orientations
+    (result,) = estimates_to_message([coasting], 'submarine', HEADER).orientations
     assert (result.track_id, result.keypoints_used) == (Orientation.TRACK_ID_NOT_TRACKED, 0)
     assert np.isnan(result.reprojection_error_px)
     assert result.outlier_suspected
@@ -226,7 +228,7 @@ def test_an_untracked_coasting_estimate_says_so() -> None:
 
 def test_transforms_survive_the_way_there_and_back() -> None:
     R, t = matrix_from_roll_pitch_yaw(np.array([0.3, 1.0, -2.0])), np.array([1.0, 2.0, 3.0])
-    R_back, t_back = transform_from_message(transform_message(R, t))
+    R_back, t_back = transform_from_message(transform_message(Rigid(R, t)))
     np.testing.assert_allclose(R_back, R, atol=1e-15)
     np.testing.assert_array_equal(t_back, t)
     with pytest.raises(ValueError, match='not all zero'):

@@ -1,0 +1,97 @@
+"""OrientationEstimate: where one instance is and how it is turned, with covariance, in a named frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from custom_pose_ros.core.geometry.rigid import Rigid
+from custom_pose_ros.core.geometry.rotations import quaternion_from_matrix, roll_pitch_yaw_from_matrix
+from custom_pose_ros.core.object_model import ObjectModel
+
+CAMERA_OPTICAL = 'camera_optical'  # the frame of every estimate that was not moved to another one
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class OrientationEstimate:
+    """
+    Where one instance is and how it is turned.
+
+    Attributes:
+        pose: `frame_object`, maps the object frame to `frame`.
+        covariance: (6, 6) over x, y, z [m] and rotations about the fixed X, Y, Z of `frame` [rad] (ROS order):
+            R_true = exp(error[3:]) pose.rotation, t_true = pose.translation + error[:3].
+        reprojection_error_px: root mean square distance of keypoints and reprojected model points; NaN while coasting.
+        ambiguity: how well the second solution explains what was seen compared with this one, in [0, 1] (likelihood
+            ratio; 1: equally well, 0: there is no second one).
+        alternative: pose of the second solution, or None.
+        frame: name of the frame of pose, alternative and covariance; the camera optical frame (REP 103) at first.
+        track_id: as in the KeypointPose.
+        keypoints_used: number of keypoints the estimate was computed from; 0 while coasting (predicted, not measured).
+        outlier_suspected: True when the keypoints contradict each other.
+        model: the object, for its zero attitude; None when that is the identity.
+        R_reference_frame: (3, 3), maps `frame` to the axes that `roll_pitch_yaw` is about.
+    """
+
+    pose: Rigid
+    covariance: np.ndarray
+    reprojection_error_px: float
+    ambiguity: float
+    alternative: Rigid | None = None
+    frame: str = CAMERA_OPTICAL
+    track_id: int | None = None
+    keypoints_used: int
+    outlier_suspected: bool = False
+    model: ObjectModel | None = None
+    R_reference_frame: np.ndarray = field(default_factory=lambda: np.eye(3))
+
+    @property
+    def R_camera_object(self) -> np.ndarray:
+        """(3, 3) rotation of `pose`. Raises ValueError in another frame than the camera's."""
+        return self._camera_object.rotation
+
+    @property
+    def t_camera_object(self) -> np.ndarray:
+        """(3,) translation of `pose` [m]. Raises ValueError in another frame than the camera's."""
+        return self._camera_object.translation
+
+    @property
+    def _camera_object(self) -> Rigid:
+        if self.frame != CAMERA_OPTICAL:
+            raise ValueError(f'the pose must be in the frame {CAMERA_OPTICAL!r}, got {self.frame!r}: read `pose`')
+        return self.pose
+
+    @property
+    def quaternion(self) -> np.ndarray:
+        """(4,) unit quaternion x, y, z, w of the rotation of `pose`."""
+        return quaternion_from_matrix(self.pose.rotation)
+
+    @property
+    def roll_pitch_yaw(self) -> np.ndarray:
+        """(3,) fixed-axis angles [rad] about X, Y, Z of the reference axes, see `ObjectModel.roll_pitch_yaw`."""
+        rotation = self.R_reference_frame @ self.pose.rotation
+        return roll_pitch_yaw_from_matrix(rotation) if self.model is None else self.model.roll_pitch_yaw(rotation)
+
+    @property
+    def coasting(self) -> bool:
+        """Whether this was predicted through a gap, not measured."""
+        return self.keypoints_used == 0
+
+    def in_frame(self, name: str, transform: Rigid) -> OrientationEstimate:
+        """
+        Return this estimate in another frame; roll, pitch and yaw are then about the axes of that frame.
+
+        Args:
+            name: of the new frame.
+            transform: maps the present `frame` to the new one; taken as exact.
+        """
+        axes = np.kron(np.eye(2), transform.rotation)  # errors of position and rotation are both about fixed axes
+        return replace(
+            self,
+            pose=transform @ self.pose,
+            covariance=axes @ self.covariance @ axes.T,
+            alternative=None if self.alternative is None else transform @ self.alternative,
+            frame=name,
+            R_reference_frame=np.eye(3),
+        )
