@@ -12,7 +12,7 @@ SETUP = $(PYTHON) .make/bootstrap.py
 DISTRO_OPTION = $(if $(DISTRO),--distro $(DISTRO))
 
 .DEFAULT_GOAL := help
-.PHONY: help python demo test test-oldest bench soak lint
+.PHONY: help python demo test test-oldest bench soak docs lint
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,10 @@ bench: python ## measure every stage, backend and the live node on this machine 
 
 soak: python ## run both nodes for MINUTES=30 behind a camera of 30 Hz: lost frames, memory, latency -> build/soak/
 	@$(SETUP) soak $(DISTRO_OPTION) -- test/benchmarks/soak.py --minutes $(MINUTES) $(ARGS)
+
+docs: python ## build the documentation and check its links -> build/docs/html/index.html
+	@$(SETUP) docs $(DISTRO_OPTION) -- -m sphinx --fail-on-warning --keep-going --fresh-env --quiet docs build/docs/html $(ARGS)
+	@echo build/docs/html/index.html
 
 lint: python ## check style and types
 	@$(SETUP) lint $(DISTRO_OPTION) -- -m ruff check

@@ -1,7 +1,7 @@
 """
 Set up what a target of the Makefile needs, once: virtual environment, pinned packages, ROS 2 messages. Then run it.
 
-    python3 .make/bootstrap.py {demo,test,test-oldest,bench,soak,lint} [--distro NAME] [-- ARGUMENTS OF PYTHON]
+    python3 .make/bootstrap.py {demo,test,test-oldest,bench,soak,docs,lint} [--distro NAME] [-- ARGUMENTS OF PYTHON]
 
 Standard library only, since this runs before anything is installed.
 """
@@ -20,7 +20,7 @@ from machine import SetupError, check_python, check_tools, check_wheels
 from pins import ROOT
 from steps import Step, carry_out
 
-TARGETS = ('demo', 'test', 'test-oldest', 'bench', 'soak', 'lint')
+TARGETS = ('demo', 'test', 'test-oldest', 'bench', 'soak', 'docs', 'lint')
 LOG = ROOT / 'build/setup.log'
 INTERRUPTED = 130
 
@@ -71,8 +71,9 @@ def set_up(target: str, environment: Environment) -> None:
 def plan(target: str, environment: Environment) -> list[Step]:
     """Return the steps of a target in order; targets share steps, and so what was done for one serves the other."""
     steps = [environment.creation()]
-    if target in ('lint', 'test-oldest'):
-        return [*steps, environment.packages(target, ('lint',) if target == 'lint' else ('test',))]
+    without_ros = {'lint': 'lint', 'test-oldest': 'test', 'docs': 'docs'}
+    if target in without_ros:
+        return [*steps, environment.packages(target, (without_ros[target],))]
     steps += [
         environment.packages('runtime', ('bags',), with_ros=True),
         environment.checkout(),
@@ -81,7 +82,7 @@ def plan(target: str, environment: Environment) -> list[Step]:
     if target == 'bench':
         steps.append(environment.packages('bench', ('openvino', 'report')))
     if target == 'test':
-        extras = ('openvino', 'quantization', 'report', 'synthetic', 'test', 'training')
+        extras = ('docs', 'openvino', 'quantization', 'report', 'synthetic', 'test', 'training')
         steps.append(environment.packages('test', extras))
         if not environment.system:  # a distribution has tf2_msgs
             steps.append(environment.interfaces('test/interfaces/tf2_msgs'))

@@ -1,4 +1,4 @@
-"""Draw the picture of the axes in the README: object frame, camera optical frame, camera body frame."""
+"""Draw the picture of the axes in docs/conventions.md: object frame, camera optical frame, camera body frame."""
 
 from __future__ import annotations
 

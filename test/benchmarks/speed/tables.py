@@ -1,4 +1,4 @@
-"""The printed tables, as markdown: what README shows is a copy."""
+"""The printed tables, as markdown: docs/benchmarks.md shows some of them."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ from custom_pose_ros.nodes.ros.messages import OrientationArray, PoseArray
 RELIABLE = QoSProfile(depth=50, reliability=ReliabilityPolicy.RELIABLE)
 CONFIGURE, CLEANUP = Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_CLEANUP
 ACTIVATE, DEACTIVATE = Transition.TRANSITION_ACTIVATE, Transition.TRANSITION_DEACTIVATE
-CYCLES = int(os.environ.get('LIFECYCLE_CYCLES', '10'))  # 200 for the figure in the README
+CYCLES = int(os.environ.get('LIFECYCLE_CYCLES', '10'))  # 200 for the figure in docs/benchmarks.md
 SETTLED_CYCLES = 5  # until allocator, DDS and the interpreter's caches have what they keep
 GROWTH_LIMIT_MB = 10.0
 

@@ -58,29 +58,6 @@ def test_the_thresholds_in_the_yaml_comment_are_those_of_the_core() -> None:
     assert dataclasses.asdict(ThresholdParameters()) == dataclasses.asdict(Thresholds())
 
 
-def test_the_readme_tells_every_parameter_its_default_and_meaning() -> None:
-    text = (ROOT / 'README.md').read_text(encoding='utf-8')
-    rows = [[cell.strip() for cell in line.split('|')[1:-1]] for line in text.splitlines() if '_node | `' in line]
-    thresholds = declarations(ThresholdParameters, 'thresholds.')
-    expected = [
-        [name, f'`{key}`', _in_readme(d.default), 'yes' if d.live else '', d.description]
-        for name, declared in (
-            ('pose_node', {**declared_in_yaml('pose_node'), **thresholds}),
-            ('orientation_node', declared_in_yaml('orientation_node')),
-        )
-        for key, d in declared.items()
-    ]
-    assert sorted(rows) == sorted(expected)
-
-
-def _in_readme(default: object) -> str:
-    if default == '':
-        return '(empty)'
-    if isinstance(default, bool):
-        return f'`{str(default).lower()}`'
-    return f'`{list(default) if isinstance(default, tuple) else default}`'
-
-
 def test_the_filter_of_the_node_is_that_of_the_core() -> None:
     assert FilterNodeParameters().core == FilterParameters()
     changed = {name: 2 * value for name, value in dataclasses.asdict(FilterParameters()).items()}

@@ -1,0 +1,203 @@
+"""The README and the pages of docs/: short, with links that lead somewhere, and commands that exist."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import re
+import shlex
+import textwrap
+from functools import cache
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import cv2
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+README = ROOT / 'README.md'
+PAGES = sorted((ROOT / 'docs').glob('*.md'))
+TEXTS = [README, ROOT / 'CONTRIBUTING.md', *PAGES]
+CLIP = ROOT / 'config/submarine/demo/clip.mp4'
+MOST_WORDS = 900
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def prose(path: Path) -> str:
+    """Return a page without its blocks of code."""
+    return re.sub(r'^```.*?^```', '', path.read_text(encoding='utf-8'), flags=re.MULTILINE | re.DOTALL)
+
+
+def anchors(path: Path) -> set[str]:
+    """Return what the headings of a page are called in links, as GitHub and MyST make it."""
+    headings = re.findall(r'^#+ (.*)$', prose(path), re.MULTILINE)
+    return {re.sub(r'[^\w\- ]', '', heading.lower()).strip().replace(' ', '-') for heading in headings}
+
+
+def links(path: Path) -> list[str]:
+    """Return the targets of all links, pictures and included files of a page."""
+    text = path.read_text(encoding='utf-8')
+    directives = re.findall(r'^```\{(?:image|include|literalinclude)\} (\S+)', text, re.MULTILINE)
+    return re.findall(r'\]\(([^)\s]+)\)', re.sub(r'`[^`\n]*`', '', prose(path))) + directives
+
+
+def named_files(path: Path) -> list[str]:
+    """Return the files of this repository that a page names, less those that the reader is to make."""
+    names = re.findall(r'`((?:training|test|custom_pose_ros|config|launch|docs)/[\w./-]+)`', prose(path))
+    return [name for name in names if not re.match('config/(my_object|airplane)', name)]
+
+
+def commands(path: Path) -> list[list[str]]:
+    """Return the commands of a page in words: those of its shell blocks and those in the cells of its tables."""
+    text = path.read_text(encoding='utf-8')
+    blocks = re.findall(r'^```bash\n(.*?)^```', text, re.MULTILINE | re.DOTALL)
+    lines = [line for block in blocks for line in block.replace('\\\n', ' ').splitlines()]
+    lines += re.findall(r'\| `([^`]*(?:make|python) [^`]*)` \|', text)
+    parts = [part for line in lines for part in re.split(r' && ', line)]
+    return [shlex.split(part, comments=True) for part in parts if part.strip() and not part.lstrip().startswith('#')]
+
+
+def test_the_readme_is_short() -> None:
+    assert len(README.read_text(encoding='utf-8').split()) <= MOST_WORDS
+
+
+@pytest.mark.parametrize('path', TEXTS, ids=name_of)
+def test_every_link_leads_somewhere(path: Path) -> None:
+    for link in links(path):
+        parts = urlsplit(link)
+        if parts.scheme:
+            assert parts.scheme == 'https' and re.fullmatch(r'[\w.-]+\.\w+', parts.netloc), link
+            continue
+        target = (path.parent / parts.path).resolve() if parts.path else path
+        assert target.exists(), link
+        assert not parts.fragment or parts.fragment in anchors(target), link
+
+
+@pytest.mark.parametrize('path', TEXTS, ids=name_of)
+def test_every_file_that_is_named_exists(path: Path) -> None:
+    assert [name for name in named_files(path) if not (ROOT / name).exists()] == []
+
+
+def test_every_page_is_in_the_contents_once() -> None:
+    tree = (ROOT / 'docs/index.md').read_text(encoding='utf-8')
+    listed = re.findall(r'^(\w+)$', '\n'.join(re.findall(r'```\{toctree\}(.*?)```', tree, re.DOTALL)), re.MULTILINE)
+    assert sorted(listed) == sorted(path.stem for path in PAGES if path.stem != 'index')
+
+
+def test_figures_stand_in_one_place() -> None:
+    """A row of a table that holds figures is on one page only."""
+    rows = [
+        (line, path.name)
+        for path in TEXTS
+        for line in path.read_text(encoding='utf-8').splitlines()
+        if line.startswith('| ') and re.search(r'\d+\.\d', line)
+    ]
+    assert len({line for line, _ in rows}) == len(rows)
+
+
+def make_targets() -> set[str]:
+    return set(re.findall(r'^([a-z-]+):', (ROOT / 'Makefile').read_text(encoding='utf-8'), re.MULTILINE))
+
+
+@cache
+def console_scripts() -> dict[str, str]:
+    tree = ast.parse((ROOT / 'setup.py').read_text(encoding='utf-8'))
+    return next(
+        ast.literal_eval(node.value)
+        for node in tree.body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == 'COMMANDS'
+    )
+
+
+def launch_arguments(file: str) -> str:
+    """Return the text of the launch files that declare the arguments of one of them."""
+    names = {file, 'custom_pose.launch.py'}
+    return ''.join((ROOT / 'launch' / name).read_text(encoding='utf-8') for name in names)
+
+
+def check_python(words: list[str]) -> None:
+    """Check that the script, module or tests of a command exist, and that the script knows its options."""
+    if words[0] == '-c':
+        return
+    if words[:2] == ['-m', 'pytest']:
+        assert (ROOT / words[2]).exists(), words
+        return
+    if words[0] == '-m':
+        assert words[1].startswith('custom_pose_ros.tools.'), words
+        script = ROOT / (words[1].replace('.', '/') + '.py')
+        words = words[1:]
+    else:
+        script = ROOT / words[0]
+    assert script.is_file(), words
+    check_options(script, words[1:])
+
+
+def check_options(script: Path, words: list[str]) -> None:
+    text = script.read_text(encoding='utf-8')
+    for word in words:
+        if word.startswith('--') and word not in ('--help', '--ros-args', '--enclave'):
+            assert f"'{word.partition('=')[0]}'" in text, f'{script.name} has no {word}'
+
+
+def check(words: list[str]) -> None:
+    """Check one command as far as that is possible without running it."""
+    while words and re.fullmatch(r'[A-Z_]+=\S*', words[0]):
+        words = words[1:]
+    if not words:
+        return
+    if words[0] == 'make':
+        assert words[1] in make_targets(), words
+    elif words[0] in ('python', '.venv/bin/python'):
+        check_python(words[1:])
+    elif words[:3] == ['ros2', 'launch', 'custom_pose_ros']:
+        text = launch_arguments(words[3])
+        for argument in words[4:]:
+            name, assigned, _ = argument.partition(':=')
+            assert argument == '--show-args' or (assigned and f"'{name}'" in text), argument
+    elif words[:3] == ['ros2', 'run', 'custom_pose_ros']:
+        module = console_scripts()[words[3]].partition(':')[0]
+        check_options(ROOT / f'custom_pose_ros/{module.replace(".", "/")}.py', words[4:])
+
+
+@pytest.mark.parametrize('path', TEXTS, ids=name_of)
+def test_every_command_exists(path: Path) -> None:
+    for words in commands(path):
+        check(words)
+
+
+@pytest.mark.parametrize(
+    'line',
+    [
+        'make dmo',
+        'python training/trian.py',
+        'python training/train.py --minuts 3',
+        'ros2 run custom_pose_ros evaluate_bag --truht x',
+        'ros2 launch custom_pose_ros custom_pose.launch.py camra:=front',
+    ],
+)
+def test_a_command_that_does_not_exist_is_noticed(line: str) -> None:
+    with pytest.raises((AssertionError, KeyError)):
+        check(shlex.split(line))
+
+
+def test_the_python_lines_of_the_readme_run(tmp_path, monkeypatch) -> None:
+    (lines,) = re.findall(r'^```python\n(.*?)^```', README.read_text(encoding='utf-8'), re.MULTILINE | re.DOTALL)
+    read, frame = cv2.VideoCapture(str(CLIP)).read()
+    assert read and cv2.imwrite(str(tmp_path / 'photo.jpg'), frame)
+    monkeypatch.chdir(tmp_path)
+    names: dict = {}
+    exec(textwrap.dedent(lines), names)
+    (pose,), (estimate,) = names['poses'], names['estimates']
+    assert pose.visible.all()
+    assert estimate.keypoints_used == 4
+
+
+def test_the_page_of_parameters_is_that_of_the_declarations() -> None:
+    pytest.importorskip('rclpy', reason='ROS is missing: run `make test`')
+    spec = importlib.util.spec_from_file_location('generate_parameters', ROOT / 'docs/generate_parameters.py')
+    generator = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(generator)
+    assert generator.PAGE.read_text(encoding='utf-8') == generator.page(), 'run python docs/generate_parameters.py'
