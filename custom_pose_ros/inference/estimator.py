@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from custom_pose_ros.core.errors import ConfigError, ModelError
-from custom_pose_ros.core.keypoints.grouping import group_poses, group_poses_if_clear
+from custom_pose_ros.core.keypoints.grouping import group_poses, group_with_margin
 from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.keypoints.preprocessing import SIZE_MULTIPLE, STRIDE, input_shape, prepare
 from custom_pose_ros.core.object_model import ObjectModel, Thresholds, find_object_folder
@@ -129,9 +129,9 @@ class PoseEstimator:
         """Return the instances in the maps of one network input (h, w, 3), in its pixels."""
         if self._exact is not None:
             margin = MARGINS[self._backend.precision]
-            poses = group_poses_if_clear(heatmaps, pafs, self.model, STRIDE, self.thresholds, margin)
-            if poses is not None:
-                return poses
+            grouping = group_with_margin(heatmaps, pafs, self.model, STRIDE, self.thresholds, margin)
+            if grouping.decision_margin >= margin:
+                return grouping.poses
             self.repeated += 1
             (heatmaps,), (pafs,) = self._exact(network_input[None])
         return group_poses(heatmaps, pafs, self.model, STRIDE, self.thresholds)

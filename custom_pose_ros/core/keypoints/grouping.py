@@ -7,7 +7,6 @@ from functools import lru_cache
 
 import numpy as np
 
-from custom_pose_ros.core.keypoints.doubt import Doubt
 from custom_pose_ros.core.keypoints.heatmaps import Peaks, find_peaks
 from custom_pose_ros.core.keypoints.pafs import SAMPLES, score_limbs
 from custom_pose_ros.core.keypoints.poses import KeypointPose
@@ -15,8 +14,24 @@ from custom_pose_ros.core.object_model import ObjectModel, Thresholds
 
 MIN_SUPPORT = 0.8  # least share of a limb along which the field must agree with it
 _REACH = 0.75  # fragments without their link belong together up to this share of the sum of their sizes (box diagonals)
-_MANY_LIMBS = 256  # so many good limbs are doubtful in themselves
+_MANY_LIMBS = 256  # among so many good limbs some decision is always close
 _MIN_CANDIDATES = 20  # candidates for each keypoint, even where fewer instances are wanted
+
+
+@dataclass(frozen=True)
+class Grouping:
+    """
+    The instances in the maps of one image, and how sure the decisions that made them were.
+
+    Attributes:
+        poses: as `group_poses` returns them.
+        decision_margin: how much the height of a peak or the score of a limb or instance would have to change for the
+            closest decision to go the other way: from its threshold, or from that of a limb that excludes it. At most
+            the `reach` of the search; 0 where the maps leave too much open to tell.
+    """
+
+    poses: list[KeypointPose]
+    decision_margin: float
 
 
 def group_poses(
@@ -33,69 +48,64 @@ def group_poses(
 
     1. Peaks of the heatmaps are candidates for keypoints; pairs of candidates that a limb could join are scored by the
        line integral through its field.
-    2. Limbs that are good enough are taken best first. A limb joins the fragments at its ends, unless both have some
+    2. Limbs that are good enough are used best first. A limb joins the fragments at its ends, unless both have some
        keypoint already, or the limbs that would run between them are below the threshold on average: this is where
        the other limbs of a cycle speak for or against.
     3. Fragments that no limb could have joined are joined by nearness; see `_join_by_nearness`.
     4. Without any limb, the highest peak of each keypoint makes one instance; an object of a single keypoint has one
        instance for each peak.
 
-    heatmaps : (K + 1, h, w) float32, the last is the background and not used. Never changed.
-    pafs : (2 L, h, w) float32. Never changed.
-    thresholds : used instead of the object's. An object of fewer keypoints than `min_keypoints` must show all.
+    Args:
+        heatmaps: (K + 1, h, w) float32, the last is the background and not used. Never changed.
+        pafs: (2 L, h, w) float32. Never changed.
+        model: the object.
+        stride: pixels of the network input for each cell of the maps.
+        thresholds: used instead of the object's. An object of fewer keypoints than `min_keypoints` must show all.
 
-    Returns poses in pixels of the network input, best first: by score times number of visible keypoints. The score is
-    the mean over the visible keypoints and the limbs between them. Raises ValueError on maps that do not fit the
-    object.
+    Returns:
+        Poses in pixels of the network input, best first: by score times number of visible keypoints. The score is the
+        mean over the visible keypoints and the limbs between them.
+
+    Raises:
+        ValueError: the maps do not fit the object.
     """
-    return _group(heatmaps, pafs, model, stride, thresholds or model.thresholds, Doubt(0.0))
+    return group_with_margin(heatmaps, pafs, model, stride, thresholds or model.thresholds, 0.0).poses
 
 
-def group_poses_if_clear(
-    heatmaps: np.ndarray,
-    pafs: np.ndarray,
-    model: ObjectModel,
-    stride: int,
-    thresholds: Thresholds,
-    margin: float,
-) -> list[KeypointPose] | None:
+def group_with_margin(
+    heatmaps: np.ndarray, pafs: np.ndarray, model: ObjectModel, stride: int, thresholds: Thresholds, reach: float
+) -> Grouping:
     """
-    Do the same as `group_poses`; return None where maps that differ a little could have given other instances.
+    Find every instance as `group_poses` does, and tell how close the closest decision was.
 
-    margin : how much the heights of peaks and the scores of limbs and instances may differ. None is returned as soon as
-        one of them is nearer than this to its threshold, or two limbs that exclude each other are nearer than this.
+    Args:
+        heatmaps: see `group_poses`.
+        pafs: see `group_poses`.
+        model: see `group_poses`.
+        stride: see `group_poses`.
+        thresholds: acceptance limits.
+        reach: up to which decision margin to look, in heights of peaks and scores; 0 saves the time.
     """
-    doubt = Doubt(margin)
-    poses = _group(heatmaps, pafs, model, stride, thresholds, doubt)
-    return None if doubt else poses
-
-
-def _group(
-    heatmaps: np.ndarray, pafs: np.ndarray, model: ObjectModel, stride: int, limits: Thresholds, doubt: Doubt
-) -> list[KeypointPose]:
-    """Group as `group_poses` says, or give up with an empty list at the first doubt."""
     count = model.keypoint_count
     _check_maps(heatmaps, pafs, model)
     graph = _graph(count, model.skeleton)
-    max_peaks = max(limits.max_instances, _MIN_CANDIDATES)
-    channels, peaks = find_peaks(heatmaps[:count], limits.keypoint_score - doubt.margin, stride, max_peaks)
+    max_peaks = max(thresholds.max_instances, _MIN_CANDIDATES)
+    channels, peaks = find_peaks(heatmaps[:count], thresholds.keypoint_score - reach, stride, max_peaks)
     links = _links(channels, peaks, pafs, graph, stride)
-    wanted = min(limits.min_keypoints, count)
-    if doubt.margin:
-        _doubt_peaks(peaks, links, graph, limits, wanted, doubt)
-        if doubt:
-            return []
+    wanted = min(thresholds.min_keypoints, count)
+    margin = _peak_margin(peaks, links, graph, thresholds, wanted, reach) if reach else reach
     if model.limb_count:
-        fragments = _join_by_limbs(channels, peaks, links, graph, limits.limb_score, doubt)
+        fragments, limb_margin = _join_by_limbs(channels, peaks, links, graph, thresholds.limb_score, reach)
+        margin = min(margin, limb_margin)
         fragments = _join_by_nearness(fragments, peaks, graph)
     else:
         fragments = _without_limbs(channels, count)
     table = _table([fragment for fragment in fragments if len(fragment.peaks) >= wanted], count)
     scores = _pose_scores(table, peaks, links, graph)
-    doubt.about(scores, limits.pose_score)
+    margin = min(margin, _least_distance(scores, thresholds.pose_score, reach))
     order = (-scores * (table >= 0).sum(1)).argsort(kind='stable')
-    order = order[scores[order] >= limits.pose_score][: limits.max_instances]
-    return _poses(table[order], scores[order], peaks)
+    order = order[scores[order] >= thresholds.pose_score][: thresholds.max_instances]
+    return Grouping(_poses(table[order], scores[order], peaks), margin)
 
 
 @dataclass(frozen=True)
@@ -187,19 +197,22 @@ class _Fragment:
 
 
 def _join_by_limbs(
-    channels: np.ndarray, peaks: Peaks, links: _Links, graph: _Graph, threshold: float, doubt: Doubt
-) -> list[_Fragment]:
-    """Join single peaks to fragments by the limbs between them, best limb first; return all, single ones included."""
+    channels: np.ndarray, peaks: Peaks, links: _Links, graph: _Graph, threshold: float, reach: float
+) -> tuple[list[_Fragment], float]:
+    """
+    Join single peaks to fragments by the limbs between them, best limb first.
+
+    Returns all fragments, single peaks included, and the least decision margin, see `Grouping`.
+    """
     owner = [_Fragment(k, peak, graph.neighbours[k]) for peak, k in enumerate(channels.tolist())]
-    if doubt.margin:
-        _doubt_limbs(links, threshold, doubt)
     good = ((links.scores >= threshold) & (links.supports >= MIN_SUPPORT)).nonzero()[0]
     # The height of the peaks counts too: of two peaks on one limb, the lower is most often a false one.
     trust = links.scores[good] * np.sqrt(peaks.scores[links.starts[good]] * peaks.scores[links.ends[good]])
     order = (-trust).argsort(kind='stable')
     good = good[order]
-    if doubt.margin:
-        _doubt_order(channels, links, good, trust[order], doubt)
+    margin = reach
+    if reach:
+        margin = min(_limb_margin(links, threshold, reach), _order_margin(channels, links, good, trust[order], reach))
     for start, end in zip(links.starts[good].tolist(), links.ends[good].tolist()):
         large, small = owner[start], owner[end]
         if large is small or large.keypoints & small.keypoints:
@@ -208,50 +221,53 @@ def _join_by_limbs(
             large, small = small, large
         if _several_limbs(small, large):
             agreement = _agreement(small, large, links, graph)
-            doubt.about(agreement, threshold)
+            margin = min(margin, abs(agreement - threshold))
             if agreement < threshold:
                 continue
         large.absorb(small)
         for peak in small.peaks.values():
             owner[peak] = large
-    return list(dict.fromkeys(owner))
+    return list(dict.fromkeys(owner)), margin
 
 
-def _doubt_peaks(peaks: Peaks, links: _Links, graph: _Graph, limits: Thresholds, wanted: int, doubt: Doubt) -> None:
-    """Note peaks that are just or nearly high enough, unless they would stay alone and belong to no instance."""
-    close = np.abs(peaks.scores - limits.keypoint_score) < doubt.margin
-    if not close.any():
-        return
+def _least_distance(values: np.ndarray, threshold: float | np.ndarray, reach: float) -> float:
+    """Return the least distance of any value from its threshold, `reach` at most."""
+    return min(reach, float(np.fmin.reduce(np.abs(values - threshold), initial=np.inf)))
+
+
+def _peak_margin(peaks: Peaks, links: _Links, graph: _Graph, limits: Thresholds, wanted: int, reach: float) -> float:
+    """Return the margin of the peaks' heights, but for peaks that would stay alone and belong to no instance."""
+    scores = peaks.scores
     if wanted > 1 and graph.parts[0] == (1 << len(graph.parts)) - 1:
-        possible = _possible_limbs(links, limits.limb_score, doubt.margin)
-        close = close[links.starts[possible]] | close[links.ends[possible]]
-    doubt.note(bool(close.any()))
+        possible = _possible_limbs(links, limits.limb_score, reach)
+        scores = scores[np.concatenate([links.starts[possible], links.ends[possible]])]
+    return _least_distance(scores, limits.keypoint_score, reach)
 
 
-def _doubt_limbs(links: _Links, threshold: float, doubt: Doubt) -> None:
-    """Note limbs that are just or nearly good enough, by their score or by one point of their support."""
-    possible = _possible_limbs(links, threshold, doubt.margin)
-    doubt.about(links.scores[possible], threshold)
-    doubt.note(bool((links.supports[possible] < MIN_SUPPORT + 0.5 / SAMPLES).any()))
+def _limb_margin(links: _Links, threshold: float, reach: float) -> float:
+    """Return the margin of the limbs' scores; 0 where one point more or less of a limb's support would decide."""
+    possible = _possible_limbs(links, threshold, reach)
+    if (links.supports[possible] < MIN_SUPPORT + 0.5 / SAMPLES).any():
+        return 0.0
+    return _least_distance(links.scores[possible], threshold, reach)
 
 
-def _possible_limbs(links: _Links, threshold: float, margin: float) -> np.ndarray:
-    """Tell of each link (P,) whether it is good enough, or would be by the margin and one more point of support."""
-    return (links.scores > threshold - margin) & (links.supports > MIN_SUPPORT - 1.5 / SAMPLES)
+def _possible_limbs(links: _Links, threshold: float, reach: float) -> np.ndarray:
+    """Tell of each link (P,) whether it is good enough, or would be by the reach and one more point of support."""
+    return (links.scores > threshold - reach) & (links.supports > MIN_SUPPORT - 1.5 / SAMPLES)
 
 
-def _doubt_order(channels: np.ndarray, links: _Links, good: np.ndarray, trust: np.ndarray, doubt: Doubt) -> None:
-    """Note pairs of good limbs of one kind that share a peak, so that the more trusted one is taken, by a little."""
+def _order_margin(channels: np.ndarray, links: _Links, good: np.ndarray, trust: np.ndarray, reach: float) -> float:
+    """Return the least difference of trust between good limbs of one kind that share a peak: only one can be used."""
     if len(good) > _MANY_LIMBS:
-        doubt.note(True)
-        return
+        return 0.0
     starts, ends, count = links.starts[good], links.ends[good], len(channels)
     from_peak, to_peak = starts * count + channels[ends], ends * count + channels[starts]  # a peak, and where it leads
     if len(set(from_peak.tolist())) == len(set(to_peak.tolist())) == len(good):
-        return
+        return reach
     rivals = (from_peak[:, None] == from_peak) | (to_peak[:, None] == to_peak)
     first, second = np.triu(rivals, 1).nonzero()
-    doubt.about(trust[first], trust[second])
+    return _least_distance(trust[first], trust[second], reach)
 
 
 def _several_limbs(one: _Fragment, two: _Fragment) -> bool:

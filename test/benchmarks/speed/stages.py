@@ -74,7 +74,7 @@ class Stopwatch:
             mock.patch.object(grouping, 'find_peaks', self.timed('decode', grouping.find_peaks)),
             mock.patch.object(estimator_module, 'group_poses', self.timed('grouping', estimator_module.group_poses)),
             mock.patch.object(
-                estimator_module, 'group_poses_if_clear', self.timed('grouping', estimator_module.group_poses_if_clear)
+                estimator_module, 'group_with_margin', self.timed('grouping', estimator_module.group_with_margin)
             ),
         ):
             yield

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from custom_pose_ros.core.keypoints.grouping import group_poses, group_poses_if_clear
+from custom_pose_ros.core.keypoints.grouping import group_poses, group_with_margin
 from custom_pose_ros.core.keypoints.heatmaps import encode_heatmaps
 from custom_pose_ros.core.keypoints.pafs import encode_pafs
 from custom_pose_ros.core.keypoints.poses import KeypointPose
@@ -367,7 +367,8 @@ def test_maps_that_do_not_fit_the_object(heatmaps, pafs, text):
 
 
 def found_if_clear(maps, model, margin=0.02):
-    return group_poses_if_clear(*maps, model, STRIDE, model.thresholds, margin)
+    grouping = group_with_margin(*maps, model, STRIDE, model.thresholds, margin)
+    return grouping.poses if grouping.decision_margin >= margin else None
 
 
 def shown(poses: list[KeypointPose]) -> list[tuple[bool, ...]]:
