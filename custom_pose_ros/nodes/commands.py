@@ -28,6 +28,4 @@ def _run(name: str) -> int:
         without_ros = (error.name or '').partition('.')[0] == 'rclpy'
         print(f'error: {NO_ROS if without_ros else error}', file=sys.stderr)
         return 1
-    from custom_pose_ros.nodes.ros.runner import leave  # imports rclpy
-
-    leave(module.main())
+    return module.main()

@@ -36,6 +36,8 @@ from rclpy.parameter import Parameter
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile
 
+from custom_pose_ros.nodes.ros.managed_node import ManagedNode
+
 ROOT = Path(__file__).resolve().parents[2]
 DEADLINE_S = 60.0  # of everything that should take milliseconds; a busy machine may need many seconds
 DISCOVERY_S = 5.0  # until an endpoint in the same process counts as overlooked by Fast DDS
@@ -116,6 +118,12 @@ class Graph:
             parameter_overrides=[Parameter(key.replace('__', '.'), value=value) for key, value in parameters.items()],
             cli_args=['--ros-args', *arguments] if arguments else None,
         )
+        try:
+            if isinstance(node, ManagedNode):
+                node.start()
+        except BaseException:
+            node.destroy_node()
+            raise
         self._spinners.append(Spinner(node, self._context))
         return node
 

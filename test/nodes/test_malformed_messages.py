@@ -44,7 +44,7 @@ class Witness:
     """Shows messages to a node and counts what became of them."""
 
     def __init__(self, node: PoseNode | OrientationNode):
-        self.statistics = node.statistics['']
+        self.statistics = node.health.statistics['']
 
     def show(self, callback, message) -> str:
         """Call back with the message; return '' when it was taken, or the one line that says why it was refused."""
@@ -91,14 +91,14 @@ def test_every_image_is_answered_or_refused(pose_node: PoseNode, messages) -> No
     @some
     @given(messages)
     def check(message: Image | CompressedImage) -> None:
-        answered = pose_node.statistics[''].counts.processed
+        answered = pose_node.health.statistics[''].counts.processed
         refused = witness.show(lambda m: pose_node._process({'': m}), message)
-        assert bool(refused) == (pose_node.statistics[''].counts.processed == answered)
+        assert bool(refused) == (pose_node.health.statistics[''].counts.processed == answered)
         fates[bool(refused)] += 1
 
     check()
     assert min(fates.values()) > 0.03 * sum(fates.values()), 'the strategy reaches both fates'
-    assert pose_node.statistics[''].counts.errors == fates[True]
+    assert pose_node.health.statistics[''].counts.errors == fates[True]
 
 
 def test_every_camera_info_is_taken_or_refused_and_the_poses_go_on(orientation_node: OrientationNode) -> None:
@@ -130,7 +130,7 @@ def test_every_pose_array_is_answered_and_refusals_are_counted(graph, orientatio
 
     check()
     assert min(fates.values()) > 0.03 * sum(fates.values()), 'the strategy reaches both fates'
-    assert orientation_node.statistics[''].counts.errors == fates[True]
+    assert orientation_node.health.statistics[''].counts.errors == fates[True]
     for orientation in (one for answer in answers for one in answer.orientations):
         pose = orientation.pose.pose
         numbers = [*orientation.pose.covariance, orientation.roll, orientation.pitch, orientation.yaw]

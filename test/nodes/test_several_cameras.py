@@ -89,7 +89,7 @@ def test_under_overload_every_camera_gets_the_same(rig) -> None:
         time.sleep(0.005)
     rig.answer('down', 100)
     rig.answer('front', 100)
-    counts = {name: rig.node.statistics[name].counts for name in NAMES}
+    counts = {name: rig.node.health.statistics[name].counts for name in NAMES}
     assert counts['front'].dropped > 50
     # Whatever the machine does, the one that sends more never gets a turn that the other one, waiting, does not get.
     assert counts['down'].dropped == 0 or counts['down'].processed >= counts['front'].processed - 2
@@ -102,8 +102,8 @@ def test_a_camera_with_bad_images_does_not_cost_the_other_a_frame_or_a_warning(r
         rig.send('down', number, encoding='nonsense')
         rig.send('front', number)
         assert len(rig.answer('front', number).poses) == 1
-    rig.graph.wait(lambda: rig.node.statistics['down'].counts.errors >= 1, 'the refusal')
-    assert rig.node.statistics['front'].counts.errors == rig.node.statistics['front'].counts.dropped == 0
+    rig.graph.wait(lambda: rig.node.health.statistics['down'].counts.errors >= 1, 'the refusal')
+    assert rig.node.health.statistics['front'].counts.errors == rig.node.health.statistics['front'].counts.dropped == 0
     rig.send('front', 30, encoding='gibberish')  # told at once, though the other one has just warned
     rig.graph.wait_for_log(Log.WARN, 'pose_node', "front/image: image encoding 'gibberish' is unknown")
     rig.send('down', 31)
@@ -121,14 +121,19 @@ def test_an_image_that_the_network_cannot_take_does_not_cost_the_other_camera_it
 
     rig.node._estimator.batch = choosy
     rig.send('front', 1)
-    rig.graph.wait(lambda: not rig.node._frames._frames and rig.node.statistics['front'].counts.received, 'the worker')
+    rig.graph.wait(
+        lambda: not rig.node._frames._frames and rig.node.health.statistics['front'].counts.received, 'the worker'
+    )
     rig.send('down', 2, rig.picture[:, ::2].copy())
     rig.send('front', 2)
     rig.graph.wait(lambda: len(rig.node._frames._frames) == 2, 'both frames to wait for the network')
     gate.set()
     assert len(rig.answer('front', 2).poses) == 1
     rig.graph.wait_for_log(Log.WARN, 'pose_node', 'frame refused: MemoryError: too much')
-    assert (rig.node.statistics['front'].counts.errors, rig.node.statistics['down'].counts.errors) == (0, 1)
+    assert (rig.node.health.statistics['front'].counts.errors, rig.node.health.statistics['down'].counts.errors) == (
+        0,
+        1,
+    )
 
 
 def test_diagnostics_are_about_each_camera(rig) -> None:
@@ -153,10 +158,10 @@ def test_no_more_images_than_asked_for_are_answered(graph, tiny, tiny_object) ->
     for number in range(1, 6):
         for name in NAMES:
             rig.send(name, number)
-    graph.wait(lambda: sum(s.counts.received for s in rig.node.statistics.values()) == 10, 'the images')
+    graph.wait(lambda: sum(s.counts.received for s in rig.node.health.statistics.values()) == 10, 'the images')
     for name in NAMES:
         assert len(rig.answer(name, 1).poses) == 1  # its first one
-        counts = rig.node.statistics[name].counts
+        counts = rig.node.health.statistics[name].counts
         assert (counts.skipped, counts.dropped) == (4, 0)
     rig.node.settings.set(max_rate=0.0)
     rig.send('front', 9)

@@ -33,8 +33,15 @@ class CameraSource:
         """
         Read the calibration file if there is one.
 
-        fallback_fov_deg : horizontal field of view; 0: no fallback.
-        Raises ConfigError when the file cannot be used.
+        Args:
+            calibration_file: a camera_calibration YAML file; empty: camera_info is used.
+            rectified: whether the images are rectified, so that P of camera_info is used.
+            timeout_s: how long to wait for camera_info, from the first question on.
+            fallback_fov_deg: horizontal field of view; 0: no fallback.
+            clock: a monotonic clock [s].
+
+        Raises:
+            ConfigError: the file cannot be used.
         """
         self._file = calibration_file
         self._rectified = rectified
@@ -63,11 +70,12 @@ class CameraSource:
         """Whether the last answer was the fallback."""
         return self._calibrated is None and self.state.startswith('guessed')
 
-    def take_camera_info(self, message: CameraInfo) -> None:
+    def accept_camera_info(self, message: CameraInfo) -> None:
         """
-        Take the intrinsics of a camera_info message; most are the same as the one before and cost nothing.
+        Use the intrinsics of a camera_info message; most are the same as the one before and cost nothing.
 
-        Raises ConfigError when it is no calibration.
+        Raises:
+            ConfigError: it is no calibration.
         """
         roi = message.roi
         info = (
@@ -92,7 +100,8 @@ class CameraSource:
         """
         Return the intrinsics for images of this size; the same object as long as they do not change.
 
-        Raises MessageError when there are none yet, or when the size has another shape than the calibration's.
+        Raises:
+            MessageError: there are none yet, or the size has another shape than the calibration's.
         """
         if self._first_asked_s is None:
             self._first_asked_s = self._clock()

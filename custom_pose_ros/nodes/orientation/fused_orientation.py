@@ -24,14 +24,19 @@ _USUAL = 0.5  # of a speed that is rarely passed
 
 
 class FusedOrientation:
-    """Takes the estimates of each image of each camera, and answers the newest with all of them together."""
+    """Fuses the estimates of all cameras, and answers the newest image with all of them together."""
 
-    def __init__(self, node: LifecycleNode, settings: NodeParameters[OrientationNodeParameters], opened: ExitStack):
+    def __init__(self, node: LifecycleNode, settings: NodeParameters[OrientationNodeParameters], held: ExitStack):
         """
         Advertise.
 
-        opened : is given what releases the publishers.
-        Raises ConfigError unless there are several cameras and a frame that is the same for all.
+        Args:
+            node: the node that publishes.
+            settings: the parameters of the node.
+            held: is given the release of the publishers.
+
+        Raises:
+            ConfigError: there is only one camera, or no frame that is the same for all.
         """
         values = settings.values
         if len(values.cameras) < 2 or values.reference_frame in (CAMERA_OPTICAL, CAMERA_BODY):
@@ -39,10 +44,10 @@ class FusedOrientation:
                 'parameter fusion: wanted several cameras and a reference_frame of TF, such as base_link, '
                 f'got cameras {list(values.cameras)} and {values.reference_frame}'
             )
-        self._outputs = OrientationOutputs(node, NAMESPACE, '', settings, opened)
+        self._outputs = OrientationOutputs(node, NAMESPACE, '', settings, held)
         self._fusion: PoseFusion | None = None
 
-    def take(
+    def update(
         self,
         camera: str,
         header: Header,
@@ -51,9 +56,14 @@ class FusedOrientation:
         parameters: FilterParameters,
     ) -> None:
         """
-        Take the estimates of one image of one camera.
+        Add the estimates of one image of one camera.
 
-        header : its stamp, and the reference frame, which the estimates are in.
+        Args:
+            camera: its name.
+            header: the stamp of the image, and the reference frame.
+            estimates: in the reference frame.
+            model: the object.
+            parameters: what the object can do.
         """
         if self._fusion is None or self._fusion.model is not model:
             self._fusion = PoseFusion(model)

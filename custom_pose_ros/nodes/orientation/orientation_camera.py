@@ -36,14 +36,11 @@ class OrientationCamera:
     """
     One camera of an orientation_node; publishes from its creation on, subscribes from `subscribe` on.
 
-    reference : the frame of the results; to be set before `subscribe`.
-    parameters : of the filter; assigning them starts all tracks anew.
-    unsolved : how many instances could not be solved so far.
-    inputs : the poses and, unless a file replaces it, camera_info; from `subscribe` on.
+    Attributes:
+        source: where its intrinsics come from.
+        unsolved: how many instances could not be solved so far.
+        inputs: the subscriptions of the poses and, unless a file replaces it, of camera_info; while there are any.
     """
-
-    reference: ReferenceFrame
-    inputs: list[InputWatch]
 
     def __init__(
         self,
@@ -53,76 +50,85 @@ class OrientationCamera:
         statistics: Statistics,
         objects: ObjectChoice,
         fused: FusedOrientation | None,
-        opened: ExitStack,
+        held: ExitStack,
     ):
         """
         Read the calibration file if there is one, and advertise.
 
-        name : namespace of its topics; empty for the only camera.
-        objects : says which object a message is about.
-        fused : is given what this camera sees.
-        opened : is given what releases the publishers.
+        Args:
+            node: the node that publishes and subscribes.
+            name: namespace of its topics; empty for the only camera.
+            settings: the parameters of the node.
+            statistics: counts what comes and what is answered.
+            objects: says which object a message is about.
+            fused: is given what this camera sees.
+            held: is given the release of the publishers.
         """
         values = settings.values
-        self.name, self.statistics, self.unsolved = name, statistics, 0
+        self.unsolved, self.inputs = 0, []
+        self._name, self._statistics = name, statistics
         self._node, self._settings, self._objects = node, settings, objects
         self._fused = fused
         # One of its own, of the same name: how often it warns does not depend on the other cameras.
         self._logger = get_logger(node.get_logger().name)
-        self.parameters = FilterParameters()
         self._camera: CameraIntrinsics | None = None
+        self.restart_filter(FilterParameters())
         self.source = CameraSource(
             _calibration_of(name, values.camera_calibration),
             values.image_rectified,
             values.camera_info_timeout,
             values.fallback_fov_deg,
         )
-        self._outputs = OrientationOutputs(node, name, f'{name.lstrip("/")}/' if name else '', settings, opened)
+        self._outputs = OrientationOutputs(node, name, f'{name.lstrip("/")}/' if name else '', settings, held)
 
-    @property
-    def parameters(self) -> FilterParameters:
-        """What the object can do."""
-        return self._parameters
-
-    @parameters.setter
-    def parameters(self, parameters: FilterParameters) -> None:
+    def restart_filter(self, parameters: FilterParameters) -> None:
+        """Start all tracks anew, of an object that can do this."""
         self._parameters = parameters
         self._estimator: OrientationEstimator | None = None
 
-    def subscribe(self, opened: ExitStack) -> None:
-        """Answer the poses of this camera from now on."""
+    def subscribe(self, reference: ReferenceFrame, held: ExitStack) -> None:
+        """
+        Answer the poses of this camera from now on.
+
+        Args:
+            reference: the frame of the results.
+            held: is given the end of the subscriptions.
+        """
+        self._reference = reference
         self._estimator = None  # time has passed
         wanted = [(PoseArray, 'poses', self._on_poses, qos.RESULTS)]
         if self.source.wants_camera_info:
             wanted.append((CameraInfo, 'camera_info', self._on_camera_info, qos.camera_info()))
-        self.inputs = []
+        held.callback(self.inputs.clear)
         for kind, topic, callback, profile in wanted:
-            self.inputs.append(InputWatch(self._node, kind, topic_in(self.name, topic), callback, profile))
-            opened.callback(self.inputs[-1].close)
+            self.inputs.append(InputWatch(self._node, kind, topic_in(self._name, topic), callback, profile))
+            held.callback(self.inputs[-1].close)
 
     def problems(self) -> list[str]:
         """Return what is wrong with the calibration."""
-        return [f'camera {self.source.state}: {self.inputs[-1].silence()}'] if self.source.is_missing else []
+        if not (self.inputs and self.source.is_missing):
+            return []
+        return [f'camera {self.source.state}: {self.inputs[-1].silence()}']
 
     def _on_camera_info(self, message: CameraInfo) -> None:
         try:
-            self.source.take_camera_info(message)
+            self.source.accept_camera_info(message)
         except ConfigError as error:
-            self._refuse(f'{topic_in(self.name, "camera_info")}: {error}')
+            self._refuse(f'{topic_in(self._name, "camera_info")}: {error}')
 
     def _on_poses(self, message: PoseArray) -> None:
         started = time.monotonic()
-        self.statistics.received()
-        header = Header(stamp=message.header.stamp, frame_id=self.reference.frame_id(message.header))
+        self._statistics.received()
+        header = Header(stamp=message.header.stamp, frame_id=self._reference.frame_id(message.header))
         model = self._objects.of(message.keypoint_names)
         result, estimates, problem = OrientationArray(header=header), [], ''
         try:
             estimates = self._solve(message, model)
-            reference_camera = self.reference.locate(message.header)
+            reference_camera = self._reference.locate(message.header)
             located = [estimate.in_frame(header.frame_id, reference_camera) for estimate in estimates]
             result = estimates_to_message(located, model.name, header)
             if self._fused:
-                self._fused.take(self.name, header, located, model, self._parameters)
+                self._fused.update(self._name, header, located, model, self._parameters)
         except CustomPoseError as error:
             problem = str(error)
         except Exception as error:  # whatever a message does, the next one gets its chance
@@ -130,10 +136,10 @@ class OrientationCamera:
         self._outputs.publish(result, model)
         self._outputs.publish_frames(message.header, estimates, model)
         if problem:
-            self._refuse(f'{self.name}: {problem}' if self.name else problem)
+            self._refuse(f'{self._name}: {problem}' if self._name else problem)
         else:
             latency_s = 1e-9 * self._node.get_clock().now().nanoseconds - stamp_seconds(message.header.stamp)
-            self.statistics.processed(latency_s, time.monotonic() - started)
+            self._statistics.processed(latency_s, time.monotonic() - started)
 
     def _solve(self, message: PoseArray, model: ObjectModel) -> list[OrientationEstimate]:
         """Return the estimates in the camera optical frame. Raises MessageError when message or camera are no use."""
@@ -143,7 +149,7 @@ class OrientationCamera:
         if self.source.is_guess:
             fov_deg = self._settings.values.fallback_fov_deg
             self._logger.warning(
-                f'no {topic_in(self.name, "camera_info")}: a camera of {fov_deg:g} deg is assumed, distances and '
+                f'no {topic_in(self._name, "camera_info")}: a camera of {fov_deg:g} deg is assumed, distances and '
                 'angles are rough; publish camera_info or set camera_calibration',
                 throttle_duration_sec=WARNING_PERIOD_S,
             )
@@ -163,7 +169,7 @@ class OrientationCamera:
         return self._estimator
 
     def _refuse(self, reason: str) -> None:
-        self.statistics.failed(reason)
+        self._statistics.failed(reason)
         self._logger.warning(reason, throttle_duration_sec=WARNING_PERIOD_S)
 
 

@@ -42,13 +42,17 @@ class OrientationOutputs:
         namespace: str,
         frame_prefix: str,
         settings: NodeParameters[OrientationNodeParameters],
-        opened: ExitStack,
+        held: ExitStack,
     ):
         """
         Advertise.
 
-        namespace : of the topics; empty: that of the node. frame_prefix : put before the frames of the objects.
-        opened : is given what releases the publishers.
+        Args:
+            node: the node that publishes.
+            namespace: of the topics; empty: that of the node.
+            frame_prefix: put before the frames of the objects.
+            settings: the parameters of the node.
+            held: is given the release of the publishers.
         """
         self._settings = settings
         self._logger = get_logger(node.get_logger().name)
@@ -57,9 +61,9 @@ class OrientationOutputs:
             name = topic_in(namespace, topic)
             options = qos.publisher_options(node, name)
             self._publishers[topic] = node.create_lifecycle_publisher(kind, name, qos.RESULTS, **options)
-            opened.callback(node.destroy_lifecycle_publisher, self._publishers[topic])
+            held.callback(node.destroy_lifecycle_publisher, self._publishers[topic])
         self._frames = ObjectFrames(node, frame_prefix)
-        opened.callback(self._frames.close)
+        held.callback(self._frames.close)
 
     def publish(self, result: OrientationArray, model: ObjectModel) -> None:
         """Publish the orientations of one image, and the chosen one in common messages."""

@@ -31,14 +31,15 @@ except ImportError:  # not everywhere: PyPI has no wheel of it
 
 CAMERA_OPTICAL, CAMERA_BODY = 'camera_optical', 'camera_body'
 BODY_SUFFIX = '_body'
-_IMPATIENT_S = 1.0  # after waiting in vain for the transform of one camera, so that the others are not held up
+_NO_WAIT_S = 1.0  # after waiting in vain for the transform of one camera, so that the others are not held up
 
 
 class ReferenceFrame(Protocol):
     """
     The frame that published poses are expressed in.
 
-    timeout_s : how long `locate` may wait.
+    Attributes:
+        timeout_s: how long `locate` may wait.
     """
 
     timeout_s: float
@@ -51,7 +52,8 @@ class ReferenceFrame(Protocol):
         """
         Return what maps the optical frame of the header, at its stamp, to the reference frame.
 
-        Raises MessageError when the transform is not known.
+        Raises:
+            MessageError: the transform is not known.
         """
         ...
 
@@ -60,16 +62,36 @@ class ReferenceFrame(Protocol):
         ...
 
 
-def make_reference_frame(name: str, node: Node, timeout_s: float) -> ReferenceFrame:
+def check_reference_frame(name: str) -> None:
     """
-    Return the reference frame that the parameter reference_frame names.
+    Check the parameter reference_frame without listening to TF.
 
-    Raises ConfigError when it is a TF frame and tf2_ros is not installed.
+    Raises:
+        ConfigError: it is empty, or a TF frame where tf2_ros is not installed.
     """
     if not name:
         raise ConfigError(
             f'parameter reference_frame: wanted {CAMERA_OPTICAL}, {CAMERA_BODY} or a TF frame, got nothing'
         )
+    if name not in (CAMERA_OPTICAL, CAMERA_BODY):
+        try:
+            import tf2_ros  # noqa: F401
+        except ImportError:
+            raise ConfigError(
+                f'parameter reference_frame: {name!r} is a TF frame, which needs the ROS package tf2_ros; '
+                f'without it: {CAMERA_OPTICAL} or {CAMERA_BODY}'
+            ) from None
+
+
+def make_reference_frame(name: str, node: Node, timeout_s: float) -> ReferenceFrame:
+    """
+    Return the reference frame that the parameter reference_frame names; a TF frame listens until it is closed.
+
+    Args:
+        name: as `check_reference_frame` has accepted it.
+        node: gives its context and names to the node that listens.
+        timeout_s: how long to wait for a transform.
+    """
     if name == CAMERA_OPTICAL:
         return _FixedFrame('', IDENTITY)
     if name == CAMERA_BODY:
@@ -100,13 +122,8 @@ class _TfFrame:
     """A frame of the TF tree; a node of its own listens, so that waiting for a transform does not block its arrival."""
 
     def __init__(self, name: str, node: Node, timeout_s: float):
-        try:
-            import tf2_ros
-        except ImportError:
-            raise ConfigError(
-                f'parameter reference_frame: {name!r} is a TF frame, which needs the ROS package tf2_ros; '
-                f'without it: {CAMERA_OPTICAL} or {CAMERA_BODY}'
-            ) from None
+        import tf2_ros  # not everywhere, and C++: only where a TF frame is asked for
+
         self._name, self.timeout_s = name, timeout_s
         self._no_wait_until_s: dict[str, float] = {}
         self._errors = tf2_ros.TransformException
@@ -143,7 +160,7 @@ class _TfFrame:
             )
         except self._errors as error:
             if waits:
-                self._no_wait_until_s[header.frame_id] = now_s + _IMPATIENT_S
+                self._no_wait_until_s[header.frame_id] = now_s + _NO_WAIT_S
             raise MessageError(
                 f'no transform from {header.frame_id!r} to reference_frame {self._name!r}: {error}'
             ) from error
@@ -164,7 +181,9 @@ class ObjectFrames:
         """
         Advertise.
 
-        prefix : put before the names of the objects' frames, to tell those of several cameras apart.
+        Args:
+            node: the node that publishes.
+            prefix: put before the names of the objects' frames, to tell those of several cameras apart.
         """
         self._node, self._prefix = node, prefix
         self._body_frames: set[str] = set()

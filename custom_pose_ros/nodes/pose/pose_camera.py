@@ -33,10 +33,11 @@ class PoseCamera:
     """
     One camera of a pose_node; publishes from its creation on, subscribes from `subscribe` on.
 
-    input : the images, from `subscribe` on.
+    Attributes:
+        name: the namespace of its topics; empty for the only camera.
+        topic: where its images come from.
+        inputs: the subscription of the images, while there is one.
     """
-
-    input: InputWatch
 
     def __init__(
         self,
@@ -44,16 +45,20 @@ class PoseCamera:
         name: str,
         settings: NodeParameters[PoseNodeParameters],
         statistics: Statistics,
-        opened: ExitStack,
+        held: ExitStack,
     ):
         """
         Advertise.
 
-        name : namespace of its topics; empty for the only camera.
-        opened : is given what releases the publishers.
+        Args:
+            node: the node that publishes and subscribes.
+            name: namespace of its topics; empty for the only camera.
+            settings: the parameters of the node.
+            statistics: counts what comes and what is answered.
+            held: is given the release of the publishers.
         """
-        self.name, self.statistics = name, statistics
-        self._node, self._settings = node, settings
+        self.name, self.inputs = name, []
+        self._node, self._settings, self._statistics = node, settings, statistics
         # One of its own, of the same name: how often it warns does not depend on the other cameras.
         self._logger = get_logger(node.get_logger().name)
         self._tracker: PoseTracker | None = None
@@ -63,30 +68,38 @@ class PoseCamera:
         poses = f'{prefix}poses'
         options = qos.publisher_options(node, poses)
         self._poses = node.create_lifecycle_publisher(PoseArray, poses, qos.RESULTS, **options)
-        opened.callback(node.destroy_lifecycle_publisher, self._poses)
+        held.callback(node.destroy_lifecycle_publisher, self._poses)
         overlay = f'~/{prefix.lstrip("/")}overlay'
         options = qos.publisher_options(node, overlay)
         self._overlay = node.create_lifecycle_publisher(Image, overlay, qos.overlay(), **options)
-        opened.callback(node.destroy_lifecycle_publisher, self._overlay)
+        held.callback(node.destroy_lifecycle_publisher, self._overlay)
 
     def _resolve_topic(self) -> str:
         # As image_transport does: remapping the base topic moves the compressed one along.
         topic = self._node.resolve_topic_name(f'{self.name}/image' if self.name else 'image')
         return topic + '/compressed' if self._settings.values.image_transport == 'compressed' else topic
 
-    def subscribe(self, put: Callable[[str, ImageMessage], bool], opened: ExitStack) -> None:
-        """Give every image to `put`, which says whether that dropped an older one."""
+    def subscribe(self, put: Callable[[str, ImageMessage], bool], held: ExitStack) -> None:
+        """
+        Give every image to `put`.
+
+        Args:
+            put: stores the newest image of a camera; returns whether that dropped an older one.
+            held: is given the end of the subscription.
+        """
         values = self._settings.values
         self._tracker = None  # time has passed
 
-        def take(message: ImageMessage) -> None:
+        def on_image(message: ImageMessage) -> None:
             skipped = not self._limit.admits(time.monotonic(), self._settings.values.max_rate)
-            self.statistics.received(dropped=not skipped and put(self.name, message), skipped=skipped)
+            self._statistics.received(dropped=not skipped and put(self.name, message), skipped=skipped)
 
         kind = CompressedImage if values.image_transport == 'compressed' else Image
         profile = qos.images(values.image_reliability)
-        self.input = InputWatch(self._node, kind, self.topic, take, profile, IMAGE_LOSS_CURE)
-        opened.callback(self.input.close)
+        images = InputWatch(self._node, kind, self.topic, on_image, profile, IMAGE_LOSS_CURE)
+        held.callback(images.close)
+        self.inputs.append(images)
+        held.callback(self.inputs.clear)
 
     def publish(
         self, message: ImageMessage, bgr: np.ndarray, poses: list[KeypointPose], model: ObjectModel, started: float
@@ -94,7 +107,12 @@ class PoseCamera:
         """
         Publish the answer to one image.
 
-        started : when its processing began [s, monotonic].
+        Args:
+            message: the image, whose header the answer gets.
+            bgr: (H, W, 3) uint8, the same image.
+            poses: what was found in it, without track ids.
+            model: the object.
+            started: when its processing began [s, monotonic].
         """
         values, stamp_s = self._settings.values, stamp_seconds(message.header.stamp)
         if values.tracking:
@@ -102,7 +120,7 @@ class PoseCamera:
         height, width = bgr.shape[:2]
         self._poses.publish(poses_to_message(poses, model, message.header, width, height))
         latency_s = 1e-9 * self._node.get_clock().now().nanoseconds - stamp_s
-        self.statistics.processed(latency_s, time.monotonic() - started)
+        self._statistics.processed(latency_s, time.monotonic() - started)
         if values.overlay and self._overlay.get_subscription_count():
             self._overlay.publish(bgr_to_image(draw_poses(bgr, poses, model), message.header))
 
@@ -115,5 +133,5 @@ class PoseCamera:
 
     def refuse(self, reason: str) -> None:
         """Count and tell why an image could not be used."""
-        self.statistics.failed(reason)
+        self._statistics.failed(reason)
         self._logger.warning(f'frame refused: {reason}', throttle_duration_sec=WARNING_PERIOD_S)

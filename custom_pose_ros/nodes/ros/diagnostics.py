@@ -1,4 +1,4 @@
-"""Health of a node on /diagnostics (REP 107): rate, latency, dropped frames, errors, once per second."""
+"""Statistics: what a node does with one input - rate, latency, dropped frames, errors - and its diagnostic status."""
 
 from __future__ import annotations
 
@@ -9,14 +9,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import astuple, dataclass
 
 import numpy as np
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from rclpy.clock import Clock, ClockType
-from rclpy.node import Node
+from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 
-from custom_pose_ros.nodes.ros import qos
-from custom_pose_ros.nodes.ros.hysteresis import SteadyLevel
+from custom_pose_ros.nodes.ros.hysteresis import LevelHysteresis
 
-PERIOD_S = 1.0
+PERIOD_S = 1.0  # between two statuses
 WINDOW_S = 10.0  # latency percentiles are about this long
 SILENT_AFTER_S = 3.0  # no input for so long is a warning
 STALE_AFTER_S = 10.0  # and for so long makes the status stale: nothing in it is about now
@@ -56,7 +53,7 @@ class Statistics:
         self._last_result: float | None = None
         self._unanswered_since: float | None = None
         self._dropping = False
-        self._level = SteadyLevel(clock)
+        self._level = LevelHysteresis(clock)
         self.last_error = ''
 
     def restart(self) -> None:
@@ -65,7 +62,7 @@ class Statistics:
             self._durations.clear()
             self._history = deque([(self._clock(), Counts(**self._counts))])
             self._begin = self._clock()
-            self._level = SteadyLevel(self._clock)
+            self._level = LevelHysteresis(self._clock)
             self._last_input = self._unanswered_since = None
 
     def received(self, dropped: bool = False, skipped: bool = False) -> None:
@@ -183,18 +180,3 @@ def _percentiles(name: str, seconds: np.ndarray) -> dict[str, str]:
         return {f'{name} p50 [ms]': 'unknown', f'{name} p95 [ms]': 'unknown'}
     p50, p95 = 1e3 * np.percentile(known, [50, 95])
     return {f'{name} p50 [ms]': f'{p50:.1f}', f'{name} p95 [ms]': f'{p95:.1f}'}
-
-
-class DiagnosticsPublisher:
-    """Publishes the statuses of a node on /diagnostics once per second while it lives, also without a clock."""
-
-    def __init__(self, node: Node, statuses: Callable[[], list[DiagnosticStatus]]):
-        """Start publishing what `statuses` returns each time."""
-        self._node, self._statuses = node, statuses
-        self._publisher = node.create_publisher(DiagnosticArray, '/diagnostics', qos.DIAGNOSTICS)
-        node.create_timer(PERIOD_S, self._publish, clock=Clock(clock_type=ClockType.STEADY_TIME))
-
-    def _publish(self) -> None:
-        message = DiagnosticArray(status=self._statuses())
-        message.header.stamp = self._node.get_clock().now().to_msg()
-        self._publisher.publish(message)

@@ -1,4 +1,4 @@
-"""What keeps diagnostics calm: a level that does not flicker, and reminders that are not said every second."""
+"""Hysteresis: a status that does not flicker between levels, and a log that does not repeat a line every second."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ REPEAT_S = 30.0  # how often a problem that stays is logged
 HOLD_S = 5.0  # so long a condition must be gone before the status is OK again
 
 
-class SteadyLevel:
-    """Worse comes at once; ERROR and STALE become WARN as soon as they are over, and WARN becomes OK after HOLD_S."""
+class LevelHysteresis:
+    """A worse level counts at once; ERROR and STALE become WARN when they are over, and WARN is OK after HOLD_S."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic):
         self._clock = clock
@@ -21,7 +21,7 @@ class SteadyLevel:
         self._was_good = False  # before that nothing has got better yet
 
     def settle(self, level: bytes, message: str) -> tuple[bytes, str]:
-        """Return the level and message to be shown for what is the case now; to be asked regularly."""
+        """Return the level and message to show for the current ones; to be called regularly."""
         now = self._clock()
         if level != DiagnosticStatus.OK:
             self._last_bad = (now, message) if self._was_good else None
@@ -36,17 +36,17 @@ class SteadyLevel:
         return DiagnosticStatus.WARN, f'{message}; until {now - since:.0f} s ago: {what}'
 
 
-class Reminders:
-    """Says a line at once and, while it is told again and again, every REPEAT_S; numbers in it may change."""
+class ThrottledLog:
+    """Logs a line at once and, while it is given again and again, every REPEAT_S; numbers in it may change."""
 
-    def __init__(self, say: Callable[[str], object], clock: Callable[[], float] = time.monotonic):
-        self._say, self._clock = say, clock
-        self._said: dict[str, float] = {}
+    def __init__(self, log: Callable[[str], object], clock: Callable[[], float] = time.monotonic):
+        self._log, self._clock = log, clock
+        self._logged: dict[str, float] = {}
 
     def say(self, line: str) -> None:
-        """Say the line unless it was said a short while ago."""
+        """Log the line unless it was logged a short while ago."""
         now, key = self._clock(), re.sub(r'[\d.]+', '#', line)
-        self._said = {other: when for other, when in self._said.items() if now - when < REPEAT_S}
-        if key not in self._said:
-            self._said[key] = now
-            self._say(line)
+        self._logged = {other: when for other, when in self._logged.items() if now - when < REPEAT_S}
+        if key not in self._logged:
+            self._logged[key] = now
+            self._log(line)

@@ -1,9 +1,10 @@
-"""ObjectSwitch: the service ~/switch_object - loads beside what serves, and changes over when that has succeeded."""
+"""ObjectSwitch: the service ~/switch_object loads an object beside the one that serves, and changes over at success."""
 
 from __future__ import annotations
 
-import threading
+import types
 from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Generic, TypeVar
 
 from rclpy.callback_groups import ReentrantCallbackGroup
@@ -12,7 +13,7 @@ from rclpy.node import Node
 from custom_pose_ros.core.errors import ConfigError, CustomPoseError
 from custom_pose_ros.nodes.ros.messages import SwitchObject
 
-_TURN_S = 0.005  # how long other callbacks may have to wait while something is loaded
+_POLL_S = 0.005  # how long other callbacks may have to wait while something is loaded
 
 Loaded = TypeVar('Loaded')
 
@@ -21,19 +22,23 @@ class ObjectSwitch(Generic[Loaded]):
     """
     Answers requests for another object, one at a time, between `open` and `close`.
 
-    last : the outcome of the last request, for diagnostics.
+    Attributes:
+        last: the outcome of the last request, for diagnostics.
     """
 
-    def __init__(self, node: Node, load: Callable[[str, str], Loaded], take: Callable[[str, str, Loaded], str]):
+    def __init__(self, node: Node, load: Callable[[str, str], Loaded], install: Callable[[str, str, Loaded], str]):
         """
         Advertise the service.
 
-        load : makes what object and model name ask for, in a thread of its own; raises what refuses them.
-        take : lets it serve, in the executor's thread; returns what serves now.
+        Args:
+            node: the node that offers it.
+            load: makes what object and model name ask for, in a thread of its own; raises what refuses them.
+            install: lets it serve, in the executor's thread; returns what serves now.
         """
-        self._node, self._load, self._take = node, load, take
+        self._node, self._load, self._install = node, load, install
         self._serving: Callable[[], tuple[str, str]] | None = None
-        self._loading: _Loading[Loaded] | None = None
+        self._loader: ThreadPoolExecutor | None = None
+        self._loading = ''
         self.last = 'none'
         # A group of its own: an answer that is waited for holds up the rest of its group.
         group = ReentrantCallbackGroup()
@@ -42,12 +47,12 @@ class ObjectSwitch(Generic[Loaded]):
     def open(self, serving: Callable[[], tuple[str, str]]) -> None:
         """Accept requests; `serving` names object and model that serve."""
         self._serving = serving
+        self._loader = ThreadPoolExecutor(1, thread_name_prefix='object_loader')
 
     def close(self) -> None:
         """Refuse requests, and wait for the end of what is being loaded; it will not serve."""
         self._serving = None
-        if self._loading is not None:
-            self._loading.thread.join()
+        self._loader.shutdown()
 
     async def _answer(self, request: SwitchObject.Request, response: SwitchObject.Response) -> SwitchObject.Response:
         try:
@@ -64,52 +69,25 @@ class ObjectSwitch(Generic[Loaded]):
         serving = self._serving
         if serving is None:
             raise ConfigError('nothing serves: set the parameter object and configure the node')
-        if self._loading is not None:
-            raise ConfigError(f'{self._loading.name} is being loaded: wait for its answer')
+        if self._loading:
+            raise ConfigError(f'{self._loading} is being loaded: wait for its answer')
         if not source:
             source, serving_model = serving()
             model = model or serving_model
-        self._loading = _Loading(source, lambda: self._load(source, model))
+        self._loading, future = source, self._loader.submit(self._load, source, model)
         try:
-            while not self._loading.done.wait(_TURN_S):
-                await _OthersTurn()
-            loaded = self._loading.result()
+            while not future.done():
+                wait([future], _POLL_S)
+                await _let_others_run()
+            loaded = future.result()
         finally:
-            self._loading = None
+            self._loading = ''
         if self._serving is not serving:
             raise ConfigError(f'{source} is not needed any more: the node was cleaned up')
-        return self._take(source, model, loaded)
+        return self._install(source, model, loaded)
 
 
-class _Loading(Generic[Loaded]):
-    """Something that is being made in a thread."""
-
-    def __init__(self, name: str, make: Callable[[], Loaded]):
-        self.name = name
-        self.done = threading.Event()
-        self._make = make
-        self._made: list[Loaded] = []
-        self._error: Exception | None = None
-        self.thread = threading.Thread(target=self._run, name='object_loader', daemon=True)
-        self.thread.start()
-
-    def _run(self) -> None:
-        try:
-            self._made.append(self._make())
-        except Exception as error:
-            self._error = error
-        self.done.set()
-
-    def result(self) -> Loaded:
-        """Return what was made, or raise why it could not be."""
-        self.thread.join()
-        if self._error is not None:
-            raise self._error
-        return self._made[0]
-
-
-class _OthersTurn:
-    """Awaited by a callback to let the executor run others before it goes on; rclpy has no sleep of its own."""
-
-    def __await__(self) -> Generator[None, None, None]:
-        yield
+@types.coroutine
+def _let_others_run() -> Generator[None, None, None]:
+    """Let the executor run other callbacks before this one goes on; rclpy has no sleep of its own."""
+    yield

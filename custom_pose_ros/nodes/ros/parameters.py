@@ -203,6 +203,12 @@ def with_declared_type(node: Node, given: Parameter) -> Parameter:
     return Parameter(given.name, declared, float(given.value)) if declared == Parameter.Type.DOUBLE else given
 
 
+def warn_of_unknown_overrides(node: Node) -> None:
+    """Log once what `unknown_overrides` finds; those of the quality of service are declared by the first activation."""
+    if lines := unknown_overrides(node):
+        node.get_logger().warning('; '.join(lines), once=True)
+
+
 def unknown_overrides(node: Node) -> list[str]:
     """
     Return one line for each parameter that was given to the node (file, command line) but that it does not have.

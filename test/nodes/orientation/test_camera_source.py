@@ -31,20 +31,20 @@ def info(focal_px: float = 500.0, width: int = 640, height: int = 480) -> Camera
 def test_camera_info_is_used_and_stays_the_same_object_while_it_does_not_change() -> None:
     source = CameraSource()
     assert source.wants_camera_info
-    source.take_camera_info(info())
+    source.accept_camera_info(info())
     camera = source.intrinsics(640, 480)
     assert (camera.K[0, 0], source.state, source.is_guess) == (500.0, 'camera_info', False)
     again = info()
     again.header.stamp.sec = 9  # comes with every image
-    source.take_camera_info(again)
+    source.accept_camera_info(again)
     assert source.intrinsics(640, 480) is camera
-    source.take_camera_info(info(focal_px=510.0))
+    source.accept_camera_info(info(focal_px=510.0))
     assert source.intrinsics(640, 480).K[0, 0] == 510.0
 
 
 def test_another_resolution_of_the_same_shape_is_scaled() -> None:
     source = CameraSource()
-    source.take_camera_info(info())
+    source.accept_camera_info(info())
     camera = source.intrinsics(320, 240)
     assert (camera.width, camera.height, camera.K[0, 0], camera.K[0, 2]) == (320, 240, 250.0, 159.5)
     assert source.intrinsics(320, 240) is camera
@@ -52,7 +52,7 @@ def test_another_resolution_of_the_same_shape_is_scaled() -> None:
 
 def test_another_shape_is_refused_with_both_sizes() -> None:
     source = CameraSource()
-    source.take_camera_info(info())
+    source.accept_camera_info(info())
     with pytest.raises(MessageError, match='calibration is for 640x480 and the image has 640x360'):
         source.intrinsics(640, 360)
     assert source.intrinsics(640, 480).height == 480
@@ -70,7 +70,7 @@ def test_without_camera_info_it_waits_and_then_guesses() -> None:
     assert camera.K[0, 0] == pytest.approx(320.0)  # half the width over tan(45 deg)
     assert (source.state, source.is_guess) == ('guessed: 90 deg', True)
     assert source.intrinsics(640, 480) is camera
-    source.take_camera_info(info())
+    source.accept_camera_info(info())
     assert (source.intrinsics(640, 480).K[0, 0], source.is_guess) == (500.0, False)
 
 
@@ -92,13 +92,13 @@ def test_no_fallback_means_none() -> None:
 @pytest.mark.parametrize('spoilt', [0.0, math.nan])
 def test_an_invalid_camera_info_is_refused_each_time_and_the_last_valid_one_stays(spoilt: float) -> None:
     source = CameraSource(timeout_s=0.0)
-    source.take_camera_info(info())
+    source.accept_camera_info(info())
     good = source.intrinsics(640, 480)
     for _ in range(2):
         with pytest.raises(ConfigError, match='camera: K: wanted'):
-            source.take_camera_info(info(focal_px=spoilt))
+            source.accept_camera_info(info(focal_px=spoilt))
     assert source.intrinsics(640, 480) is good
-    source.take_camera_info(info())  # the good one comes back: no more complaint
+    source.accept_camera_info(info())  # the good one comes back: no more complaint
     assert source.intrinsics(640, 480).K[0, 0] == 500.0
 
 
@@ -106,7 +106,7 @@ def test_an_uncalibrated_camera_ends_in_the_fallback_with_its_reason() -> None:
     clock = Clock()
     source = CameraSource(clock=clock)
     with pytest.raises(ConfigError, match='an uncalibrated camera sends zeros'):
-        source.take_camera_info(info(focal_px=0.0))
+        source.accept_camera_info(info(focal_px=0.0))
     with pytest.raises(MessageError, match=r'no usable camera_info \(camera: K: wanted focal lengths above 0 px'):
         source.intrinsics(640, 480)
     clock.now_s += 5.0

@@ -243,7 +243,7 @@ def test_a_bad_camera_info_is_refused_and_the_last_good_one_stays(graph, model, 
     bad = info_of(CAMERA)
     bad.k = np.full(9, focal_px)
     publisher = graph.advertise('camera_info', CameraInfo)
-    graph.wait(lambda: publisher.publish(bad) or bench.node.statistics[''].counts.errors, 'the refusal', 0.02)
+    graph.wait(lambda: publisher.publish(bad) or bench.node.health.statistics[''].counts.errors, 'the refusal', 0.02)
     graph.wait_for_log(Log.WARN, 'orientation_node', 'camera_info: camera: K: wanted')
     check_pose(bench.show_one().orientations[0].pose.pose, R, T)
 

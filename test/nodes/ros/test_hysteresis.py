@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from diagnostic_msgs.msg import DiagnosticStatus
 
-from custom_pose_ros.nodes.ros.hysteresis import HOLD_S, REPEAT_S, Reminders, SteadyLevel
+from custom_pose_ros.nodes.ros.hysteresis import HOLD_S, REPEAT_S, LevelHysteresis, ThrottledLog
 
 OK, WARN, ERROR, STALE = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR, DiagnosticStatus.STALE
 
 
 def test_worse_comes_at_once_and_better_by_steps() -> None:
     now = [100.0]
-    level = SteadyLevel(lambda: now[0])
+    level = LevelHysteresis(lambda: now[0])
     assert level.settle(WARN, 'no input yet') == (WARN, 'no input yet')
     assert level.settle(OK, 'running') == (OK, 'running')  # at once, the first time
     assert level.settle(STALE, 'no input for 20 s') == (STALE, 'no input for 20 s')
@@ -25,7 +25,7 @@ def test_worse_comes_at_once_and_better_by_steps() -> None:
 
 def test_a_condition_that_comes_and_goes_is_one_warning() -> None:
     now = [0.0]
-    level = SteadyLevel(lambda: now[0])
+    level = LevelHysteresis(lambda: now[0])
     level.settle(OK, 'x')
     shown = []
     for second in range(60):
@@ -36,7 +36,7 @@ def test_a_condition_that_comes_and_goes_is_one_warning() -> None:
 
 def test_a_problem_that_stays_is_said_now_and_then() -> None:
     now, said = [0.0], []
-    reminders = Reminders(said.append, lambda: now[0])
+    reminders = ThrottledLog(said.append, lambda: now[0])
     for second in range(int(2 * REPEAT_S)):
         now[0] = float(second)
         reminders.say(f'no input for {second} s')

@@ -99,7 +99,7 @@ def test_the_old_object_serves_until_the_new_one_can(bench, graph, other, tiny_o
     assert (first.poses[0].object_name, first.poses[0].track_id) == ('other', 0)  # its tracks are its own
     assert bench.node.get_parameter('object').value == other
     assert [m.header.stamp.sec for m in bench.poses] == list(range(1, bench.sent + 1))  # no frame was lost to it
-    assert bench.node.statistics[''].counts.errors == 0
+    assert bench.node.health.statistics[''].counts.errors == 0
     status = diagnostics.wait(lambda m: m.status[0].hardware_id == 'other').status[0]
     rows = {pair.key: pair.value for pair in status.values}
     assert (rows['object'], rows['last switch']) == ('other', 'other serves, with onnxruntime')
@@ -205,7 +205,7 @@ def test_orientation_node_follows_with_the_first_poses_of_the_new_object(graph, 
         """Publish empty poses and return how many messages were refused so far."""
         poses.publish(array_of([first, 'left', 'right', 'top'], seconds))
         orientations.wait(lambda m: m.header.stamp.sec == seconds)
-        statistics = node.statistics['']  # a message is counted after it has been answered
+        statistics = node.health.statistics['']  # a message is counted after it has been answered
         graph.wait(lambda: statistics.counts.processed + statistics.counts.errors == seconds, 'the count')
         return statistics.counts.errors
 
