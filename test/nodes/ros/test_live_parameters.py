@@ -12,14 +12,10 @@ from rcl_interfaces.srv import DescribeParameters, GetParameters, ListParameters
 from rclpy.parameter import Parameter, parameter_value_to_python
 
 from custom_pose_ros.nodes.orientation.orientation_node import OrientationNode
+from custom_pose_ros.nodes.orientation.orientation_parameters import FilterNodeParameters, OrientationNodeParameters
 from custom_pose_ros.nodes.pose.pose_node import PoseNode
-from custom_pose_ros.nodes.ros.parameters import (
-    FilterNodeParameters,
-    OrientationNodeParameters,
-    PoseNodeParameters,
-    ThresholdParameters,
-    declarations,
-)
+from custom_pose_ros.nodes.pose.pose_parameters import PoseNodeParameters, ThresholdParameters
+from custom_pose_ros.nodes.ros.parameters import declarations
 
 DECLARED = {
     'pose_node': {**declarations(PoseNodeParameters), **declarations(ThresholdParameters, 'thresholds.')},
@@ -103,7 +99,7 @@ def test_live_parameters_change_and_static_ones_are_read_only(graph, tiny_object
         assert (successful, wrong_type or key in reason) == (False, True), (key, reason)
         assert client.values()[key] == value
     groups = {'': node.settings}
-    groups |= {'thresholds.': node._thresholds} if name == 'pose_node' else {'filter.': node._filter_settings}
+    groups |= {'thresholds.': node._thresholds} if name == 'pose_node' else {'filter.': node._filter}
     after = client.values()
     for prefix, group in groups.items():
         for field, value in vars(group.values).items():
