@@ -46,6 +46,13 @@ def _math_block(writer, node) -> None:
     raise nodes.SkipNode
 
 
+def _keep_colons(app, what, name, obj, options, lines: list[str]) -> None:
+    """Keep napoleon from taking what stands before a colon in the first line of a property for its type."""
+    if what == 'property':
+        lines.insert(0, '')
+
+
 def setup(app) -> None:
     """Write formulas as MathML, which browsers draw by themselves: the pages need no script from elsewhere."""
+    app.connect('autodoc-process-docstring', _keep_colons, priority=400)  # before napoleon
     app.add_html_math_renderer('mathml', (_inline_math, None), (_math_block, None))

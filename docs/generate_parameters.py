@@ -53,7 +53,7 @@ def section(node: str) -> str:
         for schema, prefix in NODES[node]
         for name, declaration in declarations(schema, prefix).items()
     ]
-    head = ['| parameter | type | default | range | change | meaning |', '|---|---|---|---|---|---|']
+    head = ['| parameter | meaning | type, range | default | change |', '|---|---|---|---|---|']
     return '\n'.join([f'## {node}', '', NOTES[node], '', *head, *rows, ''])
 
 
@@ -61,15 +61,15 @@ def row(name: str, declaration: Declaration) -> str:
     """Return one line of a table."""
     default = declaration.default
     if declaration.choices:
-        limits = ', '.join(f'`{choice}`' for choice in declaration.choices)
+        limits = f': {", ".join(declaration.choices)}'
     elif declaration.minimum is not None and declaration.maximum is not None:
         ends = (declaration.minimum, declaration.maximum)
-        limits = ' to '.join(str(end) if isinstance(end, int) else f'{end:g}' for end in ends)
+        limits = ', ' + ' to '.join(str(end) if isinstance(end, int) else f'{end:g}' for end in ends)
     else:
         limits = ''
     live = 'live' if declaration.live else 'read-only'
-    cells = [f'`{name}`', TYPES[type(default)], shown(default), limits, live, declaration.description]
-    return f'| {" | ".join(cells)} |'.replace('  ', ' ').replace('<', r'\<')
+    cells = [f'`{name}`', declaration.description, TYPES[type(default)] + limits, shown(default), live]
+    return f'| {" | ".join(cells)} |'.replace('<', r'\<')
 
 
 def shown(default: bool | int | float | str | tuple) -> str:
