@@ -37,6 +37,7 @@ ORDER = {
     ),
     'custom_pose_ros/inference': (
         ('network', 'image_messages', 'pose_messages'),
+        ('camera_calibration',),
         ('checkpoints',),
         ('backends',),
         ('estimator',),

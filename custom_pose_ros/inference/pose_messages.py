@@ -57,12 +57,12 @@ def camera_from_message(message: Any, rectified: bool = False) -> CameraIntrinsi
     return CameraIntrinsics(width // binning[0], height // binning[1], K, camera.D, camera.distortion_model)
 
 
-def calibration_fields(message: Any) -> tuple:
-    """Return all that the calibration of raw images depends on: two messages with the same are the same calibration."""
-    roi = message.roi
+def calibration_fields(message: Any, rectified: bool = False) -> tuple:
+    """Return all that `camera_from_message` depends on: two messages with the same are the same calibration."""
+    roi, matrices = message.roi, ('p',) if rectified else ('k', 'd')
     return (
-        message.width, message.height, message.distortion_model, *_numbers(message, 'k'), *_numbers(message, 'd'),
-        roi.x_offset, roi.y_offset, roi.width, roi.height, message.binning_x, message.binning_y,
+        message.width, message.height, message.distortion_model, message.binning_x, message.binning_y,
+        roi.x_offset, roi.y_offset, roi.width, roi.height, *(tuple(_numbers(message, name)) for name in matrices),
     )  # fmt: skip
 
 
