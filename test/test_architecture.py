@@ -26,7 +26,7 @@ ALLOWED = {
 # The same within these folders: every part, a folder or a file, may import itself and those in earlier rows.
 ORDER = {
     'custom_pose_ros/core': (
-        ('errors', 'limits', 'metrics'),
+        ('errors', 'limits'),
         ('command_line', 'files', 'yaml_files'),
         ('optional',),
         ('geometry',),

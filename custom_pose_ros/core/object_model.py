@@ -100,6 +100,25 @@ class ObjectModel:
     def zero_rotation(self) -> np.ndarray:
         return matrix_from_roll_pitch_yaw(np.deg2rad(self.zero_roll_pitch_yaw_deg))
 
+    @cached_property
+    def has_position(self) -> np.ndarray:
+        """(K,) bool: whether the position of each keypoint on the object is known."""
+        if self.model_points is None:
+            return np.zeros(self.keypoint_count, bool)
+        return np.isfinite(self.model_points).all(1)
+
+    @cached_property
+    def extent_m(self) -> np.ndarray:
+        """(3,) sides of the box around the model points [m]; zeros when none is known."""
+        if self.model_points is None or not self.has_position.any():
+            return np.zeros(3)
+        return np.ptp(self.model_points[self.has_position], axis=0)
+
+    @property
+    def size_m(self) -> float:
+        """Diagonal of the box around the model points [m]; 0 when it is not known."""
+        return float(np.linalg.norm(self.extent_m))
+
     def roll_pitch_yaw(self, R_reference_object: np.ndarray) -> np.ndarray:
         """
         Return the (3,) fixed-axis angles [rad] about X, Y, Z of the reference frame, of a (3, 3) attitude.

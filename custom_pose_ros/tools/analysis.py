@@ -12,6 +12,7 @@ from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.keypoints.tracking import PoseTracker
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.orientation.estimator import OrientationEstimator
+from custom_pose_ros.core.orientation.pnp import known_points
 from custom_pose_ros.inference.estimator import PoseEstimator
 from custom_pose_ros.tools.results import PictureResult
 
@@ -38,7 +39,7 @@ class CameraChoice:
 def orientation_problem(model: ObjectModel) -> str | None:
     """Say why no orientation can ever be solved for an object, or return None when it can."""
     try:
-        OrientationEstimator(model, CameraIntrinsics.from_fov(640, 480, 1.0))  # any camera will do to check the object
+        known_points(model)
     except ConfigError as error:
         return str(error)
     return None

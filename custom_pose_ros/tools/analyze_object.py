@@ -27,8 +27,8 @@ from custom_pose_ros.core.files import replacing, write_json
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.optional import pip_install
+from custom_pose_ros.core.orientation.estimate import AMBIGUOUS
 from custom_pose_ros.core.orientation.observability import (
-    AMBIGUOUS,
     HALF,
     Change,
     Observability,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 
@@ -281,3 +282,12 @@ def test_any_value_is_read_or_refused_by_its_key(key, value):
         assert str(error).startswith((f'arm.yaml: {key}', 'arm.yaml: skeleton' if key == 'keypoints' else '\0'))
     else:
         assert ObjectModel.from_dict(model.to_dict()).to_json() == model.to_json()
+
+
+def test_the_size_is_that_of_the_known_model_points():
+    points = np.array([[0.3, 0, 0], [-0.1, 0.3, 0], [0, 0, 0], [np.nan] * 3])
+    model = ObjectModel('thing', ('a', 'b', 'c', 'd'), (), np.full(4, 0.1), model_points=points)
+    np.testing.assert_allclose(model.extent_m, [0.4, 0.3, 0.0])
+    assert model.size_m == pytest.approx(0.5)
+    assert model.has_position.tolist() == [True, True, True, False]
+    assert dataclasses.replace(model, model_points=None).size_m == 0.0

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
+from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.object_model import ObjectModel
-
-if TYPE_CHECKING:
-    from custom_pose_ros.core.geometry.camera import CameraIntrinsics
-    from custom_pose_ros.core.orientation.estimate import OrientationEstimate
+from custom_pose_ros.core.orientation.estimate import AMBIGUOUS, OrientationEstimate
 
 # Colours that differ for the colour-blind too (Okabe and Ito 2008), as BGR.
 PALETTE = (
@@ -30,7 +27,6 @@ _DARK, _LIGHT = (20, 20, 20), (255, 255, 255)
 _SHIFT = 4  # drawing coordinates have 4 binary places
 _FAR = 1e5  # [px]; what lies farther out is not drawn
 _ELLIPSE_SIGMAS = 2.45  # holds 95 % of a normal distribution in the plane
-_AMBIGUOUS = 0.2  # an ambiguity from here on is written beside the axes
 _DEFAULT_AXIS_M = 0.1  # for objects without model points
 
 
@@ -107,7 +103,7 @@ def _draw_orientation(
 ) -> None:
     """Draw the object's axes from its origin, each half as long as the object, and its attitude below them."""
     R, t = np.asarray(estimate.R_camera_object), np.asarray(estimate.t_camera_object)
-    points = t + np.vstack([np.zeros((1, 3)), _axis_length_m(model) * R.T])
+    points = t + np.vstack([np.zeros((1, 3)), axis_length_m(model) * R.T])
     if not np.isfinite(points).all() or points[0, 2] <= 0:
         return
     projected = camera.project(points)
@@ -120,19 +116,15 @@ def _draw_orientation(
     if not label:
         return
     roll, pitch, yaw = np.rad2deg(estimate.roll_pitch_yaw)
-    note = f'  ambiguous {estimate.ambiguity:.2f}' if estimate.ambiguity >= _AMBIGUOUS else ''
+    note = f'  ambiguous {estimate.ambiguity:.2f}' if estimate.ambiguity > AMBIGUOUS else ''
     text = f'roll {roll:+.0f} pitch {pitch:+.0f} yaw {yaw:+.0f} deg  {np.linalg.norm(t):.2f} m{note}'
     lowest = max(origin[1], *tips[points[1:, 2] > 0, 1])
     painter.text(np.array([origin[0], lowest + 26 * painter.unit]), text)
 
 
-def _axis_length_m(model: ObjectModel) -> float:
-    """Return half the longest side of the box of the model points [m]."""
-    if model.model_points is None:
-        return _DEFAULT_AXIS_M
-    points = model.model_points[~np.isnan(model.model_points).any(1)]
-    size = float(np.ptp(points, axis=0).max()) if len(points) else 0.0
-    return size / 2 if size > 0 else _DEFAULT_AXIS_M
+def axis_length_m(model: ObjectModel) -> float:
+    """Return how long the axes of an object are drawn [m]: half as long as the object."""
+    return float(model.extent_m.max()) / 2.0 or _DEFAULT_AXIS_M
 
 
 class _Painter:

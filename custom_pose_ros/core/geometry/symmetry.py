@@ -58,11 +58,6 @@ class SymmetryGroup:
         return best
 
 
-def nearest_equivalent(R: np.ndarray, R_other: np.ndarray, symmetries: Sequence[Symmetry]) -> np.ndarray:
-    """Return R @ S, (3, 3), over all rotations S that leave the object looking the same, nearest to R_other."""
-    return R @ SymmetryGroup(symmetries).turn_towards(R, R_other)
-
-
 def _turn_about(axis: np.ndarray, R: np.ndarray) -> np.ndarray:
     """Return the rotation about `axis` that is nearest to R (3, 3)."""
     cosine = np.trace(R) - axis @ R @ axis

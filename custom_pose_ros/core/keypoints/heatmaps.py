@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import pairwise
 from typing import NamedTuple
 
 import cv2
@@ -24,7 +23,7 @@ _POSITION_FLOOR = 0.125  # [cell], one sigma: error left at the clearest peaks (
 @dataclass(frozen=True, eq=False)
 class Peaks:
     """
-    M peaks of one heatmap, highest first.
+    M peaks of one or more heatmaps.
 
     positions : (M, 2) float64, x and y in pixels of the network input.
     covariances : (M, 2, 2) float64, px^2.
@@ -68,29 +67,11 @@ def encode_heatmaps(
     return heatmaps
 
 
-def decode_peaks(heatmaps: np.ndarray, threshold: float, stride: int = 8, max_peaks: int = 50) -> list[Peaks]:
-    """
-    Find the peaks of each of C heatmaps; every map given is decoded, so leave the background out.
-
-    heatmaps : (C, h, w) float; never changed. NaN and negative cells count as 0.
-    threshold : lowest height of a peak.
-    stride : pixels of the network input for each cell.
-    max_peaks : the highest so many cells of each map become peaks, so that pure noise stays cheap.
-
-    Returns C Peaks. Positions and covariances are those of `find_peaks`, which see.
-    """
-    channels, peaks = find_peaks(heatmaps, threshold, stride, max_peaks)
-    ends = np.searchsorted(channels, np.arange(len(heatmaps) + 1))
-    return [Peaks(peaks.positions[a:b], peaks.covariances[a:b], peaks.scores[a:b]) for a, b in pairwise(ends)]
-
-
 def find_peaks(
     heatmaps: np.ndarray, threshold: float, stride: int = 8, max_peaks: int = 50
 ) -> tuple[np.ndarray, Peaks]:
     """
-    Find the peaks of all maps at once: the same as `decode_peaks`, flat.
-
-    Returns channels (M,) int, ascending, and M peaks, those of each channel highest first.
+    Find the peaks of C heatmaps; every map given is searched, so leave the background out.
 
     A peak is a cell that no neighbour of its 3 x 3 exceeds; a plateau is one peak. A quadratic form through the
     logarithms of the 3 x 3 cells, exact for a Gaussian of any width and direction, has its maximum at the position (at
@@ -103,6 +84,15 @@ def find_peaks(
     holds possible, i.e. the Gaussian target, of squared width T, blurred by the network's own uncertainty P. For a
     round P, S = T + P and a = T / S, from which P = (1 - a) S follows without knowing T. The second term carries the
     noise of the cells through the fit, so that a flat peak is uncertain even where it is high. The third is a floor.
+
+    Args:
+        heatmaps: (C, h, w) float; never changed. NaN and negative cells count as 0.
+        threshold: lowest height of a peak.
+        stride: pixels of the network input for each cell.
+        max_peaks: the highest so many cells of each map become peaks, so that pure noise stays cheap.
+
+    Returns:
+        The map of each peak, (M,) int, ascending, and M peaks, those of each map highest first.
     """
     heatmaps = np.asarray(heatmaps)
     if heatmaps.ndim != 3:

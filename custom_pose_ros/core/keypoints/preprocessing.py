@@ -36,10 +36,6 @@ class PixelMap:
             raise ValueError(f'scale must be positive, got {scale.tolist()}')
         object.__setattr__(self, 'scale', scale)
 
-    def to_input(self, points: np.ndarray) -> np.ndarray:
-        """Return (..., 2) points of the image [px] as points of the network input [px]."""
-        return (np.asarray(points, float) + 0.5) * self.scale - 0.5
-
     def to_image(self, points: np.ndarray) -> np.ndarray:
         """Return (..., 2) points of the network input [px] as points of the image [px]."""
         return (np.asarray(points, float) + 0.5) / self.scale - 0.5

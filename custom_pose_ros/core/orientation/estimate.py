@@ -11,6 +11,7 @@ from custom_pose_ros.core.geometry.rotations import quaternion_from_matrix, roll
 from custom_pose_ros.core.object_model import ObjectModel
 
 CAMERA_OPTICAL = 'camera_optical'  # the frame of every estimate that was not moved to another one
+AMBIGUOUS = 0.05  # likelihood of the second solution over that of the best from which on a pose is called ambiguous
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

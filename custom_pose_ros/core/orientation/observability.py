@@ -14,9 +14,16 @@ from custom_pose_ros.core.geometry.rigid import Rigid
 from custom_pose_ros.core.geometry.rotations import matrix_from_quaternion
 from custom_pose_ros.core.geometry.symmetry import SymmetryGroup
 from custom_pose_ros.core.object_model import ObjectModel
-from custom_pose_ros.core.orientation.pnp import PointSet, linearise, mirrored_pose, refine_poses, whitening
+from custom_pose_ros.core.orientation.estimate import AMBIGUOUS
+from custom_pose_ros.core.orientation.pnp import (
+    PointSet,
+    known_points,
+    linearise,
+    mirrored_pose,
+    refine_poses,
+    whitening,
+)
 
-AMBIGUOUS = 0.05  # likelihood of the second solution over that of the true one from which a view is called ambiguous
 HALF = 0.5  # the share of the error that a better keypoint should leave
 SAME_HELP = 1.2  # errors within this factor count as equally good
 _SAME_RAD = np.deg2rad(1.0)  # a second solution nearer than this is the first
@@ -88,13 +95,8 @@ class Observability:
     ):
         if not (math.isfinite(noise_px) and noise_px > 0.0):
             raise ConfigError(f'noise: wanted pixels above 0, got {noise_px!r}')
-        if model.model_points is None:
-            raise ConfigError(f'object {model.name!r} has no model_points: add them to its object.yaml to analyse it')
-        known = np.isfinite(model.model_points).all(1)
-        self.shape = PointSet(model.model_points[known])
-        self.names = [name for name, is_known in zip(model.keypoint_names, known) if is_known]
-        if self.shape.refusal:
-            raise ConfigError(f'object {model.name!r}: model_points: {self.shape.refusal}')
+        self.shape = known_points(model)
+        self.names = [name for name, known in zip(model.keypoint_names, model.has_position) if known]
         self._camera = camera
         self._noise_px = noise_px
         self._attitudes = random_attitudes(300) if attitudes is None else attitudes

@@ -8,7 +8,9 @@ from functools import cached_property
 import cv2
 import numpy as np
 
+from custom_pose_ros.core.errors import ConfigError
 from custom_pose_ros.core.geometry.rigid import Rigid
+from custom_pose_ros.core.object_model import ObjectModel
 
 MIN_POINTS = 4
 _COLLINEAR_RATIO = 0.01  # second extent / first extent of the points below which they are one line
@@ -87,6 +89,21 @@ class PointSet:
     def R_plane_object(self) -> np.ndarray:
         """(3, 3) rotation from the object frame to the principal axes."""
         return self._principal[1]
+
+
+def known_points(model: ObjectModel) -> PointSet:
+    """
+    Return the model points of an object whose position is known, from which its orientation can be computed.
+
+    Raises:
+        ConfigError: they are too few, on one line, or there are none: the object has no orientation.
+    """
+    if model.model_points is None:
+        raise ConfigError(f'object {model.name!r} has no model_points: add them to its object.yaml to get orientations')
+    points = PointSet(model.model_points[model.has_position])
+    if points.refusal:
+        raise ConfigError(f'object {model.name!r}: model_points: {points.refusal}')
+    return points
 
 
 def initial_poses(points: PointSet, directions: np.ndarray) -> Rigid:

@@ -6,14 +6,20 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from custom_pose_ros.core.errors import ConfigError
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.geometry.rigid import Rigid
 from custom_pose_ros.core.geometry.rotations import rotation_between
 from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.orientation.estimate import OrientationEstimate
-from custom_pose_ros.core.orientation.pnp import MIN_POINTS, PointSet, initial_poses, refine_poses, whitening
+from custom_pose_ros.core.orientation.pnp import (
+    MIN_POINTS,
+    PointSet,
+    initial_poses,
+    known_points,
+    refine_poses,
+    whitening,
+)
 
 DEFAULT_KEYPOINT_VARIANCE_PX2 = 1.0  # for keypoints that come without a usable covariance
 SMALLEST_KEYPOINT_VARIANCE_PX2 = 0.05**2  # no detector is better than this, whatever it claims
@@ -118,34 +124,28 @@ class Observation:
 
 
 class PoseSolver:
-    """Solves one object in the images of one camera; keeps what does not change from frame to frame."""
+    """
+    Solves one object in the images of one camera; keeps what does not change from frame to frame.
+
+    Attributes:
+        model: the object.
+        camera: intrinsics of the images.
+        shape: all points of the object whose position is known.
+    """
 
     def __init__(self, model: ObjectModel, camera: CameraIntrinsics):
         """Raise ConfigError when the object file has no usable model_points."""
-        if model.model_points is None:
-            raise ConfigError(
-                f'object {model.name!r} has no model_points: add them to its object.yaml to get orientations'
-            )
         self.model = model
         self.camera = camera
-        self._model_points = model.model_points
-        self._known = np.isfinite(model.model_points).all(1)
-        self._point_sets: dict[bytes, PointSet] = {}
-        refusal = self._point_set(self._known).refusal
-        if refusal:
-            raise ConfigError(f'object {model.name!r}: model_points: {refusal}')
-
-    @property
-    def shape(self) -> PointSet:
-        """All points of the object whose position is known."""
-        return self._point_set(self._known)
+        self.shape = known_points(model)
+        self._point_sets = {model.has_position.tobytes(): self.shape}
 
     def _point_set(self, used: np.ndarray) -> PointSet:
         key = used.tobytes()
         if key not in self._point_sets:
             if len(self._point_sets) > 1000:
                 self._point_sets.clear()
-            self._point_sets[key] = PointSet(self._model_points[used])
+            self._point_sets[key] = PointSet(self.model.model_points[used])  # type: ignore[index]
         return self._point_sets[key]
 
     def observe(self, pose: KeypointPose) -> Observation | Refusal:
@@ -155,7 +155,7 @@ class PoseSolver:
                 f'pose must have the {self.model.keypoint_count} keypoints of {self.model.name}, '
                 f'got {len(pose.visible)}'
             )
-        used = pose.visible & self._known & np.isfinite(pose.keypoints).all(1)
+        used = pose.visible & self.model.has_position & np.isfinite(pose.keypoints).all(1)
         directions, jacobians = self.camera.undistort_with_jacobian(pose.keypoints[used])
         reachable = np.isfinite(directions).all(1)
         if not reachable.all():

@@ -8,7 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from custom_pose_ros.core.drawing.overlay import draw_poses
+from custom_pose_ros.core.drawing.overlay import axis_length_m, draw_poses
 from custom_pose_ros.core.errors import MessageError
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.geometry.rigid import Rigid
@@ -150,9 +150,7 @@ def _poses(record: FrameRecord) -> list[KeypointPose]:
 
 def _axis_tips(truth: Rigid, model: ObjectModel, camera: CameraIntrinsics) -> np.ndarray:
     """Return the (4, 2) pixels of the origin and of the tips of the true axes, each half as long as the object."""
-    assert model.model_points is not None
-    length = float(np.nanmax(np.nanmax(model.model_points, 0) - np.nanmin(model.model_points, 0))) / 2.0
-    return camera.project(truth.translation + length * np.vstack([np.zeros((1, 3)), truth.rotation.T]))
+    return camera.project(truth.apply(axis_length_m(model) * np.vstack([np.zeros((1, 3)), np.eye(3)])))
 
 
 def _with_truth(image: np.ndarray, keypoints: np.ndarray, axes: np.ndarray, model: ObjectModel) -> np.ndarray:

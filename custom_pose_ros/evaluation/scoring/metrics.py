@@ -14,14 +14,13 @@ from custom_pose_ros.core.geometry.rotations import (
     rotation_vector_from_matrix,
 )
 from custom_pose_ros.core.object_model import ObjectModel
-from custom_pose_ros.core.orientation.estimate import OrientationEstimate
+from custom_pose_ros.core.orientation.estimate import AMBIGUOUS, OrientationEstimate
 from custom_pose_ros.evaluation.scoring.frame_scores import FrameScore
 from custom_pose_ros.evaluation.truth.coco_labels import LabelScore
 
 SCHEMA = 'custom_pose_ros/metrics/1'
 LARGE_ERROR_DEG = 20.0  # an attitude that is worse than this misleads whoever steers by it
 CHI2_99 = {3: 11.345, 6: 16.812}  # 99 % quantiles
-AMBIGUOUS = 0.1  # estimates with a higher ambiguity are counted as ambiguous
 JITTER_GAP_S = 0.2  # three frames in a row, none farther apart than this
 _DISTANCE_BINS_M = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 10.0, math.inf)
 _ANGLE_BINS_DEG = (0.0, 15.0, 30.0, 45.0, 60.0, 75.0, 90.0)

@@ -16,12 +16,12 @@ from custom_pose_ros.core.geometry.rigid import Rigid
 from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.limits import MAX_KEYPOINTS
 from custom_pose_ros.core.object_model import ObjectModel
+from custom_pose_ros.core.orientation.estimate import AMBIGUOUS
 from custom_pose_ros.core.orientation.solver import PoseSolver, Refusal
 from custom_pose_ros.core.yaml_files import read_yaml
 from custom_pose_ros.evaluation.truth.alignment import rigid_from_mapping
 
 CORNER_SIGMA_PX = 0.3  # of a refined corner; decides how far away a tag still gives a truth
-MAX_AMBIGUITY = 0.05  # a tag whose mirrored pose explains the image this well gives no truth
 MAX_ROTATION_SIGMA_RAD = np.deg2rad(3.0)
 _HIGHEST_ID = 586
 # Tag 0 as the AprilTag library prints it, upright: OpenCV 4 holds the family turned by 180 degrees, later ones do not.
@@ -111,7 +111,7 @@ class TagTruth:
             keypoints=corners, covariances=covariances, scores=visible.astype(float), visible=visible, score=1.0
         )
         solution = self._solver.solve(pose)
-        if isinstance(solution, Refusal) or solution.outlier_suspected or solution.ambiguity > MAX_AMBIGUITY:
+        if isinstance(solution, Refusal) or solution.outlier_suspected or solution.ambiguity > AMBIGUOUS:
             return None
         if np.sqrt(np.linalg.eigvalsh(solution.covariance[3:, 3:])[-1]) > MAX_ROTATION_SIGMA_RAD:
             return None

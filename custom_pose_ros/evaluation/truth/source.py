@@ -16,7 +16,9 @@ from custom_pose_ros.evaluation.records import FrameRecord
 from custom_pose_ros.evaluation.truth.alignment import Alignment, estimate_alignment, read_alignment
 from custom_pose_ros.evaluation.truth.tracks import MAX_GAP_S, PoseTrack, TransformTree, read_poses
 
-MAX_AMBIGUITY_TO_ALIGN = 0.2  # estimates that may be flipped take no part
+# Estimates that are more likely flipped than this take no part in the alignment. Laxer than AMBIGUOUS: the alignment
+# lets go of flipped ones by itself, and needs many frames.
+MAX_AMBIGUITY_TO_ALIGN = 0.2
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from visualization_msgs.msg import Marker, MarkerArray
 from custom_pose_ros.core.geometry.rigid import Rigid
 from custom_pose_ros.core.geometry.rotations import matrix_from_quaternion, skew_matrix
 from custom_pose_ros.core.object_model import ObjectModel
+from custom_pose_ros.core.orientation.estimate import AMBIGUOUS
 from custom_pose_ros.nodes.ros.conversions import rigid_pose_message
 from custom_pose_ros.nodes.ros.messages import Orientation, OrientationArray
 
@@ -24,6 +25,7 @@ _REGION_SIGMAS_3D, _REGION_SIGMAS_2D = 2.796, 2.448  # hold 95 % of a normal dis
 _CONE_SEGMENTS = 24
 _SMALLEST_SIGMA_M = 1e-4  # RViz does not draw what has no extent
 _WIDEST_CONE_RAD = np.deg2rad(75.0)  # wider ones are drawn like this: they would be larger than the scene
+_DEFAULT_SIZE_M = 0.1  # of an object without extent or model points
 _POINT_SHARE, _LINE_SHARE, _AXIS_SHARE, _TEXT_SHARE = 0.06, 0.02, 0.6, 0.15  # of the object's size
 
 
@@ -37,7 +39,7 @@ def orientations_to_markers(message: OrientationArray, model: ObjectModel) -> Ma
     track and roll, pitch, yaw in degrees.
     """
     markers = [Marker(header=message.header, action=Marker.DELETEALL)]
-    size = object_size(model)
+    size = model.size_m or _DEFAULT_SIZE_M
     for index, orientation in enumerate(message.orientations):
         for marker in _instance_markers(orientation, model, size):
             marker.header = message.header
@@ -46,14 +48,6 @@ def orientations_to_markers(message: OrientationArray, model: ObjectModel) -> Ma
             marker.frame_locked = False
             markers.append(marker)
     return MarkerArray(markers=markers)
-
-
-def object_size(model: ObjectModel) -> float:
-    """Return the diagonal [m] of the box around the model points; 0.1 when it has no extent."""
-    points = np.zeros((1, 3)) if model.model_points is None else model.model_points
-    points = points[np.isfinite(points).all(1)]
-    diagonal = float(np.linalg.norm(np.ptp(points, axis=0))) if len(points) else 0.0
-    return diagonal or 0.1
 
 
 def _instance_markers(orientation: Orientation, model: ObjectModel, size: float) -> list[Marker]:
@@ -143,7 +137,7 @@ def _label(orientation: Orientation, size: float) -> Marker:
     if orientation.track_id != Orientation.TRACK_ID_NOT_TRACKED:
         name += f' {orientation.track_id}'
     text = f'{name}\nroll {roll:.0f} pitch {pitch:.0f} yaw {yaw:.0f} deg'
-    if orientation.ambiguity > 0.5:
+    if orientation.ambiguity > AMBIGUOUS:
         text += '\nambiguous'
     return Marker(
         ns='label', type=Marker.TEXT_VIEW_FACING, pose=orientation.pose.pose, color=_color((1.0, 1.0, 1.0)),

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.object_model import ObjectModel
-from custom_pose_ros.core.orientation.estimator import OrientationEstimator
+from custom_pose_ros.core.orientation.pnp import known_points
 
 
 class ObjectChoice:
@@ -40,5 +39,5 @@ class ObjectChoice:
 def load_solvable(source: str) -> ObjectModel:
     """Load an object. Raises ConfigError when it is damaged, or has no orientation."""
     model = ObjectModel.load(source)
-    OrientationEstimator(model, CameraIntrinsics.from_fov(640, 480, 1.0))
+    known_points(model)
     return model

@@ -10,7 +10,7 @@ from custom_pose_ros.core.geometry.rotations import (
     matrix_from_rotation_vector,
     rotation_between,
 )
-from custom_pose_ros.core.geometry.symmetry import Symmetry, SymmetryGroup, nearest_equivalent
+from custom_pose_ros.core.geometry.symmetry import Symmetry, SymmetryGroup
 
 X, Z = (1.0, 0.0, 0.0), (0.0, 0.0, 1.0)
 R = matrix_from_roll_pitch_yaw(np.array([0.4, -0.9, 2.2]))
@@ -18,6 +18,11 @@ R = matrix_from_roll_pitch_yaw(np.array([0.4, -0.9, 2.2]))
 
 def about(axis, degrees: float) -> np.ndarray:
     return matrix_from_rotation_vector(np.deg2rad(degrees) * np.array(axis))
+
+
+def nearest_equivalent(R: np.ndarray, R_other: np.ndarray, symmetries: tuple[Symmetry, ...]) -> np.ndarray:
+    """Return the attitude that looks like R and is nearest to R_other."""
+    return R @ SymmetryGroup(symmetries).turn_towards(R, R_other)
 
 
 def test_without_symmetries_nothing_is_equivalent():

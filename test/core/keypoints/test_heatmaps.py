@@ -7,9 +7,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from custom_pose_ros.core.keypoints.heatmaps import decode_peaks, encode_heatmaps, find_peaks
+from custom_pose_ros.core.keypoints.heatmaps import Peaks, encode_heatmaps, find_peaks
 
 STRIDE, SIGMA = 8, 7.0
+
+
+def peaks_of_each(maps: np.ndarray, threshold: float, *args, **kwargs) -> list[Peaks]:
+    """Return the peaks of each map."""
+    channels, peaks = find_peaks(maps, threshold, *args, **kwargs)
+    assert (np.diff(channels) >= 0).all()
+    of = [channels == channel for channel in range(len(maps))]
+    return [Peaks(peaks.positions[i], peaks.covariances[i], peaks.scores[i]) for i in of]
 
 
 def encode(points, shape=(32, 40), sigma_px=SIGMA, stride=STRIDE) -> np.ndarray:
@@ -67,7 +75,7 @@ def test_round_trip_is_exact_to_the_edge_of_the_image(x, y, sigma_px, stride, he
     sigma_px = sigma_px * stride / 8
     maps = np.float32(height) * encode([[x, y]], (256 // stride, 320 // stride), sigma_px, stride)
     corner = min(x, 319 - x) < stride and min(y, 255 - y) < stride
-    (peaks,) = decode_peaks(maps, 0.25, stride)
+    (peaks,) = peaks_of_each(maps, 0.25, stride)
     assert len(peaks) == 1
     if corner:  # in the four corner cells the width of the peak is not known but assumed: off, but within 3 sigma
         away = peaks.positions[0] - [x, y]
@@ -81,7 +89,7 @@ def test_decode_a_rotated_ellipse():
     # Separate parabolas along x and y would be 1.5 px off here; the quadratic form is exact.
     turn = np.array([[np.cos(0.6), -np.sin(0.6)], [np.sin(0.6), np.cos(0.6)]])
     covariance = turn @ np.diag([14.0**2, 7.0**2]) @ turn.T
-    (peaks,) = decode_peaks(gaussian((130.2, 99.7), covariance, 0.5)[None], 0.25)
+    (peaks,) = peaks_of_each(gaussian((130.2, 99.7), covariance, 0.5)[None], 0.25)
     np.testing.assert_allclose(peaks.positions, [[130.2, 99.7]], atol=1e-4)
     assert peaks.scores[0] == pytest.approx(0.5, abs=1e-5)
     # (1 - 0.5) of the squared width; besides, fit noise and floor: 3 px^2 at most along the long axis.
@@ -92,28 +100,25 @@ def test_decode_a_rotated_ellipse():
 def test_many_peaks_come_highest_first_and_by_channel():
     first = np.maximum(encode([[50, 50]])[0] * 0.4, encode([[200, 100]])[0] * 0.9)
     maps = np.stack([first, np.zeros_like(first), encode([[120, 80]])[0]])
-    found = decode_peaks(maps, 0.25)
+    found = peaks_of_each(maps, 0.25)
     assert [len(peaks) for peaks in found] == [2, 0, 1]
     np.testing.assert_allclose(found[0].positions, [[200, 100], [50, 50]], atol=1e-3)
     np.testing.assert_allclose(found[0].scores, [0.9, 0.4], atol=1e-4)
-    channels, flat = find_peaks(maps, 0.25)
-    assert channels.tolist() == [0, 0, 2]
-    np.testing.assert_array_equal(flat.positions[:2], found[0].positions)
 
 
 def test_threshold_holds_for_the_height_of_the_peak_not_of_its_best_cell():
     # Between four cells the best cell of a peak of 0.3 has only 0.216.
     maps = 0.3 * encode([[127.5, 87.5]])
     assert maps.max() < 0.25
-    assert len(decode_peaks(maps, 0.29)[0]) == 1
-    assert len(decode_peaks(maps, 0.31)[0]) == 0
+    assert len(peaks_of_each(maps, 0.29)[0]) == 1
+    assert len(peaks_of_each(maps, 0.31)[0]) == 0
 
 
 def test_position_between_two_equal_cells():
     # (127.5, 90.0) lies halfway between two cells: a plateau of two.
     maps = encode([[127.5, 90.0]])
     assert np.count_nonzero(maps == maps.max()) == 2
-    (peaks,) = decode_peaks(maps, 0.25)
+    (peaks,) = peaks_of_each(maps, 0.25)
     np.testing.assert_allclose(peaks.positions, [[127.5, 90.0]], atol=1e-3)
 
 
@@ -121,14 +126,14 @@ def test_position_between_two_equal_cells():
 def test_a_plateau_is_one_peak_in_its_middle(rows, columns):
     maps = np.zeros((1, 20, 20), np.float32)
     maps[0, 6 : 6 + rows, 9 : 9 + columns] = 0.8
-    (peaks,) = decode_peaks(maps, 0.25)
+    (peaks,) = peaks_of_each(maps, 0.25)
     assert len(peaks) == 1
     middle = (np.array([9 + (columns - 1) / 2, 6 + (rows - 1) / 2]) + 0.5) * STRIDE - 0.5
     np.testing.assert_allclose(peaks.positions[0], middle, atol=1e-6)
 
 
 def test_a_saturated_map_is_one_uncertain_peak():
-    (peaks,) = decode_peaks(np.ones((1, 12, 16), np.float32), 0.25)
+    (peaks,) = peaks_of_each(np.ones((1, 12, 16), np.float32), 0.25)
     assert len(peaks) == 1
     assert np.sqrt(np.linalg.eigvalsh(peaks.covariances[0])[0]) > 5  # px
 
@@ -137,7 +142,7 @@ def test_maps_of_one_row_column_or_cell():
     for shape in ((1, 9), (9, 1), (1, 1)):
         maps = np.zeros((1, *shape), np.float32)
         maps[0, shape[0] // 2, shape[1] // 2] = 1
-        (peaks,) = decode_peaks(maps, 0.25)
+        (peaks,) = peaks_of_each(maps, 0.25)
         np.testing.assert_allclose(peaks.positions, [[shape[1] // 2 * 8 + 3.5, shape[0] // 2 * 8 + 3.5]], atol=1e-6)
         assert np.isfinite(peaks.covariances).all()
 
@@ -146,30 +151,30 @@ def test_neighbouring_channels_do_not_touch():
     # A peak in the last row of one map must not hide one in the first row of the next.
     maps = np.zeros((2, 6, 6), np.float32)
     maps[0, 5, 3], maps[1, 0, 3] = 0.9, 0.5
-    assert [len(peaks) for peaks in decode_peaks(maps, 0.25)] == [1, 1]
+    assert [len(peaks) for peaks in peaks_of_each(maps, 0.25)] == [1, 1]
 
 
 def test_nothing_above_the_threshold():
-    assert [len(p) for p in decode_peaks(np.zeros((3, 8, 8), np.float32), 0.0)] == [0, 0, 0]
-    assert len(decode_peaks(0.2 * encode([[100, 100]]), 0.25)[0]) == 0
-    assert decode_peaks(np.zeros((0, 8, 8), np.float32), 0.25) == []
-    assert [len(p) for p in decode_peaks(np.zeros((2, 0, 8), np.float32), 0.25)] == [0, 0]
+    assert [len(p) for p in peaks_of_each(np.zeros((3, 8, 8), np.float32), 0.0)] == [0, 0, 0]
+    assert len(peaks_of_each(0.2 * encode([[100, 100]]), 0.25)[0]) == 0
+    assert peaks_of_each(np.zeros((0, 8, 8), np.float32), 0.25) == []
+    assert [len(p) for p in peaks_of_each(np.zeros((2, 0, 8), np.float32), 0.25)] == [0, 0]
 
 
 def test_the_callers_array_is_not_changed():
     maps = encode([[100, 100], [30, 200]]) - 0.1
     before = maps.copy()
     maps.flags.writeable = False
-    decode_peaks(maps, 0.25)
+    peaks_of_each(maps, 0.25)
     np.testing.assert_array_equal(maps, before)
 
 
 def test_other_float_types_give_the_same():
     maps = encode([[100.3, 99.1]])
-    (wanted,) = decode_peaks(maps, 0.25)
+    (wanted,) = peaks_of_each(maps, 0.25)
     # float16 has 11 bits: 0.05 px
     for dtype, tolerance in ((np.float64, 1e-6), (np.float16, 0.05)):
-        (peaks,) = decode_peaks(maps.astype(dtype), 0.25)
+        (peaks,) = peaks_of_each(maps.astype(dtype), 0.25)
         np.testing.assert_allclose(peaks.positions, wanted.positions, atol=tolerance)
 
 
@@ -178,17 +183,17 @@ def test_cells_that_are_no_numbers_do_no_harm(bad):
     maps = encode([[100, 100], [100, 100]])
     maps[0, 3, 30] = bad
     maps[1, 11, 12] = bad  # beside the best cell
-    for peaks in decode_peaks(maps, 0.25):
+    for peaks in peaks_of_each(maps, 0.25):
         assert np.isfinite(peaks.positions).all()
         assert np.isfinite(peaks.covariances).all()
         assert ((peaks.scores >= 0) & (peaks.scores <= 1)).all()
     if bad != np.inf:
-        np.testing.assert_allclose(decode_peaks(maps, 0.25)[0].positions, [[100, 100]], atol=1e-3)
+        np.testing.assert_allclose(peaks_of_each(maps, 0.25)[0].positions, [[100, 100]], atol=1e-3)
 
 
 def test_peaks_of_noise_are_capped_at_the_highest():
     noise = np.random.default_rng(0).random((3, 46, 82), np.float32)
-    found = decode_peaks(noise, 0.1, max_peaks=7)
+    found = peaks_of_each(noise, 0.1, max_peaks=7)
     assert [len(peaks) for peaks in found] == [7, 7, 7]
     for peaks, one in zip(found, noise):
         columns, rows = ((peaks.positions + 0.5) // STRIDE).astype(int).T
@@ -198,14 +203,14 @@ def test_peaks_of_noise_are_capped_at_the_highest():
 
 
 def test_scores_never_exceed_one():
-    (peaks,) = decode_peaks(1.3 * encode([[100, 100]]), 0.25)
+    (peaks,) = peaks_of_each(1.3 * encode([[100, 100]]), 0.25)
     assert peaks.scores.tolist() == [1.0]
     np.testing.assert_allclose(peaks.positions, [[100, 100]], atol=1e-3)
 
 
 def test_covariance_is_small_for_clean_and_grows_for_low_and_wide_peaks():
     def sigma(height, width_px):
-        (peaks,) = decode_peaks(gaussian((130, 100), width_px**2 * np.eye(2), height)[None], 0.2)
+        (peaks,) = peaks_of_each(gaussian((130, 100), width_px**2 * np.eye(2), height)[None], 0.2)
         values = np.linalg.eigvalsh(peaks.covariances[0])
         np.testing.assert_allclose(values[0], values[1], rtol=1e-3)  # a round peak: a round uncertainty
         return np.sqrt(values[0])
@@ -226,7 +231,7 @@ def test_covariance_is_calibrated_for_a_network_that_predicts_the_mean_target(sp
         width = spread_px**2 + SIGMA**2
         centre = rng.uniform(80, 180, 2)
         maps = gaussian(centre, width * np.eye(2), SIGMA**2 / width) + rng.normal(0, 0.01, (32, 40))
-        (peaks,) = decode_peaks(maps[None], 0.2, max_peaks=1)
+        (peaks,) = peaks_of_each(maps[None], 0.2, max_peaks=1)
         error = peaks.positions[0] - (centre + rng.normal(0, spread_px, 2))
         squared.append(error @ np.linalg.inv(peaks.covariances[0]) @ error)
     # Chi-square with 2 degrees of freedom has the mean 2, here +- 0.12; noise and floor widen the covariance a little.
@@ -236,7 +241,7 @@ def test_covariance_is_calibrated_for_a_network_that_predicts_the_mean_target(sp
 @pytest.mark.parametrize(
     ('call', 'text'),
     [
-        (lambda: decode_peaks(np.zeros((4, 4)), 0.2), 'heatmaps must have shape (C, h, w), got (4, 4)'),
+        (lambda: find_peaks(np.zeros((4, 4)), 0.2), 'heatmaps must have shape (C, h, w), got (4, 4)'),
         (lambda: encode_heatmaps(np.zeros((3, 2)), np.ones(3), (4, 4), 8, 7),
          'keypoints must have shape (A, K, 2), got (3, 2)'),
         (lambda: encode_heatmaps(np.zeros((1, 3, 2)), np.ones((3, 1)), (4, 4), 8, 7),

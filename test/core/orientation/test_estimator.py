@@ -14,7 +14,7 @@ from custom_pose_ros.core.geometry.rotations import (
     matrix_from_rotation_vector,
     rotation_between,
 )
-from custom_pose_ros.core.geometry.symmetry import nearest_equivalent
+from custom_pose_ros.core.geometry.symmetry import SymmetryGroup
 from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.orientation.estimator import OrientationEstimator
@@ -238,7 +238,7 @@ def test_a_symmetric_object_is_followed_whatever_its_equal_parts_are_called(fold
     for i, pose in enumerate(simulation.observe_track(model, seen, 1.0, 0)):
         (estimate,) = estimator.update([pose], seen.stamps[i])
         R = estimate.R_camera_object
-        truth = nearest_equivalent(track.R[i], R, model.symmetries)
+        truth = track.R[i] @ SymmetryGroup(model.symmetries).turn_towards(track.R[i], R)
         if i >= 5:
             assert rotation_between(R, truth) < np.deg2rad(8.0)
             assert not estimate.outlier_suspected

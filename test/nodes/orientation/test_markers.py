@@ -17,7 +17,7 @@ from custom_pose_ros.core.geometry.rotations import (
     matrix_from_rotation_vector,
 )
 from custom_pose_ros.core.object_model import ObjectModel
-from custom_pose_ros.nodes.orientation.markers import object_size, orientations_to_markers
+from custom_pose_ros.nodes.orientation.markers import orientations_to_markers
 from custom_pose_ros.nodes.ros.messages import Orientation, OrientationArray
 
 MODEL = ObjectModel.load('submarine')
@@ -65,7 +65,7 @@ def test_points_are_those_of_the_object_in_its_own_frame() -> None:
     _, axes, skeleton, keypoints, _, _, label = markers_of(an_orientation())
     np.testing.assert_allclose(xyz(keypoints.points), MODEL.model_points)
     np.testing.assert_allclose(xyz(skeleton.points), MODEL.model_points[np.array(MODEL.skeleton).ravel()])
-    length = 0.6 * object_size(MODEL)
+    length = 0.6 * MODEL.size_m
     np.testing.assert_allclose(xyz(axes.points)[1::2], length * np.eye(3))
     assert [(round(c.r), round(c.g), round(c.b)) for c in axes.colors[::2]] == [(1, 0, 0), (0, 1, 0), (0, 0, 1)]
     assert label.text == 'submarine 4\nroll 90 pitch 0 yaw -45 deg'
@@ -105,12 +105,12 @@ def test_the_cones_hold_the_axes_with_95_percent() -> None:
     cones = markers_of(an_orientation(covariance=covariance))[5]
     assert (cones.ns, cones.type) == ('rotation_region', Marker.TRIANGLE_LIST)
     rims = xyz(cones.points).reshape(3, -1, 3, 3)[:, :, 1]  # the first corner of each triangle is the tip
-    np.testing.assert_allclose(np.linalg.norm(rims, axis=2), 0.6 * object_size(MODEL), rtol=1e-9)
+    np.testing.assert_allclose(np.linalg.norm(rims, axis=2), 0.6 * MODEL.size_m, rtol=1e-9)
     R = matrix_from_quaternion(np.array([0.0, 0.6, 0.0, 0.8]))
     turns = matrix_from_rotation_vector(rng.normal(size=(4000, 3)) @ root.T)  # about the fixed axes of the frame
     for i in range(3):
         axes = (R.T @ turns @ R)[:, :, i]  # where the true axis may be, in the object frame
-        aside, rim = np.delete(axes, i, 1), np.delete(rims[i], i, 1) / (0.6 * object_size(MODEL))
+        aside, rim = np.delete(axes, i, 1), np.delete(rims[i], i, 1) / (0.6 * MODEL.size_m)
         around, angles = np.arctan2(*aside.T), np.arctan2(*rim.T)
         limit = np.interp(around, *np.array(sorted(zip(angles, np.linalg.norm(rim, axis=1)))).T, period=2 * np.pi)
         # Four standard errors, and 24 corners for an ellipse.
@@ -121,7 +121,7 @@ def test_regions_of_a_rotation_that_is_unknown_stay_drawable() -> None:
     _, *markers = markers_of(an_orientation(covariance=np.diag([0.0] * 3 + [100.0] * 3)))
     position, rotation = markers[3:5]
     assert 0.0 < position.scale.x < 0.001
-    rims = xyz(rotation.points).reshape(3, -1, 3, 3)[:, :, 1] / (0.6 * object_size(MODEL))
+    rims = xyz(rotation.points).reshape(3, -1, 3, 3)[:, :, 1] / (0.6 * MODEL.size_m)
     for i in range(3):
         np.testing.assert_allclose(rims[i][:, i], np.cos(np.deg2rad(75.0)), atol=1e-9)
 
@@ -132,8 +132,3 @@ def test_keypoints_without_a_known_position_are_left_out() -> None:
     _, _, skeleton, keypoints, *_ = markers_of(an_orientation(), model=dataclasses.replace(MODEL, model_points=points))
     assert len(keypoints.points) == 3
     assert len(skeleton.points) == 6  # three of the five edges
-
-
-def test_the_size_is_that_of_the_model_points() -> None:
-    assert object_size(MODEL) == pytest.approx(np.hypot(0.53, 0.28))
-    assert object_size(dataclasses.replace(MODEL, model_points=None)) == 0.1

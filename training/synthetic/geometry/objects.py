@@ -20,7 +20,7 @@ BUILT_IN: dict[str, Builder] = {'submarine': build_submarine}
 
 def object_size(model: ObjectModel) -> float:
     """Return the diagonal of the box around the object's model_points [m]; 1 for an object of one point."""
-    return float(np.linalg.norm(np.ptp(model.model_points, 0))) or 1.0
+    return model.size_m or 1.0
 
 
 def object_builder(model: ObjectModel, mesh: dict[str, Any] | None) -> Builder:
