@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from training.pose_training.labels.checking import check
 from training.pose_training.labels.formats import read_labels
 from training.pose_training.labels.image_index import ImageIndex
-from training.pose_training.labels.prepare import check
 
 ROOT = Path(__file__).resolve().parents[1]
 DEEPLABCUT = """scorer,me,me,me,me
@@ -21,14 +20,6 @@ labeled-data/clip/img001.png,10.5,20,,
 labeled-data/clip/img002.png,11,21,30,40
 labeled-data/clip/img003.png,,,,
 """
-
-
-def command():
-    """Return the main function of training/prepare_dataset.py."""
-    spec = importlib.util.spec_from_file_location('prepare_command', ROOT / 'training' / 'prepare_dataset.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.main
 
 
 def picture(path: Path, width: int, height: int, seed: int = 0) -> None:

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script from anywhere
 
-from custom_pose_ros.core.errors import CustomPoseError
+from custom_pose_ros.core.command_line import DONE, command
 from custom_pose_ros.core.optional import optional_packages
 
 with optional_packages('export_onnx', ['training']):
@@ -23,24 +24,21 @@ with optional_packages('export_onnx', ['training']):
     from training.pose_training.export.onnx_export import export_onnx
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command; return its exit status."""
+@command
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('checkpoint', type=Path, help='best.pth or last.pth of training/train.py')
     parser.add_argument('output', type=Path, nargs='?', help='default: model.onnx beside the checkpoint')
     parsed = parser.parse_args(arguments)
     output = parsed.output or parsed.checkpoint.with_name('model.onnx')
-    try:
-        checkpoint = load_checkpoint(parsed.checkpoint)
-        report = export_onnx(checkpoint.network(), checkpoint.model, output)
-    except (CustomPoseError, OSError) as error:
-        print(f'export_onnx: {error}', file=sys.stderr)
-        return 1
+    checkpoint = load_checkpoint(parsed.checkpoint)
+    report = export_onnx(checkpoint.network(), checkpoint.model, output)
     print(
         f'{output}: {report.size_bytes / 1e6:.2f} MB, {report.node_count} nodes, '
         f'at most {report.largest_difference:.1e} from PyTorch'
     )
-    return 0
+    return DONE
 
 
 if __name__ == '__main__':

@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script from anywhere
 
-from custom_pose_ros.core.errors import CustomPoseError
+from custom_pose_ros.core.command_line import DONE, command
 from custom_pose_ros.core.keypoints.preprocessing import input_shape
 from custom_pose_ros.core.optional import optional_packages
 
@@ -26,7 +27,7 @@ with optional_packages('export_tensorrt', ['training']):
     from training.pose_training.export.tensorrt_export import export_tensorrt
 
 
-def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Return the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('checkpoint', type=Path, help='best.pth or last.pth of training/train.py')
@@ -41,22 +42,19 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command; return its exit status."""
+@command
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit code."""
     parsed = parse_arguments(arguments)
     output = parsed.output or parsed.checkpoint.with_name(ENGINE_NAME)
-    try:
-        checkpoint = load_checkpoint(parsed.checkpoint)
-        size = tuple(parsed.size) if parsed.size else input_shape((480, 640), checkpoint.model.input_height)
-        report = export_tensorrt(checkpoint, output, size, parsed.max_batch)
-    except CustomPoseError as error:
-        print(f'export_tensorrt: {error}', file=sys.stderr)
-        return 1
+    checkpoint = load_checkpoint(parsed.checkpoint)
+    size = tuple(parsed.size) if parsed.size else input_shape((480, 640), checkpoint.model.input_height)
+    report = export_tensorrt(checkpoint, output, size, parsed.max_batch)
     print(
         f'{output}: {report.size_bytes / 1e6:.2f} MB for {report.gpu} with TensorRT {report.tensorrt}, '
         f'at most {report.largest_difference:.1e} from PyTorch'
     )
-    return 0
+    return DONE
 
 
 if __name__ == '__main__':

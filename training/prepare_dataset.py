@@ -14,33 +14,36 @@ a draft of object.yaml. Nothing is dropped in silence: every problem is in the t
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script from anywhere
 
+from custom_pose_ros.core.command_line import DONE, command
 from custom_pose_ros.core.drawing.contact_sheet import draw_tile, write_contact_sheet
-from custom_pose_ros.core.errors import CustomPoseError, DatasetError
+from custom_pose_ros.core.errors import DatasetError
+from custom_pose_ros.core.files import write_json, write_text
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.optional import optional_packages
 
 with optional_packages('prepare_dataset', ['training']):
     from tqdm import tqdm
 
-    from training.pose_training.labels.coco import write_json
-    from training.pose_training.labels.drafts import label_studio_config, object_yaml, safe_name
+    from training.pose_training.labels.checking import CheckedImage, check
+    from training.pose_training.labels.dataset_writer import load_pixels, split, statistics, write_dataset
+    from training.pose_training.labels.drafts import label_studio_config, object_yaml
     from training.pose_training.labels.formats import read_labels
     from training.pose_training.labels.image_index import ImageIndex
-    from training.pose_training.labels.label_set import NOTE, REFUSED, REPAIRED, RawLabels, problem_table
-    from training.pose_training.labels.prepare import ReadyImage, check, load_pixels, split, statistics, write
+    from training.pose_training.labels.naming import with_object, with_safe_names
+    from training.pose_training.labels.raw_labels import NOTE, REFUSED, REPAIRED, RawLabels, problem_table
 
 _SHEET_IMAGES = 48
 
 
-def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Return the command line; exits with a message when it does not make sense."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('labels', type=Path, nargs='?', help='label file: .json or .csv')
@@ -78,51 +81,10 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     return parsed
 
 
-def with_object(path: Path, labels: RawLabels, model: ObjectModel) -> RawLabels:
-    """
-    Return the labels with the keypoints and skeleton of an object.
-
-    Raises DatasetError when names are missing, unless the format lists only the names in use.
-    """
-    own = labels.keypoint_names
-    missing = [name for name in model.keypoint_names if name not in own]
-    if missing and (labels.lists_all_names or len(missing) == model.keypoint_count):
-        raise DatasetError(
-            f'{path}: has no keypoint {", ".join(missing)}; it has {", ".join(own)}, '
-            f'object {model.name!r} has {", ".join(model.keypoint_names)}'
-        )
-    for name in missing:
-        labels.add(NOTE, '', '', f'keypoint {name!r} is nowhere labelled')
-    for name in set(own) - set(model.keypoint_names):
-        labels.add(NOTE, '', '', f'keypoint {name!r} is not one of object {model.name!r}, left out')
-    for image in labels.images:
-        for instance in image.instances:
-            if instance.keypoints is not None:
-                by_name = dict(zip(own, instance.keypoints))
-                instance.keypoints = [by_name.get(name, (0.0, 0.0, 0)) for name in model.keypoint_names]
-    return dataclasses.replace(
-        labels, category=model.name, keypoint_names=list(model.keypoint_names), skeleton=list(model.skeleton)
-    )
-
-
-def with_safe_names(path: Path, labels: RawLabels) -> RawLabels:
-    """Return the labels with keypoint names that an object file accepts."""
-    names = [safe_name(name) for name in labels.keypoint_names]
-    if len(set(names)) != len(names):
-        twice = ', '.join(repr(old) for old, new in zip(labels.keypoint_names, names) if names.count(new) > 1)
-        raise DatasetError(f'{path}: keypoint names are not different enough: {twice}; rename them')
-    for old, new in zip(labels.keypoint_names, names):
-        if old != new:
-            labels.add(NOTE, '', '', f'keypoint {old!r} is written as {new!r}')
-    if len(names) == 1:
-        labels.add(NOTE, '', '', 'there is one keypoint only: training needs two joined by a limb')
-    return dataclasses.replace(labels, keypoint_names=names, category=safe_name(labels.category))
-
-
-def require_sound(parsed: argparse.Namespace, labels: RawLabels, ready: list[ReadyImage]) -> None:
-    """Raise DatasetError, which names the first, when labels are refused and not to be left out, or none is left."""
+def require_sound(parsed: argparse.Namespace, labels: RawLabels, images: list[CheckedImage]) -> None:
+    """Raise DatasetError, which names the first refused label, unless it is to be left out and others remain."""
     refused = [p for p in labels.problems if p.kind == REFUSED]
-    nothing = not any(k is not None for image in ready for k in image.keypoints)
+    nothing = not any(image.instances for image in images)
     if not refused or (parsed.leave_out and not nothing):
         return
     first = ' '.join(part for part in (refused[0].image, refused[0].annotation, refused[0].text) if part)
@@ -130,24 +92,23 @@ def require_sound(parsed: argparse.Namespace, labels: RawLabels, ready: list[Rea
     raise DatasetError(f'{parsed.labels}: {len(refused)} refused: {first}{" ..." * (len(refused) > 1)}; {way}')
 
 
-def write_outputs(parsed: argparse.Namespace, labels: RawLabels, ready: list[ReadyImage]) -> None:
+def write_outputs(parsed: argparse.Namespace, labels: RawLabels, checked: list[CheckedImage]) -> None:
     """Write the data set, its pictures and its figures."""
     out: Path = parsed.out
     if (out / 'train').exists():
         raise DatasetError(f'{out}: holds a data set already; give another --out or remove it')
-    train, validation = split(ready, parsed.val_share, parsed.seed)
-    out.mkdir(parents=True, exist_ok=True)
+    train, validation = split(checked, parsed.val_share, parsed.seed)
     for name, images in (('train', train), ('val', validation)):
         if images:
-            write(out / name, images, labels)
-    chosen = np.unique(np.linspace(0, len(ready) - 1, min(len(ready), _SHEET_IMAGES)).round().astype(int))
-    shown = [ready[i] for i in chosen]
+            write_dataset(out / name, images, labels)
+    chosen = np.unique(np.linspace(0, len(checked) - 1, min(len(checked), _SHEET_IMAGES)).round().astype(int))
+    shown = [checked[i] for i in chosen]
     tiles = [
-        draw_tile(load_pixels(image), [k for k in image.keypoints if k is not None], title=image.name)
+        draw_tile(load_pixels(image), image.instances, title=image.name)
         for image in tqdm(shown, desc='contact sheet', leave=False, disable=None)
     ]
     write_contact_sheet(out / 'contact_sheet.png', tiles, labels.keypoint_names)
-    figures = statistics(ready, labels)
+    figures = statistics(checked, labels)
     write_json(out / 'statistics.json', {**figures, 'train': len(train), 'val': len(validation)})
     print(
         f'{figures["instances"]} objects in {figures["images"]} images: '
@@ -157,41 +118,36 @@ def write_outputs(parsed: argparse.Namespace, labels: RawLabels, ready: list[Rea
         print(f'  {name}: {count} labelled')
     print(f'look at {out / "contact_sheet.png"} before you train')
     if parsed.object is None:
-        (out / 'object.yaml').write_text(object_yaml(labels, ready), encoding='utf-8')
+        write_text(out / 'object.yaml', object_yaml(labels, checked))
         print(f'finish the draft {out / "object.yaml"}')
     val = f' --val {out / "val"}' if validation else ' --val-share 0'
     data = f'--object {parsed.object or out} --data {out / "train"}{val}'
     print(f'next: python training/train.py {data} --minutes 10 --out ...')
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command; return its exit status."""
+@command
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit code."""
     parsed = parse_arguments(arguments)
-    try:
-        if parsed.label_studio_config is not None:
-            print(label_studio_config(ObjectModel.load(parsed.label_studio_config)), end='')
-            return 0
-        labels = read_labels(parsed.labels, parsed.category)
-        if parsed.object:
-            labels = with_object(parsed.labels, labels, ObjectModel.load(parsed.object))
-        else:
-            labels = with_safe_names(parsed.labels, labels)
-        if parsed.labelled_only:
-            labels.images = [image for image in labels.images if image.instances]
-        ready = check(labels, ImageIndex(parsed.images or [parsed.labels.parent], parsed.out), parsed.max_side)
-        if labels.problems:
-            print('\n'.join(problem_table(labels.problems)))
-        counts = ', '.join(
-            f'{kind} {sum(p.kind == kind for p in labels.problems)}' for kind in (REFUSED, REPAIRED, NOTE)
-        )
-        print(f'sound images: {len(ready)} of {len(labels.images)}; problems: {counts}')
-        require_sound(parsed, labels, ready)
-        if not parsed.check:
-            write_outputs(parsed, labels, ready)
-    except (CustomPoseError, OSError) as error:
-        print(f'prepare_dataset: {error}', file=sys.stderr)
-        return 1
-    return 0
+    if parsed.label_studio_config is not None:
+        print(label_studio_config(ObjectModel.load(parsed.label_studio_config)), end='')
+        return DONE
+    labels = read_labels(parsed.labels, parsed.category)
+    if parsed.object:
+        labels = with_object(parsed.labels, labels, ObjectModel.load(parsed.object))
+    else:
+        labels = with_safe_names(parsed.labels, labels)
+    if parsed.labelled_only:
+        labels.images = [image for image in labels.images if image.instances]
+    checked = check(labels, ImageIndex(parsed.images or [parsed.labels.parent], parsed.out), parsed.max_side)
+    if labels.problems:
+        print('\n'.join(problem_table(labels.problems)))
+    counts = ', '.join(f'{kind} {sum(p.kind == kind for p in labels.problems)}' for kind in (REFUSED, REPAIRED, NOTE))
+    print(f'sound images: {len(checked)} of {len(labels.images)}; problems: {counts}')
+    require_sound(parsed, labels, checked)
+    if not parsed.check:
+        write_outputs(parsed, labels, checked)
+    return DONE
 
 
 if __name__ == '__main__':

@@ -14,11 +14,12 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script from anywhere
 
-from custom_pose_ros.core.errors import CustomPoseError
+from custom_pose_ros.core.command_line import DONE, command
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.optional import optional_packages
 
@@ -28,10 +29,10 @@ with optional_packages('quantize', ['quantization', 'openvino', 'training']):
     from training.pose_training.export.quantization import quantize
     from training.pose_training.judging.drift import DriftLimits
     from training.pose_training.labels.coco import LabelledImage, read_dataset
-    from training.pose_training.labels.image_sampling import read_footage
+    from training.pose_training.labels.image_sampling import sample_images
 
 
-def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Return the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('model', type=Path, help='object folder with model.onnx, or an .onnx file')
@@ -72,18 +73,15 @@ def read_labels(source: Path, data: list[str]) -> list[LabelledImage]:
     return [image for each in data for image in read_dataset(each, model)]
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command; return its exit status."""
+@command
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit code."""
     parsed = parse_arguments(arguments)
     limits = DriftLimits(parsed.max_mean_px, parsed.max_p99_px, parsed.max_changed)
-    try:
-        images = read_footage(parsed.images, parsed.max_images)
-        labels = read_labels(parsed.model, parsed.data)
-        done = quantize(parsed.model, images, parsed.out, limits, parsed.input_height, labels)
-        backend = load_backend(done.path.with_name(done.path.name.removesuffix(INT8) + ONNX))
-    except CustomPoseError as error:
-        print(f'quantize: {error}', file=sys.stderr)
-        return 1
+    images = sample_images(parsed.images, parsed.max_images)
+    labels = read_labels(parsed.model, parsed.data)
+    done = quantize(parsed.model, images, parsed.out, limits, parsed.input_height, labels)
+    backend = load_backend(done.path.with_name(done.path.name.removesuffix(INT8) + ONNX))
     print(f'against f32, on {done.measured_on} images that were held out from the calibration:')
     width = max(map(len, ('f32', *done.drifts)))
     for name, drift in done.drifts.items():
@@ -100,7 +98,7 @@ def main(arguments: list[str] | None = None) -> int:
         f'{done.path}: {done.size_bytes / 1e6:.2f} MB, calibrated on {done.calibrated_on} images; the first '
         f'{done.kept[0]} and the last {done.kept[1]} layers stay in f32'
     )
-    return 0
+    return DONE
 
 
 if __name__ == '__main__':

@@ -16,11 +16,12 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script from anywhere
 
-from custom_pose_ros.core.errors import CustomPoseError
+from custom_pose_ros.core.command_line import DONE, INTERRUPTED, command, say
 from custom_pose_ros.core.optional import optional_packages
 
 with optional_packages('train', ['training']):
@@ -28,13 +29,13 @@ with optional_packages('train', ['training']):
     from custom_pose_ros.inference.network import NETWORKS
     from training.pose_training.data.augmentation import STRENGTHS
     from training.pose_training.learning.engine import PRECISIONS, OptimiserSettings
-    from training.pose_training.learning.run import Run
-    from training.pose_training.learning.settings import RunSettings
+    from training.pose_training.learning.run_settings import RunSettings
+    from training.pose_training.learning.training_run import TrainingRun
 
 _LEAST = {'threads': 1, 'workers': 0, 'seed': 0, 'crop': 64, 'val_limit': 1, 'refinement_stages': 0}
 
 
-def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Return the command line; exits with a message when it does not make sense."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     data = parser.add_argument_group('data')
@@ -169,24 +170,21 @@ def settings_from(parsed: argparse.Namespace) -> RunSettings:
     )
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command; return its exit status."""
+@command
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit code."""
     parsed = parse_arguments(arguments)
+    machine = {'threads': parsed.threads, 'workers': parsed.workers}
     try:
         if parsed.resume:
-            run = Run.resumed(parsed.out, threads=parsed.threads, workers=parsed.workers)
+            run = TrainingRun.resumed(parsed.out, **machine)
         else:
-            run = Run.new(
-                parsed.object, settings_from(parsed), parsed.out, threads=parsed.threads, workers=parsed.workers
-            )
+            run = TrainingRun.new(parsed.object, settings_from(parsed), parsed.out, **machine)
         run.train()
-    except (CustomPoseError, OSError) as error:
-        print(f'train: {error}', file=sys.stderr)
-        return 1
     except KeyboardInterrupt:
-        print('train: interrupted; go on with --resume', file=sys.stderr)
-        return 130
-    return 0
+        say('train: interrupted; go on with --resume')
+        return INTERRUPTED
+    return DONE
 
 
 if __name__ == '__main__':

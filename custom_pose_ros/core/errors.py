@@ -17,6 +17,10 @@ class DatasetError(CustomPoseError, ValueError):
     """Images or labels cannot be used; the text names the file and the image or annotation id."""
 
 
+class TrainingError(CustomPoseError, RuntimeError):
+    """Training cannot go on; the text says what was found and what to try."""
+
+
 class MessageError(CustomPoseError, ValueError):
     """A received message cannot be used; the text says what is wrong with it and what was wanted."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import zipfile
 from dataclasses import dataclass
@@ -11,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from custom_pose_ros.core.errors import ConfigError, ModelError
+from custom_pose_ros.core.errors import ConfigError, ModelError, OutputError
+from custom_pose_ros.core.files import replacing
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.inference.network import NETWORKS, PoseNetwork, build_network
 
@@ -64,6 +66,34 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     except (ConfigError, KeyError, RuntimeError, TypeError, AttributeError) as error:
         raise ModelError(f'{path}: is damaged ({str(error).splitlines()[0]}); take another checkpoint') from error
     return checkpoint
+
+
+def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """
+    Write a checkpoint and flush it to disk: a crash leaves the old file or the new one, never a half.
+
+    Raises:
+        ModelError: It cannot be written, as on a full disk.
+    """
+    content = {
+        'format': CHECKPOINT_FORMAT,
+        'architecture': checkpoint.architecture,
+        'options': checkpoint.options,
+        'object': checkpoint.model.to_dict(),
+        'weights': checkpoint.weights,
+        'training': checkpoint.training,
+    }
+    try:
+        with replacing(path) as temporary, open(temporary, 'wb') as stream:
+            torch.save(content, stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+    except (OutputError, RuntimeError) as error:  # torch wraps an OSError in a RuntimeError
+        reason = error.__context__ if isinstance(error.__context__, OSError) else None
+        raise ModelError(
+            f'{path}: cannot be written ({reason.strerror if reason else error}); what was there is kept: '
+            'make room and go on with --resume'
+        ) from error
 
 
 def read_torch_file(path: Path) -> dict[str, Any]:

@@ -30,7 +30,7 @@ sys.path.insert(0, str(ROOT))
 
 from custom_pose_ros.core.object_model import ObjectModel  # noqa: E402
 from training.pose_training.data.augmentation import Augmentation  # noqa: E402
-from training.pose_training.data.dataset import Ticket, TrainingSet, read_image  # noqa: E402
+from training.pose_training.data.training_set import Ticket, TrainingSet  # noqa: E402
 from training.pose_training.labels.coco import LabelledImage, find_labels, read_dataset, read_json  # noqa: E402
 
 CROP = 256
@@ -58,7 +58,7 @@ def main() -> int:
     cv2.setNumThreads(1)
     model = labelled_object(options.data)
     images = read_dataset(options.data, model)
-    decoding = [milliseconds(lambda i: read_image(images[i]), len(images), len(images)) for _ in range(2)]
+    decoding = [milliseconds(lambda i: images[i].read(), len(images), len(images)) for _ in range(2)]
     print(f'{len(images)} images; reading and decoding one: {min(decoding):.2f} ms, in none of the figures')
     for strength in ('strong', 'normal', 'none'):
         cost = own_cost(images, model, Augmentation.named(strength), options.samples)

@@ -23,7 +23,6 @@ sys.path[:0] = [str(ROOT)]
 
 from custom_pose_ros.core.errors import CustomPoseError  # noqa: E402
 from custom_pose_ros.inference.estimator import PoseEstimator  # noqa: E402
-from training.pose_training.data.dataset import read_image  # noqa: E402
 from training.pose_training.judging.accuracy import MISSED_ERROR, keypoint_errors, match, object_size  # noqa: E402
 from training.pose_training.labels.coco import LabelledImage, read_dataset  # noqa: E402
 from training.pose_training.networks.trained import load_trained  # noqa: E402
@@ -50,7 +49,7 @@ def print_table(source: str, estimator: PoseEstimator, photos: list[LabelledImag
     plain, turned = [], []
     print(f'{source}\n{"photo":<12}  {"  ".join(estimator.model.keypoint_names)}')
     for labels in photos:
-        image = read_image(labels)
+        image = labels.read()
         plain.append(errors_percent(estimator, image, labels))
         turned.append(np.concatenate([errors_percent(estimator, *turn(image, labels, rng)) for _ in range(copies)]))
         for name, errors in ((labels.path.name, plain[-1]), (f'  x{copies}', turned[-1])):

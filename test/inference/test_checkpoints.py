@@ -2,21 +2,92 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 
 torch = pytest.importorskip('torch')
 
 from custom_pose_ros.core.errors import ConfigError, ModelError  # noqa: E402
-from custom_pose_ros.inference.checkpoints import load_checkpoint, read_torch_file  # noqa: E402
+from custom_pose_ros.inference.checkpoints import Checkpoint, load_checkpoint, read_torch_file, save_checkpoint  # noqa: E402
 
 
 def test_a_checkpoint_brings_its_object(checkpoint, model):
     loaded = load_checkpoint(checkpoint)
     assert loaded.model.keypoint_names == model.keypoint_names
     assert (loaded.architecture, loaded.options, loaded.training) == ('light', {'channels': 32}, None)
+
+
+def test_a_checkpoint_comes_back_as_it_was(checkpoint, tmp_path):
+    loaded = load_checkpoint(checkpoint)
+    training = {'step': 7}
+    save_checkpoint(
+        tmp_path / 'new' / 'a.pth',
+        Checkpoint(loaded.architecture, loaded.options, loaded.model, loaded.weights, training),
+    )
+    again = load_checkpoint(tmp_path / 'new' / 'a.pth')
+    assert (again.model.to_dict(), again.training) == (loaded.model.to_dict(), training)
+    for name, value in again.network().state_dict().items():
+        torch.testing.assert_close(value, loaded.weights[name], rtol=0, atol=0)
+    assert os.listdir(tmp_path / 'new') == ['a.pth']
+
+
+WRITER = """
+import os, sys, torch
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from custom_pose_ros.core.object_model import ObjectModel
+from custom_pose_ros.inference.network import build_network
+from custom_pose_ros.inference.checkpoints import Checkpoint, save_checkpoint
+torch.set_num_threads(1)
+model = ObjectModel.load('submarine')
+checkpoint = Checkpoint('lightweight_openpose', {}, model, build_network('lightweight_openpose', model).state_dict())
+save_checkpoint(Path(sys.argv[1]), checkpoint)
+while sys.stdin.readline():  # a new process for each line: one that writes until it is killed
+    writer = os.fork()
+    if writer == 0:
+        while True:
+            save_checkpoint(Path(sys.argv[1]), checkpoint)
+    print(writer, flush=True)
+    os.waitpid(writer, 0)
+"""
+
+
+def test_kill_9_in_the_middle_of_a_write_leaves_a_loadable_checkpoint(tmp_path):
+    path = tmp_path / 'last.pth'
+    command = [sys.executable, '-c', WRITER, str(path), str(Path(__file__).resolve().parents[2])]
+    interrupted = 0
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1) as parent:
+        for _ in range(10):
+            for folder in tmp_path.glob('.*.partial'):
+                shutil.rmtree(folder)
+            parent.stdin.write('\n')
+            writer = int(parent.stdout.readline())
+            deadline = time.monotonic() + 30
+            while not half_written(tmp_path) and time.monotonic() < deadline:
+                pass
+            os.kill(writer, signal.SIGKILL)
+            time.sleep(0.05)  # until the kernel has let go of its files
+            interrupted += bool(list(tmp_path.glob('.*.partial/*')))
+            assert load_checkpoint(path).architecture == 'lightweight_openpose'
+        parent.stdin.close()
+        parent.wait(timeout=30)
+    assert interrupted >= 5  # most of the ten deaths left a half-written file
+
+
+def half_written(folder: Path) -> bool:
+    try:
+        return any(path.stat().st_size > 1000 for path in folder.glob('.*.partial/*'))
+    except FileNotFoundError:
+        return False
 
 
 class Payload:

@@ -114,7 +114,7 @@ from pathlib import Path
 from custom_pose_ros.core.errors import CustomPoseError
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.inference.checkpoints import Checkpoint
-from training.pose_training.networks.checkpoints import save_checkpoint
+from custom_pose_ros.inference.checkpoints import save_checkpoint
 try:
     weights = {'weight': torch.randn(200_000)}
     save_checkpoint(Path(sys.argv[1]), Checkpoint('light', {}, ObjectModel.load('submarine'), weights))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import collections
-import importlib.util
 import json
 import os
 from pathlib import Path
@@ -12,22 +11,22 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from lively_network import lively
+from random_networks import randomised
 
 from custom_pose_ros.core.errors import ModelError
 from custom_pose_ros.inference.backends import load_backend
-from custom_pose_ros.inference.checkpoints import Checkpoint
+from custom_pose_ros.inference.checkpoints import Checkpoint, save_checkpoint
 from custom_pose_ros.inference.network import NETWORKS, DeploymentNetwork, build_network
+from training.export_onnx import main
 from training.pose_training.export import onnx_export
 from training.pose_training.export.onnx_export import export_onnx
-from training.pose_training.networks.checkpoints import save_checkpoint
 
 SCRIPT = Path(__file__).resolve().parents[3] / 'training' / 'export_onnx.py'
 
 
 @pytest.mark.parametrize('architecture', NETWORKS)
 def test_onnx_runtime_gives_pytorchs_numbers_at_any_size(tmp_path, dots, architecture):
-    network = lively(build_network(architecture, dots, channels=32))
+    network = randomised(build_network(architecture, dots, channels=32))
     report = export_onnx(network, dots, tmp_path / 'model.onnx')
     assert report.largest_difference <= 1e-4
     backend = load_backend(tmp_path / 'model.onnx')
@@ -41,7 +40,7 @@ def test_onnx_runtime_gives_pytorchs_numbers_at_any_size(tmp_path, dots, archite
 
 
 def test_the_graph_is_one_node_for_each_layer(tmp_path, dots):
-    export_onnx(lively(build_network('light', dots)), dots, tmp_path / 'model.onnx')
+    export_onnx(randomised(build_network('light', dots)), dots, tmp_path / 'model.onnx')
     counts = collections.Counter(node.op_type for node in onnx.load(tmp_path / 'model.onnx').graph.node)
     assert counts['BatchNormalization'] == counts['Pad'] == counts['Shape'] == counts['Constant'] == 0
     assert counts['Div'] == counts['Concat'] == 0
@@ -56,7 +55,7 @@ TENSORRT_OPERATORS = {'Add', 'Cast', 'Clip', 'Concat', 'Conv', 'Elu', 'Relu', 'R
 
 @pytest.mark.parametrize('architecture', NETWORKS)
 def test_tensorrt_has_every_operator(tmp_path, dots, architecture):
-    export_onnx(lively(build_network(architecture, dots, channels=32)), dots, tmp_path / 'model.onnx')
+    export_onnx(randomised(build_network(architecture, dots, channels=32)), dots, tmp_path / 'model.onnx')
     model = onnx.load(tmp_path / 'model.onnx')
     assert 9 <= model.opset_import[0].version <= 20
     assert {node.op_type for node in model.graph.node} <= TENSORRT_OPERATORS
@@ -95,24 +94,17 @@ def test_weights_that_are_not_finite_are_not_written(tmp_path, dots):
         export_onnx(network, dots, tmp_path / 'model.onnx')
 
 
-def command():
-    spec = importlib.util.spec_from_file_location('export_onnx_command', SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.main
-
-
 def test_the_command_writes_beside_the_checkpoint(tmp_path, dots, capsys):
     network = build_network('light', dots, channels=32)
     save_checkpoint(tmp_path / 'best.pth', Checkpoint('light', {'channels': 32}, dots, network.state_dict()))
-    assert command()([str(tmp_path / 'best.pth')]) == 0
+    assert main([str(tmp_path / 'best.pth')]) == 0
     assert 'from PyTorch' in capsys.readouterr().out
     assert load_backend(tmp_path, measure=False).name == 'onnxruntime'
 
 
 def test_the_command_says_in_one_line_what_is_missing(tmp_path, capsys):
-    assert command()([str(tmp_path / 'gone.pth')]) == 1
+    assert main([str(tmp_path / 'gone.pth')]) == 1
     error = capsys.readouterr().err
-    assert error.startswith('export_onnx: ')
+    assert error.startswith('error: ')
     assert 'gone.pth: no such file' in error
     assert error.count('\n') == 1

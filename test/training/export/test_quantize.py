@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import shutil
@@ -21,7 +20,8 @@ from custom_pose_ros.inference.backends import load_backend
 from training.pose_training.export import quantization
 from training.pose_training.export.quantization import quantize
 from training.pose_training.judging.drift import DriftLimits
-from training.pose_training.labels.image_sampling import read_footage
+from training.pose_training.labels.image_sampling import sample_images
+from training.quantize import main
 
 SUBMARINE = installed_objects()['submarine']
 SCRIPT = Path(__file__).resolve().parents[3] / 'training' / 'quantize.py'
@@ -29,7 +29,7 @@ SCRIPT = Path(__file__).resolve().parents[3] / 'training' / 'quantize.py'
 
 @pytest.fixture(scope='module')
 def frames() -> list[np.ndarray]:
-    return read_footage([SUBMARINE / 'demo/clip.mp4'], 24)
+    return sample_images([SUBMARINE / 'demo/clip.mp4'], 24)
 
 
 @pytest.fixture
@@ -149,16 +149,9 @@ def test_images_that_decide_nothing_are_refused(model, frames):
         quantize(model, frames, model.with_name('small.onnx'))
 
 
-def command():
-    spec = importlib.util.spec_from_file_location('quantize_command', SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.main
-
-
 def test_the_command_tells_before_and_after(model, quick, capsys, shared):
     arguments = [str(model.parent), str(SUBMARINE / 'demo/clip.mp4'), '--max-images', '24']
-    assert command()([*arguments, '--data', str(shared / 'data/submarine')]) == 0
+    assert main([*arguments, '--data', str(shared / 'data/submarine')]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == 'against f32, on 6 images that were held out from the calibration:'
     assert any(line.startswith('  onnxruntime int8  mean 0.') for line in lines)
@@ -173,8 +166,8 @@ def test_the_command_tells_before_and_after(model, quick, capsys, shared):
 
 
 def test_the_command_says_in_one_line_what_is_wrong(tmp_path, capsys):
-    assert command()([str(tmp_path), str(SUBMARINE / 'demo/clip.mp4')]) == 1
+    assert main([str(tmp_path), str(SUBMARINE / 'demo/clip.mp4')]) == 1
     error = capsys.readouterr().err
-    assert error.startswith('quantize: ')
+    assert error.startswith('error: ')
     assert 'model.onnx' in error
     assert error.count('\n') == 1

@@ -13,17 +13,17 @@ import fake_tensorrt
 import numpy as np
 import pytest
 import torch
-from lively_network import lively
+from random_networks import randomised
 from torch.overrides import TorchFunctionMode, resolve_name
 
 from custom_pose_ros.core.errors import ConfigError, ModelError
 from custom_pose_ros.inference.backends import load_backend
-from custom_pose_ros.inference.checkpoints import Checkpoint
+from custom_pose_ros.inference.checkpoints import Checkpoint, save_checkpoint
 from custom_pose_ros.inference.network import NETWORKS, build_network
+from training.export_tensorrt import main
 from training.pose_training.export import tensorrt_export
 from training.pose_training.export.onnx_export import export_onnx
 from training.pose_training.export.tensorrt_export import EngineNetwork, export_tensorrt
-from training.pose_training.networks.checkpoints import save_checkpoint
 
 SCRIPT = Path(__file__).resolve().parents[3] / 'training' / 'export_tensorrt.py'
 BACKEND = 'custom_pose_ros.inference.backends.tensorrt_backend'
@@ -79,7 +79,7 @@ def test_every_operation_has_a_converter(dots, architecture):
 
 @pytest.mark.parametrize('architecture', NETWORKS)
 def test_the_engines_network_is_the_same_function(dots, architecture):
-    network = lively(build_network(architecture, dots, channels=32))
+    network = randomised(build_network(architecture, dots, channels=32))
     x = torch.randn(2, 3, 96, 160, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         wanted = network.stages(x)[-1]
@@ -104,7 +104,7 @@ def jetson(monkeypatch):
 
 @pytest.fixture
 def checkpoint(dots) -> Checkpoint:
-    network = lively(build_network('light', dots, channels=32))
+    network = randomised(build_network('light', dots, channels=32))
     return Checkpoint('light', {'channels': 32}, dots, network.state_dict())
 
 
@@ -194,7 +194,7 @@ def test_an_engine_belongs_to_the_onnx_file_beside_it(jetson, checkpoint, dots, 
     export_onnx(checkpoint.network(), dots, tmp_path / 'model.onnx')
     export_tensorrt(checkpoint, tmp_path / 'net_trt.pth', SIZE)
     assert load_backend(tmp_path, 'tensorrt').name == 'tensorrt'
-    other = lively(build_network('light', dots, channels=32))
+    other = randomised(build_network('light', dots, channels=32))
     with torch.no_grad():
         other.heatmaps.bias.add_(0.5)  # another training
     export_onnx(other, dots, tmp_path / 'model.onnx')
@@ -224,16 +224,9 @@ def test_wrong_wishes_are_refused(jetson, checkpoint, tmp_path, name, size, max_
         export_tensorrt(checkpoint, tmp_path / name, size, max_batch)
 
 
-def command():
-    spec = importlib.util.spec_from_file_location('export_tensorrt_command', SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.main
-
-
 def test_the_command_writes_beside_the_checkpoint(jetson, checkpoint, tmp_path, capsys):
     save_checkpoint(tmp_path / 'best.pth', checkpoint)
-    assert command()([str(tmp_path / 'best.pth')]) == 0
+    assert main([str(tmp_path / 'best.pth')]) == 0
     assert 'net_trt.pth: ' in (out := capsys.readouterr().out)
     assert 'MB for Orin with TensorRT 10.3.0, at most ' in out
     backend = load_backend(tmp_path / 'net_trt.pth')
@@ -242,11 +235,8 @@ def test_the_command_writes_beside_the_checkpoint(jetson, checkpoint, tmp_path, 
 
 def test_the_command_names_what_is_missing(checkpoint, tmp_path, capsys, monkeypatch):
     save_checkpoint(tmp_path / 'best.pth', checkpoint)
-    main = command()
     monkeypatch.setattr('importlib.util.find_spec', lambda name: None)
     assert main([str(tmp_path / 'best.pth')]) == 1
     error = capsys.readouterr().err
-    assert error.startswith(
-        'export_tensorrt: an engine cannot be built without torch, tensorrt, torch2trt: apt install'
-    )
+    assert error.startswith('error: an engine cannot be built without torch, tensorrt, torch2trt: apt install')
     assert error.count('\n') == 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
 
@@ -11,22 +10,16 @@ import numpy as np
 import pytest
 
 from custom_pose_ros.core.keypoints.poses import KeypointPose
+from training.evaluate import main
 from training.pose_training.judging.accuracy import Accuracy, is_swapped, keypoint_errors, match, measure
 from training.pose_training.judging.oks import average_precision
 from training.pose_training.judging.suspects import find_suspects
 from training.pose_training.labels.coco import LabelledImage
-from training.pose_training.learning.run import Run
-from training.pose_training.learning.settings import RunSettings
+from training.pose_training.learning.run_settings import RunSettings
+from training.pose_training.learning.training_run import TrainingRun
 
 SCRIPT = Path(__file__).resolve().parents[3] / 'training' / 'evaluate.py'
 TRIANGLE = np.array([[50.0, 20.0], [20.0, 80.0], [80.0, 80.0]])  # nose, left, right; size 67.1 px
-
-
-def command():
-    spec = importlib.util.spec_from_file_location('evaluate_command', SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.main
 
 
 def image(*instances, labelled=None, crowds=(), name='a.png'):
@@ -220,9 +213,9 @@ def test_the_command_writes_figures_and_pictures(tmp_path, dots_folder, capsys):
     settings = RunSettings(
         data=[str(dots_folder)], options={'channels': 32}, start_from='none', steps=2, batch=4, validation_share=0.0
     )
-    Run.new(str(dots_folder), settings, tmp_path / 'run', workers=0).train()
+    TrainingRun.new(str(dots_folder), settings, tmp_path / 'run', workers=0).train()
     arguments = [str(tmp_path / 'run' / 'best.pth'), '--data', str(dots_folder), '--out', str(tmp_path / 'out')]
-    assert command()([*arguments, '--suspects']) == 0
+    assert main([*arguments, '--suspects']) == 0
     metrics = json.loads((tmp_path / 'out' / 'metrics.json').read_text())
     assert metrics['instances'] == 8
     assert set(metrics['keypoints']) == {'nose', 'left', 'right'}
@@ -235,6 +228,6 @@ def test_the_command_writes_figures_and_pictures(tmp_path, dots_folder, capsys):
 
 
 def test_the_command_says_in_one_line_what_is_missing(tmp_path, capsys):
-    assert command()([str(tmp_path / 'gone.onnx'), '--data', 'x', '--out', str(tmp_path)]) == 1
+    assert main([str(tmp_path / 'gone.onnx'), '--data', 'x', '--out', str(tmp_path)]) == 1
     error = capsys.readouterr().err
-    assert error.startswith('evaluate: ') and 'no such file' in error and error.count('\n') == 1
+    assert error.startswith('error: ') and 'no such file' in error and error.count('\n') == 1

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import cv2
 import pytest
-from label_files import DEEPLABCUT, coco, command, label_studio_task, picture
+from label_files import DEEPLABCUT, coco, label_studio_task, picture
+
+from training.prepare_dataset import main
 
 
 def values_of(content):
@@ -49,7 +51,7 @@ def damaged(text: str, numbers: random.Random) -> bytes:
 
 def check_500_damaged_files(folder: Path, originals: list[tuple[str, str]], capsys) -> None:
     """Run the command on damaged files: it ends well, or with one line that names the file; never otherwise."""
-    numbers, main, ends = random.Random(0), command(), []
+    numbers, ends = random.Random(0), []
     for number in range(500):
         name, text = originals[number % len(originals)]
         (folder / name).write_bytes(damaged(text, numbers))
@@ -59,7 +61,7 @@ def check_500_damaged_files(folder: Path, originals: list[tuple[str, str]], caps
         (shown.out + shown.err).encode()
         if ends[-1]:
             assert shown.err.count('\n') == 1
-            assert shown.err.startswith(f'prepare_dataset: {folder / name}: ')
+            assert shown.err.startswith(f'error: {folder / name}: ')
     assert ends.count(1) > 100  # the damage was felt
     assert ends.count(0) > 20  # and not every file was refused at its first letter
 
@@ -100,11 +102,11 @@ def test_every_real_export_loads_or_is_refused_in_one_line(real_exports, tmp_pat
     refused = []
     for export in real_exports:
         arguments = [str(export), '--images', str(tmp_path / 'photos' / export.stem), '--check']
-        end, shown = command()(arguments), capsys.readouterr()
+        end, shown = main(arguments), capsys.readouterr()
         if end:
             refused.append(export.stem)
             assert shown.err.count('\n') == 1
-            assert shown.err.startswith(f'prepare_dataset: {export}: ')
+            assert shown.err.startswith(f'error: {export}: ')
         else:
             assert 'sound images: 1 of 1' in shown.out or 'sound images: 3 of 3' in shown.out
     assert refused == ['testonekey-133']  # six keypoints for two names; the rest is sound or repaired with certainty

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from label_files import DEEPLABCUT, checked, coco, command, picture, save, texts
+from label_files import DEEPLABCUT, checked, coco, picture, save, texts
 
 from custom_pose_ros.core.errors import DatasetError
+from training.pose_training.labels.checking import check
 from training.pose_training.labels.formats import read_labels
 from training.pose_training.labels.image_index import ImageIndex
-from training.pose_training.labels.label_set import NOTE, REFUSED, REPAIRED
-from training.pose_training.labels.prepare import check
+from training.pose_training.labels.raw_labels import NOTE, REFUSED, REPAIRED
+from training.prepare_dataset import main
 
 
 def test_a_plain_export_is_read_by_value(tmp_path):
@@ -166,5 +167,5 @@ def test_images_without_annotation_are_told_and_can_be_left_out(tmp_path, capsys
     (text,) = texts(labels, NOTE)
     assert text.startswith('2 images without annotation (0.png, ...) are trained on as pictures without the object')
     assert len(ready) == 3
-    assert command()([str(save(tmp_path, content)), '--labelled-only', '--check']) == 0
+    assert main([str(save(tmp_path, content)), '--labelled-only', '--check']) == 0
     assert 'sound images: 1 of 1; problems: refused 0, repaired 0, note 0' in capsys.readouterr().out

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from custom_pose_ros.core.errors import DatasetError
-from training.pose_training.labels.image_sampling import read_footage
+from training.pose_training.labels.image_sampling import sample_images
 
 
 @pytest.fixture
@@ -31,15 +31,15 @@ def brightness(images: list[np.ndarray]) -> list[int]:
 
 
 def test_all_in_their_order(folder):
-    images = read_footage([folder / 'photos', folder / 'dive.avi', folder / 'photos/b/3.png'], 100)
+    images = sample_images([folder / 'photos', folder / 'dive.avi', folder / 'photos/b/3.png'], 100)
     assert brightness(images)[:4] == [0, 50, 100, 150]
     np.testing.assert_allclose(brightness(images)[4:16], np.arange(12) * 20, atol=3)  # MJPEG rounds
     assert len(images) == 16  # the image that was given twice counts once
 
 
 def test_thinned_out_evenly(folder):
-    assert brightness(read_footage([folder / 'photos'], 2)) == [0, 150]
-    np.testing.assert_allclose(brightness(read_footage([folder / 'dive.avi'], 3)), [0, 120, 220], atol=3)
+    assert brightness(sample_images([folder / 'photos'], 2)) == [0, 150]
+    np.testing.assert_allclose(brightness(sample_images([folder / 'dive.avi'], 3)), [0, 120, 220], atol=3)
 
 
 def test_what_cannot_be_read_is_named(folder):
@@ -53,4 +53,4 @@ def test_what_cannot_be_read_is_named(folder):
         'broken.mp4': r'broken\.mp4: cannot be read as a video',
     }.items():
         with pytest.raises(DatasetError, match=message):
-            read_footage([folder / name], 10)
+            sample_images([folder / name], 10)

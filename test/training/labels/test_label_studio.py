@@ -6,14 +6,15 @@ import xml.etree.ElementTree
 
 import numpy as np
 import pytest
-from label_files import checked, command, label_studio_task, picture, save, texts
+from label_files import checked, label_studio_task, picture, save, texts
 
 from custom_pose_ros.core.errors import DatasetError
 from custom_pose_ros.core.object_model import ObjectModel
+from training.pose_training.labels.checking import check
 from training.pose_training.labels.formats import read_labels
 from training.pose_training.labels.image_index import ImageIndex
-from training.pose_training.labels.label_set import NOTE, REFUSED
-from training.pose_training.labels.prepare import check
+from training.pose_training.labels.raw_labels import NOTE, REFUSED
+from training.prepare_dataset import main
 
 
 def test_label_studio_percentages_and_upload_names(tmp_path):
@@ -166,14 +167,14 @@ def test_names_that_nobody_used_are_no_fault(tmp_path, capsys):
     picture(tmp_path / 'photo.jpg', 200, 100)
     (tmp_path / 'object.yaml').write_text('name: fish\nkeypoints: [tail, head]\nskeleton: [[tail, head]]\n')
     path = save(tmp_path, [label_studio_task('photo.jpg', ('head', 10, 10), ('eye', 10, 20))])
-    assert command()([str(path), '--object', str(tmp_path), '--check']) == 0
+    assert main([str(path), '--object', str(tmp_path), '--check']) == 0
     shown = capsys.readouterr().out
     assert "keypoint 'tail' is nowhere labelled" in shown
     assert "keypoint 'eye' is not one of object 'fish', left out" in shown
 
 
 def test_the_interface_is_xml_with_every_keypoint_in_its_place(capsys):
-    assert command()(['--label-studio-config', 'submarine']) == 0
+    assert main(['--label-studio-config', 'submarine']) == 0
     root = xml.etree.ElementTree.fromstring(capsys.readouterr().out)
     found = [(label.get('value'), label.get('model_index')) for label in root.find('KeyPointLabels')]
     names = ObjectModel.load('submarine').keypoint_names

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
 
@@ -13,11 +12,12 @@ from pycocotools.coco import COCO
 
 from custom_pose_ros.core.errors import DatasetError
 from custom_pose_ros.core.keypoints.poses import KeypointPose
+from training.pose_training.labels.checking import check
 from training.pose_training.labels.coco import read_dataset
 from training.pose_training.labels.formats import read_labels
 from training.pose_training.labels.image_index import ImageIndex
 from training.pose_training.labels.prelabels import FoundImage, coco_prelabels, label_studio_prelabels
-from training.pose_training.labels.prepare import check
+from training.prelabel import main
 
 SCRIPT = Path(__file__).resolve().parents[3] / 'training' / 'prelabel.py'
 POINTS = np.array([[50.0, 20.5], [20.25, 80.0], [80.0, 80.0]])
@@ -65,16 +65,9 @@ def test_label_studio_proposals_hold_the_same_points(tmp_path, dots, found):
     np.testing.assert_allclose(points['left'], [20.25, 80, 2])
 
 
-def command():
-    spec = importlib.util.spec_from_file_location('prelabel_command', SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.main
-
-
 def test_the_command_writes_a_file_for_the_shipped_object(tmp_path, found, capsys):
     model = str(SCRIPT.parents[1] / 'config' / 'submarine')
-    assert command()([model, str(tmp_path), '--out', str(tmp_path / 'out.json')]) == 0
+    assert main([model, str(tmp_path), '--out', str(tmp_path / 'out.json')]) == 0
     content = json.loads((tmp_path / 'out.json').read_text())
     assert [image['file_name'] for image in content['images']] == ['a.png']
     assert 'in 1 images' in capsys.readouterr().out
@@ -84,11 +77,11 @@ def test_damaged_images_are_told_and_the_rest_is_written(tmp_path, found, capsys
     (tmp_path / 'b.png').write_text('no image')
     out = tmp_path / 'new' / 'tasks.json'
     cv2.imwrite(str(tmp_path / 'c d.png'), np.zeros((100, 200, 3), np.uint8))
-    assert command()(['submarine', str(tmp_path), '--out', str(out), '--format', 'label-studio']) == 0
+    assert main(['submarine', str(tmp_path), '--out', str(out), '--format', 'label-studio']) == 3
     prefix = f'/data/local-files/?d={tmp_path.name}/'
     assert [task['data']['image'] for task in json.loads(out.read_text())] == [f'{prefix}a.png', f'{prefix}c%20d.png']
     shown = capsys.readouterr()
-    assert shown.err == f'prelabel: {tmp_path / "b.png"}: cannot be read as an image, left out\n'
+    assert shown.err == f'error: {tmp_path / "b.png"}: cannot be read as an image, left out\n'
     with pytest.raises(DatasetError, match='no KeyPointLabels'):  # proposals are not labels yet
         read_labels(out)
 
@@ -96,5 +89,5 @@ def test_damaged_images_are_told_and_the_rest_is_written(tmp_path, found, capsys
 def test_a_folder_without_images_is_refused(tmp_path, capsys):
     (tmp_path / 'empty').mkdir()
     model = str(SCRIPT.parents[1] / 'config' / 'submarine')
-    assert command()([model, str(tmp_path / 'empty'), '--out', str(tmp_path / 'out.json')]) == 1
+    assert main([model, str(tmp_path / 'empty'), '--out', str(tmp_path / 'out.json')]) == 1
     assert 'no images found' in capsys.readouterr().err

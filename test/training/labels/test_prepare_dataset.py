@@ -8,14 +8,17 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from label_files import checked, coco, command, picture, save, texts
+from label_files import checked, coco, picture, save, texts
 
 from custom_pose_ros.core.object_model import ObjectModel
+from training.pose_training.labels.checking import CheckedImage
 from training.pose_training.labels.coco import read_dataset
-from training.pose_training.labels.drafts import input_height, left_right_pairs, object_yaml, safe_name, shortest_tree
+from training.pose_training.labels.dataset_writer import split
+from training.pose_training.labels.drafts import input_height, left_right_pairs, object_yaml, shortest_tree
 from training.pose_training.labels.formats import read_labels
-from training.pose_training.labels.label_set import REFUSED, REPAIRED
-from training.pose_training.labels.prepare import ReadyImage, split
+from training.pose_training.labels.naming import safe_name
+from training.pose_training.labels.raw_labels import REFUSED, REPAIRED
+from training.prepare_dataset import main
 
 
 def test_an_image_with_one_refused_object_is_left_out_whole(tmp_path):
@@ -79,7 +82,7 @@ def exif_jpeg(path: Path, orientation: int) -> None:
 def test_labels_on_the_turned_picture_are_kept_and_the_picture_written_upright(tmp_path):
     exif_jpeg(tmp_path / 'a.jpg', 6)
     labels = save(tmp_path, coco([('a.jpg', 80, 120)], [{'image_id': 1, 'keypoints': [70, 110, 2, 5, 5, 2]}]))
-    assert command()([str(labels), '--out', str(tmp_path / 'out'), '--val-share', '0']) == 0
+    assert main([str(labels), '--out', str(tmp_path / 'out'), '--val-share', '0']) == 0
     written = cv2.imread(str(tmp_path / 'out' / 'train' / 'images' / 'a.jpg'), cv2.IMREAD_IGNORE_ORIENTATION | 1)
     assert written.shape == (120, 80, 3)
 
@@ -137,7 +140,7 @@ def test_nothing_labelled_is_refused(tmp_path):
 
 def recordings(counts):
     return [
-        ReadyImage(Path(f'/r{r}/frame{i:03d}.jpg'), f'{i}.jpg', 9, 9)
+        CheckedImage(Path(f'/r{r}/frame{i:03d}.jpg'), f'{i}.jpg', 9, 9)
         for r, count in enumerate(counts)
         for i in range(count)
     ]
@@ -168,7 +171,7 @@ def test_the_written_data_set_trains_and_its_draft_loads(tmp_path, capsys):
         names=('the nose', 'left eye', 'right eye'),
         name='5',  # a number for YAML unless it is quoted
     )
-    assert command()([str(save(tmp_path, content)), '--out', str(tmp_path / 'out')]) == 0
+    assert main([str(save(tmp_path, content)), '--out', str(tmp_path / 'out')]) == 0
     out = capsys.readouterr().out
     assert "keypoint 'the nose' is written as 'the_nose'" in out
     model = ObjectModel.load(tmp_path / 'out')
@@ -190,14 +193,14 @@ def test_refused_labels_stop_unless_their_images_are_left_out(tmp_path, capsys):
         [{'image_id': 1, 'keypoints': [10, 20, 2, 60, 40, 2]}, {'image_id': 2, 'keypoints': [10, 20, 2]}],
     )
     arguments = [str(save(tmp_path, content)), '--out', str(tmp_path / 'out')]
-    assert command()(arguments) == 1
+    assert main(arguments) == 1
     captured = capsys.readouterr()
     assert '1.png' in captured.out and 'lists 1 keypoint, but' in captured.out
     wanted = "1 refused: 1.png 11 lists 1 keypoint, but 'fish' has 2: label the missing ones; mend them, or go on"
     assert wanted in captured.err
     assert not (tmp_path / 'out').exists()
-    assert command()([*arguments, '--leave-out']) == 0
-    assert command()([*arguments, '--leave-out']) == 1
+    assert main([*arguments, '--leave-out']) == 0
+    assert main([*arguments, '--leave-out']) == 1
     assert 'holds a data set already' in capsys.readouterr().err
 
 
@@ -206,11 +209,11 @@ def test_an_object_file_decides_names_and_order(tmp_path):
     (tmp_path / 'object.yaml').write_text('name: fish\nkeypoints: [tail, head]\nskeleton: [[tail, head]]\n')
     labels = save(tmp_path, coco([('a.png', 120, 80)], [{'image_id': 1, 'keypoints': [10, 20, 2, 60, 40, 2]}]))
     out = tmp_path / 'out'
-    assert command()([str(labels), '--object', str(tmp_path), '--out', str(out), '--val-share', '0']) == 0
+    assert main([str(labels), '--object', str(tmp_path), '--out', str(out), '--val-share', '0']) == 0
     (image,) = read_dataset(out / 'train', ObjectModel.load(tmp_path))
     np.testing.assert_allclose(image.keypoints[0], [[60, 40], [10, 20]])
     (tmp_path / 'object.yaml').write_text('name: fish\nkeypoints: [tail, fin]\nskeleton: [[tail, fin]]\n')
-    assert command()([str(labels), '--object', str(tmp_path), '--check']) == 1
+    assert main([str(labels), '--object', str(tmp_path), '--check']) == 1
 
 
 @pytest.mark.parametrize(
@@ -228,7 +231,7 @@ def test_left_and_right_are_paired_by_name(names, pairs):
 
 def test_the_draft_joins_near_keypoints():
     points = np.array([[0, 0, 2], [100, 0, 2], [30, 0, 2], [60, 0, 2]], float)
-    image = ReadyImage(Path('a'), 'a', 200, 100, [points], [(0, 0, 1, 1)])
+    image = CheckedImage(Path('a'), 'a', 200, 100, [points], [(0, 0, 1, 1)])
     assert shortest_tree([image], 4) == [(0, 2), (2, 3), (3, 1)]
 
 
@@ -246,7 +249,7 @@ def test_the_draft_joins_near_keypoints():
 )
 def test_the_draft_sees_small_objects_large_enough(size_px, image_height, wanted):
     points = np.array([[0, 0, 2], [size_px, 10 * (size_px > 0), 2]], float)
-    image = ReadyImage(Path('a'), 'a', 640, image_height, [points, None], [(0, 0, 1, 1)] * 2)
+    image = CheckedImage(Path('a'), 'a', 640, image_height, [points, None], [(0, 0, 1, 1)] * 2)
     assert input_height([image]) == wanted
 
 

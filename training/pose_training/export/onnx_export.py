@@ -13,11 +13,11 @@ import onnxruntime
 import torch
 
 from custom_pose_ros.core.errors import ModelError
+from custom_pose_ros.core.files import replacing
 from custom_pose_ros.core.keypoints.preprocessing import STRIDE
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.inference.network import DeploymentNetwork, PoseNetwork
 from training.pose_training.networks import onnx_graph
-from training.pose_training.networks.checkpoints import atomic_path
 
 OPSET = 17
 TOLERANCE = 1e-4
@@ -59,7 +59,7 @@ def export_onnx(network: PoseNetwork, model: ObjectModel, path: Path) -> ExportR
         raise ModelError(
             f'{path}: not written: ONNX and PyTorch differ by {difference:.2g}, wanted at most {TOLERANCE:g}'
         )
-    with atomic_path(path) as temporary:
+    with replacing(path) as temporary:
         temporary.write_bytes(serialised)
     return ExportReport(len(serialised), len(graph.graph.node), difference)
 

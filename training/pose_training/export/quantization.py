@@ -14,6 +14,7 @@ import numpy as np
 import onnx
 
 from custom_pose_ros.core.errors import ConfigError, DatasetError, ModelError
+from custom_pose_ros.core.files import replacing
 from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.keypoints.preprocessing import prepare
 from custom_pose_ros.core.object_model import ObjectModel
@@ -24,7 +25,6 @@ from custom_pose_ros.inference.estimator import PoseEstimator
 from training.pose_training.judging.accuracy import measure
 from training.pose_training.judging.drift import Drift, DriftLimits, measure_drift
 from training.pose_training.labels.coco import LabelledImage
-from training.pose_training.networks.checkpoints import atomic_path
 
 # How many of the first and of the last layers stay in f32, tried in this order: the last, next to the maps, cost little
 # and decide about fractions of a pixel; the first see the widest range of values and cost the most.
@@ -110,7 +110,7 @@ def quantize(
                 for name, estimator in {'f32': reference, **estimators}.items()
                 if labels
             }
-        with atomic_path(path) as temporary:
+        with replacing(path) as temporary:
             onnx.save(graph, str(temporary))
         return Quantized(path, path.stat().st_size, len(calibration), len(held_out), kept, drifts, in_use, errors)
     raise ModelError(

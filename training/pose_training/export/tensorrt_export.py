@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from custom_pose_ros.core.errors import ConfigError, ModelError
+from custom_pose_ros.core.files import replacing
 from custom_pose_ros.core.keypoints.preprocessing import SIZE_MULTIPLE, STRIDE
 from custom_pose_ros.inference.backends.model_files import ENGINE, ONNX, file_beside, file_hash
 from custom_pose_ros.inference.backends.registry import KINDS, Candidate
 from custom_pose_ros.inference.checkpoints import Checkpoint
 from custom_pose_ros.inference.network import PoseNetwork, SamePadding, Stage
-from training.pose_training.networks.checkpoints import atomic_path
 
 TOLERANCE = 0.02  # of heatmaps from 0 to 1 and fields from -1 to 1: f16 has 11 bits of mantissa, over forty layers
 _ONNX_TOLERANCE = 1e-3
@@ -90,7 +90,7 @@ def export_tensorrt(checkpoint: Checkpoint, path: Path, size: tuple[int, int], m
             **made_from,
         },
     }
-    with atomic_path(path) as temporary:
+    with replacing(path) as temporary:
         torch.save({**engine.state_dict(), FACTS_KEY: json.dumps(facts)}, temporary)
         backend = Candidate('tensorrt', 'f16', temporary).load(threads=1)  # as the robot will
         difference = _difference(backend(images.cpu().numpy()), wanted)

@@ -10,7 +10,6 @@ import numpy as np
 from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.inference.estimator import PoseEstimator
-from training.pose_training.data.dataset import read_image
 from training.pose_training.labels.coco import LabelledImage
 
 MISSED_ERROR = 0.10  # a keypoint that is missing or farther off counts as this share of the object's size
@@ -92,7 +91,7 @@ def measure(
     model = estimator.model
     errors, sizes, image_of, swapped, false_instances = [], [], [], [], 0
     for i, labels in enumerate(images):
-        poses = estimator(read_image(labels))
+        poses = estimator(labels.read())
         if on_image is not None:
             on_image(labels, poses)
         assigned = match(labels, poses)

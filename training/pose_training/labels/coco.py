@@ -14,6 +14,7 @@ import numpy as np
 from custom_pose_ros.core.errors import DatasetError
 from custom_pose_ros.core.limits import MAX_LABELLED_SIDE_PX
 from custom_pose_ros.core.object_model import ObjectModel
+from training.pose_training.labels.image_files import decode_image
 
 _PREPARE = 'let training/prepare_dataset.py check and repair the labels'
 
@@ -23,11 +24,16 @@ class LabelledImage:
     """
     One image and its A labelled instances of one object with K keypoints.
 
-    keypoints : (A, K, 2) float64 px of the image file; meaningless where not labelled.
-    labelled : (A, K) bool; an occluded point with a known place counts as labelled.
-    boxes : (A, 4) float64 left, top, right, bottom; where unlabelled keypoints of the instance may be.
-    crowds : (C, 4) float64 left, top, right, bottom of regions with objects that nobody labelled one by one.
-    annotation_ids : A ids, for messages.
+    Attributes:
+        path: Image file.
+        image_id: Id in the label file.
+        width: Of the image [px].
+        height: Of the image [px].
+        keypoints: (A, K, 2) float64 px of the image file; meaningless where not labelled.
+        labelled: (A, K) bool; an occluded point with a known place counts as labelled.
+        boxes: (A, 4) float64 left, top, right, bottom; where unlabelled keypoints of the instance may be.
+        crowds: (C, 4) float64 left, top, right, bottom of regions with objects that nobody labelled one by one.
+        annotation_ids: A ids, for messages.
     """
 
     path: Path
@@ -40,13 +46,37 @@ class LabelledImage:
     crowds: np.ndarray
     annotation_ids: tuple[str, ...] = ()
 
+    def read(self) -> np.ndarray:
+        """
+        Return the (H, W, 3) uint8 BGR image.
+
+        Raises:
+            DatasetError: The file is damaged, or not of the labelled size.
+        """
+        image = decode_image(self.path)
+        if image is None:
+            raise DatasetError(f'{self.path}: cannot be read as an image; replace it or remove it from the labels')
+        if image.shape[:2] != (self.height, self.width):
+            raise DatasetError(
+                f'{self.path}: is {image.shape[1]} x {image.shape[0]} px, but its labels are for '
+                f'{self.width} x {self.height}; {_PREPARE}'
+            )
+        return image
+
 
 def read_dataset(source: str | Path, model: ObjectModel) -> list[LabelledImage]:
     """
     Read a COCO keypoint file, or the one in a folder.
 
     Images are looked for beside the file and in `images/` there. Images without annotation are negatives.
-    Keypoints are matched to the object by name. Raises DatasetError.
+    Keypoints are matched to the object by name.
+
+    Args:
+        source: The file, or its folder.
+        model: The object.
+
+    Raises:
+        DatasetError: The labels do not fit the object, are damaged, or contradict each other.
     """
     path = find_labels(Path(source).expanduser())
     content = read_json(path)
@@ -77,7 +107,12 @@ def read_dataset(source: str | Path, model: ObjectModel) -> list[LabelledImage]:
 
 
 def find_labels(source: Path) -> Path:
-    """Return the COCO file that is meant by a file or folder. Raises DatasetError when there is none or several."""
+    """
+    Return the COCO file that is meant by a file or folder.
+
+    Raises:
+        DatasetError: There is none, or several.
+    """
     if source.is_file():
         return source
     if not source.is_dir():
@@ -90,7 +125,12 @@ def find_labels(source: Path) -> Path:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object. Raises DatasetError when the file is damaged."""
+    """
+    Read a JSON object.
+
+    Raises:
+        DatasetError: The file is damaged, or holds something else.
+    """
     content = parse_json(path)
     if not isinstance(content, dict):
         raise DatasetError(f'{path}: wanted a JSON object as COCO files have, got {_short(content)}')
@@ -98,7 +138,12 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def parse_json(path: Path) -> Any:
-    """Read any JSON value. Raises DatasetError when the file is damaged, also where its texts cannot be written."""
+    """
+    Read any JSON value.
+
+    Raises:
+        DatasetError: The file is damaged, also where its texts cannot be written again.
+    """
     try:
         content = json.loads(path.read_text(encoding='utf-8-sig'))
         json.dumps(content, ensure_ascii=False).encode()  # half a character, like "\ud800", reads but never prints
@@ -107,13 +152,6 @@ def parse_json(path: Path) -> Any:
     except (ValueError, RecursionError) as error:
         raise DatasetError(f'{path}: is not valid JSON ({str(error).splitlines()[0]}); export it again') from error
     return content
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Write JSON beside the final name and rename it."""
-    temporary = path.with_name(f'.{path.name}.part')
-    temporary.write_text(json.dumps(content), encoding='utf-8')
-    temporary.replace(path)
 
 
 def _read_categories(path: Path, entries: list[Any], model: ObjectModel) -> dict[Any, list[int]]:

@@ -11,14 +11,15 @@ import numpy as np
 from custom_pose_ros.core.drawing.contact_sheet import keypoint_colours
 from custom_pose_ros.core.keypoints.preprocessing import SIZE_MULTIPLE
 from custom_pose_ros.core.object_model import ObjectModel
-from training.pose_training.labels.label_set import RawLabels
-from training.pose_training.labels.prepare import ReadyImage, object_sizes
+from training.pose_training.labels.checking import CheckedImage
+from training.pose_training.labels.naming import safe_name
+from training.pose_training.labels.raw_labels import RawLabels
 
 _GOOD_SIZE_PX = 110  # of an object in the network's input: larger ones cost time, smaller ones accuracy
 _HIGHEST_INPUT = 512
 
 
-def object_yaml(labels: RawLabels, images: Sequence[ReadyImage]) -> str:
+def object_yaml(labels: RawLabels, images: Sequence[CheckedImage]) -> str:
     """
     Return an object.yaml that loads, with comments on what to check.
 
@@ -52,20 +53,15 @@ def object_yaml(labels: RawLabels, images: Sequence[ReadyImage]) -> str:
     return '\n'.join(lines) + '\n'
 
 
-def input_height(images: Sequence[ReadyImage]) -> int:
+def input_height(images: Sequence[CheckedImage]) -> int:
     """Return the input height at which the median object has a good size, at least the usual one."""
     usual = ObjectModel.input_height
-    sizes = [size for size in object_sizes(images) if size > 0]
+    sizes = [size for image in images for size in image.object_sizes if size > 0]
     if not sizes:
         return usual
     native = max(image.height for image in images) // SIZE_MULTIPLE * SIZE_MULTIPLE
     wanted = round(_GOOD_SIZE_PX / float(np.median(sizes)) / SIZE_MULTIPLE) * SIZE_MULTIPLE
     return max(usual, min(wanted, native, _HIGHEST_INPUT))
-
-
-def safe_name(name: str) -> str:
-    """Return a name of letters, digits, '_', '-' and '.'."""
-    return re.sub(r'[^A-Za-z0-9_.-]+', '_', name.strip()).strip('_') or 'unnamed'
 
 
 def _quoted(name: str) -> str:
@@ -89,10 +85,10 @@ def left_right_pairs(names: Sequence[str]) -> list[tuple[int, int]]:
     return [(mirrored[name.lower()], i) for i, name in enumerate(names) if name.lower() in mirrored]
 
 
-def shortest_tree(images: Sequence[ReadyImage], count: int) -> list[tuple[int, int]]:
+def shortest_tree(images: Sequence[CheckedImage], count: int) -> list[tuple[int, int]]:
     """Return the limbs of the tree with the shortest mean length, relative to the object's size (Prim's algorithm)."""
     total, times = np.zeros((count, count)), np.zeros((count, count))
-    for points in (k for image in images for k in image.keypoints if k is not None):
+    for points in (points for image in images for points in image.instances):
         seen = points[:, 2] > 0
         distance = np.linalg.norm(points[:, None, :2] - points[None, :, :2], axis=-1)
         both = np.outer(seen, seen)

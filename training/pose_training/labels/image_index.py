@@ -1,4 +1,4 @@
-"""Finding the images that a label file names."""
+"""Search for the images that a label file names."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from custom_pose_ros.core.errors import DatasetError
-from training.pose_training.labels.label_set import base_name
+from custom_pose_ros.core.files import IMAGE_SUFFIXES
+from training.pose_training.labels.raw_labels import base_name
 
-IMAGE_SUFFIXES = {'.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff'}
 _UPLOAD_PREFIX = re.compile(r'^[0-9a-f]{8}-')  # Label Studio puts it before the name of every uploaded file
 
 
@@ -17,12 +17,20 @@ class ImageIndex:
     """
     Finds images by the end of the path that a label file gives: container paths are resolved by file name.
 
-    Where no file has a name, it is taken for that of an upload: Label Studio changes them.
-
-    folders : searched to any depth, but not inside of `exclude`, where copies may lie.
+    Where no file has a name, the name is treated as that of an upload, which Label Studio changes.
     """
 
     def __init__(self, folders: Sequence[Path], exclude: Path | None = None):
+        """
+        List the images.
+
+        Args:
+            folders: Searched to any depth.
+            exclude: A folder in them that is not searched, where copies may lie.
+
+        Raises:
+            DatasetError: A folder does not exist.
+        """
         self._folders = folders
         self._files: dict[str, list[Path]] = {}
         self._uploads: dict[str, list[Path]] = {}

@@ -1,4 +1,4 @@
-"""What a user has filmed: images, folders of them and videos, thinned out evenly."""
+"""A sample of images, evenly over image files, folders and videos."""
 
 from __future__ import annotations
 
@@ -9,18 +9,23 @@ import cv2
 import numpy as np
 
 from custom_pose_ros.core.errors import DatasetError
-from training.pose_training.labels.image_index import IMAGE_SUFFIXES
-from training.pose_training.labels.pictures import read_picture
-
-VIDEO_SUFFIXES = ('.avi', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.webm')
+from custom_pose_ros.core.files import VIDEO_SUFFIXES
+from training.pose_training.labels.image_files import decode_image, find_images
 
 
-def read_footage(sources: Sequence[Path], limit: int) -> list[np.ndarray]:
+def sample_images(sources: Sequence[Path], limit: int) -> list[np.ndarray]:
     """
-    Return at most `limit` (H, W, 3) uint8 BGR images, evenly over all that the sources hold, in their order.
+    Return images evenly over all that the sources hold, in their order.
 
-    sources : image or video files, or folders with images at any depth.
-    Raises DatasetError for what cannot be read.
+    Args:
+        sources: Image or video files, or folders with images at any depth.
+        limit: Number of images at most.
+
+    Returns:
+        (H, W, 3) uint8 BGR images.
+
+    Raises:
+        DatasetError: A source cannot be read.
     """
     frames = [frame for source in sources for frame in _frames(source)]
     count = min(limit, len(frames))
@@ -38,12 +43,7 @@ def read_footage(sources: Sequence[Path], limit: int) -> list[np.ndarray]:
 def _frames(source: Path) -> list[tuple[Path, int | None]]:
     """Return file and frame number (None for an image) of everything in one source."""
     if source.is_dir():
-        found = [path for path in sorted(source.rglob('*')) if path.suffix.lower() in IMAGE_SUFFIXES]
-        if not found:
-            raise DatasetError(
-                f'{source}: no images found; give a folder with {", ".join(sorted(IMAGE_SUFFIXES))} files'
-            )
-        return [(path, None) for path in found]
+        return [(path, None) for path in find_images(source)]
     if not source.is_file():
         raise DatasetError(f'{source}: no such file or folder')
     if source.suffix.lower() in VIDEO_SUFFIXES:
@@ -57,7 +57,7 @@ def _frames(source: Path) -> list[tuple[Path, int | None]]:
 
 
 def _read_image(path: Path) -> np.ndarray:
-    image = read_picture(path)
+    image = decode_image(path)
     if image is None:
         raise DatasetError(f'{path}: cannot be read as an image; remove it and start again')
     return image

@@ -1,4 +1,4 @@
-"""Reader of Label Studio's export 'JSON': keypoints and rectangles in per cent, told apart by object."""
+"""Reader of Label Studio's export 'JSON': keypoints and rectangles in per cent, grouped by object."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from custom_pose_ros.core.errors import DatasetError
 from training.pose_training.labels.coco import is_number
-from training.pose_training.labels.label_set import NOTE, REFUSED, RawImage, RawInstance, RawLabels, base_name
+from training.pose_training.labels.raw_labels import NOTE, REFUSED, RawImage, RawInstance, RawLabels, base_name
 
 Box = tuple[float, float, float, float]  # left, top, width, height as shares of the image's size
 
@@ -20,7 +20,13 @@ def read_label_studio(path: Path, tasks: list[Any]) -> RawLabels:
     Read the tasks of a project with KeyPointLabels and, where a picture shows several objects, RectangleLabels.
 
     A keypoint belongs to the rectangle that it is nested in, or else to the only one that it lies in.
-    Raises DatasetError when the file as a whole cannot be used.
+
+    Args:
+        path: The file, for messages.
+        tasks: What it holds.
+
+    Raises:
+        DatasetError: The file as a whole cannot be used.
     """
     for number, task in enumerate(tasks):
         if not isinstance(task, dict):

@@ -1,4 +1,4 @@
-"""Labels made by a model, in the forms that labelling tools load: labelling the next hundred images is correcting."""
+"""Labels proposed by a model, in the forms that labelling tools import."""
 
 from __future__ import annotations
 
@@ -18,7 +18,15 @@ _POINT_WIDTH_PERCENT = 0.5  # how large Label Studio draws a keypoint
 
 @dataclass(frozen=True)
 class FoundImage:
-    """What was found in one image. name : as the labelling tool knows it. width, height : px."""
+    """
+    What a model found in one image.
+
+    Attributes:
+        name: File name as the labelling tool knows it.
+        width: Of the image [px].
+        height: Of the image [px].
+        poses: The instances found.
+    """
 
     name: str
     width: int
@@ -68,7 +76,10 @@ def label_studio_prelabels(images: Sequence[FoundImage], model: ObjectModel, pre
     """
     Return Label Studio tasks with predictions, for the interface of prepare_dataset.py --label-studio-config.
 
-    prefix : put before each file name, quoted, to make the address under which Label Studio finds it.
+    Args:
+        images: What was found.
+        model: The object.
+        prefix: Put before each quoted file name to make the address under which Label Studio finds the image.
     """
     tasks = []
     for number, image in enumerate(images):

@@ -1,4 +1,4 @@
-"""Several training processes under torchrun: who am I, who validates, and agreement on progress."""
+"""Training in several processes under torchrun: their group, and what they have to agree on."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ class Group:
     """
     The processes that train together; a single process without torchrun.
 
-    rank : number of this process. world : number of processes. device : what this process computes on.
+    Attributes:
+        rank: Number of this process.
+        world: Number of processes.
+        device: What this process computes on.
     """
 
     def __init__(self, rank: int = 0, world: int = 1, local_rank: int = 0):
@@ -32,15 +35,15 @@ class Group:
         return DistributedDataParallel(network, device_ids=[self.device] if self.device.type == 'cuda' else None)
 
     def agreed(self, progress: float) -> float:
-        """Return the first process's progress, so that all stop at the same step."""
+        """Return the progress of the first process, so that all stop at the same step."""
         if self.world == 1:
             return progress
         value = torch.tensor([progress], dtype=torch.float64, device=self.device)
         distributed.broadcast(value, 0)
         return float(value)
 
-    def leave(self) -> None:
-        """Wait for the others and end the group."""
+    def close(self) -> None:
+        """Wait for the other processes and end the group."""
         if self.world > 1:
             distributed.barrier()
             distributed.destroy_process_group()

@@ -12,16 +12,13 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from custom_pose_ros.core.errors import CustomPoseError
+from custom_pose_ros.core.errors import TrainingError
 from custom_pose_ros.inference.network import PoseNetwork
-from training.pose_training.data.dataset import Sample
+from training.pose_training.data.training_set import TrainingSample
+from training.pose_training.learning.distributed import Group
 from training.pose_training.learning.losses import pose_losses
 
 PRECISIONS = ('auto', 'float32', 'bfloat16')
-
-
-class TrainingError(CustomPoseError, RuntimeError):
-    """Training cannot go on; the text says what was found and what to try."""
 
 
 @dataclass(frozen=True)
@@ -29,9 +26,14 @@ class OptimiserSettings:
     """
     How the weights are learned.
 
-    learning_rate : of the new layers, at its peak. backbone_factor : that of the pretrained layers, relative to it.
-    final_share : of the learning rate that is left at the end of the cosine.
-    ema_decay : of the averaged weights, per step, once training has run for a while.
+    Attributes:
+        learning_rate: Of the new layers, at its peak.
+        backbone_factor: Learning rate of the pretrained layers, relative to that of the new ones.
+        weight_decay: Of AdamW, for all weights but biases and norms.
+        warm_up_steps: Steps until the learning rate reaches its peak.
+        final_share: Of the learning rate that is left at the end of the cosine.
+        clip_norm: Largest norm of the gradient.
+        ema_decay: Of the averaged weights, per step, once training has run for a while.
     """
 
     learning_rate: float = 2e-3
@@ -47,8 +49,11 @@ class Trainer:
     """
     A network, its optimiser and its averaged weights.
 
-    step_count : optimisation steps so far.
-    averaged : the network with exponentially averaged weights, which is what is validated and kept.
+    Attributes:
+        network: The network that learns.
+        averaged: The network with exponentially averaged weights, which is what is validated and kept.
+        step_count: Optimisation steps so far.
+        precision: 'float32' or 'bfloat16'.
     """
 
     def __init__(
@@ -60,7 +65,7 @@ class Trainer:
     ):
         self.device = torch.device(device)
         self.network = network.to(self.device, memory_format=torch.channels_last)
-        self.forward: nn.Module = self.network  # replaced by its DistributedDataParallel wrapper with several processes
+        self._forward: nn.Module = self.network
         self.settings = settings
         self.precision = chosen_precision(precision, self.device)
         self.step_count = 0
@@ -68,19 +73,23 @@ class Trainer:
         self.restart_average()
         self._optimiser = torch.optim.AdamW(_parameter_groups(network, settings))
 
-    def step(self, batch: Sample, progress: float) -> dict[str, float]:
+    def step(self, batch: TrainingSample, progress: float) -> dict[str, float]:
         """
         Learn from one batch of tensors; return the parts of its loss by name.
 
-        progress : share of the run that is over, in [0, 1].
-        Raises TrainingError with the parts of the loss when it is not finite; the weights are then unchanged.
+        Args:
+            batch: N samples.
+            progress: Share of the run that is over, in [0, 1].
+
+        Raises:
+            TrainingError: The loss or its gradient is not finite; the text names its parts, the weights are unchanged.
         """
         images, *targets = (torch.as_tensor(part).to(self.device, non_blocking=True) for part in batch)
         self.network.train()
         for module in self._frozen:
             module.eval()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == 'bfloat16'):
-            stages = self.forward(images)
+            stages = self._forward(images)
         losses = pose_losses(stages, *targets)
         parts = torch.stack(list(losses.values()))
         total = parts.sum()
@@ -107,6 +116,10 @@ class Trainer:
         for module in modules:
             module.requires_grad_(False)
 
+    def distribute(self, group: Group) -> None:
+        """Average the gradients over the processes of a group from now on; call after `freeze`."""
+        self._forward = group.wrapped(self.network)
+
     def restart_average(self) -> None:
         """Start the average at the current weights."""
         self.averaged = AveragedModel(self.network, multi_avg_fn=self._average, use_buffers=True)
@@ -130,7 +143,7 @@ class Trainer:
         }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Go on from `state()`."""
+        """Continue from what `state` returned."""
         self.network.load_state_dict(state['weights'])
         self.averaged.load_state_dict(state['averaged'])
         self._optimiser.load_state_dict(state['optimiser'])
@@ -154,14 +167,14 @@ class Trainer:
 
 
 def learning_rate(settings: OptimiserSettings, step: int, progress: float) -> float:
-    """Linear warm-up by steps, then half a cosine over the run down to the final share."""
+    """Return the learning rate: a linear warm-up by steps, then half a cosine over the run down to the final share."""
     warm = min(1.0, (step + 1) / settings.warm_up_steps)
     cosine = 0.5 * (1 + math.cos(math.pi * min(max(progress, 0.0), 1.0)))
     return settings.learning_rate * warm * (settings.final_share + (1 - settings.final_share) * cosine)
 
 
 def chosen_precision(precision: str, device: torch.device) -> str:
-    """Resolve 'auto': bfloat16 where the hardware computes in it, float32 elsewhere (emulation is slower)."""
+    """Return what 'auto' means: bfloat16 where the hardware computes in it, float32 elsewhere (emulation is slower)."""
     if precision not in PRECISIONS:
         raise ValueError(f'precision must be one of {", ".join(PRECISIONS)}, got {precision!r}')
     if precision != 'auto':
@@ -176,7 +189,7 @@ def chosen_precision(precision: str, device: torch.device) -> str:
 
 
 def _parameter_groups(network: PoseNetwork, settings: OptimiserSettings) -> list[dict[str, Any]]:
-    """Backbone and new layers learn at their own rates; biases and norms do not decay."""
+    """Return the optimiser's groups: backbone and new layers with their own rates; biases and norms do not decay."""
     backbone = {id(p) for module in network.backbone() for p in module.parameters()}
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for parameter in network.parameters():

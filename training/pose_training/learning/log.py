@@ -1,4 +1,4 @@
-"""What a person sees of a run: a progress bar on a terminal, lines in a file, history.jsonl, TensorBoard."""
+"""Log of a training run: a progress bar on a terminal or lines elsewhere, history.jsonl, TensorBoard."""
 
 from __future__ import annotations
 
@@ -19,13 +19,16 @@ _ALL_STEPS = 100  # losses of the first steps are all kept, later every tenth
 
 
 class RunLog:
-    """
-    Log of one run.
-
-    folder : where history.jsonl and TensorBoard's events go. active : False in all processes but the first.
-    """
+    """The log of one run."""
 
     def __init__(self, folder: Path, active: bool = True):
+        """
+        Open the log.
+
+        Args:
+            folder: Where history.jsonl and TensorBoard's events go.
+            active: False in all processes but the first, which write nothing.
+        """
         self._active = active
         self._loss: float | None = None
         self._last_line = time.monotonic()
@@ -51,13 +54,13 @@ class RunLog:
         if self._active:
             tqdm.write(text, file=sys.stdout) if self._bar is not None else print(text, flush=True)
 
-    def start(self, lines: Sequence[str]) -> None:
-        """Say what is about to happen."""
-        for text in lines:
+    def lines(self, texts: Sequence[str]) -> None:
+        """Print several lines."""
+        for text in texts:
             self.line(text)
 
     def step(self, step: int, progress: float, elapsed_s: float, losses: Mapping[str, float]) -> None:
-        """Note the losses of one step."""
+        """Record the losses of one step."""
         if not self._active:
             return
         total = losses['total']
@@ -72,7 +75,7 @@ class RunLog:
             self._write('loss', step, elapsed_s, losses)
 
     def validation(self, step: int, elapsed_s: float, figures: Mapping[str, float]) -> None:
-        """Note the result of a validation."""
+        """Record the figures of a validation."""
         self._write('validation', step, elapsed_s, figures)
         error = 'nothing found yet'
         if figures['found'] > 0:
@@ -86,16 +89,15 @@ class RunLog:
             f'false instances {figures["false_instances"]}'
         )
 
-    def finish(self, lines: Sequence[str]) -> None:
-        """Close the files and say what came out."""
+    def close(self, closing: Sequence[str]) -> None:
+        """Close the files and print the closing lines."""
         if self._bar is not None:
             self._bar.n = 100
             self._bar.close()
             self._bar = None
         if self._board is not None:
             self._board.close()
-        for text in lines:
-            self.line(text)
+        self.lines(closing)
 
     def _write(self, kind: str, step: int, elapsed_s: float, figures: Mapping[str, float]) -> None:
         known = {name: value if math.isfinite(value) else None for name, value in figures.items()}  # JSON has no NaN

@@ -18,8 +18,14 @@ def pose_losses(
     """
     Return the masked squared errors by name, summed over cells and halved, per image; their sum is the loss.
 
-    stages : (heatmaps (N, K + 1, h, w), pafs (N, 2L, h, w)) of each stage.
-    heatmaps, pafs, heatmap_mask, paf_mask : targets and masks of the same shapes.
+    N images, K keypoints, L limbs, h x w cells.
+
+    Args:
+        stages: Predicted heatmaps (N, K + 1, h, w) and pafs (N, 2L, h, w) of each stage.
+        heatmaps: (N, K + 1, h, w) targets, the last is background.
+        pafs: (N, 2L, h, w) targets.
+        heatmap_mask: (N, K + 1, h, w), 1 where the target is known, 0 where it is not.
+        paf_mask: (N, 2L, h, w), likewise.
     """
     weight = 1 + HEATMAP_PEAK_WEIGHT * heatmaps
     weight[:, -1] = 1  # the background map

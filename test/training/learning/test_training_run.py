@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import math
 import os
@@ -14,40 +13,34 @@ import numpy as np
 import pytest
 import torch
 
-from custom_pose_ros.core.errors import ConfigError, DatasetError, ModelError
+from custom_pose_ros.core.errors import ConfigError, DatasetError, ModelError, TrainingError
 from custom_pose_ros.inference.checkpoints import load_checkpoint
 from custom_pose_ros.inference.network import build_network
 from training.pose_training.data.augmentation import Augmentation
-from training.pose_training.data.dataset import Sample, Ticket, TrainingSet
+from training.pose_training.data.batches import affordable_workers, size_of_batch
+from training.pose_training.data.training_set import Ticket, TrainingSample, TrainingSet
 from training.pose_training.labels.coco import LabelledImage, read_dataset
 from training.pose_training.learning.engine import (
     OptimiserSettings,
     Trainer,
-    TrainingError,
     chosen_precision,
     learning_rate,
 )
-from training.pose_training.learning.loading import affordable_workers, default_crop, load_sources, size_of_batch
+from training.pose_training.learning.image_sources import default_crop, load_sources
 from training.pose_training.learning.log import RunLog
 from training.pose_training.learning.losses import pose_losses
-from training.pose_training.learning.run import Run
-from training.pose_training.learning.settings import RunSettings
+from training.pose_training.learning.run_settings import RunSettings
+from training.pose_training.learning.training_run import TrainingRun
+from training.train import main
 
 ROOT = Path(__file__).resolve().parents[3]
 SCRIPT = ROOT / 'training' / 'train.py'
 START = ['--out', 'x', '--object', 'o', '--data', 'd', '--steps', '1']
 
 
-def command():
-    spec = importlib.util.spec_from_file_location('train_command', SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.main
-
-
 def batch_of(folder, model, count=8):
     samples = TrainingSet([read_dataset(folder, model)], model, 64, 64, Augmentation.named('none'))
-    return Sample(
+    return TrainingSample(
         *(torch.from_numpy(np.stack(parts)) for parts in zip(*(samples[Ticket(0, i, i)] for i in range(count))))
     )
 
@@ -172,7 +165,7 @@ def losses_of(folder):
 
 
 def test_a_run_leaves_usable_checkpoints_and_a_history(tmp_path, dots_folder, capsys):
-    run = Run.new(str(dots_folder), settings_for(dots_folder), tmp_path / 'out', workers=0)
+    run = TrainingRun.new(str(dots_folder), settings_for(dots_folder), tmp_path / 'out', workers=0)
     accuracy = run.train()
     assert accuracy.errors_px.shape == (2, 3)
     best, last = (load_checkpoint(tmp_path / 'out' / name) for name in ('best.pth', 'last.pth'))
@@ -185,13 +178,13 @@ def test_a_run_leaves_usable_checkpoints_and_a_history(tmp_path, dots_folder, ca
 
 def test_a_resumed_run_repeats_the_uninterrupted_one(tmp_path, dots_folder):
     settings = settings_for(dots_folder, steps=24, augment='normal')
-    Run.new(str(dots_folder), settings, tmp_path / 'whole', workers=1).train()
-    part = Run.new(str(dots_folder), settings, tmp_path / 'part', workers=1)
+    TrainingRun.new(str(dots_folder), settings, tmp_path / 'whole', workers=1).train()
+    part = TrainingRun.new(str(dots_folder), settings, tmp_path / 'part', workers=1)
     stream = part.batches()
     for _ in range(4):
         part.trainer.step(next(stream), part.progress())
     part.save()
-    Run.resumed(tmp_path / 'part', workers=1).train()
+    TrainingRun.resumed(tmp_path / 'part', workers=1).train()
     whole, resumed = losses_of(tmp_path / 'whole'), losses_of(tmp_path / 'part')
     assert sorted(resumed) == list(range(5, 25))  # the next twenty
     for step, loss in resumed.items():
@@ -200,7 +193,7 @@ def test_a_resumed_run_repeats_the_uninterrupted_one(tmp_path, dots_folder):
 
 def test_a_run_can_be_resumed_though_it_ended_at_once(tmp_path, dots_folder):
     settings = settings_for(dots_folder)
-    run = Run.new(str(dots_folder), settings, tmp_path / 'out', workers=0)
+    run = TrainingRun.new(str(dots_folder), settings, tmp_path / 'out', workers=0)
 
     def stop(*_):
         raise KeyboardInterrupt
@@ -208,7 +201,7 @@ def test_a_run_can_be_resumed_though_it_ended_at_once(tmp_path, dots_folder):
     run.trainer.step = stop
     with pytest.raises(KeyboardInterrupt):
         run.train()
-    resumed = Run.resumed(tmp_path / 'out', workers=0)
+    resumed = TrainingRun.resumed(tmp_path / 'out', workers=0)
     assert resumed.trainer.step_count == 0
     resumed.train()
     assert load_checkpoint(tmp_path / 'out' / 'last.pth').training['trainer']['step_count'] == 6
@@ -216,7 +209,7 @@ def test_a_run_can_be_resumed_though_it_ended_at_once(tmp_path, dots_folder):
 
 def test_the_curves_are_in_tensorboard(tmp_path, dots_folder):
     reader = pytest.importorskip('tensorboard.backend.event_processing.event_accumulator')
-    Run.new(str(dots_folder), settings_for(dots_folder, steps=2), tmp_path / 'out', workers=0).train()
+    TrainingRun.new(str(dots_folder), settings_for(dots_folder, steps=2), tmp_path / 'out', workers=0).train()
     events = reader.EventAccumulator(str(tmp_path / 'out')).Reload()
     curves = {event.step: event.value for event in events.Scalars('loss/total')}
     assert curves == pytest.approx(losses_of(tmp_path / 'out'), rel=1e-6)  # TensorBoard keeps float32
@@ -225,7 +218,7 @@ def test_the_curves_are_in_tensorboard(tmp_path, dots_folder):
 
 @pytest.mark.parametrize('workers', [0, 1])
 def test_a_damaged_image_stops_the_run_in_one_line(tmp_path, dots_folder, workers):
-    run = Run.new(str(dots_folder), settings_for(dots_folder), tmp_path / 'out', workers=workers)
+    run = TrainingRun.new(str(dots_folder), settings_for(dots_folder), tmp_path / 'out', workers=workers)
     for image in run.sources[0]:
         image.path.write_bytes(b'no image')
     with pytest.raises(DatasetError, match=r'^\S+\.png: cannot be read as an image; replace it[^\n]*$'):
@@ -245,15 +238,15 @@ def test_the_size_of_a_batch_is_that_of_its_arrays(dots_folder, dots):
 
 
 def test_a_new_run_does_not_overwrite_another(tmp_path, dots_folder):
-    Run.new(str(dots_folder), settings_for(dots_folder), tmp_path)
+    TrainingRun.new(str(dots_folder), settings_for(dots_folder), tmp_path)
     with pytest.raises(ConfigError, match='holds a run already; go on with --resume, or give another --out'):
-        Run.new(str(dots_folder), settings_for(dots_folder), tmp_path)
+        TrainingRun.new(str(dots_folder), settings_for(dots_folder), tmp_path)
 
 
 def test_a_failed_start_leaves_the_folder_free(tmp_path, dots_folder):
     with pytest.raises(DatasetError):
-        Run.new(str(dots_folder), settings_for(tmp_path / 'gone'), tmp_path / 'out')
-    Run.new(str(dots_folder), settings_for(dots_folder), tmp_path / 'out')
+        TrainingRun.new(str(dots_folder), settings_for(tmp_path / 'gone'), tmp_path / 'out')
+    TrainingRun.new(str(dots_folder), settings_for(dots_folder), tmp_path / 'out')
 
 
 def test_the_history_is_json_though_nothing_was_found(tmp_path):
@@ -263,10 +256,10 @@ def test_the_history_is_json_though_nothing_was_found(tmp_path):
 
 
 def test_use_only_checkpoints_cannot_be_resumed(tmp_path, dots_folder):
-    Run.new(str(dots_folder), settings_for(dots_folder, steps=1), tmp_path / 'out', workers=0).train()
+    TrainingRun.new(str(dots_folder), settings_for(dots_folder, steps=1), tmp_path / 'out', workers=0).train()
     os.replace(tmp_path / 'out' / 'best.pth', tmp_path / 'out' / 'last.pth')
     with pytest.raises(ModelError, match='holds no training state; start anew with --weights on this file'):
-        Run.resumed(tmp_path / 'out')
+        TrainingRun.resumed(tmp_path / 'out')
 
 
 @pytest.mark.parametrize(
@@ -280,19 +273,21 @@ def test_use_only_checkpoints_cannot_be_resumed(tmp_path, dots_folder):
     ],
 )
 def test_a_state_of_another_version_is_refused_in_one_line(tmp_path, dots_folder, place, key, value):
-    run = Run.new(str(dots_folder), settings_for(dots_folder), tmp_path / 'out', workers=0)
+    run = TrainingRun.new(str(dots_folder), settings_for(dots_folder), tmp_path / 'out', workers=0)
     run.save()
     content = torch.load(tmp_path / 'out' / 'last.pth', weights_only=True)
     content['training'][place][key] = value
     torch.save(content, tmp_path / 'out' / 'last.pth')
     with pytest.raises(ModelError, match=r'^\S+last\.pth: its run cannot be continued \([^\n]+$'):
-        Run.resumed(tmp_path / 'out', workers=0)
+        TrainingRun.resumed(tmp_path / 'out', workers=0)
 
 
 def test_ones_own_checkpoint_is_a_start(tmp_path, dots_folder):
-    Run.new(str(dots_folder), settings_for(dots_folder, steps=1), tmp_path / 'one', workers=0).train()
+    TrainingRun.new(str(dots_folder), settings_for(dots_folder, steps=1), tmp_path / 'one', workers=0).train()
     best = tmp_path / 'one' / 'best.pth'
-    run = Run.new(str(dots_folder), settings_for(dots_folder, start_from=str(best)), tmp_path / 'two', workers=0)
+    run = TrainingRun.new(
+        str(dots_folder), settings_for(dots_folder, start_from=str(best)), tmp_path / 'two', workers=0
+    )
     weights = load_checkpoint(best).weights
     torch.testing.assert_close(run.trainer.network.heatmaps.weight.detach(), weights['heatmaps.weight'])
     assert run.start_note.startswith(f'from {best}: {len(weights)} of {len(weights)} tensors taken')
@@ -336,7 +331,7 @@ def test_validating_on_training_images_is_refused(dots_folder, dots):
 )
 def test_a_command_line_that_makes_no_sense_is_refused(arguments, message, capsys):
     with pytest.raises(SystemExit) as caught:
-        command()(arguments)
+        main(arguments)
     assert caught.value.code == 2
     assert message in capsys.readouterr().err
 
@@ -352,9 +347,9 @@ def test_the_command_says_in_one_line_what_is_missing(tmp_path, capsys):
         '--out',
         str(tmp_path / 'out'),
     ]
-    assert command()(arguments) == 1
+    assert main(arguments) == 1
     error = capsys.readouterr().err
-    assert error.startswith('train: ')
+    assert error.startswith('error: ')
     assert 'gone: no such file or folder' in error
     assert error.count('\n') == 1
 
@@ -362,9 +357,9 @@ def test_the_command_says_in_one_line_what_is_missing(tmp_path, capsys):
 def test_what_cannot_be_written_or_resumed_is_told_in_one_line(tmp_path, dots_folder, capsys):
     (tmp_path / 'file').touch()
     arguments = ['--object', str(dots_folder), '--data', str(dots_folder), '--weights', 'none', '--steps', '1']
-    assert command()([*arguments, '--out', str(tmp_path / 'file')]) == 1
-    assert capsys.readouterr().err.startswith("train: [Errno 17] File exists: '")
-    assert command()(['--resume', '--out', str(tmp_path / 'gone')]) == 1
+    assert main([*arguments, '--out', str(tmp_path / 'file')]) == 1
+    assert capsys.readouterr().err == f'error: {tmp_path / "file"}: File exists\n'
+    assert main(['--resume', '--out', str(tmp_path / 'gone')]) == 1
     assert 'last.pth: no such file; --out must be the folder of the run to go on with\n' in capsys.readouterr().err
 
 
@@ -390,4 +385,4 @@ def test_an_object_without_limbs_is_refused(tmp_path, dots_folder):
     content['skeleton'] = []
     (dots_folder / 'object.yaml').write_text(json.dumps(content))
     with pytest.raises(ConfigError, match="object 'dots': has no skeleton; training needs two keypoints joined"):
-        Run.new(str(dots_folder), settings_for(dots_folder), tmp_path / 'out')
+        TrainingRun.new(str(dots_folder), settings_for(dots_folder), tmp_path / 'out')

@@ -1,10 +1,10 @@
-"""One training run from its settings to its checkpoints: data, network start, loop, validation, resume."""
+"""One training run from its settings to its checkpoints: data, initial weights, loop, validation, resume."""
 
 from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -16,35 +16,38 @@ from custom_pose_ros.core.errors import ConfigError, CustomPoseError, ModelError
 from custom_pose_ros.core.keypoints.preprocessing import SIZE_MULTIPLE
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.inference.backends.torch_backend import TorchBackend
-from custom_pose_ros.inference.checkpoints import Checkpoint, load_checkpoint
+from custom_pose_ros.inference.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 from custom_pose_ros.inference.estimator import PoseEstimator
 from custom_pose_ros.inference.network import build_network
-from training.pose_training.data.augmentation import Augmentation
-from training.pose_training.data.dataset import Sample, TicketBatches, TrainingSet
+from training.pose_training.data.batches import TicketBatches, default_workers, size_of_batch, stream_of_batches
+from training.pose_training.data.training_set import TrainingSample, TrainingSet
 from training.pose_training.judging.accuracy import Accuracy, measure
 from training.pose_training.learning import distributed
 from training.pose_training.learning.engine import OptimiserSettings, Trainer
-from training.pose_training.learning.loading import (
-    default_crop,
-    default_workers,
-    load_sources,
-    size_of_batch,
-    stream_of_batches,
-)
+from training.pose_training.learning.image_sources import default_crop, load_sources
 from training.pose_training.learning.log import HISTORY, RunLog
-from training.pose_training.learning.settings import RunSettings
-from training.pose_training.networks.checkpoints import save_checkpoint
-from training.pose_training.networks.exported import load_exported
-from training.pose_training.networks.pretrained import load_imagenet, load_published
+from training.pose_training.learning.run_clock import RunClock
+from training.pose_training.learning.run_settings import RunSettings
+from training.pose_training.networks.initial_weights import load_initial_weights
 
 SAVE_EVERY_S = 60.0
 _FEW_STEPS = 300  # from ImageNet weights, a thousand are a good number
 _NORM_BATCHES = 8  # of samples, for the statistics of an exported network
-_LAST_SHARE = 0.02  # of a run limited by time: kept for the last validation
 
 
-class Run:
-    """A run in a folder: `best.pth`, `last.pth`, `history.jsonl` and TensorBoard events."""
+class TrainingRun:
+    """
+    A run in a folder: `best.pth`, `last.pth`, `history.jsonl` and TensorBoard events.
+
+    Attributes:
+        model: The object, with the input height of the run.
+        settings: What decides the result.
+        sources: Images to train on, by data set.
+        validation: Images to validate on.
+        trainer: Network and optimiser.
+        best_score: Score of the best validation so far.
+        start_note: Says which weights the run started from.
+    """
 
     def __init__(
         self,
@@ -53,39 +56,45 @@ class Run:
         folder: Path,
         threads: int | None = None,
         workers: int | None = None,
+        state: Mapping[str, Any] | None = None,
     ):
-        self._started = time.monotonic()
-        self._elapsed_before = 0.0
-        if settings.input_height is not None:
-            model = dataclasses.replace(model, input_height=settings.input_height)
-        if model.input_height % SIZE_MULTIPLE or model.input_height < 64:
-            raise ConfigError(f'input_height: wanted a multiple of {SIZE_MULTIPLE} from 64, got {model.input_height}')
-        if not model.skeleton:
-            raise ConfigError(f'object {model.name!r}: has no skeleton; training needs two keypoints joined by a limb')
-        if settings.start_from == 'auto':
-            start = 'imagenet' if settings.architecture == 'light' else 'none'
-            settings = dataclasses.replace(settings, start_from=start)
-        self.model, self.settings, self.folder = model, settings, folder
+        """
+        Read the data and build the network, see `new` and `resumed`.
+
+        Args:
+            model: The object.
+            settings: What decides the result.
+            folder: Where the files of the run are written.
+            threads: CPU threads of the network; None for all cores.
+            workers: Processes that make samples; None for a number by the cores.
+            state: Training state of a checkpoint to continue from; None for a new run.
+        """
+        started = time.monotonic()
+        self.model, self.settings, self.folder = _trainable(model, settings.input_height), settings, folder
         self._workers = default_workers() if workers is None else workers
         cv2.setNumThreads(0)  # the cores are busy; OpenCV's threads in forked workers can freeze
         cv2.ocl.setUseOpenCL(False)
         if threads is not None:
             torch.set_num_threads(threads)
         torch.manual_seed(settings.seed)
-        self.sources, self.validation = load_sources(settings, model)
-        network = build_network(settings.architecture, model, **settings.options)
-        self.start_note = ''
+        self.sources, self.validation = load_sources(settings, self.model)
+        network = build_network(settings.architecture, self.model, **settings.options)
         self.group = distributed.join()
         self.trainer = Trainer(
             network, OptimiserSettings(learning_rate=settings.learning_rate), settings.precision, self.group.device
         )
-        if settings.freeze and settings.start_from != 'none':
+        if settings.freeze and settings.initial_weights != 'none':
             self.trainer.freeze(network.early_layers())
-        self.best_score = float('inf')
-        self._total_steps = settings.steps
-        if settings.epochs is not None:
-            images = sum(len(source) for source in self.sources)
-            self._total_steps = max(1, round(settings.epochs * images / (settings.batch * self.group.world)))
+        if state is None:
+            images = (torch.as_tensor(b.image).to(self.group.device) for b in islice(self.batches(), _NORM_BATCHES))
+            self.start_note = load_initial_weights(network, settings.initial_weights, images)
+            self.trainer.restart_average()
+            self.best_score, elapsed_before_s = float('inf'), 0.0
+        else:
+            self.trainer.load_state(state['trainer'])
+            self.start_note = f'resumed at step {self.trainer.step_count}'
+            self.best_score, elapsed_before_s = float(state['best_score']), float(state['elapsed_s'])
+        self.clock = RunClock(self._total_steps(), settings.minutes, started, elapsed_before_s)
 
     @classmethod
     def new(
@@ -95,17 +104,27 @@ class Run:
         folder: Path,
         threads: int | None = None,
         workers: int | None = None,
-    ) -> Run:
-        """Start a run from published or random weights. Raises ConfigError when the folder holds another run."""
+    ) -> TrainingRun:
+        """
+        Start a run from published or random weights.
+
+        Raises:
+            ConfigError: The folder holds a run already, or the object cannot be trained.
+            DatasetError: The labels cannot be used.
+            ModelError: The weights to start from cannot be used.
+        """
         run = cls(ObjectModel.load(source), settings, folder, threads, workers)
-        run.start_note = run._start_weights()
-        run.trainer.restart_average()
-        claim(folder)
+        create_history(folder)
         return run
 
     @classmethod
-    def resumed(cls, folder: Path, threads: int | None = None, workers: int | None = None) -> Run:
-        """Go on where `last.pth` in a folder stopped. Raises ModelError when it cannot be continued."""
+    def resumed(cls, folder: Path, threads: int | None = None, workers: int | None = None) -> TrainingRun:
+        """
+        Continue where `last.pth` in a folder stopped.
+
+        Raises:
+            ModelError: There is no such file, or it cannot be continued.
+        """
         path = folder / 'last.pth'
         if not path.is_file():
             raise ModelError(f'{path}: no such file; --out must be the folder of the run to go on with')
@@ -114,10 +133,7 @@ class Run:
         if state is None:
             raise ModelError(f'{path}: holds no training state; start anew with --weights on this file')
         try:
-            run = cls(checkpoint.model, RunSettings(**state['settings']), folder, threads, workers)
-            run.trainer.load_state(state['trainer'])
-            run.best_score = float(state['best_score'])
-            run._elapsed_before = float(state['elapsed_s'])
+            return cls(checkpoint.model, RunSettings(**state['settings']), folder, threads, workers, state)
         except CustomPoseError:
             raise
         except Exception as error:  # any, as a state of another version or a damaged one may hold anything
@@ -126,23 +142,21 @@ class Run:
                 f'{path}: its run cannot be continued ({type(error).__name__}: {reason}); '
                 'start anew with --weights on this file'
             ) from error
-        run.start_note = f'resumed at step {run.trainer.step_count}'
-        return run
 
     def train(self) -> Accuracy | None:
         """Train to the end; return the last validation, or None without validation images."""
         log = RunLog(self.folder, self.group.is_first)
-        log.start(self._opening())
+        log.lines(self._opening())
         if self.group.is_first and not (self.folder / 'last.pth').exists():
             self.save()  # so that --resume works from the first step on
-        self.trainer.forward = self.group.wrapped(self.trainer.network)
+        self.trainer.distribute(self.group)
         validated, saved, accuracy = self.progress(), time.monotonic(), None
         for batch in self.batches():
             progress = self.group.agreed(self.progress())
             if progress >= 1:
                 break
             losses = self.trainer.step(batch, progress)
-            log.step(self.trainer.step_count, progress, self.elapsed(), losses)
+            log.step(self.trainer.step_count, progress, self.clock.elapsed_s, losses)
             if not self.group.is_first:
                 continue
             if progress - validated >= self.settings.validate_every and progress < 1 - self.settings.validate_every / 2:
@@ -153,16 +167,16 @@ class Run:
                 self.save()
         if self.group.is_first:
             accuracy = self._validate_and_save(log)
-            log.finish(self._closing(accuracy))
-        self.group.leave()
+            log.close(self._closing(accuracy))
+        self.group.close()
         return accuracy
 
-    def batches(self) -> Iterator[Sample]:
+    def batches(self) -> Iterator[TrainingSample]:
         """Return the stream of batches from the current step on."""
         settings = self.settings
         height = self.model.input_height
         crop = settings.crop or default_crop(self.sources, height)
-        dataset = TrainingSet(self.sources, self.model, height, crop, self._augmentation(), seed=settings.seed)
+        dataset = TrainingSet(self.sources, self.model, height, crop, settings.augmentation(), seed=settings.seed)
         sizes = [len(source) for source in self.sources]
         tickets = TicketBatches(
             sizes, settings.weights or sizes, settings.batch, settings.seed, self.trainer.step_count,
@@ -171,64 +185,47 @@ class Run:
         batch_bytes = size_of_batch(self.model, settings.batch, crop)
         return stream_of_batches(dataset, tickets, self._workers, batch_bytes)
 
-    def elapsed(self) -> float:
-        """Seconds of training so far, those before an interruption included."""
-        return self._elapsed_before + time.monotonic() - self._started
-
     def progress(self) -> float:
-        """Share of the run that is over."""
-        if self._total_steps is not None:
-            return self.trainer.step_count / self._total_steps
-        assert self.settings.minutes is not None
-        return self.elapsed() / (self.settings.minutes * 60 * (1 - _LAST_SHARE))
+        """Return the share of the run that is over."""
+        return self.clock.progress(self.trainer.step_count)
 
     def validate(self) -> Accuracy | None:
-        """Measure the averaged weights on the validation images."""
+        """Measure the averaged weights on the validation images; None when there are none."""
         if not self.validation:
             return None
         estimator = PoseEstimator(self.model, TorchBackend(self.trainer.averaged_network(), self.model))
         return measure(estimator, self.validation)
 
     def save(self, name: str = 'last.pth', with_state: bool = True) -> None:
-        """Write a checkpoint with the averaged weights, and with what an exact resume needs."""
+        """
+        Write a checkpoint with the averaged weights, and with what an exact resume needs.
+
+        Raises:
+            ModelError: It cannot be written, as on a full disk.
+        """
         state: dict[str, Any] | None = None
         if with_state:
             state = {
                 'settings': dataclasses.asdict(self.settings),
                 'trainer': self.trainer.state(),
                 'best_score': self.best_score,
-                'elapsed_s': self.elapsed(),
+                'elapsed_s': self.clock.elapsed_s,
             }
         checkpoint = Checkpoint(
             self.settings.architecture, self.settings.options, self.model, self.trainer.averaged_weights(), state
         )
         save_checkpoint(self.folder / name, checkpoint)
 
-    def _start_weights(self) -> str:
-        """Load the weights to start from; return a line that says which."""
-        network, start_from = self.trainer.network, self.settings.start_from
-        if start_from == 'none':
-            return 'from random weights'
-        if start_from == 'imagenet':
-            return f'from ImageNet: {load_imagenet(network).summary()}'
-        if Path(start_from).suffix == '.onnx':
-            batches = (torch.as_tensor(b.image).to(self.group.device) for b in islice(self.batches(), _NORM_BATCHES))
-            return f'from {start_from}: {load_exported(network, Path(start_from), batches).summary()}'
-        return f'from {start_from}: {load_published(network, Path(start_from)).summary()}'
-
-    def _augmentation(self) -> Augmentation:
-        augmentation = Augmentation.named(self.settings.augment)
-        if self.settings.object_size is None:
-            return augmentation
-        low, high = self.settings.object_size
-        if not 0 < low <= high:
-            raise ConfigError(f'object size: wanted two shares 0 < MIN <= MAX, got {low:g} and {high:g}')
-        return dataclasses.replace(augmentation, object_size=(low, high))
+    def _total_steps(self) -> int | None:
+        if self.settings.epochs is None:
+            return self.settings.steps
+        images = sum(len(source) for source in self.sources)
+        return max(1, round(self.settings.epochs * images / (self.settings.batch * self.group.world)))
 
     def _validate_and_save(self, log: RunLog) -> Accuracy | None:
         accuracy = self.validate()
         if accuracy is not None:
-            log.validation(self.trainer.step_count, self.elapsed(), accuracy.summary())
+            log.validation(self.trainer.step_count, self.clock.elapsed_s, accuracy.summary())
         score = float('-inf') if accuracy is None else accuracy.score
         if score <= self.best_score:
             self.best_score = score
@@ -248,7 +245,7 @@ class Run:
         ]
 
     def _closing(self, accuracy: Accuracy | None) -> list[str]:
-        lines = [f'{self.trainer.step_count} steps in {self.elapsed() / 60:.1f} minutes']
+        lines = [f'{self.trainer.step_count} steps in {self.clock.elapsed_s / 60:.1f} minutes']
         if self.settings.minutes is not None and self.trainer.step_count < _FEW_STEPS:
             lines.append('these are few: the weights are hardly trained; give more --minutes, or free the computer')
         if accuracy is None:
@@ -257,11 +254,27 @@ class Run:
         return [*lines, f'best weights: {best}', f'next: python training/export_onnx.py {best}']
 
 
-def claim(folder: Path) -> None:
-    """Start the history of a new run in a folder. Raises ConfigError when another run is or was there."""
+def create_history(folder: Path) -> None:
+    """
+    Create the history of a new run in a folder.
+
+    Raises:
+        ConfigError: Another run is or was there.
+    """
     if distributed.is_first():
         folder.mkdir(parents=True, exist_ok=True)
         try:
             (folder / HISTORY).touch(exist_ok=False)  # of two runs that start at once, one fails here
         except FileExistsError as error:
             raise ConfigError(f'{folder}: holds a run already; go on with --resume, or give another --out') from error
+
+
+def _trainable(model: ObjectModel, input_height: int | None) -> ObjectModel:
+    """Return the object with another input height, where one is given; ConfigError when it cannot be trained."""
+    if input_height is not None:
+        model = dataclasses.replace(model, input_height=input_height)
+    if model.input_height % SIZE_MULTIPLE or model.input_height < 64:
+        raise ConfigError(f'input_height: wanted a multiple of {SIZE_MULTIPLE} from 64, got {model.input_height}')
+    if not model.skeleton:
+        raise ConfigError(f'object {model.name!r}: has no skeleton; training needs two keypoints joined by a limb')
+    return model

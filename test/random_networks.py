@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 
-def lively(network):
+def randomised(network):
     """Give batch norms statistics and heads weights that matter, as after training."""
     torch.manual_seed(0)
     for module in network.modules():

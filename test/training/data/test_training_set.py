@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from custom_pose_ros.core.errors import DatasetError
 from training.pose_training.data.augmentation import Augmentation
-from training.pose_training.data.dataset import Ticket, TicketBatches, TrainingSet, read_image
+from training.pose_training.data.batches import TicketBatches
+from training.pose_training.data.training_set import Ticket, TrainingSet
 from training.pose_training.labels.coco import find_labels, read_dataset
 
 PLAIN = Augmentation.named('none')
@@ -145,10 +146,10 @@ def test_damaged_and_resized_images_are_refused(dots_folder, dots):
     for content in (b'', b'not an image', too_large):
         images[0].path.write_bytes(content)
         with pytest.raises(DatasetError, match=r'0\.png: cannot be read as an image'):
-            read_image(images[0])
+            images[0].read()
     cv2.imwrite(str(images[1].path), np.zeros((36, 48, 3), np.uint8))
     with pytest.raises(DatasetError, match=r'1\.png: is 48 x 36 px, but its labels are for 96 x 72'):
-        read_image(images[1])
+        images[1].read()
 
 
 JSON = st.recursive(
@@ -247,31 +248,31 @@ def test_crowds_are_masked_in_all_maps(dots_folder, dots):
     assert sample.heatmap_mask.max() == sample.paf_mask.max() == 0
 
 
-def take(count, *arguments, **options):
+def batches(count, *arguments, **options):
     return list(itertools.islice(TicketBatches(*arguments, **options), count))
 
 
 def test_every_image_comes_once_before_any_comes_again():
-    tickets = [t for batch in take(6, [12], [1.0], 4) for t in batch]
+    tickets = [t for batch in batches(6, [12], [1.0], 4) for t in batch]
     assert sorted(t.image for t in tickets[:12]) == list(range(12))
     assert sorted(t.image for t in tickets[12:]) == list(range(12))
     assert [t.number for t in tickets] == list(range(24))
 
 
 def test_sources_are_mixed_by_weight():
-    tickets = [t for batch in take(250, [100, 3], [0.9, 0.1], 8) for t in batch]
+    tickets = [t for batch in batches(250, [100, 3], [0.9, 0.1], 8) for t in batch]
     share = np.mean([t.source == 1 for t in tickets])
     assert share == pytest.approx(0.1, abs=0.033)  # five sigma of 2000 draws
 
 
 def test_a_resumed_stream_goes_on_where_it_was():
-    whole = take(10, [12, 5], [1, 1], 4, seed=7)
-    assert take(6, [12, 5], [1, 1], 4, seed=7, first=4) == whole[4:]
+    whole = batches(10, [12, 5], [1, 1], 4, seed=7)
+    assert batches(6, [12, 5], [1, 1], 4, seed=7, first=4) == whole[4:]
 
 
 def test_several_processes_share_the_stream():
-    whole = take(4, [12], [1.0], 8)
-    parts = [take(4, [12], [1.0], 4, rank=rank, world=2) for rank in range(2)]
+    whole = batches(4, [12], [1.0], 8)
+    parts = [batches(4, [12], [1.0], 4, rank=rank, world=2) for rank in range(2)]
     for number in range(4):
         assert sorted(parts[0][number] + parts[1][number]) == sorted(whole[number])
 

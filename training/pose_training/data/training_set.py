@@ -1,16 +1,15 @@
-"""Training samples: an infinite, seeded stream of augmented crops with their target maps."""
+"""Training samples: an augmented crop of a labelled image, its target maps, and masks of what the labels know."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import cv2
 import numpy as np
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset
 
-from custom_pose_ros.core.errors import DatasetError
 from custom_pose_ros.core.keypoints.heatmaps import encode_heatmaps
 from custom_pose_ros.core.keypoints.pafs import encode_pafs
 from custom_pose_ros.core.keypoints.preprocessing import STRIDE
@@ -27,27 +26,36 @@ from training.pose_training.data.augmentation import (
     warp_of_halved,
 )
 from training.pose_training.labels.coco import LabelledImage
-from training.pose_training.labels.pictures import read_picture
 
 _LEVELS = 5  # an image and its halvings
 _UNLABELLED_MARGIN = 0.15  # of the box: how far outside of it an unlabelled keypoint may be
 
 
 class Ticket(NamedTuple):
-    """Which image becomes which sample: source and image choose the picture, number seeds its random changes."""
+    """
+    Which image becomes which sample.
+
+    Attributes:
+        source: Number of the data set.
+        image: Number of the image in it.
+        number: Of the sample; seeds its random changes.
+    """
 
     source: int
     image: int
     number: int
 
 
-class Sample(NamedTuple):
+class TrainingSample(NamedTuple):
     """
-    One training sample of S x S pixels, or a batch of them with a leading dimension N. h = w = S / 8.
+    One training sample of S x S pixels, or a batch of them with a leading dimension N; h = w = S / 8.
 
-    image : (S, S, 3) uint8 BGR.
-    heatmaps : (K + 1, h, w) float32. pafs : (2L, h, w) float32.
-    heatmap_mask, paf_mask : the same shapes, 1 where the target is known, 0 where it is not.
+    Attributes:
+        image: (S, S, 3) uint8 BGR.
+        heatmaps: (K + 1, h, w) float32, the last is background.
+        pafs: (2L, h, w) float32.
+        heatmap_mask: (K + 1, h, w) float32, 1 where the target is known, 0 where it is not.
+        paf_mask: (2L, h, w) float32, likewise.
     """
 
     image: np.ndarray
@@ -59,21 +67,20 @@ class Sample(NamedTuple):
 
 @dataclass(frozen=True)
 class TargetSettings:
-    """Width of the heatmap Gaussians [px of the network input] and half-width of the limbs [cells]."""
+    """
+    Shape of the target maps.
+
+    Attributes:
+        sigma_px: Width of the heatmap Gaussians [px of the network input].
+        limb_thickness: Half-width of the limbs in the part affinity fields [cells].
+    """
 
     sigma_px: float = 7.0
     limb_thickness: float = 1.0
 
 
 class TrainingSet(Dataset):
-    """
-    Augmented samples by ticket.
-
-    sources : one list of images for each data set that is mixed.
-    input_height : height [px] that inference scales images to. crop : side of the samples [px].
-    seed : together with the ticket's number it decides every random change, whatever process makes the sample.
-    cache_bytes : decoded images are kept up to this size (in each worker process).
-    """
+    """Augmented samples by ticket."""
 
     def __init__(
         self,
@@ -86,6 +93,19 @@ class TrainingSet(Dataset):
         seed: int = 0,
         cache_bytes: int = 512 * 2**20,
     ):
+        """
+        Keep the images to draw from.
+
+        Args:
+            sources: One list of images for each data set that is mixed.
+            model: The object.
+            input_height: Height [px] that inference scales images to.
+            crop: Side of the samples [px].
+            augmentation: Strength of the random changes.
+            targets: Shape of the target maps.
+            seed: With the ticket's number it decides every random change, whatever process makes the sample.
+            cache_bytes: Decoded images are kept up to this size, in each worker process.
+        """
         self._sources = sources
         self._model = model
         self._input_height, self._crop = input_height, crop
@@ -95,7 +115,7 @@ class TrainingSet(Dataset):
         self._cache: dict[tuple[int, int], list[np.ndarray]] = {}
         self._cache_left = cache_bytes
 
-    def __getitem__(self, ticket: Ticket) -> Sample:
+    def __getitem__(self, ticket: Ticket) -> TrainingSample:
         labels = self._sources[ticket.source][ticket.image]
         rng = np.random.default_rng((self._seed, ticket.number))
         warp = self._warp(labels, rng)
@@ -107,7 +127,7 @@ class TrainingSet(Dataset):
         shape = (self._crop // STRIDE, self._crop // STRIDE)
         heatmaps = encode_heatmaps(keypoints, visible, shape, STRIDE, self._targets.sigma_px)
         pafs = encode_pafs(keypoints, visible, self._model.skeleton, shape, STRIDE, self._targets.limb_thickness)
-        return Sample(image, heatmaps, pafs, *known_masks(labels, labelled, warp, shape, self._model))
+        return TrainingSample(image, heatmaps, pafs, *known_masks(labels, labelled, warp, shape, self._model))
 
     def _warp(self, labels: LabelledImage, rng: np.random.Generator) -> Warp:
         natural = self._input_height / labels.height
@@ -131,26 +151,13 @@ class TrainingSet(Dataset):
         key = (ticket.source, ticket.image)
         levels = self._cache.get(key)
         if levels is None:
-            image = read_image(labels)
+            image = labels.read()
             levels = [halved(image, times) for times in range(_LEVELS)]
             size = sum(level.nbytes for level in levels)
             if size <= self._cache_left:
                 self._cache[key] = levels
                 self._cache_left -= size
         return levels
-
-
-def read_image(labels: LabelledImage) -> np.ndarray:
-    """Return the (H, W, 3) uint8 BGR image. Raises DatasetError when it is damaged or not of the labelled size."""
-    image = read_picture(labels.path)
-    if image is None:
-        raise DatasetError(f'{labels.path}: cannot be read as an image; replace it or remove it from the labels')
-    if image.shape[:2] != (labels.height, labels.width):
-        raise DatasetError(
-            f'{labels.path}: is {image.shape[1]} x {image.shape[0]} px, but its labels are for '
-            f'{labels.width} x {labels.height}; let training/prepare_dataset.py repair them'
-        )
-    return image
 
 
 def transformed_keypoints(labels: LabelledImage, warp: Warp, flip_order: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -163,10 +170,19 @@ def known_masks(
     labels: LabelledImage, labelled: np.ndarray, warp: Warp, shape: tuple[int, int], model: ObjectModel
 ) -> tuple[np.ndarray, np.ndarray]:
     """
-    Return where the targets are known: (K + 1, h, w) for heatmaps and (2L, h, w) for pafs, float32 of 0 and 1.
+    Return where the targets are known.
 
     Unknown are all maps in crowds, and the maps of an unlabelled keypoint in the box of its instance.
-    labelled : (A, K) as in the crop.
+
+    Args:
+        labels: Labels of the source image.
+        labelled: (A, K) bool, in the order of the crop.
+        warp: From the source image to the crop.
+        shape: (h, w) of the maps.
+        model: The object.
+
+    Returns:
+        (K + 1, h, w) for heatmaps and (2L, h, w) for pafs, float32 of 0 and 1.
     """
     heatmaps = np.ones((model.keypoint_count + 1, *shape), np.float32)
     pafs = np.ones((2 * model.limb_count, *shape), np.float32)
@@ -198,50 +214,3 @@ def _warped_box(box: np.ndarray, margin: float, warp: Warp, shape: tuple[int, in
     mask = np.zeros(shape, np.uint8)
     cv2.fillConvexPoly(mask, np.round(np.clip(cells, -1e4, 1e4)).astype(np.int32), 1)
     return mask.astype(bool)
-
-
-class TicketBatches(Sampler):
-    """
-    Endless batches of tickets: each draw picks a source by weight, then that source's next image in shuffled order.
-
-    Every image of a source is used once before any is used again. The stream depends on nothing but its arguments,
-    so that a resumed training goes on with the batch that would have been next.
-
-    sizes, weights : number of images and share of the samples of each source.
-    first : number of batches that were already used.
-    rank, world : with several processes, each gets its own part of the stream.
-    """
-
-    def __init__(
-        self,
-        sizes: Sequence[int],
-        weights: Sequence[float],
-        batch: int,
-        seed: int = 0,
-        first: int = 0,
-        rank: int = 0,
-        world: int = 1,
-    ):
-        if len(sizes) != len(weights) or min(weights) < 0 or not sum(weights) > 0:
-            raise ValueError(f'weights must be {len(sizes)} numbers >= 0 with a positive sum, got {list(weights)}')
-        self._sizes, self._batch, self._seed, self._first = list(sizes), batch, seed, first
-        self._rank, self._world = rank, world
-        self._limits = np.cumsum(np.asarray(weights, float)) / sum(weights)
-
-    def __iter__(self) -> Iterator[list[Ticket]]:
-        stream = self._stream()
-        step = self._batch * self._world
-        for number, batch in enumerate(iter(lambda: [next(stream) for _ in range(step)], None)):
-            if number >= self._first:
-                yield batch[self._rank :: self._world]
-
-    def _stream(self) -> Iterator[Ticket]:
-        rng = np.random.default_rng((self._seed, 0x5EED))
-        waiting: list[list[int]] = [[] for _ in self._sizes]
-        number = 0
-        while True:
-            source = min(int(np.searchsorted(self._limits, rng.random(), side='right')), len(self._sizes) - 1)
-            if not waiting[source]:
-                waiting[source] = rng.permutation(self._sizes[source]).tolist()
-            yield Ticket(source, waiting[source].pop(), number)
-            number += 1

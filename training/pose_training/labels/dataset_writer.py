@@ -1,0 +1,122 @@
+"""From checked images to a data set on disk: split into training and validation, reduced, written as COCO."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from custom_pose_ros.core.errors import DatasetError
+from custom_pose_ros.core.files import write_image, write_json
+from training.pose_training.labels.checking import CheckedImage
+from training.pose_training.labels.image_files import decode_image
+from training.pose_training.labels.raw_labels import RawLabels
+
+
+def split(images: Sequence[CheckedImage], share: float, seed: int) -> tuple[list[CheckedImage], list[CheckedImage]]:
+    """
+    Return images to train on and to validate on.
+
+    With three recordings or more, whole recordings are set aside, so that near-duplicates do not leak; with fewer, a
+    run of consecutive frames of each.
+
+    Args:
+        images: All images.
+        share: Of the images to validate on, in [0, 1).
+        seed: Decides which.
+    """
+    rng = np.random.default_rng(seed)
+    recordings: dict[str, list[CheckedImage]] = {}
+    for image in sorted(images, key=lambda image: str(image.source)):
+        recordings.setdefault(image.recording, []).append(image)
+    wanted = share * len(images)
+    aside: set[int] = set()
+    if len(recordings) >= 3:
+        groups = list(recordings.values())
+        for i in rng.permutation(len(groups)):
+            if len(aside) + len(groups[i]) / 2 <= wanted:
+                aside.update(map(id, groups[i]))
+    else:
+        for group in recordings.values():
+            count = round(share * len(group))
+            start = int(rng.integers(len(group) - count + 1))
+            aside.update(map(id, group[start : start + count]))
+    return [i for i in images if id(i) not in aside], [i for i in images if id(i) in aside]
+
+
+def write_dataset(folder: Path, images: Sequence[CheckedImage], labels: RawLabels) -> None:
+    """
+    Write images and labels.json in COCO form; file names stay unless two images share one.
+
+    Raises:
+        DatasetError: An image can no longer be read.
+        OutputError: A file cannot be written.
+    """
+    (folder / 'images').mkdir(parents=True, exist_ok=True)
+    doubles = {name for name, count in Counter(image.name for image in images).items() if count > 1}
+    content_images, annotations = [], []
+    for number, image in enumerate(images, 1):
+        name = f'{number:05d}_{image.name}' if image.name in doubles else image.name
+        _write_image(image, folder / 'images' / name)
+        content_images.append({'id': number, 'file_name': name, 'width': image.width, 'height': image.height})
+        for points, (left, top, right, bottom) in zip(image.keypoints, image.boxes):
+            annotations.append({
+                'id': len(annotations) + 1,
+                'image_id': number,
+                'category_id': 1,
+                'iscrowd': int(points is None),
+                'keypoints': [] if points is None else [round(float(v), 3) for v in points.ravel()],
+                'num_keypoints': 0 if points is None else int((points[:, 2] > 0).sum()),
+                'bbox': [round(v, 3) for v in (left, top, right - left, bottom - top)],
+                'area': round((right - left) * (bottom - top), 3),
+            })
+    skeleton = [[a + 1, b + 1] for a, b in labels.skeleton]
+    category = {'id': 1, 'name': labels.category, 'keypoints': labels.keypoint_names, 'skeleton': skeleton}
+    write_json(
+        folder / 'labels.json',
+        {'images': content_images, 'annotations': annotations, 'categories': [category]},
+        indent=None,
+    )
+
+
+def load_pixels(image: CheckedImage) -> np.ndarray:
+    """
+    Return the (H, W, 3) uint8 BGR image as it is written.
+
+    Raises:
+        DatasetError: The source can no longer be read.
+    """
+    pixels = decode_image(image.source, obey_exif=image.upright)
+    if pixels is None:
+        raise DatasetError(f'{image.source}: can no longer be read as an image')
+    return pixels if image.scale == 1 else cv2.resize(pixels, (image.width, image.height), interpolation=cv2.INTER_AREA)
+
+
+def _write_image(image: CheckedImage, path: Path) -> None:
+    pixels = load_pixels(image)
+    as_stored = decode_image(image.source, obey_exif=False)
+    if image.scale == 1 and image.upright and as_stored is not None and np.array_equal(as_stored, pixels):
+        shutil.copyfile(image.source, path)
+    else:
+        write_image(path, pixels)
+
+
+def statistics(images: Sequence[CheckedImage], labels: RawLabels) -> dict[str, Any]:
+    """Return counts and sizes for statistics.json and the closing lines."""
+    instances = [points for image in images for points in image.instances]
+    labelled = [int(sum(points[k, 2] > 0 for points in instances)) for k in range(len(labels.keypoint_names))]
+    sizes = [size for image in images for size in image.object_sizes]
+    percentiles = {'min': 0, 'median': 50, 'max': 100} if sizes else {}
+    return {
+        'images': len(images),
+        'images_without_object': sum(not image.keypoints for image in images),
+        'instances': len(instances),
+        'labelled_by_keypoint': dict(zip(labels.keypoint_names, labelled)),
+        'object_size_share_of_height': {name: float(np.percentile(sizes, q)) for name, q in percentiles.items()},
+        'recordings': len({image.recording for image in images}),
+    }

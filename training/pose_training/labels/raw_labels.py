@@ -1,0 +1,108 @@
+"""The labels of any format as they were read, before they are checked, with the problems found in them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+
+REPAIRED, REFUSED, NOTE = 'repaired', 'refused', 'note'
+
+
+@dataclass(frozen=True)
+class Problem:
+    """
+    Something wrong with the labels.
+
+    Attributes:
+        kind: 'repaired' (the repair is certain), 'refused' (a person must decide), or 'note' (nothing is lost).
+        image: File name that it concerns, '' when it concerns the whole file.
+        annotation: Id that it concerns, '' when it concerns the whole image or file.
+        text: What is wrong and what to do.
+    """
+
+    kind: str
+    image: str
+    annotation: str
+    text: str
+
+
+@dataclass
+class RawInstance:
+    """
+    One labelled object.
+
+    Attributes:
+        annotation_id: Id in the label file, for messages.
+        keypoints: K entries x, y, visibility 0, 1 or 2; None for a region to ignore. In pixels, or in shares of the
+            image's size as `RawImage.relative` says.
+        box: Left, top, width, height in the same unit.
+    """
+
+    annotation_id: str
+    keypoints: list[tuple[float, float, int]] | None
+    box: tuple[float, float, float, float] | None = None
+
+
+@dataclass
+class RawImage:
+    """
+    One image of a label file.
+
+    Attributes:
+        name: As the label file has it, maybe with a path.
+        width: That the labels were made for [px]; 0 when the format does not say.
+        height: That the labels were made for [px]; 0 when the format does not say.
+        instances: The labelled objects.
+        relative: Coordinates are shares of the image's size instead of pixels.
+    """
+
+    name: str
+    width: int
+    height: int
+    instances: list[RawInstance] = field(default_factory=list)
+    relative: bool = False
+
+
+@dataclass
+class RawLabels:
+    """
+    All labels of one category.
+
+    Attributes:
+        category: Its name.
+        keypoint_names: K names.
+        skeleton: Pairs of keypoint indices.
+        images: The images of the file.
+        problems: Those found so far.
+        lists_all_names: False where the format lists only the names of keypoints that somebody labelled.
+    """
+
+    category: str
+    keypoint_names: list[str]
+    skeleton: list[tuple[int, int]]
+    images: list[RawImage]
+    problems: list[Problem] = field(default_factory=list)
+    lists_all_names: bool = True
+
+    def add(self, kind: str, image: str, annotation: object, text: str) -> None:
+        """Add a problem."""
+        self.problems.append(Problem(kind, image, str(annotation), text))
+
+
+def base_name(name: str) -> str:
+    """Return the last part of a path of any operating system."""
+    return PurePosixPath(name.replace('\\', '/')).name
+
+
+def problem_table(problems: Sequence[Problem], limit: int = 200) -> list[str]:
+    """Return at most `limit` problems as lines of aligned columns, refused ones first."""
+    order = {REFUSED: 0, REPAIRED: 1, NOTE: 2}
+    rows = [('', 'image', 'annotation', 'problem')]
+    rows += [(p.kind, p.image, p.annotation, p.text) for p in sorted(problems, key=lambda p: order[p.kind])]
+    shown = rows[: limit + 1]
+    widths = [min(max(len(row[i]) for row in shown), 40) for i in range(3)]
+    lines = ['  '.join(f'{cell:{width}}' for cell, width in zip(row, widths)) + f'  {row[3]}' for row in shown]
+    if len(rows) > len(shown):
+        lines.append(f'... and {len(rows) - len(shown)} more')
+    return lines
