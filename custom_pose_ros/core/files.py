@@ -71,8 +71,9 @@ def write_json(path: Path, content: Any, indent: int | None = 2) -> None:
 
 def write_image(path: Path, image: np.ndarray, jpeg_quality: int = 95) -> None:
     """Write a (H, W, 3) uint8 BGR image in the format of the suffix; OutputError when it cannot be written."""
+    is_jpeg = path.suffix.lower() in ('.jpg', '.jpeg')  # OpenCV warns of options that are not of the format
     try:
-        data = cv2.imencode(path.suffix, image, [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality])[1]
+        data = cv2.imencode(path.suffix, image, [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality] if is_jpeg else [])[1]
     except cv2.error as error:
         raise OutputError(f'{path}: OpenCV cannot write {path.suffix!r} images; use .png or .jpg') from error
     with replacing(path) as temporary:
