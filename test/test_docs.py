@@ -6,19 +6,18 @@ import ast
 import importlib.util
 import re
 import shlex
-import textwrap
 from functools import cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import cv2
 import pytest
+
+from custom_pose_ros.core import command_line
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / 'README.md'
 PAGES = sorted((ROOT / 'docs').glob('*.md'))
 TEXTS = [README, ROOT / 'CONTRIBUTING.md', *PAGES]
-CLIP = ROOT / 'config/submarine/demo/clip.mp4'
 MOST_WORDS = 900
 
 
@@ -183,16 +182,16 @@ def test_a_command_that_does_not_exist_is_noticed(line: str) -> None:
         check(shlex.split(line))
 
 
-def test_the_python_lines_of_the_readme_run(tmp_path, monkeypatch) -> None:
-    (lines,) = re.findall(r'^```python\n(.*?)^```', README.read_text(encoding='utf-8'), re.MULTILINE | re.DOTALL)
-    read, frame = cv2.VideoCapture(str(CLIP)).read()
-    assert read and cv2.imwrite(str(tmp_path / 'photo.jpg'), frame)
-    monkeypatch.chdir(tmp_path)
-    names: dict = {}
-    exec(textwrap.dedent(lines), names)
-    (pose,), (estimate,) = names['poses'], names['estimates']
-    assert pose.visible.all()
-    assert estimate.keypoints_used == 4
+def test_the_exit_codes_of_the_docs_are_those_of_the_commands() -> None:
+    text = (ROOT / 'docs/troubleshooting.md').read_text(encoding='utf-8')
+    codes = re.findall(r'^\| (\d+) \| (\w+)', text, re.MULTILINE)
+    assert codes == [
+        (str(command_line.DONE), 'done'),
+        (str(command_line.CANNOT), 'cannot'),
+        (str(command_line.WRONG_USE), 'wrong'),
+        (str(command_line.PARTLY), 'done'),
+        (str(command_line.INTERRUPTED), 'interrupted'),
+    ]
 
 
 def test_the_page_of_parameters_is_that_of_the_declarations() -> None:

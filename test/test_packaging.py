@@ -64,6 +64,21 @@ def test_colcon_recognises_the_package(folder, expected):
     assert descriptor.type == expected
 
 
+@pytest.mark.parametrize('folder', ['.', 'custom_pose_msgs'])
+def test_the_changelog_is_as_bloom_reads_it(folder, setup_cfg):
+    """A release gives the section Forthcoming its version and date (catkin_prepare_release); then it must be found."""
+    changelog = pytest.importorskip('catkin_pkg.changelog', reason='catkin_pkg is missing: run `make test`')
+    text = (ROOT / folder / 'CHANGELOG.rst').read_text(encoding='utf-8')
+    released = f'{setup_cfg["metadata"]["version"]} (2026-01-01)'
+    text = re.sub(r'^Forthcoming\n-+$', f'{released}\n{"-" * len(released)}', text, flags=re.MULTILINE)
+    read = changelog.populate_changelog_from_rst(changelog.Changelog(), text)
+    (newest, _, items), *_ = read.foreach_version()
+    assert newest == setup_cfg['metadata']['version']
+    assert items
+    name = ElementTree.parse(ROOT / folder / 'package.xml').getroot().findtext('name')
+    assert text.splitlines()[1] == f'Changelog for package {name}'
+
+
 def test_package_xml_is_valid():
     catkin_pkg = pytest.importorskip('catkin_pkg.package', reason='catkin_pkg is missing: run `make test`')
     for folder in (ROOT, ROOT / 'custom_pose_msgs', ROOT / 'test/interfaces/tf2_msgs'):
@@ -159,15 +174,17 @@ def source(tmp_path_factory) -> Path:
     copy = tmp_path_factory.mktemp('source')
     for name in ('custom_pose_ros', 'config', 'launch', '.make/resource'):
         shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns('__pycache__'))
-    for name in ('setup.py', 'setup.cfg', 'pyproject.toml', 'package.xml', 'LICENSE', 'NOTICE'):
+    for name in ('setup.py', 'setup.cfg', 'pyproject.toml', 'package.xml', 'README.md', 'LICENSE', 'NOTICE'):
         shutil.copy(ROOT / name, copy)
     return copy
 
 
 @pytest.fixture(scope='module')
 def wheel(source) -> Path:
-    command = [sys.executable, '-m', 'pip', 'wheel', '--quiet', '--no-deps', '--no-build-isolation', '--no-index', '.']
-    built = subprocess.run([*command, '-w', 'dist'], cwd=source, capture_output=True, text=True, timeout=280)
+    """Build as for a release: the source archive, and the wheel from what is in the archive."""
+    pytest.importorskip('build', reason='build is missing: run `make test`')
+    command = [sys.executable, '-m', 'build', '--no-isolation', '.']
+    built = subprocess.run(command, cwd=source, capture_output=True, text=True, timeout=280)
     assert built.returncode == 0, built.stderr
     return next((source / 'dist').glob('*.whl'))
 
@@ -204,22 +221,25 @@ def test_wheel_carries_objects_launch_files_and_commands(wheel):
     assert 'predict = custom_pose_ros.tools.predict:main' in entry_points
 
 
-def test_installed_package_finds_its_objects(wheel, tmp_path):
-    """As after `pip install .` somewhere without this checkout: the object by name, its model beside it."""
+def test_the_installed_wheel_runs_the_lines_of_the_readme(wheel, tmp_path):
+    """As after `pip install` somewhere without this checkout: objects by name, the model beside them."""
     target = tmp_path / 'site'
     command = [sys.executable, '-m', 'pip', 'install', '--quiet', '--no-deps', '--no-index', '--target', target, wheel]
     subprocess.run(command, check=True, timeout=120)
-    code = (
-        'import custom_pose_ros; from custom_pose_ros.core.object_model import installed_objects, ObjectModel; '
-        'print(custom_pose_ros.__file__); print(ObjectModel.load("submarine").name, installed_objects()["submarine"])'
+    readme = (ROOT / 'README.md').read_text(encoding='utf-8')
+    lines = re.search(r'^```python\n(.*?)^```', readme, re.MULTILINE | re.DOTALL).group(1)
+    photo = (
+        'import cv2, custom_pose_ros as c; from custom_pose_ros.core.object_model import installed_objects as objects'
     )
-    environment = {**os.environ, 'PYTHONPATH': str(target)}
-    command = [sys.executable, '-c', code]
-    answer = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
+    photo += '\ncv2.imwrite("photo.jpg", cv2.VideoCapture(str(objects()["submarine"] / "demo/clip.mp4")).read()[1])'
+    shown = 'print(c.__file__); print(*sorted(objects())); print(estimates[0].keypoints_used)'
+    answer = subprocess.run(
+        [sys.executable, '-c', '\n'.join([photo, lines, shown])],
+        cwd=tmp_path, env={**os.environ, 'PYTHONPATH': str(target)}, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
     assert answer.returncode == 0, answer.stderr
-    package, found = answer.stdout.splitlines()
-    assert Path(package) == target / 'custom_pose_ros/__init__.py'
-    assert found == f'submarine {target / "custom_pose_ros/config/submarine"}'
+    package = str(target / 'custom_pose_ros/__init__.py')
+    assert answer.stdout.splitlines() == [package, 'face', 'human18', 'submarine', '4']
 
 
 def test_ci_runs_what_contributors_run():
