@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from importlib import import_module
+
+from custom_pose_ros.core.command_line import CANNOT, say
 
 NO_ROS = (
     'wanted ROS 2, got no rclpy: source /opt/ros/<distro>/setup.bash, or run "make demo" in the repository, which '
@@ -26,6 +27,6 @@ def _run(name: str) -> int:
         module = import_module(f'custom_pose_ros.nodes.{name}')
     except ImportError as error:
         without_ros = (error.name or '').partition('.')[0] == 'rclpy'
-        print(f'error: {NO_ROS if without_ros else error}', file=sys.stderr)
-        return 1
+        say(f'error: {NO_ROS if without_ros else error}')
+        return CANNOT
     return module.main()

@@ -12,7 +12,10 @@ class ObjectChoice:
     """
     Keeps the object that serves until the first message about its successor.
 
-    So that no message is lost while pose_node and orientation_node change to another object one after the other.
+    No message is lost then while pose_node and orientation_node change to another object one after the other.
+
+    Attributes:
+        serving: the object that serves.
     """
 
     def __init__(self, model: ObjectModel):
@@ -23,13 +26,15 @@ class ObjectChoice:
         """
         Prepare another object; it serves at once where it has the same keypoints.
 
-        on_change : called when it begins to serve.
+        Args:
+            model: the object.
+            on_change: called when it begins to serve.
         """
         self._next = model, on_change
         self.of(self.serving.keypoint_names)
 
     def of(self, keypoint_names: Sequence[str]) -> ObjectModel:
-        """Return the object of poses with these keypoints; the one that serves where they fit neither."""
+        """Return the object that has these keypoints; the one that serves when neither has them."""
         if self._next is not None and tuple(keypoint_names) == self._next[0].keypoint_names:
             (self.serving, on_change), self._next = self._next, None
             on_change()
@@ -37,7 +42,12 @@ class ObjectChoice:
 
 
 def load_solvable(source: str) -> ObjectModel:
-    """Load an object. Raises ConfigError when it is damaged, or has no orientation."""
+    """
+    Load an object.
+
+    Raises:
+        ConfigError: it is damaged, or its keypoints do not give an orientation.
+    """
     model = ObjectModel.load(source)
     known_points(model)
     return model

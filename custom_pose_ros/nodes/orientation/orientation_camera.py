@@ -1,4 +1,4 @@
-"""OrientationCamera: what orientation_node has for one camera - calibration, filter, inputs, outputs, statistics."""
+"""OrientationCamera: one camera of orientation_node - calibration, filter, subscriptions, outputs, statistics."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from std_msgs.msg import Header
 
 from custom_pose_ros.core.errors import ConfigError, CustomPoseError
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
+from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.orientation.estimate import OrientationEstimate
 from custom_pose_ros.core.orientation.estimator import OrientationEstimator
@@ -117,13 +118,16 @@ class OrientationCamera:
             self._refuse(f'{topic_in(self._name, "camera_info")}: {error}')
 
     def _on_poses(self, message: PoseArray) -> None:
-        started = time.monotonic()
+        """Answer one message, by an empty array when it cannot be used."""
+        started, stamp_s = time.monotonic(), stamp_seconds(message.header.stamp)
         self._statistics.received()
-        header = Header(stamp=message.header.stamp, frame_id=self._reference.frame_id(message.header))
         model = self._objects.of(message.keypoint_names)
+        header = Header(stamp=message.header.stamp, frame_id=self._reference.frame_id(message.header))
         result, estimates, problem = OrientationArray(header=header), [], ''
         try:
-            estimates = self._solve(message, model)
+            poses = message_to_poses(message, model)
+            camera = self._intrinsics(message.image_width, message.image_height)
+            estimates = self._estimate(poses, model, camera, stamp_s)
             reference_camera = self._reference.locate(message.header)
             located = [estimate.in_frame(header.frame_id, reference_camera) for estimate in estimates]
             result = estimates_to_message(located, model.name, header)
@@ -138,14 +142,12 @@ class OrientationCamera:
         if problem:
             self._refuse(f'{self._name}: {problem}' if self._name else problem)
         else:
-            latency_s = 1e-9 * self._node.get_clock().now().nanoseconds - stamp_seconds(message.header.stamp)
+            latency_s = 1e-9 * self._node.get_clock().now().nanoseconds - stamp_s
             self._statistics.processed(latency_s, time.monotonic() - started)
 
-    def _solve(self, message: PoseArray, model: ObjectModel) -> list[OrientationEstimate]:
-        """Return the estimates in the camera optical frame. Raises MessageError when message or camera are no use."""
-        poses = message_to_poses(message, model)
-        camera = self.source.intrinsics(message.image_width, message.image_height)
-        estimator = self._estimator_of(model, camera)
+    def _intrinsics(self, width: int, height: int) -> CameraIntrinsics:
+        """Return the intrinsics for an image size [px], with a warning when they are a guess."""
+        camera = self.source.intrinsics(width, height)
         if self.source.is_guess:
             fov_deg = self._settings.values.fallback_fov_deg
             self._logger.warning(
@@ -153,19 +155,25 @@ class OrientationCamera:
                 'angles are rough; publish camera_info or set camera_calibration',
                 throttle_duration_sec=WARNING_PERIOD_S,
             )
-        estimates = estimator.update(poses, stamp_seconds(message.header.stamp))
+        return camera
+
+    def _estimate(
+        self, poses: list[KeypointPose], model: ObjectModel, camera: CameraIntrinsics, stamp_s: float
+    ) -> list[OrientationEstimate]:
+        """Return the estimates in the camera optical frame; counts the instances that cannot be solved."""
+        estimator = self._estimator_of(model, camera)
+        estimates = estimator.update(poses, stamp_s)
         self.unsolved += len(estimator.refusals)
         for track_id, reason in estimator.refusals:
             self._logger.debug(f'track {track_id}: {reason}')
         return estimates
 
     def _estimator_of(self, model: ObjectModel, camera: CameraIntrinsics) -> OrientationEstimator:
-        """Return the filters, new ones where object or camera are others; they follow the live parameters."""
-        smoothing = self._settings.values.smoothing
+        """Return the filters, new ones when the object or the camera has changed."""
         if self._estimator is None or self._estimator.model is not model or camera is not self._camera:
             self._camera = camera
             self._estimator = OrientationEstimator(model, camera, parameters=self._parameters)
-        self._estimator.smoothing = smoothing
+        self._estimator.smoothing = self._settings.values.smoothing
         return self._estimator
 
     def _refuse(self, reason: str) -> None:

@@ -1,4 +1,4 @@
-"""NewestFrames: hands the newest image of each camera from the subscription to the worker; older ones are dropped."""
+"""NewestFrames: passes the newest image of each camera from the subscription to the worker; older ones are dropped."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import time
 from typing import Any
 
 _LONGEST_WAIT_S = 0.01
-_OLD = 0.2  # of the wait for the next frame: a frame of this age is left for it
-_LATE = 1.25  # of a period; when the next frame has not come by then, it is not waited for any longer
-_SHARE = 0.2  # of the last interval in the mean interval
+_OLD = 0.2  # of the wait for the next frame: a frame that is older than this is worth replacing by the next one
+_LATE = 1.25  # of a period: the next frame is waited for until then
+_SHARE = 0.2  # weight of the last interval in the mean interval
 
 
 class NewestFrames:

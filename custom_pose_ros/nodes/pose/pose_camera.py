@@ -1,4 +1,4 @@
-"""PoseCamera: what pose_node has for one camera - subscription, publishers, tracker, rate limit, statistics."""
+"""PoseCamera: one camera of pose_node - subscription, publishers, tracker, rate limit, statistics."""
 
 from __future__ import annotations
 
@@ -132,6 +132,6 @@ class PoseCamera:
         return self._tracker
 
     def refuse(self, reason: str) -> None:
-        """Count and tell why an image could not be used."""
+        """Count an image that could not be used, and log why."""
         self._statistics.failed(reason)
         self._logger.warning(f'frame refused: {reason}', throttle_duration_sec=WARNING_PERIOD_S)

@@ -1,23 +1,25 @@
-"""RateLimit: which messages of a topic are taken so that they are no more than wanted per second."""
+"""RateLimit: which messages of a topic are processed, so that a rate is not exceeded."""
 
 from __future__ import annotations
 
 import math
 
-_EARLY = 0.25  # of a period; so much jitter of a camera does not cost a frame
+_EARLY = 0.25  # of a period: a frame that is so much too early is still admitted
 
 
 class RateLimit:
-    """Admits messages at a rate at most, and nearly that where more arrive: no frame is lost to a little jitter."""
+    """Admits messages at a rate at most, and at nearly that rate where more arrive, also with some jitter."""
 
     def __init__(self) -> None:
         self._rate_hz, self._due_s = 0.0, -math.inf
 
     def admits(self, now_s: float, rate_hz: float) -> bool:
         """
-        Tell whether the message that arrives now is to be taken.
+        Return whether the message that arrives now is to be processed.
 
-        now_s : of a monotonic clock. rate_hz : may differ from call to call; 0: no limit.
+        Args:
+            now_s: time of a monotonic clock.
+            rate_hz: the highest rate, which may change between calls; 0: no limit.
         """
         if rate_hz != self._rate_hz:
             self._rate_hz, self._due_s = rate_hz, -math.inf

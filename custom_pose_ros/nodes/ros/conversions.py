@@ -1,4 +1,4 @@
-"""Messages <-> core dataclasses: images, keypoint poses, cameras, orientations; what needs the classes of rclpy."""
+"""Messages <-> core dataclasses: images, keypoint poses, orientations, transforms; the part that needs rclpy."""
 
 from __future__ import annotations
 

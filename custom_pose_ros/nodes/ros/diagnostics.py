@@ -40,7 +40,12 @@ class Counts:
 
 
 class Statistics:
-    """Thread-safe account of what a node does with its input; times are seconds of a monotonic clock."""
+    """
+    Counts what a node does with one input; thread-safe.
+
+    Attributes:
+        last_error: why the last message was refused that could not be used.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic):
         self._clock = clock
@@ -69,7 +74,9 @@ class Statistics:
         """
         Count one message.
 
-        dropped: it replaced an older one that nobody will process; skipped: it is more than the rate asked for.
+        Args:
+            dropped: whether it replaced an older one, which will not be processed.
+            skipped: whether it is not processed because of the rate limit.
         """
         with self._lock:
             self._counts['received'] += 1
@@ -80,7 +87,13 @@ class Statistics:
                 self._unanswered_since = self._last_input
 
     def processed(self, latency_s: float, processing_s: float) -> None:
-        """Count one answer: time from its stamp to its publication, and of the work alone."""
+        """
+        Count one answer.
+
+        Args:
+            latency_s: from the stamp of the message to the publication of the answer.
+            processing_s: of the work alone.
+        """
         with self._lock:
             self._counts['processed'] += 1
             self._durations.append((self._clock(), latency_s, processing_s))
@@ -107,9 +120,14 @@ class Statistics:
         silence: Callable[[], str] = str,
     ) -> DiagnosticStatus:
         """
-        Return the status of the last WINDOW_S, and start a new entry of the window.
+        Return the status of the last WINDOW_S; to be called every PERIOD_S.
 
-        problems : what else is wrong, each worth a warning; silence : says why there is no input.
+        Args:
+            name: of the status.
+            hardware_id: what the results are about.
+            values: rows besides those of the statistics.
+            problems: what else is wrong, each worth a warning.
+            silence: returns why there is no input.
         """
         with self._lock:
             now, total = self._clock(), Counts(**self._counts)

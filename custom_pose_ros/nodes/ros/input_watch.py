@@ -1,4 +1,4 @@
-"""InputWatch: a subscription that knows why nothing comes - no publisher, unfit quality of service, losses."""
+"""InputWatch: a subscription that tells why messages are missing - no publisher, incompatible QoS, losses."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ try:
 except ImportError:  # Humble
     from rclpy.qos_event import SubscriptionEventCallbacks, UnsupportedEventTypeError
 
-LOST_WARNING, LOST_CLEAR = 0.1, 0.05  # share of the messages lost on the way from which, and until which, it is told
-_LISTED = 5  # topics named as what may have been meant
+LOST_WARNING, LOST_CLEAR = 0.1, 0.05  # share of messages lost from which, and until which, it is a problem
+_LISTED = 5  # names in one line
 IMAGE_LOSS_CURE = (
     'large images need more than the default transport: where the camera driver is started, export '
     'FASTDDS_DEFAULT_PROFILES_FILE=$(ros2 pkg prefix --share custom_pose_ros)/config/fastdds.xml (FASTRTPS_... before '
@@ -28,7 +28,7 @@ LOSS_CURE = 'the network or the computer is overloaded'
 
 
 class InputWatch:
-    """Makes one subscription and observes it."""
+    """Makes one subscription and watches it; its messages have a header."""
 
     def __init__(
         self,
@@ -42,7 +42,13 @@ class InputWatch:
         """
         Subscribe; the quality of service can be overridden.
 
-        callback : gets every message. loss_cure : what to do when messages are lost.
+        Args:
+            node: the node that subscribes.
+            kind: message class.
+            topic: name of the topic, before remapping.
+            callback: gets every message.
+            profile: quality of service, where it is not overridden.
+            loss_cure: what to do when messages are lost.
         """
         self._node, self._kind, self._callback, self._loss_cure = node, kind, callback, loss_cure
         self._losses = LossCounter()
@@ -52,9 +58,9 @@ class InputWatch:
         self.subscription = self._subscribe(topic, profile)
 
     def _subscribe(self, topic: str, profile: QoSProfile) -> Subscription:
-        # With information about the message where rclpy has it (not in Humble): it asks for it by two arguments.
+        # Where rclpy has information about a message (not in Humble), it passes it to callbacks of two arguments.
         informed = hasattr(Subscription, 'CallbackType')
-        taker = self._take_informed if informed else self._take
+        on_message = self._on_informed_message if informed else self._on_message
         reports = {'incompatible_qos': self._on_incompatible, 'message_lost': self._on_lost}
         for events in (reports, {'incompatible_qos': self._on_incompatible}, {}):
             self._losses.reports = 'message_lost' in events
@@ -62,7 +68,7 @@ class InputWatch:
                 return self._node.create_subscription(
                     self._kind,
                     topic,
-                    taker,
+                    on_message,
                     profile,
                     event_callbacks=SubscriptionEventCallbacks(**events),
                     qos_overriding_options=qos.overridable(),
@@ -79,14 +85,14 @@ class InputWatch:
         """End the subscription."""
         self._node.destroy_subscription(self.subscription)
 
-    def _take_informed(self, message: Any, info: dict[str, Any]) -> None:
+    def _on_informed_message(self, message: Any, info: dict[str, Any]) -> None:
         # Without the publisher (before Kilted) numbers of several publishers cannot be told apart.
         publisher = info.get('publisher_gid')
         number = None if publisher is None else info.get('publication_sequence_number')
         self._count(message, str(publisher), number)
         self._callback(message)
 
-    def _take(self, message: Any) -> None:
+    def _on_message(self, message: Any) -> None:
         self._count(message, None, None)
         self._callback(message)
 
@@ -101,7 +107,7 @@ class InputWatch:
         self._mismatched = True
 
     def rows(self) -> dict[str, str]:
-        """Return what diagnostics say about the way of the messages."""
+        """Return the rows of diagnostics about the topic and its losses."""
         period_s = self._losses.period_s
         return {
             'topic': self._topic,
@@ -112,7 +118,7 @@ class InputWatch:
         }
 
     def problems(self) -> list[str]:
-        """Return what is wrong with the topic now, a line each; to be asked regularly."""
+        """Return what is wrong with the topic now, a line each; to be called regularly."""
         mismatches = qos.mismatches(self._node, self._topic, publishes=False) if self._mismatched else []
         self._mismatched = bool(mismatches)
         lost, overwritten = self._losses.shares()
@@ -127,7 +133,7 @@ class InputWatch:
         return mismatches + lines
 
     def silence(self) -> str:
-        """Say why nothing comes, when `problems` has nothing to say."""
+        """Return why no message comes; to be asked when none does."""
         publishers = self._node.get_publishers_info_by_topic(self._topic)
         if publishers:
             names = sorted({qos.node_name(publisher) for publisher in publishers})
@@ -139,6 +145,6 @@ class InputWatch:
         return f'nobody publishes {self._topic}{meant}'
 
     def _from_others(self, topic: str) -> bool:
-        """Whether another node publishes a topic: what this one draws itself is nothing to subscribe to."""
+        """Whether another node publishes a topic: what this one publishes itself is not to be subscribed to."""
         own = self._node.get_fully_qualified_name()
         return any(qos.node_name(publisher) != own for publisher in self._node.get_publishers_info_by_topic(topic))

@@ -1,4 +1,4 @@
-"""LossCounter: how many messages of a topic were announced and how many came, from sequence numbers, DDS and stamps."""
+"""LossCounter: how many messages of a topic were sent and did not come, by sequence numbers, DDS or stamps."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ class LossCounter:
     """
     Counts the messages that were sent and did not come.
 
-    Exact where the middleware numbers messages and reports what is lost on the way: a gap in the numbers beyond that is
-    what came and was overwritten in the queue before the node read it. Where it does neither, the period of the
-    publisher is estimated from the stamps, and the steps that are missing are counted as lost; that needs a camera of
-    constant rate, and no more than 8 of 10 lost.
+    Exact where the middleware numbers messages and reports losses: a larger gap in the numbers than the losses reported
+    means that messages came and were overwritten in the queue before the node read them. Otherwise the period of the
+    publisher is estimated from the stamps, and the steps that are missing count as lost; that needs a camera of
+    constant rate, and at most 8 of 10 messages lost.
 
-    reports : whether the middleware reports losses.
+    Attributes:
+        reports: whether the middleware reports losses.
     """
 
     reports = False
@@ -44,7 +45,10 @@ class LossCounter:
         """
         Count one message.
 
-        number : its place in the sequence of this publisher; None where the middleware does not number messages.
+        Args:
+            stamp_ns: the stamp of its header.
+            publisher: who has sent it.
+            number: its place in the sequence of this publisher; None where the middleware does not number messages.
         """
         self._received += 1
         if number is not None:
@@ -59,17 +63,17 @@ class LossCounter:
 
     def _step(self, step_ns: int) -> None:
         self._steps_ns.append(step_ns)
-        period_s = None if self._numbered or self.reports else self.period_s  # nobody asks for what is known exactly
+        period_s = None if self._numbered or self.reports else self.period_s  # else the losses are known exactly
         if period_s is not None:
             self._by_stamps += max(0, round(1e-9 * step_ns / period_s) - 1)
 
     def reported_lost(self, total: int) -> None:
-        """Take the number of messages that the middleware says are lost since the start."""
+        """Note how many messages the middleware reports as lost since the start."""
         self._reported = max(self._reported, total)
 
     @property
     def period_s(self) -> float | None:
-        """The time between two messages of the publisher, from the stamps that came; None while too few did."""
+        """The time between two messages of the publisher, from the stamps; None while too few messages have come."""
         if len(self._steps_ns) < _FEWEST_PERIODS:
             return None
         steps = np.array(self._steps_ns)
@@ -94,7 +98,7 @@ class LossCounter:
         return self._received
 
     def shares(self) -> tuple[float, float]:
-        """Return the shares of the last WINDOW_S that were lost and overwritten, in [0, 1]; to be asked regularly."""
+        """Return the shares lost and overwritten in the last WINDOW_S, in [0, 1]; to be called regularly."""
         now = self._clock()
         while len(self._history) > 1 and self._history[0][0] < now - WINDOW_S:
             self._history.popleft()

@@ -27,11 +27,15 @@ _NAMESPACE = re.compile(r'/?[A-Za-z_]\w*(/[A-Za-z_]\w*)*', re.ASCII)
 @dataclass(frozen=True)
 class Declaration:
     """
-    What ROS is told about one parameter; its type is that of the default (a tuple is a list of names).
+    What ROS is told about one parameter.
 
-    minimum, maximum : inclusive range of a number, or None where there is no end.
-    choices : the only texts accepted; empty: any.
-    live : whether it may be changed while the node runs.
+    Attributes:
+        default: also gives the type; a tuple is a list of names.
+        description: what `ros2 param describe` shows.
+        minimum: of a number, inclusive; None: no end.
+        maximum: of a number, inclusive; None: no end.
+        choices: the only texts accepted; empty: any.
+        live: whether it may be changed while the node runs.
     """
 
     default: Any
@@ -55,7 +59,12 @@ class Declaration:
         return f'one of {", ".join(self.choices)}' if self.choices else 'a text'
 
     def check(self, name: str, value: Any) -> Any:
-        """Return the value as it is used (a float for a whole number, a tuple for a list) or raise ConfigError."""
+        """
+        Return the value as it is used: a float for a whole number, a tuple for a list.
+
+        Raises:
+            ConfigError: the value is not accepted.
+        """
         wrong = ConfigError(f'parameter {name}: wanted {self.wanted}, got {value!r}')
         if isinstance(self.default, tuple):
             return self._check_names(value, wrong)
@@ -75,7 +84,7 @@ class Declaration:
 
     @staticmethod
     def _check_names(value: Any, wrong: ConfigError) -> tuple[str, ...]:
-        """Return the names without empty ones: ROS has no other way to write an empty list than [''], or no value."""
+        """Return the names without empty ones: in ROS an empty list is written [''], or has no value."""
         value = [] if value is None else value
         if not isinstance(value, (list, tuple)) or not all(isinstance(name, str) for name in value):
             raise wrong
@@ -116,7 +125,8 @@ class NodeParameters(Generic[Schema]):
     """
     The parameters of one node, declared from a parameter dataclass.
 
-    values : instance of the dataclass, replaced as a whole when a live parameter changes; read it once per message.
+    Attributes:
+        values: instance of the dataclass, replaced as a whole when a live parameter changes; read it once per message.
     """
 
     def __init__(
@@ -130,11 +140,15 @@ class NodeParameters(Generic[Schema]):
         """
         Declare and read all parameters.
 
-        prefix : put before each field name, as in 'thresholds.'.
-        defaults : defaults that replace those of the dataclass, by field name.
-        on_change : called with the new values before they are taken; may refuse them with ConfigError.
+        Args:
+            node: the node that gets them.
+            schema: dataclass whose fields are made by `parameter`.
+            prefix: put before each field name, as in 'thresholds.'.
+            defaults: defaults that replace those of the dataclass, by field name.
+            on_change: called with the new values before they hold; may refuse them with ConfigError.
 
-        Raises ConfigError that names the parameter, what was wanted and what was given.
+        Raises:
+            ConfigError: names the parameter, the values accepted and the one given.
         """
         self._node = node
         self._declarations = declarations(schema, prefix)
@@ -155,7 +169,12 @@ class NodeParameters(Generic[Schema]):
         return dataclasses.replace(self.values, **unchanged)
 
     def set(self, **values: Any) -> None:
-        """Set live parameters of the node, as a user would. Raises ConfigError when they are refused."""
+        """
+        Set live parameters of the node, as a user would.
+
+        Raises:
+            ConfigError: they are refused.
+        """
         result = self._node.set_parameters_atomically([
             Parameter(self._prefix + field, value=value) for field, value in values.items()
         ])
@@ -169,7 +188,7 @@ class NodeParameters(Generic[Schema]):
         self.set(**{field: value for field, value in values.items() if value != getattr(self.values, field)})
 
     def _set(self, parameters: list[Parameter]) -> SetParametersResult:
-        """Check and take live changes, all or none; other parameters are somebody else's."""
+        """Check and apply live changes, all or none; parameters declared elsewhere are not looked at."""
         own = [p for p in parameters if p.name in self._declarations]
         try:
             changes = {p.name[len(self._prefix) :]: self._declarations[p.name].check(p.name, p.value) for p in own}
@@ -186,7 +205,7 @@ class NodeParameters(Generic[Schema]):
 def _declare(node: Node, name: str, declaration: Declaration, default: Any) -> Any:
     """Declare one parameter and return its checked value."""
     ros_default = (list(default) or ['']) if isinstance(default, tuple) else default
-    # Declared once without a type, to read what the user gave and to complain in our own words, then for good.
+    # Declared first without a type, so that a value of another type gets this error text and not that of rclpy.
     given = node.declare_parameter(name, ros_default, ParameterDescriptor(dynamic_typing=True)).value
     node.undeclare_parameter(name)
     value = declaration.check(name, given)
@@ -213,7 +232,7 @@ def unknown_overrides(node: Node) -> list[str]:
     """
     Return one line for each parameter that was given to the node (file, command line) but that it does not have.
 
-    Call it when everything is declared. rclpy ignores such parameters without a word and has no public list of them.
+    To be called when all are declared. rclpy ignores such parameters silently and has no public list of them.
     """
     known = list(node.get_parameters_by_prefix(''))
     lines = []

@@ -1,4 +1,4 @@
-"""Quality of service of every topic, all of it overridable by the standard qos_overrides.* parameters."""
+"""Quality of service of every topic; the parameters qos_overrides.* of ROS can change all of it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ try:
 except ImportError:  # Humble
     from rclpy.qos_event import PublisherEventCallbacks
 
-_NAMES_KNOWN_S = 1.0  # discovery tells of an endpoint first and then of its node
+_NAMES_KNOWN_S = 1.0  # discovery finds an endpoint first and the name of its node later
 _UNKNOWN = '_UNKNOWN_'  # end of the name of a node that is not known (yet)
 
 STATIC_TF = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -62,7 +62,12 @@ def overridable() -> QoSOverridingOptions:
 
 @contextlib.contextmanager
 def overrides_explained() -> Iterator[None]:
-    """Turn a qos_overrides.* parameter that rclpy does not understand into a ConfigError."""
+    """
+    Explain a qos_overrides.* parameter that rclpy does not understand.
+
+    Raises:
+        ConfigError: in place of the errors that rclpy has for it.
+    """
     try:
         yield
     except (RuntimeError, InvalidQosOverridesError) as error:
@@ -72,13 +77,13 @@ def overrides_explained() -> Iterator[None]:
 
 
 def publisher_options(node: Node, topic: str) -> dict[str, Any]:
-    """Return the options of a publisher: its profile can be overridden, and a subscriber it does not suit is named."""
+    """Return the options of a publisher: an overridable profile, and a warning about incompatible subscribers."""
     events = PublisherEventCallbacks(incompatible_qos=lambda _: explain_mismatch(node, topic, publishes=True))
     return {'qos_overriding_options': overridable(), 'event_callbacks': events}
 
 
 def explain_mismatch(node: Node, topic: str, publishes: bool) -> None:
-    """Log what does not match on a topic in a moment, when discovery knows the name of the other node too."""
+    """Log the `mismatches` of a topic in a moment, when discovery knows the name of the other node too."""
 
     def explain() -> None:
         node.destroy_timer(timer)
@@ -90,9 +95,12 @@ def explain_mismatch(node: Node, topic: str, publishes: bool) -> None:
 
 def mismatches(node: Node, topic: str, publishes: bool) -> list[str]:
     """
-    Return one line for each endpoint of another node that does not suit this node's: both profiles and the cure.
+    Return one line for each endpoint whose profile is incompatible with this node's: both profiles and the cure.
 
-    publishes : whether this node publishes the topic (and others subscribe to it) or the other way round.
+    Args:
+        node: this node.
+        topic: name of the topic, before remapping.
+        publishes: whether this node publishes the topic and others subscribe to it, or the other way round.
     """
     name = node.resolve_topic_name(topic)
     own = [e for e in (node.publishers if publishes else node.subscriptions) if _topic(e) == name]

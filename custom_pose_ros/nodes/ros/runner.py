@@ -12,6 +12,7 @@ import rclpy
 from rclpy.exceptions import ParameterException
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 
+from custom_pose_ros.core.command_line import CANNOT, DONE, say
 from custom_pose_ros.core.errors import CustomPoseError
 from custom_pose_ros.nodes.ros.managed_node import ManagedNode
 
@@ -21,8 +22,8 @@ def run_node(make_node: Callable[[], ManagedNode], args: Sequence[str] | None = 
     Run one node until it is interrupted; to be called in the main thread of the process.
 
     Returns:
-        The exit code. 0: stopped by SIGINT, SIGTERM or shutdown. 1: it cannot start; one line on stderr says why and
-        what to do.
+        The exit code: DONE when stopped by SIGINT, SIGTERM or shutdown; CANNOT when it cannot start, and one line on
+        stderr says why and what to do.
     """
     interrupted = threading.Event()
     # No KeyboardInterrupt, which may strike anywhere, and twice under ros2 launch: rclpy puts its own handler over this
@@ -32,19 +33,19 @@ def run_node(make_node: Callable[[], ManagedNode], args: Sequence[str] | None = 
     try:
         _spin(make_node)
     except ExternalShutdownException:
-        return 0
+        return DONE
     except (CustomPoseError, ParameterException) as error:
-        print(f'error: {" ".join(str(error).split())}', file=sys.stderr, flush=True)
-        return 1
+        say(f'error: {" ".join(str(error).split())}')
+        return CANNOT
     except Exception:
         if rclpy.ok() and not interrupted.is_set():
             raise
-        return 0  # what failed is the use of a context that is gone
+        return DONE  # what failed is the use of a context that is gone
     finally:
         if rclpy.ok():
             rclpy.shutdown()
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # nothing is left to interrupt but the end of the interpreter
-    return 0
+    return DONE
 
 
 def _spin(make_node: Callable[[], ManagedNode]) -> None:
