@@ -229,10 +229,11 @@ def test_the_installed_wheel_runs_the_lines_of_the_readme(wheel, tmp_path):
     readme = (ROOT / 'README.md').read_text(encoding='utf-8')
     lines = re.search(r'^```python\n(.*?)^```', readme, re.MULTILINE | re.DOTALL).group(1)
     photo = (
-        'import cv2, custom_pose_ros as c; from custom_pose_ros.core.object_model import installed_objects as objects'
+        'import cv2, custom_pose_ros; from custom_pose_ros.core.object_model import installed_objects\n'
+        'clip = installed_objects()["submarine"] / "demo/clip.mp4"\n'
+        'cv2.imwrite("photo.jpg", cv2.VideoCapture(str(clip)).read()[1])'
     )
-    photo += '\ncv2.imwrite("photo.jpg", cv2.VideoCapture(str(objects()["submarine"] / "demo/clip.mp4")).read()[1])'
-    shown = 'print(c.__file__); print(*sorted(objects())); print(estimates[0].keypoints_used)'
+    shown = 'print(custom_pose_ros.__file__, *sorted(installed_objects()), estimates[0].keypoints_used, sep="\\n")'
     answer = subprocess.run(
         [sys.executable, '-c', '\n'.join([photo, lines, shown])],
         cwd=tmp_path, env={**os.environ, 'PYTHONPATH': str(target)}, capture_output=True, text=True, timeout=120,
