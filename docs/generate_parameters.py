@@ -33,7 +33,8 @@ HEAD = """\
 
 `config/pose_node.yaml` and `config/orientation_node.yaml` hold the same defaults, as templates for files of your own.
 Live parameters may be changed while the node runs (`ros2 param set`); the others are read-only and need a restart. An
-unknown or misspelt name is reported with the nearest known one, and a value out of range is refused.
+unknown or misspelt name is reported with the nearest known one, and a value out of range is refused. On a running node
+`ros2 param describe` tells the same.
 """
 NOTES = {
     'pose_node': 'The defaults of `thresholds.*` are those of the object file.',
