@@ -28,12 +28,7 @@ class FusedOrientation:
 
     def __init__(self, node: LifecycleNode, settings: NodeParameters[OrientationNodeParameters], held: ExitStack):
         """
-        Advertise.
-
-        Args:
-            node: the node that publishes.
-            settings: the parameters of the node.
-            held: is given the release of the publishers.
+        Advertise; `held` is given the release of the publishers.
 
         Raises:
             ConfigError: there is only one camera, or no frame that is the same for all.

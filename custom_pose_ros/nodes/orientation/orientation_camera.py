@@ -54,19 +54,14 @@ class OrientationCamera:
         held: ExitStack,
     ):
         """
-        Read the calibration file if there is one, and advertise.
+        Read the calibration file if there is one, and advertise in the namespace `name`.
 
-        Args:
-            node: the node that publishes and subscribes.
-            name: namespace of its topics; empty for the only camera.
-            settings: the parameters of the node.
-            statistics: counts what comes and what is answered.
-            objects: says which object a message is about.
-            fused: is given what this camera sees.
-            held: is given the release of the publishers.
+        `objects` says which object a message is about, `fused` is given the estimates of this camera, and `held` the
+        release of the publishers.
         """
         values = settings.values
-        self.unsolved, self.inputs = 0, []
+        self.unsolved = 0
+        self.inputs: list[InputWatch] = []
         self._name, self._statistics = name, statistics
         self._node, self._settings, self._objects = node, settings, objects
         self._fused = fused
@@ -88,13 +83,7 @@ class OrientationCamera:
         self._estimator: OrientationEstimator | None = None
 
     def subscribe(self, reference: ReferenceFrame, held: ExitStack) -> None:
-        """
-        Answer the poses of this camera from now on.
-
-        Args:
-            reference: the frame of the results.
-            held: is given the end of the subscriptions.
-        """
+        """Answer the poses of this camera in a reference frame; `held` is given the end of the subscriptions."""
         self._reference = reference
         self._estimator = None  # time has passed
         wanted = [(PoseArray, 'poses', self._on_poses, qos.RESULTS)]

@@ -77,8 +77,7 @@ class OrientationNode(ManagedNode):
             self.get_logger().warning(
                 'tf2_msgs is not installed: /tf is not published (install it, or set publish_tf: false)'
             )
-        self._switch.open(lambda: (self._source, ''))
-        held.callback(self._switch.close)
+        held.enter_context(self._switch.accepting(lambda: (self._source, '')))
         return super().on_configure(state)
 
     @transition(ACTIVE)

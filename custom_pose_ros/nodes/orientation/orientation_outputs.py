@@ -44,16 +44,7 @@ class OrientationOutputs:
         settings: NodeParameters[OrientationNodeParameters],
         held: ExitStack,
     ):
-        """
-        Advertise.
-
-        Args:
-            node: the node that publishes.
-            namespace: of the topics; empty: that of the node.
-            frame_prefix: put before the frames of the objects.
-            settings: the parameters of the node.
-            held: is given the release of the publishers.
-        """
+        """Advertise; `frame_prefix` is put before the objects' frames, `held` is given the publishers' release."""
         self._settings = settings
         self._logger = get_logger(node.get_logger().name)
         self._publishers = {}

@@ -130,5 +130,5 @@ class FilterNodeParameters:
 
     @property
     def core(self) -> FilterParameters:
-        """The same values as the core takes them."""
+        """The same values for the filter of the core."""
         return FilterParameters(**dataclasses.asdict(self))

@@ -84,14 +84,7 @@ def check_reference_frame(name: str) -> None:
 
 
 def make_reference_frame(name: str, node: Node, timeout_s: float) -> ReferenceFrame:
-    """
-    Return the reference frame that the parameter reference_frame names; a TF frame listens until it is closed.
-
-    Args:
-        name: as `check_reference_frame` has accepted it.
-        node: gives its context and names to the node that listens.
-        timeout_s: how long to wait for a transform.
-    """
+    """Return the reference frame that `check_reference_frame` has accepted; a TF frame listens until it is closed."""
     if name == CAMERA_OPTICAL:
         return _FixedFrame('', IDENTITY)
     if name == CAMERA_BODY:
@@ -178,13 +171,7 @@ class ObjectFrames:
     """Publishes camera optical frame -> object frames on /tf, and -> the camera body frame on /tf_static."""
 
     def __init__(self, node: LifecycleNode, prefix: str = ''):
-        """
-        Advertise.
-
-        Args:
-            node: the node that publishes.
-            prefix: put before the names of the objects' frames, to tell those of several cameras apart.
-        """
+        """Advertise; `prefix` tells the objects' frames of several cameras apart."""
         self._node, self._prefix = node, prefix
         self._body_frames: set[str] = set()
         self._publishers = []

@@ -75,7 +75,7 @@ class Cadence:
         self._last_s = now_s
 
     def worth_waiting_s(self, now_s: float) -> float:
-        """Return how long to wait at most for the frame after the last one; 0.0 when the last one is to be taken."""
+        """Return how long to wait at most for the frame after the last one; 0.0: process the last one now."""
         age_s = now_s - self._last_s
         wait_s = self._period_s - age_s
         if not 0.0 < wait_s <= _LONGEST_WAIT_S or age_s <= _OLD * wait_s:

@@ -47,17 +47,9 @@ class PoseCamera:
         statistics: Statistics,
         held: ExitStack,
     ):
-        """
-        Advertise.
-
-        Args:
-            node: the node that publishes and subscribes.
-            name: namespace of its topics; empty for the only camera.
-            settings: the parameters of the node.
-            statistics: counts what comes and what is answered.
-            held: is given the release of the publishers.
-        """
-        self.name, self.inputs = name, []
+        """Advertise; `held` is given the release of the publishers."""
+        self.name = name
+        self.inputs: list[InputWatch] = []
         self._node, self._settings, self._statistics = node, settings, statistics
         # One of its own, of the same name: how often it warns does not depend on the other cameras.
         self._logger = get_logger(node.get_logger().name)
@@ -80,13 +72,7 @@ class PoseCamera:
         return topic + '/compressed' if self._settings.values.image_transport == 'compressed' else topic
 
     def subscribe(self, put: Callable[[str, ImageMessage], bool], held: ExitStack) -> None:
-        """
-        Give every image to `put`.
-
-        Args:
-            put: stores the newest image of a camera; returns whether that dropped an older one.
-            held: is given the end of the subscription.
-        """
+        """Give every image to `put`, which returns whether that dropped an older one; `held` is given the end of it."""
         values = self._settings.values
         self._tracker = None  # time has passed
 

@@ -73,8 +73,7 @@ class PoseNode(ManagedNode):
         with qos.overrides_explained():
             for name, statistics in self.health.statistics.items():
                 self._cameras[name] = PoseCamera(self, name, self.settings, statistics, held)
-        self._switch.open(lambda: self._source)
-        held.callback(self._switch.close)
+        held.enter_context(self._switch.accepting(lambda: self._source))
         return super().on_configure(state)
 
     @transition(ACTIVE)

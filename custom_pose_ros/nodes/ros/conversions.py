@@ -49,7 +49,7 @@ def stamp_seconds(stamp: Time) -> float:
 def poses_to_message(
     poses: Sequence[KeypointPose], model: ObjectModel, header: Header, width: int, height: int
 ) -> PoseArray:
-    """Return the PoseArray of one image; the header is taken as it is, an empty list gives an empty array."""
+    """Return the PoseArray of one image; the header is used as it is, an empty list gives an empty array."""
     return PoseArray(
         header=header,
         image_width=width,
@@ -68,7 +68,7 @@ def _pose_to_message(pose: KeypointPose, object_name: str) -> Pose:
 def estimates_to_message(
     estimates: Sequence[OrientationEstimate], object_name: str, header: Header
 ) -> OrientationArray:
-    """Return the OrientationArray of one image; the header is taken as it is and names the frame of the estimates."""
+    """Return the OrientationArray of one image; the header is used as it is and names the frame of the estimates."""
     orientations = [_estimate_to_message(estimate, object_name) for estimate in estimates]
     return OrientationArray(header=header, orientations=orientations)
 
@@ -81,7 +81,7 @@ def _estimate_to_message(estimate: OrientationEstimate, object_name: str) -> Ori
 
 
 def bgr_to_image(bgr: np.ndarray, header: Header) -> Image:
-    """Return a bgr8 image message of an (H, W, 3) uint8 array; the header is taken as it is."""
+    """Return a bgr8 image message of an (H, W, 3) uint8 array; the header is used as it is."""
     height, width = bgr.shape[:2]
     message = Image(header=header, height=height, width=width, encoding='bgr8', step=3 * width)
     data = array.array('B')  # rclpy checks any other type value by value

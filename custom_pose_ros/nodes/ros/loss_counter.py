@@ -11,7 +11,7 @@ import numpy as np
 WINDOW_S = 10.0  # the share lost is about this long
 _PERIODS = 60  # steps between stamps that the period is estimated from
 _FEWEST_PERIODS = 10
-_SHORT_PERCENT = 5  # of the steps are taken to be single periods, at least
+_SHORT_PERCENT = 5  # of the steps count as single periods, at least
 _PUBLISHERS = 16  # whose last sequence number is remembered
 _LONGEST_GAP_S = 10.0  # a longer pause between two stamps is a camera that stood still, not a loss
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import types
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Generic, TypeVar
 
@@ -20,7 +21,7 @@ Loaded = TypeVar('Loaded')
 
 class ObjectSwitch(Generic[Loaded]):
     """
-    Answers requests for another object, one at a time, between `open` and `close`.
+    Answers requests for another object, one at a time, within `accepting`.
 
     Attributes:
         last: the outcome of the last request, for diagnostics.
@@ -31,28 +32,27 @@ class ObjectSwitch(Generic[Loaded]):
         Advertise the service.
 
         Args:
-            node: the node that offers it.
+            node: offers it.
             load: makes what object and model name ask for, in a thread of its own; raises what refuses them.
             install: lets it serve, in the executor's thread; returns what serves now.
         """
         self._node, self._load, self._install = node, load, install
-        self._serving: Callable[[], tuple[str, str]] | None = None
-        self._loader: ThreadPoolExecutor | None = None
+        self._accepted: tuple[Callable[[], tuple[str, str]], ThreadPoolExecutor] | None = None
         self._loading = ''
         self.last = 'none'
         # A group of its own: an answer that is waited for holds up the rest of its group.
         group = ReentrantCallbackGroup()
         node.create_service(SwitchObject, '~/switch_object', self._answer, callback_group=group)
 
-    def open(self, serving: Callable[[], tuple[str, str]]) -> None:
-        """Accept requests; `serving` names object and model that serve."""
-        self._serving = serving
-        self._loader = ThreadPoolExecutor(1, thread_name_prefix='object_loader')
-
-    def close(self) -> None:
-        """Refuse requests, and wait for the end of what is being loaded; it will not serve."""
-        self._serving = None
-        self._loader.shutdown()
+    @contextlib.contextmanager
+    def accepting(self, serving: Callable[[], tuple[str, str]]) -> Iterator[None]:
+        """Accept requests; `serving` names object and model that serve. What is still loading at the end is dropped."""
+        with ThreadPoolExecutor(1, thread_name_prefix='object_loader') as loader:
+            self._accepted = serving, loader
+            try:
+                yield
+            finally:
+                self._accepted = None
 
     async def _answer(self, request: SwitchObject.Request, response: SwitchObject.Response) -> SwitchObject.Response:
         try:
@@ -66,15 +66,16 @@ class ObjectSwitch(Generic[Loaded]):
         return response
 
     async def _switch(self, source: str, model: str) -> str:
-        serving = self._serving
-        if serving is None:
+        accepted = self._accepted
+        if accepted is None:
             raise ConfigError('nothing serves: set the parameter object and configure the node')
         if self._loading:
             raise ConfigError(f'{self._loading} is being loaded: wait for its answer')
+        serving, loader = accepted
         if not source:
             source, serving_model = serving()
             model = model or serving_model
-        self._loading, future = source, self._loader.submit(self._load, source, model)
+        self._loading, future = source, loader.submit(self._load, source, model)
         try:
             while not future.done():
                 wait([future], _POLL_S)
@@ -82,7 +83,7 @@ class ObjectSwitch(Generic[Loaded]):
             loaded = future.result()
         finally:
             self._loading = ''
-        if self._serving is not serving:
+        if self._accepted is not accepted:
             raise ConfigError(f'{source} is not needed any more: the node was cleaned up')
         return self._install(source, model, loaded)
 
