@@ -23,7 +23,7 @@ sys.path[:0] = [str(ROOT)]
 
 from custom_pose_ros.core.errors import CustomPoseError  # noqa: E402
 from custom_pose_ros.inference.estimator import PoseEstimator  # noqa: E402
-from training.pose_training.judging.accuracy import MISSED_ERROR, keypoint_errors, match, object_size  # noqa: E402
+from training.pose_training.judging.accuracy import MISSED_ERROR, instance_size, keypoint_errors, match  # noqa: E402
 from training.pose_training.labels.coco import LabelledImage, read_dataset  # noqa: E402
 from training.pose_training.networks.trained import load_trained  # noqa: E402
 
@@ -65,7 +65,7 @@ def errors_percent(estimator: PoseEstimator, image: np.ndarray, labels: Labelled
     rows = []
     for keypoints, labelled, found in zip(labels.keypoints, labels.labelled, match(labels, poses)):
         pose = None if found is None else poses[found]
-        share = keypoint_errors(keypoints, labelled, pose) / object_size(keypoints[labelled], labels)
+        share = keypoint_errors(keypoints, labelled, pose) / instance_size(keypoints[labelled], labels)
         rows.append(100 * np.minimum(share, MISSED_ERROR))
     return np.array(rows)
 

@@ -290,7 +290,7 @@ def test_ones_own_checkpoint_is_a_start(tmp_path, dots_folder):
     )
     weights = load_checkpoint(best).weights
     torch.testing.assert_close(run.trainer.network.heatmaps.weight.detach(), weights['heatmaps.weight'])
-    assert run.start_note.startswith(f'from {best}: {len(weights)} of {len(weights)} tensors taken')
+    assert run.start_note.startswith(f'from {best}: {len(weights)} of {len(weights)} tensors loaded')
 
 
 def test_validation_images_are_set_aside_by_seed(dots_folder, dots):

@@ -20,7 +20,7 @@ def test_imagenet_weights_fill_every_feature_layer(dots):
     network = make(dots)
     loaded = load_imagenet(network)
     features = [name for name in network.state_dict() if name.startswith('features.')]
-    assert sorted(loaded.taken) == sorted(features)
+    assert sorted(loaded.from_file) == sorted(features)
     assert 'heatmaps' in loaded.summary()
 
 
@@ -81,7 +81,7 @@ def test_other_keypoints_keep_their_heads_random_and_are_listed(tmp_path, dots):
         *(f'{head}.{part}' for head in heads for part in ('weight', 'bias')),
         'refinement_stages.0.trunk.0.initial.0.weight',  # its input holds the maps of the stage before
     }
-    assert loaded.summary().startswith('241 of 250 tensors taken; from random weights: initial_stage.heatmaps.1, ')
+    assert loaded.summary().startswith('241 of 250 tensors loaded; from random weights: initial_stage.heatmaps.1, ')
 
 
 def test_the_layout_of_mobilenet_sgd_loads_the_whole_backbone(tmp_path, dots):
@@ -99,7 +99,7 @@ def test_the_layout_of_mobilenet_sgd_loads_the_whole_backbone(tmp_path, dots):
     target = make(dots, 'lightweight_openpose')
     loaded = load_published(target, path)
     weights = {f'model.{name}' for name in target.model.state_dict() if not name.endswith('num_batches_tracked')}
-    assert set(loaded.taken) == weights
+    assert set(loaded.from_file) == weights
     assert loaded.summary().endswith('from random weights: cpm, initial_stage, refinement_stages')
 
 

@@ -23,13 +23,15 @@ _NOISE_STEP = 32.0  # grey levels of one standard deviation in the noise tile
 @dataclass(frozen=True)
 class Augmentation:
     """
-    Strength of every random change. `p_` are probabilities, `p_cover` that of each visible keypoint.
+    Strength of every random change. `p_` are probabilities.
 
-    rotation_deg : largest rotation to either side.
-    scale : smallest and largest factor on the natural scale (the one that inference uses), log-uniform.
-    object_size : smallest and largest object extent as a share of the input height, instead of `scale`; log-uniform.
-    shear : largest entry of the random shear matrix.
-    shift : largest distance of the object's centre from the crop's centre, as a share of the crop.
+    Attributes:
+        rotation_deg: Largest rotation to either side.
+        scale: Smallest and largest factor on the natural scale (the one that inference uses), log-uniform.
+        object_size: Smallest and largest object extent as a share of the input height, instead of `scale`; log-uniform.
+        shear: Largest entry of the random shear matrix.
+        shift: Largest distance of the object's centre from the crop's centre, as a share of the crop.
+        p_cover: Probability of each visible keypoint to be covered.
     """
 
     rotation_deg: float = 180.0
@@ -54,7 +56,12 @@ class Augmentation:
 
     @classmethod
     def named(cls, name: str) -> Augmentation:
-        """Return 'strong' (few images), 'rendered' (and many covers), 'normal', or 'none' (a plain crop)."""
+        """
+        Return 'strong' (few images), 'rendered' (and many covers), 'normal', or 'none' (a plain crop).
+
+        Raises:
+            ValueError: There is no such name.
+        """
         if name == 'strong':
             return cls()
         if name == 'rendered':  # exact labels are worth learning from where a person would not see the point either
@@ -75,7 +82,13 @@ class Augmentation:
 
 @dataclass(frozen=True)
 class Warp:
-    """An affine map of pixel coordinates and whether it mirrors. matrix : (2, 3) float64, source px -> crop px."""
+    """
+    An affine map of pixel coordinates.
+
+    Attributes:
+        matrix: (2, 3) float64, source px -> crop px.
+        mirrored: Whether it mirrors.
+    """
 
     matrix: np.ndarray
     mirrored: bool
@@ -103,9 +116,14 @@ def random_warp(
     """
     Draw the warp that brings an object into a square crop.
 
-    centre : (2,) object centre, source px. extent : longer side of its box, source px; 0 for an image without object.
-    natural_scale : network px per source px at inference, which scales images to input_height [px].
-    crop : side of the crop [px].
+    Args:
+        centre: (2,) centre of the object [source px].
+        extent: Longer side of its box [source px]; 0 for an image without object.
+        natural_scale: Network px per source px at inference.
+        input_height: Height [px] that inference scales images to.
+        crop: Side of the crop [px].
+        settings: Strength of the random changes.
+        rng: Source of the random numbers.
     """
     angle = math.radians(rng.uniform(-settings.rotation_deg, settings.rotation_deg))
     if settings.object_size is not None and extent > 0:
@@ -176,7 +194,11 @@ def photometric(
     """
     Return the (H, W, 3) uint8 image under other light, water, optics and camera; the argument may be changed.
 
-    keypoints : (V, 2) visible keypoints [px], each of which may be covered.
+    Args:
+        image: (H, W, 3) uint8 BGR.
+        keypoints: (V, 2) visible keypoints [px], each of which may be covered.
+        settings: Strength of the random changes.
+        rng: Source of the random numbers.
     """
     for place in keypoints:
         if rng.random() < settings.p_cover:

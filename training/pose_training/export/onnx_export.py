@@ -26,7 +26,14 @@ _CHECK_SIZES = ((1, 64, 96), (2, 128, 160))
 
 @dataclass(frozen=True)
 class ExportReport:
-    """What was written: size in bytes, number of graph nodes, largest difference from PyTorch over all map values."""
+    """
+    What was written.
+
+    Attributes:
+        size_bytes: Of the file.
+        node_count: Number of graph nodes.
+        largest_difference: From PyTorch, over all values of the maps.
+    """
 
     size_bytes: int
     node_count: int
@@ -38,7 +45,11 @@ def export_onnx(network: PoseNetwork, model: ObjectModel, path: Path) -> ExportR
     Write the network as ONNX: `image` (N, H, W, 3) uint8 BGR -> `heatmaps`, `pafs` float32, all sizes dynamic.
 
     Batch norms are folded into the convolutions. The file is written only when ONNX Runtime and PyTorch agree within
-    TOLERANCE on random images of two sizes; raises ModelError otherwise.
+    TOLERANCE on random images of two sizes.
+
+    Raises:
+        ModelError: They do not agree.
+        OutputError: The file cannot be written.
     """
     deployed = DeploymentNetwork(network).eval()
     with tempfile.TemporaryDirectory() as folder:
@@ -106,7 +117,7 @@ def _simplified(path: Path) -> onnx.ModelProto:
 
 
 def largest_difference(deployed: DeploymentNetwork, serialised: bytes, seed: int = 0) -> float:
-    """Largest absolute difference between ONNX Runtime and PyTorch on random images."""
+    """Return the largest absolute difference between ONNX Runtime and PyTorch on random images."""
     session = onnxruntime.InferenceSession(serialised, providers=['CPUExecutionProvider'])
     random = np.random.default_rng(seed)
     worst = 0.0

@@ -38,11 +38,15 @@ class Quantized:
     """
     What was written, and what was measured.
 
-    calibrated_on, measured_on : number of images.
-    kept : how many of the first and of the last layers are still in f32.
-    drifts : of the bare network of each backend and precision against f32, on the images that were held out.
-    in_use : the same as the robot runs it, with close images given to f32 as well, and how many of them there were.
-    errors_px : mean distance from the labels by backend and precision, f32 first; empty without labels.
+    Attributes:
+        path: The file.
+        size_bytes: Of the file.
+        calibrated_on: Number of images.
+        measured_on: Number of images.
+        kept: How many of the first and of the last layers are still in f32.
+        drifts: Of the bare network of each backend and precision against f32, on the images that were held out.
+        in_use: The same as the robot runs it, with close images given to f32 as well, and how many of them there were.
+        errors_px: Mean distance from the labels by backend and precision, f32 first; empty without labels.
     """
 
     path: Path
@@ -66,13 +70,20 @@ def quantize(
     """
     Write a model with int8 weights and features beside an exported one.
 
-    source : .onnx file of training/export_onnx.py, or a folder with model.onnx.
-    images : (H, W, 3) uint8 BGR, as the camera sees the object; three of four calibrate, the others measure.
-    path : file to write; default: the source with the ending _int8.onnx.
-    limits : drift that is accepted of the network in use, for each backend that is installed.
-    labels : labelled images, to measure the distance from the labels before and after.
-    As few layers as possible stay in f32. Raises ModelError when the drift passes the limits even so, and then writes
-    nothing.
+    As few layers as possible stay in f32.
+
+    Args:
+        source: .onnx file of training/export_onnx.py, or a folder with model.onnx.
+        images: (H, W, 3) uint8 BGR, as the camera sees the object; three of four calibrate, the others measure.
+        path: File to write; default: the source with the ending _int8.onnx.
+        limits: Drift that is accepted of the network in use, for each backend that is installed.
+        input_height: Height of the network input [px]; default: the object's.
+        labels: Labelled images, to measure the distance from the labels before and after.
+
+    Raises:
+        ConfigError: The name of the file is wrong, or NNCF is missing.
+        DatasetError: The images are too few, or show no object.
+        ModelError: The drift passes the limits whatever stays in f32; nothing is written then.
     """
     source = file_beside(source, ONNX)
     path = file_beside(source, INT8) if path is None else path

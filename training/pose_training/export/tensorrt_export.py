@@ -25,7 +25,15 @@ _ONNX_TOLERANCE = 1e-3
 
 @dataclass(frozen=True)
 class EngineReport:
-    """What was written: size in bytes, GPU, TensorRT version, largest difference from PyTorch over all map values."""
+    """
+    What was written.
+
+    Attributes:
+        size_bytes: Of the file.
+        gpu: Name of the GPU that it runs on.
+        tensorrt: Version that it runs with.
+        largest_difference: From PyTorch, over all values of the maps.
+    """
 
     size_bytes: int
     gpu: str
@@ -41,7 +49,7 @@ class EngineNetwork(nn.Module):
     """
 
     def __init__(self, network: PoseNetwork):
-        """Take over a network, which changes."""
+        """Use a network, which is changed."""
         super().__init__()
         self.network = network.eval()
         for module in [*network.modules()]:
@@ -56,10 +64,15 @@ def export_tensorrt(checkpoint: Checkpoint, path: Path, size: tuple[int, int], m
     """
     Build an engine in f16 for this GPU and write it as the state_dict of torch2trt's TRTModule.
 
-    path : file to write, net_trt.pth; a model.onnx beside it must be of the same network.
-    size : height and width [px] of the network input, multiples of 32. The engine takes no other.
-    max_batch : images that go through the network together at most.
-    Raises ConfigError without GPU, TensorRT or torch2trt, ModelError when the engine does not give PyTorch's numbers.
+    Args:
+        checkpoint: The trained network.
+        path: File to write, net_trt.pth; a model.onnx beside it must be of the same network.
+        size: Height and width [px] of the network input, multiples of 32. The engine accepts no other.
+        max_batch: Images that go through the network together at most.
+
+    Raises:
+        ConfigError: GPU, TensorRT or torch2trt are missing, or an argument is wrong.
+        ModelError: The engine does not give PyTorch's numbers, or model.onnx is of another network.
     """
     _check(path, size, max_batch)
     import tensorrt

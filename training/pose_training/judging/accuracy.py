@@ -1,4 +1,4 @@
-"""Keypoint errors of an estimator on labelled images, through the same decoding and grouping that the robot uses."""
+"""Keypoint errors of an estimator on labelled images."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from custom_pose_ros.core.keypoints.matching import nearest_pairs
 from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.inference.estimator import PoseEstimator
@@ -20,12 +21,13 @@ class Accuracy:
     """
     Errors of A labelled instances with K keypoints.
 
-    errors_px : (A, K) distance between found and labelled keypoint in px of the original image; NaN where not labelled,
-        inf where labelled but not found.
-    sizes_px : (A,) largest distance between two labelled keypoints of the instance.
-    image_of : (A,) position of the instance's image in the list that was measured.
-    swapped : (A,) bool, a left/right pair of the object was found in each other's place.
-    false_instances : instances found where nothing is labelled.
+    Attributes:
+        errors_px: (A, K) distance between found and labelled keypoint in px of the original image; NaN where not
+            labelled, inf where labelled but not found.
+        sizes_px: (A,) largest distance between two labelled keypoints of the instance.
+        image_of: (A,) position of the instance's image in the list that was measured.
+        swapped: (A,) bool, a left/right pair of the object was found in each other's place.
+        false_instances: Instances found where nothing is labelled.
     """
 
     errors_px: np.ndarray
@@ -86,7 +88,13 @@ def measure(
     """
     Run the estimator on labelled images and compare.
 
-    on_image : called with the labels and what was found in each image, for pictures and detection files.
+    Args:
+        estimator: What finds the instances.
+        images: Labels of the images, which are read one after another.
+        on_image: Called with the labels and what was found in each image.
+
+    Raises:
+        DatasetError: An image cannot be read.
     """
     model = estimator.model
     errors, sizes, image_of, swapped, false_instances = [], [], [], [], 0
@@ -100,7 +108,7 @@ def measure(
         for keypoints, labelled, j in zip(labels.keypoints, labels.labelled, assigned):
             pose = None if j is None else poses[j]
             errors.append(keypoint_errors(keypoints, labelled, pose))
-            sizes.append(object_size(keypoints[labelled], labels))
+            sizes.append(instance_size(keypoints[labelled], labels))
             image_of.append(i)
             swapped.append(pose is not None and is_swapped(keypoints, labelled, pose, model))
     return Accuracy(
@@ -114,22 +122,17 @@ def measure(
 
 def match(labels: LabelledImage, poses: Sequence[KeypointPose]) -> list[int | None]:
     """Return for each labelled instance the pose that is nearest to it, each pose once, nearest pairs first."""
-    pairs = []
+    distances = np.full((len(labels.keypoints), len(poses)), np.inf)
     for i, (keypoints, labelled) in enumerate(zip(labels.keypoints, labels.labelled)):
-        size = object_size(keypoints[labelled], labels)
+        size = instance_size(keypoints[labelled], labels)
         for j, pose in enumerate(poses):
             common = labelled & pose.visible
             if common.any():
                 distance = np.linalg.norm(pose.keypoints[common] - keypoints[common], axis=1).mean()
                 if distance < size:
-                    pairs.append((distance, i, j))
-    assigned: list[int | None] = [None] * len(labels.keypoints)
-    used = set()
-    for _, i, j in sorted(pairs):
-        if assigned[i] is None and j not in used:
-            assigned[i] = j
-            used.add(j)
-    return assigned
+                    distances[i, j] = distance
+    pose_of = dict(nearest_pairs(distances))
+    return [pose_of.get(i) for i in range(len(labels.keypoints))]
 
 
 def keypoint_errors(keypoints: np.ndarray, labelled: np.ndarray, pose: KeypointPose | None) -> np.ndarray:
@@ -141,7 +144,7 @@ def keypoint_errors(keypoints: np.ndarray, labelled: np.ndarray, pose: KeypointP
     return errors
 
 
-def object_size(points: np.ndarray, labels: LabelledImage) -> float:
+def instance_size(points: np.ndarray, labels: LabelledImage) -> float:
     """Return the largest distance between two points [px]; for a single point 10 % of the image's height."""
     if len(points) < 2:
         return 0.1 * labels.height
@@ -158,7 +161,12 @@ def is_swapped(
     """
     Return whether the points of a left/right pair together lie nearer to each other's labels than to their own.
 
-    pairs : those to look at; default: all of the object.
+    Args:
+        keypoints: (K, 2) labels [px].
+        labelled: (K,) bool.
+        pose: What was found.
+        model: The object.
+        pairs: Pairs of keypoints to look at; default: all left/right pairs of the object.
     """
     for a, b in model.swaps if pairs is None else pairs:
         if labelled[[a, b]].all() and pose.visible[[a, b]].all():

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from custom_pose_ros.core.keypoints.matching import nearest_pairs
 from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.inference.estimator import PoseEstimator
 
@@ -20,9 +21,10 @@ class Drift:
     """
     What changed from one estimator to another.
 
-    moved_px : (M,) distance that each keypoint found by both has moved, in px of an image 480 px high.
-    keypoints : keypoints found by the first.
-    changed : keypoints found by one of them only, those of instances found by one only included.
+    Attributes:
+        moved_px: (M,) distance that each keypoint found by both has moved, in px of an image 480 px high.
+        keypoints: Keypoints found by the first.
+        changed: Keypoints found by one of them only, those of instances found by one only included.
     """
 
     moved_px: np.ndarray
@@ -50,7 +52,14 @@ class Drift:
 
 @dataclass(frozen=True)
 class DriftLimits:
-    """Largest drift [px of an image 480 px high] and share of keypoints found by one only that are accepted."""
+    """
+    The largest drift that is accepted.
+
+    Attributes:
+        mean_px: Mean movement of the keypoints [px of an image 480 px high].
+        p99_px: Movement of one in a hundred keypoints [px of an image 480 px high].
+        changed: Share of the keypoints that only one of both finds.
+    """
 
     mean_px: float = 0.3
     p99_px: float = 1.0
@@ -74,8 +83,10 @@ def measure_drift(images: Sequence[np.ndarray], before: Sequence[Instances], est
     """
     Compare an estimator with what another one found.
 
-    images : (H, W, 3) uint8 BGR.
-    before : what the reference found in each image.
+    Args:
+        images: (H, W, 3) uint8 BGR.
+        before: What the reference found in each image.
+        estimator: The other one.
     """
     moved: list[np.ndarray] = []
     keypoints = changed = 0
@@ -95,7 +106,7 @@ def measure_drift(images: Sequence[np.ndarray], before: Sequence[Instances], est
 
 def _pairs(first: Instances, second: Instances) -> list[tuple[KeypointPose, KeypointPose]]:
     """Return the instances that are the same in both: nearest pairs first, at most a quarter of their size apart."""
-    distances = []
+    distances = np.full((len(first), len(second)), np.inf)
     for i, a in enumerate(first):
         size = max(float(np.ptp(a.keypoints[a.visible], axis=0).max()), 1.0)
         for j, b in enumerate(second):
@@ -103,9 +114,5 @@ def _pairs(first: Instances, second: Instances) -> list[tuple[KeypointPose, Keyp
             if both.any():
                 distance = float(np.linalg.norm(a.keypoints[both] - b.keypoints[both], axis=1).mean())
                 if distance <= size / 4:
-                    distances.append((distance, i, j))
-    pairs: dict[int, int] = {}
-    for _, i, j in sorted(distances):
-        if i not in pairs and j not in pairs.values():
-            pairs[i] = j
-    return [(first[i], second[j]) for i, j in pairs.items()]
+                    distances[i, j] = distance
+    return [(first[i], second[j]) for i, j in nearest_pairs(distances)]

@@ -12,7 +12,7 @@ from pycocotools.cocoeval import COCOeval
 
 from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.object_model import ObjectModel
-from training.pose_training.judging.accuracy import object_size
+from training.pose_training.judging.accuracy import instance_size
 from training.pose_training.labels.coco import LabelledImage
 
 _NAMES = ('AP', 'AP50', 'AP75', 'AR', 'AR50', 'AR75')
@@ -52,7 +52,7 @@ def average_precision(
 def instance_area(points: np.ndarray, box: np.ndarray, labels: LabelledImage) -> float:
     """Return the area [px^2] that OKS is relative to: the box, but at least a quarter of the square of the length."""
     width, height = box[2] - box[0], box[3] - box[1]
-    return float(max(width * height, 0.25 * object_size(points, labels) ** 2))
+    return float(max(width * height, 0.25 * instance_size(points, labels) ** 2))
 
 
 def _annotations(image_id: int, image: LabelledImage) -> list[dict]:

@@ -1,4 +1,4 @@
-"""Suspect labels: annotations that a trained model contradicts with confidence."""
+"""Search for wrong labels: annotations that a trained model contradicts with confidence."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.object_model import ObjectModel
-from training.pose_training.judging.accuracy import is_swapped, keypoint_errors, match, object_size
+from training.pose_training.judging.accuracy import instance_size, is_swapped, keypoint_errors, match
 from training.pose_training.labels.coco import LabelledImage
 
 _SURE_SCORE = 0.5  # keypoints that the model finds with this height or more are believed
@@ -21,7 +21,15 @@ _GOOD_MODEL = 0.8  # share of the labelled objects that a model must find before
 
 @dataclass(frozen=True)
 class Suspect:
-    """One annotation to look at. severity : distance between label and model as a share of the object's size."""
+    """
+    One annotation to look at.
+
+    Attributes:
+        image: File name.
+        annotation: Id in the label file, '' for an object without label.
+        severity: Distance between label and model as a share of the object's size.
+        text: What may be wrong.
+    """
 
     image: str
     annotation: str
@@ -72,7 +80,7 @@ def _usual_errors(
     for image, poses, assigned in zip(images, detections, matches):
         for points, labelled, j in zip(image.keypoints, image.labelled, assigned):
             if j is not None:
-                rows.append(keypoint_errors(points, labelled, poses[j]) / object_size(points[labelled], image))
+                rows.append(keypoint_errors(points, labelled, poses[j]) / instance_size(points[labelled], image))
     errors = np.array(rows)
     errors[~np.isfinite(errors)] = np.nan
     return np.array([np.nanmedian(column) if np.isfinite(column).any() else _FAR for column in errors.T])
@@ -83,7 +91,7 @@ def _instance_suspects(
 ) -> list[Suspect]:
     points, labelled = image.keypoints[instance], image.labelled[instance]
     number = _annotation(image, instance)
-    size = object_size(points[labelled], image)
+    size = instance_size(points[labelled], image)
     errors = keypoint_errors(points, labelled, pose) / size
     sure = labelled & pose.visible & (pose.scores >= _SURE_SCORE)
     suspects, explained = [], np.zeros(len(points), bool)

@@ -1,4 +1,4 @@
-"""Going on from an exported network: the weights of a model.onnx back in the PyTorch network, ready to be trained."""
+"""Weights of an exported network, loaded back into the PyTorch network to train it further."""
 
 from __future__ import annotations
 
@@ -20,22 +20,29 @@ Layer = tuple[nn.Conv2d, 'nn.BatchNorm2d | None']
 
 def load_exported(network: PoseNetwork, path: Path, batches: Iterable[Tensor]) -> LoadedLayers:
     """
-    Take the weights of a model.onnx that `export_onnx` wrote.
+    Load the weights of a model.onnx that `export_onnx` wrote.
 
     Exported convolutions hold the batch norms that followed them. The norms come back with the statistics of
-    `batches`, uint8 (N, H, W, 3) BGR images such as will be trained on: evaluated, the network gives the maps of the
-    file; trained, it starts close to them. Convolutions of another shape keep the weights they have.
-    Raises ModelError when the file is damaged or holds another network.
+    `batches`: evaluated, the network gives the maps of the file; trained, it starts close to them. Convolutions of
+    another shape keep the weights they have.
+
+    Args:
+        network: Changed in place.
+        path: The file.
+        batches: (N, H, W, 3) uint8 BGR images as the network will be trained on.
+
+    Raises:
+        ModelError: The file is damaged or holds another network.
     """
     layers, found = _layers(network), _convolutions(path, network.std)
     if not set(found) & set(layers):
         raise ModelError(f'{path}: no layer in it fits the {network.architecture!r} network; give a model.onnx of it')
-    taken = [name for name in layers if name in found and layers[name][0].weight.shape == found[name][0].shape]
-    for name in taken:
+    fitting = [name for name in layers if name in found and layers[name][0].weight.shape == found[name][0].shape]
+    for name in fitting:
         _set(*layers[name], *found[name])
-    _spread([norm for name in taken if (norm := layers[name][1]) is not None], network, batches)
+    _spread([norm for name in fitting if (norm := layers[name][1]) is not None], network, batches)
     return LoadedLayers(
-        tuple(f'{name}.weight' for name in taken), tuple(f'{name}.weight' for name in layers if name not in taken)
+        tuple(f'{name}.weight' for name in fitting), tuple(f'{name}.weight' for name in layers if name not in fitting)
     )
 
 
@@ -52,7 +59,7 @@ def _layers(network: PoseNetwork) -> dict[str, Layer]:
 
 
 def _convolutions(path: Path, std: Tensor) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Return kernel and bias of each convolution of the file, by the name of its layer; std : that of the images."""
+    """Return kernel and bias of each convolution of the file, by the name of its layer; `std` is that of the images."""
     try:
         graph = onnx.load(str(path)).graph
     except Exception as error:  # onnx and protobuf have no common base class

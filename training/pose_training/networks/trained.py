@@ -1,4 +1,4 @@
-"""A trained model with the object that it carries, from a file, a folder or the name of an installed object."""
+"""Loading of a trained model with the object that it carries."""
 
 from __future__ import annotations
 
@@ -22,9 +22,17 @@ def load_trained(
     """
     Return the estimator of a model.
 
-    source : checkpoint, model.onnx, folder with one of them, or the name of an installed object.
-    object_source : object to use instead of the one inside the model. The rest is as in PoseEstimator.load.
-    Raises ConfigError or ModelError.
+    Args:
+        source: Checkpoint, model.onnx, folder with one of them, or the name of an installed object.
+        object_source: Object to use instead of the one inside the model.
+        backend: As in PoseEstimator.load.
+        input_height: As in PoseEstimator.load.
+        threads: As in PoseEstimator.load.
+        precision: As in PoseEstimator.load.
+
+    Raises:
+        ConfigError: The object or a setting is wrong.
+        ModelError: The model is missing or damaged, or carries no object.
     """
     path = Path(source).expanduser()
     if not path.exists() and not path.suffix:
