@@ -151,7 +151,7 @@ def camera_of(options: argparse.Namespace) -> CameraIntrinsics:
 
 def make_generator(recipe: dict[str, Any], draw: bool = True) -> Any:
     """Return the SceneGenerator of a recipe, called in each process; with draw=False only check the recipe."""
-    from training.synthetic.geometry.objects import object_builder
+    from training.synthetic.geometry.object_builder import object_builder
     from training.synthetic.rendering.backgrounds import list_background_photos
     from training.synthetic.settings import settings_from_dict
 
@@ -170,7 +170,7 @@ def make_clip(options: argparse.Namespace) -> None:
     """Write clip.mp4, camera.yaml, ground_truth.json and, if wanted, a bag."""
     from tqdm import tqdm
 
-    from training.synthetic.geometry.objects import object_builder
+    from training.synthetic.geometry.object_builder import object_builder
     from training.synthetic.output.clip import ClipRenderer
     from training.synthetic.output.clip_files import write_clip
     from training.synthetic.scenes.trajectory import clip_camera, sample_motion

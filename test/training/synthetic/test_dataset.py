@@ -128,7 +128,7 @@ def test_sizes_that_are_none_are_refused(tmp_path: Path, capsys: pytest.CaptureF
 
 
 def test_memory_does_not_grow_with_the_number_of_pictures() -> None:
-    from training.synthetic.geometry.objects import object_builder
+    from training.synthetic.geometry.object_builder import object_builder
     from training.synthetic.scenes.scene import SceneGenerator
     from training.synthetic.settings import load_settings
 

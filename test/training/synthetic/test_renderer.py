@@ -7,10 +7,13 @@ import numpy as np
 import pytest
 
 pytest.importorskip('vtk', reason='vtk is not installed')
+pytest.importorskip('trimesh', reason='trimesh is not installed')
+
+from trimesh.creation import box
 
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from training.synthetic.geometry.parts import Material, Part
-from training.synthetic.geometry.shapes import blob, box, plate
+from training.synthetic.geometry.shapes import blob, plate
 from training.synthetic.rendering.gl_probe import missing_requirement
 
 MISSING = missing_requirement()
@@ -32,7 +35,7 @@ def flat_lighting():
 
 
 def sphere_at(radius: float, color=(1.0, 1.0, 1.0)) -> Part:
-    return Part('marker', *blob((radius,) * 3, 0.0, np.random.default_rng(0), 40, 24), Material(color))
+    return Part.from_mesh('marker', blob((radius,) * 3, 0.0, np.random.default_rng(0), 40, 24), Material(color))
 
 
 def place_and_render(views, part: Part, position, camera):
@@ -94,7 +97,7 @@ def test_projection_with_distortion_agrees_with_opencv(views) -> None:
 def test_depth_is_along_the_optical_axis(views) -> None:
     camera = CameraIntrinsics.from_fov(WIDTH, HEIGHT, 1.0)
     depth = place_and_render(
-        views, Part('wall', *box((4, 4, 0.2)), Material((1, 1, 1))), (0, 0, 2.1), camera
+        views, Part.from_mesh('wall', box((4, 4, 0.2)), Material((1, 1, 1))), (0, 0, 2.1), camera
     ).surfaces.depth
     assert np.abs(depth - 2.0).max() < 0.001  # a 24 bit depth buffer from 0.05 to 20 m resolves 5 um at 2 m
 
@@ -104,8 +107,8 @@ def test_numbers_follow_the_order_of_the_bodies_and_the_nearer_one_wins(views) -
 
     camera = CameraIntrinsics.from_fov(WIDTH, HEIGHT, 1.0)
     bodies = [
-        Body([Part('far', *box((1, 1, 0.1)), Material((1, 0, 0)))]),
-        Body([Part('near', *box((0.1, 0.1, 0.1)), Material((0, 1, 0)))]),
+        Body([Part.from_mesh('far', box((1, 1, 0.1)), Material((1, 0, 0)))]),
+        Body([Part.from_mesh('near', box((0.1, 0.1, 0.1)), Material((0, 1, 0)))]),
     ]
     bodies[0].place(np.eye(3), np.array([0, 0, 2.0]))
     bodies[1].place(np.eye(3), np.array([0, 0, 1.0]))
@@ -126,7 +129,7 @@ def test_bodies_leave_no_trace_in_the_next_picture(views) -> None:
 
 def test_glass_is_drawn_but_hides_nothing(views) -> None:
     camera = CameraIntrinsics.from_fov(WIDTH, HEIGHT, 1.0)
-    pane = Part('pane', *box((1, 1, 0.01)), Material((1, 1, 1), opacity=0.3))
+    pane = Part.from_mesh('pane', box((1, 1, 0.01)), Material((1, 1, 1), opacity=0.3))
     rendering = place_and_render(views, pane, (0, 0, 1), camera)
     assert rendering.coverage[HEIGHT // 2, WIDTH // 2] == pytest.approx(0.3, abs=0.02)
     assert rendering.surfaces.instance.max() == 0
@@ -135,9 +138,9 @@ def test_glass_is_drawn_but_hides_nothing(views) -> None:
 
 def test_vertex_colors_show(views) -> None:
     camera = CameraIntrinsics.from_fov(WIDTH, HEIGHT, 1.0)
-    vertices, faces = plate([(-1, -1), (1, -1), (1, 1), (-1, 1)], 0.01)
-    colors = np.where(vertices[:, :1] < 0, [[1.0, 0, 0]], [[0, 0, 1.0]])
-    part = Part('plate', vertices, faces, Material((0.5, 0.01, 0.5)), two_sided=True, vertex_colors=colors)
+    mesh = plate([(-1, -1), (1, -1), (1, 1), (-1, 1)], 0.01)
+    colors = np.where(mesh.vertices[:, :1] < 0, [[1.0, 0, 0]], [[0, 0, 1.0]])
+    part = Part('plate', mesh.vertices, mesh.faces, Material((0.5, 0.01, 0.5)), two_sided=True, vertex_colors=colors)
     color = place_and_render(views, part, (0, 0, 2.5), camera).color
     red, blue = color[HEIGHT // 2, 60], color[HEIGHT // 2, WIDTH - 60]
     assert blue[0] > 0.8 > 0.2 > blue[2]

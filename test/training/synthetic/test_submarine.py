@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+pytest.importorskip('trimesh', reason='trimesh is not installed')
+
 from custom_pose_ros.core.object_model import ObjectModel
 from training.synthetic.geometry.parts import all_vertices
 from training.synthetic.geometry.submarine import RING_RADIUS, TUBE_RADIUS, build_submarine

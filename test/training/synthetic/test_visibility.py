@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 pytest.importorskip('vtk', reason='vtk is not installed')
+pytest.importorskip('trimesh', reason='trimesh is not installed')
+
+from trimesh.creation import box
 
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from training.synthetic.geometry.parts import Material, Part
-from training.synthetic.geometry.shapes import box
 from training.synthetic.rendering.gl_probe import missing_requirement
 
 MISSING = missing_requirement()
@@ -47,7 +49,7 @@ def wall(rng, kind: str, target: np.ndarray) -> Part:
     if kind == 'beside':
         angle = rng.uniform(0, 2 * np.pi)
         centre = centre + (side / 2 + 2.0 * RADIUS) * 1.5 * np.array([np.cos(angle), np.sin(angle), 0])
-    return Part('wall', *box((side, side, 0.01)), GREY).moved(None, centre)
+    return Part.from_mesh('wall', box((side, side, 0.01)), GREY).moved(None, centre)
 
 
 def share_of_right_flags(count: int) -> float:
@@ -60,7 +62,7 @@ def share_of_right_flags(count: int) -> float:
     views = CameraViews(WIDTH, HEIGHT)
     camera = CameraIntrinsics.from_fov(WIDTH, HEIGHT, 1.0)
     lighting = Lighting(np.array([[0, 0, -1.0]]), np.ones((1, 3)), np.ones(1))
-    body = Body([Part('box', *box(2 * HALF), GREY)])
+    body = Body([Part.from_mesh('box', box(2 * HALF), GREY)])
     right, cases = 0, 0
     while cases < count:
         R, t = look(rng)
@@ -90,7 +92,7 @@ def test_a_keypoint_inside_its_own_part_is_seen_through_its_skin() -> None:
     from training.synthetic.rendering.shading import Lighting
     from training.synthetic.scenes.annotation import keypoint_seen, own_radii
 
-    part = Part('hub', *box((0.04, 0.04, 0.04)), GREY)
+    part = Part.from_mesh('hub', box((0.04, 0.04, 0.04)), GREY)
     body = Body([part])
     body.place(np.eye(3), np.array([0, 0, 0.8]))
     surfaces = (
@@ -114,7 +116,7 @@ def test_what_hangs_on_the_object_hides_nothing() -> None:
     from training.synthetic.rendering.renderer import Body, CameraViews
     from training.synthetic.rendering.shading import Lighting
 
-    body = Body([Part('line', *box((0.5, 0.5, 0.01)), GREY, belongs=False)])
+    body = Body([Part.from_mesh('line', box((0.5, 0.5, 0.01)), GREY, belongs=False)])
     body.place(np.eye(3), np.array([0, 0, 1.0]))
     rendering = CameraViews(WIDTH, HEIGHT).render(
         [body],

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+from trimesh import Trimesh
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,11 @@ class Part:
     belongs: bool = True
     two_sided: bool = False
     vertex_colors: np.ndarray | None = None
+
+    @classmethod
+    def from_mesh(cls, name: str, mesh: Trimesh, material: Material, belongs: bool = True) -> Part:
+        """Return the part that a closed mesh of one material makes."""
+        return cls(name, np.asarray(mesh.vertices), np.asarray(mesh.faces), material, belongs)
 
     def moved(self, rotation: np.ndarray | None = None, translation=(0.0, 0.0, 0.0)) -> Part:
         """Return the part rotated by `rotation` (3, 3), then shifted by `translation` (3,) [m]."""

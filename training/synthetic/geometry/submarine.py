@@ -10,22 +10,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+from trimesh.creation import annulus, box, cylinder
 
 from training.synthetic.geometry.parts import Material, Part
-from training.synthetic.geometry.shapes import (
-    X_FROM_Z,
-    blob,
-    box,
-    cap,
-    cone,
-    cylinder,
-    lathe,
-    plate,
-    ring,
-    spline,
-    tube,
-    turn,
-)
+from training.synthetic.geometry.shapes import X_FROM_Z, blob, cap, cone, lathe, plate, spline, tube, turn
 
 HEAD_X = 0.53
 ENGINE_X = 0.37
@@ -71,11 +59,11 @@ def build_submarine(rng: np.random.Generator) -> list[Part]:
 
 def _laid(name: str, mesh, x: float, material: Material) -> Part:
     """Return a shape about z as a part about the hull's axis, centred at x."""
-    return Part(name, *mesh, material).moved(X_FROM_Z, (x, 0, 0))
+    return Part.from_mesh(name, mesh, material).moved(X_FROM_Z, (x, 0, 0))
 
 
 def _placed(name: str, mesh, position, material: Material, rotation=None) -> Part:
-    return Part(name, *mesh, material).moved(rotation, position)
+    return Part.from_mesh(name, mesh, material).moved(rotation, position)
 
 
 def _sleeve(
@@ -85,13 +73,13 @@ def _sleeve(
     sections, rows = 72, 6
     height = np.linspace(-(front - back) / 2, (front - back) / 2, rows)
     bumps = fray * rng.uniform(-0.6, 1.0, (rows, sections))
-    vertices, faces = lathe(np.c_[np.full(rows, radius), height], sections, (bumps + np.roll(bumps, 1, 1)) / 2)
-    grid = vertices.reshape(rows, sections, 3)
+    mesh = lathe(np.c_[np.full(rows, radius), height], sections, (bumps + np.roll(bumps, 1, 1)) / 2)
+    grid = mesh.vertices.reshape(sections, rows, 3)
     edge = np.interp(np.arange(sections), np.linspace(0, sections, 9), np.r_[(ends := rng.uniform(-1, 1, 8)), ends[0]])
-    grid[:2, :, 2] += 1.5 * fray * np.roll(edge, rng.integers(sections))
-    grid[-2:, :, 2] += 1.5 * fray * edge
-    vertices[:, 1] *= wide
-    return replace(_laid(name, (vertices, faces), (back + front) / 2, material), two_sided=True)
+    grid[:, :2, 2] += 1.5 * fray * np.roll(edge, rng.integers(sections))[:, None]
+    grid[:, -2:, 2] += 1.5 * fray * edge[:, None]
+    grid[..., 1] *= wide
+    return replace(_laid(name, mesh, (back + front) / 2, material), two_sided=True)
 
 
 def _hull(rng) -> list[Part]:
@@ -164,7 +152,7 @@ def _tape_bands(rng, collar_front: float) -> list[Part]:
         wide_blue,
         collar,
         _laid('collar_end', end_wall, collar_front - 0.002, BLACK_TAPE),
-        Part('strip', *strip, BLUE_TAPE),
+        Part.from_mesh('strip', strip, BLUE_TAPE),
     ]
 
 
@@ -183,9 +171,9 @@ def _clamp_and_mast(rng) -> list[Part]:
     parts.append(_placed('mast_foot', box((0.02, 0.022, 0.012)), (0.276, 0, 0.062), BLACK))
     lean = turn('x', rng.uniform(-0.3, 0.3)) @ turn('y', rng.uniform(-0.3, 0.35))
     length = rng.uniform(0.05, 0.075)
-    mast = [Part('mast', *cylinder(0.0052, length, 12), ORANGE).moved(None, (0, 0, length / 2))]
-    mast.append(Part('mast_head', *cone(0.0105, 0.02, 12), ORANGE).moved(None, (0, 0, length + 0.008)))
-    mast.append(Part('mast_neck', *cone(0.0105, 0.012, 12), ORANGE).moved(turn('x', np.pi), (0, 0, length - 0.008)))
+    mast = [_placed('mast', cylinder(0.0052, length, 12), (0, 0, length / 2), ORANGE)]
+    mast.append(_placed('mast_head', cone(0.0105, 0.02, 12), (0, 0, length + 0.008), ORANGE))
+    mast.append(_placed('mast_neck', cone(0.0105, 0.012, 12), (0, 0, length - 0.008), ORANGE, turn('x', np.pi)))
     return parts + [part.moved(lean, (0.275, 0, 0.060)) for part in mast]
 
 
@@ -207,15 +195,15 @@ def _dome(rng, collar_front: float) -> list[Part]:
     parts.append(
         _laid(
             'lens_rim',
-            ring(0.017, 0.030, 0.004, 28),
+            annulus(0.017, 0.030, 0.004, 28),
             base + 0.005,
             STEEL if rng.random() < 0.7 else Material((0.5, 0.06, 0.08), 0.3),
         )
     )
-    parts.append(_laid('dome_rim', ring(radius - 0.002, radius + 0.003, 0.004, 40), base + 0.004, STEEL))
+    parts.append(_laid('dome_rim', annulus(radius - 0.002, radius + 0.003, 0.004, 40), base + 0.004, STEEL))
     for share in rng.uniform(0.2, 0.8, rng.integers(0, 3)):  # moulded ridges, and the mirrored rim seen in the glass
         inside = 0.97 * radius * np.sqrt(1 - share**2)
-        ridge = ring(inside - rng.uniform(0.001, 0.003), inside, 0.001, 40)
+        ridge = annulus(inside - rng.uniform(0.001, 0.003), inside, 0.001, 40)
         parts.append(_laid('dome_ridge', ridge, base + share * (HEAD_X - base), STEEL))
     parts.append(_laid('dome', cap(radius, HEAD_X - base), base, material))
     return parts
@@ -227,7 +215,7 @@ def _end_flange(rng) -> list[Part]:
     wall = lathe([(0.030, -0.007), (0.064, -0.007), (0.064, 0.007), (0.030, 0.007)], 96, np.outer([0, 1, 1, 0], teeth))
     parts = [_laid('flange', wall, 0.147, acrylic)]
     parts.append(_laid('rear_plate', cylinder(0.046, 0.010, 36), 0.150, ALUMINIUM if rng.random() < 0.5 else BLACK))
-    parts.append(_laid('rear_seal', ring(0.046, 0.0535, 0.008, 40), 0.162, BLACK))
+    parts.append(_laid('rear_seal', annulus(0.046, 0.0535, 0.008, 40), 0.162, BLACK))
     for angle in np.linspace(0, 2 * np.pi, 8, endpoint=False) + rng.uniform(0, 0.7):
         material = RED if rng.random() < 0.55 else (BLACK if rng.random() < 0.6 else STEEL)
         gland = cylinder(rng.uniform(0.006, 0.009), rng.uniform(0.018, 0.030), 8)
@@ -252,7 +240,7 @@ def _thruster(rng, lean: np.ndarray, position) -> list[Part]:
     """Return ring, taped hub and propeller flags of one thruster; the hub is centred at `position`."""
     width = rng.uniform(0.017, 0.025)
     radius = RING_RADIUS * rng.uniform(0.96, 1.05)
-    wall = ring(radius - rng.uniform(0.0022, 0.0035), radius, width)
+    wall = annulus(radius - rng.uniform(0.0022, 0.0035), radius, width, 56)
     off_centre = (*rng.uniform(-0.006, 0.006, 2), rng.uniform(-0.008, 0.004))
     hub_radius, top, bottom = rng.uniform(0.0185, 0.0225), rng.uniform(0.008, 0.022), -rng.uniform(0.018, 0.026)
     profile = [
@@ -264,7 +252,8 @@ def _thruster(rng, lean: np.ndarray, position) -> list[Part]:
         (0, top),
     ]
     dents = np.outer([0, 1, 1, 1, 1, 0], 0.0012 * rng.uniform(-1, 1, 24))
-    parts = [Part('ring', *wall, YELLOW).moved(None, off_centre), Part('hub', *lathe(profile, 24, dents), BLACK_TAPE)]
+    hub = lathe(profile, 24, dents)
+    parts = [_placed('ring', wall, off_centre, YELLOW), Part.from_mesh('hub', hub, BLACK_TAPE)]
     spin = turn('z', rng.uniform(0, 2 * np.pi))
     for k in range(3):
         parts.append(_flag(rng).moved(spin @ turn('z', 2 * np.pi * k / 3 + rng.uniform(-0.2, 0.2))))
@@ -284,7 +273,7 @@ def _flag(rng) -> Part:
         (reach, half * rng.uniform(0.5, 1.3)),
         (0.012, half),
     ])
-    blade = Part('blade', *plate(outline, 0.0022), BLACK_TAPE)
+    blade = Part.from_mesh('blade', plate(outline, 0.0022), BLACK_TAPE)
     return blade.moved(turn('x', rng.uniform(-0.9, 0.9)), (0, 0, rng.uniform(-0.006, 0.012)))
 
 
@@ -314,9 +303,9 @@ def _stern_bracket(rng) -> list[Part]:
             ],
             20,
         )
-        parts.append(Part('bracket', *tube(arc, 0.004, 2.6, 8), WHITE))
+        parts.append(Part.from_mesh('bracket', tube(arc, 0.004, 2.6, 8), WHITE))
         stem = spline([(0.165, side * 0.057, height), (0.155, side * 0.057, height)], 4)
-        parts.append(Part('bracket_foot', *tube(stem, 0.006, 1.8, 8), WHITE))
+        parts.append(Part.from_mesh('bracket_foot', tube(stem, 0.006, 1.8, 8), WHITE))
     parts.append(_placed('stern_arm', box((0.075, 0.016, 0.005)), (0.036, 0, -0.016), WHITE))
     if rng.random() < 0.5:
         torch = Material((0.02, 0.16, 0.18), 0.3, reflectivity=0.2)
@@ -335,7 +324,7 @@ def _cables(rng) -> list[Part]:
             (0.235, side * 0.066, -0.004),
             (0.170, side * 0.062, 0.0),
         ]
-        parts.append(Part('cable', *tube(spline(path, 36), 0.0029), RUBBER))
+        parts.append(Part.from_mesh('cable', tube(spline(path, 36), 0.0029), RUBBER))
         angles = np.linspace(0, 2 * np.pi, 36)
         radius = rng.uniform(0.019, 0.027)
         loop = (
@@ -343,13 +332,13 @@ def _cables(rng) -> list[Part]:
             @ turn('x', rng.uniform(-0.5, 0.5)).T
         )
         centre = (rng.uniform(0.205, 0.235), side * (0.066 + radius), rng.uniform(-0.008, 0.008))
-        parts.append(Part('cable_loop', *tube(loop + centre, 0.0027), RUBBER))
+        parts.append(Part.from_mesh('cable_loop', tube(loop + centre, 0.0027), RUBBER))
         parts.append(_placed('tie', box((0.005, 0.020, 0.008)), (centre[0], side * 0.06, 0.012), RUBBER))
     for _ in range(rng.integers(4, 8)):  # the tangle between the end flange and the stern
         start = [(0.145, rng.uniform(-0.035, 0.035), rng.uniform(-0.02, 0.035))]
         middle = np.c_[rng.uniform(0.045, 0.14, 4), rng.uniform(-0.05, 0.05, 4), rng.uniform(-0.025, 0.045, 4)]
         end = [(rng.uniform(0.012, 0.04), rng.uniform(-0.018, 0.018), rng.uniform(-0.022, -0.008))]
-        parts.append(Part('tangle', *tube(spline(np.concatenate([start, middle, end]), 48), 0.0029), RUBBER))
+        parts.append(Part.from_mesh('tangle', tube(spline(np.concatenate([start, middle, end]), 48), 0.0029), RUBBER))
     return parts
 
 
@@ -359,7 +348,7 @@ def _float_blocks(rng) -> list[Part]:
     near = np.array((0.034, 0.055, 0.028)) * rng.uniform(0.8, 1.15)
     far = np.array((0.042, 0.040, 0.028)) * rng.uniform(0.8, 1.15)
     behind = (-0.037, rng.uniform(-0.012, 0.012), -0.004)
-    parts = [Part('block', *box(near), WOOD)]
+    parts = [Part.from_mesh('block', box(near), WOOD)]
     turned = turn('z', rng.uniform(-0.4, 0.4))
     parts.append(_placed('block', box(far), behind, WOOD, turned))
     parts.append(_placed('strap', box((0.004, far[1] + 0.003, far[2] + 0.003)), behind, RUBBER, turned))
@@ -378,9 +367,9 @@ def _tether(rng) -> Part:
     points.append(np.array([0.05, rng.uniform(-0.03, 0.03), -0.03]))
     for k in range(rng.integers(3, 6)):
         points.append(np.array([*(step * (k + 1) + rng.normal(0, 0.05, 2)), -0.05 - 0.03 * k]))
-    return Part(
+    return Part.from_mesh(
         'tether',
-        *tube(spline(points, 60), rng.uniform(0.0012, 0.0022)),
+        tube(spline(points, 60), rng.uniform(0.0012, 0.0022)),
         Material((0.82, 0.70, 0.06), 0.5),
         belongs=False,
     )

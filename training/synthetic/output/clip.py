@@ -10,7 +10,7 @@ import numpy as np
 
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.object_model import ObjectModel
-from training.synthetic.geometry.objects import Builder, object_size
+from training.synthetic.geometry.object_builder import Builder, object_size
 from training.synthetic.rendering.noise import blend, white_noise
 from training.synthetic.rendering.renderer import Body, CameraViews, Rendering
 from training.synthetic.rendering.shading import Lighting, window_towards

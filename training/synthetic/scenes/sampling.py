@@ -7,10 +7,11 @@ from types import SimpleNamespace
 
 import cv2
 import numpy as np
+from trimesh.creation import annulus, box, cylinder, torus
 
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from training.synthetic.geometry.parts import Material, Part
-from training.synthetic.geometry.shapes import blob, box, cone, cylinder, plate, ring, spline, torus, tube
+from training.synthetic.geometry.shapes import blob, cone, plate, spline, tube
 from training.synthetic.rendering.shading import MAX_WINDOWS, Lighting, window_towards
 
 # Seen from straight above, an object with x forward and z up appears with z towards the camera.
@@ -101,8 +102,8 @@ def stray_thing(rng: np.random.Generator, size: float) -> Part:
         'plate': lambda: plate(_star(rng, size / 2), size * 0.02),
         'cylinder': lambda: cylinder(size * rng.uniform(0.05, 0.4), size * rng.uniform(0.3, 1), 28),
         'cone': lambda: cone(size * rng.uniform(0.1, 0.4), size * rng.uniform(0.4, 1)),
-        'torus': lambda: torus(size * 0.4, size * rng.uniform(0.02, 0.12)),
-        'ring': lambda: ring(size * rng.uniform(0.32, 0.42), size * 0.45, size * rng.uniform(0.05, 0.4), 40),
+        'torus': lambda: torus(size * 0.4, size * rng.uniform(0.02, 0.12), 40, 12),
+        'ring': lambda: annulus(size * rng.uniform(0.32, 0.42), size * 0.45, size * rng.uniform(0.05, 0.4), 40),
         'blob': lambda: blob(size / 2 * rng.uniform(0.4, 1, 3), 0.2, rng),
         'cord': lambda: tube(spline(rng.uniform(-1, 1, (5, 3)) * size, 50), size * rng.uniform(0.01, 0.04)),
     }
@@ -110,7 +111,7 @@ def stray_thing(rng: np.random.Generator, size: float) -> Part:
     material = Material(
         tuple(color), rng.uniform(0.1, 0.9), reflectivity=rng.choice([0, 0, 0.3]), grain=rng.choice([0, 0.4])
     )
-    return Part(str(kind), *meshes[str(kind)](), material)
+    return Part.from_mesh(str(kind), meshes[str(kind)](), material)
 
 
 def _star(rng, radius: float) -> np.ndarray:

@@ -13,7 +13,7 @@ import numpy as np
 
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.object_model import ObjectModel
-from training.synthetic.geometry.objects import Builder, object_size
+from training.synthetic.geometry.object_builder import Builder, object_size
 from training.synthetic.rendering.backgrounds import floor_background, photo_background
 from training.synthetic.rendering.effects import apply_sensor, apply_water
 from training.synthetic.rendering.renderer import Body, CameraViews, Rendering

@@ -11,7 +11,7 @@ from custom_pose_ros.core.errors import ConfigError
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.geometry.rotations import matrix_from_roll_pitch_yaw
 from custom_pose_ros.core.object_model import ObjectModel
-from training.synthetic.geometry.objects import object_size
+from training.synthetic.geometry.object_builder import object_size
 
 MAX_TRIES = 4000
 BORDER_PX = 14  # keypoints stay this far inside the image

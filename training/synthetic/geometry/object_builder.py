@@ -1,4 +1,4 @@
-"""What is drawn for an object file: the built-in parametric shape of its name, or the user's mesh."""
+"""Chooses what is drawn for an object file: the built-in parametric shape of its name, or the user's mesh."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import numpy as np
 
 from custom_pose_ros.core.errors import ConfigError
 from custom_pose_ros.core.object_model import ObjectModel
-from training.synthetic.geometry.meshes import check_against_model, load_parts
 from training.synthetic.geometry.parts import Material, Part
 from training.synthetic.geometry.submarine import build_submarine
+from training.synthetic.geometry.user_mesh import check_against_model, load_parts
 
 Builder = Callable[[np.random.Generator], list[Part]]
 BUILT_IN: dict[str, Builder] = {'submarine': build_submarine}
@@ -27,8 +27,12 @@ def object_builder(model: ObjectModel, mesh: dict[str, Any] | None) -> Builder:
     """
     Return the function that builds a variant of the object's parts.
 
-    mesh : path, and optionally scale, axes, origin as in `meshes.load_parts`; None for the built-in shape of that name.
-    Raises ConfigError when there is neither, or when the shape does not fit the object's model_points.
+    Args:
+        model: with complete model_points.
+        mesh: arguments of `user_mesh.load_parts`; None for the built-in shape of the object's name.
+
+    Raises:
+        ConfigError: when there is neither, or when the shape does not fit the object's model_points.
     """
     if model.model_points is None or np.isnan(model.model_points).any():
         raise ConfigError(

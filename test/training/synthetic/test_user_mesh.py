@@ -6,13 +6,15 @@ from pathlib import Path
 
 import pytest
 
+pytest.importorskip('yourdfpy', reason='yourdfpy is not installed')
+
+import trimesh
+
 from custom_pose_ros.core.errors import ConfigError, DatasetError
 from custom_pose_ros.core.object_model import ObjectModel
-from training.synthetic.geometry.meshes import axes_rotation, check_against_model, load_parts
-from training.synthetic.geometry.objects import object_builder
+from training.synthetic.geometry.object_builder import object_builder
 from training.synthetic.geometry.parts import all_vertices
-
-trimesh = pytest.importorskip('trimesh', reason='trimesh is not installed')
+from training.synthetic.geometry.user_mesh import axes_rotation, check_against_model, load_parts
 
 
 def a_model(**points) -> ObjectModel:
@@ -115,7 +117,8 @@ def test_axes_that_are_no_frame(axes: str, text: str) -> None:
 def test_files_that_are_no_mesh(tmp_path: Path) -> None:
     (tmp_path / 'broken.stl').write_text('this is not a mesh')
     (tmp_path / 'model.xyzzy').write_text('nor this')
-    for name in ('broken.stl', 'model.xyzzy'):
+    (tmp_path / 'pointer.dae').write_text('version https://git-lfs.github.com/spec/v1')
+    for name in ('broken.stl', 'model.xyzzy', 'pointer.dae'):
         with pytest.raises(DatasetError, match=name):
             load_parts(tmp_path / name)
 
@@ -139,7 +142,7 @@ def test_urdf(tmp_path: Path) -> None:
     (tmp_path / 'urdf' / 'arm.urdf').write_text(URDF)
     trimesh.creation.box((100, 20, 20)).export(tmp_path / 'meshes' / 'tip.stl')
     base, tip = load_parts(tmp_path / 'urdf' / 'arm.urdf')
-    assert base.material.color == pytest.approx((0, 0.8, 0))
+    assert base.material.color == pytest.approx((0.01, 0.8, 0.01), abs=0.005)
     # 0.1 m long about x = 0.1 m, turned by 90 degrees: along y from 0.05 to 0.15 m
     assert tip.vertices.min(0) == pytest.approx((-0.01, 0.05, 0.04), abs=1e-6)
     assert tip.vertices.max(0) == pytest.approx((0.01, 0.15, 0.06), abs=1e-6)
@@ -147,8 +150,70 @@ def test_urdf(tmp_path: Path) -> None:
 
 def test_urdf_without_its_mesh(tmp_path: Path) -> None:
     (tmp_path / 'arm.urdf').write_text(URDF)
-    with pytest.raises(DatasetError, match="link tip: mesh 'package://arm/meshes/tip.stl' not found"):
+    with pytest.raises(DatasetError, match='link tip: .*package://arm/meshes/tip.stl'):
         load_parts(tmp_path / 'arm.urdf')
+
+
+def one_link(visual: str, rest: str = '') -> str:
+    return f'<robot name="r"><link name="base"><visual>{visual}</visual></link>{rest}</robot>'
+
+
+def test_a_mesh_of_another_package_comes_from_that_package(tmp_path: Path) -> None:
+    for package, side in (('arm', 0.1), ('gripper', 0.2)):
+        (tmp_path / package / 'meshes').mkdir(parents=True)
+        trimesh.creation.box((side,) * 3).export(tmp_path / package / 'meshes' / 'base.stl')
+    path = tmp_path / 'arm' / 'arm.urdf'
+    path.write_text(one_link('<geometry><mesh filename="package://gripper/meshes/base.stl"/></geometry>'))
+    assert all_vertices(load_parts(path)).max(0) == pytest.approx([0.1] * 3)
+
+
+def test_a_urdf_colours_the_meshes_that_have_no_colour(tmp_path: Path) -> None:
+    trimesh.creation.box((1, 1, 1)).export(tmp_path / 'box.stl')
+    red = '<material name="red"><color rgba="1 0 0 1"/></material>'
+    (tmp_path / 'a.urdf').write_text(one_link(f'<geometry><mesh filename="box.stl"/></geometry>{red}'))
+    (part,) = load_parts(tmp_path / 'a.urdf')
+    assert part.material.color == pytest.approx((1, 0.01, 0.01))
+
+
+@pytest.mark.parametrize(('shape', 'size'), [
+    ('<box size="1 2 3"/>', (1, 2, 3)),
+    ('<cylinder radius="1" length="3"/>', (2, 2, 3)),
+    ('<sphere radius="2"/>', (4, 4, 4)),
+])  # fmt: skip
+def test_the_plain_shapes_of_a_urdf(tmp_path: Path, shape: str, size: tuple[float, ...]) -> None:
+    (tmp_path / 'a.urdf').write_text(one_link(f'<geometry>{shape}</geometry>'))
+    vertices = all_vertices(load_parts(tmp_path / 'a.urdf'))
+    assert vertices.max(0) - vertices.min(0) == pytest.approx(size, rel=0.02)
+
+
+BOX = '<geometry><box size="1 1 1"/></geometry>'
+LOOP = '<joint name="j" type="fixed"><parent link="base"/><child link="base"/></joint>'
+
+
+@pytest.mark.parametrize(('text', 'facts'), [
+    ('<robot name="r"><link', ['XML']),
+    ('<robot name="r"/>', ['no <visual>']),
+    (one_link('<origin xyz="0 0 ${h}"/>' + BOX), ['link base', '${h}', 'xacro']),
+    (one_link(BOX + '<material name="m"><color rgba="1,0,0,1"/></material>'), ['link base', '1,0,0,1']),
+    (one_link('<geometry><capsule radius="1"/></geometry>'), ['link base', 'capsule']),
+    (one_link(''), ['link base']),
+    (one_link(BOX, '<joint name="j" type="fixed"><child link="base"/></joint>'), ['joint j']),
+    (one_link(BOX, LOOP), ['one tree']),
+])  # fmt: skip
+def test_a_wrong_urdf_is_refused_in_one_line(tmp_path: Path, text: str, facts: list[str]) -> None:
+    path = tmp_path / 'a.urdf'
+    path.write_text(text)
+    with pytest.raises(DatasetError) as error:
+        load_parts(path)
+    assert all(fact in str(error.value) for fact in [str(path), *facts])
+    assert '\n' not in str(error.value)
+
+
+def test_a_broken_mesh_of_a_urdf_is_named(tmp_path: Path) -> None:
+    (tmp_path / 'broken.stl').write_text('this is not a mesh')
+    (tmp_path / 'a.urdf').write_text(one_link('<geometry><mesh filename="broken.stl"/></geometry>'))
+    with pytest.raises(DatasetError, match='broken.stl'):
+        load_parts(tmp_path / 'a.urdf')
 
 
 def test_an_object_without_a_shape_asks_for_a_mesh() -> None:
