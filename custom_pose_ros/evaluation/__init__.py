@@ -1,7 +1,7 @@
 """
 Scores a bag: reads it, runs or takes over the estimates, compares them with the truth, reports; no ROS needed.
 
-Every part imports only those before it: `notes`, `provenance`, `rigid`, `records` (what all speak of), `bags` (files ->
-messages), `truth`, `results` (messages -> what was found in each frame), `scoring` (frames and truth -> numbers), `run`
-(all of it for one bag), `report` (numbers -> pages).
+Every part imports only those before it: `notes`, `versions`, `frame_result` (what all speak of), `bags` (files to
+messages), `truth`, `frames` (messages to what was found in each image), `scoring` (frames and truth to numbers),
+`evaluator` (all of it for one bag), `report` (numbers to pages).
 """

@@ -29,14 +29,15 @@ from custom_pose_ros.tools.media import quiet_opencv
 from custom_pose_ros.tools.progress import Progress
 
 with optional_packages('evaluate_bag', ['bags', 'report']):
+    from custom_pose_ros.evaluation.bags.reader import Bag
+    from custom_pose_ros.evaluation.evaluator import Evaluation, Evaluator, Reading, Settings
     from custom_pose_ros.evaluation.report import bag_report, comparison_report
     from custom_pose_ros.evaluation.report.page import Verdict
-    from custom_pose_ros.evaluation.report.video import AnnotatedFrames
-    from custom_pose_ros.evaluation.run import Evaluation, Evaluator, Settings
+    from custom_pose_ros.evaluation.report.video import AnnotatedVideo
     from custom_pose_ros.evaluation.scoring import compare
     from custom_pose_ros.evaluation.scoring.conditions import Condition
     from custom_pose_ros.evaluation.scoring.metric_names import check_conditions
-    from custom_pose_ros.evaluation.scoring.metrics import to_json
+    from custom_pose_ros.evaluation.scoring.summary import to_json
     from custom_pose_ros.evaluation.truth.source import TruthSettings
 
 
@@ -52,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         conditions = _conditions(args)
         if args.compare and not args.bags:
             return _compare(
-                [compare.Run.load(folder) for folder in args.compare],
+                [compare.FinishedRun.load(folder) for folder in args.compare],
                 args.out or _DEFAULT_OUT / 'comparison',
                 conditions,
             )
@@ -60,8 +61,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise UsageError('give a bag to evaluate, or --compare with two finished runs')
         if args.compare:
             return _evaluate_two(args, conditions)
-        evaluation, damaged = _evaluate(_settings(args), _out(args), conditions, args.video)
-        return _status(Verdict.of(conditions, evaluation.metrics), damaged)
+        evaluation = _evaluate(_settings(args), _out(args), conditions, args.video)
+        return _status(Verdict.of(conditions, evaluation.metrics), evaluation.damaged)
     except CustomPoseError as error:
         _say(f'error: {error}')
         return FAILED
@@ -219,30 +220,37 @@ def _out(args: argparse.Namespace) -> Path:
     return args.out or _DEFAULT_OUT / args.bags[0].resolve().stem
 
 
-def _evaluate(
-    settings: Settings, out: Path, conditions: Sequence[Condition], with_video: bool
-) -> tuple[Evaluation, bool]:
+def _evaluate(settings: Settings, out: Path, conditions: Sequence[Condition], with_video: bool) -> Evaluation:
     """Evaluate one bag, write everything into `out` and print the result."""
     evaluator = Evaluator(settings)
-    video: VideoFile | None = None
-    fps = 0.0
-    with contextlib.ExitStack() as stack:
+    with Bag(settings.bags) as bag:
+        reading = evaluator.read(bag)
+        video = VideoFile(out / 'annotated.mp4', bag.frame_rate(reading.topic)) if with_video else None
+        _read(reading, video)
+        evaluation = reading.score()
+        verdict = Verdict.of(conditions, evaluation.metrics)
+        write_text(out / 'metrics.json', evaluation.metrics_text())
+        write_text(out / 'frames.csv', evaluation.frames_text())
+        write_text(out / 'report.html', bag_report.write(evaluation, verdict, video))
+    _print_result(evaluation, verdict, out)
+    return evaluation
 
-        def begin(frames: int, frames_per_s: float) -> None:
-            nonlocal video, fps
-            bar = stack.enter_context(Progress('frames', frames))
-            if with_video:
-                fps = frames_per_s
-                video = stack.enter_context(VideoFile(out / 'annotated.mp4', fps))
-            drawn = AnnotatedFrames(evaluator.model, video.write) if video else None
-            evaluator.on_frame = lambda frame: (drawn(frame) if drawn else None, bar.advance())
 
-        evaluator.on_begin = begin
-        evaluation = evaluator.run()
-    verdict = Verdict.of(conditions, evaluation.metrics)
-    write_text(out / 'metrics.json', evaluation.metrics_text())
-    write_text(out / 'frames.csv', evaluation.frames_text)
-    write_text(out / 'report.html', bag_report.write(evaluation, verdict, video.path if video else None, fps))
+def _read(reading: Reading, video: VideoFile | None) -> None:
+    """Read all frames, with a progress bar, into the video if there is one."""
+    with (
+        Progress('frames', reading.bag.topics[reading.topic].count) as bar,
+        contextlib.closing(reading.frames()) as frames,
+        video or contextlib.nullcontext(),
+    ):
+        drawn = AnnotatedVideo(video, reading.model) if video else None
+        for frame in frames:
+            if drawn:
+                drawn.add(frame)
+            bar.advance()
+
+
+def _print_result(evaluation: Evaluation, verdict: Verdict, out: Path) -> None:
     for line in evaluation.metrics['notes']['damage']:
         _say(f'damaged: {line}')
     for line in evaluation.metrics['notes']['information']:
@@ -252,7 +260,6 @@ def _evaluate(
     print(bag_report.summary(evaluation.metrics, verdict))
     print('\n'.join(verdict.lines()), end='\n' if verdict.results else '')
     print(f'{len(evaluation.scores)} frames at {evaluation.frames_per_s:.1f}/s; {out / "report.html"}', flush=True)
-    return evaluation, evaluation.damaged
 
 
 def _evaluate_two(args: argparse.Namespace, conditions: Sequence[Condition]) -> int:
@@ -272,14 +279,16 @@ def _evaluate_two(args: argparse.Namespace, conditions: Sequence[Condition]) -> 
             else {'object': str(find_object_folder(choice, wanted_file=True)), 'model': None}
         )
         _say(f'{name.upper()}: {choice}')
-        damaged |= _evaluate(dataclasses.replace(settings, **changed), out / name, (), args.video)[1]
-    runs = [compare.Run.load(out / name) for name in 'ab']
+        damaged |= _evaluate(dataclasses.replace(settings, **changed), out / name, (), args.video).damaged
+    runs = [compare.FinishedRun.load(out / name) for name in 'ab']
     for run, choice in zip(runs, args.compare):
         run.name = str(choice)
     return _compare(runs, out, conditions, damaged)
 
 
-def _compare(runs: Sequence[compare.Run], out: Path, conditions: Sequence[Condition], damaged: bool = False) -> int:
+def _compare(
+    runs: Sequence[compare.FinishedRun], out: Path, conditions: Sequence[Condition], damaged: bool = False
+) -> int:
     a, b = runs
     comparison = compare.compare(a, b)
     verdict = Verdict.of(conditions, comparison)

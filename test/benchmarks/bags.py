@@ -26,7 +26,8 @@ from bag_maker import CAMERA_INFO, FRAME_NS, IMAGE, START_NS, Messages, write_ba
 
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics  # noqa: E402
 from custom_pose_ros.core.object_model import find_object_folder  # noqa: E402
-from custom_pose_ros.evaluation.run import Evaluator, Settings  # noqa: E402
+from custom_pose_ros.evaluation.bags.reader import Bag  # noqa: E402
+from custom_pose_ros.evaluation.evaluator import Evaluator, Settings  # noqa: E402
 from custom_pose_ros.inference.estimator import PoseEstimator  # noqa: E402
 
 OBJECT = 'submarine'
@@ -58,13 +59,19 @@ def measure(frames: int, threads: int | None, rounds: int = ROUNDS) -> tuple[Sec
     """Return what a frame costs with the estimator alone, image by image, and in an evaluation; in turns."""
     images = clip(frames)
     with tempfile.TemporaryDirectory() as folder:
-        evaluator = Evaluator(Settings((clip_bag(Path(folder) / 'bag', images),), object=OBJECT, threads=threads))
+        bags = (clip_bag(Path(folder) / 'bag', images),)
+        evaluator = Evaluator(Settings(bags, object=OBJECT, threads=threads))
+
+        def evaluate() -> None:
+            with Bag(bags) as bag:
+                evaluator.evaluate(bag)
+
         estimator = PoseEstimator.load(OBJECT, threads=threads)
         estimator.warm_up()
         alone, evaluated = [], []
         for _ in range(rounds):
             alone.append(timed(lambda: [estimator(image) for image in images], len(images)))
-            evaluated.append(timed(evaluator.run, len(images)))
+            evaluated.append(timed(evaluate, len(images)))
     return fastest(alone), fastest(evaluated)
 
 

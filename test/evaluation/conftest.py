@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,8 @@ from bag_maker import Truth, tiny_bag
 from tiny_model import write_tiny_object
 
 from custom_pose_ros.core.object_model import ObjectModel
-from custom_pose_ros.evaluation.run import Evaluation, Evaluator, Settings
+from custom_pose_ros.evaluation.bags.reader import Bag
+from custom_pose_ros.evaluation.evaluator import Evaluation, Evaluator, Settings
 
 
 @pytest.fixture(scope='session')
@@ -31,10 +33,12 @@ def dive(tmp_path_factory) -> tuple[Path, list[Truth]]:
 
 
 @pytest.fixture(scope='session')
-def evaluate(tiny_folder) -> Callable[..., Evaluation]:
-    """Evaluate bags with the tiny object; options are the fields of Settings."""
+def evaluate(tiny_folder) -> Iterator[Callable[..., Evaluation]]:
+    """Evaluate bags with the tiny object; options are fields of Settings. The bags stay open."""
+    with contextlib.ExitStack() as stack:
 
-    def run(*bags: Path, **options: object) -> Evaluation:
-        return Evaluator(Settings(tuple(bags), object=str(tiny_folder), **options)).run()
+        def run(*bags: Path, **options: object) -> Evaluation:
+            evaluator = Evaluator(Settings(tuple(bags), object=str(tiny_folder), **options))
+            return evaluator.evaluate(stack.enter_context(Bag(bags)))
 
-    return run
+        yield run

@@ -87,7 +87,7 @@ def play(graph: Any, bag_path: Path, orientations: Any) -> None:
 
 def test_live_and_offline_agree(graph, start_process, tiny_object, dive) -> None:
     from custom_pose_ros.evaluation.bags.reader import Bag
-    from custom_pose_ros.evaluation.run import Evaluator, Settings
+    from custom_pose_ros.evaluation.evaluator import Evaluator, Settings
 
     namespace = ('-r', f'__ns:={graph.namespace}')
     start_process(
@@ -101,7 +101,8 @@ def test_live_and_offline_agree(graph, start_process, tiny_object, dive) -> None
     play(graph, dive, orientations)
 
     copy = dive.with_name('copy')
-    Evaluator(Settings((dive,), object=tiny_object, write_bag=copy)).run()
+    with Bag([dive]) as bag:
+        Evaluator(Settings((dive,), object=tiny_object, write_bag=copy)).evaluate(bag)
     with Bag([copy]) as bag:
         offline = {(m.topic, stamp_of(d)): d for m in bag.messages(['/poses', '/orientations']) for d in [m.decode()]}
 

@@ -32,9 +32,10 @@ from bag_maker import (
 from rosbags.rosbag2 import StoragePlugin, Writer
 
 from custom_pose_ros.core.errors import CustomPoseError
+from custom_pose_ros.evaluation.bags.reader import Bag
+from custom_pose_ros.evaluation.evaluator import Evaluator, Settings
 from custom_pose_ros.evaluation.report import bag_report
 from custom_pose_ros.evaluation.report.page import Verdict
-from custom_pose_ros.evaluation.run import Evaluator, Settings
 from custom_pose_ros.evaluation.truth.source import TruthSettings
 from custom_pose_ros.inference.estimator import PoseEstimator
 from custom_pose_ros.tools.evaluate_bag import DAMAGED, EXCEEDED, FAILED, SCORED, main
@@ -281,10 +282,11 @@ def test_damaged_bags_give_a_score_or_one_line(tiny_folder, tmp_path, monkeypatc
         started = time.process_time()
         try:
             settings = Settings((bag,), object=str(tiny_folder), truth=TruthSettings(topic=TRUTH))
-            evaluation = Evaluator(settings).run()
-            assert evaluation.metrics_text() and evaluation.frames_text
-            if seed % 5 == 0:
-                assert bag_report.write(evaluation, Verdict())
+            with Bag([bag]) as opened:
+                evaluation = Evaluator(settings).evaluate(opened)
+                assert evaluation.metrics_text() and evaluation.frames_text()
+                if seed % 5 == 0:
+                    assert bag_report.write(evaluation, Verdict())
             outcomes['damage scored' if evaluation.damaged else 'scored'] += 1
         except CustomPoseError as error:
             assert '\n' not in str(error)

@@ -64,37 +64,54 @@ class Bag:
     """
     A recording: rosbag2 folders and files, or ROS 1 files; several are merged by time. Use as a context manager.
 
-    paths : folders (with or without metadata.yaml) or files (.mcap, .db3, .bag, and these with .zstd).
-    topics : by name, over all files.
-    start_ns : time of the first message [ns since the epoch]; 0 for a bag without messages.
-    indexed : whether a part of it can be read without reading all of it.
-    notes : what was damaged or odd.
+    Every file is opened, and unpacked where it is compressed as a whole, once and stays open until the block ends.
 
-    Raises DatasetError when there is nothing that could be a bag.
+    Attributes:
+        topics: By name, over all files.
+        start_ns: Time of the first message [ns since the epoch]; 0 for a bag without messages.
+        notes: What was damaged or odd.
     """
 
     def __init__(self, paths: Sequence[str | Path], notes: Notes | None = None):
+        """
+        Find the files of the bag.
+
+        Args:
+            paths: Folders (with or without metadata.yaml) or files (.mcap, .db3, .bag, and these with .zstd).
+            notes: Where damage is written to.
+
+        Raises:
+            DatasetError: There is nothing that could be a bag.
+        """
         self.notes = notes or Notes()
         self.paths = [Path(path) for path in paths]
-        self.parts = [_storage_files(path, self.notes) for path in self.paths]
         self.topics: dict[str, Topic] = {}
         self.stored_topics: list[StoredTopic] = []
         self.start_ns = 0
-        self.indexed = True
         self.decoder = Decoder(self.notes)
+        self._parts = [
+            [StorageFile(file, self.notes) for file in _storage_files(path, self.notes)] for path in self.paths
+        ]
+        self._open_files = contextlib.ExitStack()
 
     def __enter__(self) -> Bag:
         starts = []
-        for path in (path for part in self.parts for path in part):
-            with StorageFile(path, self.notes) as storage:
-                self._add_topics(storage.topics(), path.name)
-                self.indexed &= storage.indexed and not storage.packed
+        with contextlib.ExitStack() as stack:
+            for storage in itertools.chain.from_iterable(self._parts):
+                stack.enter_context(storage)
+                self._add_topics(storage.topics(), storage.path.name)
                 starts += [storage.start_ns] if storage.start_ns is not None else []
+            self._open_files = stack.pop_all()
         self.start_ns = min(starts, default=0)
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Nothing stays open between two readings."""
+        self._open_files.close()
+
+    @property
+    def indexed(self) -> bool:
+        """Whether a part of it can be read without reading all of it."""
+        return all(storage.indexed for part in self._parts for storage in part)
 
     @property
     def name(self) -> str:
@@ -107,10 +124,10 @@ class Bag:
     ) -> Iterator[BagMessage]:
         """Yield the messages of the named topics (None: all) recorded in [start_ns, stop_ns), oldest first."""
         wanted = set(self.topics if names is None else names)
-        chains = [self._chain(part, wanted, start_ns, stop_ns) for part in self.parts]
+        chains = [self._chain(part, wanted, start_ns, stop_ns) for part in self._parts]
         with contextlib.ExitStack() as stack:
             for chain in chains:
-                stack.callback(chain.close)  # closes the file in use, also when the caller stops early
+                stack.callback(chain.close)  # ends the reading of a file, also when the caller stops early
             for stored in heapq.merge(*chains, key=lambda message: message.time_ns):
                 yield BagMessage(stored, self.decoder)
 
@@ -128,13 +145,13 @@ class Bag:
             return _DEFAULT_FPS
         return float(np.clip(1e9 / np.median(steps), _LOWEST_FPS, _HIGHEST_FPS))
 
+    @staticmethod
     def _chain(
-        self, part: list[Path], names: Collection[str], start_ns: int | None, stop_ns: int | None
+        part: list[StorageFile], names: Collection[str], start_ns: int | None, stop_ns: int | None
     ) -> Iterator[StoredMessage]:
-        """Yield the messages of the files of a split bag, one after the other, one open at a time."""
-        for path in part:
-            with StorageFile(path, self.notes) as storage:
-                yield from storage.messages(names, start_ns, stop_ns)
+        """Yield the messages of the files of a split bag, one after the other."""
+        for storage in part:
+            yield from storage.messages(names, start_ns, stop_ns)
 
     def _add_topics(self, stored: list[StoredTopic], file: str) -> None:
         for topic in stored:

@@ -36,10 +36,10 @@ class StorageFile:
     """
     One mcap, db3 or ROS 1 file, also when zstd-compressed as a whole (.zstd) or message by message. A context manager.
 
-    start_ns : time of its first message; None when there is none or it is not known yet.
-    indexed : whether the file's own index is in use; False after damage was met.
-
     Damage is written to `notes` and never raised.
+
+    Attributes:
+        start_ns: Time of its first message [ns]; None when there is none or it is not known yet.
     """
 
     def __init__(self, path: Path, notes: Notes):
@@ -50,7 +50,7 @@ class StorageFile:
         self._local = path
 
     def __enter__(self) -> StorageFile:
-        if self.packed:
+        if self.path.suffix == _PACKED_SUFFIX:
             self._local = self._decompressed_copy()
         profile = mcap_profile(self._local) if self._local.suffix == '.mcap' else None
         if profile not in (None, _ROSBAG2_PROFILE):
@@ -73,12 +73,8 @@ class StorageFile:
 
     @property
     def indexed(self) -> bool:
+        """Whether the file's own index is in use; False after damage was met."""
         return self._reader is not None
-
-    @property
-    def packed(self) -> bool:
-        """Whether it is compressed as a whole, and so unpacked whenever it is opened."""
-        return self.path.suffix == _PACKED_SUFFIX
 
     def topics(self) -> list[StoredTopic]:
         """Return what the file holds, in its order; without an index the whole file is read, and start_ns found."""

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from html import escape
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import numpy as np
 
+from custom_pose_ros.core.files import VideoFile
+from custom_pose_ros.evaluation.evaluator import Evaluation
 from custom_pose_ros.evaluation.report import charts, page, worst_frames
 from custom_pose_ros.evaluation.report.page import Verdict, number, percent
-from custom_pose_ros.evaluation.run import Evaluation
 from custom_pose_ros.evaluation.scoring.frame_scores import FrameScore
 
 _LEGEND = (
@@ -21,14 +21,16 @@ _LEGEND = (
 )
 
 
-def write(evaluation: Evaluation, verdict: Verdict, video: Path | None = None, fps: float = 30.0) -> str:
+def write(evaluation: Evaluation, verdict: Verdict, video: VideoFile | None = None) -> str:
     """
-    Return the page of one evaluation; reads the worst frames from the bag again.
+    Return the page of one evaluation; fetches the worst frames from the bag, which must still be open.
 
-    video : annotated video beside the report, with `fps` frames per second, to which the worst frames link.
+    Args:
+        evaluation: What to report.
+        verdict: What --fail-if says about it.
+        video: Annotated video beside the report, to which the worst frames link.
     """
     metrics, model = evaluation.metrics, evaluation.model
-    columns = _columns(evaluation)
     return page.page(
         title=f'{model.name} in {metrics["bag"]["name"]}',
         subtitle=_subtitle(evaluation),
@@ -37,9 +39,9 @@ def write(evaluation: Evaluation, verdict: Verdict, video: Path | None = None, f
         body=[
             page.section('Result', _verdict_table(metrics, verdict)),
             page.section('What to know about this bag', _notes(metrics), _alignment(evaluation)),
-            page.section('Over time', *_time_charts(evaluation, columns)),
-            page.section('Where it fails', page.halves(*_error_charts(evaluation, columns))),
-            page.section('Frames to look at', *_worst(evaluation, video, fps)),
+            page.section('Over time', *_time_charts(evaluation)),
+            page.section('Where it fails', page.halves(*_error_charts(evaluation))),
+            page.section('Frames to look at', *_worst(evaluation, video)),
             page.section('Labels', _labels(metrics)),
             page.section('Keypoints', _keypoint_table(metrics)),
             page.section('Configuration', _configuration(evaluation)),
@@ -144,17 +146,8 @@ def _alignment(evaluation: Evaluation) -> str:
     return f'<p>{escape(text)}</p>' + page.code_lines(alignment.lines())
 
 
-def _columns(evaluation: Evaluation) -> dict[str, np.ndarray]:
-    """Return what the charts need, one value for each frame."""
-    rows = [line.split(',') for line in evaluation.frames_text.splitlines()]
-    return {
-        name: np.array([float(cell) if cell else np.nan for cell in column])
-        for name, column in zip(rows[0], zip(*rows[1:]))
-        if name != 'stamp_ns'
-    }
-
-
-def _time_charts(evaluation: Evaluation, columns: Mapping[str, np.ndarray]) -> list[str]:
+def _time_charts(evaluation: Evaluation) -> list[str]:
+    columns = evaluation.table
     missing = (columns['found'] == 0) & (columns['expected'] != 0)
     figures = []
     series = (
@@ -178,8 +171,8 @@ def _time_charts(evaluation: Evaluation, columns: Mapping[str, np.ndarray]) -> l
     return figures
 
 
-def _error_charts(evaluation: Evaluation, columns: Mapping[str, np.ndarray]) -> list[str]:
-    metrics = evaluation.metrics
+def _error_charts(evaluation: Evaluation) -> list[str]:
+    metrics, columns = evaluation.metrics, evaluation.table
     if not evaluation.has_truth or not metrics['rotation_error_deg']['count']:
         return []
     by_distance = metrics['rotation_error_deg_by_distance_m']
@@ -200,13 +193,13 @@ def _error_charts(evaluation: Evaluation, columns: Mapping[str, np.ndarray]) -> 
     ]
 
 
-def _worst(evaluation: Evaluation, video: Path | None, fps: float) -> list[str]:
+def _worst(evaluation: Evaluation, video: VideoFile | None) -> list[str]:
     topic = evaluation.selection.image
     if topic is None:
         return ['<p class="soft">No image topic: no pictures.</p>']
     figures = []
     chosen = worst_frames.choose(evaluation.scores)
-    images = worst_frames.fetch_images(evaluation.bag, topic, [evaluation.scores[index].record for index in chosen])
+    images = worst_frames.fetch_images(evaluation.bag, topic, [evaluation.scores[index].result for index in chosen])
     for index, image in zip(chosen, images):
         score = evaluation.scores[index]
         if image is None:
@@ -215,7 +208,8 @@ def _worst(evaluation: Evaluation, video: Path | None, fps: float) -> list[str]:
         if evaluation.model.model_points is not None:
             camera = evaluation.cameras.for_size(image.shape[1], image.shape[0])
         drawing = worst_frames.draw(image, score, evaluation.model, camera)
-        caption = _caption(evaluation, index, score, f'{quote(video.name)}#t={index / fps:.2f}' if video else '')
+        link = f'{quote(video.path.name)}#t={index / video.fps:.2f}' if video else ''
+        caption = _caption(evaluation, index, score, link)
         figures.append(page.picture(drawing, caption, f'frame {index}', f'frame-{index}'))
     if not figures:
         return []
@@ -223,7 +217,7 @@ def _worst(evaluation: Evaluation, video: Path | None, fps: float) -> list[str]:
 
 
 def _caption(evaluation: Evaluation, index: int, score: FrameScore, link: str) -> str:
-    offset_s = (score.record.time_ns - evaluation.bag.start_ns) * 1e-9
+    offset_s = (score.result.time_ns - evaluation.bag.start_ns) * 1e-9
     if score.expected and not score.found:
         text = 'not found'
     elif score.rotation_error_rad is not None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from custom_pose_ros.evaluation.report import charts, page
 from custom_pose_ros.evaluation.report.page import Verdict, number, percent
-from custom_pose_ros.evaluation.scoring.compare import CONFIDENCE, Pairing, Run
+from custom_pose_ros.evaluation.scoring.compare import CONFIDENCE, FinishedRun, Pairing
 
 _UNITS = {
     'rotation_error_deg': ('Rotation error', 'deg'),
@@ -21,7 +21,7 @@ _UNITS = {
 _WORST = 15
 
 
-def write(a: Run, b: Run, pairing: Pairing, comparison: Mapping[str, Any], verdict: Verdict) -> str:
+def write(a: FinishedRun, b: FinishedRun, pairing: Pairing, comparison: Mapping[str, Any], verdict: Verdict) -> str:
     """Return the page of a comparison."""
     return page.page(
         title=f'{a.name} (A) against {b.name} (B)',
@@ -108,7 +108,7 @@ def _interval_charts(comparison: Mapping[str, Any]) -> list[str]:
     return figures
 
 
-def _frame_charts(a: Run, b: Run, pairing: Pairing) -> list[str]:
+def _frame_charts(a: FinishedRun, b: FinishedRun, pairing: Pairing) -> list[str]:
     figures, pairs = [], []
     time = a.frames['bag_time_s'][pairing.a]
     for key, (label, unit) in _UNITS.items():
@@ -124,7 +124,7 @@ def _frame_charts(a: Run, b: Run, pairing: Pairing) -> list[str]:
     return [*figures, page.halves(*pairs)]
 
 
-def _frame_table(a: Run, b: Run, pairing: Pairing) -> str:
+def _frame_table(a: FinishedRun, b: FinishedRun, pairing: Pairing) -> str:
     """Return the frames whose rotation error (without truth: reprojection error) differs most."""
     for key in ('rotation_error_deg', 'keypoint_error_px', 'reprojection_error_px'):
         values_a, values_b = a.frames[key][pairing.a], b.frames[key][pairing.b]
@@ -148,7 +148,7 @@ def _frame_table(a: Run, b: Run, pairing: Pairing) -> str:
     )
 
 
-def _both(a: Run, b: Run) -> str:
+def _both(a: FinishedRun, b: FinishedRun) -> str:
     """Return the configuration of both runs; rows that differ are bold."""
     keys = dict.fromkeys([*a.metrics['configuration'], *b.metrics['configuration']])
     rows = []

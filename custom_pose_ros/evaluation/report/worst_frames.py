@@ -15,7 +15,7 @@ from custom_pose_ros.core.geometry.rigid import Rigid
 from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.evaluation.bags.reader import Bag, BagMessage
-from custom_pose_ros.evaluation.records import FrameRecord
+from custom_pose_ros.evaluation.frame_result import FrameResult
 from custom_pose_ros.evaluation.scoring.frame_scores import FrameScore
 from custom_pose_ros.evaluation.truth.tracks import stamp_ns
 from custom_pose_ros.inference.image_messages import image_to_bgr
@@ -53,25 +53,25 @@ def choose(scores: Sequence[FrameScore], count: int = COUNT) -> list[int]:
     for index in np.argsort(-values, kind='stable').tolist():
         if len(chosen) == count or values[index] <= 0.0:
             break
-        stamp = scores[index].record.stamp_ns
-        if all(abs(stamp - scores[other].record.stamp_ns) >= APART_S * 1e9 for other in chosen):
+        stamp = scores[index].result.stamp_ns
+        if all(abs(stamp - scores[other].result.stamp_ns) >= APART_S * 1e9 for other in chosen):
             chosen.append(index)
     return chosen
 
 
-def fetch_images(bag: Bag, topic: str, records: Sequence[FrameRecord]) -> list[np.ndarray | None]:
+def fetch_images(bag: Bag, topic: str, results: Sequence[FrameResult]) -> list[np.ndarray | None]:
     """
-    Return the BGR image of each record, read from the bag again; None for those that are not there any more.
+    Return the BGR image of each result, read from the bag again; None for those that are not there any more.
 
-    A bag with an index is read around each record; one that is packed as a whole or damaged is read once.
+    A bag with an index is read around each result; one that is packed as a whole or damaged is read once.
     """
-    images: list[np.ndarray | None] = [None] * len(records)
-    groups = [[i] for i in range(len(records))] if bag.indexed else [list(range(len(records)))]
+    images: list[np.ndarray | None] = [None] * len(results)
+    groups = [[i] for i in range(len(results))] if bag.indexed else [list(range(len(results)))]
     for group in groups:
-        missing, times = set(group), [records[i].time_ns for i in group]
+        missing, times = set(group), [results[i].time_ns for i in group]
         for message in bag.messages([topic], min(times, default=0) - _SEARCH_NS, max(times, default=0) + 1):
-            for i in [i for i in missing if _may_show(message, records[i])]:
-                image = _image_of(message, records[i])
+            for i in [i for i in missing if _may_show(message, results[i])]:
+                image = _image_of(message, results[i])
                 if image is not None:
                     images[i] = image
                     missing.discard(i)
@@ -80,16 +80,16 @@ def fetch_images(bag: Bag, topic: str, records: Sequence[FrameRecord]) -> list[n
     return images
 
 
-def _may_show(message: BagMessage, record: FrameRecord) -> bool:
-    """Whether the message can be the image of a record, by the time of recording alone."""
-    if record.latency_ms is None:
-        return message.time_ns == record.time_ns
-    return record.time_ns - _SEARCH_NS <= message.time_ns <= record.time_ns
+def _may_show(message: BagMessage, result: FrameResult) -> bool:
+    """Whether the message can be the image of a result, by the time of recording alone."""
+    if result.latency_ms is None:
+        return message.time_ns == result.time_ns
+    return result.time_ns - _SEARCH_NS <= message.time_ns <= result.time_ns
 
 
-def _image_of(message: BagMessage, record: FrameRecord) -> np.ndarray | None:
+def _image_of(message: BagMessage, result: FrameResult) -> np.ndarray | None:
     decoded: Any = message.decode()
-    if decoded is None or stamp_ns(decoded.header) not in (record.stamp_ns, 0):
+    if decoded is None or stamp_ns(decoded.header) not in (result.stamp_ns, 0):
         return None
     try:
         return image_to_bgr(decoded)
@@ -99,9 +99,9 @@ def _image_of(message: BagMessage, record: FrameRecord) -> np.ndarray | None:
 
 def draw(image: np.ndarray, score: FrameScore, model: ObjectModel, camera: CameraIntrinsics | None) -> np.ndarray:
     """Return the part of the image around the object, with what was found and its axes, and the truth in white."""
-    record = score.record
-    poses = _poses(record)
-    estimates = [e for e in record.estimates if not e.coasting] if camera is not None else None
+    result = score.result
+    poses = _poses(result)
+    estimates = [e for e in result.estimates if not e.coasting] if camera is not None else None
     points = [pose.keypoints[pose.visible] for pose in poses]
     drawn = image
     if score.truth is not None and camera is not None and model.model_points is not None:
@@ -131,9 +131,9 @@ def _cropped(image: np.ndarray, points: np.ndarray) -> np.ndarray:
     return image[start[1] : stop[1], start[0] : stop[0]]
 
 
-def _poses(record: FrameRecord) -> list[KeypointPose]:
+def _poses(result: FrameResult) -> list[KeypointPose]:
     poses = []
-    for keypoints, score, track_id in zip(record.keypoints.astype(float), record.scores, record.track_ids):
+    for keypoints, score, track_id in zip(result.keypoints.astype(float), result.scores, result.track_ids):
         visible = np.isfinite(keypoints[:, 0])
         poses.append(
             KeypointPose(

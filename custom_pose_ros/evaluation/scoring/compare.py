@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from custom_pose_ros.core.errors import DatasetError
-from custom_pose_ros.evaluation.scoring.frame_table import read_columns
+from custom_pose_ros.evaluation.scoring.frame_table import read_table
 
 SCHEMA = 'custom_pose_ros/comparison/1'
 RESAMPLES = 1000
@@ -24,7 +24,7 @@ _MIN_FRAMES = 20  # fewer common frames say nothing
 
 
 @dataclass(eq=False)
-class Run:
+class FinishedRun:
     """One finished evaluation: its name, metrics.json and the columns of frames.csv."""
 
     name: str
@@ -32,7 +32,7 @@ class Run:
     frames: Mapping[str, np.ndarray]
 
     @classmethod
-    def load(cls, folder: str | Path) -> Run:
+    def load(cls, folder: str | Path) -> FinishedRun:
         """Read the folder that evaluate_bag wrote; DatasetError naming the file otherwise."""
         file = Path(folder) / 'metrics.json'
         try:
@@ -47,7 +47,7 @@ class Run:
             'custom_pose_ros/metrics/'
         ):
             raise DatasetError(f'{file}: is not a metrics.json of evaluate_bag')
-        return cls(Path(folder).name, metrics, read_columns(Path(folder) / 'frames.csv'))
+        return cls(Path(folder).name, metrics, read_table(Path(folder) / 'frames.csv'))
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +59,7 @@ class Pairing:
     blocks: np.ndarray
 
 
-def pair(a: Run, b: Run) -> Pairing:
+def pair(a: FinishedRun, b: FinishedRun) -> Pairing:
     """Match frames by stamp; DatasetError when too few are common."""
     stamps, index_a, index_b = np.intersect1d(a.frames['stamp_ns'], b.frames['stamp_ns'], return_indices=True)
     if len(stamps) < _MIN_FRAMES:
@@ -70,7 +70,7 @@ def pair(a: Run, b: Run) -> Pairing:
     return Pairing(index_a, index_b, ((stamps - stamps[0]) / (BLOCK_S * 1e9)).astype(int))
 
 
-def compare(a: Run, b: Run) -> dict[str, Any]:
+def compare(a: FinishedRun, b: FinishedRun) -> dict[str, Any]:
     """
     Return both summaries and `difference` (b minus a) of each statistic with its 95 % bootstrap interval.
 
@@ -117,7 +117,9 @@ def _statistics(values: np.ndarray) -> np.ndarray:
     return np.array([values.mean(), *np.percentile(values, (50, 90))])
 
 
-def _rate_difference(a: Run, b: Run, pairing: Pairing, samples: list[np.ndarray]) -> dict[str, Any] | None:
+def _rate_difference(
+    a: FinishedRun, b: FinishedRun, pairing: Pairing, samples: list[np.ndarray]
+) -> dict[str, Any] | None:
     expected_a = a.frames['expected'][pairing.a]
     expected = ~(expected_a == 0.0)  # without truth (NaN) every frame counts
     found_a, found_b = a.frames['found'][pairing.a], b.frames['found'][pairing.b]

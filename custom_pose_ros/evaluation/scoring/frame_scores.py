@@ -13,7 +13,7 @@ from custom_pose_ros.core.geometry.rotations import rotation_vector_from_matrix
 from custom_pose_ros.core.geometry.symmetry import SymmetryGroup
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.orientation.estimate import OrientationEstimate
-from custom_pose_ros.evaluation.records import FrameRecord
+from custom_pose_ros.evaluation.frame_result import FrameResult
 
 MATCH_RADIUS = 1.0  # an instance farther from the truth than this share of its size in the image is another thing
 _MIN_SIZE_PX = 16.0
@@ -27,7 +27,7 @@ class FrameScore:
 
     expected : the object ought to be found (truth in view), None without truth.
     found : it was (with truth an instance on it, without any instance).
-    instance : index of the followed instance in the record, -1 for none; track_id : its id, -1 for none.
+    instance : index of the followed instance in the result, -1 for none; track_id : its id, -1 for none.
     instances : number of instances found. score : of the followed one.
     estimate : measured orientation of the followed instance.
     coasting : estimate that only predicts, where there is no measured one.
@@ -38,7 +38,7 @@ class FrameScore:
     distance_m, view_angle_deg : of the true pose, without truth of the estimate.
     """
 
-    record: FrameRecord
+    result: FrameResult
     expected: bool | None
     found: bool
     instance: int = -1
@@ -86,69 +86,69 @@ class Scorer:
         self._symmetry = SymmetryGroup(model.symmetries)
         self._last_track = -1
 
-    def score(self, records: Sequence[FrameRecord], truths: Sequence[Rigid | None] | None) -> list[FrameScore]:
+    def score(self, results: Sequence[FrameResult], truths: Sequence[Rigid | None] | None) -> list[FrameScore]:
         """
-        Return one score for each record, in order.
+        Return one score for each result, in order.
 
-        truths : camera_object of each record or None where unknown; None when nothing at all is known.
+        truths : camera_object of each result or None where unknown; None when nothing at all is known.
         """
         self._last_track = -1
         if truths is None:
-            return [self._without_truth(record) for record in records]
-        return [self._with_truth(record, truth) for record, truth in zip(records, truths)]
+            return [self._without_truth(result) for result in results]
+        return [self._with_truth(result, truth) for result, truth in zip(results, truths)]
 
-    def _without_truth(self, record: FrameRecord) -> FrameScore:
+    def _without_truth(self, result: FrameResult) -> FrameScore:
         """Follow the track followed before, else the best instance."""
-        count = len(record.scores) or len(record.estimates)
-        result = FrameScore(record, expected=None, found=count > 0, instances=count)
-        if len(record.scores):
-            same = np.flatnonzero(record.track_ids == self._last_track) if self._last_track >= 0 else []
-            self._follow(result, int(same[0]) if len(same) else int(np.argmax(record.scores)))
-        elif record.estimates:
-            self._follow_estimate(result, record.estimates[0])
-        self._describe(result)
-        return result
+        count = len(result.scores) or len(result.estimates)
+        score = FrameScore(result, expected=None, found=count > 0, instances=count)
+        if len(result.scores):
+            same = np.flatnonzero(result.track_ids == self._last_track) if self._last_track >= 0 else []
+            self._follow(score, int(same[0]) if len(same) else int(np.argmax(result.scores)))
+        elif result.estimates:
+            self._follow_estimate(score, result.estimates[0])
+        self._describe(score)
+        return score
 
-    def _with_truth(self, record: FrameRecord, truth: Rigid | None) -> FrameScore:
-        count = len(record.scores) or len(record.estimates)
-        result = FrameScore(record, expected=False, found=False, instances=count, truth=truth)
+    def _with_truth(self, result: FrameResult, truth: Rigid | None) -> FrameScore:
+        count = len(result.scores) or len(result.estimates)
+        score = FrameScore(result, expected=False, found=False, instances=count, truth=truth)
         if truth is None:
-            return result
-        camera = self.camera_of(record.width, record.height) if record.width else None
+            return score
+        camera = self.camera_of(result.width, result.height) if result.width else None
         true_pixels = None
         if camera is not None and self.points is not None:
             true_pixels = camera.project(truth.apply(self.points))
-            result.expected = self._in_view(true_pixels, record)
+            score.expected = self._in_view(true_pixels, result)
         else:
-            result.expected = True
-        match = self._match(record, truth, true_pixels)
+            score.expected = True
+        match = self._match(result, truth, true_pixels)
         if isinstance(match, int):
-            self._follow(result, match)
+            self._follow(score, match)
         elif match is not None:
-            self._follow_estimate(result, match)
-        result.found = match is not None
+            self._follow_estimate(score, match)
+        score.found = match is not None
         if isinstance(match, int) and true_pixels is not None:
-            misses = record.keypoints[match, :, :2] - true_pixels
-            result.keypoint_errors_px = np.linalg.norm(misses, axis=1)
-        self._compare(result, truth)
-        self._describe(result)
-        return result
+            misses = result.keypoints[match, :, :2] - true_pixels
+            score.keypoint_errors_px = np.linalg.norm(misses, axis=1)
+        self._compare(score, truth)
+        self._describe(score)
+        return score
 
-    def _in_view(self, pixels: np.ndarray, record: FrameRecord) -> bool:
+    def _in_view(self, pixels: np.ndarray, result: FrameResult) -> bool:
         known = np.isfinite(self.points).all(1)  # type: ignore[arg-type]
-        inside = (pixels > -0.5).all(1) & (pixels < (record.width - 0.5, record.height - 0.5)).all(1)
+        inside = (pixels > -0.5).all(1) & (pixels < (result.width - 0.5, result.height - 0.5)).all(1)
         return bool(inside.sum() >= max(1.0, _VISIBLE_SHARE * known.sum()))
 
-    def _match(self, record: FrameRecord, truth: Rigid, pixels: np.ndarray | None) -> int | OrientationEstimate | None:
+    def _match(self, result: FrameResult, truth: Rigid, pixels: np.ndarray | None) -> int | OrientationEstimate | None:
         """Return the instance that lies on the true object in the image, whatever its orientation."""
-        if len(record.scores) and pixels is not None and np.isfinite(pixels).any():
+        if len(result.scores) and pixels is not None and np.isfinite(pixels).any():
             size = max(float(np.linalg.norm(np.nanmax(pixels, 0) - np.nanmin(pixels, 0))), _MIN_SIZE_PX)
-            distances = [self._centre_distance(keypoints, pixels) for keypoints in record.keypoints]
+            distances = [self._centre_distance(keypoints, pixels) for keypoints in result.keypoints]
             best = int(np.argmin(distances))
             return best if distances[best] < MATCH_RADIUS * size else None
-        if len(record.scores):
-            return int(np.argmax(record.scores))
-        measured = [e for e in record.estimates if not e.coasting]
+        if len(result.scores):
+            return int(np.argmax(result.scores))
+        measured = [e for e in result.estimates if not e.coasting]
         return min(measured, key=lambda e: float(np.linalg.norm(e.t_camera_object - truth.translation)), default=None)
 
     @staticmethod
@@ -159,52 +159,52 @@ class Scorer:
             return np.inf
         return float(np.linalg.norm(keypoints[both, :2].mean(0) - pixels[both].mean(0)))
 
-    def _follow(self, result: FrameScore, instance: int) -> None:
-        record = result.record
-        result.instance, result.track_id = instance, int(record.track_ids[instance])
-        result.score = float(record.scores[instance])
-        result.estimate = record.estimate_of(instance)
-        self._last_track = result.track_id
+    def _follow(self, score: FrameScore, instance: int) -> None:
+        result = score.result
+        score.instance, score.track_id = instance, int(result.track_ids[instance])
+        score.score = float(result.scores[instance])
+        score.estimate = result.estimate_of(instance)
+        self._last_track = score.track_id
 
-    def _follow_estimate(self, result: FrameScore, estimate: OrientationEstimate) -> None:
-        result.track_id = -1 if estimate.track_id is None else estimate.track_id
-        result.estimate = None if estimate.coasting else estimate
-        self._last_track = result.track_id
+    def _follow_estimate(self, score: FrameScore, estimate: OrientationEstimate) -> None:
+        score.track_id = -1 if estimate.track_id is None else estimate.track_id
+        score.estimate = None if estimate.coasting else estimate
+        self._last_track = score.track_id
 
-    def _compare(self, result: FrameScore, truth: Rigid) -> None:
-        coasting = [e for e in result.record.estimates if e.coasting]
-        if result.estimate is None and coasting:
-            result.coasting = min(coasting, key=lambda e: float(np.linalg.norm(e.t_camera_object - truth.translation)))
-            result.coasting_error_deg = float(np.rad2deg(np.linalg.norm(self._rotation_error(result.coasting, truth))))
-        estimate = result.estimate
+    def _compare(self, score: FrameScore, truth: Rigid) -> None:
+        coasting = [e for e in score.result.estimates if e.coasting]
+        if score.estimate is None and coasting:
+            score.coasting = min(coasting, key=lambda e: float(np.linalg.norm(e.t_camera_object - truth.translation)))
+            score.coasting_error_deg = float(np.rad2deg(np.linalg.norm(self._rotation_error(score.coasting, truth))))
+        estimate = score.estimate
         if estimate is None:
             return
-        result.rotation_error_rad = self._rotation_error(estimate, truth)
-        result.position_error_m = truth.translation - estimate.t_camera_object
-        error = np.concatenate([result.position_error_m, result.rotation_error_rad])
+        score.rotation_error_rad = self._rotation_error(estimate, truth)
+        score.position_error_m = truth.translation - estimate.t_camera_object
+        error = np.concatenate([score.position_error_m, score.rotation_error_rad])
         covariance = estimate.covariance
-        result.nees_position = _squared_length(error[:3], covariance[:3, :3])
-        result.nees_rotation = _squared_length(error[3:], covariance[3:, 3:])
-        result.nees_pose = _squared_length(error, covariance)
+        score.nees_position = _squared_length(error[:3], covariance[:3, :3])
+        score.nees_rotation = _squared_length(error[3:], covariance[3:, 3:])
+        score.nees_pose = _squared_length(error, covariance)
 
     def _rotation_error(self, estimate: OrientationEstimate, truth: Rigid) -> np.ndarray:
         """Return the rotation vector that takes the estimate to the nearest true attitude that looks the same."""
         R_true = truth.rotation @ self._symmetry.turn_towards(truth.rotation, estimate.R_camera_object)
         return rotation_vector_from_matrix(R_true @ estimate.R_camera_object.T)
 
-    def _describe(self, result: FrameScore) -> None:
+    def _describe(self, score: FrameScore) -> None:
         """Distance and view angle, of the truth where there is one."""
-        estimate = result.estimate
-        pose = result.truth
+        estimate = score.estimate
+        pose = score.truth
         if pose is None and estimate is not None:
             pose = estimate.pose
         if pose is None or self.points is None:
             return
         centre = pose.apply(np.nanmean(self.points, axis=0))
-        result.distance_m = float(np.linalg.norm(centre))
-        if self._normal is not None and result.distance_m > 0:
-            cosine = abs(float((pose.rotation @ self._normal) @ centre)) / result.distance_m
-            result.view_angle_deg = float(np.rad2deg(np.arccos(min(cosine, 1.0))))
+        score.distance_m = float(np.linalg.norm(centre))
+        if self._normal is not None and score.distance_m > 0:
+            cosine = abs(float((pose.rotation @ self._normal) @ centre)) / score.distance_m
+            score.view_angle_deg = float(np.rad2deg(np.arccos(min(cosine, 1.0))))
 
 
 def _plane_normal(points: np.ndarray) -> np.ndarray:

@@ -1,11 +1,10 @@
-"""frames.csv: one line for each frame, for spreadsheets and for comparing two runs frame by frame."""
+"""The table of all frames, a column of numbers for each thing measured, for frames.csv, charts and comparisons."""
 
 from __future__ import annotations
 
 import csv
-import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,29 +23,41 @@ COLUMNS = (
     'coasting', 'outlier_suspected', 'sigma_rotation_deg', 'sigma_position_m', 'nees_rotation', 'nees_position',
     'distance_m', 'view_angle_deg', 'latency_ms', *_POSE, *(f'true_{name}' for name in _POSE),
 )  # fmt: skip
-_TEXT_COLUMNS = ('stamp_ns',)
+_WHOLE = ('frame', 'width', 'height', 'instances', 'track_id')  # numbers with all their digits
 _DIGITS = 8
+Table = Mapping[str, np.ndarray]
 
 
-def to_csv(scores: Sequence[FrameScore], model: ObjectModel, bag_start_ns: int) -> str:
-    """Return the text of frames.csv; empty cells are numbers that do not exist."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator='\n')
-    writer.writerow(COLUMNS)
+def frame_table(scores: Sequence[FrameScore], model: ObjectModel, bag_start_ns: int) -> dict[str, np.ndarray]:
+    """Return the columns by name, a value for each frame: stamp_ns int64, the others float64, NaN for no value."""
+    values = np.empty((len(scores), len(COLUMNS)))
     for index, score in enumerate(scores):
         row = _row(index, score, model, bag_start_ns)
-        writer.writerow([_cell(row.get(column)) for column in COLUMNS])
-    return text.getvalue()
+        values[index] = [row.get(name) for name in COLUMNS]
+    values[~np.isfinite(values)] = np.nan
+    table = dict(zip(COLUMNS, values.T))
+    return {**table, 'stamp_ns': np.array([score.result.stamp_ns for score in scores], np.int64)}
+
+
+def to_csv(table: Table) -> str:
+    """Return the text of frames.csv; empty cells are numbers that do not exist."""
+    columns = [_cells(table[name], '.0f' if name in _WHOLE else f'.{_DIGITS}g') for name in COLUMNS]
+    return '\n'.join(','.join(line) for line in (COLUMNS, *zip(*columns))) + '\n'
+
+
+def _cells(values: np.ndarray, form: str) -> list[str]:
+    if values.dtype == np.int64:
+        return [str(value) for value in values.tolist()]
+    return ['' if math.isnan(value) else format(value, form) for value in values.tolist()]
 
 
 def _row(index: int, score: FrameScore, model: ObjectModel, bag_start_ns: int) -> dict[str, Any]:
-    record, estimate = score.record, score.estimate
+    result, estimate = score.result, score.estimate
     row: dict[str, Any] = {
         'frame': index,
-        'stamp_ns': record.stamp_ns,
-        'bag_time_s': round((record.time_ns - bag_start_ns) * 1e-9, 6),
-        'width': record.width,
-        'height': record.height,
+        'bag_time_s': round((result.time_ns - bag_start_ns) * 1e-9, 6),
+        'width': result.width,
+        'height': result.height,
         'instances': score.instances,
         'expected': score.expected,
         'found': score.found,
@@ -55,12 +66,12 @@ def _row(index: int, score: FrameScore, model: ObjectModel, bag_start_ns: int) -
         'keypoint_error_px': score.keypoint_error_px,
         'rotation_error_deg': score.rotation_error_deg,
         'translation_error_m': score.translation_error_m,
-        'coasting': any(e.coasting for e in record.estimates),
+        'coasting': any(e.coasting for e in result.estimates),
         'nees_rotation': score.nees_rotation,
         'nees_position': score.nees_position,
         'distance_m': score.distance_m,
         'view_angle_deg': score.view_angle_deg,
-        'latency_ms': record.latency_ms,
+        'latency_ms': result.latency_ms,
     }
     if estimate is not None:
         variances = np.diag(estimate.covariance)
@@ -83,32 +94,23 @@ def _pose_cells(pose: Rigid, model: ObjectModel, prefix: str) -> dict[str, float
     return {prefix + name: value for name, value in zip(_POSE, values)}
 
 
-def _cell(value: Any) -> str:
-    if value is None:
-        return ''
-    if isinstance(value, (bool, np.bool_)):
-        return str(int(value))
-    if isinstance(value, (int, np.integer)):
-        return str(int(value))
-    return f'{value:.{_DIGITS}g}' if math.isfinite(value) else ''
-
-
-def read_columns(path: Path) -> dict[str, np.ndarray]:
+def read_table(path: Path) -> dict[str, np.ndarray]:
     """
-    Return the columns of a frames.csv: stamp_ns as int64, everything else as float64 with NaN for empty cells.
+    Read a frames.csv.
 
-    Raises DatasetError naming the file.
+    Raises:
+        DatasetError: Naming the file, when it cannot be read or is another kind of file.
     """
     try:
         with path.open(encoding='utf-8', newline='') as file:
             rows = list(csv.DictReader(file))
         if not rows:
             raise DatasetError(f'{path}: has no frames')
-        columns: dict[str, np.ndarray] = {'stamp_ns': np.array([int(row['stamp_ns']) for row in rows], np.int64)}
+        table = {'stamp_ns': np.array([int(row['stamp_ns']) for row in rows], np.int64)}
         for name in COLUMNS:
-            if name not in _TEXT_COLUMNS:
-                columns[name] = np.array([float(row[name]) if row[name] else np.nan for row in rows])
-        return columns
+            if name not in table:
+                table[name] = np.array([float(row[name]) if row[name] else np.nan for row in rows])
+        return table
     except OSError as error:
         raise DatasetError(f'{path}: cannot be read ({error.strerror})') from error
     except (KeyError, TypeError, ValueError, csv.Error) as error:

@@ -13,7 +13,7 @@ import numpy as np
 
 from custom_pose_ros.core.errors import DatasetError
 from custom_pose_ros.core.object_model import ObjectModel
-from custom_pose_ros.evaluation.records import FrameRecord
+from custom_pose_ros.evaluation.frame_result import FrameResult
 
 MATCH_RADIUS = 0.5  # an instance whose keypoints are off by more than this share of the label's size is another thing
 _STAMP_DIGITS = 16  # a number in a file name with at least so many digits is a stamp [ns], a shorter one counts frames
@@ -61,12 +61,12 @@ class CocoLabels:
         """Return the (K, 2) labels [px] of a frame, NaN where not labelled; None for frames that nobody looked at."""
         return self._stamps.get(stamp_ns, self._numbers.get(index))
 
-    def score(self, record: FrameRecord, labels: Sequence[np.ndarray]) -> tuple[list[LabelScore], int]:
+    def score(self, result: FrameResult, labels: Sequence[np.ndarray]) -> tuple[list[LabelScore], int]:
         """Match instances to labels, nearest first; returns a score for each label and the instances left over."""
         sizes = [max(float(np.linalg.norm(np.nanmax(p, 0) - np.nanmin(p, 0))), _MIN_SIZE_PX) for p in labels]
         distances = []
         for i, label in enumerate(labels):
-            for j, keypoints in enumerate(record.keypoints):
+            for j, keypoints in enumerate(result.keypoints):
                 errors = np.linalg.norm(keypoints[:, :2] - label, axis=1)
                 if np.isfinite(errors).any() and np.nanmean(errors) < MATCH_RADIUS * sizes[i]:
                     distances.append((float(np.nanmean(errors)), i, j, errors))
@@ -76,7 +76,7 @@ class CocoLabels:
             if not scores[i].found and j not in used:
                 used.add(j)
                 scores[i] = LabelScore(errors, sizes[i], True)
-        return scores, len(record.keypoints) - len(used)
+        return scores, len(result.keypoints) - len(used)
 
     def _read(self) -> Mapping:
         try:

@@ -11,10 +11,10 @@ from custom_pose_ros.core.errors import ConfigError
 from custom_pose_ros.core.geometry.rigid import Rigid
 from custom_pose_ros.evaluation.bags.reader import Bag, is_static
 from custom_pose_ros.evaluation.bags.topics import TF_TYPES, choose_truth_topic
+from custom_pose_ros.evaluation.frame_result import FrameResult
 from custom_pose_ros.evaluation.notes import Notes
-from custom_pose_ros.evaluation.records import FrameRecord
 from custom_pose_ros.evaluation.truth.alignment import Alignment, estimate_alignment, read_alignment
-from custom_pose_ros.evaluation.truth.tracks import MAX_GAP_S, PoseTrack, TransformTree, read_poses
+from custom_pose_ros.evaluation.truth.tracks import MAX_GAP_S, Trajectory, TransformTree, read_poses
 
 # Estimates that are more likely flipped than this take no part in the alignment. Laxer than AMBIGUOUS: the alignment
 # lets go of flipped ones by itself, and needs many frames.
@@ -61,7 +61,7 @@ class TruthSource:
         self.topics: tuple[str, ...] = ()
         self.frame = ''
         self._offset_ns = round(settings.offset_s * 1e9)
-        self._track = PoseTrack(settings.max_gap_s)
+        self._track = Trajectory(settings.max_gap_s)
         self._tree = TransformTree(settings.max_gap_s)
         self._static_topics: set[str] = set()
         if self.kind == 'topic':
@@ -72,7 +72,7 @@ class TruthSource:
             if not self.topics:
                 raise ConfigError('--truth-tf: the bag has no /tf')
 
-    def take(self, topic: str, message: Any, time_ns: int) -> None:
+    def add(self, topic: str, message: Any, time_ns: int) -> None:
         """Remember the poses of a message of one of `topics`."""
         for stamped in read_poses(message):
             stamp_ns = (stamped.stamp_ns or time_ns) + self._offset_ns
@@ -82,19 +82,19 @@ class TruthSource:
                 self.frame = self.frame or stamped.frame
                 self._track.add(stamp_ns, stamped.pose)
 
-    def camera_objects(self, records: Sequence[FrameRecord], camera_frame: str) -> tuple[list[Rigid | None], Alignment]:
+    def camera_objects(self, results: Sequence[FrameResult], camera_frame: str) -> tuple[list[Rigid | None], Alignment]:
         """
-        Return camera_object of each record (None where unknown) and the alignment used. camera_frame : of the images.
+        Return camera_object of each result (None where unknown) and the alignment used. camera_frame : of the images.
 
         Raises ConfigError when there is no truth for any frame, or the alignment cannot be estimated.
         """
         if self.kind == 'tags':
-            poses = [record.truth for record in records]
+            poses = [result.truth for result in results]
         else:
-            poses = [self._at(record.stamp_ns, camera_frame) for record in records]
+            poses = [self._at(result.stamp_ns, camera_frame) for result in results]
         if not any(pose is not None for pose in poses):
-            raise ConfigError(self._why_none(records, camera_frame))
-        alignment = self._alignment(records, poses, camera_frame)
+            raise ConfigError(self._why_none(results, camera_frame))
+        alignment = self._alignment(results, poses, camera_frame)
         return [None if pose is None else alignment.apply(pose) for pose in poses], alignment
 
     def _at(self, stamp_ns: int, camera_frame: str) -> Rigid | None:
@@ -111,7 +111,7 @@ class TruthSource:
         frames = tuple(frame.lstrip('/') for frame in self.settings.tf)
         return (camera_frame.lstrip('/'), frames[0]) if len(frames) == 1 else (frames[0], frames[1])
 
-    def _alignment(self, records: Sequence[FrameRecord], poses: Sequence[Rigid | None], camera_frame: str) -> Alignment:
+    def _alignment(self, results: Sequence[FrameResult], poses: Sequence[Rigid | None], camera_frame: str) -> Alignment:
         wanted = self.settings.extrinsics
         if wanted == 'auto':
             wanted = 'identity' if self._is_in_camera(camera_frame) else 'estimate'
@@ -124,7 +124,7 @@ class TruthSource:
             return Alignment()
         if wanted != 'estimate':
             return read_alignment(wanted)
-        pairs = [(_measured(record), pose) for record, pose in zip(records, poses) if pose is not None]
+        pairs = [(_measured(result), pose) for result, pose in zip(results, poses) if pose is not None]
         usable = [(measured, pose) for measured, pose in pairs if measured is not None]
         alignment = estimate_alignment([measured for measured, _ in usable], [pose for _, pose in usable])
         self.notes.info(
@@ -143,7 +143,7 @@ class TruthSource:
             self.frame == camera_frame.lstrip('/') and self.settings.moves == 'object'
         )
 
-    def _why_none(self, records: Sequence[FrameRecord], camera_frame: str) -> str:
+    def _why_none(self, results: Sequence[FrameResult], camera_frame: str) -> str:
         if self.kind == 'tags':
             return '--truth-tags: no frame shows the tags well enough; check family (tag36h11), ids and calibration'
         if self.kind == 'tf':
@@ -158,12 +158,12 @@ class TruthSource:
         return f'--truth {self.topics[0]}: its stamps and those of the images do not overlap; check --truth-offset'
 
 
-def _measured(record: FrameRecord) -> Rigid | None:
+def _measured(result: FrameResult) -> Rigid | None:
     """Return the clearest measured orientation of a frame, of its best instance."""
-    if len(record.scores):
-        estimate = record.estimate_of(int(record.scores.argmax()))
+    if len(result.scores):
+        estimate = result.estimate_of(int(result.scores.argmax()))
     else:
-        estimate = next((e for e in record.estimates if not e.coasting), None)
+        estimate = next((e for e in result.estimates if not e.coasting), None)
     if estimate is None or estimate.ambiguity > MAX_AMBIGUITY_TO_ALIGN or estimate.outlier_suspected:
         return None
     return estimate.pose

@@ -20,7 +20,7 @@ MAX_GAP_S = 0.5  # truth is not interpolated over longer holes
 _NUMBERS_PER_POSE = 7
 
 
-class PoseTrack:
+class Trajectory:
     """
     One moving pose, sampled: added in any order, interpolated linearly in position and along the great arc in rotation.
 
@@ -81,7 +81,7 @@ class TransformTree:
     def __init__(self, max_gap_s: float = MAX_GAP_S):
         self.max_gap_s = max_gap_s
         self._parents: dict[str, str] = {}
-        self._moving: dict[str, PoseTrack] = {}
+        self._moving: dict[str, Trajectory] = {}
         self._static: dict[str, Rigid] = {}
 
     @property
@@ -97,7 +97,7 @@ class TransformTree:
         if static:
             self._static[child] = pose
         else:
-            self._moving.setdefault(child, PoseTrack(self.max_gap_s)).add(stamp_ns, pose)
+            self._moving.setdefault(child, Trajectory(self.max_gap_s)).add(stamp_ns, pose)
 
     def at(self, target: str, source: str, stamp_ns: int) -> Rigid | None:
         """Return `target_source` at a stamp [ns]; None when a transform is missing at that time."""

@@ -13,6 +13,7 @@ import pytest
 from bag_maker import CAMERA, IMAGE, SIZE, TRUTH, Messages, tiny_entries, trajectory, write_bag
 from tiny_model import draw_tiny_object
 
+from custom_pose_ros.core.files import VideoFile
 from custom_pose_ros.evaluation.report import bag_report, worst_frames
 from custom_pose_ros.evaluation.report.page import Verdict
 from custom_pose_ros.evaluation.scoring.conditions import Condition
@@ -60,7 +61,7 @@ def evaluation(evaluate, tmp_path_factory):
 def page(evaluation) -> str:
     """Its report, with two limits of which one is exceeded, beside a video of 30 frames/s."""
     limits = verdict(evaluation, 'rotation_error_deg.p90 > 5', 'detection.rate < 0.97')
-    return bag_report.write(evaluation, limits, Path('annotated.mp4'), 30.0)
+    return bag_report.write(evaluation, limits, VideoFile(Path('annotated.mp4'), 30.0))
 
 
 def verdict(evaluation, *texts: str) -> Verdict:
@@ -103,14 +104,14 @@ def test_missed_objects_come_first_then_the_largest_errors_and_no_neighbours(eva
     chosen = worst_frames.choose(evaluation.scores)
     assert 20 <= chosen[0] < 25
     assert 45 in chosen[1:3]  # frame 44 and 46 see half of the jump
-    stamps = sorted(evaluation.scores[i].record.stamp_ns for i in chosen)
+    stamps = sorted(evaluation.scores[i].result.stamp_ns for i in chosen)
     assert min(np.diff(stamps)) >= worst_frames.APART_S * 1e9
 
 
 def test_the_picture_is_of_that_frame_and_shows_truth_and_estimate(evaluation):
     score = next(s for s in evaluation.scores if s.estimate is not None)
-    (image,) = worst_frames.fetch_images(evaluation.bag, IMAGE, [score.record])
-    again = next(m for m in evaluation.bag.messages([IMAGE]) if m.time_ns == score.record.time_ns).decode()
+    (image,) = worst_frames.fetch_images(evaluation.bag, IMAGE, [score.result])
+    again = next(m for m in evaluation.bag.messages([IMAGE]) if m.time_ns == score.result.time_ns).decode()
     np.testing.assert_array_equal(image, again.data.reshape(256, 320, 3))
     before = image.copy()
     drawing = worst_frames.draw(image, score, evaluation.model, CAMERA)
@@ -118,23 +119,34 @@ def test_the_picture_is_of_that_frame_and_shows_truth_and_estimate(evaluation):
     assert drawing.shape[1] == 480 and (drawing == 255).all(2).sum() > 50  # white of the truth
 
 
-def test_pictures_of_a_bag_without_an_index_are_fetched_in_one_pass(evaluate, dive, tmp_path, monkeypatch):
-    path = write_bag(tmp_path / 'packed', tiny_entries(dive[1]), compression='file')
-    recorded = tmp_path / 'recorded'
-    for evaluation in (evaluate(path, write_bag=recorded), evaluate(dive[0])):
-        records = [evaluation.scores[i].record for i in (30, 3, 12)]
+def cut_off_the_index(bag: Path) -> Path:
+    """Take the footer off the only file of an mcap bag, as a crash leaves it."""
+    (file,) = bag.glob('*.mcap')
+    file.write_bytes(file.read_bytes()[:-37])
+    return bag
+
+
+def test_pictures_are_fetched_around_each_frame_or_in_one_pass_without_an_index(evaluate, dive, tmp_path, monkeypatch):
+    crashed = cut_off_the_index(write_bag(tmp_path / 'crashed', tiny_entries(dive[1])))
+    packed = write_bag(tmp_path / 'packed', tiny_entries(dive[1]), compression='file')
+    for path, wanted_passes in ((dive[0], 3), (packed, 3), (crashed, 1)):
+        evaluation = evaluate(path)
+        results = [evaluation.scores[i].result for i in (30, 3, 12)]
         passes = []
         read = evaluation.bag.messages
         monkeypatch.setattr(evaluation.bag, 'messages', lambda *a, read=read, p=passes: p.append(a) or read(*a))
-        images = worst_frames.fetch_images(evaluation.bag, IMAGE, records)
-        assert len(passes) == (3 if evaluation.bag.indexed else 1)
+        images = worst_frames.fetch_images(evaluation.bag, IMAGE, results)
+        assert len(passes) == wanted_passes
         for image, index in zip(images, (30, 3, 12), strict=True):
             np.testing.assert_array_equal(image, draw_tiny_object(dive[1][index].pixels, SIZE))
-    assert not evaluate(path).bag.indexed
-    late = evaluate(recorded, recorded='poses')
-    late.bag.indexed = False
-    records = [late.scores[i].record for i in (30, 3)]
-    assert all(image is not None for image in worst_frames.fetch_images(late.bag, IMAGE, records))
+
+
+def test_pictures_of_recorded_results_are_found_without_an_index(evaluate, dive, tmp_path):
+    evaluate(dive[0], write_bag=tmp_path / 'recorded')
+    late = evaluate(cut_off_the_index(tmp_path / 'recorded'), recorded='poses')
+    assert not late.bag.indexed
+    results = [late.scores[i].result for i in (30, 3)]
+    assert all(image is not None for image in worst_frames.fetch_images(late.bag, IMAGE, results))
 
 
 def test_a_report_without_truth_and_one_of_recorded_results(evaluate, dive, tmp_path):

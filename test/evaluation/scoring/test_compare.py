@@ -11,7 +11,7 @@ import pytest
 from custom_pose_ros.core.errors import DatasetError
 from custom_pose_ros.evaluation.report import comparison_report
 from custom_pose_ros.evaluation.report.page import Verdict
-from custom_pose_ros.evaluation.scoring.compare import Run, compare, pair
+from custom_pose_ros.evaluation.scoring.compare import FinishedRun, compare, pair
 from custom_pose_ros.evaluation.scoring.conditions import Condition
 from custom_pose_ros.evaluation.scoring.frame_table import COLUMNS
 
@@ -19,7 +19,7 @@ FRAMES = 600
 METRICS = {'schema': 'custom_pose_ros/metrics/1', 'bag': {'name': 'dive'}, 'configuration': {'backend': 'onnxruntime'}}
 
 
-def run(name: str, rotation: np.ndarray, found: np.ndarray | None = None, first: int = 0) -> Run:
+def run(name: str, rotation: np.ndarray, found: np.ndarray | None = None, first: int = 0) -> FinishedRun:
     """A run of 30 frames/s with these rotation errors, everything else unknown."""
     count = len(rotation)
     frames = {column: np.full(count, np.nan) for column in COLUMNS}
@@ -32,7 +32,7 @@ def run(name: str, rotation: np.ndarray, found: np.ndarray | None = None, first:
         'expected': np.ones(count),
         'found': np.ones(count) if found is None else found.astype(float),
     }
-    return Run(name, METRICS, frames)
+    return FinishedRun(name, METRICS, frames)
 
 
 def noise(seed: int, size: float = 1.0) -> np.ndarray:
@@ -107,23 +107,23 @@ def test_finished_runs_are_loaded_and_others_refused(evaluate, dive, tmp_path: P
     evaluation = evaluate(dive[0])
     (tmp_path / 'run').mkdir()
     (tmp_path / 'run' / 'metrics.json').write_text(evaluation.metrics_text())
-    (tmp_path / 'run' / 'frames.csv').write_text(evaluation.frames_text)
-    loaded = Run.load(tmp_path / 'run')
+    (tmp_path / 'run' / 'frames.csv').write_text(evaluation.frames_text())
+    loaded = FinishedRun.load(tmp_path / 'run')
     assert loaded.metrics['object'] == 'tiny'
     assert len(loaded.frames['stamp_ns']) == 40
     with pytest.raises(DatasetError, match='cannot be read .*; wanted a folder that evaluate_bag wrote'):
-        Run.load(tmp_path)
+        FinishedRun.load(tmp_path)
     for text, message in (
         ('{', 'is not valid JSON'),
         (json.dumps({'schema': 'x'}), 'is not a metrics.json of evaluate_bag'),
     ):
         (tmp_path / 'run' / 'metrics.json').write_text(text)
         with pytest.raises(DatasetError, match=message):
-            Run.load(tmp_path / 'run')
+            FinishedRun.load(tmp_path / 'run')
     (tmp_path / 'run' / 'metrics.json').write_text(evaluation.metrics_text())
     (tmp_path / 'run' / 'frames.csv').write_text('frame,stamp_ns\n0,x\n')
     with pytest.raises(DatasetError, match='is not a frames.csv'):
-        Run.load(tmp_path / 'run')
+        FinishedRun.load(tmp_path / 'run')
 
 
 def test_the_page_says_who_is_better_and_marks_limits():

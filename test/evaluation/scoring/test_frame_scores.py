@@ -16,11 +16,11 @@ from custom_pose_ros.core.geometry.rotations import matrix_from_rotation_vector
 from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.orientation.estimate import OrientationEstimate
-from custom_pose_ros.evaluation.records import FrameRecord
-from custom_pose_ros.evaluation.scoring import metrics as metrics_module
+from custom_pose_ros.evaluation.frame_result import FrameResult
+from custom_pose_ros.evaluation.scoring import summary as summary_module
 from custom_pose_ros.evaluation.scoring.frame_scores import Scorer
-from custom_pose_ros.evaluation.scoring.frame_table import COLUMNS, read_columns, to_csv
-from custom_pose_ros.evaluation.scoring.metrics import distribution, rounded, summarise, to_json
+from custom_pose_ros.evaluation.scoring.frame_table import COLUMNS, frame_table, read_table, to_csv
+from custom_pose_ros.evaluation.scoring.summary import distribution, rounded, summarise, to_json
 
 STEP_NS = 100_000_000
 TRUTH = trajectory(40, STEP_NS)
@@ -50,8 +50,8 @@ def estimate_of(
     )
 
 
-def record(i: int, poses: list[KeypointPose], estimates: list[OrientationEstimate] = ()) -> FrameRecord:
-    made = FrameRecord(TRUTH[i].stamp_ns, TRUTH[i].stamp_ns + 5_000_000, 320, 256)
+def record(i: int, poses: list[KeypointPose], estimates: list[OrientationEstimate] = ()) -> FrameResult:
+    made = FrameResult(TRUTH[i].stamp_ns, TRUTH[i].stamp_ns + 5_000_000, 320, 256)
     made.set_poses(poses, 4)
     made.estimates = list(estimates)
     return made
@@ -131,7 +131,7 @@ def test_a_covariance_that_is_none_gives_no_nees(scorer):
     assert math.isnan(score.nees_rotation)
 
 
-def frames_with_gaps() -> list[FrameRecord]:
+def frames_with_gaps() -> list[FrameResult]:
     """20 frames; the object is missed in 5, 6, 7 and 12, and has another id from 13 on."""
     return [record(i, [] if i in (5, 6, 7, 12) else [pose_at(TRUTH[i].pixels, 0 if i < 12 else 4)]) for i in range(20)]
 
@@ -163,7 +163,7 @@ def test_jitter_is_the_standard_deviation_of_the_noise(tiny_model):
     records = []
     for i in range(3000):
         points = TRUTH[0].pixels + np.column_stack([rng.normal(0, 0.5, 4), np.zeros(4)])
-        made = FrameRecord(START_NS + i * STEP_NS, i, 320, 256)
+        made = FrameResult(START_NS + i * STEP_NS, i, 320, 256)
         made.set_poses([pose_at(points)], 4)
         records.append(made)
     scores = Scorer(tiny_model, lambda w, h: CAMERA).score(records, None)
@@ -214,9 +214,9 @@ def test_frames_csv_reads_back(scorer, tiny_model, tmp_path):
     ]
     scores = scorer.score(records, [truth(i) for i in range(5)])
     path = tmp_path / 'frames.csv'
-    path.write_text(to_csv(scores, tiny_model, START_NS))
+    path.write_text(to_csv(frame_table(scores, tiny_model, START_NS)))
 
-    columns = read_columns(path)
+    columns = read_table(path)
 
     assert set(columns) == set(COLUMNS)
     assert columns['stamp_ns'].tolist() == [t.stamp_ns for t in TRUTH[:5]]  # 19 digits, to the last
@@ -263,7 +263,7 @@ def check(value, schema: dict, root: dict, where: str) -> None:
 def test_metrics_follow_their_schema(evaluate, dive, tmp_path):
     from custom_pose_ros.evaluation.truth.source import TruthSettings
 
-    schema = json.loads(Path(metrics_module.__file__).with_name('metrics.schema.json').read_text())
+    schema = json.loads(Path(summary_module.__file__).with_name('metrics.schema.json').read_text())
     labels = tmp_path / 'labels.json'
     labels.write_text(json.dumps({'images': [{'id': 1, 'file_name': '3.png'}], 'annotations': []}))
     with_truth = evaluate(dive[0], truth=TruthSettings(topic='/truth/pose'), labels=labels)

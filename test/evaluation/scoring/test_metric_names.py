@@ -38,8 +38,8 @@ def test_every_number_of_an_evaluation_has_its_name(evaluate, dive):
 def test_every_number_of_a_comparison_has_its_name(evaluate, dive, tmp_path):
     evaluation = evaluate(dive[0], truth=TruthSettings(topic=TRUTH))
     (tmp_path / 'metrics.json').write_text(evaluation.metrics_text())
-    (tmp_path / 'frames.csv').write_text(evaluation.frames_text)
-    run = compare.Run.load(tmp_path)
+    (tmp_path / 'frames.csv').write_text(evaluation.frames_text())
+    run = compare.FinishedRun.load(tmp_path)
     assert set(written(compare.compare(run, run))) == set(compare.number_names())
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from custom_pose_ros.core.errors import DatasetError
 from custom_pose_ros.core.keypoints.poses import KeypointPose
-from custom_pose_ros.evaluation.records import FrameRecord
-from custom_pose_ros.evaluation.scoring.metrics import summarise_labels
+from custom_pose_ros.evaluation.frame_result import FrameResult
+from custom_pose_ros.evaluation.scoring.summary import summarise_labels
 from custom_pose_ros.evaluation.truth.coco_labels import CocoLabels
 
 NAMES = ['front', 'left', 'right', 'top']
@@ -33,7 +33,7 @@ def annotation(points: np.ndarray, visible=(2, 2, 2, 2), image_id: int = 1) -> d
     return {'id': 1, 'image_id': image_id, 'category_id': 1, 'keypoints': values}
 
 
-def record(*instances: np.ndarray) -> FrameRecord:
+def record(*instances: np.ndarray) -> FrameResult:
     poses = [
         KeypointPose(
             keypoints=points,
@@ -44,7 +44,7 @@ def record(*instances: np.ndarray) -> FrameRecord:
         )
         for points in instances
     ]
-    made = FrameRecord(0, 0, 320, 256)
+    made = FrameResult(0, 0, 320, 256)
     made.set_poses(poses, 4)
     return made
 

@@ -8,7 +8,7 @@ from bag_maker import ROS2, Messages, Truth
 
 from custom_pose_ros.core.geometry.rigid import Rigid
 from custom_pose_ros.core.geometry.rotations import matrix_from_rotation_vector, rotation_between
-from custom_pose_ros.evaluation.truth.tracks import PoseTrack, TransformTree, interpolate, read_poses
+from custom_pose_ros.evaluation.truth.tracks import Trajectory, TransformTree, interpolate, read_poses
 
 SECOND = 10**9
 
@@ -31,7 +31,7 @@ def test_the_short_way_round_is_taken():
 
 
 def test_samples_in_any_order_are_interpolated_between_neighbours():
-    track = PoseTrack(max_gap_s=2.0)
+    track = Trajectory(max_gap_s=2.0)
     for seconds in (4, 0, 2):
         track.add(seconds * SECOND, turned(0, 0, 0.1 * seconds, seconds, 0, 0))
     assert_same(track.at(3 * SECOND), turned(0, 0, 0.3, 3, 0, 0))
@@ -39,7 +39,7 @@ def test_samples_in_any_order_are_interpolated_between_neighbours():
 
 
 def test_nothing_before_after_and_in_holes():
-    track = PoseTrack(max_gap_s=0.5)
+    track = Trajectory(max_gap_s=0.5)
     assert track.at(0) is None
     for seconds in (1, 2):
         track.add(seconds * SECOND, turned(0, 0, 0))
@@ -50,7 +50,7 @@ def test_nothing_before_after_and_in_holes():
 
 
 def test_of_two_samples_with_one_stamp_the_later_counts():
-    track = PoseTrack()
+    track = Trajectory()
     track.add(SECOND, turned(0, 0, 0.1))
     track.add(SECOND, turned(0, 0, 0.7))
     assert_same(track.at(SECOND), turned(0, 0, 0.7))

@@ -14,7 +14,7 @@ from custom_pose_ros.core.geometry.rotations import matrix_from_roll_pitch_yaw
 from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.orientation.estimate import OrientationEstimate
 from custom_pose_ros.evaluation.bags.decoding import pose_types
-from custom_pose_ros.evaluation.results.messages import MessageMaker, estimates_from_message
+from custom_pose_ros.evaluation.frames.result_messages import MessageMaker, estimates_from_message
 from custom_pose_ros.inference.image_messages import image_to_bgr
 from custom_pose_ros.inference.pose_messages import camera_from_message, message_to_poses
 

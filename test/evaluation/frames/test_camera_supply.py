@@ -11,8 +11,8 @@ from bag_maker import CAMERA, CAMERA_INFO, START_NS, Messages, write_bag
 from custom_pose_ros.core.errors import ConfigError
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.evaluation.bags.reader import Bag
+from custom_pose_ros.evaluation.frames.camera_supply import CameraSupply
 from custom_pose_ros.evaluation.notes import Notes
-from custom_pose_ros.evaluation.results.camera_supply import CameraSupply
 from custom_pose_ros.inference.pose_messages import camera_from_message
 
 WIDE = CameraIntrinsics.from_fov(320, 256, math.radians(90.0))
@@ -27,7 +27,7 @@ def info(camera: CameraIntrinsics = CAMERA, **changes) -> object:
 
 def test_a_given_calibration_goes_before_recorded_ones():
     supply = CameraSupply(Notes(), WIDE, source='wide.yaml')
-    assert not supply.take(info(), CAMERA_INFO)
+    assert not supply.accept(info(), CAMERA_INFO)
     assert supply.for_size(320, 256) is WIDE
     assert supply.description == 'wide.yaml'
 
@@ -35,11 +35,11 @@ def test_a_given_calibration_goes_before_recorded_ones():
 def test_the_same_object_is_returned_until_the_calibration_changes():
     notes = Notes()
     supply = CameraSupply(notes)
-    supply.take(info(), CAMERA_INFO)
+    supply.accept(info(), CAMERA_INFO)
     first = supply.for_size(320, 256)
-    supply.take(info(), CAMERA_INFO)
+    supply.accept(info(), CAMERA_INFO)
     assert supply.for_size(320, 256) is first
-    supply.take(info(WIDE), CAMERA_INFO)
+    supply.accept(info(WIDE), CAMERA_INFO)
     np.testing.assert_array_equal(supply.for_size(320, 256).K, WIDE.K)
     assert notes.lines() == [f'{CAMERA_INFO}: the calibration changes within the bag; each image uses the latest']
 
@@ -87,11 +87,11 @@ def test_region_and_binning_are_taken_into_account():
 
 def test_another_distortion_or_region_is_another_calibration():
     supply = CameraSupply(Notes())
-    supply.take(info(), CAMERA_INFO)
+    supply.accept(info(), CAMERA_INFO)
     assert not supply.for_size(320, 256).has_distortion
-    supply.take(info(d=np.array([0.1, 0.0, 0.0, 0.0, 0.0])), CAMERA_INFO)
+    supply.accept(info(d=np.array([0.1, 0.0, 0.0, 0.0, 0.0])), CAMERA_INFO)
     assert supply.for_size(320, 256).has_distortion
     right_half = info()
     right_half.roi.x_offset, right_half.roi.width, right_half.roi.height = 160, 160, 256
-    supply.take(right_half, CAMERA_INFO)
+    supply.accept(right_half, CAMERA_INFO)
     assert supply.for_size(160, 256).K[0, 2] == CAMERA.K[0, 2] - 160.0

@@ -32,16 +32,16 @@ class CameraSupply:
         self._cache: dict[tuple[int, int], CameraIntrinsics | None] = {}
 
     def find_first(self, bag: Bag, topic: str) -> None:
-        """Take the first usable camera_info of the bag, so that images recorded before it are not lost."""
+        """Use the first usable camera_info of the bag, so that images recorded before it are not lost."""
         if self.is_fixed:
             return
         for message in bag.messages([topic]):
             decoded = message.decode()
-            if decoded is not None and self.take(decoded, topic):
+            if decoded is not None and self.accept(decoded, topic):
                 return
 
-    def take(self, message: Any, topic: str) -> bool:
-        """Take a camera_info message; says whether it is a calibration."""
+    def accept(self, message: Any, topic: str) -> bool:
+        """Use a camera_info message from here on; says whether it is a calibration."""
         if self.is_fixed:
             return False
         fields = calibration_fields(message)

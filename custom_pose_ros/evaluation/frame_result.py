@@ -1,4 +1,4 @@
-"""FrameRecord: what is kept of one image until the whole bag has been read."""
+"""FrameResult: what is kept of one image until the whole bag has been read."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from custom_pose_ros.core.orientation.estimate import OrientationEstimate
 
 
 @dataclass(eq=False)
-class FrameRecord:
+class FrameResult:
     """
     The result for one image, without the image. A instances, K keypoints.
 

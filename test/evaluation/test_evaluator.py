@@ -41,7 +41,7 @@ from custom_pose_ros.core.geometry.rotations import (
 from custom_pose_ros.core.keypoints.tracking import PoseTracker
 from custom_pose_ros.core.orientation.estimator import OrientationEstimator
 from custom_pose_ros.evaluation.bags.reader import Bag
-from custom_pose_ros.evaluation.run import Evaluation
+from custom_pose_ros.evaluation.evaluator import Evaluation
 from custom_pose_ros.evaluation.truth.source import TruthSettings
 from custom_pose_ros.inference.estimator import PoseEstimator
 
@@ -92,7 +92,7 @@ def test_two_runs_give_the_same_bytes(evaluate: Evaluate, dive):
     """Also when another number of images is worked on at once."""
     first, second = (evaluate(dive[0], threads=threads, **WITH_TRUTH) for threads in (1, 3))
     assert first.metrics_text() == second.metrics_text()
-    assert first.frames_text == second.frames_text
+    assert first.frames_text() == second.frames_text()
 
 
 @pytest.mark.parametrize('storage', ['mcap', 'sqlite3', 'ros1'])
@@ -104,7 +104,7 @@ def test_the_format_of_the_bag_makes_no_difference(evaluate: Evaluate, dive, tmp
         path = write_bag(tmp_path / 'dive', tiny_entries(poses), storage, 'message')
     evaluation = evaluate(path, **WITH_TRUTH)
     wanted = evaluate(dive[0], **WITH_TRUTH)
-    assert evaluation.frames_text == wanted.frames_text
+    assert evaluation.frames_text() == wanted.frames_text()
     assert not evaluation.damaged
 
 

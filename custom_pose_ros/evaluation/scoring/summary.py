@@ -40,7 +40,7 @@ def summarise(scores: Sequence[FrameScore], model: ObjectModel, has_truth: bool)
         },
         'tracks': _tracks(scores),
         'jitter': _jitter(scores),
-        'latency_ms': distribution(s.record.latency_ms for s in scores if s.record.latency_ms is not None),
+        'latency_ms': distribution(s.result.latency_ms for s in scores if s.result.latency_ms is not None),
     }
     if has_truth:
         result |= _errors(scores, model)
@@ -123,7 +123,7 @@ def _gaps(expected: Sequence[FrameScore]) -> Iterable[tuple[int, float]]:
         if start is not None and (score.found or i == len(expected) - 1):
             end = i if score.found else i + 1
             first, last = expected[max(start - 1, 0)], expected[i]
-            yield end - start, (last.record.stamp_ns - first.record.stamp_ns) * 1e-9
+            yield end - start, (last.result.stamp_ns - first.result.stamp_ns) * 1e-9
             start = None
 
 
@@ -132,7 +132,7 @@ def _orientation(scores: Sequence[FrameScore]) -> dict[str, Any]:
     return {
         'measured': sum(s.estimate is not None for s in scores),
         'rate': share(s.estimate is not None for s in found),
-        'coasting': sum(any(e.coasting for e in s.record.estimates) for s in scores),
+        'coasting': sum(any(e.coasting for e in s.result.estimates) for s in scores),
         'outlier_suspected': sum(s.estimate is not None and s.estimate.outlier_suspected for s in scores),
     }
 
@@ -141,7 +141,7 @@ def _tracks(scores: Sequence[FrameScore]) -> dict[str, Any]:
     """Ids of the followed instance; a switch is another id than in the frame in which it was last seen."""
     ids = [s.track_id for s in scores if s.track_id >= 0]
     return {
-        'count': len({int(i) for s in scores for i in s.record.track_ids if i >= 0} | set(ids)),
+        'count': len({int(i) for s in scores for i in s.result.track_ids if i >= 0} | set(ids)),
         'switches': sum(a != b for a, b in zip(ids, ids[1:])),
     }
 
@@ -154,12 +154,12 @@ def _jitter(scores: Sequence[FrameScore]) -> dict[str, Any]:
     """
     pixels, turns, moves = [], [], []
     for before, now, after in zip(scores, scores[1:], scores[2:]):
-        stamps = [s.record.stamp_ns for s in (before, now, after)]
+        stamps = [s.result.stamp_ns for s in (before, now, after)]
         near = all(0 < b - a < JITTER_GAP_S * 1e9 for a, b in zip(stamps, stamps[1:]))
         if not near or not (before.track_id == now.track_id == after.track_id and now.found):
             continue
         if min(before.instance, now.instance, after.instance) >= 0:
-            a, b, c = (s.record.keypoints[s.instance, :, :2] for s in (before, now, after))
+            a, b, c = (s.result.keypoints[s.instance, :, :2] for s in (before, now, after))
             step = np.linalg.norm(b - (a + c) / 2.0, axis=1)
             pixels += step[np.isfinite(step)].tolist()
         if before.estimate and now.estimate and after.estimate:

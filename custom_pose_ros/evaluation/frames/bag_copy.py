@@ -16,9 +16,8 @@ from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.evaluation.bags.decoding import pose_types
 from custom_pose_ros.evaluation.bags.reader import Bag, BagMessage
 from custom_pose_ros.evaluation.bags.stored import StoredTopic
-from custom_pose_ros.evaluation.notes import Notes
-from custom_pose_ros.evaluation.results.messages import MessageMaker
-from custom_pose_ros.evaluation.results.sources import Frame
+from custom_pose_ros.evaluation.frames.frame_sources import EvaluatedFrame
+from custom_pose_ros.evaluation.frames.result_messages import MessageMaker
 
 BAG_VERSION = 8  # metadata that Humble to Kilted read
 PREFIX_ON_CONFLICT = '/evaluated'
@@ -38,8 +37,8 @@ class BagCopy:
     under /evaluated instead; /tf is joined. Raises ConfigError for ROS 1 bags and for a folder that exists.
     """
 
-    def __init__(self, path: Path, bag: Bag, model: ObjectModel, notes: Notes):
-        self.path, self.model, self.notes = path, model, notes
+    def __init__(self, path: Path, bag: Bag, model: ObjectModel):
+        self.path = path
         if path.exists():
             raise ConfigError(f'--write-bag {path}: exists already; give another name or remove it')
         if any(topic.ros1 for topic in bag.stored_topics):
@@ -80,7 +79,7 @@ class BagCopy:
         finally:
             shutil.rmtree(self._temporary, ignore_errors=True)
 
-    def copy(self, message: BagMessage) -> None:
+    def add_message(self, message: BagMessage) -> None:
         """Write a message as it is; topics of unknown type are left out with a note."""
         topic = message.stored.topic
         if topic.name not in self._connections:
@@ -89,22 +88,22 @@ class BagCopy:
         if connection is not None:
             self._write(connection, message.time_ns, message.stored.data)
 
-    def add(self, frame: Frame) -> None:
+    def add_frame(self, frame: EvaluatedFrame) -> None:
         """Write the results of one image, at the time the image was recorded."""
-        record, make = frame.record, self._make
-        header = make.header(record.stamp_ns, frame.frame_id)
+        result, make = frame.result, self._make
+        header = make.header(result.stamp_ns, frame.frame_id)
         messages: dict[str, Any] = {
-            '/poses': make.pose_array(header, frame.poses, record.width, record.height),
-            '/orientations': make.orientation_array(header, record.estimates),
+            '/poses': make.pose_array(header, frame.poses, result.width, result.height),
+            '/orientations': make.orientation_array(header, result.estimates),
         }
-        if record.estimates:
-            messages['/pose'] = make.pose_stamped(header, record.estimates[0])
-            messages['/tf'] = make.transforms(header, record.estimates)
+        if result.estimates:
+            messages['/pose'] = make.pose_stamped(header, result.estimates[0])
+            messages['/tf'] = make.transforms(header, result.estimates)
         for name, message in messages.items():
             msgtype = TOPICS[name]
             full = name if name == '/tf' else self.prefix + name
             data = self._types.serialize_cdr(message, msgtype)
-            self._write(self._result_connection(full, msgtype), record.time_ns, bytes(data))
+            self._write(self._result_connection(full, msgtype), result.time_ns, bytes(data))
 
     def _result_connection(self, name: str, msgtype: str) -> Connection:
         connection = self._connections.get(name)

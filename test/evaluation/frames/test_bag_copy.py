@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import numpy as np
 import pytest
 from bag_maker import IMAGE, ROS1, ROS2, Messages, tiny_entries, trajectory, write_bag, write_ros1_bag
@@ -30,13 +32,13 @@ def test_the_copy_holds_the_original_and_the_results(evaluate, dive, tmp_path):
         }
         assert (new['/poses'].count, new['/orientations'].count) == (40, 40)
         score = next(s for s in evaluation.scores[3:] if s.estimate)
-        at = {m.topic: m.decode() for m in copy.messages(new, score.record.time_ns, score.record.time_ns + 1)}
+        at = {m.topic: m.decode() for m in copy.messages(new, score.result.time_ns, score.result.time_ns + 1)}
     poses, (transform,) = at['/poses'], at['/tf'].transforms
     assert poses.header.frame_id == transform.header.frame_id == 'camera_optical_frame'
-    assert poses.header.stamp.sec * 10**9 + poses.header.stamp.nanosec == score.record.stamp_ns
+    assert poses.header.stamp.sec * 10**9 + poses.header.stamp.nanosec == score.result.stamp_ns
     assert (poses.image_width, poses.image_height, poses.keypoint_names[0]) == (320, 256, 'front')
     np.testing.assert_allclose(
-        [(k.x, k.y) for k in poses.poses[0].keypoints], score.record.keypoints[0, :, :2], rtol=1e-6
+        [(k.x, k.y) for k in poses.poses[0].keypoints], score.result.keypoints[0, :, :2], rtol=1e-6
     )
     assert transform.child_frame_id == 'tiny_0'
     position = at['/pose'].pose.position
@@ -97,15 +99,11 @@ def test_what_cannot_be_written_is_refused_and_leaves_nothing(evaluate, dive, tm
 
 
 def test_an_interrupted_copy_leaves_nothing(tiny_folder, tmp_path):
-    from custom_pose_ros.evaluation.run import Evaluator, Settings
+    from custom_pose_ros.evaluation.evaluator import Evaluator, Settings
 
     path = write_bag(tmp_path / 'bag', tiny_entries(trajectory(5)), store=ROS2)
     evaluator = Evaluator(Settings((path,), object=str(tiny_folder), write_bag=tmp_path / 'copy', image=IMAGE))
-
-    def interrupt(frame):
-        raise KeyboardInterrupt
-
-    evaluator.on_frame = interrupt
-    with pytest.raises(KeyboardInterrupt):
-        evaluator.run()
+    with Bag([path]) as bag, contextlib.closing(evaluator.read(bag).frames()) as frames:
+        next(frames)
+        assert len(list(tmp_path.iterdir())) == 2
     assert [p.name for p in tmp_path.iterdir()] == ['bag']

@@ -1,0 +1,386 @@
+"""The evaluation of one bag from its files to numbers; what the command line, the report and the comparison use."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from custom_pose_ros.core.errors import ConfigError, DatasetError
+from custom_pose_ros.core.geometry.camera import CameraIntrinsics
+from custom_pose_ros.core.object_model import ObjectModel, Thresholds, find_object_folder
+from custom_pose_ros.evaluation.bags.reader import Bag
+from custom_pose_ros.evaluation.bags.topics import choose_camera_info, choose_image_topic, choose_recorded
+from custom_pose_ros.evaluation.frame_result import FrameResult
+from custom_pose_ros.evaluation.frames.bag_copy import BagCopy
+from custom_pose_ros.evaluation.frames.camera_supply import CameraSupply
+from custom_pose_ros.evaluation.frames.frame_sources import EstimatedFrames, EvaluatedFrame, RecordedFrames
+from custom_pose_ros.evaluation.frames.message_stream import Selection, decoded_messages
+from custom_pose_ros.evaluation.notes import Notes
+from custom_pose_ros.evaluation.scoring.frame_scores import FrameScore, Scorer
+from custom_pose_ros.evaluation.scoring.frame_table import frame_table, to_csv
+from custom_pose_ros.evaluation.scoring.summary import SCHEMA, rounded, summarise, summarise_labels, to_json
+from custom_pose_ros.evaluation.truth.alignment import Alignment
+from custom_pose_ros.evaluation.truth.apriltag import TagTruth, read_tags
+from custom_pose_ros.evaluation.truth.coco_labels import CocoLabels
+from custom_pose_ros.evaluation.truth.source import TruthSettings, TruthSource
+from custom_pose_ros.evaluation.versions import sha256, versions
+from custom_pose_ros.inference.backends import default_threads
+from custom_pose_ros.inference.estimator import PoseEstimator
+
+
+@dataclass(frozen=True)
+class Settings:
+    """
+    What to evaluate and how; the fields are the options of evaluate_bag.
+
+    Attributes:
+        recorded: Topics to score instead of running the estimators, '' to run them.
+        fov_deg: Horizontal field of view assumed without a calibration.
+        start_s, duration_s: Part of the bag, from its first message [s].
+    """
+
+    bags: tuple[Path, ...]
+    object: str = 'submarine'
+    model: Path | None = None
+    backend: str = 'auto'
+    precision: str = 'auto'
+    threads: int | None = None
+    input_height: int | None = None
+    thresholds: Thresholds | None = None
+    image: str | None = None
+    camera_info: str | None = None
+    camera: Path | None = None
+    fov_deg: float | None = None
+    recorded: str = ''
+    truth: TruthSettings = field(default_factory=TruthSettings)
+    labels: Path | None = None
+    start_s: float = 0.0
+    duration_s: float | None = None
+    write_bag: Path | None = None
+
+
+@dataclass(eq=False)
+class Evaluation:
+    """
+    The outcome.
+
+    Attributes:
+        metrics: Content of metrics.json.
+        scores: One for each frame, in order.
+        bag: From which the report fetches pictures, as long as it is open.
+        seconds: Of the reading and estimating; no part of the metrics.
+    """
+
+    settings: Settings
+    model: ObjectModel
+    metrics: dict[str, Any]
+    scores: list[FrameScore]
+    alignment: Alignment | None
+    bag: Bag
+    selection: Selection
+    cameras: CameraSupply
+    damaged: bool
+    seconds: float
+
+    @property
+    def frames_per_s(self) -> float:
+        return len(self.scores) / self.seconds if self.seconds > 0 else 0.0
+
+    @property
+    def has_truth(self) -> bool:
+        return self.alignment is not None
+
+    @cached_property
+    def table(self) -> dict[str, np.ndarray]:
+        """A column of numbers for each thing measured, see frame_table."""
+        return frame_table(self.scores, self.model, self.bag.start_ns)
+
+    def metrics_text(self) -> str:
+        """Return the text of metrics.json."""
+        return to_json(self.metrics)
+
+    def frames_text(self) -> str:
+        """Return the text of frames.csv."""
+        return to_csv(self.table)
+
+
+class Evaluator:
+    """
+    Everything an evaluation needs besides the bag: object, network, labels.
+
+        evaluator = Evaluator(settings)
+        with Bag(settings.bags) as bag:
+            reading = evaluator.read(bag)
+            for frame in reading.frames():
+                ...  # frame.image, frame.poses, frame.result
+            evaluation = reading.score()
+
+    Raises:
+        ConfigError, ModelError, DatasetError: The settings do not go together, or a file cannot be used.
+    """
+
+    def __init__(self, settings: Settings):
+        if settings.write_bag and settings.recorded:
+            raise ConfigError('--write-bag adds what the estimators find; it does not go together with --recorded')
+        self.settings = settings
+        self.model = ObjectModel.load(settings.object)
+        if settings.truth.kind is not None and self.model.model_points is None:
+            raise ConfigError(
+                f'object {self.model.name!r} has no model_points: a true pose cannot be compared; use --truth-coco'
+            )
+        self.estimator = None if settings.recorded else self._load_estimator()
+        self.labels = CocoLabels(settings.labels, self.model) if settings.labels else None
+        self.tags = TagTruth(read_tags(settings.truth.tags)) if settings.truth.tags else None
+
+    def _load_estimator(self) -> PoseEstimator:
+        s = self.settings
+        if s.threads is not None and s.threads < 1:
+            raise ConfigError(f'--threads: wanted at least 1, got {s.threads}')
+        # Several images at a time, each in one thread, with the first backend, not the fastest: nothing waits, and the
+        # numbers do not depend on the machine.
+        return PoseEstimator.load(
+            s.object, s.model, s.backend, s.input_height, s.thresholds, threads=1, precision=s.precision, measure=False
+        )
+
+    def read(self, bag: Bag) -> Reading:
+        """Choose topics and calibration of an open bag; ConfigError or DatasetError with all choices otherwise."""
+        return Reading(self, bag)
+
+    def evaluate(self, bag: Bag) -> Evaluation:
+        """Read a bag from its beginning to its end and score it."""
+        reading = self.read(bag)
+        for _ in reading.frames():
+            pass
+        return reading.score()
+
+
+class Reading:
+    """
+    One pass over a bag: first all frames, then the score.
+
+    Attributes:
+        selection: Topics and part of the bag that are read.
+    """
+
+    def __init__(self, evaluator: Evaluator, bag: Bag):
+        self.evaluator, self.bag = evaluator, bag
+        self.settings, self.model = evaluator.settings, evaluator.model
+        self.notes = Notes()
+        self.seconds = 0.0
+        self._truth, self.selection = self._choose()
+        self._cameras = self._find_cameras()
+        source = RecordedFrames if evaluator.estimator is None else EstimatedFrames
+        self._source = source(self.selection, self.model, self._cameras, evaluator.tags)
+
+    @property
+    def topic(self) -> str:
+        """The topic with a message for each frame."""
+        return str(self.selection.poses or self.selection.orientations or self.selection.image)
+
+    def frames(self) -> Iterator[EvaluatedFrame]:
+        """Read the bag once, to its end; yields each frame whose image is at hand, that is none of recorded results."""
+        estimator = self.evaluator.estimator
+        workers = 1
+        if estimator is not None:
+            estimator.warm_up()
+            workers = self.settings.threads or default_threads()
+        started = time.perf_counter()
+        with (
+            self._copy() as copy,
+            contextlib.closing(
+                decoded_messages(self.bag, self.selection, self._source.names, estimator, workers, copy is not None)
+            ) as messages,
+        ):
+            for message in messages:
+                if copy:
+                    copy.add_message(message.raw)
+                if message.content is None and not message.problem:
+                    continue
+                frame = self._source.add(message)
+                if message.raw.topic in self._truth.topics:
+                    self._truth.add(message.raw.topic, message.content, message.raw.time_ns)
+                if frame is not None:
+                    if copy:
+                        copy.add_frame(frame)
+                    yield frame
+        self.seconds = time.perf_counter() - started
+
+    def score(self) -> Evaluation:
+        """Compare what `frames` has read with the truth; DatasetError when there was nothing."""
+        results = self._source.results()
+        if not results:
+            notes = '; '.join(self.bag.notes.lines() + self.notes.lines())
+            raise DatasetError(f'{self.bag.name}: nothing could be evaluated; {notes}')
+        truths, alignment = self._truths(results)
+        scores = Scorer(self.model, self._cameras.for_size).score(results, truths)
+        metrics = self._metrics(scores, alignment)
+        damaged = self.bag.notes.damaged or self.notes.damaged
+        return Evaluation(
+            self.settings, self.model, metrics, scores, alignment, self.bag, self.selection, self._cameras, damaged,
+            self.seconds,
+        )  # fmt: skip
+
+    def _choose(self) -> tuple[TruthSource, Selection]:
+        """Choose topics; what a damaged bag has lost is said with the error."""
+        bag = self.bag
+        if not any(topic.count for topic in bag.topics.values()):
+            raise DatasetError(f'{bag.name}: no message can be read; {"; ".join(bag.notes.lines()) or "it is empty"}')
+        try:
+            truth = self._truth_source()
+            return truth, self._select(truth)
+        except ConfigError as error:
+            if not bag.notes.damaged:
+                raise
+            raise ConfigError(f'{error}; the bag is damaged: {"; ".join(bag.notes.lines(damaged=True))}') from error
+
+    def _truth_source(self) -> TruthSource:
+        """Return the source of truth; none, with a note, when it is lost in a damaged bag: the rest is still scored."""
+        try:
+            return TruthSource(self.settings.truth, self.bag, self.notes)
+        except ConfigError as error:
+            if not self.bag.notes.damaged or self.settings.truth.kind is None:
+                raise
+            self.notes.damage(f'scored without truth: {error}')
+            return TruthSource(TruthSettings(), self.bag, self.notes)
+
+    def _select(self, truth: TruthSource) -> Selection:
+        s, bag = self.settings, self.bag
+        poses = orientations = None
+        if s.recorded:
+            poses, orientations = choose_recorded(bag.topics, s.recorded)
+        image = None
+        optional = s.recorded and not (s.image or self.evaluator.tags)
+        with contextlib.suppress(ConfigError) if optional else contextlib.nullcontext():
+            image = choose_image_topic(bag.topics, s.image).name
+        info = choose_camera_info(bag.topics, s.camera_info, image)
+        start_ns = bag.start_ns + round(s.start_s * 1e9)
+        return Selection(
+            image=image,
+            camera_info=info.name if info else None,
+            poses=poses.name if poses else None,
+            orientations=orientations.name if orientations else None,
+            truth=truth.topics,
+            start_ns=start_ns if s.start_s else None,
+            stop_ns=None if s.duration_s is None else start_ns + round(s.duration_s * 1e9),
+        )
+
+    def _find_cameras(self) -> CameraSupply:
+        s = self.settings
+        given = CameraIntrinsics.from_yaml(s.camera) if s.camera else None
+        cameras = CameraSupply(self.notes, given, s.fov_deg, s.camera.name if s.camera else '')
+        if self.selection.camera_info:
+            cameras.find_first(self.bag, self.selection.camera_info)
+        return cameras
+
+    @contextlib.contextmanager
+    def _copy(self) -> Iterator[BagCopy | None]:
+        """Yield the copy of the bag that is written while it is read, None when none is wanted."""
+        if self.settings.write_bag is None:
+            yield None
+            return
+        with BagCopy(self.settings.write_bag, self.bag, self.model) as copy:
+            yield copy
+        if copy.prefix:
+            self.notes.info(f'--write-bag: the bag has such topics already; the new ones are under {copy.prefix}')
+
+    def _truths(self, results: Sequence[FrameResult]) -> tuple[list | None, Alignment | None]:
+        if self._truth.kind is None:
+            return None, None
+        try:
+            return self._truth.camera_objects(results, self._source.frame_id)
+        except ConfigError as error:
+            if not self.bag.notes.damaged:
+                raise
+            self.notes.damage(f'scored without truth: {error}')
+            return None, None
+
+    def _metrics(self, scores: Sequence[FrameScore], alignment: Alignment | None) -> dict[str, Any]:
+        settings, selection, source, reading = self.settings, self.selection, self._source, self.bag.notes
+        metrics: dict[str, Any] = {
+            'schema': SCHEMA,
+            'object': self.model.name,
+            'bag': {
+                'name': self.bag.name,
+                'image': selection.image,
+                'poses': selection.poses,
+                'orientations': selection.orientations,
+                'truth': self._truth_name(),
+                'duration_s': (scores[-1].result.time_ns - scores[0].result.time_ns) * 1e-9,
+            },
+            'frames': {
+                'scored': len(scores),
+                'unreadable': source.unreadable,
+                'with_truth': sum(s.truth is not None for s in scores),
+                'image_sizes': {f'{w}x{h}': n for (w, h), n in source.image_sizes.items()},
+                'missing_results': self._missing(len(scores)),
+            },
+            'configuration': self._configuration(),
+            **summarise(scores, self.model, alignment is not None),
+        }
+        if self.evaluator.labels is not None:
+            metrics['labels'] = self._label_metrics([s.result for s in scores])
+        if alignment is not None:
+            metrics['alignment'] = alignment.to_dict()
+        metrics['versions'] = versions()
+        metrics['notes'] = {
+            'damage': reading.lines(True) + self.notes.lines(True),
+            'information': reading.lines(False) + self.notes.lines(False),
+        }
+        metrics['configuration']['extrinsics'] = settings.truth.extrinsics if alignment is not None else None
+        return rounded(metrics)
+
+    def _truth_name(self) -> str | None:
+        truth = self.settings.truth
+        if truth.kind == 'topic':
+            return self.selection.truth[0]
+        if truth.kind == 'tf':
+            return 'tf: ' + ' '.join(truth.tf)
+        if truth.kind == 'tags':
+            return 'AprilTags on the object'
+        return 'labels' if self.evaluator.labels else None
+
+    def _missing(self, scored: int) -> int | None:
+        """Return how many images have no recorded result (dropped live); None when results were not recorded."""
+        if not self.settings.recorded or self.selection.image is None:
+            return None
+        return max(self.bag.topics[self.selection.image].count - scored, 0)
+
+    def _configuration(self) -> dict[str, Any]:
+        estimator = self.evaluator.estimator
+        if estimator is None:
+            return {'mode': 'recorded', 'camera': self._cameras.description}
+        return {
+            'mode': 'offline',
+            'camera': self._cameras.description,
+            'backend': estimator.backend.name,
+            'precision': estimator.backend.precision,
+            'model_sha256': sha256(_model_file(self.settings)),
+            'input_height': estimator.input_height,
+            'thresholds': asdict(estimator.thresholds),
+        }
+
+    def _label_metrics(self, results: Sequence[FrameResult]) -> dict[str, Any]:
+        labels = self.evaluator.labels
+        assert labels is not None
+        scores, surplus, frames = [], 0, 0
+        for index, result in enumerate(results):
+            labelled = labels.of(index, result.stamp_ns)
+            if labelled is not None:
+                of_frame, left_over = labels.score(result, labelled)
+                scores, surplus, frames = scores + of_frame, surplus + left_over, frames + 1
+        if frames < labels.frames:
+            self.notes.info(f'{labels.frames - frames} labelled frames are not in the part of the bag that was read')
+        return summarise_labels(scores, surplus, frames, self.model)
+
+
+def _model_file(settings: Settings) -> Path | None:
+    path = settings.model or find_object_folder(settings.object)
+    candidates = [path] if path.is_file() else [path / 'model.onnx', path / 'model.pth']
+    return next((p for p in candidates if p.is_file()), None)
