@@ -12,13 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from custom_pose_ros.core.errors import ConfigError, DatasetError
+from custom_pose_ros.core.errors import ConfigError, DatasetError, UsageError
+from custom_pose_ros.core.files import sha256_of
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.object_model import ObjectModel, Thresholds, find_object_folder
 from custom_pose_ros.evaluation.bags.reader import Bag
 from custom_pose_ros.evaluation.bags.topics import choose_camera_info, choose_image_topic, choose_recorded
 from custom_pose_ros.evaluation.frame_result import FrameResult
-from custom_pose_ros.evaluation.frames.bag_copy import BagCopy
+from custom_pose_ros.evaluation.frames.bag_copy import BagCopy, bag_copy
 from custom_pose_ros.evaluation.frames.camera_supply import CameraSupply
 from custom_pose_ros.evaluation.frames.frame_sources import EstimatedFrames, EvaluatedFrame, RecordedFrames
 from custom_pose_ros.evaluation.frames.message_stream import Selection, decoded_messages
@@ -30,7 +31,7 @@ from custom_pose_ros.evaluation.truth.alignment import Alignment
 from custom_pose_ros.evaluation.truth.apriltag import TagTruth, read_tags
 from custom_pose_ros.evaluation.truth.coco_labels import CocoLabels
 from custom_pose_ros.evaluation.truth.source import TruthSettings, TruthSource
-from custom_pose_ros.evaluation.versions import sha256, versions
+from custom_pose_ros.evaluation.versions import versions
 from custom_pose_ros.inference.backends import default_threads
 from custom_pose_ros.inference.estimator import PoseEstimator
 
@@ -123,12 +124,13 @@ class Evaluator:
             evaluation = reading.score()
 
     Raises:
-        ConfigError, ModelError, DatasetError: The settings do not go together, or a file cannot be used.
+        UsageError: The settings do not go together.
+        ConfigError, ModelError, DatasetError: A file cannot be used.
     """
 
     def __init__(self, settings: Settings):
         if settings.write_bag and settings.recorded:
-            raise ConfigError('--write-bag adds what the estimators find; it does not go together with --recorded')
+            raise UsageError('--write-bag adds what the estimators find; it does not go together with --recorded')
         self.settings = settings
         self.model = ObjectModel.load(settings.object)
         if settings.truth.kind is not None and self.model.model_points is None:
@@ -142,7 +144,7 @@ class Evaluator:
     def _load_estimator(self) -> PoseEstimator:
         s = self.settings
         if s.threads is not None and s.threads < 1:
-            raise ConfigError(f'--threads: wanted at least 1, got {s.threads}')
+            raise UsageError(f'--threads: wanted at least 1, got {s.threads}')
         # Several images at a time, each in one thread, with the first backend, not the fastest: nothing waits, and the
         # numbers do not depend on the machine.
         return PoseEstimator.load(
@@ -150,7 +152,7 @@ class Evaluator:
         )
 
     def read(self, bag: Bag) -> Reading:
-        """Choose topics and calibration of an open bag; ConfigError or DatasetError with all choices otherwise."""
+        """Choose topics and calibration of an open bag; UsageError with all choices when the settings do not fit."""
         return Reading(self, bag)
 
     def evaluate(self, bag: Bag) -> Evaluation:
@@ -235,16 +237,16 @@ class Reading:
         try:
             truth = self._truth_source()
             return truth, self._select(truth)
-        except ConfigError as error:
+        except UsageError as error:
             if not bag.notes.damaged:
                 raise
-            raise ConfigError(f'{error}; the bag is damaged: {"; ".join(bag.notes.lines(damaged=True))}') from error
+            raise DatasetError(f'{error}; the bag is damaged: {"; ".join(bag.notes.lines(damaged=True))}') from error
 
     def _truth_source(self) -> TruthSource:
         """Return the source of truth; none, with a note, when it is lost in a damaged bag: the rest is still scored."""
         try:
             return TruthSource(self.settings.truth, self.bag, self.notes)
-        except ConfigError as error:
+        except UsageError as error:
             if not self.bag.notes.damaged or self.settings.truth.kind is None:
                 raise
             self.notes.damage(f'scored without truth: {error}')
@@ -257,7 +259,7 @@ class Reading:
             poses, orientations = choose_recorded(bag.topics, s.recorded)
         image = None
         optional = s.recorded and not (s.image or self.evaluator.tags)
-        with contextlib.suppress(ConfigError) if optional else contextlib.nullcontext():
+        with contextlib.suppress(UsageError) if optional else contextlib.nullcontext():
             image = choose_image_topic(bag.topics, s.image).name
         info = choose_camera_info(bag.topics, s.camera_info, image)
         start_ns = bag.start_ns + round(s.start_s * 1e9)
@@ -285,7 +287,7 @@ class Reading:
         if self.settings.write_bag is None:
             yield None
             return
-        with BagCopy(self.settings.write_bag, self.bag, self.model) as copy:
+        with bag_copy(self.settings.write_bag, self.bag, self.model) as copy:
             yield copy
         if copy.prefix:
             self.notes.info(f'--write-bag: the bag has such topics already; the new ones are under {copy.prefix}')
@@ -356,12 +358,13 @@ class Reading:
         estimator = self.evaluator.estimator
         if estimator is None:
             return {'mode': 'recorded', 'camera': self._cameras.description}
+        file = _model_file(self.settings)
         return {
             'mode': 'offline',
             'camera': self._cameras.description,
             'backend': estimator.backend.name,
             'precision': estimator.backend.precision,
-            'model_sha256': sha256(_model_file(self.settings)),
+            'model_sha256': None if file is None else sha256_of(file),
             'input_height': estimator.input_height,
             'thresholds': asdict(estimator.thresholds),
         }

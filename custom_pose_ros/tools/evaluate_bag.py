@@ -7,8 +7,8 @@ Score a bag: run the estimators on its images (or take recorded results), compar
     evaluate_bag dive --compare config/submarine retrained/submarine
     evaluate_bag --compare build/evaluation/monday build/evaluation/tuesday
 
-Writes metrics.json, frames.csv and report.html. Needs neither ROS nor torch. Exit status: 0 scored; 1 a --fail-if limit
-is exceeded; 2 wrong call, or nothing could be scored; 3 scored, but parts of the bag are damaged or missing.
+Writes metrics.json, frames.csv and report.html. Needs neither ROS nor torch. Exit codes: 0 scored; 1 a --fail-if limit
+is exceeded, or nothing could be scored; 2 wrong call; 3 scored, but parts of the bag are damaged or missing.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from custom_pose_ros.core.errors import CustomPoseError, UsageError
+from custom_pose_ros.core.command_line import CANNOT, DONE, PARTLY, command, say
+from custom_pose_ros.core.errors import UsageError
 from custom_pose_ros.core.files import VideoFile, write_text
 from custom_pose_ros.core.object_model import find_object_folder
 from custom_pose_ros.core.optional import optional_packages
@@ -41,33 +42,24 @@ with optional_packages('evaluate_bag', ['bags', 'report']):
     from custom_pose_ros.evaluation.truth.source import TruthSettings
 
 
-SCORED, EXCEEDED, FAILED, DAMAGED, INTERRUPTED = 0, 1, 2, 3, 130
 _DEFAULT_OUT = Path('build/evaluation')
 
 
+@command
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; return the exit status named in the help."""
+    """Run the command line; return the exit code named in the help."""
     quiet_opencv()
     args = _parser().parse_args(argv)
-    try:
-        conditions = _conditions(args)
-        if args.compare and not args.bags:
-            return _compare(
-                [compare.FinishedRun.load(folder) for folder in args.compare],
-                args.out or _DEFAULT_OUT / 'comparison',
-                conditions,
-            )
-        if not args.bags:
-            raise UsageError('give a bag to evaluate, or --compare with two finished runs')
-        if args.compare:
-            return _evaluate_two(args, conditions)
-        evaluation = _evaluate(_settings(args), _out(args), conditions, args.video)
-        return _status(Verdict.of(conditions, evaluation.metrics), evaluation.damaged)
-    except CustomPoseError as error:
-        _say(f'error: {error}')
-        return FAILED
-    except KeyboardInterrupt:
-        return INTERRUPTED
+    conditions = _conditions(args)
+    if args.compare and not args.bags:
+        runs = [compare.FinishedRun.load(folder) for folder in args.compare]
+        return _compare(runs, args.out or _DEFAULT_OUT / 'comparison', conditions)
+    if not args.bags:
+        raise UsageError('give a bag to evaluate, or --compare with two finished runs')
+    if args.compare:
+        return _evaluate_two(args, conditions)
+    evaluation = _evaluate(_settings(args), _out(args), conditions, args.video)
+    return _status(Verdict.of(conditions, evaluation.metrics), evaluation.damaged)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -252,9 +244,9 @@ def _read(reading: Reading, video: VideoFile | None) -> None:
 
 def _print_result(evaluation: Evaluation, verdict: Verdict, out: Path) -> None:
     for line in evaluation.metrics['notes']['damage']:
-        _say(f'damaged: {line}')
+        say(f'damaged: {line}')
     for line in evaluation.metrics['notes']['information']:
-        _say(f'note: {line}')
+        say(f'note: {line}')
     if evaluation.alignment is not None and evaluation.alignment.pairs:
         print('\n'.join(evaluation.alignment.lines()))
     print(bag_report.summary(evaluation.metrics, verdict))
@@ -278,7 +270,7 @@ def _evaluate_two(args: argparse.Namespace, conditions: Sequence[Condition]) -> 
             if is_model
             else {'object': str(find_object_folder(choice, wanted_file=True)), 'model': None}
         )
-        _say(f'{name.upper()}: {choice}')
+        say(f'{name.upper()}: {choice}')
         damaged |= _evaluate(dataclasses.replace(settings, **changed), out / name, (), args.video).damaged
     runs = [compare.FinishedRun.load(out / name) for name in 'ab']
     for run, choice in zip(runs, args.compare):
@@ -302,12 +294,8 @@ def _compare(
 
 def _status(verdict: Verdict, damaged: bool) -> int:
     if verdict.failed:
-        return EXCEEDED
-    return DAMAGED if damaged else SCORED
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+        return CANNOT
+    return PARTLY if damaged else DONE
 
 
 if __name__ == '__main__':

@@ -31,7 +31,7 @@ from bag_maker import (
 )
 from tiny_model import draw_tiny_object
 
-from custom_pose_ros.core.errors import ConfigError, DatasetError
+from custom_pose_ros.core.errors import ConfigError, DatasetError, UsageError
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.geometry.rotations import (
     matrix_from_rotation_vector,
@@ -358,18 +358,18 @@ def test_a_cut_bag_is_scored_as_far_as_it_goes(evaluate: Evaluate, dive, tmp_pat
         (
             lambda p: [e for e in tiny_entries(p) if e[0] != IMAGE],
             {},
-            ConfigError,
+            UsageError,
             'no message on the image topic /empty/image',
         ),
-        (lambda p: tiny_entries(p), {'image': '/front'}, ConfigError, '--image /front: is not in the bag'),
+        (lambda p: tiny_entries(p), {'image': '/front'}, UsageError, '--image /front: is not in the bag'),
         (
             lambda p: tiny_entries(p),
             {'truth': TruthSettings(topic='/mocap')},
-            ConfigError,
+            UsageError,
             '--truth /mocap: is not in the bag; .*/truth/pose',
         ),
-        (lambda p: tiny_entries(p), {'truth': TruthSettings(tf=('a',))}, ConfigError, '--truth-tf: the bag has no /tf'),
-        (lambda p: tiny_entries(p), {'recorded': 'poses'}, ConfigError, '--recorded poses: is not in the bag'),
+        (lambda p: tiny_entries(p), {'truth': TruthSettings(tf=('a',))}, UsageError, '--truth-tf: the bag has no /tf'),
+        (lambda p: tiny_entries(p), {'recorded': 'poses'}, UsageError, '--recorded poses: is not in the bag'),
         (lambda p: [], {}, DatasetError, 'no message can be read; it is empty'),
     ],
 )

@@ -31,6 +31,7 @@ from bag_maker import (
 )
 from rosbags.rosbag2 import StoragePlugin, Writer
 
+from custom_pose_ros.core.command_line import CANNOT, DONE, PARTLY, WRONG_USE
 from custom_pose_ros.core.errors import CustomPoseError
 from custom_pose_ros.evaluation.bags.reader import Bag
 from custom_pose_ros.evaluation.evaluator import Evaluator, Settings
@@ -38,7 +39,7 @@ from custom_pose_ros.evaluation.report import bag_report
 from custom_pose_ros.evaluation.report.page import Verdict
 from custom_pose_ros.evaluation.truth.source import TruthSettings
 from custom_pose_ros.inference.estimator import PoseEstimator
-from custom_pose_ros.tools.evaluate_bag import DAMAGED, EXCEEDED, FAILED, SCORED, main
+from custom_pose_ros.tools.evaluate_bag import main
 
 FRAMES = 30
 MUTATIONS = int(os.environ.get('EVALUATE_BAG_MUTATIONS', '50'))  # 200 for the full form
@@ -59,7 +60,7 @@ def two_runs(dive, tiny_folder, tmp_path_factory) -> tuple[Path, Path]:
     folder = tmp_path_factory.mktemp('runs')
     for name, height in (('full', '256'), ('half', '128')):
         arguments = [str(dive), '--object', str(tiny_folder), '--truth', TRUTH, '--input-height', height]
-        assert main([*arguments, '--out', str(folder / name)]) == SCORED
+        assert main([*arguments, '--out', str(folder / name)]) == DONE
     return folder / 'full', folder / 'half'
 
 
@@ -69,7 +70,7 @@ def test_results_are_written_and_the_verdict_printed(dive, tiny_folder, tmp_path
         '--fail-if', 'rotation_error_deg.p90 > 5', '--fail-if', 'detection.rate < 0.97',
     ])  # fmt: skip
 
-    assert status == SCORED
+    assert status == DONE
     assert {p.name for p in tmp_path.iterdir()} == {'metrics.json', 'frames.csv', 'report.html', 'annotated.mp4'}
     assert json.loads((tmp_path / 'metrics.json').read_text())['frames']['scored'] == FRAMES
     assert len((tmp_path / 'frames.csv').read_text().splitlines()) == FRAMES + 1
@@ -83,7 +84,7 @@ def test_results_are_written_and_the_verdict_printed(dive, tiny_folder, tmp_path
 
 def test_an_exceeded_limit_ends_in_1(dive, tiny_folder, tmp_path, capsys):
     arguments = [str(dive), '--object', str(tiny_folder), '--truth', TRUTH, '--out', str(tmp_path)]
-    assert main([*arguments, '--fail-if', 'rotation_error_deg.p90 > 0.0001']) == EXCEEDED
+    assert main([*arguments, '--fail-if', 'rotation_error_deg.p90 > 0.0001']) == CANNOT
     assert 'FAIL: rotation_error_deg.p90 is 0.' in capsys.readouterr().out
     assert (tmp_path / 'report.html').exists()
 
@@ -93,16 +94,15 @@ def test_a_damaged_bag_ends_in_3_and_a_limit_goes_before(dive, tiny_folder, tmp_
     file = bag / 'dive.mcap'
     file.write_bytes(file.read_bytes()[: file.stat().st_size * 2 // 3])
     arguments = [str(bag), '--object', str(tiny_folder), '--truth', TRUTH, '--out', str(tmp_path / 'out')]
-    assert main(arguments) == DAMAGED
+    assert main(arguments) == PARTLY
     assert 'damaged: dive.mcap: is cut off or damaged after' in capsys.readouterr().err
-    assert main([*arguments, '--fail-if', 'frames.scored < 30']) == EXCEEDED
+    assert main([*arguments, '--fail-if', 'frames.scored < 30']) == CANNOT
 
 
 @pytest.mark.parametrize(
     ('arguments', 'text'),
     [
         ([], 'give a bag to evaluate'),
-        (['/nothing'], '/nothing: no such bag'),
         (['DIVE', '--truth', '/mocap'], '--truth /mocap: is not in the bag'),
         (['DIVE', '--truth', TRUTH, '--truth-tf', 'sub'], 'give one truth'),
         (['DIVE', '--truth-tf', 'a', 'b', 'c'], '--truth-tf: wanted one or two frames'),
@@ -115,29 +115,48 @@ def test_a_damaged_bag_ends_in_3_and_a_limit_goes_before(dive, tiny_folder, tmp_
             ['--compare', 'a', 'b', '--fail-if', 'rotation_error_deg.p90 > 5'],
             'there are difference.rotation_error_deg.p90',
         ),
-        (['DIVE', '--camera', '/none.yaml'], '/none.yaml: cannot be read'),
-        (['DIVE', '--truth-tags', '/none.yaml'], '/none.yaml: cannot be read'),
-        (['DIVE', '--truth-coco', '/none.json'], '/none.json: cannot be read'),
-        (['DIVE', '--truth', TRUTH, '--extrinsics', '/none.yaml'], '/none.yaml: cannot be read'),
         (['DIVE', '--video', '--recorded', 'poses'], '--video draws what the estimators find'),
         (['DIVE', '--recorded', 'poses'], '--recorded poses: is not in the bag'),
-        (['DIVE', '--object', 'nothing_like_it'], "object 'nothing_like_it' not found"),
-        (['--compare', '/a', '/b'], 'wanted a folder that evaluate_bag wrote'),
         (['DIVE', '--compare', 'a', 'b', '--recorded', 'poses'], '--compare with a bag runs the estimators twice'),
     ],
 )
 def test_wrong_calls_end_in_2_and_one_line(dive, tiny_folder, tmp_path, capsys, arguments, text):
+    assert refused(dive, tiny_folder, tmp_path, arguments) == WRONG_USE
+    assert text in only_error(capsys)
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'text'),
+    [
+        (['/nothing'], '/nothing: no such bag'),
+        (['DIVE', '--camera', '/none.yaml'], '/none.yaml: cannot be read'),
+        (['DIVE', '--truth-tags', '/none.yaml'], '/none.yaml: cannot be read'),
+        (['DIVE', '--truth-coco', '/none.json'], '/none.json: cannot be read'),
+        (['DIVE', '--truth', TRUTH, '--extrinsics', '/none.yaml'], '/none.yaml: cannot be read'),
+        (['DIVE', '--object', 'nothing_like_it'], "object 'nothing_like_it' not found"),
+        (['--compare', '/a', '/b'], 'wanted a folder that evaluate_bag wrote'),
+    ],
+)
+def test_what_cannot_be_scored_ends_in_1_and_one_line(dive, tiny_folder, tmp_path, capsys, arguments, text):
+    assert refused(dive, tiny_folder, tmp_path, arguments) == CANNOT
+    assert text in only_error(capsys)
+
+
+def refused(dive: Path, tiny_folder: Path, tmp_path: Path, arguments: Sequence[str]) -> int:
     given = [str(dive) if argument == 'DIVE' else argument for argument in arguments]
     objects = [] if '--object' in given else ['--object', str(tiny_folder)]
-    assert main([*given, *objects, '--out', str(tmp_path / 'out')]) == FAILED
-    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith('error: ')]
-    assert len(lines) == 1 and text in lines[0]
+    return main([*given, *objects, '--out', str(tmp_path / 'out')])
+
+
+def only_error(capsys) -> str:
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith('error: ')]
+    return line
 
 
 def test_two_finished_runs_are_compared(two_runs, tmp_path, capsys):
     names = [str(folder) for folder in two_runs]
     out = ['--out', str(tmp_path)]
-    assert main(['--compare', *names, *out]) == SCORED
+    assert main(['--compare', *names, *out]) == DONE
     comparison = json.loads((tmp_path / 'comparison.json').read_text())
     assert comparison['frames']['common'] == FRAMES
     # Half of the resolution must cost accuracy: the tiny network decodes to a fraction of a map cell.
@@ -145,15 +164,15 @@ def test_two_finished_runs_are_compared(two_runs, tmp_path, capsys):
     assert '<svg' in (tmp_path / 'compare.html').read_text()
     assert 'A is better in keypoint error' in capsys.readouterr().out
     limit = 'difference.keypoint_error_px.median.value > 0'
-    assert main(['--compare', *names, *out, '--fail-if', limit]) == EXCEEDED
-    assert main(['--compare', *names, *out, '--fail-if', 'difference.detection_rate.mean.high < -0.5']) == SCORED
+    assert main(['--compare', *names, *out, '--fail-if', limit]) == CANNOT
+    assert main(['--compare', *names, *out, '--fail-if', 'difference.detection_rate.mean.high < -0.5']) == DONE
 
 
 def test_two_models_on_one_bag_are_evaluated_and_compared(dive, tiny_folder, tmp_path):
     other = Path(shutil.copytree(tiny_folder, tmp_path / 'other'))
     arguments = [str(dive), '--object', str(tiny_folder), '--truth', TRUTH, '--out', str(tmp_path / 'out')]
     status = main([*arguments, '--compare', str(other), str(tiny_folder / 'model.onnx')])
-    assert status == SCORED
+    assert status == DONE
     comparison = json.loads((tmp_path / 'out' / 'comparison.json').read_text())
     assert comparison['a'] == str(other)
     assert comparison['difference']['rotation_error_deg']['median']['value'] == 0.0  # the same network
@@ -171,7 +190,7 @@ def test_it_runs_without_ros_and_without_torch(dive, tiny_folder, tmp_path, root
         f'"--out", {str(tmp_path)!r}, "--duration", "0.2"]))'
     )
     done = subprocess.run([sys.executable, '-c', code], cwd=root, capture_output=True, text=True, timeout=120)
-    assert done.returncode == SCORED, done.stderr
+    assert done.returncode == DONE, done.stderr
 
 
 def peak_memory_mb(bag: Path, tiny_folder: Path, out: Path, root: Path) -> float:
@@ -183,7 +202,7 @@ def peak_memory_mb(bag: Path, tiny_folder: Path, out: Path, root: Path) -> float
         'print(open("/proc/self/status").read().split("VmHWM:")[1].split()[0]); sys.exit(status)'
     )
     done = subprocess.run([sys.executable, '-c', code], cwd=root, capture_output=True, text=True, timeout=3000)
-    assert done.returncode == SCORED, done.stderr
+    assert done.returncode == DONE, done.stderr
     return float(done.stdout.splitlines()[-1]) / 1024
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from custom_pose_ros.core.errors import ConfigError
+from custom_pose_ros.core.errors import UsageError
 from custom_pose_ros.evaluation.bags.reader import Topic
 
 IMAGE_TYPES = ('sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage')
@@ -22,7 +22,7 @@ _TRANSPORTS = ('/compressed', '/image_raw', '/image_rect_color', '/image_rect', 
 
 
 def choose_image_topic(topics: Mapping[str, Topic], wanted: str | None) -> Topic:
-    """Return the image topic to use; ConfigError with all choices unless it is clear. Raw goes before compressed."""
+    """Return the image topic to use; UsageError with all choices unless it is clear. Raw goes before compressed."""
     images = [t for t in topics.values() if t.msgtype in IMAGE_TYPES and not t.name.endswith(_NOT_CAMERAS)]
     if wanted is not None:
         return _named(topics, wanted, IMAGE_TYPES, '--image')
@@ -36,10 +36,10 @@ def choose_image_topic(topics: Mapping[str, Topic], wanted: str | None) -> Topic
     if len(choices) == 1:
         return choices[0]
     if choices:
-        raise ConfigError(f'the bag has {len(choices)} cameras; choose one with --image: {_listing(choices)}')
+        raise UsageError(f'the bag has {len(choices)} cameras; choose one with --image: {_listing(choices)}')
     if images:
-        raise ConfigError(f'no message on the image topic {_listing(images)}: nothing to evaluate')
-    raise ConfigError(f'the bag has no image topic; it holds: {_listing(topics.values())}')
+        raise UsageError(f'no message on the image topic {_listing(images)}: nothing to evaluate')
+    raise UsageError(f'the bag has no image topic; it holds: {_listing(topics.values())}')
 
 
 def choose_camera_info(topics: Mapping[str, Topic], wanted: str | None, image: str | None) -> Topic | None:
@@ -58,7 +58,7 @@ def camera_namespace(image: str) -> str:
 
 
 def choose_truth_topic(topics: Mapping[str, Topic], wanted: str) -> Topic:
-    """Return the named topic with true poses; ConfigError for a missing or empty one or one of another type."""
+    """Return the named topic with true poses; UsageError for a missing or empty one or one of another type."""
     return _named(topics, wanted, TRUTH_TYPES, '--truth')
 
 
@@ -66,13 +66,13 @@ def choose_recorded(topics: Mapping[str, Topic], wanted: str) -> tuple[Topic | N
     """
     Resolve the recorded topics to score, `poses,orientations`: names, or their last parts when unique.
 
-    Returns (poses, orientations), told by message type; one may be None. ConfigError otherwise.
+    Returns (poses, orientations), told by message type; one may be None. UsageError otherwise.
     """
     by_type: dict[str, Topic] = {}
     for name in (part.strip() for part in wanted.split(',')):
         topic = _named(topics, name, (POSES_TYPE, ORIENTATIONS_TYPE), '--recorded')
         if topic.msgtype in by_type:
-            raise ConfigError(
+            raise UsageError(
                 f'--recorded {wanted}: {by_type[topic.msgtype].name} and {topic.name} are both {topic.msgtype}'
             )
         by_type[topic.msgtype] = topic
@@ -86,12 +86,12 @@ def _named(topics: Mapping[str, Topic], wanted: str, msgtypes: Collection[str], 
     kinds = ', '.join(msgtype.rpartition('/')[2] for msgtype in msgtypes)
     if len(found) != 1:
         problem = 'is not in the bag' if not found else f'is ambiguous: {_listing(found)}'
-        raise ConfigError(f'{option} {wanted}: {problem}; topics of type {kinds}: {_listing(fitting)}')
+        raise UsageError(f'{option} {wanted}: {problem}; topics of type {kinds}: {_listing(fitting)}')
     topic = found[0]
     if topic.msgtype not in msgtypes:
-        raise ConfigError(f'{option} {wanted}: wanted {kinds}, got {topic.msgtype}; such topics: {_listing(fitting)}')
+        raise UsageError(f'{option} {wanted}: wanted {kinds}, got {topic.msgtype}; such topics: {_listing(fitting)}')
     if not topic.count:
-        raise ConfigError(f'{option} {wanted}: the topic has no message')
+        raise UsageError(f'{option} {wanted}: the topic has no message')
     return topic
 
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from rosbags.interfaces import Connection
-from rosbags.rosbag2 import StoragePlugin, Writer, WriterError
+from rosbags.rosbag2 import StoragePlugin, Writer
 
-from custom_pose_ros.core.errors import ConfigError
+from custom_pose_ros.core.errors import UsageError
+from custom_pose_ros.core.files import replacing
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.evaluation.bags.decoding import pose_types
 from custom_pose_ros.evaluation.bags.reader import Bag, BagMessage
@@ -29,55 +29,44 @@ TOPICS = {
 }
 
 
+@contextlib.contextmanager
+def bag_copy(path: Path, bag: Bag, model: ObjectModel) -> Iterator[BagCopy]:
+    """
+    Write an mcap bag that appears when the block ends well.
+
+    Raises:
+        UsageError: It exists already, or the bag is one of ROS 1.
+        OutputError: It cannot be written.
+    """
+    if path.exists():
+        raise UsageError(f'--write-bag {path}: exists already; give another name or remove it')
+    if any(topic.ros1 for topic in bag.stored_topics):
+        raise UsageError(
+            '--write-bag: this is a ROS 1 bag; convert it first (rosbags-convert), then evaluate the result'
+        )
+    with (
+        replacing(path) as temporary,
+        Writer(temporary, version=BAG_VERSION, storage_plugin=StoragePlugin.MCAP) as writer,
+    ):
+        yield BagCopy(writer, bag, model)
+
+
 class BagCopy:
     """
-    Writes an mcap bag: every message of the original unchanged, and after each image its results at the same time.
+    Every message of a bag unchanged, and after each image its results at the same time.
 
-    Use as a context manager: the folder appears when the block ends well. Names that the bag already uses are written
-    under /evaluated instead; /tf is joined. Raises ConfigError for ROS 1 bags and for a folder that exists.
+    Attributes:
+        prefix: Under which the results are written where the bag already uses their names; /tf is joined.
     """
 
-    def __init__(self, path: Path, bag: Bag, model: ObjectModel):
-        self.path = path
-        if path.exists():
-            raise ConfigError(f'--write-bag {path}: exists already; give another name or remove it')
-        if any(topic.ros1 for topic in bag.stored_topics):
-            raise ConfigError(
-                '--write-bag: this is a ROS 1 bag; convert it first (rosbags-convert), then evaluate the result'
-            )
+    def __init__(self, writer: Writer, bag: Bag, model: ObjectModel):
+        self._writer, self._decoder = writer, bag.decoder
         self._types = pose_types()
         self._make = MessageMaker(self._types, model)
-        taken = {name: bag.topics[name].msgtype for name in TOPICS if name in bag.topics}
-        conflict = any(name != '/tf' or msgtype != TOPICS[name] for name, msgtype in taken.items())
+        used = {name: bag.topics[name].msgtype for name in TOPICS if name in bag.topics}
+        conflict = any(name != '/tf' or msgtype != TOPICS[name] for name, msgtype in used.items())
         self.prefix = PREFIX_ON_CONFLICT if conflict else ''
-        self._decoder = bag.decoder
         self._connections: dict[str, Connection | None] = {}
-        self._temporary = path.with_name(f'.{path.name}.{os.getpid()}.partial')
-        self._writer: Writer | None = None
-
-    def __enter__(self) -> BagCopy:
-        try:
-            self._temporary.parent.mkdir(parents=True, exist_ok=True)
-            shutil.rmtree(self._temporary, ignore_errors=True)
-            self._writer = Writer(
-                self._temporary / self.path.name, version=BAG_VERSION, storage_plugin=StoragePlugin.MCAP
-            )
-            self._writer.open()
-        except (OSError, WriterError) as error:
-            raise ConfigError(f'--write-bag {self.path}: cannot be written ({error})') from error
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: object, traceback: object) -> None:
-        assert self._writer is not None
-        try:
-            if kind is None:
-                self._writer.close()
-                os.replace(self._temporary / self.path.name, self.path)
-            else:
-                with contextlib.suppress(Exception):  # the first error is the one to report
-                    self._writer.abort()
-        finally:
-            shutil.rmtree(self._temporary, ignore_errors=True)
 
     def add_message(self, message: BagMessage) -> None:
         """Write a message as it is; topics of unknown type are left out with a note."""
@@ -86,7 +75,7 @@ class BagCopy:
             self._connections[topic.name] = self._copied_connection(topic)
         connection = self._connections[topic.name]
         if connection is not None:
-            self._write(connection, message.time_ns, message.stored.data)
+            self._writer.write(connection, message.time_ns, message.stored.data)
 
     def add_frame(self, frame: EvaluatedFrame) -> None:
         """Write the results of one image, at the time the image was recorded."""
@@ -103,26 +92,17 @@ class BagCopy:
             msgtype = TOPICS[name]
             full = name if name == '/tf' else self.prefix + name
             data = self._types.serialize_cdr(message, msgtype)
-            self._write(self._result_connection(full, msgtype), result.time_ns, bytes(data))
+            self._writer.write(self._result_connection(full, msgtype), result.time_ns, bytes(data))
 
     def _result_connection(self, name: str, msgtype: str) -> Connection:
         connection = self._connections.get(name)
         if connection is None:
-            assert self._writer is not None
             connection = self._writer.add_connection(name, msgtype, typestore=self._types)
             self._connections[name] = connection
         return connection
 
     def _copied_connection(self, topic: StoredTopic) -> Connection | None:
-        assert self._writer is not None
         types = self._decoder.typestore(topic)
         if types is None:
             return None
         return self._writer.add_connection(topic.name, topic.msgtype, typestore=types, offered_qos_profiles=topic.qos)
-
-    def _write(self, connection: Connection, time_ns: int, data: bytes) -> None:
-        assert self._writer is not None
-        try:
-            self._writer.write(connection, time_ns, data)
-        except OSError as error:
-            raise ConfigError(f'--write-bag {self.path}: cannot be written ({error.strerror})') from error

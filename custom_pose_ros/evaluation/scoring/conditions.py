@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
-from custom_pose_ros.core.errors import ConfigError
+from custom_pose_ros.core.errors import UsageError
 
 _OPERATORS = {
     '>': operator.gt,
@@ -34,10 +34,10 @@ class Condition:
 
     @classmethod
     def parse(cls, text: str) -> Condition:
-        """Read `NAME OPERATOR NUMBER`; ConfigError with an example otherwise."""
+        """Read `NAME OPERATOR NUMBER`; UsageError with an example otherwise."""
         match = _FORM.fullmatch(text)
         if not match:
-            raise ConfigError(
+            raise UsageError(
                 f'--fail-if {text!r}: wanted NAME, one of {" ".join(_OPERATORS)} and a number, '
                 'as in "rotation_error_deg.p90 > 5"'
             )
@@ -47,9 +47,9 @@ class Condition:
         return f'{self.name} {self.comparison} {self.limit:g}'
 
     def check(self, names: Collection[str]) -> None:
-        """Raise ConfigError with near names unless one of `names` is meant, in which `*` stands for anything."""
+        """Raise UsageError with near names unless one of `names` is meant, in which `*` stands for anything."""
         if not any(fnmatchcase(self.name, name) for name in names):
-            raise ConfigError(
+            raise UsageError(
                 f'--fail-if {self}: there is no number {self.name}; there are {_suggestions(names, self.name)}'
             )
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from custom_pose_ros.core.errors import ConfigError
+from custom_pose_ros.core.errors import UsageError
 from custom_pose_ros.evaluation.scoring.conditions import Condition
 
 SCHEMA_FILE = Path(__file__).with_name('metrics.schema.json')
@@ -15,16 +15,16 @@ _OF_LABELS = 'labels'
 
 
 def check_conditions(conditions: Sequence[Condition], with_truth: bool, with_labels: bool) -> None:
-    """Refuse, before a bag is read, what metrics.json will not hold: ConfigError with near names or the way out."""
+    """Refuse, before a bag is read, what metrics.json will not hold: UsageError with near names or the way out."""
     schema = json.loads(SCHEMA_FILE.read_text(encoding='utf-8'))
     names = list(number_names(schema, schema))
     for condition in conditions:
         condition.check(names)
         group = condition.name.partition('.')[0]
         if group == _OF_LABELS and not with_labels:
-            raise ConfigError(f'--fail-if {condition}: is known only where there are labels; give --truth-coco')
+            raise UsageError(f'--fail-if {condition}: is known only where there are labels; give --truth-coco')
         if group not in (_OF_LABELS, *schema['required']) and not with_truth:
-            raise ConfigError(
+            raise UsageError(
                 f'--fail-if {condition}: is known only where there is a truth; give --truth, --truth-tf or --truth-tags'
             )
 

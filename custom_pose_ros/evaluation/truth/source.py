@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from custom_pose_ros.core.errors import ConfigError
+from custom_pose_ros.core.errors import ConfigError, UsageError
 from custom_pose_ros.core.geometry.rigid import Rigid
 from custom_pose_ros.evaluation.bags.reader import Bag, is_static
 from custom_pose_ros.evaluation.bags.topics import TF_TYPES, choose_truth_topic
@@ -44,10 +44,10 @@ class TruthSettings:
 
     @property
     def kind(self) -> str | None:
-        """'topic', 'tf', 'tags', or None; ConfigError when more than one is given."""
+        """'topic', 'tf', 'tags', or None; UsageError when more than one is given."""
         given = [name for name in ('topic', 'tf', 'tags') if getattr(self, name)]
         if len(given) > 1:
-            raise ConfigError('give one truth: --truth, --truth-tf or --truth-tags')
+            raise UsageError('give one truth: --truth, --truth-tf or --truth-tags')
         return given[0] if given else None
 
 
@@ -55,7 +55,7 @@ class TruthSource:
     """Collects true poses while the bag is read and gives camera_object for each frame afterwards."""
 
     def __init__(self, settings: TruthSettings, bag: Bag, notes: Notes):
-        """Raise ConfigError when the bag has no such topic."""
+        """Raise UsageError when the bag has no such topic."""
         self.settings, self.notes = settings, notes
         self.kind = settings.kind
         self.topics: tuple[str, ...] = ()
@@ -70,7 +70,7 @@ class TruthSource:
             self.topics = tuple(sorted(t.name for t in bag.topics.values() if t.msgtype in TF_TYPES))
             self._static_topics = {name for name in self.topics if is_static(name)}
             if not self.topics:
-                raise ConfigError('--truth-tf: the bag has no /tf')
+                raise UsageError('--truth-tf: the bag has no /tf')
 
     def add(self, topic: str, message: Any, time_ns: int) -> None:
         """Remember the poses of a message of one of `topics`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from custom_pose_ros.core.errors import ConfigError
+from custom_pose_ros.core.errors import UsageError
 from custom_pose_ros.evaluation.bags.reader import Topic
 from custom_pose_ros.evaluation.bags.topics import (
     camera_namespace,
@@ -39,7 +39,7 @@ def test_raw_goes_before_compressed_of_the_same_camera():
 def test_two_cameras_are_a_choice_that_names_both():
     found = topics(('/front/image', RAW, 7), ('/down/image/compressed', COMPRESSED, 3))
     with pytest.raises(
-        ConfigError, match=r'2 cameras; choose one with --image: /down/image/compressed .*3\), /front/image .*7\)'
+        UsageError, match=r'2 cameras; choose one with --image: /down/image/compressed .*3\), /front/image .*7\)'
     ):
         choose_image_topic(found, None)
     assert choose_image_topic(found, 'front/image').name == '/front/image'
@@ -60,7 +60,7 @@ def test_two_cameras_are_a_choice_that_names_both():
     ],
 )
 def test_images_that_cannot_be_used_are_refused(found, wanted, text):
-    with pytest.raises(ConfigError, match=text):
+    with pytest.raises(UsageError, match=text):
         choose_image_topic(found, wanted)
 
 
@@ -101,10 +101,10 @@ def test_recorded_results_are_told_by_their_type_and_last_name():
     ],
 )
 def test_recorded_results_that_are_not_clear_are_refused(wanted, text):
-    with pytest.raises(ConfigError, match=text):
+    with pytest.raises(UsageError, match=text):
         choose_recorded(topics(('/front/poses', POSES), ('/down/poses', POSES)), wanted)
 
 
 def test_a_truth_of_another_type_is_refused():
-    with pytest.raises(ConfigError, match='--truth /imu: wanted PoseStamped, .*, got sensor_msgs/msg/Imu'):
+    with pytest.raises(UsageError, match='--truth /imu: wanted PoseStamped, .*, got sensor_msgs/msg/Imu'):
         choose_truth_topic(topics(('/imu', 'sensor_msgs/msg/Imu')), '/imu')

@@ -10,7 +10,7 @@ from bag_maker import IMAGE, ROS1, ROS2, Messages, tiny_entries, trajectory, wri
 from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
 from rosbags.rosbag2 import Reader
 
-from custom_pose_ros.core.errors import ConfigError
+from custom_pose_ros.core.errors import OutputError, UsageError
 from custom_pose_ros.evaluation.bags.reader import Bag
 
 
@@ -84,16 +84,16 @@ def test_topics_the_bag_already_has_are_not_mixed(evaluate, dive, tmp_path):
 
 def test_what_cannot_be_written_is_refused_and_leaves_nothing(evaluate, dive, tmp_path):
     (tmp_path / 'there').mkdir()
-    with pytest.raises(ConfigError, match='there: exists already'):
+    with pytest.raises(UsageError, match='there: exists already'):
         evaluate(dive[0], write_bag=tmp_path / 'there')
     ros1 = write_ros1_bag(tmp_path / 'old.bag', tiny_entries(trajectory(3), Messages(ROS1)))
-    with pytest.raises(ConfigError, match='ROS 1 bag; convert it first'):
+    with pytest.raises(UsageError, match='ROS 1 bag; convert it first'):
         evaluate(ros1, write_bag=tmp_path / 'copy')
-    with pytest.raises(ConfigError, match='does not go together with --recorded'):
+    with pytest.raises(UsageError, match='does not go together with --recorded'):
         evaluate(dive[0], write_bag=tmp_path / 'copy', recorded='/truth/pose')
     file = tmp_path / 'file'
     file.write_text('')
-    with pytest.raises(ConfigError, match='cannot be written'):
+    with pytest.raises(OutputError, match='cannot be written'):
         evaluate(dive[0], write_bag=file / 'copy')
     assert {p.name for p in tmp_path.iterdir()} == {'there', 'old.bag', 'file'}
 

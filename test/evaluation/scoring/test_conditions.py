@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from custom_pose_ros.core.errors import ConfigError
+from custom_pose_ros.core.errors import UsageError
 from custom_pose_ros.evaluation.scoring.conditions import Condition
 
 METRICS = {
@@ -42,7 +42,7 @@ def test_what_was_not_measured_never_passes():
     'text', ['', 'p90', 'p90 > x', '> 5', 'p90 => 5', 'p90 > 5 and p50 > 1', '__import__("os") > 1', 'a b > 1']
 )
 def test_what_is_no_condition_is_refused_with_an_example(text):
-    with pytest.raises(ConfigError, match='as in "rotation_error_deg.p90 > 5"'):
+    with pytest.raises(UsageError, match='as in "rotation_error_deg.p90 > 5"'):
         Condition.parse(text)
 
 
@@ -62,7 +62,7 @@ def test_what_is_no_number_never_passes(name):
 )
 def test_unknown_names_are_refused_with_near_ones(name, near):
     names = ['frames.scored', 'sizes.*', 'rotation_error_deg.count', 'rotation_error_deg.p90']
-    with pytest.raises(ConfigError, match=f'there is no number {name}; there are {near}'):
+    with pytest.raises(UsageError, match=f'there is no number {name}; there are {near}'):
         Condition.parse(f'{name} > 1').check(names)
     Condition.parse('sizes.640x480 > 1').check(names)
 
@@ -71,5 +71,5 @@ def test_unknown_names_are_refused_with_near_ones(name, near):
 def test_any_text_is_a_condition_or_a_refusal(text):
     try:
         assert isinstance(Condition.parse(text).limit, float)
-    except ConfigError as error:
+    except UsageError as error:
         assert '--fail-if' in str(error)

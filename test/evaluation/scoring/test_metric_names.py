@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from bag_maker import TRUTH
 
-from custom_pose_ros.core.errors import ConfigError
+from custom_pose_ros.core.errors import UsageError
 from custom_pose_ros.evaluation.scoring import compare
 from custom_pose_ros.evaluation.scoring.conditions import Condition
 from custom_pose_ros.evaluation.scoring.metric_names import SCHEMA_FILE, check_conditions, number_names
@@ -55,7 +55,7 @@ def test_every_number_of_a_comparison_has_its_name(evaluate, dive, tmp_path):
     ],
 )
 def test_what_will_not_be_measured_is_refused(name, with_truth, with_labels, text):
-    with pytest.raises(ConfigError, match=text):
+    with pytest.raises(UsageError, match=text):
         check_conditions([Condition(name, '>', 1.0)], with_truth, with_labels)
 
 
