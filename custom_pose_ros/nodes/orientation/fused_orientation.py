@@ -15,7 +15,7 @@ from custom_pose_ros.core.orientation.filter import FilterParameters
 from custom_pose_ros.core.orientation.fusion import PoseFusion
 from custom_pose_ros.nodes.orientation.orientation_outputs import OrientationOutputs
 from custom_pose_ros.nodes.orientation.orientation_parameters import OrientationNodeParameters
-from custom_pose_ros.nodes.orientation.tf_frames import CAMERA_BODY, CAMERA_OPTICAL
+from custom_pose_ros.nodes.orientation.reference_frame import CAMERA_BODY, CAMERA_OPTICAL
 from custom_pose_ros.nodes.ros.conversions import estimates_to_message, stamp_seconds
 from custom_pose_ros.nodes.ros.parameters import NodeParameters
 

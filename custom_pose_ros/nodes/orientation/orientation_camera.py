@@ -22,7 +22,7 @@ from custom_pose_ros.nodes.orientation.fused_orientation import FusedOrientation
 from custom_pose_ros.nodes.orientation.object_choice import ObjectChoice
 from custom_pose_ros.nodes.orientation.orientation_outputs import OrientationOutputs, topic_in
 from custom_pose_ros.nodes.orientation.orientation_parameters import OrientationNodeParameters
-from custom_pose_ros.nodes.orientation.tf_frames import ReferenceFrame
+from custom_pose_ros.nodes.orientation.reference_frame import ReferenceFrame
 from custom_pose_ros.nodes.ros import qos
 from custom_pose_ros.nodes.ros.conversions import estimates_to_message, message_to_poses, stamp_seconds
 from custom_pose_ros.nodes.ros.diagnostics import Statistics

@@ -12,10 +12,10 @@ from custom_pose_ros.core.errors import ConfigError
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.nodes.orientation.fused_orientation import FusedOrientation
 from custom_pose_ros.nodes.orientation.object_choice import ObjectChoice, load_solvable
+from custom_pose_ros.nodes.orientation.object_frames import ObjectFrames
 from custom_pose_ros.nodes.orientation.orientation_camera import OrientationCamera
 from custom_pose_ros.nodes.orientation.orientation_parameters import FilterNodeParameters, OrientationNodeParameters
-from custom_pose_ros.nodes.orientation.tf_frames import (
-    ObjectFrames,
+from custom_pose_ros.nodes.orientation.reference_frame import (
     ReferenceFrame,
     check_reference_frame,
     make_reference_frame,

@@ -15,8 +15,9 @@ from visualization_msgs.msg import MarkerArray
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.orientation.estimate import OrientationEstimate
 from custom_pose_ros.nodes.orientation.markers import orientations_to_markers
+from custom_pose_ros.nodes.orientation.object_frames import ObjectFrames
 from custom_pose_ros.nodes.orientation.orientation_parameters import OrientationNodeParameters
-from custom_pose_ros.nodes.orientation.tf_frames import CAMERA_BODY, ObjectFrames
+from custom_pose_ros.nodes.orientation.reference_frame import CAMERA_BODY
 from custom_pose_ros.nodes.ros import qos
 from custom_pose_ros.nodes.ros.messages import Orientation, OrientationArray
 from custom_pose_ros.nodes.ros.parameters import NodeParameters

