@@ -1,9 +1,10 @@
 """
-TensorRT and torch2trt without a GPU: the names and signatures of the real ones, on the CPU.
+TensorRT and torch2trt on the CPU, to test what our own code decides around them.
 
-`torch2trt` and `TRTModule` have the arguments, the state_dict and the loading of torch2trt 0.5. An engine is a traced
-PyTorch network whose input is rounded to half precision, so that what was exported, written, read and run gives real
-maps.
+That is: what is checked before an engine is built, what is written beside the engine and compared on loading, how
+images are split into batches, and that nothing is written when numbers differ. Nothing is proved about TensorRT
+itself: an "engine" is a traced PyTorch network whose input is rounded to half precision. `torch2trt` and `TRTModule`
+have those arguments and that state_dict of torch2trt 0.5 which our code uses.
 """
 
 from __future__ import annotations
@@ -40,14 +41,8 @@ class Half(torch.nn.Module):
         return self.network(x.half().float())
 
 
-def torch2trt(
-    module, inputs, input_names=None, output_names=None, log_level=None, fp16_mode=False, max_workspace_size=1 << 25,
-    strict_type_constraints=False, keep_network=True, int8_mode=False, int8_calib_dataset=None,
-    int8_calib_algorithm=None, use_onnx=False, default_device_type=None, dla_core=0, gpu_fallback=True,
-    device_types=None, min_shapes=None, max_shapes=None, opt_shapes=None, onnx_opset=None, max_batch_size=None,
-    avg_timing_iterations=None,
-):  # fmt: skip
-    """Build an engine; only what the export uses is understood."""
+def torch2trt(module, inputs, fp16_mode, max_batch_size):
+    """Build an engine."""
     assert fp16_mode
     assert not module.training
     (example,) = inputs
@@ -58,19 +53,19 @@ def torch2trt(
     torch.jit.save(traced, stream)
     built = TRTModule()
     shape = ','.join(map(str, example.shape[1:])).encode()
-    built.take(b'%d;%s;' % (max_batch_size or 1, shape) + stream.getvalue(), ['input_0'], ['output_0', 'output_1'])
+    built.set_engine(b'%d;%s;' % (max_batch_size, shape) + stream.getvalue(), ['input_0'], ['output_0', 'output_1'])
     return built
 
 
 class TRTModule(torch.nn.Module):
     """An engine in execution; its state_dict holds the serialised engine and names, and ignores other keys."""
 
-    def __init__(self, engine=None, input_names=None, output_names=None, input_flattener=None, output_flattener=None):
+    def __init__(self):
         super().__init__()
         self._register_state_dict_hook(TRTModule._on_state_dict)
         self.engine = None
 
-    def take(self, engine: bytes, input_names: Sequence[str], output_names: Sequence[str]) -> None:
+    def set_engine(self, engine: bytes, input_names: Sequence[str], output_names: Sequence[str]) -> None:
         largest, shape, network = bytes(engine).split(b';', 2)
         self.engine, self.input_names, self.output_names = bytes(engine), input_names, output_names
         self.profile = int(largest), tuple(map(int, shape.split(b',')))
@@ -81,15 +76,9 @@ class TRTModule(torch.nn.Module):
         state_dict[prefix + 'engine'] = bytearray(self.engine)
         state_dict[prefix + 'input_names'] = self.input_names
         state_dict[prefix + 'output_names'] = self.output_names
-        state_dict[prefix + 'input_flattener'] = {'schema': (0,), 'size': 1}
-        state_dict[prefix + 'output_flattener'] = {'schema': (0, 1), 'size': 2}
 
-    def _load_from_state_dict(
-        self, state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
-    ):
-        self.take(
-            state_dict[prefix + 'engine'], state_dict[prefix + 'input_names'], state_dict[prefix + 'output_names']
-        )
+    def _load_from_state_dict(self, state_dict, prefix, *_):
+        self.set_engine(*(state_dict[prefix + key] for key in ('engine', 'input_names', 'output_names')))
 
     def forward(self, *inputs):
         (x,) = inputs

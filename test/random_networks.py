@@ -1,11 +1,11 @@
-"""Networks with random weights whose maps are not empty, as after training."""
+"""Networks with random weights whose maps are not empty."""
 
 from __future__ import annotations
 
 import torch
 
 
-def randomised(network):
+def randomised(network: torch.nn.Module) -> torch.nn.Module:
     """Give batch norms statistics and heads weights that matter, as after training."""
     torch.manual_seed(0)
     for module in network.modules():

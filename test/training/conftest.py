@@ -14,7 +14,7 @@ from custom_pose_ros.core.object_model import ObjectModel
 COLOURS = ((60, 220, 60), (60, 60, 220), (220, 120, 60))
 
 
-@pytest.fixture
+@pytest.fixture(scope='session')
 def dots() -> ObjectModel:
     """Three discs; the second and third change places in a mirror."""
     return ObjectModel.from_dict(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import json
 import os
+import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import fake_tensorrt
@@ -34,37 +37,23 @@ SIZE = (64, 96)
 # every input of a converter came from one. Not in the list, and therefore replaced: torch.nn.functional.pad, whose
 # layer TensorRT 10 lacks, and hardtanh, which is only warned about.
 CONVERTED = {
-    'light': {
-        'torch.Tensor.add': 8,
-        'torch.cat': 1,
-        'torch.nn.functional.batch_norm': 38,
-        'torch.nn.functional.conv2d': 40,
-        'torch.nn.functional.interpolate': 1,
-        'torch.nn.functional.relu': 5,
-        'torch.nn.functional.relu6': 22,
-    },
-    'lightweight_openpose': {
-        'torch.Tensor.add': 6,
-        'torch.cat': 1,
-        'torch.nn.functional.batch_norm': 33,
-        'torch.nn.functional.conv2d': 57,
-        'torch.nn.functional.elu': 6,
-        'torch.nn.functional.relu': 47,
-    },
+    'torch.Tensor.add',
+    'torch.cat',
+    *(f'torch.nn.functional.{name}' for name in ('batch_norm', 'conv2d', 'elu', 'interpolate', 'relu', 'relu6')),
 }
 
 
 class Operations(TorchFunctionMode):
-    """Counts the functions called on tensors, not those that they call in turn: as torch2trt sees them."""
+    """The functions called on tensors, not those that they call in turn: as torch2trt sees them."""
 
     def __init__(self):
         super().__init__()
-        self.counts: dict[str, int] = {}
+        self.names: set[str] = set()
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
         name = resolve_name(function) or str(function)
         if not name.endswith(('__get__', '.dim', '.size')):
-            self.counts[name] = self.counts.get(name, 0) + 1
+            self.names.add(name)
         return function(*args, **(kwargs or {}))
 
 
@@ -74,7 +63,7 @@ def test_every_operation_has_a_converter(dots, architecture):
     x = torch.zeros(1, 3, *SIZE)
     with torch.no_grad(), Operations() as operations:
         network(x)
-    assert operations.counts == CONVERTED[architecture]
+    assert operations.names <= CONVERTED
 
 
 @pytest.mark.parametrize('architecture', NETWORKS)
@@ -89,29 +78,42 @@ def test_the_engines_network_is_the_same_function(dots, architecture):
         np.testing.assert_allclose(a, b, atol=1e-5)
 
 
-@pytest.fixture
-def jetson(monkeypatch):
-    """A machine with a GPU, as far as this code can tell."""
+@contextlib.contextmanager
+def machine_with_gpu(patch: pytest.MonkeyPatch) -> Iterator[None]:
     for name, module in fake_tensorrt.modules().items():
-        monkeypatch.setitem(sys.modules, name, module)
-    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
-    monkeypatch.setattr(torch.cuda, 'get_device_name', lambda: fake_tensorrt.GPU)
-    backend = importlib.import_module(BACKEND)
-    monkeypatch.setattr(backend, 'DEVICE', torch.device('cpu'))
+        patch.setitem(sys.modules, name, module)
+    patch.setattr(torch.cuda, 'is_available', lambda: True)
+    patch.setattr(torch.cuda, 'get_device_name', lambda: fake_tensorrt.GPU)
+    patch.setattr(importlib.import_module(BACKEND), 'DEVICE', torch.device('cpu'))
     yield
     del sys.modules[BACKEND]  # it has the stand-ins in its names
 
 
 @pytest.fixture
+def jetson(monkeypatch) -> Iterator[None]:
+    """A machine with a GPU, as far as this code can tell."""
+    with machine_with_gpu(monkeypatch):
+        yield
+
+
+@pytest.fixture(scope='module')
 def checkpoint(dots) -> Checkpoint:
     network = randomised(build_network('light', dots, channels=32))
     return Checkpoint('light', {'channels': 32}, dots, network.state_dict())
 
 
+@pytest.fixture(scope='module')
+def exported(checkpoint, tmp_path_factory) -> Path:
+    """An engine, made once for this file."""
+    path = tmp_path_factory.mktemp('engine') / 'net_trt.pth'
+    with pytest.MonkeyPatch.context() as patch, machine_with_gpu(patch):
+        export_tensorrt(checkpoint, path, SIZE, max_batch=2)
+    return path
+
+
 @pytest.fixture
-def engine(jetson, checkpoint, tmp_path) -> Path:
-    export_tensorrt(checkpoint, tmp_path / 'net_trt.pth', SIZE, max_batch=2)
-    return tmp_path / 'net_trt.pth'
+def engine(jetson, exported, tmp_path) -> Path:
+    return Path(shutil.copy(exported, tmp_path))
 
 
 def random_images(count: int, size: tuple[int, int] = SIZE) -> np.ndarray:
@@ -131,31 +133,17 @@ def test_what_is_exported_runs_as_pytorch_does(engine, checkpoint):
     assert load_backend(engine).name == 'tensorrt'  # the file alone says what runs it
 
 
-def test_the_file_is_the_state_dict_of_the_published_recipe(engine):
-    content = torch.load(engine, weights_only=True)  # and holds nothing that would be run on loading
-    assert set(content) >= {'engine', 'input_names', 'output_names', 'input_flattener', 'output_flattener'}
-    sys.modules['torch2trt'].TRTModule().load_state_dict(content)
-
-
 @pytest.mark.parametrize(
-    ('gpu', 'version', 'text'),
-    [
-        (
-            'Xavier',
-            fake_tensorrt.VERSION,
-            'was built for Orin with TensorRT 10.3.0, this is Xavier with TensorRT 10.3.0',
-        ),
-        ('Orin', '8.6.2', 'was built for Orin with TensorRT 10.3.0, this is Orin with TensorRT 8.6.2'),
-    ],
+    ('gpu', 'version'), [('Xavier', fake_tensorrt.VERSION), (fake_tensorrt.GPU, '8.6.2')], ids=['GPU', 'TensorRT']
 )
-def test_another_machine_is_told_how_to_rebuild(engine, monkeypatch, gpu, version, text):
+def test_another_machine_is_told_how_to_rebuild(engine, monkeypatch, gpu, version):
     monkeypatch.setattr(torch.cuda, 'get_device_name', lambda: gpu)
     monkeypatch.setattr(sys.modules['tensorrt'], '__version__', version)
     with pytest.raises(ModelError) as caught:
         load_backend(engine, 'tensorrt')
-    assert text in str(caught.value)
-    command = f'python training/export_tensorrt.py CHECKPOINT {engine} --size 64 96 --max-batch 2'
-    assert str(caught.value).endswith(f'rebuild here with {command}')
+    for fact in (fake_tensorrt.GPU, fake_tensorrt.VERSION, gpu, version):
+        assert fact in str(caught.value)
+    assert f'training/export_tensorrt.py CHECKPOINT {engine} --size 64 96 --max-batch 2' in str(caught.value)
 
 
 def test_images_of_another_size_are_refused_with_the_command_for_them(engine):
@@ -178,15 +166,15 @@ def test_an_engine_that_does_not_say_what_it_is_for_is_refused(engine, facts):
     content = torch.load(engine, weights_only=True)
     del content['custom_pose_ros']
     torch.save(content if facts is None else {**content, 'custom_pose_ros': facts}, engine)
-    with pytest.raises(ModelError, match='does not say which object, GPU and TensorRT it was made for; write it with'):
+    with pytest.raises(ModelError, match='does not say'):
         load_backend(engine)
 
 
 def test_no_gpu_no_engine(engine, monkeypatch, checkpoint, tmp_path):
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
-    with pytest.raises(ConfigError, match="backend 'tensorrt' needs an NVIDIA GPU, and PyTorch finds none here"):
+    with pytest.raises(ConfigError, match='needs an NVIDIA GPU'):
         load_backend(engine)
-    with pytest.raises(ConfigError, match='an engine is built on the GPU that will run it, and PyTorch finds none'):
+    with pytest.raises(ConfigError, match='GPU'):
         export_tensorrt(checkpoint, tmp_path / 'other_trt.pth', SIZE)
 
 
