@@ -1,4 +1,4 @@
-"""Fixtures of the node tests: real nodes in private contexts over real DDS, on a domain nobody else uses."""
+"""Fixtures of the node tests: real nodes in a private context over real DDS, on a domain nobody else uses."""
 
 from __future__ import annotations
 
@@ -9,13 +9,11 @@ import subprocess
 import sys
 import threading
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-# Read by Fast DDS when the first context is made; as the launch files do. The default transports lose most images, and
-# with LARGE_DATA a publisher here and there never heard of its subscriber while nodes came and went.
+# Read by Fast DDS when the first context is made; as the launch files do.
 os.environ.pop('FASTDDS_BUILTIN_TRANSPORTS', None)
 os.environ[
     'FASTRTPS_DEFAULT_PROFILES_FILE'
@@ -40,7 +38,6 @@ from custom_pose_ros.nodes.ros.managed_node import ManagedNode
 
 ROOT = Path(__file__).resolve().parents[2]
 DEADLINE_S = 60.0  # of everything that should take milliseconds; a busy machine may need many seconds
-DISCOVERY_S = 5.0  # until an endpoint in the same process counts as overlooked by Fast DDS
 _numbers = iter(range(10**6))
 
 
@@ -75,9 +72,9 @@ class Received(list):
 class Spinner:
     """Spins one node in a thread of its own."""
 
-    def __init__(self, node: Node, context: Context):
+    def __init__(self, node: Node):
         self.node = node
-        self._executor = SingleThreadedExecutor(context=context)
+        self._executor = SingleThreadedExecutor(context=node.context)
         self._executor.add_node(node)
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._spin, daemon=True)
@@ -98,22 +95,24 @@ class Graph:
     """
     The ROS graph of one test: nodes under test and a tester node, in a namespace of their own.
 
-    The nodes under test share a context and the tester has another one, so that every message crosses DDS.
+    All share one context, which is one DDS participant. Its endpoints match while they are created, and a message is
+    with its subscriptions when publish() returns. Between two participants of one process announcements get lost:
+    endpoints met after seconds then, and on a busy machine some of them never.
     """
 
-    def __init__(self, contexts: tuple[Context, Context], domain: int):
-        self._context, tester_context = contexts
+    def __init__(self, context: Context, domain: int):
+        self.context = context
         self.domain = domain
         self.namespace = f'/t{next(_numbers)}'
-        self.tester = rclpy.create_node('tester', context=tester_context, namespace=self.namespace)
-        self._spinners = [Spinner(self.tester, tester_context)]
+        self._spinners: list[Spinner] = []
+        self.tester = self.spin(rclpy.create_node('tester', context=context, namespace=self.namespace))
         latched = QoSProfile(depth=1000, durability=DurabilityPolicy.TRANSIENT_LOCAL)  # also what was said before
         self._logs = self.listen('/rosout', Log, latched)
 
     def start(self, node_class: type[Node], *arguments: str, **parameters: Any) -> Node:
         """Run a node with these parameters ('__' is a dot in their names) and ROS arguments like '-r', 'a:=b'."""
         node = node_class(
-            context=self._context,
+            context=self.context,
             namespace=self.namespace,
             parameter_overrides=[Parameter(key.replace('__', '.'), value=value) for key, value in parameters.items()],
             cli_args=['--ros-args', *arguments] if arguments else None,
@@ -124,12 +123,12 @@ class Graph:
         except BaseException:
             node.destroy_node()
             raise
-        self._spinners.append(Spinner(node, self._context))
-        return node
+        return self.spin(node)
 
-    def spin(self, node: Node) -> None:
-        """Run a node that was made for the test, until the end of the test."""
-        self._spinners.append(Spinner(node, node.context))
+    def spin(self, node: Node) -> Node:
+        """Run a node until the end of the test; return it."""
+        self._spinners.append(Spinner(node))
+        return node
 
     def listen(self, topic: str, kind: type, qos: QoSProfile | int = 50) -> Received:
         """Collect the messages of a topic."""
@@ -138,53 +137,22 @@ class Graph:
         return received
 
     def advertise(self, topic: str, kind: type, qos: QoSProfile | int = 10) -> Publisher:
-        """
-        Return a publisher that is connected to the nodes under test.
-
-        About one publisher in a hundred never hears of a subscriber that is made in the same moment and in
-        the same process (Fast DDS 3.2): it is then made again, and the subscriber's side announces something new.
-        """
-        deadline = time.monotonic() + DEADLINE_S
+        """Return a publisher once it has a subscription."""
         publisher = self.tester.create_publisher(kind, topic, qos)
-        while not self.holds(publisher.get_subscription_count, DISCOVERY_S):
-            assert time.monotonic() < deadline, f'waited {DEADLINE_S:g} s in vain for a subscriber of {topic}'
-            warnings.warn(f'{publisher.topic_name} was not discovered: it is made again', stacklevel=2)
-            self.tester.destroy_publisher(publisher)
-            self._spinners.append(Spinner(Node(f'announcement_{next(_numbers)}', context=self._context), self._context))
-            publisher = self.tester.create_publisher(kind, topic, qos)
-        self.settle()
+        self.wait(publisher.get_subscription_count, f'a subscription of {topic}')
         return publisher
-
-    def settle(self) -> None:
-        """Wait until all publishers and subscriptions of this test's nodes have found each other, both ways."""
-        nodes = [spinner.node for spinner in self._spinners]
-        publishers = [p for node in nodes for p in node.publishers]
-        subscriptions = [s for node in nodes for s in node.subscriptions]
-        for one in publishers:
-            count = sum(s.topic_name == one.topic_name for s in subscriptions)
-            self.wait(lambda p=one, n=count: p.get_subscription_count() >= n, f'subscribers of {one.topic_name}')
-        for one in subscriptions:
-            count = sum(p.topic_name == one.topic_name for p in publishers)
-            if hasattr(one, 'get_publisher_count'):  # not in Humble
-                self.wait(lambda s=one, n=count: s.get_publisher_count() >= n, f'publishers of {one.topic_name}')
 
     def wait_for_publisher(self, topic: str) -> None:
         """Wait until somebody, also in another process, publishes the topic."""
         self.wait(lambda: self.tester.count_publishers(topic) > 0, f'a publisher of {topic}')
 
-    def wait(self, condition: Callable[[], Any], what: str, period_s: float = 0.002) -> None:
-        """Ask every period until the condition holds; fails after the deadline."""
-        assert self.holds(condition, DEADLINE_S, period_s), f'waited {DEADLINE_S:g} s in vain for {what}'
-
     @staticmethod
-    def holds(condition: Callable[[], Any], timeout_s: float, period_s: float = 0.002) -> bool:
-        """Ask every period until the condition holds; False after the timeout."""
-        deadline = time.monotonic() + timeout_s
+    def wait(condition: Callable[[], Any], what: str, period_s: float = 0.002) -> None:
+        """Ask every period until the condition holds; fails after the deadline."""
+        deadline = time.monotonic() + DEADLINE_S
         while not condition():
-            if time.monotonic() >= deadline:
-                return False
+            assert time.monotonic() < deadline, f'waited {DEADLINE_S:g} s in vain for {what}'
             time.sleep(period_s)
-        return True
 
     def logs(self, level: bytes | int, node: str) -> list[str]:
         """Return the texts that a node of this test has logged on /rosout at a level."""
@@ -212,25 +180,22 @@ def domain() -> int:
 
 
 @pytest.fixture(scope='session')
-def contexts(domain: int) -> Iterator[tuple[Context, Context]]:
-    """One context for the nodes under test and one for the testers."""
-    both = Context(), Context()
-    for context in both:
-        rclpy.init(args=[], context=context, domain_id=domain)
-    yield both
-    for context in both:
-        rclpy.shutdown(context=context)
+def context(domain: int) -> Iterator[Context]:
+    context = Context()
+    rclpy.init(args=[], context=context, domain_id=domain)
+    yield context
+    rclpy.shutdown(context=context)
 
 
 @pytest.fixture
-def graph(contexts: tuple[Context, Context], domain: int) -> Iterator[Graph]:
-    graph = Graph(contexts, domain)
+def graph(context: Context, domain: int) -> Iterator[Graph]:
+    graph = Graph(context, domain)
     yield graph
     graph.close()
 
 
 @pytest.fixture
-def bare_node(contexts: tuple[Context, Context]) -> Iterator[Callable[..., Node]]:
+def bare_node(context: Context) -> Iterator[Callable[..., Node]]:
     """Make nodes without any content, for what needs a node but no graph: parameter overrides as keywords."""
     nodes = []
 
@@ -239,7 +204,7 @@ def bare_node(contexts: tuple[Context, Context]) -> Iterator[Callable[..., Node]
             Parameter(name.replace('__', '.'), Parameter.Type.NOT_SET if value is None else None, value)
             for name, value in overrides.items()
         ]
-        node = Node(f'bare_{next(_numbers)}', context=contexts[0], parameter_overrides=parameters)
+        node = Node(f'bare_{next(_numbers)}', context=context, parameter_overrides=parameters)
         nodes.append(node)
         return node
 

@@ -116,7 +116,6 @@ def test_every_camera_info_is_taken_or_refused_and_the_poses_go_on(orientation_n
 
 def test_every_pose_array_is_answered_and_refusals_are_counted(graph, orientation_node, tiny_object) -> None:
     answers = graph.listen('orientations', OrientationArray)
-    graph.settle()
     orientation_node._cameras['']._on_poses(good_pose_array(tiny_object))
     graph.wait(lambda: answers and answers[0].orientations, 'an orientation of a good one')
     witness, fates = Witness(orientation_node), {True: 0, False: 1}

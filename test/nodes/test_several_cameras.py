@@ -53,7 +53,6 @@ class Rig:
         self.answers = {name: graph.listen(f'{name}/poses', PoseArray, RELIABLE) for name in NAMES}
         self.cameras = {name: graph.advertise(f'{name}/image', Image, RELIABLE) for name in NAMES}
         self.picture = tiny.draw_tiny_object(tiny.TINY_POINTS, (320, 256))
-        graph.settle()
 
     def send(self, name: str, seconds: int, picture: np.ndarray | None = None, **fields) -> None:
         message = bgr_to_image(self.picture if picture is None else picture, header(seconds))

@@ -97,7 +97,7 @@ class Rig:
 
     def slow_listener(self, topics: dict[str, type], callback: Callable[[Any], None]) -> None:
         """Subscribe by a node of its own, reliable, whose callbacks may take their time."""
-        node = rclpy.create_node('slow', context=self.graph.tester.context, namespace=self.graph.namespace)
+        node = rclpy.create_node('slow', context=self.graph.context, namespace=self.graph.namespace)
         for topic, kind in topics.items():
             node.create_subscription(kind, topic, callback, QoSProfile(depth=5))
         self.graph.spin(node)

@@ -99,7 +99,6 @@ class Bench:
 
     def show(self, *poses: KeypointPose, seconds: int = 10, size: tuple[int, int] = (640, 480)) -> OrientationArray:
         """Publish keypoint poses and return the answer to them."""
-        self.graph.settle()
         message = poses_to_message(poses, self.model, header(seconds), *size)
         return self.publish(message)
 

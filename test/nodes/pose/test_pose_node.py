@@ -71,7 +71,6 @@ class Bench:
         """Publish an image and return the answer to it."""
         message = bgr_to_image(image, header(seconds)) if isinstance(image, np.ndarray) else image
         message.header = header(seconds)
-        self.graph.settle()
         self.camera.publish(message)
         return self.poses.wait(lambda answer: answer.header == message.header)
 
@@ -198,7 +197,6 @@ def test_several_cameras_share_one_model_and_do_not_disturb_each_other(graph, ti
     bench = Bench(graph, tiny_object, topic='front/image', cameras=['front', 'down'])
     down = graph.advertise('down/image', Image, RELIABLE)
     answers = {name: graph.listen(f'{name}/poses', PoseArray) for name in ('front', 'down')}
-    graph.settle()
     bench.camera.publish(bgr_to_image(picture, header(1, 'front_optical')))
     down.publish(spoilt(picture, encoding='nonsense'))
     check_found(answers['front'].wait(lambda m: m.header == header(1, 'front_optical')), points)
@@ -223,7 +221,6 @@ def test_frames_of_several_cameras_that_wait_go_through_the_network_together(
         return batch(images)
 
     bench.node._estimator.batch = slow
-    graph.settle()
     for second, publisher in enumerate((bench.camera, down, bench.camera), 1):
         publisher.publish(bgr_to_image(picture, header(second)))
         graph.wait(lambda n=second: bench.received == n, 'the frame')
@@ -263,7 +260,6 @@ def test_the_overlay_is_drawn_only_while_somebody_subscribes(graph, tiny_object,
     bench = Bench(graph, tiny_object)
     answer = bench.show(picture, 1)
     overlay = graph.listen('pose_node/overlay', Image)
-    graph.settle()
     answer = bench.show(picture, 2)
     message = overlay.wait()
     assert message.header == header(2)  # not the first frame: nobody listened
@@ -289,7 +285,6 @@ def test_the_newest_frame_wins_and_dropped_ones_are_counted(graph, tiny_object, 
         process(frames)
 
     bench.node._process = slow
-    bench.graph.settle()
     for number in range(1, 11):
         bench.camera.publish(bgr_to_image(picture, header(number)))
         graph.wait(lambda n=number: bench.received == n, 'the frame')

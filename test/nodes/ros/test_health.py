@@ -21,7 +21,7 @@ def test_a_second_node_of_the_same_name_is_told_once_it_stays(graph) -> None:
     now = [0.0]
     duplicate = DuplicateName(graph.start(Someone), lambda: now[0])
     assert duplicate.problems() == []
-    second = rclpy.create_node('someone', context=graph.tester.context, namespace=graph.namespace)
+    second = rclpy.create_node('someone', context=graph.context, namespace=graph.namespace)
     graph.wait(lambda: duplicate.problems() or duplicate._since is not None, 'the second node')
     assert duplicate.problems() == []  # it may be what is left of one that was killed
     now[0] = DUPLICATE_AFTER_S
