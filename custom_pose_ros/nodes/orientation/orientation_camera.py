@@ -17,6 +17,7 @@ from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.orientation.estimate import OrientationEstimate
 from custom_pose_ros.core.orientation.estimator import OrientationEstimator
 from custom_pose_ros.core.orientation.filter import FilterParameters
+from custom_pose_ros.inference.pose_messages import message_to_poses
 from custom_pose_ros.nodes.orientation.camera_source import CameraSource
 from custom_pose_ros.nodes.orientation.fused_orientation import FusedOrientation
 from custom_pose_ros.nodes.orientation.object_choice import ObjectChoice
@@ -24,7 +25,7 @@ from custom_pose_ros.nodes.orientation.orientation_outputs import OrientationOut
 from custom_pose_ros.nodes.orientation.orientation_parameters import OrientationNodeParameters
 from custom_pose_ros.nodes.orientation.reference_frame import ReferenceFrame
 from custom_pose_ros.nodes.ros import qos
-from custom_pose_ros.nodes.ros.conversions import estimates_to_message, message_to_poses, stamp_seconds
+from custom_pose_ros.nodes.ros.conversions import estimates_to_message, stamp_seconds
 from custom_pose_ros.nodes.ros.diagnostics import Statistics
 from custom_pose_ros.nodes.ros.input_watch import InputWatch
 from custom_pose_ros.nodes.ros.messages import OrientationArray, PoseArray

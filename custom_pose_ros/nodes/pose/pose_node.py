@@ -18,11 +18,11 @@ from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.object_model import Thresholds
 from custom_pose_ros.inference.backends import Backend
 from custom_pose_ros.inference.estimator import PoseEstimator
+from custom_pose_ros.inference.image_messages import image_to_bgr
 from custom_pose_ros.nodes.pose.image_queue import NewestFrames
 from custom_pose_ros.nodes.pose.pose_camera import WARNING_PERIOD_S, ImageMessage, PoseCamera
 from custom_pose_ros.nodes.pose.pose_parameters import PoseNodeParameters, ThresholdParameters
 from custom_pose_ros.nodes.ros import qos
-from custom_pose_ros.nodes.ros.conversions import image_to_bgr
 from custom_pose_ros.nodes.ros.health import CameraReport, Health
 from custom_pose_ros.nodes.ros.managed_node import ACTIVE, INACTIVE, UNCONFIGURED, ManagedNode, transition
 from custom_pose_ros.nodes.ros.object_switch import ObjectSwitch

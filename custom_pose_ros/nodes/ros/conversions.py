@@ -1,4 +1,4 @@
-"""Messages <-> core dataclasses: images, keypoint poses, orientations, transforms; the part that needs rclpy."""
+"""Core dataclasses -> messages, and transforms back; messages with images and poses are read in inference."""
 
 from __future__ import annotations
 
@@ -17,28 +17,8 @@ from custom_pose_ros.core.geometry.rotations import matrix_from_quaternion, quat
 from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.orientation.estimate import OrientationEstimate
-from custom_pose_ros.inference.image_messages import image_to_bgr
-from custom_pose_ros.inference.pose_messages import (
-    camera_from_message,
-    keypoint_fields,
-    message_to_poses,
-    orientation_fields,
-    pose_fields,
-)
+from custom_pose_ros.inference.pose_messages import keypoint_fields, orientation_fields, pose_fields
 from custom_pose_ros.nodes.ros.messages import Keypoint, Orientation, OrientationArray, Pose, PoseArray
-
-__all__ = [
-    'bgr_to_image',
-    'camera_from_message',
-    'estimates_to_message',
-    'image_to_bgr',
-    'message_to_poses',
-    'poses_to_message',
-    'rigid_pose_message',
-    'stamp_seconds',
-    'transform_from_message',
-    'transform_message',
-]
 
 
 def stamp_seconds(stamp: Time) -> float:

@@ -24,8 +24,10 @@ from std_msgs.msg import Header
 from custom_pose_ros.core.drawing.overlay import draw_poses
 from custom_pose_ros.core.errors import ConfigError, ModelError
 from custom_pose_ros.core.object_model import ObjectModel
+from custom_pose_ros.inference.image_messages import image_to_bgr
+from custom_pose_ros.inference.pose_messages import message_to_poses
 from custom_pose_ros.nodes.pose.pose_node import PoseNode
-from custom_pose_ros.nodes.ros.conversions import bgr_to_image, image_to_bgr, message_to_poses
+from custom_pose_ros.nodes.ros.conversions import bgr_to_image
 from custom_pose_ros.nodes.ros.messages import Pose, PoseArray
 
 RELIABLE = QoSProfile(depth=50, reliability=ReliabilityPolicy.RELIABLE)

@@ -21,12 +21,11 @@ from custom_pose_ros.core.geometry.rotations import R_BODY_OPTICAL, matrix_from_
 from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.orientation.estimate import OrientationEstimate
+from custom_pose_ros.inference.image_messages import image_to_bgr
+from custom_pose_ros.inference.pose_messages import camera_from_message, message_to_poses
 from custom_pose_ros.nodes.ros.conversions import (
     bgr_to_image,
-    camera_from_message,
     estimates_to_message,
-    image_to_bgr,
-    message_to_poses,
     poses_to_message,
     stamp_seconds,
     transform_from_message,
