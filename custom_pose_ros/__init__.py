@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from custom_pose_ros.core.keypoints.poses import KeypointPose
     from custom_pose_ros.core.object_model import ObjectModel
     from custom_pose_ros.core.orientation.estimate import OrientationEstimate
-    from custom_pose_ros.core.orientation.estimator import OrientationEstimator
+    from custom_pose_ros.core.orientation.orientation_estimator import OrientationEstimator
     from custom_pose_ros.inference.estimator import PoseEstimator
 
 __all__ = [
@@ -34,7 +34,7 @@ _HOMES = {
     'ModelError': 'core.errors',
     'ObjectModel': 'core.object_model',
     'OrientationEstimate': 'core.orientation.estimate',
-    'OrientationEstimator': 'core.orientation.estimator',
+    'OrientationEstimator': 'core.orientation.orientation_estimator',
     'PoseEstimator': 'inference.estimator',
 }
 

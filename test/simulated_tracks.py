@@ -19,7 +19,7 @@ from custom_pose_ros.core.geometry.rotations import (
 from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.orientation.estimate import OrientationEstimate
-from custom_pose_ros.core.orientation.estimator import OrientationEstimator
+from custom_pose_ros.core.orientation.orientation_estimator import OrientationEstimator
 
 CONDITIONS = ((1.0, 2.0), (1.0, 4.0), (0.5, 4.0), (2.0, 2.0))  # noise [px], distance [m]
 CAMERA = CameraIntrinsics.from_fov(640, 480, 2.0 * np.arctan(320.0 / 554.0))  # f = 554 px

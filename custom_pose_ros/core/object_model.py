@@ -34,11 +34,12 @@ class Thresholds:
     """
     Acceptance limits of decoding and grouping, all in [0, 1] unless said otherwise.
 
-    keypoint_score : lowest heatmap peak that counts as a keypoint.
-    limb_score : lowest mean agreement of the part affinity field along a limb.
-    pose_score : lowest score of a whole instance.
-    min_keypoints : lowest number of visible keypoints of an instance (>= 1).
-    max_instances : largest number of instances reported for one image (>= 1).
+    Attributes:
+        keypoint_score: lowest heatmap peak that counts as a keypoint.
+        limb_score: lowest mean agreement of the part affinity field along a limb.
+        pose_score: lowest score of a whole instance.
+        min_keypoints: lowest number of visible keypoints of an instance (>= 1).
+        max_instances: largest number of instances reported for one image (>= 1).
     """
 
     keypoint_score: float = 0.25
@@ -53,18 +54,21 @@ class ObjectModel:
     """
     One object: its keypoints, skeleton and geometry. K keypoints, L skeleton edges.
 
-    name : identifier, used in topics, frames and file names.
-    keypoint_names : K names in the order of every array in this package.
-    skeleton : L pairs of keypoint indices; limbs that the part affinity fields are trained on.
-    sigmas : (K,) OKS sigmas, as a share of the object's size.
-    swaps : pairs of keypoint indices that change places when the image is mirrored.
-    model_points : (K, 3) keypoint positions in the object frame [m], REP 103 axes (x forward, y left, z up); None when
-        the object has no rigid shape and only 2-D keypoints are wanted. NaN rows: points without a known position.
-    zero_rotation : (3, 3), R_reference_object of the attitude that reads roll = pitch = yaw = 0; identity by default.
-    symmetries : rotations that leave the object looking the same.
-    input_height : height of the network input [px].
-    thresholds : acceptance limits of decoding and grouping.
-    source : where it was read from, for messages.
+    Attributes:
+        name: identifier, used in topics, frames and file names.
+        keypoint_names: K names in the order of every array in this package.
+        skeleton: L pairs of keypoint indices; limbs that the part affinity fields are trained on.
+        sigmas: (K,) OKS sigmas, as a share of the object's size.
+        swaps: pairs of keypoint indices that change places when the image is mirrored.
+        model_points: (K, 3) keypoint positions in the object frame [m], REP 103 axes (x forward, y left, z up); None
+            when the object has no rigid shape and only 2-D keypoints are wanted. NaN rows: points without a known
+            position.
+        zero_roll_pitch_yaw_deg: fixed-axis angles of the attitude whose roll, pitch and yaw read zero.
+        symmetries: rotations that leave the object looking the same.
+        input_height: height of the network input [px].
+        thresholds: acceptance limits of decoding and grouping.
+        description: text for people.
+        source: where it was read from, for messages.
     """
 
     name: str
@@ -98,6 +102,7 @@ class ObjectModel:
 
     @cached_property
     def zero_rotation(self) -> np.ndarray:
+        """(3, 3) R_reference_object of the attitude whose roll, pitch and yaw read zero."""
         return matrix_from_roll_pitch_yaw(np.deg2rad(self.zero_roll_pitch_yaw_deg))
 
     @cached_property
@@ -132,7 +137,8 @@ class ObjectModel:
         """
         Read an object: a folder with object.yaml, an object.yaml, or the name of an installed object.
 
-        Raises ConfigError naming file, key, wanted and got.
+        Raises:
+            ConfigError: the file cannot be used; the text names file, key, what was wanted and what it says.
         """
         path = find_object_folder(source, wanted_file=True)
         data = read_yaml(path, 'give a folder with an object.yaml', _Loader)
@@ -190,7 +196,8 @@ def find_object_folder(source: str | Path, wanted_file: bool = False) -> Path:
     """
     Resolve a folder, an object.yaml or the name of an installed object to its folder (or its object.yaml).
 
-    Raises ConfigError listing what is installed.
+    Raises:
+        ConfigError: it is not there; the text lists what is installed.
     """
     try:
         path = Path(source).expanduser()

@@ -11,7 +11,7 @@ from custom_pose_ros.core.errors import ConfigError
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.keypoints.tracking import PoseTracker
 from custom_pose_ros.core.object_model import ObjectModel
-from custom_pose_ros.core.orientation.estimator import OrientationEstimator
+from custom_pose_ros.core.orientation.orientation_estimator import OrientationEstimator
 from custom_pose_ros.core.orientation.pnp import known_points
 from custom_pose_ros.inference.estimator import PoseEstimator
 from custom_pose_ros.tools.results import PictureResult

@@ -25,7 +25,7 @@ import simulated_tracks as simulation  # noqa: E402
 
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics  # noqa: E402
 from custom_pose_ros.core.object_model import ObjectModel  # noqa: E402
-from custom_pose_ros.core.orientation.estimator import OrientationEstimator  # noqa: E402
+from custom_pose_ros.core.orientation.orientation_estimator import OrientationEstimator  # noqa: E402
 from custom_pose_ros.inference.estimator import PoseEstimator  # noqa: E402
 from custom_pose_ros.tools.demo_results import GroundTruth  # noqa: E402
 

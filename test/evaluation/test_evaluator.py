@@ -39,7 +39,7 @@ from custom_pose_ros.core.geometry.rotations import (
     rotation_between,
 )
 from custom_pose_ros.core.keypoints.tracking import PoseTracker
-from custom_pose_ros.core.orientation.estimator import OrientationEstimator
+from custom_pose_ros.core.orientation.orientation_estimator import OrientationEstimator
 from custom_pose_ros.evaluation.bags.reader import Bag
 from custom_pose_ros.evaluation.evaluator import Evaluation
 from custom_pose_ros.evaluation.truth.source import TruthSettings

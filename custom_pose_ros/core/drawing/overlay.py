@@ -44,15 +44,21 @@ def draw_poses(
     """
     Draw poses, and the axes of orientations, on a copy of an image.
 
-    image : (H, W, 3) uint8, BGR; never changed. Lines and letters grow with its size.
-    poses : in pixels of this image.
-    orientations : estimates whose axes (x, y, z of the object) and attitude are drawn; they need `camera`, which is
-        scaled to the image where it is of another size.
-    labels : write object, track id and score above each pose, attitude and distance below the axes; names : write the
-    name of each keypoint beside it; ellipses : draw the region that holds each keypoint with 95 %.
+    Args:
+        image: (H, W, 3) uint8, BGR; never changed. Lines and letters grow with its size.
+        poses: in pixels of this image.
+        model: the object.
+        orientations: estimates whose axes (x, y, z of the object) and attitude are drawn; they need `camera`.
+        camera: that took the image; it is scaled to the image where it is of another size.
+        labels: write object, track id and score above each pose, attitude and distance below the axes.
+        names: write the name of each keypoint beside it.
+        ellipses: draw the region that holds each keypoint with 95 %.
 
-    Returns the new (H, W, 3) image. Raises ValueError on another kind of image, a pose that does not fit the object, or
-    orientations without a camera.
+    Returns:
+        The new (H, W, 3) image.
+
+    Raises:
+        ValueError: the image is of another kind, a pose does not fit the object, or orientations come without a camera.
     """
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
         raise ValueError(f'image must be uint8 of shape (H, W, 3), got {image.dtype} {image.shape}')
@@ -131,7 +137,9 @@ class _Painter:
     """
     Draws on a copy of an image, anti-aliased and with sub-pixel positions, everything dark-rimmed.
 
-    unit : size of the finest line [px], 1 for an image of about 480 rows; lengths below are in units.
+    Attributes:
+        image: the copy.
+        unit: size of the finest line [px], 1 for an image of about 480 rows; lengths below are in units.
     """
 
     def __init__(self, image: np.ndarray):

@@ -31,12 +31,15 @@ class CameraIntrinsics:
     Pixel convention: (0, 0) is the CENTRE of the top-left pixel; the middle of the image is ((W - 1) / 2, (H - 1) / 2).
     Camera frame: optical axes of REP 103, x right, y down, z forward [m].
 
-    width, height : image size [px] that K belongs to.
-    K : (3, 3) camera matrix [px].
-    D : distortion coefficients in OpenCV's order; empty or all zero for none.
-    distortion_model : plumb_bob (4 or 5 coefficients), rational_polynomial (8) or equidistant (4, fisheye).
+    Attributes:
+        width: of the images that K belongs to [px].
+        height: of the images that K belongs to [px].
+        K: (3, 3) camera matrix [px].
+        D: distortion coefficients in OpenCV's order; empty or all zero for none.
+        distortion_model: plumb_bob (4 or 5 coefficients), rational_polynomial (8) or equidistant (4, fisheye).
 
-    Raises ConfigError for sizes, matrices and models that cannot be a calibration.
+    Raises:
+        ConfigError: sizes, matrix or model cannot be those of a calibration.
     """
 
     width: int
@@ -65,7 +68,10 @@ class CameraIntrinsics:
         """
         Return a camera without distortion, with square pixels and its axis through the middle of the image.
 
-        fov_rad : horizontal field of view [rad] between the outer edges of the image, in (0, pi).
+        Args:
+            width: of the image [px].
+            height: of the image [px].
+            fov_rad: horizontal field of view [rad] between the outer edges of the image, in (0, pi).
         """
         number = isinstance(fov_rad, (int, float, np.floating)) and not isinstance(fov_rad, bool)
         if not number or not 0.0 < fov_rad < math.pi:
@@ -81,7 +87,10 @@ class CameraIntrinsics:
         """
         Build from the fields of a sensor_msgs/CameraInfo of an unrectified image (k row-major, 9 numbers).
 
-        An empty model name means that the driver knows of no distortion. Raises ConfigError for an uncalibrated camera.
+        An empty model name means that the driver knows of no distortion.
+
+        Raises:
+            ConfigError: the camera is not calibrated.
         """
         if not distortion_model and any(d):
             raise ConfigError(
@@ -132,8 +141,9 @@ class CameraIntrinsics:
         """
         Return the camera of the same view at another resolution.
 
-        Raises ConfigError naming both sizes when the aspect differs by more than a pixel: then the image was cropped
-        and nobody can say where.
+        Raises:
+            ConfigError: the aspect differs by more than a pixel: the image was cropped, nobody can say where. The text
+                names both sizes.
         """
         if (width, height) == (self.width, self.height):
             return self
@@ -157,7 +167,7 @@ class CameraIntrinsics:
 
     @cached_property
     def _inverse(self) -> np.ndarray:
-        """(2, 2) of the focal lengths and the skew."""
+        """(2, 2) inverse of the focal lengths and the skew."""
         return np.linalg.inv(self.K[:2, :2])
 
     def project(self, points: np.ndarray) -> np.ndarray:
@@ -173,7 +183,7 @@ class CameraIntrinsics:
         """
         Return the (N, 2) directions (x / z, y / z) that are seen at (N, 2) pixels.
 
-        NaN for pixels that no direction in front of the camera maps to (out of reach of the lens model) and for NaN.
+        NaN for pixels that no direction in front of the camera maps to (outside the lens model) and for NaN.
         """
         return self.undistort_with_jacobian(points)[0]
 
@@ -198,7 +208,7 @@ class CameraIntrinsics:
         return directions, jacobians
 
     def _undistort_finite(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """As undistort_with_jacobian, for finite points and a lens with distortion."""
+        """Return what `undistort_with_jacobian` does, of finite points and for a lens with distortion."""
         column = np.ascontiguousarray(points[:, None])
         if self.distortion_model == 'equidistant':
             directions = cv2.fisheye.undistortPoints(column, self.K, self.D)[:, 0]

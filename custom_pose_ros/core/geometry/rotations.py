@@ -51,7 +51,8 @@ def matrix_from_quaternion(quaternion: np.ndarray) -> np.ndarray:
     """
     Return the (3, 3) rotation of a (4,) quaternion (x, y, z, w) of any length but zero.
 
-    Raises ValueError when the length is zero or not finite.
+    Raises:
+        ValueError: the length is zero or not finite.
     """
     quaternion = np.asarray(quaternion, float)
     length = float(np.linalg.norm(quaternion))

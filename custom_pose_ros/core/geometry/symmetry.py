@@ -1,4 +1,4 @@
-"""Attitudes that look the same: the one of a symmetric object that is nearest to another attitude."""
+"""SymmetryGroup: the rotations that leave an object looking the same, and which of them is nearest to an attitude."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ class Symmetry:
     """
     A rotation about an axis through the object's origin that leaves the object looking the same.
 
-    axis : unit vector in the object frame.
-    fold : number of equal positions in one turn (>= 2), or 0 when every angle looks the same.
+    Attributes:
+        axis: unit vector in the object frame.
+        fold: number of equal positions in one turn (>= 2), or 0 when every angle looks the same.
     """
 
     axis: tuple[float, float, float]

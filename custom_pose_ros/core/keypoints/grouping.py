@@ -13,7 +13,7 @@ from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.object_model import ObjectModel, Thresholds
 
 MIN_SUPPORT = 0.8  # least share of a limb along which the field must agree with it
-_REACH = 0.75  # fragments without their link belong together up to this share of the sum of their sizes (box diagonals)
+_REACH = 0.75  # fragments without a link are joined up to this distance, as a share of the sum of their box diagonals
 _MANY_LIMBS = 256  # among so many good limbs some decision is always close
 _MIN_CANDIDATES = 20  # candidates for each keypoint, even where fewer instances are wanted
 
@@ -79,11 +79,11 @@ def group_with_margin(
     Find every instance as `group_poses` does, and tell how close the closest decision was.
 
     Args:
-        heatmaps: see `group_poses`.
-        pafs: see `group_poses`.
-        model: see `group_poses`.
-        stride: see `group_poses`.
-        thresholds: acceptance limits.
+        heatmaps: as in `group_poses`.
+        pafs: as in `group_poses`.
+        model: as in `group_poses`.
+        stride: as in `group_poses`.
+        thresholds: as in `group_poses`.
         reach: up to which decision margin to look, in heights of peaks and scores; 0 saves the time.
     """
     count = model.keypoint_count
@@ -113,10 +113,11 @@ class _Graph:
     """
     The skeleton as grouping needs it; a set of keypoints is the bits of an int.
 
-    pairs : (L, 2) int, the keypoints of each limb.
-    limbs_of : for each keypoint, its limbs as (limb, keypoint at the other end, whether it starts the limb).
-    neighbours : for each keypoint, the set of keypoints that share a limb with it.
-    parts : for each keypoint, the set of keypoints that the skeleton connects with it, itself included.
+    Attributes:
+        pairs: (L, 2) int, the keypoints of each limb.
+        limbs_of: for each keypoint, its limbs as (limb, keypoint at the other end, whether it starts the limb).
+        neighbours: for each keypoint, the set of keypoints that share a limb with it.
+        parts: for each keypoint, the set of keypoints that the skeleton connects with it, itself included.
     """
 
     pairs: np.ndarray
@@ -145,9 +146,13 @@ class _Links:
     """
     Every pair of peaks that a limb could join, P in all.
 
-    starts, ends : (P,) int, indices of the peaks.
-    scores, supports : (P,) float32, see `score_limbs`; scores in [-1, 1].
-    base, width : (L,) int; the pair of peaks a and b on limb l stands at base[l] + a * width[l] + b.
+    Attributes:
+        starts: (P,) int, index of the peak where the limb starts.
+        ends: (P,) int, index of the peak where the limb ends.
+        scores: (P,) float32 in [-1, 1], see `score_limbs`.
+        supports: (P,) float32 in [0, 1], see `score_limbs`.
+        base: (L,) int; the pair of peaks a and b on limb l has the index base[l] + a * width[l] + b.
+        width: (L,) int, see `base`.
     """
 
     starts: np.ndarray
@@ -178,8 +183,10 @@ class _Fragment:
     """
     Part of an instance, or all of it; a set of keypoints is the bits of an int.
 
-    peaks : the peak of each keypoint that was found; keypoints : their set.
-    neighbours : the set of keypoints that share a limb with any of them.
+    Attributes:
+        peaks: the peak of each keypoint that was found.
+        keypoints: the set of these keypoints.
+        neighbours: the set of keypoints that share a limb with any of them.
     """
 
     __slots__ = ('keypoints', 'neighbours', 'peaks')
@@ -202,7 +209,8 @@ def _join_by_limbs(
     """
     Join single peaks to fragments by the limbs between them, best limb first.
 
-    Returns all fragments, single peaks included, and the least decision margin, see `Grouping`.
+    Returns:
+        All fragments, single peaks included, and the least decision margin, see `Grouping`.
     """
     owner = [_Fragment(k, peak, graph.neighbours[k]) for peak, k in enumerate(channels.tolist())]
     good = ((links.scores >= threshold) & (links.supports >= MIN_SUPPORT)).nonzero()[0]

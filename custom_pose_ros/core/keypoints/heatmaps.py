@@ -16,7 +16,7 @@ _LOG_FLOOR = 1e-3  # heights below this are taken as this before the logarithm
 _MIN_CURVATURE = 0.02  # [1 / cell^2]; a peak is taken as at most 7 cells wide (one sigma)
 _CORNER_CURVATURE = (8 / 7) ** 2  # [1 / cell^2]; in a corner of the map there is nothing to measure it from
 _MAP_NOISE = 0.03  # one sigma of a heatmap cell, as a share of a full peak
-_CENTRE = 4  # of the cells that `_steps` leads to
+_CENTRE = 4  # index of the cell itself in what `_steps` returns
 _POSITION_FLOOR = 0.125  # [cell], one sigma: error left at the clearest peaks (labels, sampling); measured on a network
 
 
@@ -25,9 +25,10 @@ class Peaks:
     """
     M peaks of one or more heatmaps.
 
-    positions : (M, 2) float64, x and y in pixels of the network input.
-    covariances : (M, 2, 2) float64, px^2.
-    scores : (M,) float64 in [0, 1], heights of the fitted peaks.
+    Attributes:
+        positions: (M, 2) float64, x and y in pixels of the network input.
+        covariances: (M, 2, 2) float64, px^2.
+        scores: (M,) float64 in [0, 1], heights of the fitted peaks.
     """
 
     positions: np.ndarray
@@ -44,12 +45,15 @@ def encode_heatmaps(
     """
     Draw keypoints as Gaussians of height 1; where instances overlap, the higher value stays.
 
-    keypoints : (A, K, 2) x and y in pixels of the network input; ignored where not visible (NaN is fine).
-    visible : (A, K) bool.
-    shape : rows h and columns w of the maps; cell i is centred on pixel i * stride + (stride - 1) / 2.
-    sigma_px : width of the Gaussians [px of the network input].
+    Args:
+        keypoints: (A, K, 2) x and y in pixels of the network input; ignored where not visible (NaN is fine).
+        visible: (A, K) bool, which of them are drawn.
+        shape: rows h and columns w of the maps; cell i is centred on pixel i * stride + (stride - 1) / 2.
+        stride: pixels of the network input for each cell of the maps.
+        sigma_px: width of the Gaussians [px of the network input].
 
-    Returns (K + 1, h, w) float32; the last map is the background, 1 minus the highest other value.
+    Returns:
+        (K + 1, h, w) float32; the last map is the background, 1 minus the highest other value.
     """
     keypoints, visible = check_instances(keypoints, visible)
     if not sigma_px > 0:
@@ -133,7 +137,7 @@ def check_instances(keypoints: np.ndarray, visible: np.ndarray) -> tuple[np.ndar
 
 @lru_cache(maxsize=16)
 def _steps(width: int) -> np.ndarray:
-    """Return (9, 1): from a cell of a map to those before it along x and y, after it, itself, and the four corners."""
+    """Return (9, 1) index steps from a cell: before it along x and y, after it, the cell itself, the four corners."""
     return np.array([-1, -width, 1, width, 0, -width - 1, -width + 1, width - 1, width + 1])[:, None]
 
 
@@ -172,9 +176,12 @@ class _Form(NamedTuple):
     """
     Quadratic forms through the logarithms around M cells.
 
-    offset : (2, M) cells, of the maximum; height : (M,) at the maximum; spread : (3, M) cell^2, xx, yy and xy of the
-    inverse curvature; curvature : (M,) 1 / cell^2, mean over both axes; floor : cell^2, least variance of the
-    position, one for all or (M,).
+    Attributes:
+        offset: (2, M) of the maximum from the cell [cells].
+        height: (M,) at the maximum.
+        spread: (3, M) xx, yy and xy of the inverse curvature [cell^2].
+        curvature: (M,) mean over both axes [1 / cell^2].
+        floor: least variance of the position [cell^2], one for all or (M,).
     """
 
     offset: np.ndarray

@@ -25,14 +25,19 @@ def encode_pafs(
     """
     Draw limbs as unit vectors from their first to their second keypoint (Cao et al., CVPR 2017).
 
-    keypoints : (A, K, 2) x and y in pixels of the network input; ignored where not visible (NaN is fine).
-    visible : (A, K) bool; a limb is drawn where both its ends are.
-    skeleton : L pairs of keypoint indices.
-    shape : rows h and columns w of the maps; cell i is centred on pixel i * stride + (stride - 1) / 2.
-    thickness : half the width of a limb [cells]; limbs reach as far beyond their ends.
-
     Where limbs of several instances overlap, their vectors are averaged. A limb of no length has no direction and is
-    not drawn. Returns (2 L, h, w) float32; maps 2 l and 2 l + 1 are x and y of limb l.
+    not drawn.
+
+    Args:
+        keypoints: (A, K, 2) x and y in pixels of the network input; ignored where not visible (NaN is fine).
+        visible: (A, K) bool; a limb is drawn where both its ends are.
+        skeleton: L pairs of keypoint indices.
+        shape: rows h and columns w of the maps; cell i is centred on pixel i * stride + (stride - 1) / 2.
+        stride: pixels of the network input for each cell of the maps.
+        thickness: half the width of a limb [cells]; limbs reach as far beyond their ends.
+
+    Returns:
+        (2 L, h, w) float32; maps 2 l and 2 l + 1 are x and y of limb l.
     """
     keypoints, visible = check_instances(keypoints, visible)
     height, width = shape
@@ -69,12 +74,16 @@ def score_limbs(
     product of the field with the unit vector of the candidate. A candidate shorter than a cell has no direction the
     field could resolve: there the strength of the field is taken instead.
 
-    pafs : (2 L, h, w) float32, as from `encode_pafs`; never changed.
-    limbs : (P,) int, the limb of each candidate.
-    starts, ends : (P, 2) pixels of the network input.
+    Args:
+        pafs: (2 L, h, w) float32, as from `encode_pafs`; never changed.
+        limbs: (P,) int, the limb of each candidate.
+        starts: (P, 2) where each candidate starts, pixels of the network input.
+        ends: (P, 2) where each candidate ends, pixels of the network input.
+        stride: pixels of the network input for each cell of the maps.
 
-    Returns scores (P,), mean agreement (1 for a perfect limb, negative against the field), and supports (P,), the
-    share of points in [0, 1] where the field agrees by more than SUPPORT; both float32.
+    Returns:
+        Scores (P,), mean agreement (1 for a perfect limb, negative against the field), and supports (P,), the share of
+        points in [0, 1] where the field agrees by more than SUPPORT; both float32.
     """
     pafs = np.ascontiguousarray(pafs, np.float32)
     if pafs.ndim != 3 or len(pafs) % 2:

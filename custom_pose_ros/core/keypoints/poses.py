@@ -15,12 +15,13 @@ class KeypointPose:
     Arrays are always full length and in object-file order. A keypoint that was not found has
     ``visible[k] == False``, NaN position and covariance, and score 0.
 
-    keypoints : (K, 2) float64, pixels of the given image; (0, 0) is the centre of the top-left pixel.
-    covariances : (K, 2, 2) float64, px^2, uncertainty of each position.
-    scores : (K,) float64 in [0, 1], peak height of each keypoint.
-    visible : (K,) bool, True where the keypoint was found.
-    score : mean of the visible keypoint scores and of the limb scores that join them, in [0, 1].
-    track_id : the same number for the same instance over time, or None when nobody tracks.
+    Attributes:
+        keypoints: (K, 2) float64, pixels of the given image; (0, 0) is the centre of the top-left pixel.
+        covariances: (K, 2, 2) float64, px^2, uncertainty of each position.
+        scores: (K,) float64 in [0, 1], peak height of each keypoint.
+        visible: (K,) bool, True where the keypoint was found.
+        score: mean of the visible keypoint scores and of the limb scores that join them, in [0, 1].
+        track_id: the same number for the same instance over time, or None when nobody tracks.
     """
 
     keypoints: np.ndarray

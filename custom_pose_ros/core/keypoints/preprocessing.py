@@ -23,7 +23,8 @@ class PixelMap:
     Pixel coordinates are those of pixel centres: the corner of the image lies at (-0.5, -0.5) in both, so that
     ``input + 0.5 = (image + 0.5) * scale`` for each axis (the convention of cv2.resize).
 
-    scale : (2,) float64, input pixels per image pixel along x and y.
+    Attributes:
+        scale: (2,) float64, input pixels per image pixel along x and y.
     """
 
     scale: np.ndarray
@@ -57,13 +58,17 @@ def prepare(image: np.ndarray, input_height: int, out: np.ndarray | None = None)
     general area filter, the image is halved by exact 2 x 2 means while it is at least twice too large and scaled
     bilinearly from there; up to one row and column per halving is cut off where a size is odd.
 
-    image : (H, W, 3) uint8, BGR. Never changed; may be a strided view.
-    input_height : height of the network input [px], a multiple of 32.
-    out : optional (h, w, 3) uint8 buffer to write into, at least as large as `input_shape` says; a larger one is
-        padded further with zeros (images of different aspect in one batch).
+    Args:
+        image: (H, W, 3) uint8, BGR. Never changed; may be a strided view.
+        input_height: height of the network input [px], a multiple of 32.
+        out: optional (h, w, 3) uint8 buffer to write into, at least as large as `input_shape` says; a larger one is
+            padded further with zeros (images of different aspect in one batch).
 
-    Returns the (h, w, 3) uint8 network input (`out` itself where given) and the map of its pixels.
-    Raises ValueError on an image or buffer that cannot be used.
+    Returns:
+        The (h, w, 3) uint8 network input (`out` itself where given) and the map of its pixels.
+
+    Raises:
+        ValueError: the image or the buffer cannot be used.
     """
     _check_image(image)
     height, width = _content_shape(image.shape, input_height)

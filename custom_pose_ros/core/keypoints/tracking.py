@@ -1,4 +1,4 @@
-"""Tracking: the same id for the same instance from frame to frame."""
+"""PoseTracker: the same track id for the same instance from frame to frame."""
 
 from __future__ import annotations
 
@@ -18,10 +18,13 @@ _UNSEEN_PENALTY = 1.5  # factor on the distance where pose and track have no key
 @dataclass(eq=False)
 class _Track:
     """
-    What is known about one instance.
+    The state of one instance that is followed.
 
-    keypoints : (K, 2) where each keypoint was, or would be, at `stamp_s` [px]; NaN until it was seen once.
-    velocity : (2,) of the whole instance [px/s]; size : its extent [px].
+    Attributes:
+        keypoints: (K, 2) where each keypoint was, or would be, at `stamp_s` [px]; NaN until it was seen once.
+        velocity: (2,) of the whole instance [px/s].
+        size: diagonal of the box of its keypoints [px].
+        stamp_s: when it was last seen [s].
     """
 
     track_id: int
@@ -43,12 +46,13 @@ class PoseTracker:
     of the larger of the two (diagonal of the box of its keypoints), as OKS divides by it: near and far instances are
     treated alike. Tracks move on with constant velocity while they are not seen. Pairs are taken nearest first.
 
-    model : the object; its sigmas weigh the keypoints, loose ones (hips) less than exact ones (eyes).
-    max_gap_s : a track not seen for longer is over; may be changed between updates.
-    max_distance : largest distance of a pose from its track, as a share of the size.
-    min_size_px : smaller sizes (one keypoint, far away) count as this.
-
     Ids count up from 0 and are never used twice by one tracker, not even after a reset.
+
+    Args:
+        model: the object; its sigmas weigh the keypoints, loose ones (hips) less than exact ones (eyes).
+        max_gap_s: a track not seen for longer is over; may be changed between updates.
+        max_distance: largest distance of a pose from its track, as a share of the size.
+        min_size_px: smaller sizes (one keypoint, far away) count as this.
     """
 
     def __init__(
@@ -75,8 +79,13 @@ class PoseTracker:
         """
         Return the poses of one frame, in the same order, with their track ids.
 
-        stamp_s : time of the frame [s]. A stamp before the last one means that time was set back (a bag played again):
-            the tracker starts anew. Raises ValueError when it is not finite or a pose has another number of keypoints.
+        Args:
+            poses: the instances in the frame.
+            stamp_s: time of the frame [s]. A stamp before the last one means that time was set back (a bag played
+                again): the tracker starts anew.
+
+        Raises:
+            ValueError: the stamp is not finite or a pose has another number of keypoints than the object.
         """
         if not math.isfinite(stamp_s):
             raise ValueError(f'stamp_s must be finite, got {stamp_s}')
@@ -124,14 +133,14 @@ class PoseTracker:
         total = weights.sum(2)
         common = total > 0
         rms = np.sqrt((weights * np.nan_to_num(squares)).sum(2) / np.where(common, total, 1))
-        # Nothing in common (front seen now, back before): the centres have to do.
+        # Nothing in common (the front is seen now, the back was before): compare the centres.
         between_centres = np.hypot(*(_centres(predicted)[:, None] - _centres(points)).T).T
         size = np.array([track.size for track in self._tracks])[:, None]
         size = np.maximum(np.maximum(size, _sizes(points)), self._min_size_px)
         return np.where(common, rms, _UNSEEN_PENALTY * between_centres) / size
 
     def _start(self, keypoints: np.ndarray, stamp_s: float) -> _Track:
-        """Begin a track with a pose nobody knows; one without any keypoint only gets an id."""
+        """Begin a track with a new pose; a pose without any keypoint gets an id only."""
         track = _Track(self._next_id, keypoints, np.zeros(2), float(_sizes(keypoints[None])[0]), stamp_s)
         self._next_id += 1
         if not np.isnan(keypoints).all():

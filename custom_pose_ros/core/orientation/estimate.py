@@ -70,7 +70,7 @@ class OrientationEstimate:
 
     @property
     def roll_pitch_yaw(self) -> np.ndarray:
-        """(3,) fixed-axis angles [rad] about X, Y, Z of the reference axes, see `ObjectModel.roll_pitch_yaw`."""
+        """(3,) fixed-axis angles [rad] about the reference axes X, Y, Z, see `ObjectModel.roll_pitch_yaw`."""
         rotation = self.R_reference_frame @ self.pose.rotation
         return roll_pitch_yaw_from_matrix(rotation) if self.model is None else self.model.roll_pitch_yaw(rotation)
 

@@ -1,4 +1,8 @@
-"""Following one instance over time, in one Gaussian-sum filter: which mirrored solution is true, and smoothing."""
+"""
+PoseFilter: follows the pose of one instance over time and decides which of two mirrored solutions is the true one.
+
+The numbers of the steps in the comments are those of docs/filter.md, where each is derived.
+"""
 
 from __future__ import annotations
 
@@ -23,31 +27,37 @@ from custom_pose_ros.core.orientation.solver import MISFIT_TOLERANCE, Observatio
 
 _SIGMAS_TO_MAXIMUM = 3.0  # the maxima of FilterParameters are three standard deviations
 _LEAST_WEIGHT = 1e-6
-_SAME_DISTANCE = 0.3  # squared Mahalanobis distance of hypotheses that are merged
+_SAME_DISTANCE = 0.3  # squared Mahalanobis distance below which hypotheses are merged
 _SPLIT_WEIGHT = 0.05  # lighter hypotheses are not worth splitting
-_SPLIT_RAD = np.deg2rad(3.0)  # uncertainty of the tilt below which a hypothesis is one anyway
-_SPLIT_TILT_RATIO = 0.5  # uncertainty of the tilt / tilt above which foreshortening is too curved for one Gaussian
-_CURVED_RAD = np.deg2rad(1.0)  # uncertainty of the rotation below which its second order does not show in the image
+_SPLIT_RAD = np.deg2rad(3.0)  # standard deviation of the tilt below which a hypothesis is never split
+_SPLIT_TILT_RATIO = 0.5  # standard deviation of the tilt / tilt above which one Gaussian cannot follow foreshortening
+_CURVED_RAD = np.deg2rad(1.0)  # standard deviation of the rotation below which its second order is negligible
 _OUTLIER_CHI2 = MISFIT_TOLERANCE * chi2_quantile(2)  # squared whitened distance from where a keypoint is expected
-_FAR_RAD = np.deg2rad(5.0)  # a correction of the rotation from which its linearisation is not trusted
+_FAR_RAD = np.deg2rad(5.0)  # a correction of the rotation above which the linearisation is checked
 _NO_STEP = np.zeros(6)
-_NEIGHBOUR_RAD = np.deg2rad(20.0)  # hypotheses about this near support each other when the published one is chosen
+_NEIGHBOUR_RAD = np.deg2rad(20.0)  # hypotheses about this near support each other in the choice of the best one
 
 
 @dataclass(frozen=True, kw_only=True)
 class FilterParameters:
     """
-    What the object can do, relative to the camera. The defaults suit a slow underwater vehicle seen by another.
+    How the object moves relative to the camera. The defaults suit a slow underwater vehicle seen by another.
 
-    max_speed : m/s. max_angular_speed : rad/s. max_acceleration : m/s^2. max_angular_acceleration : rad/s^2.
-        Limits that are rarely passed (three standard deviations), not walls.
-    manoeuvre_time_s : how long an acceleration lasts before it is another [s].
-    max_gap_s : a track without usable keypoints is predicted this long, then given up [s].
-    switch_rate_hz : how often per second the belief in one of two mirrored solutions may be wrong for reasons that the
-        motion model does not know; the less likely solution always keeps this chance.
-    max_hypotheses : most Gaussians that are kept for one instance (>= 2).
+    The four limits are soft: they are three standard deviations of what the filter expects.
 
-    Raises ConfigError naming the parameter, what was wanted and got.
+    Attributes:
+        max_speed: speed that is rarely exceeded [m/s].
+        max_angular_speed: angular speed that is rarely exceeded [rad/s].
+        max_acceleration: acceleration that is rarely exceeded [m/s^2].
+        max_angular_acceleration: angular acceleration that is rarely exceeded [rad/s^2].
+        manoeuvre_time_s: how long an acceleration typically lasts [s].
+        max_gap_s: how long a track without usable keypoints is predicted before it ends [s].
+        switch_rate_hz: how often per second the filter may have chosen the wrong one of two mirrored solutions for
+            reasons outside its motion model; the less likely solution always keeps this chance.
+        max_hypotheses: most Gaussians that are kept for one instance (>= 2).
+
+    Raises:
+        ConfigError: a parameter is not a positive number; the text names it.
     """
 
     max_speed: float = 1.0
@@ -74,11 +84,11 @@ class FilterParameters:
 @dataclass(frozen=True, eq=False)
 class FilteredPose:
     """
-    What a filter knows at one instant.
+    The pose that a filter has at one instant.
 
     Attributes:
         pose: `camera_object`.
-        covariance: (6, 6) as in OrientationEstimate, over every hypothesis.
+        covariance: (6, 6) as in OrientationEstimate, over all hypotheses.
         ambiguity: probability of the second solution over that of this one, >= 0.
         alternative: pose of the second solution, or None.
     """
@@ -91,16 +101,21 @@ class FilteredPose:
 
 class PoseFilter:
     """
-    The pose of one instance over time.
+    A Gaussian-sum filter for the pose of one instance.
 
-    Each hypothesis is a Gaussian over pose, rates and accelerations (Singer's motion model), corrected by the keypoints
-    themselves with second-order terms for the rotation (Bar-Shalom, Li, Kirubarajan 2001, 10.3). Its weight is its
-    evidence: reprojection and motion speak together. Where the tilt is too uncertain for one Gaussian it is split in
-    three; the mirror image of the likeliest one always stays a candidate. What an image counts for is learnt
-    (`KeypointNoise`).
+    Each hypothesis is a Gaussian over pose, rates and accelerations (Singer's motion model). The keypoints correct it
+    directly, with second-order terms for the rotation (Bar-Shalom, Li, Kirubarajan 2001, 10.3), and its weight is its
+    evidence, so that reprojection and motion decide together. A hypothesis whose tilt is too uncertain for one Gaussian
+    is split in three, and the mirror image of the likeliest one always stays a candidate. How far keypoints are to be
+    trusted is learnt (`KeypointNoise`).
 
-    shape : all points of the object whose position is known; its middle and plane are the filter's.
-    keypoint_count : of the object, K.
+    Call `start` once, then for each image `predict`, `correct` and `result`.
+
+    Args:
+        shape: all points of the object whose position is known. The state is the pose of their middle, and they are
+            mirrored in their main plane.
+        keypoint_count: number of keypoints of the object, K.
+        parameters: how the object moves.
     """
 
     def __init__(self, shape: PointSet, keypoint_count: int, parameters: FilterParameters):
@@ -112,11 +127,12 @@ class PoseFilter:
         self._first_rates = np.diag(np.concatenate([speed, acceleration]) ** 2)
         self._motion = SingerMotion(acceleration, p.manoeuvre_time_s)
         self.noise = KeypointNoise(keypoint_count)
-        self._since_s = 0.0  # since keypoints were taken in
+        self._since_s = 0.0  # time since the last correction
         self.hypotheses: Hypotheses | None = None
 
     def start(self, solution: PoseSolution) -> None:
-        """Begin with what one image says: all its solutions, nothing known about the motion."""
+        """Begin with all solutions of one image; nothing is known about the motion."""
+        # Step 6: all solutions become hypotheses, with the covariance of the middle instead of the origin.
         count = len(solution.chi2)
         arms = solution.poses.rotation @ self._shape.centroid
         to_centre = np.tile(np.eye(6), (count, 1, 1))
@@ -135,13 +151,14 @@ class PoseFilter:
         )
 
     def predict(self, step_s: float) -> None:
-        """Let a time >= 0 [s] pass."""
+        """Let a time of `step_s` >= 0 [s] pass."""
         assert self.hypotheses is not None, 'start first'
         now, p = self.hypotheses, self._parameters
         self._since_s += step_s
         share = min(0.5, p.switch_rate_hz * step_s)
-        if share > 0.0:
+        if share > 0.0:  # Step 7: the mirror image of the likeliest hypothesis stays a candidate.
             now = now.with_mirror(self._shape.normal, share)
+        # Step 8: motion.
         axis, transition, noise = self._motion.over(step_s)
         step = axis[0, 1] * now.rates[:, 0] + axis[0, 2] * now.rates[:, 1]
         now.R = matrix_from_rotation_vector(step[:, TURN]) @ now.R
@@ -151,7 +168,7 @@ class PoseFilter:
         self.hypotheses = now
 
     def loosen(self, step_s: float) -> None:
-        """Allow for a jerk in the time step just predicted [s]: any speed within the limits may have begun in it."""
+        """Allow for a jerk in the step just predicted, of `step_s` [s]: any speed within the limits may have begun."""
         assert self.hypotheses is not None, 'start first'
         rates = np.diag(self._first_rates)[:6]
         extra = np.zeros((3, 6, 3, 6))
@@ -163,43 +180,51 @@ class PoseFilter:
 
     def correct(self, observation: Observation) -> np.ndarray:
         """
-        Take in the keypoints of one image, unless some of them cannot be right.
+        Correct the hypotheses by the keypoints of one image, unless some of the keypoints cannot be right.
 
-        Returns (U,) bool, True for keypoints that are far from where every hypothesis expects them; for all when the
-        corrected pose does not explain them. When there is one, nothing is taken in: call again without them.
+        Returns:
+            (U,) bool, True for keypoints that are far from where every hypothesis expects them, and for all of them
+            when the corrected pose does not explain them. When any is True nothing was changed: call again without
+            those.
         """
         assert self.hypotheses is not None, 'start first'
+        # Steps 9 and 10: split what is too uncertain, and compare with what is expected.
         now = copy.copy(self._split_uncertain_tilts(self.hypotheses))
         residual, jacobian, spread = self._innovation(now, observation)
         inverse = np.linalg.inv(spread)
         explained = (inverse @ residual[..., None])[..., 0]
         chi2 = (residual * explained).sum(1)
-        repeats = self.noise.persistence  # an error counts in full when it is new
+        # Step 11: wrong keypoints. Here the errors count in full: the variance without persistence.
+        repeats = self.noise.persistence
         wrong = _keypoints_beyond(_OUTLIER_CHI2, residual, spread, chi2, repeats)
         if wrong.any():
             return wrong
+        # Step 12: correction of states, covariances and weights.
         to_state = now.covariance[:, :, POSE] @ jacobian.transpose(0, 2, 1)
         step = (to_state @ explained[..., None])[..., 0]
         now.moved(step)
         covariance = now.covariance - to_state @ inverse @ to_state.transpose(0, 2, 1)
         now.covariance = 0.5 * (covariance + covariance.transpose(0, 2, 1))
         now.weights = _reweighted(now.weights, -0.5 * (chi2 + np.linalg.slogdet(spread)[1]))
+        # Step 13: after a far correction, the pose must explain the keypoints as they are really projected.
         best = int(now.weights.argmax())
         far = step[best, TURN] @ step[best, TURN] > _FAR_RAD**2 or repeats * chi2[best] > chi2_quantile(2 * len(wrong))
         if far and not self._explains(now, best, observation):
             return np.ones_like(wrong)
-        unit = math.sqrt(self.noise.variance)  # as it was when the keypoints were whitened
+        # Step 14: learn the noise of the keypoints, in claimed standard deviations.
+        unit = math.sqrt(self.noise.variance)  # as it was when the residuals were computed
         self.noise.learn(unit * residual[best], unit * jacobian[best], observation.used, self._since_s)
         self._since_s = 0.0
+        # Step 15: few hypotheses.
         self.hypotheses = now.pruned(self._parameters.max_hypotheses, _LEAST_WEIGHT, _SAME_DISTANCE)
         return wrong
 
     def result(self) -> FilteredPose:
         """
-        Return the pose to publish, with a covariance that covers every hypothesis.
+        Return the pose to publish, with a covariance that covers all hypotheses (step 16).
 
-        The hypotheses form two groups, those nearer to the best supported one and those nearer to its mirror image. The
-        pose is the mean of the first group, the alternative that of the second.
+        The hypotheses form two groups: those nearer to the best supported one, and those nearer to its mirror image.
+        The pose is the mean of the first group, the alternative that of the second.
         """
         assert self.hypotheses is not None, 'start first'
         now = self.hypotheses
@@ -239,7 +264,7 @@ class PoseFilter:
         return Rigid(R, self.hypotheses.centre[index] + step[:3] - R @ self._shape.centroid)
 
     def _explains(self, now: Hypotheses, index: int, observation: Observation) -> bool:
-        """Whether one hypothesis is credible for the keypoints as they are projected, not as they were linearised."""
+        """Tell whether one hypothesis is credible for the keypoints as they are really projected, not linearised."""
         position = (observation.points.points - self._shape.centroid) @ now.R[index].T + now.centre[index]
         if position[:, 2].min() <= 0.0:
             return False
@@ -249,9 +274,9 @@ class PoseFilter:
 
     def _innovation(self, now: Hypotheses, observation: Observation) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """
-        Return whitened residuals (M, 2K), Jacobians (M, 2K, 6) and the residuals' covariance (M, 2K, 2K).
+        Return whitened residuals (M, 2U), their Jacobians (M, 2U, 6) and their covariances (M, 2U, 2U) (step 10).
 
-        The residual is observed minus expected; expectation and covariance contain the second order of rotation.
+        The residual is observed minus expected; expectation and covariance contain the second order of the rotation.
         """
         count, keypoints = len(now), len(observation.directions)
         whiten = observation.whiten / math.sqrt(self.noise.variance)
@@ -278,7 +303,7 @@ class PoseFilter:
         return residual, jacobian, spread
 
     def _split_uncertain_tilts(self, now: Hypotheses) -> Hypotheses:
-        """Return the hypotheses with those split whose tilt is too uncertain for the curvature of foreshortening."""
+        """Return the hypotheses, those split whose tilt is too uncertain for one Gaussian (step 9)."""
         turn = now.covariance[:, TURN, TURN]
         if _widest(turn) < _SPLIT_RAD**2 or len(now) + 2 > self._parameters.max_hypotheses:
             return now
@@ -290,7 +315,7 @@ class PoseFilter:
         wide = (sigma > _SPLIT_RAD) & (sigma > _SPLIT_TILT_RATIO * tilt) & (now.weights > _SPLIT_WEIGHT)
         wide &= np.abs((axis * sight).sum(1)) < 0.5
         result = now
-        for i in np.flatnonzero(wide)[::-1].tolist():  # from behind: what is before i keeps its index
+        for i in np.flatnonzero(wide)[::-1].tolist():  # last first: a split leaves the indices before it as they are
             if len(result) + 2 <= self._parameters.max_hypotheses:
                 result = result.split(i, now.covariance[i, :, TURN] @ axis[i] / sigma[i])
         return result
@@ -307,8 +332,12 @@ def _keypoints_beyond(
     """
     Return (U,) bool, True for keypoints whose squared Mahalanobis distance exceeds a limit under every hypothesis.
 
-    Residuals (M, 2U) with covariance (M, 2U, 2U), in which the variance of a keypoint is 1; here it is 1 / repeats.
-    chi2 (M,) is the distance of all keypoints together.
+    Args:
+        limit: squared Mahalanobis distance.
+        residual: (M, 2U).
+        spread: (M, 2U, 2U) covariance of the residuals, in which each keypoint has a variance of 1.
+        chi2: (M,) squared Mahalanobis distance of all keypoints together.
+        repeats: the variance of each keypoint is taken as 1 / repeats instead.
     """
     if repeats * chi2.min() <= limit:  # then none of them exceeds it
         return np.zeros(residual.shape[1] // 2, bool)
@@ -327,9 +356,10 @@ def _reweighted(weights: np.ndarray | float, log_evidence: np.ndarray) -> np.nda
 
 def _rotation_orders() -> tuple[np.ndarray, np.ndarray]:
     """
-    Return (3, 18) and (3, 27): for a lever r, `r @ first` and `r @ second` are its first and second order.
+    Return `first` (3, 18) and `second` (3, 27): `r @ first` and `r @ second` are the derivatives of a rotated lever r.
 
-    A rotation vector w moves r by w x r + (w (w . r) - r (w . w)) / 2; the second is over the nine products w_a w_b.
+    A rotation vector w moves r by w x r + (w (w . r) - r (w . w)) / 2. The second order is over the nine products
+    w_a w_b.
     """
     first = np.zeros((3, 3, 6))
     first[:, :, 3:] = np.stack([-skew_matrix(unit) for unit in np.eye(3)])

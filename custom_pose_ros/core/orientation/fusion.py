@@ -1,4 +1,8 @@
-"""PoseFusion: orientations of one object from several cameras, in one frame -> one orientation for each instance."""
+"""
+PoseFusion: orientations of one object from several cameras, in one frame -> one orientation for each instance.
+
+The numbers of the steps in the comments are those of docs/filter.md, where each is derived.
+"""
 
 from __future__ import annotations
 
@@ -21,17 +25,22 @@ from custom_pose_ros.core.orientation.solver import (
     chi2_quantile,
 )
 
-MAX_AGE_S = 0.2  # what another camera saw longer ago is left out
-_STEPS = 3  # of the mean of rotations; the second one is already below 1e-6 rad for views that agree
+MAX_AGE_S = 0.2  # estimates of other cameras that are older are left out
+_STEPS = 3  # iterations of the mean of rotations; the second changes it by less than 1e-6 rad where views agree
 _SMALLEST_VARIANCE = 1e-10
 
 
 @dataclass(eq=False)
 class _View:
     """
-    What one camera says of one instance.
+    The estimate of one camera for one instance (step 20).
 
-    poses : one or two attitudes; weights : how likely each is; covariance : (6, 6) of either alone.
+    Attributes:
+        camera: name of the camera.
+        estimate: as it was given.
+        poses: one or two poses that explain the image.
+        weights: probability of each of them.
+        covariance: (6, 6) of either of them alone.
     """
 
     camera: str
@@ -44,11 +53,11 @@ class _View:
     def of(cls, camera: str, estimate: OrientationEstimate, age_s: float, speeds: tuple[float, float]) -> _View:
         poses, weights, covariance = [estimate.pose], [1.0], estimate.covariance
         if estimate.alternative is not None:
-            # The covariance of an estimate is about both attitudes: without the way between them it is that of one.
+            # The covariance of an estimate covers both attitudes; without the step between them it is that of one.
             share = estimate.ambiguity / (1.0 + estimate.ambiguity)
-            way = estimate.pose.step_to(estimate.alternative)
+            step = estimate.pose.step_to(estimate.alternative)
             poses, weights = [estimate.pose, estimate.alternative], [1.0 - share, share]
-            covariance = covariance - share * np.outer(way, way)
+            covariance = covariance - share * np.outer(step, step)
         moved = np.repeat(np.square(speeds) * age_s**2, 3)  # since then it may have moved
         values, vectors = np.linalg.eigh(covariance + np.diag(moved))
         covariance = (vectors * np.maximum(values, _SMALLEST_VARIANCE)) @ vectors.T
@@ -57,7 +66,15 @@ class _View:
 
 @dataclass(frozen=True, eq=False)
 class _Fused:
-    """A weighted mean of one pose of each view. chi2 : squared distance of the poses from it, in their covariances."""
+    """
+    A weighted mean of one pose of each view.
+
+    Attributes:
+        pose: the mean.
+        covariance: (6, 6) of the mean.
+        chi2: squared Mahalanobis distances of the poses from the mean, summed.
+        log_likelihood: of this choice of poses.
+    """
 
     pose: Rigid
     covariance: np.ndarray
@@ -67,16 +84,20 @@ class _Fused:
 
 class PoseFusion:
     """
-    Combines what several cameras see of the instances of one object.
+    Combines the estimates of several cameras for the instances of one object.
 
-    Each camera's estimate has one or two attitudes (a flat object seen from afar has a mirrored one). Of all choices
-    the one whose attitudes agree best is taken, weighted by the inverse of their covariances: two cameras that look
-    from different sides share the true attitude and not the mirrored ones. Errors of different cameras are taken as
-    independent. Views that contradict each other are not mixed: the surest one is given, marked outlier_suspected.
+    Each estimate has one or two attitudes (a flat object seen from afar has a mirrored one). Of all choices of one
+    attitude for each camera, the one whose attitudes agree best is used, weighted by the inverse of their covariances:
+    two cameras that look from different sides share the true attitude and not the mirrored ones. Errors of different
+    cameras are taken as independent. Estimates that contradict each other are not averaged: the surest one is returned,
+    marked outlier_suspected.
 
-    model : the object.
-    speeds : how fast it usually moves and turns [m/s, rad/s]; images of different cameras are not of one moment.
-    stamp_s : time of the newest image [s].
+    Args:
+        model: the object.
+        speeds: how fast it usually moves and turns [m/s, rad/s]: the cameras' images are not taken at the same moment.
+
+    Attributes:
+        stamp_s: time of the newest image [s].
     """
 
     def __init__(self, model: ObjectModel, speeds: tuple[float, float] = (0.5, 1.0)):
@@ -92,10 +113,15 @@ class PoseFusion:
         self, camera: str, stamp_s: float, estimates: Sequence[OrientationEstimate]
     ) -> list[OrientationEstimate]:
         """
-        Take the estimates of one image and return one estimate for each instance that any camera sees at that time.
+        Add the estimates of one image, and return one estimate for each instance that any camera sees at that time.
 
-        estimates : in the common frame, see `OrientationEstimate.in_frame`.
-        The result is in that frame, with track ids of its own. reprojection_error_px is the largest of its views.
+        The results are in the frame of the estimates, with track ids of their own; reprojection_error_px is the largest
+        of the cameras'.
+
+        Args:
+            camera: name of the camera.
+            stamp_s: time of the image [s].
+            estimates: of all instances in the image, in a frame that is common to all cameras.
         """
         if stamp_s < self.stamp_s - MAX_AGE_S:  # time was set back
             self._latest.clear()
@@ -111,7 +137,7 @@ class PoseFusion:
         return [replace(estimate, track_id=track_id) for track_id, estimate in fused]
 
     def _groups(self, views: list[_View]) -> list[list[_View]]:
-        """Return the views of each instance: nearest positions first, at most one of each camera."""
+        """Return the views of each instance: nearest positions first, at most one view of each camera (step 21)."""
         group_of = {id(view): [view] for view in views}
         pairs = [(_position_distance(a, b), a, b) for a, b in itertools.combinations(views, 2) if a.camera != b.camera]
         for distance, a, b in sorted(pairs, key=lambda pair: pair[0]):
@@ -125,6 +151,7 @@ class PoseFusion:
         return list({id(group): group for group in group_of.values()}.values())
 
     def _fuse(self, views: list[_View]) -> OrientationEstimate:
+        """Return the estimate of one instance from all its views (step 22)."""
         choices = itertools.product(*(range(len(view.poses)) for view in views))
         best, *others = sorted((self._mean(views, choice) for choice in choices), key=lambda m: -m.log_likelihood)
         freedom = 6 * (len(views) - 1)
@@ -140,8 +167,8 @@ class PoseFusion:
         covariance, alternative = best.covariance * misfit, None
         if second is not None and ambiguity:
             share, alternative = ambiguity / (1.0 + ambiguity), second.pose
-            way = best.pose.step_to(second.pose)
-            covariance = covariance + share * np.outer(way, way)
+            step = best.pose.step_to(second.pose)
+            covariance = covariance + share * np.outer(step, step)
         estimates = [view.estimate for view in views]
         errors = [estimate.reprojection_error_px for estimate in estimates if not estimate.coasting]
         return replace(
@@ -171,7 +198,7 @@ class PoseFusion:
         return _Fused(pose, covariance, chi2, prior - 0.5 * chi2)
 
     def _id_of(self, views: Sequence[_View]) -> int | None:
-        """Return the id of an instance: the oldest that one of its views has had."""
+        """Return the id of an instance: the oldest one that any of its views has had."""
         keys = [(v.camera, v.estimate.track_id) for v in views if v.estimate.track_id is not None]
         if not keys:
             return None

@@ -1,4 +1,4 @@
-"""Hypotheses of a tracked pose: weighted Gaussians over pose, rates and accelerations, mirrored, split and merged."""
+"""Hypotheses: weighted Gaussians over the pose, rates and accelerations of one instance; mirrored, split, merged."""
 
 from __future__ import annotations
 
@@ -19,13 +19,14 @@ _OUTER_WEIGHT, _OUTER_DISTANCE, _NARROWER = 0.2252, 1.0575, 0.6715
 @dataclass(eq=False)
 class Hypotheses:
     """
-    M weighted Gaussians, most likely first after `pruned`.
+    M weighted Gaussians, the most likely one first after `pruned`.
 
-    R : (M, 3, 3), object to camera. centre : (M, 3) m, the object's middle in the camera frame.
-    rates : (M, 2, 6), velocity and acceleration of the middle [m/s, m/s^2] and about the camera's axes
-        [rad/s, rad/s^2].
-    covariance : (M, 18, 18) over errors of (middle, rotation about the camera's fixed axes, rates).
-    weights : (M,), sum 1.
+    Attributes:
+        R: (M, 3, 3) R_camera_object.
+        centre: (M, 3) middle of the object in the camera frame [m].
+        rates: (M, 2, 6) rate and acceleration of the middle [m/s, m/s^2] and about the camera's axes [rad/s, rad/s^2].
+        covariance: (M, 18, 18) over errors of the middle, the rotation about the camera's fixed axes, and the rates.
+        weights: (M,), with sum 1.
     """
 
     R: np.ndarray
@@ -38,11 +39,11 @@ class Hypotheses:
         return len(self.weights)
 
     def select(self, keep: np.ndarray | list[int]) -> Hypotheses:
-        """Return some of them, in the given order."""
+        """Return some of the hypotheses, in the given order."""
         return Hypotheses(self.R[keep], self.centre[keep], self.rates[keep], self.covariance[keep], self.weights[keep])
 
     def joined(self, other: Hypotheses) -> Hypotheses:
-        """Return these and others; the weights are the caller's to settle."""
+        """Return these hypotheses and others; the weights do not sum to 1 then."""
         return Hypotheses(
             np.concatenate([self.R, other.R]),
             np.concatenate([self.centre, other.centre]),
@@ -52,7 +53,7 @@ class Hypotheses:
         )
 
     def moved(self, step: np.ndarray) -> None:
-        """Move each by its (M, 18) error."""
+        """Move each hypothesis by its row of `step` (M, 18), an error as in `covariance`."""
         self.R = matrix_from_rotation_vector(step[:, TURN]) @ self.R
         self.centre = self.centre + step[:, :3]
         self.rates = self.rates + step[:, 6:].reshape(-1, 2, 6)
@@ -79,8 +80,11 @@ class Hypotheses:
         """
         Return one hypothesis reflected about its line of sight: the motion that looks the same from far away.
 
-        normal : (3,) of the object's main plane, in the object frame. Turning about the line of sight stays, turning
-        about other axes changes sign.
+        Turning about the line of sight stays, turning about other axes changes sign.
+
+        Args:
+            index: of the hypothesis.
+            normal: (3,) normal of the object's main plane, in the object frame.
         """
         reflection = self.reflection(index)
         turning = -reflection
@@ -99,9 +103,10 @@ class Hypotheses:
 
     def with_mirror(self, normal: np.ndarray, share: float) -> Hypotheses:
         """
-        Return them with the mirror image of the first among them, at least with a share of the first one's weight.
+        Return the hypotheses with the mirror image of the first one among them (step 7).
 
-        So a wrong choice between the two is never final. Nothing is added where both are one within the uncertainty.
+        It gets a share of the first one's weight, so that a wrong choice between the two is never final. Nothing is
+        added where both are the same within their uncertainty.
         """
         R_mirror = self.mirrored_rotation(0, normal)
         to_mirror, to_first = (self.R.reshape(-1, 9) @ np.stack([R_mirror, self.R[0]]).reshape(2, 9).T).T.tolist()
@@ -118,7 +123,7 @@ class Hypotheses:
         return both
 
     def split(self, index: int, direction: np.ndarray) -> Hypotheses:
-        """Return them with one replaced by three that are narrower along a (18,) step of one standard deviation."""
+        """Return the hypotheses, one replaced by three that are narrower along `direction` (18,), a step of 1 sigma."""
         three = self.select([index, index, index])
         three.covariance = three.covariance - (1.0 - _NARROWER**2) * np.outer(direction, direction)
         three.moved(np.outer([0.0, _OUTER_DISTANCE, -_OUTER_DISTANCE], direction))
@@ -127,9 +132,9 @@ class Hypotheses:
 
     def pruned(self, most: int, least_weight: float, same: float) -> Hypotheses:
         """
-        Return at most `most` of them, most likely first, without those below `least_weight`.
+        Return at most `most` hypotheses, most likely first, without those below `least_weight` (step 15).
 
-        One within the squared Mahalanobis distance `same` of a likelier one is merged into it.
+        A hypothesis within the squared Mahalanobis distance `same` of a likelier one is merged into that.
         """
         weights = self.weights.tolist()
         kept: list[int] = []
@@ -153,7 +158,7 @@ class Hypotheses:
         return bool(difference @ np.linalg.solve(self.covariance[j], difference) < limit)
 
     def _merge(self, into: int, other: int) -> None:
-        """Give hypothesis `into` the mean and covariance of both; moments are kept."""
+        """Give hypothesis `into` the mean and covariance of both together."""
         total = self.weights[into] + self.weights[other]
         share = self.weights[other] / total
         difference = self.difference(into, other)

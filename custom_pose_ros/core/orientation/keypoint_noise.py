@@ -1,4 +1,4 @@
-"""How wrong the keypoints of a track are, learnt from what no pose explains: by how much, and for how long."""
+"""KeypointNoise: how large the errors of a track's keypoints are and how long they last, learnt from the residuals."""
 
 from __future__ import annotations
 
@@ -16,15 +16,17 @@ _CHANCE = 0.25  # persistence above 1 that errors show by chance, within _MEMORY
 
 class KeypointNoise:
     """
-    The errors of the keypoints of one instance.
+    The errors of the keypoints of one instance (step 14 of docs/filter.md).
 
-    They are seen in the part of the residuals that no pose explains, 2U - 6 numbers for U keypoints: so a motion that
-    the filter does not expect is not taken for noise.
+    They are estimated from the part of the residuals that no pose explains, 2U - 6 numbers for U keypoints, so that a
+    motion the filter does not expect is not taken for noise.
 
-    scale : variance of the keypoints over the claimed one.
-    persistence : how many images in a row tell as much as one, >= 1. A detector repeats its errors while the view
-        hardly changes, and averaging repeated errors gains nothing. It is the sum of their autocorrelation over all
-        lags, faded with _HORIZON_S: by which the variance of the mean of F images exceeds a F-th of the variance.
+    Attributes:
+        scale: variance of the keypoints over the claimed one.
+        persistence: how many successive images hold as much information as one, >= 1. A detector repeats its errors
+            while the view hardly changes, and averaging repeated errors gains nothing. It is the sum of the errors'
+            autocorrelation over all lags, faded with _HORIZON_S: the factor by which the variance of the mean of F
+            images exceeds the F-th part of the variance of one.
     """
 
     def __init__(self, keypoint_count: int):
@@ -37,15 +39,18 @@ class KeypointNoise:
 
     @property
     def variance(self) -> float:
-        """Variance over the claimed one with which images may be taken in as if their errors were independent."""
+        """Variance over the claimed one with which images may be used as if their errors were independent."""
         return self.scale * self.persistence
 
     def learn(self, residual: np.ndarray, jacobian: np.ndarray, used: np.ndarray, step_s: float) -> None:
         """
-        Take in one image.
+        Learn from one image.
 
-        residual : (2U,), jacobian : (2U, 6) over the pose, both in claimed standard deviations. used : (K,) bool, the U
-        keypoints. step_s : time since the last image that was taken in [s].
+        Args:
+            residual: (2U,) in claimed standard deviations.
+            jacobian: (2U, 6) of the residual over the pose, in claimed standard deviations.
+            used: (K,) bool, which keypoints the U are.
+            step_s: time since the last image that was learnt from [s].
         """
         freedom = float(len(residual) - 6)
         information = jacobian.T @ jacobian

@@ -1,4 +1,4 @@
-"""How a tracked object moves: Singer's model, acceleration that lasts for a while, for position and rotation alike."""
+"""SingerMotion: accelerations that last for a while, the motion model of position and rotation alike."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ _WEIGHTS = np.append(_NODE_WEIGHTS, 0.0)
 
 class SingerMotion:
     """
-    Transition and noise of one axis and of the whole state over any time step (Singer 1970).
+    Transition and noise of the state over any time step (Singer 1970; step 8 of docs/filter.md).
 
-    The acceleration of each axis is a random walk back to zero: standard deviation `sigma`, correlation `duration_s`.
-    The state is (pose, rate, acceleration), each of 6 axes in the order x, y, z [m], rotation about X, Y, Z [rad].
+    The acceleration of each axis is a random walk back to zero with a standard deviation and a correlation time. The
+    state is (pose, rate, acceleration), each of 6 axes in the order x, y, z [m], rotation about X, Y, Z [rad].
 
-    acceleration_sigma : (6,) standard deviations [m/s^2, rad/s^2]. duration_s : how long a manoeuvre lasts [s].
+    Args:
+        acceleration_sigma: (6,) standard deviations of the accelerations [m/s^2, rad/s^2].
+        duration_s: their correlation time [s].
     """
 
     def __init__(self, acceleration_sigma: np.ndarray, duration_s: float):
@@ -28,11 +30,11 @@ class SingerMotion:
 
     def over(self, step_s: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """
-        Return what happens in a time step >= 0 [s].
+        Return the transition of one axis (3, 3), that of the state (18, 18), and the noise of the state (18, 18).
 
-        The transition of one axis (3, 3), that of the state (18, 18), and the noise of the state (18, 18).
+        All over a time step of `step_s` >= 0 [s].
         """
-        # By quadrature, which stays positive where closed forms cancel; the last node is the end of the step.
+        # By quadrature, which stays positive where closed forms cancel. The last of _TIMES is the end of the step.
         response = self._response(step_s * _TIMES)
         axis = np.eye(ORDERS)
         axis[0, 1] = step_s
@@ -41,7 +43,7 @@ class SingerMotion:
         return axis, _kronecker(axis, np.eye(6)), _kronecker(noise, self._variance)
 
     def _response(self, time_s: np.ndarray) -> np.ndarray:
-        """Return the (3, N) pose, rate and acceleration that a unit acceleration leads to after (N,) times."""
+        """Return the (3, N) pose, rate and acceleration that a unit acceleration leads to after (N,) times [s]."""
         ratio = time_s / self._duration_s
         lost = -np.expm1(-ratio)
         return np.array([(ratio - lost) * self._duration_s**2, lost * self._duration_s, 1.0 - lost])

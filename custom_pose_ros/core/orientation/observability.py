@@ -1,4 +1,4 @@
-"""Observability: how well the keypoints of an object fix its pose in one image, and which keypoint would help most."""
+"""Observability: how well an object's keypoints determine its pose in one image, and which keypoint would help most."""
 
 from __future__ import annotations
 
@@ -24,25 +24,26 @@ from custom_pose_ros.core.orientation.pnp import (
     whitening,
 )
 
-HALF = 0.5  # the share of the error that a better keypoint should leave
+HALF = 0.5  # share of the error that is wanted to remain after adding or moving a keypoint
 SAME_HELP = 1.2  # errors within this factor count as equally good
 _SAME_RAD = np.deg2rad(1.0)  # a second solution nearer than this is the first
 _RANDOM_RAD = 1.27  # standard deviation about each axis of an attitude nothing is known about
 _LIFTS = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4)  # how far a keypoint may stand out, as a share of the object's size
-_TOO_NEAR = 0.05  # keypoints nearer to each other than this share of the object's size are no use
+_TOO_NEAR = 0.05  # keypoints nearer to each other than this share of the object's size are not proposed
 
 
 @dataclass(frozen=True, eq=False)
 class ViewErrors:
     """
-    What to expect of single images, over the V views in which every keypoint is inside the image.
+    Expected errors of single images, over the V views in which every keypoint is inside the image.
 
-    rotation_rad : (V,) root mean square error of the rotation, a wrong choice between two solutions included.
-    sure_rotation_rad : (V,) the same when the right solution is chosen.
-    position_m : (V,) that of the position of the object's origin.
-    wrong_choice : (V,) probability that the wrong solution explains the image better.
-    ambiguous : (V,) bool, True where the second solution explains an image without noise almost as well (AMBIGUOUS).
-    fitting : share of all views that fit into the image.
+    Attributes:
+        rotation_rad: (V,) root mean square error of the rotation, a wrong choice between two solutions included.
+        sure_rotation_rad: (V,) the same when the right solution is chosen.
+        position_m: (V,) that of the position of the object's origin.
+        wrong_choice: (V,) probability that the wrong solution explains the image better.
+        ambiguous: (V,) bool, whether a second solution explains an image without noise almost as well (AMBIGUOUS).
+        fitting: share of all views that fit into the image.
     """
 
     rotation_rad: np.ndarray
@@ -63,11 +64,15 @@ class Change:
     """
     One keypoint added or moved.
 
-    name : of the keypoint that moves, of the one that the new one is nearest to, or of the candidate that is added.
-    added : True for a new one. candidate : True for a new one that was given by name.
-    point : (3,) where it is then, object frame [m]. lift_m : how far that is out of the keypoints' main plane.
-    either_side : True when it helps about as much as far on the other side of that plane.
-    points : (K, 3) all keypoints after the change. median_rotation_rad : what is then to expect.
+    Attributes:
+        name: of the keypoint that moves, of the keypoint nearest to a new one, or of the candidate that is added.
+        added: True for a new keypoint, False for one that moves.
+        point: (3,) its position after the change, object frame [m].
+        lift_m: distance of that position from the main plane of the keypoints [m].
+        points: (K, 3) all keypoints after the change, object frame [m].
+        median_rotation_rad: median of the expected rotation errors after the change.
+        candidate: True for a new keypoint that was given by name.
+        either_side: True when the mirrored position on the other side of the main plane helps about as much.
     """
 
     name: str
@@ -82,12 +87,16 @@ class Change:
 
 class Observability:
     """
-    The views of one object by one camera.
+    The views of one object by one camera, and the errors to expect in them.
 
-    model : needs at least four model_points that are not on one line. noise_px : standard deviation of keypoints.
-    attitudes : (N, 3, 3), object to camera; the object's middle is on the optical axis. Default: 300 random ones.
+    Args:
+        model: the object; needs at least four model_points that are not on one line.
+        camera: intrinsics of the images.
+        noise_px: standard deviation of the keypoints.
+        attitudes: (N, 3, 3) R_camera_object; the object's middle is on the optical axis. Default: 300 random ones.
 
-    Raises ConfigError when the object has no usable model_points or the noise is not positive.
+    Raises:
+        ConfigError: the object has no usable model_points or the noise is not positive.
     """
 
     def __init__(
@@ -105,9 +114,13 @@ class Observability:
 
     def errors(self, distance_m: float, points: np.ndarray | None = None) -> ViewErrors:
         """
-        Return what to expect at a distance of the object's middle [m], of the object or of other points (K, 3).
+        Return the expected errors at a distance.
 
-        The error is that of the maximum-likelihood solution to first order, bounded by that of a random attitude.
+        They are those of the maximum-likelihood solution to first order, bounded by that of a random attitude.
+
+        Args:
+            distance_m: of the object's middle from the camera [m].
+            points: (K, 3) keypoints to use instead of the object's, object frame [m].
         """
         shape = self.shape if points is None else PointSet(points)
         poses, directions, whiten = self._views(shape, distance_m)
@@ -133,9 +146,13 @@ class Observability:
 
     def best_change(self, distance_m: float, added: bool) -> Change | None:
         """
-        Return the keypoint to add (or to move) that stands out least among those that halve the error at a distance.
+        Return the change that halves the error at a distance [m] with the least lift out of the main plane.
 
-        When none does it is the one that helps most; None when nothing can be seen at that distance or nothing helps.
+        When no change halves it, the one that helps most; None when nothing helps or the object is not seen there.
+
+        Args:
+            distance_m: of the object's middle from the camera [m].
+            added: True to add a keypoint, False to move one.
         """
         now = self.errors(distance_m).median_rotation_rad
         best: Change | None = None
@@ -155,11 +172,11 @@ class Observability:
         return Change(name, True, point, abs(self._height(point)), points, errors.median_rotation_rad, candidate=True)
 
     def _height(self, point: np.ndarray) -> float:
-        """Return how far a point (3,) is out of the keypoints' main plane, with a sign [m]."""
+        """Return the signed distance of a point (3,) from the main plane of the keypoints [m]."""
         return float((point - self.shape.centroid) @ self.shape.normal)
 
     def _helps_mirrored(self, change: Change, distance_m: float) -> bool:
-        """Say whether a change helps as well (SAME_HELP) with its point on the other side of the main plane."""
+        """Tell whether a change helps as well (SAME_HELP) with its point on the other side of the main plane."""
         other = change.point - 2.0 * self._height(change.point) * self.shape.normal
         points = np.where((change.points == change.point).all(1)[:, None], other, change.points)
         return self.errors(distance_m, points).median_rotation_rad <= SAME_HELP * change.median_rotation_rad
@@ -192,7 +209,7 @@ class Observability:
         return Rigid(R_other, t_other), np.where(same, np.inf, chi2)
 
     def _candidates(self, lift: float, added: bool) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-        """Yield name, position and all points (K, 3) of the changes that stand out by a share of the object's size."""
+        """Yield name, position and all points (K, 3) of the changes with a lift of a share of the object's size."""
         points, normal = self.shape.points, self.shape.normal
         size = float(np.linalg.norm(np.ptp(points @ self.shape.R_plane_object.T, axis=0)))
         for k, name in enumerate(self.names):

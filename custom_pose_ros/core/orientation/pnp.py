@@ -23,9 +23,10 @@ _CONVERGED_CHI2 = 1e-5  # improvement of chi-square that is no longer worth a st
 @dataclass(frozen=True, eq=False)
 class PointSet:
     """
-    The geometry of some points of an object, computed once for every set of keypoints that is seen together.
+    Some points of an object and their geometry, which is computed once for every set that is seen together.
 
-    points : (K, 3) positions in the object frame [m].
+    Attributes:
+        points: (K, 3) positions in the object frame [m].
     """
 
     points: np.ndarray
@@ -215,10 +216,10 @@ def refine_poses(
     Refine B poses at once by Levenberg-Marquardt on the whitened reprojection error.
 
     Args:
-        poses: a stack of B, `camera_object`; the other arguments are those of `linearise`.
-        points: see `linearise`.
-        directions: see `linearise`.
-        whiten: see `linearise`.
+        poses: a stack of B, `camera_object`.
+        points: as in `linearise`.
+        directions: as in `linearise`.
+        whiten: as in `linearise`.
 
     Returns:
         The refined poses, their chi-square (B,), infinite with points behind the camera, and their information

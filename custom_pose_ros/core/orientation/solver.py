@@ -1,4 +1,8 @@
-"""Orientation of one instance from one image: every solution that explains its keypoints, with covariance."""
+"""
+PoseSolver: the pose of one instance from one image, as every solution that explains its keypoints, with covariance.
+
+The numbers of the steps in the comments are those of docs/filter.md, where each is derived.
+"""
 
 from __future__ import annotations
 
@@ -23,18 +27,16 @@ from custom_pose_ros.core.orientation.pnp import (
 
 DEFAULT_KEYPOINT_VARIANCE_PX2 = 1.0  # for keypoints that come without a usable covariance
 SMALLEST_KEYPOINT_VARIANCE_PX2 = 0.05**2  # no detector is better than this, whatever it claims
-MISFIT_TOLERANCE = (
-    4.0  # chi-square may exceed its 99.9 % quantile by this: detectors are up to 2x too sure of themselves
-)
+MISFIT_TOLERANCE = 4.0  # chi-square may exceed its 99.9 % quantile by this factor: detectors are up to 2x too sure
 SAME_POSE_RAD = np.deg2rad(0.05)  # two solutions nearer than this are one
 NEGLIGIBLE_AMBIGUITY = 1e-4  # below it the second solution is not reported
 _SMALLEST_COVARIANCE = SMALLEST_KEYPOINT_VARIANCE_PX2 * np.eye(2)
-_MISFIT_PRIOR = 4.0  # weight of the covariances as given against the misfit seen, in residual degrees of freedom
+_MISFIT_PRIOR = 4.0  # weight of the claimed covariances against the misfit that is seen, in degrees of freedom
 
 
 @dataclass(frozen=True)
 class Refusal:
-    """No orientation can be given; `reason` says why, for a log or diagnostics."""
+    """No pose can be computed; `reason` says why, for a log or diagnostics."""
 
     reason: str
 
@@ -42,13 +44,15 @@ class Refusal:
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PoseSolution:
     """
-    All poses that explain the keypoints of one instance in one image, best first. B >= 1 hypotheses, U keypoints used.
+    All poses that explain the keypoints of one instance in one image, best first.
 
-    poses : a stack of B, `camera_object`.
-    chi2 : (B,) squared whitened reprojection error; information : (B, 6, 6), inverse covariance without misfit.
-    errors_px : (B,) root mean square reprojection error in the image.
-    used : (K,) bool, the keypoints that were used; a rejected outlier is not among them.
-    outlier_suspected : True when one was rejected or the keypoints contradict each other.
+    Attributes:
+        poses: a stack of B >= 1 poses `camera_object`.
+        chi2: (B,) squared whitened reprojection errors.
+        information: (B, 6, 6) inverse covariances, as claimed by the keypoints.
+        errors_px: (B,) root mean square reprojection errors in the image.
+        used: (K,) bool, the keypoints that were used; a rejected outlier is not among them.
+        outlier_suspected: True when a keypoint was rejected or the keypoints contradict each other.
     """
 
     poses: Rigid
@@ -60,7 +64,7 @@ class PoseSolution:
 
     @property
     def misfit(self) -> float:
-        """How much larger the keypoint variances seem than they claim, >= 1, from the best solution's residual."""
+        """Variance of the keypoints over the claimed one, >= 1, from the residual of the best solution (step 5)."""
         freedom = 2 * int(self.used.sum()) - 6
         return max(1.0, (_MISFIT_PRIOR + float(self.chi2[0])) / (_MISFIT_PRIOR + freedom))
 
@@ -74,13 +78,20 @@ class PoseSolution:
 
     @property
     def covariance(self) -> np.ndarray:
-        """(6, 6) covariance of the best solution in ROS order, inflated by the misfit; of that solution alone."""
+        """(6, 6) covariance of the best solution alone, in ROS order, inflated by the misfit."""
         return np.linalg.inv(self.information[0]) * self.misfit
 
     def to_estimate(
         self, model: ObjectModel, track_id: int | None = None, R_reference_camera: np.ndarray | None = None
     ) -> OrientationEstimate:
-        """Return what this image alone says; roll, pitch and yaw are about the camera's axes, or others (3, 3)."""
+        """
+        Return the estimate of this image alone.
+
+        Args:
+            model: the object.
+            track_id: of the instance.
+            R_reference_camera: (3, 3), to the axes that roll, pitch and yaw are about; default: those of the camera.
+        """
         ambiguity = self.ambiguity
         return OrientationEstimate(
             pose=self.poses.at(0),
@@ -110,10 +121,14 @@ def covariance_over_both(solution: PoseSolution, ambiguity: float) -> np.ndarray
 @dataclass(frozen=True, eq=False)
 class Observation:
     """
-    The visible keypoints of one instance, ready for geometry. U keypoints in use.
+    The U keypoints of one instance that can be used, with what the geometry needs of them.
 
-    points : PointSet of the U model points. used : (K,) bool.
-    directions : (U, 2) undistorted x / z, y / z. whiten : (U, 2, 2). pixels : (U, 2).
+    Attributes:
+        points: their positions on the object.
+        used: (K,) bool, which of the object's keypoints they are.
+        pixels: (U, 2) positions in the image.
+        directions: (U, 2) undistorted positions x / z, y / z.
+        whiten: (U, 2, 2), see `pnp.whitening`, of the covariances of the directions.
     """
 
     points: PointSet
@@ -125,7 +140,7 @@ class Observation:
 
 class PoseSolver:
     """
-    Solves one object in the images of one camera; keeps what does not change from frame to frame.
+    Computes poses of one object in the images of one camera; keeps what does not change from image to image.
 
     Attributes:
         model: the object.
@@ -134,7 +149,7 @@ class PoseSolver:
     """
 
     def __init__(self, model: ObjectModel, camera: CameraIntrinsics):
-        """Raise ConfigError when the object file has no usable model_points."""
+        """Raise ConfigError when the object has no usable model_points."""
         self.model = model
         self.camera = camera
         self.shape = known_points(model)
@@ -149,7 +164,12 @@ class PoseSolver:
         return self._point_sets[key]
 
     def observe(self, pose: KeypointPose) -> Observation | Refusal:
-        """Return the usable keypoints, or why they are too few. Raises ValueError for another keypoint count."""
+        """
+        Return the usable keypoints of a pose, or why they are too few (step 1).
+
+        Raises:
+            ValueError: the pose has another number of keypoints than the object.
+        """
         if len(pose.visible) != self.model.keypoint_count:
             raise ValueError(
                 f'pose must have the {self.model.keypoint_count} keypoints of {self.model.name}, '
@@ -168,7 +188,7 @@ class PoseSolver:
         return Observation(points, used, pose.keypoints[used], directions, whitening(covariances))
 
     def without(self, observation: Observation, index: int) -> Observation | Refusal:
-        """Return the observation without its keypoint number `index` (0 <= index < U), or why that is too little."""
+        """Return the observation without its keypoint number `index` (0 <= index < U), or why that is too few."""
         keep = np.arange(len(observation.pixels)) != index
         used = observation.used.copy()
         used[np.flatnonzero(used)[index]] = False
@@ -183,7 +203,7 @@ class PoseSolver:
         """
         Return every pose that explains the keypoints, best first, or the reason why there is none.
 
-        With five or more keypoints one that contradicts the others is left out; with four it can only be suspected.
+        With five or more keypoints, one that contradicts the others is left out; with four it can only be suspected.
         """
         observation = self.observe(pose)
         if isinstance(observation, Refusal):
@@ -194,12 +214,12 @@ class PoseSolver:
         return solution
 
     def solve_observation(self, observation: Observation) -> PoseSolution | Refusal:
-        """As `solve`, using all keypoints of the observation."""
+        """Return every pose that explains all keypoints of the observation, best first, or why there is none."""
         points, directions, whiten = observation.points.points, observation.directions, observation.whiten
-        starts = initial_poses(observation.points, directions)
+        starts = initial_poses(observation.points, directions)  # step 2
         if not len(starts.rotation):
             return Refusal('no pose with every keypoint in front of the camera explains the image')
-        poses, chi2, information = refine_poses(starts, points, directions, whiten)
+        poses, chi2, information = refine_poses(starts, points, directions, whiten)  # step 3
         order = np.argsort(chi2, kind='stable')
         best = int(order[0])
         if not np.isfinite(chi2[best]) or np.linalg.cond(information[best]) > 1e14:
@@ -219,7 +239,7 @@ class PoseSolver:
         )
 
     def _without_outlier(self, observation: Observation, suspect: PoseSolution) -> PoseSolution:
-        """Return the best solution without one keypoint if that resolves the contradiction, else the suspect one."""
+        """Return the best solution without one keypoint, or the suspect one if none is credible (step 4)."""
         if len(observation.pixels) <= MIN_POINTS:
             return suspect
         best = suspect
@@ -238,15 +258,19 @@ class PoseSolver:
 
 
 def consistent(chi2: float, keypoints: int) -> bool:
-    """Whether a squared whitened reprojection error is credible for keypoints of which none is wrong."""
+    """Tell whether a squared whitened reprojection error is credible when none of the keypoints is wrong."""
     return bool(chi2 <= MISFIT_TOLERANCE * chi2_quantile(2 * keypoints - 6))
 
 
 def chi2_quantile(freedom: int, normal_quantile: float = 3.09) -> float:
     """
-    Return the chi-square quantile that has the probability of a standard normal quantile (3.09: 99.9 %).
+    Return a quantile of the chi-square distribution.
 
-    Approximation of Wilson and Hilferty (1931), better than 2.5 % from 2 degrees of freedom.
+    By the approximation of Wilson and Hilferty (1931), good to 2.5 % from 2 degrees of freedom.
+
+    Args:
+        freedom: degrees of freedom, >= 2.
+        normal_quantile: quantile of the standard normal distribution with the same probability; 3.09: 99.9 %.
     """
     spread = 2.0 / (9.0 * freedom)
     return float(freedom * (1.0 - spread + normal_quantile * np.sqrt(spread)) ** 3)

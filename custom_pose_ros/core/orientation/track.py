@@ -1,4 +1,4 @@
-"""One track of one instance: when its filter starts, takes keypoints in, coasts through gaps, and starts anew."""
+"""InstanceTrack: when the filter of one instance starts, is corrected, coasts through gaps, and starts anew."""
 
 from __future__ import annotations
 
@@ -20,15 +20,18 @@ from custom_pose_ros.core.orientation.solver import (
     Refusal,
 )
 
-CONTRADICTION_S = 0.15  # keypoints that contradict the track for longer are right, and the track is wrong
+CONTRADICTION_S = 0.15  # keypoints that contradict the track for longer are believed, and the track starts anew
 
 
-class PoseTrack:
+class InstanceTrack:
     """
     The orientation of one instance over time, from its keypoint poses.
 
-    solver : of the object and camera. symmetries : of the object. parameters : of the filter.
-    R_reference_camera : (3, 3), for the roll, pitch and yaw of the estimates.
+    Args:
+        solver: computes poses of the object in the images of the camera.
+        symmetries: those of the object.
+        parameters: how the object moves.
+        R_reference_camera: (3, 3), to the axes that roll, pitch and yaw of the estimates are about.
     """
 
     def __init__(
@@ -47,7 +50,7 @@ class PoseTrack:
         self._seen_s = -math.inf
 
     def update(self, pose: KeypointPose, stamp_s: float) -> OrientationEstimate | Refusal:
-        """Return the estimate at a stamp later than the last one [s], or why there is none and nothing to coast on."""
+        """Return the estimate at `stamp_s`, later than the last one [s], or why neither image nor filter give one."""
         if not self.alive(stamp_s):
             return self._start(pose, stamp_s)
         observation = self._solver.observe(pose)
@@ -55,11 +58,11 @@ class PoseTrack:
             return observation
         step_s = stamp_s - self._stamp_s
         self._advance(stamp_s)
-        if not self._symmetries.trivial:
+        if not self._symmetries.trivial:  # step 19
             observation = self._turned(observation)
         accepted = self._correct(observation)
         if accepted is None:
-            self._filter.loosen(step_s)
+            self._filter.loosen(step_s)  # step 17
             accepted = self._correct(observation)
         if accepted is not None:
             self._seen_s = stamp_s
@@ -70,11 +73,11 @@ class PoseTrack:
         return self._estimate(pose.track_id, None, True)
 
     def alive(self, stamp_s: float) -> bool:
-        """Whether the instance was seen recently enough to predict where it is."""
+        """Tell whether the instance was seen recently enough to predict where it is (step 18)."""
         return stamp_s - self._seen_s <= self._parameters.max_gap_s
 
     def coast(self, stamp_s: float, track_id: int | None) -> OrientationEstimate:
-        """Return the prediction for a stamp without usable keypoints; only while `alive`."""
+        """Return the prediction for an image without usable keypoints; only while `alive`."""
         self._advance(stamp_s)
         return self._estimate(track_id, None, False)
 
@@ -96,7 +99,7 @@ class PoseTrack:
         )
 
     def _correct(self, observation: Observation) -> Observation | None:
-        """Take the keypoints in and return those that were right, or None when too few are."""
+        """Correct the filter and return the keypoints that were right, or None when they are too few."""
         wrong = self._filter.correct(observation)
         if not wrong.any():
             return observation
@@ -106,7 +109,7 @@ class PoseTrack:
         return rest
 
     def _turned(self, observation: Observation) -> Observation:
-        """Return the observation with the model points turned, by a symmetry, to the attitude the filter expects."""
+        """Return the observation with the model points turned, by a symmetry, to the attitude that is expected."""
         solution = self._solver.solve_observation(observation)
         if not isinstance(solution, PoseSolution):
             return observation
@@ -118,7 +121,7 @@ class PoseTrack:
     def _estimate(
         self, track_id: int | None, observation: Observation | None, outlier_suspected: bool
     ) -> OrientationEstimate:
-        """Return what the filter knows; coasting without an observation."""
+        """Return the state of the filter as an estimate; without an observation it is a coasting one."""
         filtered = self._filter.result()
         error_px = math.nan
         if observation is not None:

@@ -14,7 +14,7 @@ from custom_pose_ros.core.geometry.rigid import Rigid
 from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.keypoints.tracking import PoseTracker
 from custom_pose_ros.core.object_model import ObjectModel
-from custom_pose_ros.core.orientation.estimator import OrientationEstimator
+from custom_pose_ros.core.orientation.orientation_estimator import OrientationEstimator
 from custom_pose_ros.evaluation.bags.reader import BagMessage
 from custom_pose_ros.evaluation.bags.topics import ORIENTATIONS_TYPE
 from custom_pose_ros.evaluation.frame_result import FrameResult

@@ -15,8 +15,8 @@ from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.orientation.estimate import OrientationEstimate
-from custom_pose_ros.core.orientation.estimator import OrientationEstimator
 from custom_pose_ros.core.orientation.filter import FilterParameters
+from custom_pose_ros.core.orientation.orientation_estimator import OrientationEstimator
 from custom_pose_ros.inference.pose_messages import message_to_poses
 from custom_pose_ros.nodes.orientation.camera_source import CameraSource
 from custom_pose_ros.nodes.orientation.fused_orientation import FusedOrientation

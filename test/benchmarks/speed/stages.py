@@ -21,7 +21,7 @@ from custom_pose_ros.core.keypoints import grouping
 from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.keypoints.preprocessing import input_shape
 from custom_pose_ros.core.object_model import ObjectModel
-from custom_pose_ros.core.orientation.estimator import OrientationEstimator
+from custom_pose_ros.core.orientation.orientation_estimator import OrientationEstimator
 from custom_pose_ros.inference import estimator as estimator_module
 from custom_pose_ros.inference.backends import Backend
 from custom_pose_ros.inference.estimator import PoseEstimator

@@ -17,7 +17,7 @@ from custom_pose_ros.core.geometry.rotations import (
 )
 from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.object_model import ObjectModel
-from custom_pose_ros.core.orientation.estimator import OrientationEstimator
+from custom_pose_ros.core.orientation.orientation_estimator import OrientationEstimator
 from custom_pose_ros.core.orientation.solver import (
     OrientationEstimate,
     PoseSolution,

@@ -17,23 +17,25 @@ from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.orientation.estimate import CAMERA_OPTICAL, OrientationEstimate
 from custom_pose_ros.core.orientation.filter import FilterParameters
 from custom_pose_ros.core.orientation.solver import PoseSolver, Refusal
-from custom_pose_ros.core.orientation.track import PoseTrack
+from custom_pose_ros.core.orientation.track import InstanceTrack
 
 REFERENCE_ROTATIONS = {CAMERA_OPTICAL: np.eye(3), 'camera_body': R_BODY_OPTICAL}
 
 
 class OrientationEstimator:
     """
-    Turns the keypoint poses of successive images of one camera into orientations.
+    Computes orientations from the keypoint poses of successive images of one camera.
 
-    model : the object; needs at least four model_points that are not on one line.
-    camera : intrinsics of the images the keypoints are from.
-    smoothing : False gives what each image says on its own; may be changed between updates.
-    parameters : what the object can do, for the filter.
-    reference_frame : camera_optical or camera_body (REP 103), or a (3, 3) R_reference_camera; roll_pitch_yaw of the
-        estimates is about its axes. Everything else stays in the camera optical frame.
+    Args:
+        model: the object; needs at least four model_points that are not on one line.
+        camera: intrinsics of the images the keypoints are from.
+        smoothing: False gives the estimate of each image on its own; may be changed between updates.
+        parameters: how the object moves, for the filter.
+        reference_frame: camera_optical or camera_body (REP 103), or a (3, 3) R_reference_camera; roll_pitch_yaw of the
+            estimates is about its axes. Everything else stays in the camera optical frame.
 
-    Raises ConfigError when the object has no usable model_points or the frame is unknown.
+    Raises:
+        ConfigError: the object has no usable model_points or the frame is unknown.
     """
 
     def __init__(
@@ -56,7 +58,7 @@ class OrientationEstimator:
 
     def reset(self) -> None:
         """Forget all tracks."""
-        self._tracks: dict[int, PoseTrack] = {}
+        self._tracks: dict[int, InstanceTrack] = {}
         self._tracker = PoseTracker(self.model, max_gap_s=self._parameters.max_gap_s)
         self._stamp_s = -math.inf
 
@@ -66,11 +68,15 @@ class OrientationEstimator:
 
         A track coasts (keypoints_used 0) while it is not seen, or its keypoints are too few or contradict it, until
         max_gap_s has passed. When no pose has a track id they are tracked here, and the estimates have ids.
-        `refusals` then holds (track_id, reason) for each pose that could not be solved.
+        Afterwards `refusals` holds (track_id, reason) for each pose that could not be solved.
 
-        stamp_s : time of the image [s]. A stamp that is not later than the last one means that time was set back (a bag
-            played again): all tracks start anew. None: no filter, every image on its own; also for poses without a
-            track id among others that have one. Raises ValueError when it is not finite.
+        Args:
+            poses: the instances in the image. Among poses with a track id, those without one are solved on their own.
+            stamp_s: time of the image [s]. A stamp that is not later than the last one means that time was set back (a
+                bag played again): all tracks start anew. None: no filter, every image on its own.
+
+        Raises:
+            ValueError: the stamp is not finite.
         """
         self.refusals = []
         if stamp_s is None or not self.smoothing:
@@ -95,13 +101,13 @@ class OrientationEstimator:
     def _follow(self, pose: KeypointPose, stamp_s: float) -> OrientationEstimate | Refusal:
         assert pose.track_id is not None
         if pose.track_id not in self._tracks:
-            self._tracks[pose.track_id] = PoseTrack(
+            self._tracks[pose.track_id] = InstanceTrack(
                 self._solver, self._symmetries, self._parameters, self._R_reference_camera
             )
         return self._tracks[pose.track_id].update(pose, stamp_s)
 
     def _coasting(self, solved: set[int | None], stamp_s: float) -> list[OrientationEstimate]:
-        """Return the predictions of the tracks that were not solved, and drop those that are lost."""
+        """Return the predictions of the tracks that were not solved, and drop the tracks that are over."""
         self._tracks = {track_id: track for track_id, track in self._tracks.items() if track.alive(stamp_s)}
         missing = [track_id for track_id in self._tracks if track_id not in solved]
         return [self._tracks[track_id].coast(stamp_s, track_id) for track_id in missing]
@@ -109,7 +115,7 @@ class OrientationEstimator:
     def _finished(
         self, results: Sequence[OrientationEstimate | Refusal], poses: Sequence[KeypointPose]
     ) -> list[OrientationEstimate]:
-        """Return the estimates among the results and note the refusals."""
+        """Return the estimates among the results, and keep the refusals."""
         estimates = []
         for pose, result in zip(poses, results):
             if isinstance(result, Refusal):
