@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from custom_pose_ros.inference.backends.signal_stack import widen_signal_stack
+from custom_pose_ros.inference.backends.signal_stack import unchanged_signal_stack
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / 'shared'
@@ -23,18 +23,11 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-@pytest.fixture(scope='session', autouse=True)
-def user_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keep what the tests remember about this machine's backends out of the user's cache."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv('XDG_CACHE_HOME', str(tmp_path_factory.mktemp('cache')))
-        yield
-
-
 @pytest.fixture(autouse=True)
-def room_for_signals() -> None:
-    """Undo what OpenVINO inside other libraries may have left: signals came on a stack that was too small for them."""
-    widen_signal_stack()
+def signals_survive() -> Iterator[None]:
+    """Undo what OpenVINO inside other libraries leaves behind, which lets the next signal end the process."""
+    with unchanged_signal_stack():
+        yield
 
 
 @pytest.fixture(scope='session')

@@ -5,7 +5,7 @@ Build a TensorRT engine of a trained network with torch2trt, on the GPU that wil
 
 The engine is in f16, takes images of one size, is compared with PyTorch before it is written, and is tied to this GPU
 and this version of TensorRT: elsewhere the backend says how to build it again. `backend: tensorrt` runs it, and
-`backend: auto` when it is the fastest.
+`backend: auto` before all others.
 """
 
 from __future__ import annotations

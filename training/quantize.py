@@ -24,7 +24,7 @@ from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.optional import optional_packages
 
 with optional_packages('quantize', ['quantization', 'openvino', 'training']):
-    from custom_pose_ros.inference.backends import load_backend
+    from custom_pose_ros.inference.backends import load_network
     from custom_pose_ros.inference.backends.model_files import INT8, ONNX, file_beside
     from training.pose_training.export.quantization import quantize
     from training.pose_training.judging.drift import DriftLimits
@@ -68,7 +68,7 @@ def read_labels(source: Path, data: list[str]) -> list[LabelledImage]:
     """Return all labelled images, read by the object inside the model."""
     if not data:
         return []
-    metadata = load_backend(file_beside(source, ONNX), 'onnxruntime', precision='f32').metadata
+    metadata = load_network(file_beside(source, ONNX), 'onnxruntime', precision='f32').backend.metadata
     model = ObjectModel.from_dict(json.loads(metadata.get('object', '{}')), f'object in {source}')
     return [image for each in data for image in read_dataset(each, model)]
 
@@ -81,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     images = sample_images(parsed.images, parsed.max_images)
     labels = read_labels(parsed.model, parsed.data)
     done = quantize(parsed.model, images, parsed.out, limits, parsed.input_height, labels)
-    backend = load_backend(done.path.with_name(done.path.name.removesuffix(INT8) + ONNX))
+    network = load_network(done.path.with_name(done.path.name.removesuffix(INT8) + ONNX))
     print(f'against f32, on {done.measured_on} images that were held out from the calibration:')
     width = max(map(len, ('f32', *done.drifts)))
     for name, drift in done.drifts.items():
@@ -93,7 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print('mean distance from the labels:')
         for name, error_px in done.errors_px.items():
             print(f'  {name:{width}}  {error_px:.2f} px')
-    print(f'on this machine auto takes {backend.name} {backend.precision} ({backend.choice})')
+    print(f'on this machine auto takes {network}')
     print(
         f'{done.path}: {done.size_bytes / 1e6:.2f} MB, calibrated on {done.calibrated_on} images; the first '
         f'{done.kept[0]} and the last {done.kept[1]} layers stay in f32'

@@ -145,10 +145,9 @@ class Evaluator:
         s = self.settings
         if s.threads is not None and s.threads < 1:
             raise UsageError(f'--threads: wanted at least 1, got {s.threads}')
-        # Several images at a time, each in one thread, with the first backend, not the fastest: nothing waits, and the
-        # numbers do not depend on the machine.
+        # Several images at a time, each in one thread: none waits for another.
         return PoseEstimator.load(
-            s.object, s.model, s.backend, s.input_height, s.thresholds, threads=1, precision=s.precision, measure=False
+            s.object, s.model, s.backend, s.input_height, s.thresholds, threads=1, precision=s.precision, parallel=True
         )
 
     def read(self, bag: Bag) -> Reading:

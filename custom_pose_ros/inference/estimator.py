@@ -16,7 +16,7 @@ from custom_pose_ros.core.keypoints.grouping import group_poses, group_with_marg
 from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.keypoints.preprocessing import SIZE_MULTIPLE, STRIDE, input_shape, prepare
 from custom_pose_ros.core.object_model import ObjectModel, Thresholds, find_object_folder
-from custom_pose_ros.inference.backends import MARGINS, Backend, default_threads, load_backend
+from custom_pose_ros.inference.backends import MARGINS, Backend, LoadedNetwork, default_threads, load_network
 
 _WARM_UP_ASPECT = 4 / 3
 
@@ -28,17 +28,20 @@ class PoseEstimator:
     A network in a reduced precision (bf16, int8) finds what it finds in f32: an image where some decision of the
     grouping is close goes through the exact network as well, when the backend has one; `repeated` counts them.
 
-    model : the object file.
-    backend : what runs the network, see `load_backend`.
-    input_height : height [px] that images are scaled to, a multiple of 32; default: the object file's.
-    thresholds : acceptance limits; default: the object file's.
-    Raises ModelError when the network was made for another object.
+    Args:
+        model: The object file.
+        network: What `load_network` returns, or a backend alone.
+        input_height: Height [px] that images are scaled to, a multiple of 32; default: the object file's.
+        thresholds: Acceptance limits; default: the object file's.
+
+    Raises:
+        ModelError: The network was made for another object.
     """
 
     def __init__(
         self,
         model: ObjectModel,
-        backend: Backend,
+        network: Backend | LoadedNetwork,
         input_height: int | None = None,
         thresholds: Thresholds | None = None,
     ):
@@ -46,11 +49,10 @@ class PoseEstimator:
         self.input_height = model.input_height if input_height is None else input_height
         self.thresholds = model.thresholds if thresholds is None else thresholds
         _check_height(self.input_height)
-        self._backend = backend
-        self._exact: Backend | None = getattr(backend, 'exact', None)
+        self.network = network if isinstance(network, LoadedNetwork) else LoadedNetwork(network)
         self.repeated = 0
         self._inputs = _InputBuffer()
-        _check_fit(backend, model)
+        _check_fit(self.backend, model)
 
     @classmethod
     def load(
@@ -62,38 +64,43 @@ class PoseEstimator:
         thresholds: Thresholds | None = None,
         threads: int | None = None,
         precision: str = 'auto',
-        measure: bool = True,
+        parallel: bool = False,
     ) -> PoseEstimator:
         """
         Load object and network.
 
-        source : folder with object.yaml (and model.onnx), an object.yaml, or the name of an installed object.
-        model_path : model.onnx or a checkpoint, when it is not in the object's folder.
-        backend, precision, measure : see `load_backend`.
-        threads : of the backend, and of OpenCV in the whole process, whose own default of all logical cores would
-            take them from the backend; default: one per physical core, at most 4.
-        Raises ConfigError or ModelError with one line that says what to do.
+        Args:
+            source: Folder with object.yaml (and model.onnx), an object.yaml, or the name of an installed object.
+            model_path: model.onnx or a checkpoint, when it is not in the object's folder.
+            backend: Name as in `load_network`.
+            input_height: As in the constructor.
+            thresholds: As in the constructor.
+            threads: Threads of the backend, and of OpenCV in the whole process, whose own default of all logical cores
+                would take them from the backend; default: one per physical core, at most 4.
+            precision: As in `load_network`.
+            parallel: As in `load_network`.
+
+        Raises:
+            ConfigError: Object file, backend or precision cannot be used; one line says what to do.
+            ModelError: The network is missing, damaged or made for another object; one line says what to do.
         """
         model = ObjectModel.load(source)
         path = find_object_folder(source) if model_path is None else Path(model_path).expanduser()
         threads = default_threads() if threads is None else threads
-        height = model.input_height if input_height is None else input_height
-        _check_height(height)
-        shape = (1, *input_shape((height, round(height * _WARM_UP_ASPECT)), height))
-        loaded = load_backend(path, backend, threads, precision, shape, measure)
-        estimator = cls(model, loaded, input_height, thresholds)
+        _check_height(model.input_height if input_height is None else input_height)
+        estimator = cls(model, load_network(path, backend, threads, precision, parallel), input_height, thresholds)
         cv2.setNumThreads(threads)
         return estimator
 
     @property
     def backend(self) -> Backend:
-        """The backend in use: its name, precision, device, and how it was chosen."""
-        return self._backend
+        """The backend in use: its name, precision and device."""
+        return self.network.backend
 
     @property
     def backend_name(self) -> str:
         """Name of the backend in use."""
-        return self._backend.name
+        return self.backend.name
 
     def __call__(self, image: np.ndarray) -> list[KeypointPose]:
         """Return the instances in one (H, W, 3) uint8 BGR image, best first, in pixels of that image."""
@@ -127,26 +134,26 @@ class PoseEstimator:
 
     def _grouped(self, network_input: np.ndarray, heatmaps: np.ndarray, pafs: np.ndarray) -> list[KeypointPose]:
         """Return the instances in the maps of one network input (h, w, 3), in its pixels."""
-        if self._exact is not None:
-            margin = MARGINS[self._backend.precision]
+        if self.network.exact is not None:
+            margin = MARGINS[self.backend.precision]
             grouping = group_with_margin(heatmaps, pafs, self.model, STRIDE, self.thresholds, margin)
             if grouping.decision_margin >= margin:
                 return grouping.poses
             self.repeated += 1
-            (heatmaps,), (pafs,) = self._exact(network_input[None])
+            (heatmaps,), (pafs,) = self.network.exact(network_input[None])
         return group_poses(heatmaps, pafs, self.model, STRIDE, self.thresholds)
 
     def maps(self, network_inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the bare network's heatmaps (N, K + 1, h, w) and pafs (N, 2L, h, w) of (N, H, W, 3) uint8 BGR."""
-        return self._backend(network_inputs)
+        return self.backend(network_inputs)
 
     def warm_up(self) -> None:
         """Run once on an empty 4:3 image, so that the first real frame is as fast as the others."""
         width = round(self.input_height * _WARM_UP_ASPECT)
         image = np.zeros((self.input_height, width, 3), np.uint8)
         self(image)
-        if self._exact is not None:
-            self._exact(prepare(image, self.input_height)[0][None])
+        if self.network.exact is not None:
+            self.network.exact(prepare(image, self.input_height)[0][None])
 
 
 class _InputBuffer(threading.local):

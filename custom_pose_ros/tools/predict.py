@@ -60,9 +60,9 @@ def _parser() -> argparse.ArgumentParser:
         '--object', default='submarine', help='folder, object.yaml or installed object (default: submarine)'
     )
     group.add_argument('--model', type=Path, metavar='FILE', help='network file (default: beside the object.yaml)')
-    group.add_argument('--backend', default='auto', help='what runs the network (default: the fastest installed)')
+    group.add_argument('--backend', default='auto', help='what runs the network (default: the first installed)')
     group.add_argument(
-        '--precision', default='auto', help='f32, f16, bf16 or int8 (default: the fastest that was checked)'
+        '--precision', default='auto', help='f32, f16, bf16 or int8 (default: f32, or what was checked against it)'
     )
     group.add_argument(
         '--input-height', type=int, metavar='PX', help='height of the network input (default: object file)'

@@ -29,7 +29,7 @@ from speed.scenes import OBJECT  # noqa: E402
 
 from custom_pose_ros.core.errors import CustomPoseError  # noqa: E402
 from custom_pose_ros.core.object_model import ObjectModel, find_object_folder  # noqa: E402
-from custom_pose_ros.inference.backends import default_threads, load_backend  # noqa: E402
+from custom_pose_ros.inference.backends import default_threads, load_network  # noqa: E402
 
 PARTS = ('networks', 'stages', 'growth', 'heights', 'live')
 PHOTOS = ROOT.parent / 'shared/data/submarine/labels.json'
@@ -59,16 +59,16 @@ def run(options: argparse.Namespace) -> None:
     """Measure, write, draw, print."""
     os.environ.update(domain.environment())
     model = ObjectModel.load(OBJECT)
-    backend = load_backend(find_object_folder(OBJECT), options.backend, options.threads, options.precision)
+    network = load_network(find_object_folder(OBJECT), options.backend, options.threads, options.precision)
     loaded, refused = ways.load_ways(model, options.threads)
     photos = options.photos or (PHOTOS if PHOTOS.is_file() else None)
-    named = {'backend': f'{backend.name} {backend.precision}', 'chosen': backend.choice}
+    named = {'backend': f'{network.backend.name} {network.backend.precision}', 'chosen': network.choice}
     makers: dict[str, Callable[[], dict[str, Any]]] = {
         'networks': lambda: {'ways': networks.measure(loaded, options.rounds), 'not measured': refused},
-        'stages': lambda: {**named, **stages.measure(backend, options.rounds)},
-        'growth': lambda: growth.measure(backend, options.rounds),
-        'heights': lambda: {**named, **heights.measure(backend, options.rounds, photos)},
-        'live': lambda: live.measure(options.seconds, backend, options.threads),
+        'stages': lambda: {**named, **stages.measure(network, options.rounds)},
+        'growth': lambda: growth.measure(network, options.rounds),
+        'heights': lambda: {**named, **heights.measure(network, options.rounds, photos)},
+        'live': lambda: live.measure(options.seconds, network.backend, options.threads),
         'public': lambda: public.measure(options.public, loaded, options.threads, options.rounds),
     }
     results: dict[str, Any] = {'machine': machine(options)}

@@ -14,6 +14,7 @@ from custom_pose_ros import ConfigError, KeypointPose, ModelError, PoseEstimator
 from custom_pose_ros.core.keypoints.heatmaps import encode_heatmaps
 from custom_pose_ros.core.keypoints.pafs import encode_pafs
 from custom_pose_ros.core.object_model import ObjectModel, installed_objects
+from custom_pose_ros.inference.backends import LoadedNetwork
 
 GREEN, RED = (0, 255, 0), (0, 0, 255)
 
@@ -205,7 +206,7 @@ def test_the_shipped_object_loads_by_name_and_by_folder():
 def test_the_model_may_lie_elsewhere(tmp_path):
     path = tmp_path / 'mine.onnx'
     path.write_bytes((installed_objects()['submarine'] / 'model.onnx').read_bytes())
-    assert PoseEstimator.load('submarine', model_path=path, measure=False).backend_name == 'onnxruntime'
+    assert PoseEstimator.load('submarine', model_path=path, backend='onnxruntime').model.name == 'submarine'
     with pytest.raises(ModelError, match=r'yours\.onnx: no such file'):
         PoseEstimator.load('submarine', model_path=tmp_path / 'yours.onnx')
 
@@ -224,13 +225,13 @@ def test_a_turned_view_is_taken(pair):
 
 
 class DimBackend(ColourBackend):
-    """The same maps with peaks of another height, in bf16, and an exact network beside it."""
+    """The same maps with peaks of another height, in bf16."""
 
     precision = 'bf16'
 
-    def __init__(self, model: ObjectModel, height: float, exact: ColourBackend | None):
+    def __init__(self, model: ObjectModel, height: float):
         super().__init__(model)
-        self.height, self.exact = np.float32(height), exact
+        self.height = np.float32(height)
 
     def maps(self, image):
         heatmaps, pafs = super().maps(image)
@@ -241,7 +242,7 @@ class DimBackend(ColourBackend):
 def test_close_decisions_of_a_reduced_precision_are_left_to_the_exact_network(pair, height, again):
     """The threshold of a keypoint is 0.25."""
     image, exact = picture(160, 128, (40, 40), (120, 80)), ColourBackend(pair)
-    estimator = PoseEstimator(pair, DimBackend(pair, height, exact))
+    estimator = PoseEstimator(pair, LoadedNetwork(DimBackend(pair, height), exact))
     ((pose,), nothing) = estimator.batch([image, np.zeros_like(image)])
     (wanted,) = PoseEstimator(pair, exact)(image)
     np.testing.assert_allclose(pose.keypoints, wanted.keypoints, atol=1e-3)
@@ -251,10 +252,10 @@ def test_close_decisions_of_a_reduced_precision_are_left_to_the_exact_network(pa
 
 def test_without_an_exact_network_a_reduced_precision_decides_itself(pair):
     image = picture(160, 128, (40, 40), (120, 80))
-    assert len(PoseEstimator(pair, DimBackend(pair, 0.255, None), thresholds=None)(image)) == 1
+    assert len(PoseEstimator(pair, DimBackend(pair, 0.255))(image)) == 1
 
 
 def test_the_warm_up_runs_the_exact_network_too(pair):
     exact = ColourBackend(pair)
-    PoseEstimator(pair, DimBackend(pair, 1.0, exact)).warm_up()
+    PoseEstimator(pair, LoadedNetwork(DimBackend(pair, 1.0), exact)).warm_up()
     assert exact.shapes == [(1, 128, 192, 3)]

@@ -1,22 +1,15 @@
 """
 What runs a network, behind one call: onnxruntime, openvino, torch, tensorrt; libraries are imported only when used.
 
-    backend = load_backend('config/submarine')          # the fastest that is installed
-    heatmaps, pafs = backend(images)                    # (N, H, W, 3) uint8 BGR
+    network = load_network('config/submarine')          # the first of those that are installed
+    heatmaps, pafs = network.backend(images)            # (N, H, W, 3) uint8 BGR
 
-contract.py says what a backend is, registry.py which there are, loading.py loads one, selection.py finds the fastest.
+contract.py says what a backend is, choice.py which there are and in which order they are tried.
 """
 
-from custom_pose_ros.inference.backends.contract import (
-    AUTO,
-    MARGINS,
-    PRECISIONS,
-    Backend,
-    check_images,
-)
-from custom_pose_ros.inference.backends.hardware import default_threads, physical_cores
-from custom_pose_ros.inference.backends.loading import load_backend
-from custom_pose_ros.inference.backends.registry import KINDS
+from custom_pose_ros.inference.backends.choice import KINDS, load_network
+from custom_pose_ros.inference.backends.contract import AUTO, MARGINS, PRECISIONS, Backend, LoadedNetwork, check_images
+from custom_pose_ros.inference.backends.hardware import default_threads
 
 __all__ = [
     'AUTO',
@@ -24,8 +17,8 @@ __all__ = [
     'MARGINS',
     'PRECISIONS',
     'Backend',
+    'LoadedNetwork',
     'check_images',
     'default_threads',
-    'load_backend',
-    'physical_cores',
+    'load_network',
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -18,31 +19,54 @@ MARGINS = {'bf16': 0.02, 'int8': 0.04}
 
 class Backend(Protocol):
     """
-    A loaded network; it may be called from several threads.
+    A network in memory; it may be called from several threads.
 
-    name : name of the backend as the user gives it.
-    precision : one of PRECISIONS; int8 means that most layers are quantised.
-    device : what computes, such as CPU or CUDA.
-    metadata : text that came with the model: 'object' (JSON of the object file), 'stride', 'architecture'; of a file
-        that a script made from a model.onnx also 'made_from' (SHA-256 of that file).
-    choice : how it came to be used, for the log and the diagnostics.
-    exact : the same network in f32, where the precision is one of MARGINS and the file is there; else None.
+    Attributes:
+        name: Name of the backend as the user gives it.
+        precision: One of PRECISIONS; int8 means that most layers are quantised.
+        device: What computes, such as CPU or CUDA.
+        metadata: Text that came with the model: 'object' (JSON of the object file), 'stride', 'architecture'; of a file
+            that a script made from a model.onnx also 'made_from' (SHA-256 of that file).
     """
 
     name: str
     precision: str
     device: str
     metadata: dict[str, str]
-    choice: str
-    exact: Backend | None
 
     def __call__(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """
-        Return heatmaps (N, K + 1, H/8, W/8) and pafs (N, 2L, H/8, W/8), both float32.
+        Run the network.
 
-        images : (N, H, W, 3) uint8 BGR, H and W multiples of 32; ValueError otherwise.
+        Args:
+            images: (N, H, W, 3) uint8 BGR, H and W multiples of 32.
+
+        Returns:
+            Heatmaps (N, K + 1, H/8, W/8) and pafs (N, 2L, H/8, W/8), both float32.
+
+        Raises:
+            ValueError: Type or shape of the images is another one.
         """
         ...
+
+
+@dataclass(frozen=True)
+class LoadedNetwork:
+    """
+    What loading a network gives.
+
+    Attributes:
+        backend: What runs it.
+        exact: The same network in f32, where the precision is one of MARGINS and the file is there.
+        choice: How the backend came to be used, for the log and the diagnostics.
+    """
+
+    backend: Backend
+    exact: Backend | None = None
+    choice: str = 'given'
+
+    def __str__(self) -> str:
+        return f'{self.backend.name} {self.backend.precision} on {self.backend.device} ({self.choice})'
 
 
 def check_images(images: np.ndarray) -> None:

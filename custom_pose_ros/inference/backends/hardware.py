@@ -1,13 +1,14 @@
-"""The processor and the GPU of this machine: how many threads are worth having, and by what name to remember them."""
+"""The processor and the GPU of this machine, as far as threads and the choice of a backend depend on them."""
 
 from __future__ import annotations
 
 import os
-import platform
 import re
 from pathlib import Path
 
 _MAX_DEFAULT_THREADS = 4  # beyond it the small layers of the light network gain nothing
+_GPU_FILES = ('/dev/nvidia0', '/dev/dxg', '/dev/nvhost-gpu')  # of a graphics card, the same under WSL, a Jetson
+_INT8_FLAGS = {'avx512_vnni', 'avx_vnni', 'amx_int8', 'asimddp'}  # dot products of int8 in one instruction
 
 
 def default_threads() -> int:
@@ -25,17 +26,15 @@ def physical_cores() -> int:
     return len(siblings)
 
 
-def description() -> str:
-    """Return the names of the processor and of NVIDIA's GPUs and the number of cores, without asking any library."""
-    cpu = re.search(r'^(?:model name|Model)\s*:\s*(.+)$', _text(Path('/proc/cpuinfo')), re.MULTILINE)
-    board = _text(Path('/proc/device-tree/model')).strip('\0\n ')  # a Jetson, whose GPU is part of the chip
-    gpus = [
-        match.group(1)
-        for path in sorted(Path('/proc/driver/nvidia/gpus').glob('*/information'))
-        if (match := re.search(r'^Model:\s*(.+)$', _text(path), re.MULTILINE))
-    ]
-    names = [cpu.group(1) if cpu else platform.processor() or platform.machine(), board, *gpus]
-    return ', '.join([*filter(None, names), f'{physical_cores()} cores'])
+def has_nvidia_gpu() -> bool:
+    """Tell whether Linux has an NVIDIA GPU for this process, without asking any library."""
+    return any(os.path.exists(path) for path in _GPU_FILES)
+
+
+def has_fast_int8() -> bool:
+    """Tell whether the processor multiplies int8 faster than float32 (VNNI, AMX, or dot products of ARM)."""
+    flags = re.search(r'^(?:flags|Features)\s*:(.*)$', _text(Path('/proc/cpuinfo')), re.MULTILINE)
+    return flags is not None and not _INT8_FLAGS.isdisjoint(flags.group(1).split())
 
 
 def _text(path: Path) -> str:

@@ -1,9 +1,12 @@
-"""The files that a trained network lies in, beside each other: their names, and who writes them."""
+"""The files that a trained network lies in, beside each other: their names, who writes them, what is refused."""
 
 from __future__ import annotations
 
-import hashlib
+import textwrap
+from collections.abc import Sequence
 from pathlib import Path
+
+from custom_pose_ros.core.errors import ModelError
 
 ONNX = '.onnx'
 INT8 = '_int8.onnx'
@@ -17,6 +20,9 @@ WRITTEN_BY = {
     ENGINE: 'training/export_tensorrt.py',
 }
 DERIVED = (INT8, ENGINE)  # made from the .onnx file beside them, whose SHA-256 they carry as 'made_from'
+INPUTS = ['image']  # of an .onnx file
+OUTPUTS = ['heatmaps', 'pafs']
+_LONGEST_REASON = 120  # characters; some libraries append the signatures of their functions
 
 
 def ending_of(path: Path) -> str:
@@ -38,6 +44,20 @@ def file_beside(path: Path, ending: str) -> Path:
     return path.with_name(path.name.removesuffix(own) + ending)
 
 
-def file_hash(path: Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def damaged_onnx(path: Path, error: Exception) -> ModelError:
+    """Return the error for an .onnx file that a library cannot read."""
+    reason = textwrap.shorten(
+        (str(error).splitlines() or [type(error).__name__])[0], _LONGEST_REASON, placeholder=' ...'
+    )
+    return ModelError(
+        f'{path}: is damaged or not an ONNX model; export it again with training/export_onnx.py ({reason})'
+    )
+
+
+def check_onnx_names(path: Path, inputs: Sequence[str], outputs: Sequence[str]) -> None:
+    """Raise ModelError unless the inputs and outputs are those that training/export_onnx.py writes."""
+    if (list(inputs), list(outputs)) != (INPUTS, OUTPUTS):
+        raise ModelError(
+            f'{path}: was not written by training/export_onnx.py: wanted input image and outputs heatmaps, pafs, '
+            f'got {", ".join(inputs)} and {", ".join(outputs)}'
+        )

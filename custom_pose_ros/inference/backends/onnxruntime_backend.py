@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,7 @@ import onnxruntime
 
 from custom_pose_ros.core.errors import ConfigError
 from custom_pose_ros.inference.backends.contract import check_images
-from custom_pose_ros.inference.backends.onnx_files import check_names, damaged
-from custom_pose_ros.inference.backends.user_cache import cache_folder
+from custom_pose_ros.inference.backends.model_files import check_onnx_names, damaged_onnx
 
 _PROVIDERS = ('TensorrtExecutionProvider', 'CUDAExecutionProvider', 'CPUExecutionProvider')
 _DEVICES = {name: name.removesuffix('ExecutionProvider').replace('Tensorrt', 'TensorRT') for name in _PROVIDERS}
@@ -21,8 +21,6 @@ class OnnxRuntimeBackend:
     """ONNX Runtime on the CPU, or on an NVIDIA GPU where onnxruntime-gpu finds one."""
 
     name = 'onnxruntime'
-    choice = ''
-    exact = None
 
     def __init__(self, path: Path, precision: str, threads: int):
         """Load a file of training/export_onnx.py or training/quantize.py; f16 needs the TensorRT provider."""
@@ -36,8 +34,10 @@ class OnnxRuntimeBackend:
         try:
             self._session = onnxruntime.InferenceSession(str(path), options, providers=_providers(precision))
         except Exception as error:  # ONNX Runtime's errors have no common base but Exception
-            raise damaged(path, error) from error
-        check_names(path, [i.name for i in self._session.get_inputs()], [o.name for o in self._session.get_outputs()])
+            raise damaged_onnx(path, error) from error
+        check_onnx_names(
+            path, [i.name for i in self._session.get_inputs()], [o.name for o in self._session.get_outputs()]
+        )
         provider = self._session.get_providers()[0]  # those whose libraries are missing have dropped out
         self.device = _DEVICES.get(provider, provider)
         if precision == 'f16' and self.device != 'TensorRT':
@@ -56,11 +56,17 @@ class OnnxRuntimeBackend:
 def _providers(precision: str) -> list[str | tuple[str, dict[str, Any]]]:
     """Return the providers that this build of ONNX Runtime has, best first, with their options."""
     available = onnxruntime.get_available_providers()
-    # TensorRT builds an engine for minutes at the first start: it is kept for the next one.
     tensorrt = {
         'trt_fp16_enable': precision == 'f16',
         'trt_int8_enable': precision == 'int8',
         'trt_engine_cache_enable': True,
-        'trt_engine_cache_path': str(cache_folder() / 'tensorrt'),
+        'trt_engine_cache_path': str(_engine_folder()),
     }
     return [(p, tensorrt) if p.startswith('Tensorrt') else p for p in _PROVIDERS if p in available]
+
+
+def _engine_folder() -> Path:
+    """Return where engines are kept for the next start, since TensorRT builds one for minutes."""
+    base = os.environ.get('XDG_CACHE_HOME', '')
+    cache = Path(base) if os.path.isabs(base) else Path('~/.cache').expanduser()
+    return cache / 'custom_pose_ros' / 'tensorrt'

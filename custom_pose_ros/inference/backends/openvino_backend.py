@@ -10,8 +10,8 @@ import openvino
 
 from custom_pose_ros.core.errors import ConfigError
 from custom_pose_ros.inference.backends.contract import check_images
-from custom_pose_ros.inference.backends.onnx_files import OUTPUTS, check_names, damaged
-from custom_pose_ros.inference.backends.signal_stack import widen_signal_stack
+from custom_pose_ros.inference.backends.model_files import OUTPUTS, check_onnx_names, damaged_onnx
+from custom_pose_ros.inference.backends.signal_stack import unchanged_signal_stack
 
 _DEVICE = 'CPU'
 
@@ -21,18 +21,16 @@ class OpenVinoBackend:
 
     name = 'openvino'
     device = _DEVICE
-    choice = ''
-    exact = None
 
     def __init__(self, path: Path, precision: str, threads: int):
         """Load a file of training/export_onnx.py or training/quantize.py; sizes stay free."""
         self.precision = precision
         core = openvino.Core()
-        core.get_property(_DEVICE, 'FULL_DEVICE_NAME')  # loads the plugin
-        widen_signal_stack()
+        with unchanged_signal_stack():
+            processor = core.get_property(_DEVICE, 'FULL_DEVICE_NAME')  # loads the plugin
         if precision == 'bf16' and 'BF16' not in core.get_property(_DEVICE, 'OPTIMIZATION_CAPABILITIES'):
             raise ConfigError(
-                f'precision bf16: {core.get_property(_DEVICE, "FULL_DEVICE_NAME")} does not compute in bf16; '
+                f'precision bf16: {processor} does not compute in bf16; '
                 'take precision f32, or int8 after training/quantize.py'
             )
         settings = {
@@ -47,8 +45,8 @@ class OpenVinoBackend:
             metadata = model.get_rt_info()['framework'] if model.has_rt_info('framework') else {}
             compiled = core.compile_model(model, _DEVICE, settings)
         except RuntimeError as error:
-            raise damaged(path, error) from error
-        check_names(path, *names)
+            raise damaged_onnx(path, error) from error
+        check_onnx_names(path, *names)
         self.metadata = {key: str(getattr(value, 'value', value)) for key, value in metadata.items()}
         self._compiled = compiled
         self._of_thread = threading.local()  # a request serves one call at a time

@@ -1,46 +1,48 @@
 """
-The stack that signal handlers run on, made large enough again.
+Keep OpenVINO from changing where signal handlers run.
 
-On processors with AMX OpenVINO gives the thread that loads its CPU plugin a stack for signals of the least size that
-Linux allows (11.5 kB). A handler that has to look up a function saves as many bytes of registers there, and the process
-ends by SIGSEGV: on SIGCHLD of a data loader's worker, on SIGINT, whatever the handler is.
+When its CPU plugin is loaded OpenVINO gives the thread a stack for signal handlers (sigaltstack(2)), and gives that
+memory back wherever the plugin is unloaded. Unloaded in another thread, as when one network is exchanged for another,
+the loading thread keeps the address, and its next signal, whatever the handler is, ends the process by SIGSEGV.
+
+It came with https://github.com/openvinotoolkit/openvino/pull/11894 (SigAltStackSetup) and is so in all versions up to
+LAST_AFFECTED. When test_signal_stack.py finds a version that no longer does it, this module can go.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
-import mmap
 import sys
+from collections.abc import Iterator
 
-SIZE = 256 * 1024
+LAST_AFFECTED = (2026, 4)  # of openvino
 _DISABLED = 2  # SS_DISABLE of <signal.h>
-_stacks: list[mmap.mmap] = []  # kept for good: a signal may come until the very end of a thread
 
 
-class _Stack(ctypes.Structure):
+class SignalStack(ctypes.Structure):
     """stack_t of sigaltstack(2) on Linux."""
 
     _fields_ = (('start', ctypes.c_void_p), ('flags', ctypes.c_int), ('size', ctypes.c_size_t))
 
 
-def widen_signal_stack() -> None:
-    """Replace this thread's stack for signals, if it has one, by one of SIZE where it is smaller; Linux only."""
+@contextlib.contextmanager
+def unchanged_signal_stack() -> Iterator[None]:
+    """Set this thread's stack for signal handlers back to what it was before the block; Linux only."""
     if not sys.platform.startswith('linux'):
+        yield
         return
-    if not 0 < signal_stack_size() < SIZE:
-        return  # handlers run on the thread's own stack, or have room
-    _stacks.append(mmap.mmap(-1, SIZE))
-    start = ctypes.addressof(ctypes.c_char.from_buffer(_stacks[-1]))
-    ctypes.CDLL(None).sigaltstack(ctypes.byref(_Stack(start, 0, SIZE)), None)
+    before = signal_stack()
+    try:
+        yield
+    finally:
+        ctypes.CDLL(None).sigaltstack(ctypes.byref(before), None)
 
 
-def signal_stack_size() -> int:
-    """Return the size of this thread's stack for signals in bytes; 0 when they run on its own."""
-    current = _signal_stack()
-    return 0 if current.flags & _DISABLED else current.size
-
-
-def _signal_stack() -> _Stack:
-    current = _Stack()
+def signal_stack() -> SignalStack:
+    """Return this thread's stack for signal handlers; without one, `start` is None and handlers run on its own."""
+    current = SignalStack()
     ctypes.CDLL(None).sigaltstack(None, ctypes.byref(current))
+    if current.flags & _DISABLED:
+        current.start = None
     return current

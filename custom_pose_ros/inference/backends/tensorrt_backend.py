@@ -26,8 +26,6 @@ class TensorRtBackend:
 
     name = 'tensorrt'
     precision = 'f16'
-    choice = ''
-    exact = None
 
     def __init__(self, path: Path, precision: str, threads: int):
         """Load net_trt.pth; `threads` has no meaning here."""

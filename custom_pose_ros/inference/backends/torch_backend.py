@@ -19,8 +19,6 @@ class TorchBackend:
 
     name = 'torch'
     precision = 'f32'
-    choice = ''
-    exact = None
 
     def __init__(self, network: PoseNetwork, model: ObjectModel, threads: int | None = None):
         """Wrap a network for `model`; on the CPU, `threads` sets PyTorch's threads for the whole process."""

@@ -16,7 +16,6 @@ from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from custom_pose_ros.core.errors import ConfigError, MessageError
 from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.object_model import Thresholds
-from custom_pose_ros.inference.backends import Backend
 from custom_pose_ros.inference.estimator import PoseEstimator
 from custom_pose_ros.inference.image_messages import image_to_bgr
 from custom_pose_ros.nodes.pose.image_queue import NewestFrames
@@ -91,7 +90,7 @@ class PoseNode(ManagedNode):
                 camera.subscribe(self._frames.put, held)
         warn_of_unknown_overrides(self)
         topics = ', '.join(camera.topic for camera in self._cameras.values())
-        self.get_logger().info(f'finding {self._object_name} in {topics} with {_in_words(self._estimator.backend)}')
+        self.get_logger().info(f'finding {self._object_name} in {topics} with {self._estimator.network}')
         return super().on_activate(state)
 
     def _work(self) -> None:
@@ -202,19 +201,15 @@ class PoseNode(ManagedNode):
                 'backend': backend.name,
                 'precision': backend.precision,
                 'device': backend.device,
-                'choice of the backend': backend.choice,
+                'choice of the backend': estimator.network.choice,
                 'input height [px]': str(estimator.input_height),
             }
-            if backend.exact:
+            if estimator.network.exact:
                 rows['images computed again in f32'] = str(estimator.repeated)
         if self._batch_failures:
             rows['failed batches'] = f'{self._batch_failures}, the last by {self._batch_failure}'
         camera = self._cameras.get(name)
         return CameraReport(self._object_name, rows, camera.inputs if camera else ())
-
-
-def _in_words(backend: Backend) -> str:
-    return f'{backend.name} {backend.precision} on {backend.device} ({backend.choice})'
 
 
 def _core_thresholds(values: ThresholdParameters) -> Thresholds:

@@ -22,11 +22,12 @@ class PoseNodeParameters:
     model: str = parameter('', f'Trained network; empty: model.onnx beside the object.yaml. {SWITCHED}', live=True)
     backend: str = parameter(
         'auto',
-        'What runs the network: auto (the fastest installed, measured once), onnxruntime, openvino, torch, tensorrt.',
+        'What runs the network: auto (the first that is installed, in the order of docs/backends.md), onnxruntime, '
+        'openvino, torch, tensorrt.',
     )
     precision: str = parameter(
         'auto',
-        'Precision of the network: auto (the fastest of f32 and of what was checked against it), f32, f16, bf16, int8.',
+        'Precision of the network: auto (f32, or what was checked against it), f32, f16, bf16, int8.',
     )
     threads: int = parameter(
         0, 'CPU threads of the backend and of OpenCV; 0: one per physical core, at most 4.', minimum=0, maximum=256

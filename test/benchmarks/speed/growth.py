@@ -14,7 +14,7 @@ import numpy as np
 
 from custom_pose_ros.core.keypoints.preprocessing import input_shape
 from custom_pose_ros.core.object_model import ObjectModel
-from custom_pose_ros.inference.backends import Backend
+from custom_pose_ros.inference.backends import LoadedNetwork
 from custom_pose_ros.inference.estimator import PoseEstimator
 from speed.scenes import OBJECT, clip_frames, maps_of
 from speed.stages import MapsInstead
@@ -25,9 +25,9 @@ CAMERAS = (1, 2, 3, 4)
 SIZES = ((320, 240), (640, 480), (1280, 960), (1920, 1440), (3840, 2880))  # of one shape, so of one network input
 
 
-def measure(backend: Backend, rounds: int) -> dict[str, Any]:
+def measure(network: LoadedNetwork, rounds: int) -> dict[str, Any]:
     """Return three series, all of them in turns: what grows -> value -> times."""
-    works = {**by_instances(backend), **by_cameras(backend), **by_size(backend)}
+    works = {**by_instances(network), **by_cameras(network), **by_size(network)}
     times = interleaved(works, rounds)
     series: dict[str, dict[str, Any]] = {}
     for (what, value), seconds in times.items():
@@ -42,7 +42,7 @@ class OnlyMaps(MapsInstead):
         return self._maps
 
 
-def by_instances(backend: Backend) -> dict[tuple[str, int], Any]:
+def by_instances(network: LoadedNetwork) -> dict[tuple[str, int], Any]:
     """One image with more and more instances in it, for objects of 4 and of 18 keypoints."""
     image = clip_frames(1)[0]
     works = {}
@@ -50,23 +50,23 @@ def by_instances(backend: Backend) -> dict[tuple[str, int], Any]:
         model = ObjectModel.load(name)
         shape = input_shape(image.shape, model.input_height)
         for count in INSTANCES:
-            estimator = PoseEstimator(model, OnlyMaps(backend, model, maps_of(model, count, shape)))
+            estimator = PoseEstimator(model, OnlyMaps(network, model, maps_of(model, count, shape)))
             works[f'instances of {model.keypoint_count} keypoints', count] = partial(estimator, image)
     return works
 
 
-def by_cameras(backend: Backend) -> dict[tuple[str, int], Any]:
+def by_cameras(network: LoadedNetwork) -> dict[tuple[str, int], Any]:
     """One image of each of several cameras in one call."""
-    estimator = PoseEstimator(ObjectModel.load(OBJECT), backend)
+    estimator = PoseEstimator(ObjectModel.load(OBJECT), network)
     frames = clip_frames(max(CAMERAS), step=20)
     return {('cameras', count): partial(estimator.batch, frames[:count]) for count in CAMERAS}
 
 
-def by_size(backend: Backend) -> dict[tuple[str, int], Any]:
+def by_size(network: LoadedNetwork) -> dict[tuple[str, int], Any]:
     """One image, larger and larger."""
     image, model = clip_frames(1)[0], ObjectModel.load(OBJECT)
     maps = maps_of(model, 1, input_shape(image.shape, model.input_height))
-    estimator = PoseEstimator(model, OnlyMaps(backend, model, maps))
+    estimator = PoseEstimator(model, OnlyMaps(network, model, maps))
     works = {}
     for width, height in SIZES:
         scaled = np.ascontiguousarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR))

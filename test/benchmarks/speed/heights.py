@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from custom_pose_ros.core.object_model import ObjectModel
-from custom_pose_ros.inference.backends import Backend
+from custom_pose_ros.inference.backends import LoadedNetwork
 from custom_pose_ros.inference.estimator import PoseEstimator
 from speed.scenes import OBJECT, clip_frames, clip_truth
 from speed.timing import interleaved, spread
@@ -23,14 +23,14 @@ BLUR_PX = 40.0
 MISSED = 0.10  # a keypoint that is missing or farther off counts as this share of the object's size
 
 
-def measure(backend: Backend, rounds: int, photos: Path | None) -> dict[str, Any]:
+def measure(network: LoadedNetwork, rounds: int, photos: Path | None) -> dict[str, Any]:
     """Return error and time of every height; photos : COCO labels of the same object, optional."""
     model = ObjectModel.load(OBJECT)
     images, truth = clip_frames(10**3, CLIP_STEP), clip_truth()[::CLIP_STEP]
     sets = {'clip': (images, truth), 'small': smaller(images, truth)}
     if photos is not None:
         sets['photos'] = labelled_photos(photos, model)
-    estimators = {height: PoseEstimator(model, backend, height) for height in HEIGHTS}
+    estimators = {height: PoseEstimator(model, network, height) for height in HEIGHTS}
     times = interleaved({height: partial(e, images[0]) for height, e in estimators.items()}, rounds)
     return {
         'default': model.input_height,

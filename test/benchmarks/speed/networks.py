@@ -9,7 +9,7 @@ import numpy as np
 
 from custom_pose_ros.core.keypoints.preprocessing import prepare
 from custom_pose_ros.core.object_model import ObjectModel
-from custom_pose_ros.inference.backends import Backend
+from custom_pose_ros.inference.backends import LoadedNetwork
 from custom_pose_ros.inference.estimator import PoseEstimator
 from speed.scenes import OBJECT, clip_frames
 from speed.timing import interleaved, spread
@@ -17,16 +17,16 @@ from speed.timing import interleaved, spread
 BATCHES = (1, 4)
 
 
-def measure(ways: dict[str, Backend], rounds: int) -> dict[str, Any]:
+def measure(ways: dict[str, LoadedNetwork], rounds: int) -> dict[str, Any]:
     """Return, for each backend, the times of its network and of frames, in turns with those of all others."""
     model = ObjectModel.load(OBJECT)
     frames = clip_frames(max(BATCHES), step=20)
     works = {}
-    for name, backend in ways.items():
-        estimator = PoseEstimator(model, backend)
+    for name, network in ways.items():
+        estimator = PoseEstimator(model, network)
         inputs = np.stack([prepare(frame, model.input_height)[0] for frame in frames])
         for batch in BATCHES:
-            works[name, batch, 'network'] = partial(backend, inputs[:batch])
+            works[name, batch, 'network'] = partial(network.backend, inputs[:batch])
             works[name, batch, 'frames'] = partial(estimator.batch, frames[:batch])
     times = interleaved(works, rounds)
     return {

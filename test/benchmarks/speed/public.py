@@ -22,7 +22,7 @@ import numpy as np
 
 from custom_pose_ros.core.errors import ConfigError
 from custom_pose_ros.core.object_model import ObjectModel
-from custom_pose_ros.inference.backends import Backend, load_backend
+from custom_pose_ros.inference.backends import LoadedNetwork, load_network
 from custom_pose_ros.inference.estimator import PoseEstimator
 from speed.scenes import OBJECT, clip_frames, maps_of
 from speed.stages import MapsInstead
@@ -33,7 +33,7 @@ PERSON_SHAPE = (256, 352)  # of the network input
 PUBLIC = 'public demo loop, torch'
 
 
-def measure(checkout: Path, ways: dict[str, Backend], threads: int, rounds: int) -> dict[str, Any]:
+def measure(checkout: Path, ways: dict[str, LoadedNetwork], threads: int, rounds: int) -> dict[str, Any]:
     """Return frame times of the public loop and of everything here, and how many times faster that is."""
     import torch
 
@@ -43,10 +43,10 @@ def measure(checkout: Path, ways: dict[str, Backend], threads: int, rounds: int)
     maps = maps_of(human, 1, PERSON_SHAPE)
     network = public_network(checkout)
     works = {PUBLIC: over(frames, public_loop(checkout, network, maps))}
-    for name, backend in ways.items():
-        works[f'shipped object, {name}'] = over(frames, PoseEstimator(ObjectModel.load(OBJECT), backend))
-    for name, backend in same_weights(network, human, threads).items():
-        instead = MapsInstead(backend, human, maps)
+    for name, loaded in ways.items():
+        works[f'shipped object, {name}'] = over(frames, PoseEstimator(ObjectModel.load(OBJECT), loaded))
+    for name, loaded in same_weights(network, human, threads).items():
+        instead = MapsInstead(loaded, human, maps)
         works[f'same network and weights, {name}'] = over(frames, PoseEstimator(human, instead, HEIGHT))
     times = interleaved(works, rounds)
     return {name: {'times': spread(t), 'ratio': ratio(t, times[PUBLIC])} for name, t in times.items()}
@@ -123,7 +123,7 @@ def public_order(maps: tuple[np.ndarray, np.ndarray], keypoints: ModuleType) -> 
     return heatmaps, ordered
 
 
-def same_weights(network: Any, human: ObjectModel, threads: int) -> dict[str, Backend]:
+def same_weights(network: Any, human: ObjectModel, threads: int) -> dict[str, LoadedNetwork]:
     """Return the backends of this project with the weights of the public network."""
     from custom_pose_ros.inference.network import build_network
     from training.pose_training.export.onnx_export import export_onnx
@@ -139,5 +139,5 @@ def same_weights(network: Any, human: ObjectModel, threads: int) -> dict[str, Ba
         ways = {}
         for name, precision in (('onnxruntime', 'f32'), ('openvino', 'f32'), ('openvino', 'bf16')):
             with contextlib.suppress(ConfigError):  # not installed, or not of this processor
-                ways[f'{name} {precision}'] = load_backend(path, name, threads, precision)
+                ways[f'{name} {precision}'] = load_network(path, name, threads, precision)
         return ways

@@ -23,7 +23,7 @@ from custom_pose_ros.core.keypoints.preprocessing import input_shape
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.orientation.orientation_estimator import OrientationEstimator
 from custom_pose_ros.inference import estimator as estimator_module
-from custom_pose_ros.inference.backends import Backend
+from custom_pose_ros.inference.backends import LoadedNetwork
 from custom_pose_ros.inference.estimator import PoseEstimator
 from custom_pose_ros.inference.image_messages import image_to_bgr
 from speed.scenes import clip_camera, clip_frames, maps_of, noise_maps
@@ -83,31 +83,31 @@ class Stopwatch:
 class MapsInstead:
     """A backend that runs the network and answers with other maps."""
 
-    def __init__(self, backend: Backend, model: ObjectModel, maps: tuple[np.ndarray, np.ndarray]):
-        self.name = backend.name
+    def __init__(self, network: LoadedNetwork, model: ObjectModel, maps: tuple[np.ndarray, np.ndarray]):
+        self.name = network.backend.name
         self.metadata = {'object': model.to_json()}
-        self._backend, self._maps = backend, tuple(one[None] for one in maps)
+        self._backend, self._maps = network.backend, tuple(one[None] for one in maps)
 
     def __call__(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         self._backend(images)
         return self._maps
 
 
-def measure(backend: Backend, rounds: int) -> dict[str, Any]:
+def measure(network: LoadedNetwork, rounds: int) -> dict[str, Any]:
     """Return the times of every stage in every condition, and of the ways into and out of ROS where it is there."""
-    conditions = {name: condition(backend, model_name, count, rounds) for name, model_name, count in CONDITIONS}
+    conditions = {name: condition(network, model_name, count, rounds) for name, model_name, count in CONDITIONS}
     return {'conditions': conditions, 'image message': image_messages(rounds)}
 
 
-def condition(backend: Backend, model_name: str, count: int | None, rounds: int) -> dict[str, Any]:
+def condition(network: LoadedNetwork, model_name: str, count: int | None, rounds: int) -> dict[str, Any]:
     """Return the times of every stage, and those of everything around the network together."""
     model = ObjectModel.load(model_name)
     frames = clip_frames(40)
     if count is not None:
         shape = input_shape(frames[0].shape, model.input_height)
         maps = maps_of(model, count, shape) if count else noise_maps(model, shape)
-        backend = MapsInstead(backend, model, maps)
-    estimator = PoseEstimator(model, backend)
+        network = LoadedNetwork(MapsInstead(network, model, maps))
+    estimator = PoseEstimator(model, network)
     orienter = OrientationEstimator(model, clip_camera()) if model.model_points is not None else None
     publisher = Publisher.open(model)
     laps, image = [], np.empty_like(frames[0])

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from custom_pose_ros.core.errors import CustomPoseError
 from custom_pose_ros.core.object_model import ObjectModel, find_object_folder
-from custom_pose_ros.inference.backends import KINDS, Backend, load_backend
+from custom_pose_ros.inference.backends import KINDS, LoadedNetwork, load_network
 
 
-def load_ways(model: ObjectModel, threads: int) -> tuple[dict[str, Backend], dict[str, str]]:
+def load_ways(model: ObjectModel, threads: int) -> tuple[dict[str, LoadedNetwork], dict[str, str]]:
     """
     Return every backend and precision that runs the object's network here, by name, and why the others do not.
 
@@ -24,7 +24,7 @@ def load_ways(model: ObjectModel, threads: int) -> tuple[dict[str, Backend], dic
                     path = find_object_folder(model.name)
                     if name == 'torch':
                         path = random_checkpoint(model, Path(folder) / 'model.pth')
-                    ways[f'{name} {precision}'] = load_backend(path, name, threads, precision)
+                    ways[f'{name} {precision}'] = load_network(path, name, threads, precision)
                 except (CustomPoseError, ImportError) as error:
                     refused[f'{name} {precision}'] = str(error)
     return ways, refused

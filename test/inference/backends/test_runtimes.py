@@ -13,7 +13,7 @@ import pytest
 
 from custom_pose_ros.core.errors import ConfigError, ModelError
 from custom_pose_ros.core.object_model import ObjectModel, installed_objects
-from custom_pose_ros.inference.backends import load_backend
+from custom_pose_ros.inference.backends import load_network
 
 SHIPPED = installed_objects()['submarine'] / 'model.onnx'
 READERS = [name for name in ('onnxruntime', 'openvino') if importlib.util.find_spec(name)]
@@ -21,7 +21,7 @@ READERS = [name for name in ('onnxruntime', 'openvino') if importlib.util.find_s
 
 @pytest.fixture(scope='module', params=READERS)
 def backend(request):
-    return load_backend(SHIPPED, request.param, threads=1, precision='f32')
+    return load_network(SHIPPED, request.param, threads=1, precision='f32').backend
 
 
 def test_the_shipped_model_gives_maps_at_stride_8(backend, images):
@@ -35,7 +35,7 @@ def test_the_shipped_model_gives_maps_at_stride_8(backend, images):
 
 
 def test_all_give_the_same_numbers(backend, images):
-    for got, want in zip(backend(images), load_backend(SHIPPED, 'onnxruntime', threads=1)(images)):
+    for got, want in zip(backend(images), load_network(SHIPPED, 'onnxruntime', threads=1).backend(images)):
         np.testing.assert_allclose(got, want, atol=1e-4)  # another order of float32 sums
 
 
@@ -96,7 +96,7 @@ def test_a_damaged_file_is_refused_in_one_line(tmp_path, name, keep):
     damaged = tmp_path / 'model.onnx'
     damaged.write_bytes(content[: int(len(content) * keep) if keep < 1 else keep])
     with pytest.raises(ModelError, match=r'model\.onnx: is damaged or not an ONNX model; export it again') as caught:
-        load_backend(damaged, name)
+        load_network(damaged, name)
     assert '\n' not in str(caught.value)
     assert len(str(caught.value)) < len(str(damaged)) + 220  # without the C++ signatures of the library
 
@@ -114,7 +114,7 @@ def test_a_foreign_onnx_file_is_refused(tmp_path, name):
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid('', 17)], ir_version=8)
     onnx.save(model, str(tmp_path / 'model.onnx'))
     with pytest.raises(ModelError, match='wanted input image and outputs heatmaps, pafs, got data and result'):
-        load_backend(tmp_path, name)
+        load_network(tmp_path, name)
 
 
 def openvino_has_bf16() -> bool:
@@ -125,12 +125,11 @@ def openvino_has_bf16() -> bool:
 def test_bf16_is_close_to_f32_or_refused(images):
     if not openvino_has_bf16():
         with pytest.raises(ConfigError, match=r'precision bf16: .* does not compute in bf16; take precision f32'):
-            load_backend(SHIPPED, 'openvino', precision='bf16')
+            load_network(SHIPPED, 'openvino', precision='bf16')
         return
-    coarse, exact = (load_backend(SHIPPED, 'openvino', 1, precision) for precision in ('bf16', 'f32'))
-    assert coarse.precision == 'bf16'
-    assert (coarse.exact.precision, exact.exact) == ('f32', None)
-    difference = np.abs(coarse(images)[0] - exact(images)[0])
+    network = load_network(SHIPPED, 'openvino', 1, 'bf16')
+    assert (network.backend.precision, network.exact.precision) == ('bf16', 'f32')
+    difference = np.abs(network.backend(images)[0] - network.exact(images)[0])
     assert 0 < difference.max() < 0.05  # of heatmaps from 0 to 1: other numbers, 8 bits of mantissa
 
 
@@ -145,7 +144,7 @@ def test_bf16_without_such_a_processor_says_what_to_take(monkeypatch):
     monkeypatch.setattr(openvino_backend.openvino, 'Core', Core)
     assert openvino_backend.openvino is openvino
     with pytest.raises(ConfigError, match='precision bf16: Old CPU does not compute in bf16; take precision f32, or'):
-        load_backend(SHIPPED, 'openvino', precision='bf16')
+        load_network(SHIPPED, 'openvino', precision='bf16')
 
 
 class Session:
@@ -188,17 +187,17 @@ def test_the_best_execution_provider_comes_first(monkeypatch, tmp_path, availabl
     monkeypatch.setattr(onnxruntime_backend.onnxruntime, 'InferenceSession', Session)
     order = ('TensorrtExecutionProvider', 'CUDAExecutionProvider', 'CPUExecutionProvider')
     Session.loaded = tuple(name for name in order if name in available)
-    backend = load_backend(SHIPPED, 'onnxruntime')
+    backend = load_network(SHIPPED, 'onnxruntime').backend
     assert [p if isinstance(p, str) else p[0] for p in Session.asked] == list(Session.loaded)
     assert backend.device == device
     if device != 'TensorRT':
         with pytest.raises(ConfigError, match=rf'precision f16 of onnxruntime needs its TensorRT .*got {device}'):
-            load_backend(SHIPPED, 'onnxruntime', precision='f16')
+            load_network(SHIPPED, 'onnxruntime', precision='f16')
         return
     options = dict(Session.asked[0][1])
     assert options.pop('trt_engine_cache_path') == str(tmp_path / 'custom_pose_ros/tensorrt')
     assert options == {'trt_fp16_enable': False, 'trt_int8_enable': False, 'trt_engine_cache_enable': True}
-    load_backend(SHIPPED, 'onnxruntime', precision='f16')
+    load_network(SHIPPED, 'onnxruntime', precision='f16')
     assert Session.asked[0][1]['trt_fp16_enable']
 
 
@@ -207,4 +206,4 @@ def test_a_model_is_read_from_a_path_with_spaces(tmp_path, images):
     folder.mkdir()
     shutil.copy(SHIPPED, folder / 'model.onnx')
     for name in READERS:
-        assert load_backend(folder, name, threads=1)(images[:1])[0].shape[0] == 1
+        assert load_network(folder, name, threads=1).backend(images[:1])[0].shape[0] == 1

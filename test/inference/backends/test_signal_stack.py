@@ -1,4 +1,4 @@
-"""Handlers of signals have room, also after OpenVINO has set their stack to the least size: it crashed trainings."""
+"""Signals may come after OpenVINO was loaded in one thread and released in another: they ended the process."""
 
 from __future__ import annotations
 
@@ -7,58 +7,56 @@ import sys
 
 import pytest
 
-from custom_pose_ros.inference.backends.signal_stack import SIZE, signal_stack_size, widen_signal_stack
+from custom_pose_ros.inference.backends.signal_stack import LAST_AFFECTED
 
-SMALL = """
-import ctypes, mmap, os, signal
-from custom_pose_ros.inference.backends.signal_stack import SIZE, _Stack, signal_stack_size, widen_signal_stack
+pytest.importorskip('openvino')
+pytestmark = pytest.mark.skipif(not sys.platform.startswith('linux'), reason='sigaltstack as on Linux')
 
-assert signal_stack_size() == 0  # Python sets none
-widen_signal_stack()
-assert signal_stack_size() == 0  # and what there is not, needs no room
-memory = mmap.mmap(-1, 16384)
-start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
-ctypes.CDLL(None).sigaltstack(ctypes.byref(_Stack(start, 0, 16384)), None)
-assert signal_stack_size() == 16384
-widen_signal_stack()
-assert signal_stack_size() == SIZE
-heard = []
-signal.signal(signal.SIGCHLD, lambda *_: heard.append(signal_stack_size()))
-os.waitpid(os.posix_spawn('/bin/true', ['true'], {}), 0)
-assert heard == [SIZE]
+SIGNAL = """
+import gc, os, signal, threading
+
+def release_elsewhere_and_signal(networks):
+    thread = threading.Thread(target=networks.clear)
+    thread.start()
+    thread.join()
+    gc.collect()
+    heard = []
+    signal.signal(signal.SIGUSR1, lambda *_: heard.append(1))
+    os.kill(os.getpid(), signal.SIGUSR1)
+    assert heard
 """
-
-OPENVINO = """
+OURS = """
 import sys
-from custom_pose_ros.inference.backends import load_backend
-from custom_pose_ros.inference.backends.signal_stack import SIZE, signal_stack_size
+from custom_pose_ros.inference.backends import load_network
+from custom_pose_ros.inference.backends.signal_stack import signal_stack
 
-backend = load_backend(sys.argv[1], 'openvino')  # as long as it lives OpenVINO's stack would be there
-assert signal_stack_size() in (0, SIZE), signal_stack_size()
+assert signal_stack().start is None  # Python sets none
+networks = [load_network(sys.argv[1], 'openvino')]
+assert signal_stack().start is None
+release_elsewhere_and_signal(networks)
+"""
+THEIRS = """
+import openvino
+
+cores = [openvino.Core()]
+cores[0].get_property('CPU', 'FULL_DEVICE_NAME')
+release_elsewhere_and_signal(cores)
 """
 
-linux = pytest.mark.skipif(not sys.platform.startswith('linux'), reason='sigaltstack as on Linux')
+
+def run(code: str, root, *arguments: str) -> int:
+    command = [sys.executable, '-c', SIGNAL + code, *arguments]
+    return subprocess.run(command, cwd=root, capture_output=True, timeout=120).returncode
 
 
-def run(code: str, root, *arguments: str) -> None:
-    done = subprocess.run(
-        [sys.executable, '-c', code, *arguments], cwd=root, capture_output=True, text=True, timeout=120
-    )
-    assert done.returncode == 0, done.stderr
+def test_a_signal_is_survived_after_a_network_was_released_in_another_thread(root):
+    assert run(OURS, root, str(root / 'config' / 'submarine' / 'model.onnx')) == 0
 
 
-@linux
-def test_a_small_stack_is_widened_and_a_missing_one_is_not_made(root):
-    run(SMALL, root)
+def test_openvino_alone_still_needs_the_repair(root):
+    """When this fails OpenVINO has mended it: raise the least version in setup.cfg and remove signal_stack.py."""
+    import openvino
 
-
-@linux
-def test_openvino_leaves_room(root):
-    pytest.importorskip('openvino')
-    run(OPENVINO, root, str(root / 'config' / 'submarine' / 'model.onnx'))
-
-
-@linux
-def test_here_and_now():
-    widen_signal_stack()
-    assert signal_stack_size() == 0 or signal_stack_size() >= SIZE
+    if tuple(map(int, openvino.__version__.split('.')[:2])) > LAST_AFFECTED:
+        pytest.skip(f'OpenVINO {openvino.__version__} is newer than the last one that signal_stack.py was made for')
+    assert run(THEIRS, root) == -11

@@ -13,7 +13,7 @@ import torch
 from random_networks import randomised
 
 from custom_pose_ros.core.errors import ModelError
-from custom_pose_ros.inference.backends import load_backend
+from custom_pose_ros.inference.backends import load_network
 from custom_pose_ros.inference.checkpoints import Checkpoint, save_checkpoint
 from custom_pose_ros.inference.network import NETWORKS, DeploymentNetwork, build_network
 from training.export_onnx import main
@@ -28,7 +28,7 @@ def test_onnx_runtime_gives_pytorchs_numbers_at_any_size(tmp_path, dots, archite
     network = randomised(build_network(architecture, dots, channels=32))
     report = export_onnx(network, dots, tmp_path / 'model.onnx')
     assert report.largest_difference <= 1e-4
-    backend = load_backend(tmp_path / 'model.onnx')
+    backend = load_network(tmp_path / 'model.onnx').backend
     for shape in ((1, 32, 32, 3), (3, 96, 224, 3)):
         image = np.random.default_rng(1).integers(0, 256, shape, np.uint8)
         with torch.inference_mode():
@@ -89,7 +89,7 @@ def test_the_command_writes_beside_the_checkpoint(tmp_path, dots, capsys):
     save_checkpoint(tmp_path / 'best.pth', Checkpoint('light', {'channels': 32}, dots, network.state_dict()))
     assert main([str(tmp_path / 'best.pth')]) == 0
     assert 'from PyTorch' in capsys.readouterr().out
-    assert load_backend(tmp_path, measure=False).name == 'onnxruntime'
+    assert load_network(tmp_path).backend.name != 'torch'
 
 
 def test_the_command_says_in_one_line_what_is_missing(tmp_path, capsys):

@@ -16,7 +16,7 @@ import onnx
 
 from custom_pose_ros.core.errors import ConfigError, DatasetError, ModelError
 from custom_pose_ros.core.object_model import installed_objects
-from custom_pose_ros.inference.backends import load_backend
+from custom_pose_ros.inference.backends import load_network
 from training.pose_training.export import quantization
 from training.pose_training.export.quantization import quantize
 from training.pose_training.judging.drift import DriftLimits
@@ -70,14 +70,14 @@ def test_int8_finds_what_f32_finds(model, frames):
 
 def test_the_file_is_taken_by_precision_and_knows_its_origin(model, frames, quick):
     quantize(model, frames)
-    backend = load_backend(model.parent, 'onnxruntime', precision='int8')
-    assert (backend.precision, backend.exact.precision) == ('int8', 'f32')
-    assert json.loads(backend.metadata['object'])['name'] == 'submarine'
+    network = load_network(model.parent, 'onnxruntime', precision='int8')
+    assert (network.backend.precision, network.exact.precision) == ('int8', 'f32')
+    assert json.loads(network.backend.metadata['object'])['name'] == 'submarine'
     changed = onnx.load(model)
     changed.doc_string = 'trained again'
     onnx.save(changed, model)
     with pytest.raises(ModelError, match=r'model_int8\.onnx: was not made from the model\.onnx beside it; write'):
-        load_backend(model.parent, 'onnxruntime', precision='int8')
+        load_network(model.parent, 'onnxruntime', precision='int8')
 
 
 def test_most_layers_are_quantised_and_the_last_are_not(graph):

@@ -20,7 +20,7 @@ from random_networks import randomised
 from torch.overrides import TorchFunctionMode, resolve_name
 
 from custom_pose_ros.core.errors import ConfigError, ModelError
-from custom_pose_ros.inference.backends import load_backend
+from custom_pose_ros.inference.backends import load_network
 from custom_pose_ros.inference.checkpoints import Checkpoint, save_checkpoint
 from custom_pose_ros.inference.network import NETWORKS, build_network
 from training.export_tensorrt import main
@@ -121,7 +121,7 @@ def random_images(count: int, size: tuple[int, int] = SIZE) -> np.ndarray:
 
 
 def test_what_is_exported_runs_as_pytorch_does(engine, checkpoint):
-    backend = load_backend(engine.parent, 'tensorrt')
+    backend = load_network(engine.parent, 'tensorrt').backend
     assert (backend.name, backend.precision, backend.device) == ('tensorrt', 'f16', 'Orin')
     assert json.loads(backend.metadata['object']) == checkpoint.model.to_dict()
     images = random_images(5)  # more than the engine takes at once
@@ -130,7 +130,7 @@ def test_what_is_exported_runs_as_pytorch_does(engine, checkpoint):
     for got, want in zip(backend(images), wanted):
         assert got.dtype == np.float32
         np.testing.assert_allclose(got, want, atol=tensorrt_export.TOLERANCE)
-    assert load_backend(engine).name == 'tensorrt'  # the file alone says what runs it
+    assert load_network(engine).backend.name == 'tensorrt'  # the file alone says what runs it
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_another_machine_is_told_how_to_rebuild(engine, monkeypatch, gpu, versio
     monkeypatch.setattr(torch.cuda, 'get_device_name', lambda: gpu)
     monkeypatch.setattr(sys.modules['tensorrt'], '__version__', version)
     with pytest.raises(ModelError) as caught:
-        load_backend(engine, 'tensorrt')
+        load_network(engine, 'tensorrt')
     for fact in (fake_tensorrt.GPU, fake_tensorrt.VERSION, gpu, version):
         assert fact in str(caught.value)
     assert f'training/export_tensorrt.py CHECKPOINT {engine} --size 64 96 --max-batch 2' in str(caught.value)
@@ -148,7 +148,7 @@ def test_another_machine_is_told_how_to_rebuild(engine, monkeypatch, gpu, versio
 
 def test_images_of_another_size_are_refused_with_the_command_for_them(engine):
     with pytest.raises(ModelError, match=r'takes 64 x 96 px, these images need 64 x 128; rebuild .* --size 64 128'):
-        load_backend(engine)(random_images(1, (64, 128)))
+        load_network(engine).backend(random_images(1, (64, 128)))
 
 
 def test_an_engine_that_tensorrt_refuses_is_one_line(engine):
@@ -156,7 +156,7 @@ def test_an_engine_that_tensorrt_refuses_is_one_line(engine):
     content['engine'] = bytearray(b'broken')
     torch.save(content, engine)
     with pytest.raises(ModelError, match='TensorRT cannot load the engine .* rebuild here with') as caught:
-        load_backend(engine)
+        load_network(engine)
     assert '\n' not in str(caught.value)
 
 
@@ -167,13 +167,13 @@ def test_an_engine_that_does_not_say_what_it_is_for_is_refused(engine, facts):
     del content['custom_pose_ros']
     torch.save(content if facts is None else {**content, 'custom_pose_ros': facts}, engine)
     with pytest.raises(ModelError, match='does not say'):
-        load_backend(engine)
+        load_network(engine)
 
 
 def test_no_gpu_no_engine(engine, monkeypatch, checkpoint, tmp_path):
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
     with pytest.raises(ConfigError, match='needs an NVIDIA GPU'):
-        load_backend(engine)
+        load_network(engine)
     with pytest.raises(ConfigError, match='GPU'):
         export_tensorrt(checkpoint, tmp_path / 'other_trt.pth', SIZE)
 
@@ -181,13 +181,13 @@ def test_no_gpu_no_engine(engine, monkeypatch, checkpoint, tmp_path):
 def test_an_engine_belongs_to_the_onnx_file_beside_it(jetson, checkpoint, dots, tmp_path):
     export_onnx(checkpoint.network(), dots, tmp_path / 'model.onnx')
     export_tensorrt(checkpoint, tmp_path / 'net_trt.pth', SIZE)
-    assert load_backend(tmp_path, 'tensorrt').name == 'tensorrt'
+    assert load_network(tmp_path, 'tensorrt').backend.name == 'tensorrt'
     other = randomised(build_network('light', dots, channels=32))
     with torch.no_grad():
         other.heatmaps.bias.add_(0.5)  # another training
     export_onnx(other, dots, tmp_path / 'model.onnx')
     with pytest.raises(ModelError, match=r'net_trt\.pth: was not made from the model\.onnx beside it; write it again'):
-        load_backend(tmp_path, 'tensorrt')
+        load_network(tmp_path, 'tensorrt')
     with pytest.raises(ModelError, match=r'model\.onnx: is not of this checkpoint .* export it first'):
         export_tensorrt(checkpoint, tmp_path / 'net_trt.pth', SIZE)
 
@@ -217,7 +217,7 @@ def test_the_command_writes_beside_the_checkpoint(jetson, checkpoint, tmp_path, 
     assert main([str(tmp_path / 'best.pth')]) == 0
     assert 'net_trt.pth: ' in (out := capsys.readouterr().out)
     assert 'MB for Orin with TensorRT 10.3.0, at most ' in out
-    backend = load_backend(tmp_path / 'net_trt.pth')
+    backend = load_network(tmp_path / 'net_trt.pth').backend
     assert backend(random_images(1, (64, 96)))[0].shape == (1, 4, 8, 12)  # 640x480 at the object's height of 64
 
 

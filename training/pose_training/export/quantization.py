@@ -14,13 +14,13 @@ import numpy as np
 import onnx
 
 from custom_pose_ros.core.errors import ConfigError, DatasetError, ModelError
-from custom_pose_ros.core.files import replacing
+from custom_pose_ros.core.files import replacing, sha256_of
 from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.keypoints.preprocessing import prepare
 from custom_pose_ros.core.object_model import ObjectModel
-from custom_pose_ros.inference.backends.hardware import default_threads
-from custom_pose_ros.inference.backends.model_files import INT8, ONNX, file_beside, file_hash
-from custom_pose_ros.inference.backends.registry import KINDS, Candidate
+from custom_pose_ros.inference.backends import LoadedNetwork, default_threads
+from custom_pose_ros.inference.backends.choice import KINDS, Candidate
+from custom_pose_ros.inference.backends.model_files import INT8, ONNX, file_beside
 from custom_pose_ros.inference.estimator import PoseEstimator
 from training.pose_training.judging.accuracy import measure
 from training.pose_training.judging.drift import Drift, DriftLimits, measure_drift
@@ -155,8 +155,7 @@ def _measure_in_use(
     images: Sequence[np.ndarray], before: list[list[KeypointPose]], bare: PoseEstimator, reference: PoseEstimator
 ) -> tuple[Drift, int]:
     """Return the drift of an estimator that gives close images to the reference's network, and how many it gave."""
-    bare.backend.exact = reference.backend
-    estimator = PoseEstimator(bare.model, bare.backend, bare.input_height)
+    estimator = PoseEstimator(bare.model, LoadedNetwork(bare.backend, reference.backend), bare.input_height)
     return measure_drift(images, before, estimator), estimator.repeated
 
 
@@ -185,5 +184,5 @@ def _quantized_graph(source: Path, inputs: Sequence[np.ndarray], first: int, las
         ignored_scope=nncf.IgnoredScope(names=[*layers[:first], *layers[-last:]]),
     )
     metadata = {p.key: p.value for p in graph.metadata_props}
-    onnx.helper.set_model_props(result, {**metadata, 'made_from': file_hash(source)})
+    onnx.helper.set_model_props(result, {**metadata, 'made_from': sha256_of(source)})
     return result

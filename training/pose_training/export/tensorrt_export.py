@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from custom_pose_ros.core.errors import ConfigError, ModelError
-from custom_pose_ros.core.files import replacing
+from custom_pose_ros.core.files import replacing, sha256_of
 from custom_pose_ros.core.keypoints.preprocessing import SIZE_MULTIPLE, STRIDE
-from custom_pose_ros.inference.backends.model_files import ENGINE, ONNX, file_beside, file_hash
-from custom_pose_ros.inference.backends.registry import KINDS, Candidate
+from custom_pose_ros.inference.backends.choice import KINDS, Candidate
+from custom_pose_ros.inference.backends.model_files import ENGINE, ONNX, file_beside
 from custom_pose_ros.inference.checkpoints import Checkpoint
 from custom_pose_ros.inference.network import PoseNetwork, SamePadding, Stage
 
@@ -177,7 +177,7 @@ def _origin(source: Path, images: np.ndarray, wanted: Stage) -> dict[str, str]:
     difference = _difference(Candidate('onnxruntime', 'f32', source).load(threads=1)(images), wanted)
     if not difference <= _ONNX_TOLERANCE:
         raise ModelError(f'{source}: is not of this checkpoint (maps differ by {difference:.2g}); export it first')
-    return {'made_from': file_hash(source)}
+    return {'made_from': sha256_of(source)}
 
 
 def _difference(got: tuple[np.ndarray, np.ndarray], wanted: Stage) -> float:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from custom_pose_ros.core.errors import ModelError
 from custom_pose_ros.core.object_model import ObjectModel, find_object_folder
-from custom_pose_ros.inference.backends import load_backend
+from custom_pose_ros.inference.backends import load_network
 from custom_pose_ros.inference.estimator import PoseEstimator
 
 
@@ -37,11 +37,11 @@ def load_trained(
     path = Path(source).expanduser()
     if not path.exists() and not path.suffix:
         path = find_object_folder(source)
-    loaded = load_backend(path, backend, threads, precision, measure=False)
+    loaded = load_network(path, backend, threads, precision)
     if object_source:
         model = ObjectModel.load(object_source)
-    elif 'object' in loaded.metadata:
-        model = ObjectModel.from_dict(json.loads(loaded.metadata['object']), f'object in {source}')
+    elif 'object' in loaded.backend.metadata:
+        model = ObjectModel.from_dict(json.loads(loaded.backend.metadata['object']), f'object in {source}')
     else:
         raise ModelError(f'{source}: carries no object; give a model that training/export_onnx.py wrote')
     return PoseEstimator(model, loaded, input_height)

@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
 from custom_pose_ros.core.errors import ConfigError, ModelError
 from custom_pose_ros.core.object_model import installed_objects
-from custom_pose_ros.inference.backends import KINDS, load_backend
+from custom_pose_ros.inference.backends import KINDS, choice, hardware, load_network
+from custom_pose_ros.inference.backends.choice import Candidate, Kind, find_candidates
 from custom_pose_ros.inference.backends.model_files import file_beside
-from custom_pose_ros.inference.backends.registry import Kind, find_candidates
 
 SHIPPED = installed_objects()['submarine'] / 'model.onnx'
+
+
+@pytest.fixture(autouse=True)
+def machine(monkeypatch):
+    """Set what machine this seems to be, a plain processor at first; returns the function that does so."""
+
+    def pretend(gpu: bool = False, int8: bool = False, distributions: dict[str, str] | None = None) -> None:
+        monkeypatch.setattr(hardware, 'has_nvidia_gpu', lambda: gpu)
+        monkeypatch.setattr(hardware, 'has_fast_int8', lambda: int8)
+        monkeypatch.setattr(choice, '_version', lambda name: (distributions or {}).get(name, ''))
+
+    pretend()
+    return pretend
 
 
 @pytest.fixture
@@ -39,16 +54,16 @@ def texts(path: Path, *arguments: str) -> list[str]:
 def test_a_folder_stands_for_everything_that_was_checked(everything_installed, folder):
     """bf16, and f16 of an ONNX file, lose accuracy that nobody has looked at: they must be asked for."""
     assert texts(folder) == [
-        'onnxruntime f32 model.onnx',
-        'onnxruntime int8 model_int8.onnx',
         'openvino f32 model.onnx',
         'openvino int8 model_int8.onnx',
+        'onnxruntime f32 model.onnx',
+        'onnxruntime int8 model_int8.onnx',
         'torch f32 model.pth',
         'tensorrt f16 net_trt.pth',
     ]
     assert texts(folder, 'auto', 'f32') == [
-        'onnxruntime f32 model.onnx',
         'openvino f32 model.onnx',
+        'onnxruntime f32 model.onnx',
         'torch f32 model.pth',
     ]
     assert texts(folder, 'auto', 'bf16') == ['openvino bf16 model.onnx']
@@ -58,16 +73,82 @@ def test_a_folder_stands_for_everything_that_was_checked(everything_installed, f
 
 def test_a_file_stands_for_itself_and_an_onnx_file_for_what_was_made_from_it(everything_installed, folder):
     assert texts(folder / 'best.onnx') == [
-        'onnxruntime f32 best.onnx',
-        'onnxruntime int8 best_int8.onnx',
         'openvino f32 best.onnx',
         'openvino int8 best_int8.onnx',
+        'onnxruntime f32 best.onnx',
+        'onnxruntime int8 best_int8.onnx',
         'tensorrt f16 net_trt.pth',
     ]
     assert {c.origin for c in find_candidates(folder / 'best.onnx')} == {None, folder / 'best.onnx'}
     assert texts(folder / 'model.pth') == ['torch f32 model.pth']
     assert texts(folder / 'net_trt.pth') == ['tensorrt f16 net_trt.pth']
-    assert texts(folder / 'best_int8.onnx') == ['onnxruntime int8 best_int8.onnx', 'openvino int8 best_int8.onnx']
+    assert texts(folder / 'best_int8.onnx') == ['openvino int8 best_int8.onnx', 'onnxruntime int8 best_int8.onnx']
+
+
+def test_onnxruntime_comes_first_for_several_threads(everything_installed, folder):
+    assert find_candidates(folder, parallel=True)[0].name == 'onnxruntime'
+
+
+def test_int8_comes_first_where_the_processor_is_fast_in_it(everything_installed, folder, machine):
+    machine(int8=True)
+    assert texts(folder)[:4] == [
+        'openvino int8 model_int8.onnx',
+        'openvino f32 model.onnx',
+        'onnxruntime int8 model_int8.onnx',
+        'onnxruntime f32 model.onnx',
+    ]
+
+
+@pytest.mark.parametrize(
+    ('distributions', 'first'),
+    [
+        ({'torch': '2.11.0'}, ['tensorrt f16', 'torch f32', 'openvino f32']),
+        ({'torch': '2.11.0+cpu'}, ['tensorrt f16', 'openvino f32']),
+        ({'torch': '2.11.0', 'onnxruntime-gpu': '1.23'}, ['tensorrt f16', 'onnxruntime f32', 'onnxruntime int8']),
+    ],
+)
+def test_a_gpu_comes_first_for_what_was_built_for_it(everything_installed, folder, machine, distributions, first):
+    machine(gpu=True, distributions=distributions)
+    assert [str(candidate) for candidate in find_candidates(folder)][: len(first)] == first
+
+
+@pytest.fixture
+def loads(monkeypatch):
+    """Let candidates load without their libraries; what is in the set that is returned is refused."""
+    refused: set[str] = set()
+
+    class Loaded:
+        metadata: ClassVar[dict[str, str]] = {}
+
+        def __init__(self, name, path, precision, threads):
+            if f'{name} {precision}' in refused:
+                raise ModelError(f'{path.name}: refused by {name}')
+            self.name, self.precision, self.device = name, precision, 'CPU'
+
+    monkeypatch.setattr(Candidate, '_factory', lambda self: functools.partial(Loaded, self.name))
+    return refused
+
+
+def test_the_first_that_loads_is_taken_and_the_others_are_named(everything_installed, loads, caplog):
+    assert str(load_network(SHIPPED)) == 'openvino f32 on CPU (the first of openvino f32, onnxruntime f32)'
+    assert str(load_network(SHIPPED, 'onnxruntime')) == 'onnxruntime f32 on CPU (nothing to choose from)'
+    assert caplog.text == ''
+    loads.add('openvino f32')
+    assert load_network(SHIPPED).backend.name == 'onnxruntime'
+    assert 'openvino f32 is left out: model.onnx: refused by openvino' in caplog.text
+
+
+def test_where_none_loads_the_reason_of_the_first_is_given_once(everything_installed, loads, caplog):
+    loads.update({'openvino f32', 'onnxruntime f32'})
+    with pytest.raises(ModelError, match='refused by openvino'):
+        load_network(SHIPPED)
+    assert caplog.text == ''
+
+
+def test_a_reduced_precision_comes_with_the_exact_network(everything_installed, loads, folder):
+    network = load_network(SHIPPED, precision='bf16')
+    assert (network.backend.precision, network.exact.precision) == ('bf16', 'f32')
+    assert load_network(SHIPPED, precision='f32').exact is None
 
 
 def test_a_backend_that_is_named_finds_its_file_beside(everything_installed, folder):
@@ -88,21 +169,21 @@ def test_a_file_made_from_another_model_is_refused(folder):
     with pytest.raises(
         ModelError, match=r'model_int8\.onnx: was not made from the model\.onnx beside it; write it aga'
     ):
-        load_backend(folder, 'onnxruntime', precision='int8')
+        load_network(folder, 'onnxruntime', precision='int8')
     (folder / 'model.onnx').unlink()  # nothing to compare with
-    backend = load_backend(folder, 'onnxruntime', precision='int8')
-    assert (backend.precision, backend.exact) == ('int8', None)
+    network = load_network(folder, 'onnxruntime', precision='int8')
+    assert (network.backend.precision, network.exact) == ('int8', None)
 
 
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(ModelError, match=r'gone/model\.onnx: no such file; train one and write it with'):
-        load_backend(tmp_path / 'gone' / 'model.onnx')
+        load_network(tmp_path / 'gone' / 'model.onnx')
 
 
 @pytest.mark.parametrize('name', ['notes.md', 'gone'])
 def test_a_file_of_another_kind_is_named(tmp_path, name):
     with pytest.raises(ModelError, match=rf'{name}: wanted a model \(\.onnx or \.pth\) or a folder with one'):
-        load_backend(tmp_path / name)
+        load_network(tmp_path / name)
 
 
 @pytest.mark.parametrize(
@@ -125,16 +206,16 @@ def test_unknown_names_are_refused_with_the_list(tmp_path):
     with pytest.raises(
         ConfigError, match="backend 'caffe' is unknown, wanted one of auto, onnxruntime, openvino, torch, tensorrt$"
     ):
-        load_backend(SHIPPED, 'caffe')
+        load_network(SHIPPED, 'caffe')
     with pytest.raises(ConfigError, match="precision 'f8' is unknown, wanted one of auto, f32, f16, bf16, int8$"):
-        load_backend(SHIPPED, precision='f8')
+        load_network(SHIPPED, precision='f8')
 
 
 def test_a_precision_that_a_backend_lacks_is_refused():
     with pytest.raises(
         ConfigError, match="backend 'onnxruntime' has no precision bf16, only f32, int8, f16; bf16 has op"
     ):
-        load_backend(SHIPPED, 'onnxruntime', precision='bf16')
+        load_network(SHIPPED, 'onnxruntime', precision='bf16')
 
 
 @pytest.mark.parametrize(
@@ -164,13 +245,13 @@ def test_auto_without_any_library_names_the_packages(monkeypatch):
 
 def test_threads_must_be_positive():
     with pytest.raises(ConfigError, match='threads: wanted at least 1, got 0'):
-        load_backend(SHIPPED, threads=0)
+        load_network(SHIPPED, threads=0)
 
 
 def test_loading_onnx_does_not_import_other_libraries():
     code = (
-        'import sys; from custom_pose_ros.inference.backends import load_backend; '
-        f'load_backend({str(SHIPPED)!r}, "onnxruntime"); print({{"torch", "openvino"}} & set(sys.modules))'
+        'import sys; from custom_pose_ros.inference.backends import load_network; '
+        f'load_network({str(SHIPPED)!r}, "onnxruntime"); print({{"torch", "openvino"}} & set(sys.modules))'
     )
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.strip() == 'set()'

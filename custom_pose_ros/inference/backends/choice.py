@@ -1,16 +1,27 @@
-"""The backends there are, and what must be installed for them: from a name and a precision to a loaded network."""
+"""
+From a path, a name and a precision to a loaded network: the backends there are, and the order in which `auto` tries.
+
+With an NVIDIA GPU: an engine of tensorrt, onnxruntime-gpu, torch with CUDA. Then, on the processor: openvino,
+onnxruntime, torch; for images from several threads at once onnxruntime, openvino, torch. int8 comes before f32 on
+processors with instructions for it. What cannot be loaded is left out with a warning. `make bench` measures
+all of them.
+"""
 
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import importlib.util
-from collections.abc import Mapping
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from custom_pose_ros.core.errors import ConfigError, ModelError
-from custom_pose_ros.inference.backends.contract import AUTO, MARGINS, PRECISIONS, Backend
+from custom_pose_ros.core.errors import ConfigError, CustomPoseError, ModelError
+from custom_pose_ros.core.files import sha256_of
+from custom_pose_ros.inference.backends import hardware
+from custom_pose_ros.inference.backends.contract import AUTO, MARGINS, PRECISIONS, Backend, LoadedNetwork
 from custom_pose_ros.inference.backends.model_files import (
     CHECKPOINT,
     DERIVED,
@@ -20,8 +31,12 @@ from custom_pose_ros.inference.backends.model_files import (
     WRITTEN_BY,
     ending_of,
     file_beside,
-    file_hash,
 )
+
+_GPU_ORDER = ('tensorrt', 'onnxruntime', 'torch')
+_CPU_ORDER = ('openvino', 'onnxruntime', 'torch')
+_PARALLEL_ORDER = ('onnxruntime', 'openvino', 'torch')
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -29,12 +44,14 @@ class Kind:
     """
     One kind of backend.
 
-    module, factory : in this package; the factory takes path, precision and threads.
-    libraries : modules that must be importable.
-    package : how they are installed.
-    files : precision -> ending of the file that it reads.
-    checked : precisions that may be used without being asked for: f32, and files that were compared with it when they
-        were written.
+    Attributes:
+        module: In this package.
+        factory: In that module; it takes path, precision and threads.
+        libraries: Modules that must be importable.
+        package: How they are installed.
+        files: Precision -> ending of the file that it reads.
+        checked: Precisions that may be used without being asked for: f32, and files that were compared with it when
+            they were written.
     """
 
     module: str
@@ -92,9 +109,11 @@ class Candidate:
     """
     One way to run a network.
 
-    name, precision : of the backend.
-    path : the file it reads.
-    origin : the .onnx file that a quantised model or an engine must have been made from, if there is one.
+    Attributes:
+        name: Name of the backend.
+        precision: Precision of the backend.
+        path: The file it reads.
+        origin: The .onnx file that a quantised model or an engine must have been made from, if there is one.
     """
 
     name: str
@@ -108,7 +127,7 @@ class Candidate:
     def load(self, threads: int) -> Backend:
         """Load it. Raises ConfigError or ModelError."""
         backend = self._factory()(self.path, self.precision, threads)
-        if self.origin and self.origin.is_file() and backend.metadata.get('made_from') != file_hash(self.origin):
+        if self.origin and self.origin.is_file() and backend.metadata.get('made_from') != sha256_of(self.origin):
             raise ModelError(
                 f'{self.path}: was not made from the {self.origin.name} beside it; write it again with '
                 f'{WRITTEN_BY[ending_of(self.path)]}, or remove it'
@@ -128,11 +147,58 @@ class Candidate:
         return factory
 
 
-def find_candidates(path: Path, name: str = AUTO, precision: str = AUTO) -> list[Candidate]:
+def load_network(
+    path: str | Path, name: str = AUTO, threads: int | None = None, precision: str = AUTO, parallel: bool = False
+) -> LoadedNetwork:
     """
-    Return the ways to run a network that are installed and find their files, in the order of preference.
+    Load a network.
 
-    Raises ConfigError or ModelError that names what is missing when there is none.
+    Args:
+        path: Folder with model.onnx and what was made from it, or one file: .onnx, _int8.onnx, net_trt.pth, or a
+            checkpoint of training/train.py. An .onnx file stands for what was made from it, too.
+        name: 'onnxruntime', 'openvino', 'torch', 'tensorrt', or 'auto': the first in the order above that is installed,
+            has its file and can load it.
+        threads: Threads of the backend; default: one per physical core that this process may use, at most 4.
+        precision: 'f32', 'f16', 'bf16', 'int8', or 'auto': f32, and files that were compared with it when they were
+            written (by training/quantize.py and training/export_tensorrt.py).
+        parallel: Several threads will call the backend at once; openvino lets them wait for each other.
+
+    Raises:
+        ConfigError: The backend is unknown or not installed, or the machine cannot run it.
+        ModelError: The file is missing or damaged.
+    """
+    if threads is None:
+        threads = hardware.default_threads()
+    elif threads < 1:
+        raise ConfigError(f'threads: wanted at least 1, got {threads}')
+    candidates = find_candidates(Path(path), name, precision, parallel)
+    choice = 'nothing to choose from' if len(candidates) == 1 else f'the first of {", ".join(map(str, candidates))}'
+    refused: list[tuple[Candidate, Exception]] = []
+    for candidate in candidates:
+        try:
+            loaded = LoadedNetwork(candidate.load(threads), candidate.load_exact(threads), choice)
+        except (CustomPoseError, ImportError, OSError) as error:
+            refused.append((candidate, error))
+            continue
+        for left_out, reason in refused:
+            _log.warning('%s is left out: %s', left_out, reason)
+        return loaded
+    raise refused[0][1]
+
+
+def find_candidates(path: Path, name: str = AUTO, precision: str = AUTO, parallel: bool = False) -> list[Candidate]:
+    """
+    Return the ways to run a network that are installed and find their files, in the order of choice.
+
+    Args:
+        path: As in `load_network`.
+        name: As in `load_network`.
+        precision: As in `load_network`.
+        parallel: As in `load_network`.
+
+    Raises:
+        ConfigError: There is none: the name or precision is unknown, or a library is missing.
+        ModelError: There is none: a file is missing.
     """
     if name != AUTO and name not in KINDS:
         raise ConfigError(f'backend {name!r} is unknown, wanted one of {", ".join([AUTO, *KINDS])}')
@@ -152,7 +218,31 @@ def find_candidates(path: Path, name: str = AUTO, precision: str = AUTO) -> list
     usable = [way for way in present if not KINDS[way.name].missing]
     if not usable:
         raise _error(path, name, precision, ways, present)
-    return usable
+    return sorted(usable, key=lambda way: _rank(way, _PARALLEL_ORDER if parallel else _CPU_ORDER))
+
+
+def _rank(way: Candidate, cpu_order: Sequence[str]) -> tuple[int, bool]:
+    """Return the place of a candidate in the order of choice."""
+    if way.name in _GPU_ORDER and _runs_on_gpu(way.name):
+        return _GPU_ORDER.index(way.name), way.precision == 'int8'
+    place = cpu_order.index(way.name) if way.name in cpu_order else len(cpu_order)
+    return len(_GPU_ORDER) + place, (way.precision == 'int8') != hardware.has_fast_int8()
+
+
+def _runs_on_gpu(name: str) -> bool:
+    """Tell whether a backend finds an NVIDIA GPU and was built for one."""
+    if not hardware.has_nvidia_gpu():
+        return False
+    if name == 'onnxruntime':
+        return _version('onnxruntime-gpu') != ''
+    return name == 'tensorrt' or '+cpu' not in _version('torch')
+
+
+def _version(distribution: str) -> str:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return ''
 
 
 def _is_meant(path: Path, ending: str) -> bool:
