@@ -11,35 +11,34 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script from anywhere
 
-from custom_pose_ros.core.errors import CustomPoseError
+from custom_pose_ros.core.command_line import DONE, command
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.optional import optional_packages
-from training.synthetic.rendering.gl_probe import require_gl
+
+with optional_packages('synthesize', ['synthetic']):
+    from tqdm import tqdm
+
+    from training.synthetic.geometry.object_builder import object_builder
+    from training.synthetic.output.clip import ClipRenderer
+    from training.synthetic.output.clip_files import write_clip
+    from training.synthetic.output.rendered_dataset import SHEET, Job, write_dataset
+    from training.synthetic.rendering.backgrounds import list_background_photos
+    from training.synthetic.rendering.gl_probe import require_gl
+    from training.synthetic.scenes.annotation import category
+    from training.synthetic.scenes.scene import SceneGenerator
+    from training.synthetic.scenes.trajectory import clip_camera, sample_motion
+    from training.synthetic.settings import load_settings, settings_from_dict, settings_to_dict
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; return the exit status."""
-    options = parse_arguments(arguments)
-    try:
-        require_gl()
-        with optional_packages('synthesize', ['synthetic']):
-            if options.trajectory:
-                make_clip(options)
-            else:
-                make_dataset(options)
-    except CustomPoseError as error:
-        print(f'synthesize: {error}', file=sys.stderr)
-        return 1
-    return 0
-
-
-def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Return the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         '--object', required=True, help='folder with object.yaml, the file, or the name of an installed object'
@@ -108,11 +107,6 @@ def image_size(text: str) -> tuple[int, int]:
 
 def make_dataset(options: argparse.Namespace) -> None:
     """Write pictures, labels and a contact sheet, as the options say."""
-    from training.synthetic.output.contact_sheet import write_contact_sheet
-    from training.synthetic.output.dataset import IMAGES, Job, write_dataset
-    from training.synthetic.scenes.annotation import category
-    from training.synthetic.settings import load_settings, settings_to_dict
-
     model = ObjectModel.load(options.object)
     recipe = {
         'object': model.to_dict(),
@@ -123,13 +117,11 @@ def make_dataset(options: argparse.Namespace) -> None:
         'backgrounds': str(options.backgrounds.resolve()) if options.backgrounds else None,
         'categories': [category(model)],
     }
-    make_generator(recipe, draw=False)  # mistakes are told once, before any process starts
+    generator_arguments(recipe)  # mistakes are told once, before any process starts
     block = int(recipe['settings']['pose']['variants_every'])  # a variant of the object is built once
-    labels = write_dataset(
-        Job(options.out, options.count, options.seed, recipe, make_generator, block), options.processes
-    )
-    write_contact_sheet(labels, options.out / IMAGES, options.out / 'contact_sheet.png')
-    print(f'{labels}: labels of {options.count} pictures; look at {options.out / "contact_sheet.png"}')
+    job = Job(options.out, options.count, options.seed, recipe, make_generator, block)
+    labels = write_dataset(job, options.processes)
+    print(f'{labels}: labels of {options.count} pictures; look at {options.out / SHEET}')
 
 
 def mesh_of(options: argparse.Namespace) -> dict[str, Any] | None:
@@ -149,33 +141,22 @@ def camera_of(options: argparse.Namespace) -> CameraIntrinsics:
     return CameraIntrinsics.from_yaml(options.camera).scaled_to(*options.size)
 
 
-def make_generator(recipe: dict[str, Any], draw: bool = True) -> Any:
-    """Return the SceneGenerator of a recipe, called in each process; with draw=False only check the recipe."""
-    from training.synthetic.geometry.object_builder import object_builder
-    from training.synthetic.rendering.backgrounds import list_background_photos
-    from training.synthetic.settings import settings_from_dict
-
+def generator_arguments(recipe: dict[str, Any]) -> tuple[Any, ...]:
+    """Return the arguments of SceneGenerator, read and checked."""
     model = ObjectModel.from_dict(recipe['object'])
     builder = object_builder(model, recipe['mesh'])
     photos = list_background_photos(recipe['backgrounds'])
     camera = CameraIntrinsics.from_yaml_dict(recipe['camera']) if recipe['camera'] else None
-    if not draw:
-        return None
-    from training.synthetic.scenes.scene import SceneGenerator
+    return model, builder, settings_from_dict(recipe['settings']), *recipe['size'], photos, camera
 
-    return SceneGenerator(model, builder, settings_from_dict(recipe['settings']), *recipe['size'], photos, camera)
+
+def make_generator(recipe: dict[str, Any]) -> SceneGenerator:
+    """Return the generator of a recipe; called in each process."""
+    return SceneGenerator(*generator_arguments(recipe))
 
 
 def make_clip(options: argparse.Namespace) -> None:
-    """Write clip.mp4, camera.yaml, ground_truth.json and, if wanted, a bag."""
-    from tqdm import tqdm
-
-    from training.synthetic.geometry.object_builder import object_builder
-    from training.synthetic.output.clip import ClipRenderer
-    from training.synthetic.output.clip_files import write_clip
-    from training.synthetic.scenes.trajectory import clip_camera, sample_motion
-    from training.synthetic.settings import load_settings
-
+    """Write clip.mp4, camera.yaml, ground_truth.json and, where asked for, a bag."""
     settings = load_settings(options.settings)
     model = ObjectModel.load(options.object)
     builder = object_builder(model, mesh_of(options))
@@ -185,6 +166,18 @@ def make_clip(options: argparse.Namespace) -> None:
     frames = tqdm(renderer.frames(motion), total=len(motion.stamps), unit='frame')
     write_clip(options.out, frames, camera, model, settings.trajectory.rate_hz, options.bag)
     print(f'{options.out}: clip.mp4, camera.yaml and ground_truth.json of {len(motion.stamps)} frames')
+
+
+@command
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit code."""
+    options = parse_arguments(arguments)
+    require_gl()
+    if options.trajectory:
+        make_clip(options)
+    else:
+        make_dataset(options)
+    return DONE
 
 
 if __name__ == '__main__':

@@ -8,9 +8,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import yaml
-
 from custom_pose_ros.core.errors import ConfigError
+from custom_pose_ros.core.yaml_files import read_yaml
 
 DEFAULTS_FILE = Path(__file__).with_name('settings.yaml')
 
@@ -19,12 +18,19 @@ def load_settings(path: str | Path | None = None) -> SimpleNamespace:
     """
     Return the settings as `settings.<group>.<knob>`: numbers, (low, high) tuples, or tuples of weights.
 
-    path : a YAML file with the knobs to change; None for the defaults.
-    Raises ConfigError naming file, knob, wanted and got.
+    Args:
+        path: a YAML file with the knobs to change; None for the defaults.
+
+    Raises:
+        ConfigError: naming file, knob, wanted and got.
     """
-    values = yaml.safe_load(DEFAULTS_FILE.read_text(encoding='utf-8'))
+    way_out = f'give groups of knobs as in {DEFAULTS_FILE.name}'
+    values = read_yaml(DEFAULTS_FILE, way_out)
     if path is not None:
-        _overlay(values, _read(Path(path)), str(path))
+        changes = read_yaml(path, way_out)
+        if not isinstance(changes, Mapping):
+            raise ConfigError(f'{path}: wanted groups of knobs as in {DEFAULTS_FILE.name}, got {changes!r}')
+        _overlay(values, changes, str(path))
     return settings_from_dict(values)
 
 
@@ -41,18 +47,6 @@ def settings_to_dict(settings: SimpleNamespace) -> dict[str, dict[str, Any]]:
 
 def _frozen(knobs: Mapping) -> dict:
     return {key: tuple(value) if isinstance(value, list) else value for key, value in knobs.items()}
-
-
-def _read(path: Path) -> Mapping:
-    try:
-        data = yaml.safe_load(path.read_text(encoding='utf-8'))
-    except OSError as error:
-        raise ConfigError(f'{path}: cannot be read: {error.strerror}') from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f'{path}: is not valid YAML: {" ".join(str(error).split())}') from error
-    if not isinstance(data, Mapping):
-        raise ConfigError(f'{path}: wanted groups of knobs as in {DEFAULTS_FILE.name}, got {data!r}')
-    return data
 
 
 def _overlay(values: dict, changes: Mapping, source: str) -> None:

@@ -27,7 +27,7 @@ VARIANT_STREAM, NOISE_STREAM = 5, 6  # independent random streams of one clip
 
 
 @dataclass(frozen=True, eq=False)
-class Frame:
+class ClipFrame:
     """One picture, uint8 (H, W, 3) BGR, its stamp [s], and the truth: pixels (K, 2), COCO flags (K,) and the pose."""
 
     image: np.ndarray
@@ -59,12 +59,12 @@ class ClipRenderer:
         directions = _pinhole_directions(camera) if lens is None else lens.direction_map()
         self._rays = np.dstack([np.nan_to_num(directions), np.ones(directions.shape[:2], np.float32)])
 
-    def frames(self, motion: Motion) -> Iterator[Frame]:
+    def frames(self, motion: Motion) -> Iterator[ClipFrame]:
         """Yield the pictures of the motion, in order."""
         for k in range(len(motion.stamps)):
             yield self._frame(motion, k)
 
-    def _frame(self, motion: Motion, k: int) -> Frame:
+    def _frame(self, motion: Motion, k: int) -> ClipFrame:
         R, t = motion.R_camera_object[k], motion.t_camera_object[k]
         stamp = float(motion.stamps[k])
         self._body.place(R, t)
@@ -72,7 +72,7 @@ class ClipRenderer:
         image = self._compose(rendering, motion, k)
         points = self.model.model_points @ R.T + t
         seen = [keypoint_seen(rendering.pinhole, 1, *each, self._seen_share) for each in zip(points, self._radii)]
-        return Frame(image, stamp, self.camera.project(points), np.where(seen, SEEN, HIDDEN), R, t)
+        return ClipFrame(image, stamp, self.camera.project(points), np.where(seen, SEEN, HIDDEN), R, t)
 
     def _compose(self, rendering: Rendering, motion: Motion, k: int) -> np.ndarray:
         """Return the finished picture: floor, shadow, object, water, its mirroring surface, noise."""

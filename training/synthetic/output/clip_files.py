@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Iterator
+import contextlib
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +11,12 @@ import cv2
 import numpy as np
 import yaml
 
-from custom_pose_ros.core.errors import ConfigError, DatasetError
+from custom_pose_ros.core.files import VideoFile, replacing, write_json, write_text
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.geometry.rotations import quaternion_from_matrix
 from custom_pose_ros.core.object_model import ObjectModel
-from training.synthetic.output.clip import Frame
-from training.synthetic.output.dataset import write_json
+from custom_pose_ros.core.optional import optional_packages
+from training.synthetic.output.clip import ClipFrame
 
 CAMERA_NAME = 'camera'
 CAMERA_FRAME = 'camera_optical_frame'
@@ -34,29 +33,27 @@ DOCUMENTATION = {
 
 
 def write_clip(
-    folder: Path, frames: Iterator[Frame], camera: CameraIntrinsics, model: ObjectModel, rate_hz: float, bag: bool
+    folder: Path, frames: Iterable[ClipFrame], camera: CameraIntrinsics, model: ObjectModel, rate_hz: float, bag: bool
 ) -> None:
     """
     Write clip.mp4, camera.yaml and ground_truth.json, and with `bag` also the rosbag2 folder `bag` (mcap).
 
-    Raises DatasetError when the folder cannot take them.
+    Raises:
+        OutputError: when the folder cannot take them.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    outputs: list[_Video | BagRecorder] = [_Video(folder / 'clip.mp4', camera, rate_hz)]
-    if bag:
-        outputs.append(BagRecorder(folder / 'bag', camera, model))
     truth = []
-    try:
+    with contextlib.ExitStack() as outputs:
+        # By way of `replacing`, because a video that Ctrl-C ends would be kept without its ground truth.
+        video_path = outputs.enter_context(replacing(folder / 'clip.mp4'))
+        video = outputs.enter_context(VideoFile(video_path, rate_hz))
+        recorder = outputs.enter_context(record_bag(folder / 'bag', camera, model)) if bag else None
         for frame in frames:
-            for output in outputs:
-                output.write(frame)
+            video.write(frame.image)
+            if recorder is not None:
+                recorder.write(frame)
             truth.append(_truth(frame))
-    finally:
-        for output in outputs:
-            output.close()
-    for output in outputs:
-        output.publish()
-    _write_camera(folder / 'camera.yaml', camera)
+    calibration = camera.to_yaml_dict(CAMERA_NAME)
+    write_text(folder / 'camera.yaml', yaml.safe_dump(calibration, sort_keys=False, default_flow_style=None))
     content = {
         'object': model.name,
         'keypoints': list(model.keypoint_names),
@@ -66,30 +63,10 @@ def write_clip(
         'fields': DOCUMENTATION,
         'frames': truth,
     }
-    write_json(folder / 'ground_truth.json', content)
+    write_json(folder / 'ground_truth.json', content, indent=None)
 
 
-class _Video:
-    """An MPEG-4 video (part 2, which every OpenCV wheel reads), written beside and renamed when complete."""
-
-    def __init__(self, path: Path, camera: CameraIntrinsics, rate_hz: float):
-        self._path, self._beside = path, path.with_name('.' + path.name)
-        code = cv2.VideoWriter_fourcc(*'mp4v')
-        self._writer = cv2.VideoWriter(str(self._beside), code, rate_hz, (camera.width, camera.height))
-        if not self._writer.isOpened():
-            raise DatasetError(f'{path}: cannot be written as an mp4v video: is the folder writable?')
-
-    def write(self, frame: Frame) -> None:
-        self._writer.write(frame.image)
-
-    def close(self) -> None:
-        self._writer.release()
-
-    def publish(self) -> None:
-        os.replace(self._beside, self._path)
-
-
-def _truth(frame: Frame) -> dict[str, Any]:
+def _truth(frame: ClipFrame) -> dict[str, Any]:
     return {
         'stamp_s': round(frame.stamp_s, 6),
         'keypoints_px': [[round(float(v), 3) for v in pixel] for pixel in frame.pixels],
@@ -99,37 +76,30 @@ def _truth(frame: Frame) -> dict[str, Any]:
     }
 
 
-def _write_camera(path: Path, camera: CameraIntrinsics) -> None:
-    beside = path.with_name('.' + path.name)
-    beside.write_text(
-        yaml.safe_dump(camera.to_yaml_dict(CAMERA_NAME), sort_keys=False, default_flow_style=None), encoding='utf-8'
-    )
-    os.replace(beside, path)
+@contextlib.contextmanager
+def record_bag(folder: Path, camera: CameraIntrinsics, model: ObjectModel) -> Iterator[BagRecorder]:
+    """Yield a recorder; its bag takes the place of `folder` when the block ends well."""
+    with optional_packages('synthesize', ['bags']):
+        from rosbags.rosbag2 import StoragePlugin, Writer
+    with (
+        replacing(folder) as temporary,
+        Writer(temporary, version=8, storage_plugin=StoragePlugin.MCAP) as writer,
+    ):
+        yield BagRecorder(writer, camera, f'{model.name}_ground_truth')
 
 
 class BagRecorder:
     """
-    A rosbag2 in mcap: the image (JPEG), its CameraInfo, and the true pose on /tf and as PoseStamped; needs `rosbags`.
+    Writes the image (JPEG), its CameraInfo, and the true pose on /tf and as PoseStamped into a bag.
 
     Topics: camera/image/compressed, camera/camera_info, /tf (camera optical frame -> object), ground_truth/pose.
     """
 
-    def __init__(self, folder: Path, camera: CameraIntrinsics, model: ObjectModel):
-        try:
-            from rosbags.rosbag2 import StoragePlugin, Writer
-            from rosbags.typesys import Stores, get_typestore
-        except ImportError as error:
-            raise ConfigError('writing a bag needs rosbags: pip install rosbags') from error
-        self._camera, self._child = camera, f'{model.name}_ground_truth'
-        self._folder, self._beside = (
-            folder,
-            folder.parent / '.unfinished' / folder.name,
-        )  # the storage names its file after its folder
-        shutil.rmtree(self._beside, ignore_errors=True)
-        self._beside.parent.mkdir(exist_ok=True)
+    def __init__(self, writer: Any, camera: CameraIntrinsics, child_frame: str):
+        from rosbags.typesys import Stores, get_typestore
+
+        self._writer, self._camera, self._child = writer, camera, child_frame
         self._store = get_typestore(Stores.ROS2_HUMBLE)
-        self._writer = Writer(self._beside, version=8, storage_plugin=StoragePlugin.MCAP)
-        self._writer.open()
         types = {
             '/camera/image/compressed': 'sensor_msgs/msg/CompressedImage',
             '/camera/camera_info': 'sensor_msgs/msg/CameraInfo',
@@ -140,7 +110,7 @@ class BagRecorder:
             topic: self._writer.add_connection(topic, name, typestore=self._store) for topic, name in types.items()
         }
 
-    def write(self, frame: Frame) -> None:
+    def write(self, frame: ClipFrame) -> None:
         """Add one frame: image, camera, transform and pose, all with the frame's stamp."""
         header = self._header(frame.stamp_s)
         quaternion = self._message(
@@ -156,16 +126,6 @@ class BagRecorder:
         self._add('/camera/camera_info', frame.stamp_s, self._camera_info(header))
         self._add('/tf', frame.stamp_s, self._message('tf2_msgs/msg/TFMessage', [stamped]))
         self._add('/ground_truth/pose', frame.stamp_s, self._message('geometry_msgs/msg/PoseStamped', header, pose))
-
-    def close(self) -> None:
-        """Finish the bag, complete or not."""
-        self._writer.close()
-
-    def publish(self) -> None:
-        """Put the finished bag in its place; an older one goes."""
-        shutil.rmtree(self._folder, ignore_errors=True)
-        os.replace(self._beside, self._folder)
-        self._beside.parent.rmdir()
 
     def _message(self, name: str, *fields: Any) -> Any:
         return self._store.types[name](*fields)

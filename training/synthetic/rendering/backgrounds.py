@@ -9,10 +9,9 @@ import cv2
 import numpy as np
 
 from custom_pose_ros.core.errors import DatasetError
+from custom_pose_ros.core.files import IMAGE_SUFFIXES
 from training.synthetic.geometry.shapes import spline
 from training.synthetic.rendering.noise import blend, fractal_noise, white_noise
-
-IMAGE_SUFFIXES = {'.png', '.jpg', '.jpeg', '.bmp', '.webp', '.tif', '.tiff'}
 
 # darkest and brightest blue, green, red of a floor, and how often it is drawn
 FLOORS = (

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import subprocess
 import sys
 
 from custom_pose_ros.core.errors import ConfigError
-from custom_pose_ros.core.optional import pip_install
 
 WINDOWS = {
     'vtkEGLRenderWindow': 'libegl1 libgl1-mesa-dri',
@@ -38,8 +36,6 @@ def missing_requirement() -> str | None:
 
     With None, the environment variable that makes VTK draw off-screen is set for this process and its children.
     """
-    if importlib.util.find_spec('vtkmodules') is None:
-        return f'synthetic images need VTK: {pip_install(["synthetic"])}'
     os.environ.setdefault('LP_NUM_THREADS', '1')  # one picture per process is quicker than many threads per picture
     wanted = os.environ.get(_VARIABLE)
     for window in [wanted] if wanted else WINDOWS:

@@ -34,7 +34,7 @@ BACKGROUND_STREAM, VARIANT_STREAM = 1, 2  # independent random streams of one pi
 
 
 @dataclass(frozen=True, eq=False)
-class Sample:
+class LabelledPicture:
     """One picture, uint8 (H, W, 3) BGR, and its COCO annotations without ids."""
 
     image: np.ndarray
@@ -78,7 +78,7 @@ class SceneGenerator:
         self.centre, self.size = (model.model_points.min(0) + model.model_points.max(0)) / 2, object_size(model)
         self._views = CameraViews(width, height, self.size)
 
-    def generate(self, seed: int, index: int) -> Sample:
+    def generate(self, seed: int, index: int) -> LabelledPicture:
         """Return picture number `index` of the series `seed`; the same numbers give the same picture."""
         rng = np.random.default_rng([seed, index])
         bodies = self._variant_bodies(seed, index)
@@ -87,7 +87,7 @@ class SceneGenerator:
         rendering = self._render(rng, bodies, instances, camera)
         pixels = [camera.project(instance.points) for instance in instances]
         image = self._compose(np.random.default_rng([seed, index, BACKGROUND_STREAM]), rendering, instances, pixels)
-        return Sample(image, self._annotate(rendering, instances, pixels, camera))
+        return LabelledPicture(image, self._annotate(rendering, instances, pixels, camera))
 
     def _variant_bodies(self, seed: int, index: int) -> list[Body]:
         """Return the bodies of the object's variant for this picture (one for each instance), built when it changes."""

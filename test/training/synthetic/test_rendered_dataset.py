@@ -208,11 +208,11 @@ def test_a_mesh_a_calibrated_camera_and_the_users_own_backgrounds(tmp_path: Path
 
 def test_a_process_that_dies_is_told(tmp_path: Path) -> None:
     from custom_pose_ros.core.errors import DatasetError
-    from training.synthetic.output.dataset import Job, write_dataset
+    from training.synthetic.output.rendered_dataset import Job, write_dataset
 
     job = Job(tmp_path, 4, 0, {'categories': []}, _dying_generator, block=2)
     with pytest.raises(DatasetError, match='a drawing process ended abruptly'):
-        write_dataset(job, 2, show_progress=False)
+        write_dataset(job, 2)
 
 
 def _dying_generator(recipe: dict) -> None:

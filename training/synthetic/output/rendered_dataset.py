@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import os
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -14,12 +15,16 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 from tqdm import tqdm
 
+from custom_pose_ros.core.drawing.contact_sheet import draw_tile, write_contact_sheet
 from custom_pose_ros.core.errors import DatasetError
+from custom_pose_ros.core.files import write_image, write_json
 
 JPEG_QUALITY = 93
-IMAGES, RECORDS, LABELS, RECIPE = 'images', '.records', 'labels.json', 'recipe.json'
+IMAGES, RECORDS, LABELS, RECIPE, SHEET = 'images', '.records', 'labels.json', 'recipe.json', 'contact_sheet.png'
+SHEET_PICTURES = 24
 
 
 @dataclass(frozen=True)
@@ -27,8 +32,13 @@ class Job:
     """
     What to make. All that changes a picture is in `recipe`, so that a resumed run can be compared with the first.
 
-    make_generator : importable function; called with the recipe in each process, returns a SceneGenerator.
-    block : pictures that one process makes in a row, and then records.
+    Attributes:
+        folder: where to write.
+        count: number of pictures.
+        seed: of the random numbers.
+        recipe: plain values, with the COCO `categories`.
+        make_generator: importable function; called with the recipe in each process, returns a SceneGenerator.
+        block: pictures that one process makes in a row, and then records.
     """
 
     folder: Path
@@ -39,17 +49,17 @@ class Job:
     block: int = 25
 
 
-def write_dataset(job: Job, processes: int, show_progress: bool = True) -> Path:
+def write_dataset(job: Job, processes: int) -> Path:
     """
-    Make the missing pictures of the job and the labels of all; return the path of the COCO file.
+    Make the missing pictures of the job, the labels of all and a contact sheet; return the path of the COCO file.
 
-    Raises DatasetError when the folder holds the pictures of another recipe.
+    Raises:
+        DatasetError: when the folder holds the pictures of another recipe, or a process dies.
+        OutputError: when the folder cannot be written to.
     """
-    (job.folder / IMAGES).mkdir(parents=True, exist_ok=True)
-    (job.folder / RECORDS).mkdir(exist_ok=True)
     _check_recipe(job)
     missing = [start for start in range(0, job.count, job.block) if not _recorded(job, start)]
-    with tqdm(total=job.count, unit='img', disable=not show_progress) as bar:
+    with tqdm(total=job.count, unit='img') as bar:
         bar.update(job.count - sum(_block_size(job, start) for start in missing))
         for made in _make_blocks(job, missing, processes):
             bar.update(made)
@@ -60,7 +70,7 @@ def _check_recipe(job: Job) -> None:
     path = job.folder / RECIPE
     recipe = {'seed': job.seed, **job.recipe}
     if not path.is_file():
-        write_json(path, recipe)
+        write_json(path, recipe, indent=None)
         return
     found = json.loads(path.read_text(encoding='utf-8'))
     different = [key for key in recipe if recipe[key] != found.get(key)]
@@ -130,13 +140,12 @@ def _make_block(start: int) -> int:
     job, generator = _worker['job'], _worker['generator']
     records = []
     for index in range(start, start + _block_size(job, start)):
-        sample = generator.generate(job.seed, index)
+        picture = generator.generate(job.seed, index)
         name = f'{index:07d}.jpg'
-        if not cv2.imwrite(str(job.folder / IMAGES / name), sample.image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]):
-            raise DatasetError(f'{job.folder / IMAGES / name}: cannot be written')
-        height, width = sample.image.shape[:2]
-        records.append({'file_name': name, 'width': width, 'height': height, 'annotations': sample.annotations})
-    write_json(_record_path(job, start), records)
+        write_image(job.folder / IMAGES / name, picture.image, JPEG_QUALITY)
+        height, width = picture.image.shape[:2]
+        records.append({'file_name': name, 'width': width, 'height': height, 'annotations': picture.annotations})
+    write_json(_record_path(job, start), records, indent=None)
     return len(records)
 
 
@@ -151,12 +160,24 @@ def _merge(job: Job) -> Path:
             for item in found:
                 annotations.append({'id': len(annotations) + 1, 'image_id': len(images), **item})
     path = job.folder / LABELS
-    write_json(path, {'images': images, 'annotations': annotations, 'categories': job.recipe['categories']})
+    content = {'images': images, 'annotations': annotations, 'categories': job.recipe['categories']}
+    write_json(path, content, indent=None)
+    _write_sheet(job.folder, content)
     return path
 
 
-def write_json(path: Path, content: Any) -> None:
-    """Write beside and rename: the file is never seen half written."""
-    beside = path.with_name(path.name + '.part')
-    beside.write_text(json.dumps(content), encoding='utf-8')
-    os.replace(beside, path)
+def _write_sheet(folder: Path, content: dict[str, Any]) -> None:
+    """Draw pictures from all over the data set with their keypoints, skeleton and boxes."""
+    names = content['categories'][0]['keypoints']
+    skeleton = [(first - 1, second - 1) for first, second in content['categories'][0]['skeleton']]
+    found = defaultdict(list)
+    for item in content['annotations']:
+        found[item['image_id']].append(item)
+    tiles = []
+    for record in content['images'][:: max(1, len(content['images']) // SHEET_PICTURES)][:SHEET_PICTURES]:
+        items = found[record['id']]
+        points = [np.reshape(item['keypoints'], (-1, 3)) for item in items]
+        boxes = [(x, y, x + width, y + height) for x, y, width, height in (item['bbox'] for item in items)]
+        image = cv2.imread(str(folder / IMAGES / record['file_name']))
+        tiles.append(draw_tile(image, points, skeleton=skeleton, boxes=boxes))
+    write_contact_sheet(folder / SHEET, tiles, names)
