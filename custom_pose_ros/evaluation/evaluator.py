@@ -1,4 +1,4 @@
-"""The evaluation of one bag from its files to numbers; what the command line, the report and the comparison use."""
+"""The evaluation of one bag, from its files to the numbers of metrics.json."""
 
 from __future__ import annotations
 
@@ -229,7 +229,7 @@ class Reading:
         )  # fmt: skip
 
     def _choose(self) -> tuple[TruthSource, Selection]:
-        """Choose topics; what a damaged bag has lost is said with the error."""
+        """Choose topics; an error names what a damaged bag has lost."""
         bag = self.bag
         if not any(topic.count for topic in bag.topics.values()):
             raise DatasetError(f'{bag.name}: no message can be read; {"; ".join(bag.notes.lines()) or "it is empty"}')
@@ -242,7 +242,7 @@ class Reading:
             raise DatasetError(f'{error}; the bag is damaged: {"; ".join(bag.notes.lines(damaged=True))}') from error
 
     def _truth_source(self) -> TruthSource:
-        """Return the source of truth; none, with a note, when it is lost in a damaged bag: the rest is still scored."""
+        """Return the source of truth; an empty one, with a note, when a damaged bag has lost the truth."""
         try:
             return TruthSource(self.settings.truth, self.bag, self.notes)
         except UsageError as error:

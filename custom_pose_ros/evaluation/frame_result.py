@@ -17,13 +17,16 @@ class FrameResult:
     """
     The result for one image, without the image. A instances, K keypoints.
 
-    stamp_ns : stamp of the image. time_ns : when the image (or, for recorded results, the result) was recorded.
-    width, height : image size [px], 0 when unknown.
-    keypoints : (A, K, 3) float32, x, y [px] and score; NaN for keypoints that were not found.
-    scores : (A,) float32. track_ids : (A,) int, -1 for none.
-    estimates : orientations, measured or coasting.
-    truth : measured true pose of the object in the camera, where it comes with the image.
-    latency_ms : from the stamp to the recording, of recorded results.
+    Attributes:
+        stamp_ns: Stamp of the image.
+        time_ns: When the image (or, for recorded results, the result) was recorded.
+        width, height: Image size [px], 0 when unknown.
+        keypoints: (A, K, 3) float32, x, y [px] and score; NaN for keypoints that were not found.
+        scores: (A,) float32.
+        track_ids: (A,) int, -1 for none.
+        estimates: Orientations, measured or coasting.
+        truth: Measured true pose of the object in the camera, where it comes with the image.
+        latency_ms: From the stamp to the recording, of recorded results.
     """
 
     stamp_ns: int
@@ -45,6 +48,22 @@ class FrameResult:
             row[pose.visible, 2] = pose.scores[pose.visible]
         self.scores = np.array([pose.score for pose in poses], np.float32)
         self.track_ids = np.array([-1 if pose.track_id is None else pose.track_id for pose in poses], np.int64)
+
+    def poses(self) -> list[KeypointPose]:
+        """Return the poses that were found, without the covariances, which are not kept."""
+        poses = []
+        for keypoints, score, track_id in zip(self.keypoints.astype(float), self.scores, self.track_ids):
+            poses.append(
+                KeypointPose(
+                    keypoints=keypoints[:, :2],
+                    covariances=np.full((len(keypoints), 2, 2), np.nan),
+                    scores=np.nan_to_num(keypoints[:, 2]),
+                    visible=np.isfinite(keypoints[:, 0]),
+                    score=float(score),
+                    track_id=int(track_id) if track_id >= 0 else None,
+                )
+            )
+        return poses
 
     def estimate_of(self, instance: int) -> OrientationEstimate | None:
         """Return the measured orientation of an instance, or None."""

@@ -1,4 +1,4 @@
-"""What was odd about a bag: lines for the user, each said once, with a count where that tells something."""
+"""Notes: remarks about a bag for the user, each once, counted where it may happen with every message."""
 
 from __future__ import annotations
 

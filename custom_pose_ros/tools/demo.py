@@ -1,7 +1,7 @@
 """
 Run the whole chain on a shipped clip: player -> pose_node -> orientation_node -> recorder, as processes over real DDS.
 
-Compares what comes back with the ground truth and writes annotated.mp4, overlay.png and summary.json to --out.
+Scores the recording against the ground truth; writes annotated.mp4, overlay.png, summary.json and the bag to --out.
 """
 
 from __future__ import annotations
@@ -17,22 +17,32 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
-from custom_pose_ros.core.errors import ConfigError, CustomPoseError
-from custom_pose_ros.core.files import write_text
+from custom_pose_ros.core.command_line import DONE, command
+from custom_pose_ros.core.errors import ConfigError
+from custom_pose_ros.core.files import write_json
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.object_model import ObjectModel, find_object_folder
+from custom_pose_ros.core.optional import optional_packages
 from custom_pose_ros.tools.children import ChildError, Children
-from custom_pose_ros.tools.demo_drawing import draw_video
-from custom_pose_ros.tools.demo_results import GroundTruth, Recording, format_summary, summarise
+from custom_pose_ros.tools.demo_clip import Clip
 from custom_pose_ros.tools.media import VideoReader, quiet_opencv
 from custom_pose_ros.tools.progress import Progress
 
-FAILURE, INTERRUPTED = 1, 130
+with optional_packages('demo', ['bags']):
+    from custom_pose_ros.evaluation.bags.reader import Bag
+    from custom_pose_ros.evaluation.evaluator import Evaluator, Settings
+    from custom_pose_ros.evaluation.scoring.frame_scores import FrameScore
+    from custom_pose_ros.evaluation.truth.source import TruthSettings
+    from custom_pose_ros.tools.demo_drawing import draw_video
+    from custom_pose_ros.tools.demo_results import format_summary, summarise
+
+RECORDING = 'recording'
+_BEFORE_S = 0.001  # what is recorded so long before the first frame of the clip counts as well
 _READY_S = 120.0  # importing and loading everything on a slow machine
 _SILENCE_S = 10.0  # longest time without any frame while playing
 _LAST_RESULT_S = 3.0  # how long to wait for the result of the last frame
@@ -44,39 +54,49 @@ _ROS_PACKAGES = ('rclpy', 'custom_pose_msgs')
 _PORT_BASE, _DOMAIN_GAIN, _DOMAINS = 7400, 250, range(1, 101)  # DDSI-RTPS 9.6.1.1; above 101 the ports are ephemeral
 
 
-@dataclass(frozen=True)
-class Clip:
-    """The files of a demo clip: video, camera_calibration YAML, ground truth."""
+@dataclass
+class Playback:
+    """
+    What player, recorder and pose_node have told so far.
 
-    video: Path
-    camera: Path
-    truth: Path
+    Attributes:
+        sent: Stamp [ns] of each frame that the player sent, by number.
+        heard: Stamp [ns] of the latest message of each topic of results.
+        dropped: Frames that pose_node skipped because a newer one had come; 0 before its first report.
+        dropped_before: The same, before the clip began.
+        reports: Number of such reports.
+    """
 
-    @classmethod
-    def find(cls, folder: Path) -> Clip:
-        """Return the clip in a folder; ConfigError naming the file that is missing."""
-        clip = cls(folder / 'clip.mp4', folder / 'camera.yaml', folder / 'ground_truth.json')
-        for path in (clip.video, clip.camera, clip.truth):
-            if not path.is_file():
-                raise ConfigError(
-                    f'{path}: no such file; the demo wants clip.mp4, camera.yaml and ground_truth.json there'
-                )
-        return clip
+    sent: dict[int, int] = field(default_factory=dict)
+    heard: dict[str, int] = field(default_factory=dict)
+    dropped: int = 0
+    dropped_before: int = 0
+    reports: int = 0
+
+    def add(self, line: Mapping[str, Any]) -> None:
+        """Note a line of the player or the recorder."""
+        if 'frame' in line:
+            self.sent[line['frame']] = line['stamp_ns']
+        elif 'topic' in line:
+            self.heard[line['topic']] = line['stamp_ns']
+        elif 'dropped' in line:
+            self.dropped = line['dropped']
+            self.reports += 1
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the last frame sent has come back as an orientation message."""
+        return bool(self.sent) and self.heard.get('orientations') == self.sent[max(self.sent)]
 
 
+@command
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; return 0, 1 when a process died or nothing was found, 130 after Ctrl-C."""
+    """Run the command line; return its exit code."""
     args = _parser().parse_args(argv)
     quiet_opencv()
-    try:
-        with _unwinding_on_signals():
-            return run(args)
-    except CustomPoseError as error:
-        print(f'error: {error}', file=sys.stderr)
-        return FAILURE
-    except KeyboardInterrupt:
-        print('interrupted', file=sys.stderr)
-        return INTERRUPTED
+    with _unwinding_on_signals():
+        run(args)
+    return DONE
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -100,10 +120,10 @@ def _parser() -> argparse.ArgumentParser:
 def _unwinding_on_signals() -> Iterator[None]:
     """Let SIGTERM and SIGHUP end the program as an exception does, so that its child processes are ended too."""
 
-    def leave(number: int, _frame: object) -> NoReturn:
+    def exit_on(number: int, _frame: object) -> NoReturn:
         sys.exit(128 + number)
 
-    before = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGHUP)}
+    before = {number: signal.signal(number, exit_on) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
         yield
     finally:
@@ -121,50 +141,65 @@ def _check_ros() -> None:
         )
 
 
-def run(args: argparse.Namespace) -> int:
-    """Play, record, compare, draw; return the exit status."""
+def run(args: argparse.Namespace) -> None:
+    """Play and record, score the recording as evaluate_bag does, draw, print."""
     model = ObjectModel.load(args.object)
     clip = Clip.find(args.clip or find_object_folder(args.object) / 'demo')
-    truth = GroundTruth.load(clip.truth, model)
-    _check_length(clip, truth)
+    _check_length(clip, model)
     camera = CameraIntrinsics.from_yaml(clip.camera)
     _check_ros()
-    recording = play_and_record(args, clip)
-    recording.resolve(model)
-    summary = summarise(recording, truth)
+    playback = play_and_record(args, clip)
+    scores = score(args.out / RECORDING, args.object, min(playback.sent.values()))
+    summary = summarise(scores, len(playback.sent), playback.dropped - playback.dropped_before)
     if not summary['detection_rate']:
         raise ChildError(
             f'no {model.name} was found in any of {summary["frames_sent"]} frames; logs are in {args.out / "log"}'
         )
     print(f'drawing {args.out / "annotated.mp4"}')
-    draw_video(clip.video, args.out, model, camera, recording, truth)
-    write_text(args.out / 'summary.json', json.dumps(summary, indent=2) + '\n')
+    by_stamp = {frame.result.stamp_ns: frame for frame in scores}
+    by_number = {number: by_stamp[stamp] for number, stamp in playback.sent.items() if stamp in by_stamp}
+    draw_video(clip.video, args.out, model, camera, by_number)
+    write_json(args.out / 'summary.json', summary)
     print(format_summary(summary))
-    print(f'wrote {args.out}/annotated.mp4, overlay.png, summary.json')
-    return 0
+    print(f'wrote {args.out}/annotated.mp4, overlay.png, summary.json, {RECORDING}')
 
 
-def _check_length(clip: Clip, truth: GroundTruth) -> None:
+def _check_length(clip: Clip, model: ObjectModel) -> None:
+    frames = len(clip.true_poses(model))
     with VideoReader(clip.video) as reader:
-        if reader.length is not None and reader.length != len(truth.R):
-            raise ConfigError(f'{clip.truth}: is about {len(truth.R)} frames and {clip.video.name} has {reader.length}')
+        if reader.length is not None and reader.length != frames:
+            raise ConfigError(f'{clip.truth}: is about {frames} frames and {clip.video.name} has {reader.length}')
 
 
-def play_and_record(args: argparse.Namespace, clip: Clip) -> Recording:
+def score(recording: Path, object_name: str, first_ns: int) -> list[FrameScore]:
+    """Score what was recorded from the first frame of the clip on, as `evaluate_bag --recorded --truth` does."""
+    with Bag([recording]) as bag:
+        start_s = (first_ns - bag.start_ns) * 1e-9 - _BEFORE_S
+        settings = Settings(
+            (recording,),
+            object=object_name,
+            recorded='/poses,/orientations',
+            truth=TruthSettings(topic='/truth'),
+            start_s=start_s,
+        )
+        return Evaluator(settings).evaluate(bag).scores
+
+
+def play_and_record(args: argparse.Namespace, clip: Clip) -> Playback:
     """Run the four processes until the clip has been played; ChildError when one dies or stays silent."""
     domain = free_domain()
     print(f'starting pose_node, orientation_node, recorder and player (ROS_DOMAIN_ID {domain}, this machine only)')
     lines: queue.Queue[dict[str, Any]] = queue.Queue()
     with Children(args.out / 'log', ros_environment(domain)) as children:
-        for name, command in _commands(args, clip).items():
+        for name, command_line in _commands(args, clip).items():
             hears = name in ('player', 'recorder')
-            children.start(name, command, (lambda line: lines.put(json.loads(line))) if hears else None)
-        recording = Recording()
+            children.start(name, command_line, (lambda line: lines.put(json.loads(line))) if hears else None)
+        playback = Playback()
         begin = time.monotonic()
-        _wait_until_ready(children, lines, recording)
+        _wait_until_ready(children, lines, playback)
         print(f'ready after {time.monotonic() - begin:.1f} s: the first image has come back as an orientation message')
-        _follow(children, lines, recording, clip.video)
-    return recording
+        _follow(children, lines, playback, clip.video)
+    return playback
 
 
 def _commands(args: argparse.Namespace, clip: Clip) -> dict[str, list[str]]:
@@ -176,8 +211,8 @@ def _commands(args: argparse.Namespace, clip: Clip) -> dict[str, list[str]]:
     return {
         'pose_node': module('nodes.pose.pose_node', *ros, *_parameters(backend=args.backend, **_POSE_NODE)),
         'orientation_node': module('nodes.orientation.orientation_node', *ros),
-        'recorder': module('tools.demo_recorder'),
-        'player': module('tools.demo_player', str(clip.video), str(clip.camera)),
+        'recorder': module('tools.demo_recorder', str(args.out / RECORDING)),
+        'player': module('tools.demo_player', str(clip.video.parent)),
     }
 
 
@@ -185,27 +220,27 @@ def _parameters(**values: object) -> list[str]:
     return [text for name, value in values.items() for text in ('-p', f'{name}:={value}')]
 
 
-def _wait_until_ready(children: Children, lines: queue.Queue, recording: Recording) -> None:
+def _wait_until_ready(children: Children, lines: queue.Queue, playback: Playback) -> None:
     """Wait for the first result of both nodes, then until pose_node has finished all frames shown so far."""
     deadline = time.monotonic() + _READY_S
-    while not (recording.heard('poses') and recording.heard('orientations')):
-        _take_line(children, lines, recording)
+    while not {'poses', 'orientations'} <= set(playback.heard):
+        _read_line(children, lines, playback)
         if time.monotonic() > deadline:
-            silent = 'orientation_node' if recording.heard('poses') else 'pose_node'
+            silent = 'orientation_node' if 'poses' in playback.heard else 'pose_node'
             raise ChildError(f'{silent} gave no result within {_READY_S:g} s{children.log_tail(silent)}')
     children.send('player', 'rest')
-    _wait_for_reports(children, lines, recording)
-    recording.dropped_before = recording.dropped
+    _wait_for_reports(children, lines, playback)
+    playback.dropped_before = playback.dropped
 
 
-def _wait_for_reports(children: Children, lines: queue.Queue, recording: Recording) -> None:
+def _wait_for_reports(children: Children, lines: queue.Queue, playback: Playback) -> None:
     """Wait for two reports of pose_node, sent once per second: the second one counts all that was on its way."""
-    wanted, deadline = recording.reports + 2, time.monotonic() + _REPORTS_S
-    while recording.reports < wanted and time.monotonic() < deadline:
-        _take_line(children, lines, recording)
+    wanted, deadline = playback.reports + 2, time.monotonic() + _REPORTS_S
+    while playback.reports < wanted and time.monotonic() < deadline:
+        _read_line(children, lines, playback)
 
 
-def _follow(children: Children, lines: queue.Queue, recording: Recording, video: Path) -> None:
+def _follow(children: Children, lines: queue.Queue, playback: Playback, video: Path) -> None:
     """Start the clip and follow it to its end."""
     with VideoReader(video) as reader:
         total = reader.length
@@ -213,7 +248,7 @@ def _follow(children: Children, lines: queue.Queue, recording: Recording, video:
     with Progress(f'playing {video.name}', total) as bar:
         last_news = time.monotonic()
         while True:
-            line = _take_line(children, lines, recording)
+            line = _read_line(children, lines, playback)
             if line is not None and 'done' in line:
                 break
             if line is not None and 'frame' in line:
@@ -222,22 +257,19 @@ def _follow(children: Children, lines: queue.Queue, recording: Recording, video:
             if time.monotonic() - last_news > _SILENCE_S:
                 raise ChildError(f'player sent no frame for {_SILENCE_S:g} s{children.log_tail("player")}')
     deadline = time.monotonic() + _LAST_RESULT_S
-    while not recording.complete() and time.monotonic() < deadline:
-        _take_line(children, lines, recording)
-    _wait_for_reports(children, lines, recording)
+    while not playback.is_complete and time.monotonic() < deadline:
+        _read_line(children, lines, playback)
+    _wait_for_reports(children, lines, playback)
 
 
-def _take_line(children: Children, lines: queue.Queue, recording: Recording) -> dict[str, Any] | None:
+def _read_line(children: Children, lines: queue.Queue, playback: Playback) -> dict[str, Any] | None:
     """Wait a moment for one line of the player or recorder and note it; ChildError when a process has died."""
     children.check()
     try:
         line = lines.get(timeout=_TICK_S)
     except queue.Empty:
         return None
-    if 'frame' in line:
-        recording.add_sent(line['frame'], line['stamp_ns'])
-    elif 'done' not in line:
-        recording.add_heard(line)
+    playback.add(line)
     return line
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -10,38 +11,38 @@ from custom_pose_ros.core.drawing.overlay import draw_poses
 from custom_pose_ros.core.files import VideoFile, write_image
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.object_model import ObjectModel
-from custom_pose_ros.tools.demo_results import FrameRecord, GroundTruth, Recording, frame_errors
+from custom_pose_ros.evaluation.scoring.frame_scores import FrameScore
 from custom_pose_ros.tools.media import VideoReader
 from custom_pose_ros.tools.progress import Progress
 
 
 def draw_video(
-    clip: Path, out: Path, model: ObjectModel, camera: CameraIntrinsics, recording: Recording, truth: GroundTruth
+    clip: Path, out: Path, model: ObjectModel, camera: CameraIntrinsics, scores: Mapping[int, FrameScore]
 ) -> None:
     """Write annotated.mp4 with what was recorded for every frame of the clip, and the best frame as overlay.png."""
-    still = representative_frame(recording, truth)
+    still = representative_frame(scores)
     with (
         VideoReader(clip) as reader,
         VideoFile(out / 'annotated.mp4', reader.fps) as video,
         Progress('drawing', reader.length) as bar,
     ):
         for frame in reader:
-            record = recording.frames.get(frame.index)
-            video.write(_draw(frame.image, record, model, camera))
+            score = scores.get(frame.index)
+            video.write(_draw(frame.image, score, model, camera))
             if frame.index == still:
-                write_image(out / 'overlay.png', _draw(frame.image, record, model, camera, names=True))
+                write_image(out / 'overlay.png', _draw(frame.image, score, model, camera, names=True))
             bar.advance()
 
 
 def _draw(
-    image: np.ndarray, record: FrameRecord | None, model: ObjectModel, camera: CameraIntrinsics, names: bool = False
+    image: np.ndarray, score: FrameScore | None, model: ObjectModel, camera: CameraIntrinsics, names: bool = False
 ) -> np.ndarray:
-    if record is None:
+    if score is None:
         return image
-    return draw_poses(image, record.poses or [], model, record.orientations or [], camera, names=names)
+    return draw_poses(image, score.result.poses(), model, score.result.estimates, camera, names=names)
 
 
-def representative_frame(recording: Recording, truth: GroundTruth) -> int | None:
+def representative_frame(scores: Mapping[int, FrameScore]) -> int | None:
     """
     Return the frame to show: among the more exact half with all keypoints found, the largest, most oblique, surest one.
 
@@ -49,15 +50,16 @@ def representative_frame(recording: Recording, truth: GroundTruth) -> int | None
     the line of sight alike. None when no frame has an orientation.
     """
     candidates = []
-    for number, record in recording.frames.items():
-        errors = frame_errors(record, truth, number)
-        best = record.poses[0] if record.poses else None
-        if errors and best and errors.rotation_deg is not None and best.visible.all():
-            left, top, right, bottom = best.box
-            sight = truth.t[number] / np.linalg.norm(truth.t[number])
-            obliqueness = float(np.abs(sight @ truth.R[number]).min())
-            merit = (right - left) * (bottom - top) * obliqueness * (1 - errors.ambiguity)
-            candidates.append((errors.rotation_deg, merit, number))
+    for number, score in scores.items():
+        if score.estimate is None or score.truth is None or score.instance < 0:
+            continue
+        pose = score.result.poses()[score.instance]
+        if pose.visible.all():
+            left, top, right, bottom = pose.box
+            sight = score.truth.translation / np.linalg.norm(score.truth.translation)
+            obliqueness = float(np.abs(sight @ score.truth.rotation).min())
+            merit = (right - left) * (bottom - top) * obliqueness * (1 - score.estimate.ambiguity)
+            candidates.append((score.rotation_error_deg, merit, number))
     candidates.sort()
     better_half = candidates[: (len(candidates) + 1) // 2]
     return max(better_half, key=lambda candidate: candidate[1])[2] if better_half else None

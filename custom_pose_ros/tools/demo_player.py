@@ -1,5 +1,5 @@
 """
-Plays a video as a camera: publishes `image` and `camera_info` at the rate of the video, with real stamps.
+Plays a clip as a camera: publishes `image`, `camera_info` and `truth` at the rate of the video, with real stamps.
 
 Used by the demo. It publishes the first frame slowly until a first line comes on stdin, then nothing until a second
 one comes, then the whole video once. It prints one line of JSON for each frame: {"frame": 0, "stamp_ns": 1700000000},
@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import rclpy
+from geometry_msgs.msg import PoseStamped
 from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
@@ -25,48 +26,62 @@ from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
-from custom_pose_ros.core.errors import CustomPoseError
+from custom_pose_ros.core.command_line import DONE, command
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
-from custom_pose_ros.nodes.ros.conversions import bgr_to_image
+from custom_pose_ros.core.geometry.rigid import Rigid
+from custom_pose_ros.nodes.ros.conversions import bgr_to_image, rigid_pose_message
+from custom_pose_ros.tools.demo_clip import Clip
 from custom_pose_ros.tools.media import VideoReader, quiet_opencv
 
 FRAME_ID = 'camera_optical_frame'
-_DEPTH = 30  # frames kept for a subscriber that is late; reliable, so none is lost before that
+_IMAGES_KEPT = 30  # for a subscriber that is late; reliable, so none is lost before that
+_OTHERS_KEPT = 1000  # small messages; what is lost on the way comes again with the next heartbeat, after 3 s by default
 _WARM_UP_PERIOD_S = 0.2
-_ACKNOWLEDGE_S = 3
+_ACKNOWLEDGE_S = 4
 
 
 class Player(Node):
-    """
-    A camera that shows a video.
-
-    camera : calibration of the video, published with every frame.
-    """
+    """A camera that shows a video with its calibration, and a tracking system that tells where the object is."""
 
     def __init__(self, camera: CameraIntrinsics):
         super().__init__('player')
-        qos = QoSProfile(depth=_DEPTH, reliability=ReliabilityPolicy.RELIABLE)
-        self._images = self.create_publisher(Image, 'image', qos)
-        self._infos = self.create_publisher(CameraInfo, 'camera_info', qos)
+        images, others = (
+            QoSProfile(depth=d, reliability=ReliabilityPolicy.RELIABLE) for d in (_IMAGES_KEPT, _OTHERS_KEPT)
+        )
+        self._images = self.create_publisher(Image, 'image', images)
+        self._infos = self.create_publisher(CameraInfo, 'camera_info', others)
+        self._truths = self.create_publisher(PoseStamped, 'truth', others)
         self._info = camera_info(camera)
 
     @property
     def connected(self) -> bool:
-        """Whether somebody listens to the images and to the camera info."""
-        return bool(self._images.get_subscription_count() and self._infos.get_subscription_count())
+        """Whether pose_node, orientation_node and the recorder listen."""
+        infos = self._infos.get_subscription_count()  # of orientation_node and the recorder
+        return bool(self._images.get_subscription_count() and infos >= 2 and self._truths.get_subscription_count())
 
-    def show(self, image: np.ndarray) -> int:
-        """Publish one (H, W, 3) uint8 BGR frame, stamped now; return the stamp [ns]."""
+    def show(self, image: np.ndarray, camera_object: Rigid) -> int:
+        """
+        Publish one frame, stamped now.
+
+        Args:
+            image: (H, W, 3) uint8 BGR.
+            camera_object: True pose of the object.
+
+        Returns:
+            The stamp [ns].
+        """
         now = self.get_clock().now()
         header = Header(stamp=now.to_msg(), frame_id=FRAME_ID)
         self._info.header = header
         self._infos.publish(self._info)
+        self._truths.publish(PoseStamped(header=header, pose=rigid_pose_message(camera_object)))
         self._images.publish(bgr_to_image(image, header))
         return now.nanoseconds
 
     def wait_until_received(self) -> None:
-        """Wait until every subscriber has acknowledged the frames, for a few seconds at most."""
-        self._images.wait_for_all_acked(Duration(seconds=_ACKNOWLEDGE_S))
+        """Wait until every subscriber has acknowledged all messages, for some seconds at most."""
+        for publisher in (self._images, self._infos, self._truths):
+            publisher.wait_for_all_acked(Duration(seconds=_ACKNOWLEDGE_S))
 
 
 def camera_info(camera: CameraIntrinsics) -> CameraInfo:
@@ -82,20 +97,21 @@ def camera_info(camera: CameraIntrinsics) -> CameraInfo:
     )
 
 
-def play(player: Player, clip: Path) -> None:
+def play(player: Player, clip: Clip) -> None:
     """Show the first frame until a line comes on stdin; after another one show the whole video at its rate."""
-    with VideoReader(clip) as reader:
+    truth = clip.true_poses()
+    with VideoReader(clip.video) as reader:
         first = next(iter(reader)).image
         while not select.select([sys.stdin], [], [], _WARM_UP_PERIOD_S)[0]:
             if player.connected:
-                player.show(first)
+                player.show(first, truth[0])
     for _ in ('rest', 'go'):
         sys.stdin.readline()
-    with VideoReader(clip) as reader:
+    with VideoReader(clip.video) as reader:
         begin, sent = time.monotonic(), 0
         for frame in reader:
             time.sleep(max(0.0, begin + frame.index / reader.fps - time.monotonic()))
-            _print(frame=frame.index, stamp_ns=player.show(frame.image))
+            _print(frame=frame.index, stamp_ns=player.show(frame.image, truth[frame.index]))
             sent += 1
     player.wait_until_received()
     _print(done=sent)
@@ -105,24 +121,21 @@ def _print(**values: int) -> None:
     print(json.dumps(values), flush=True)
 
 
+@command
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; return 1 when the video or the calibration cannot be used."""
+    """Run the command line; return its exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('clip', type=Path, help='video file')
-    parser.add_argument('camera', type=Path, help='camera_calibration YAML')
+    parser.add_argument('clip', type=Path, metavar='FOLDER', help='video, camera_calibration YAML and ground truth')
     args = parser.parse_args(argv)
     quiet_opencv()
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)  # signals end a player at once
     try:
-        player = Player(CameraIntrinsics.from_yaml(args.camera))
-        play(player, args.clip)
+        clip = Clip.find(args.clip)
+        play(Player(CameraIntrinsics.from_yaml(clip.camera)), clip)
         sys.stdin.read()
-    except CustomPoseError as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 1
     finally:
         rclpy.try_shutdown()
-    return 0
+    return DONE
 
 
 if __name__ == '__main__':

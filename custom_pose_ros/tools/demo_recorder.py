@@ -1,103 +1,103 @@
 """
-Listens to `poses`, `orientations` and `/diagnostics` and prints one line of JSON for each message.
+Records what the player and the nodes publish into an mcap bag, until it is asked to end with SIGTERM.
 
-Used by the demo: {"topic": "orientations", "stamp_ns": ..., "received_ns": ..., "instances": [...]} and
-{"dropped": 0}, the frames that pose_node skipped so far because a newer one had come. Ends with SIGTERM.
+Used by the demo. It prints one line of JSON for each result, {"topic": "orientations", "stamp_ns": ...}, and
+{"dropped": 0}: the frames that pose_node has skipped so far because a newer one had come.
 """
 
 from __future__ import annotations
 
+import argparse
+import functools
 import json
-import sys
+import signal
+import threading
 import time
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
-from rclpy.executors import ExternalShutdownException
+from geometry_msgs.msg import PoseStamped
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.serialization import deserialize_message
+from rclpy.signals import SignalHandlerOptions
+from rosbags.rosbag2 import StoragePlugin, Writer
+from sensor_msgs.msg import CameraInfo
+from std_msgs.msg import Header
 
-from custom_pose_ros.nodes.ros.messages import Orientation, OrientationArray, Pose, PoseArray
+from custom_pose_ros.core.command_line import DONE, command
+from custom_pose_ros.core.files import replacing
+from custom_pose_ros.evaluation.bags.decoding import pose_types
+from custom_pose_ros.evaluation.frames.bag_copy import BAG_VERSION
+from custom_pose_ros.nodes.ros.messages import OrientationArray, PoseArray
 
 _DEPTH = 100
+_POLL_S = 0.1
+_RESULTS = ('poses', 'orientations')
+_TOPICS = {
+    'poses': (PoseArray, 'custom_pose_msgs/msg/PoseArray'),
+    'orientations': (OrientationArray, 'custom_pose_msgs/msg/OrientationArray'),
+    'camera_info': (CameraInfo, 'sensor_msgs/msg/CameraInfo'),
+    'truth': (PoseStamped, 'geometry_msgs/msg/PoseStamped'),
+}
 
 
 class Recorder(Node):
-    """Prints what the nodes publish."""
+    """Writes messages into a bag as they come, without decoding them."""
 
-    def __init__(self) -> None:
+    def __init__(self, bag: Writer):
         super().__init__('recorder')
+        self._bag, types = bag, pose_types()
+        self.written = 0
         qos = QoSProfile(depth=_DEPTH, reliability=ReliabilityPolicy.RELIABLE)
-        self.create_subscription(PoseArray, 'poses', self._on_poses, qos)
-        self.create_subscription(OrientationArray, 'orientations', self._on_orientations, qos)
-        self.create_subscription(DiagnosticArray, '/diagnostics', self._on_diagnostics, qos)
+        self._connections = {}
+        for topic, (kind, msgtype) in _TOPICS.items():
+            self._connections[topic] = bag.add_connection(f'/{topic}', msgtype, typestore=types)
+            self.create_subscription(kind, topic, functools.partial(self._record, topic), qos, raw=True)
+        self.create_subscription(DiagnosticArray, '/diagnostics', self._report, qos)
 
-    def _on_poses(self, message: PoseArray) -> None:
-        _print('poses', message, [pose_fields(pose) for pose in message.poses])
+    def _record(self, topic: str, data: bytes) -> None:
+        self._bag.write(self._connections[topic], time.time_ns(), data)
+        self.written += 1
+        if topic in _RESULTS:
+            stamp = deserialize_message(data, Header).stamp  # a header is what they begin with
+            print(json.dumps({'topic': topic, 'stamp_ns': stamp.sec * 10**9 + stamp.nanosec}), flush=True)
 
-    def _on_orientations(self, message: OrientationArray) -> None:
-        _print('orientations', message, [orientation_fields(item) for item in message.orientations])
-
-    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+    def _report(self, message: DiagnosticArray) -> None:
         for status in message.status:
             values = {pair.key: pair.value for pair in status.values}
             if status.name.startswith('pose_node') and 'dropped' in values:
                 print(json.dumps({'dropped': int(values['dropped'])}), flush=True)
 
 
-def pose_fields(pose: Pose) -> dict[str, Any]:
-    """Return the fields of a Pose as keywords of KeypointPose."""
-    covariances = [k.covariance.tolist() for k in pose.keypoints]
-    return {
-        'keypoints': [[k.x, k.y] for k in pose.keypoints],
-        'covariances': [[[xx, xy], [xy, yy]] for xx, xy, yy in covariances],
-        'scores': [k.score for k in pose.keypoints],
-        'visible': [k.visible for k in pose.keypoints],
-        'score': pose.score,
-        'track_id': None if pose.track_id == Pose.TRACK_ID_NOT_TRACKED else pose.track_id,
-    }
-
-
-def orientation_fields(item: Orientation) -> dict[str, Any]:
-    """Return the fields of an Orientation under the names of OrientationEstimate, the rotation as a quaternion."""
-    rigid = item.pose.pose
-    position, quaternion = rigid.position, rigid.orientation
-    return {
-        'quaternion': [quaternion.x, quaternion.y, quaternion.z, quaternion.w],
-        't_camera_object': [position.x, position.y, position.z],
-        'covariance': item.pose.covariance.tolist(),
-        'reprojection_error_px': item.reprojection_error_px,
-        'ambiguity': item.ambiguity,
-        'track_id': None if item.track_id == Orientation.TRACK_ID_NOT_TRACKED else item.track_id,
-        'keypoints_used': item.keypoints_used,
-        'outlier_suspected': item.outlier_suspected,
-    }
-
-
-def _print(topic: str, message: PoseArray | OrientationArray, instances: list[dict[str, Any]]) -> None:
-    stamp = message.header.stamp
-    line = {
-        'topic': topic,
-        'stamp_ns': stamp.sec * 10**9 + stamp.nanosec,
-        'received_ns': time.time_ns(),
-        'instances': instances,
-    }
-    print(json.dumps(line), flush=True)
-
-
+@command
 def main(argv: Sequence[str] | None = None) -> int:
     """Record until the process is asked to end."""
-    rclpy.init(args=argv)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('bag', type=Path, help='folder to write')
+    path = parser.parse_args(argv).bag
+    asked_to_end = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: asked_to_end.set())
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     try:
-        rclpy.spin(Recorder())
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
+        with (
+            replacing(path) as folder,
+            Writer(folder, version=BAG_VERSION, storage_plugin=StoragePlugin.MCAP) as bag,
+        ):
+            executor = SingleThreadedExecutor()
+            recorder = Recorder(bag)
+            executor.add_node(recorder)
+            written = -1
+            while not asked_to_end.is_set() or recorder.written > written:  # what has come already is written as well
+                written = recorder.written
+                executor.spin_once(timeout_sec=_POLL_S)
     finally:
         rclpy.try_shutdown()
-    return 0
+    return DONE
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    raise SystemExit(main())

@@ -27,7 +27,7 @@ from custom_pose_ros.core.geometry.camera import CameraIntrinsics  # noqa: E402
 from custom_pose_ros.core.object_model import ObjectModel  # noqa: E402
 from custom_pose_ros.core.orientation.orientation_estimator import OrientationEstimator  # noqa: E402
 from custom_pose_ros.inference.estimator import PoseEstimator  # noqa: E402
-from custom_pose_ros.tools.demo_results import GroundTruth  # noqa: E402
+from custom_pose_ros.tools.demo_clip import Clip  # noqa: E402
 
 OBJECTS = {
     'planar': simulation.planar_submarine,
@@ -97,17 +97,17 @@ def report_turn(model: ObjectModel, seeds: range, conditions: list[tuple[float, 
 def report_clip(model: ObjectModel, *_: object) -> None:
     """Print how cv2.SOLVEPNP_ITERATIVE, each image on its own and the filter do on the keypoints of the demo clip."""
     folder = ROOT / 'config' / 'submarine' / 'demo'
-    truth = GroundTruth.load(folder / 'ground_truth.json', model)
+    truth = [pose.rotation for pose in Clip.find(folder).true_poses(model)]
     camera = CameraIntrinsics.from_yaml(folder / 'camera.yaml')
     video, network = cv2.VideoCapture(str(folder / 'clip.mp4')), PoseEstimator.load('submarine')
     rate_hz = video.get(cv2.CAP_PROP_FPS)
-    poses = [network(video.read()[1])[:1] for _ in truth.R]
-    errors = [simulation.iterative_error(model, found[0], R, camera) for found, R in zip(poses, truth.R) if found]
+    poses = [network(video.read()[1])[:1] for _ in truth]
+    errors = [simulation.iterative_error(model, found[0], R, camera) for found, R in zip(poses, truth) if found]
     print('                 frames  median     p90   > 20 deg | NEES/3  in 99%')
     print(f'{"ITERATIVE":16}', _error_columns(np.array(errors)))
     for name, smoothing in (('each image', False), ('filter', True)):
         estimator, rows = OrientationEstimator(model, camera, smoothing=smoothing), []
-        for i, (found, R) in enumerate(zip(poses, truth.R)):
+        for i, (found, R) in enumerate(zip(poses, truth)):
             rows += [simulation.rotation_error(estimate, R) for estimate in estimator.update(found, i / rate_hz)[:1]]
         error, nees = np.array(rows).T
         honest = f'{nees.mean() / 3:6.2f} {(nees <= simulation.CHI2_99).mean():7.1%}'

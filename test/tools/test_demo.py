@@ -1,7 +1,6 @@
 """The demo with a tiny object: four real processes over real DDS, figures by value, no process left behind."""
 
 import json
-import math
 import os
 import re
 import shutil
@@ -9,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -18,11 +18,17 @@ import yaml
 from tiny_model import draw_tiny_object
 
 from custom_pose_ros.core.errors import ConfigError, DatasetError
+from custom_pose_ros.core.geometry.rigid import Rigid
 from custom_pose_ros.core.geometry.rotations import matrix_from_roll_pitch_yaw
 from custom_pose_ros.core.keypoints.poses import KeypointPose
-from custom_pose_ros.tools.demo import Clip, free_domain, main, ros_environment
+from custom_pose_ros.core.orientation.estimate import OrientationEstimate
+from custom_pose_ros.evaluation.bags.reader import Bag
+from custom_pose_ros.evaluation.frame_result import FrameResult
+from custom_pose_ros.evaluation.scoring.frame_scores import FrameScore
+from custom_pose_ros.tools.demo import Playback, free_domain, main, ros_environment
+from custom_pose_ros.tools.demo_clip import Clip
 from custom_pose_ros.tools.demo_drawing import representative_frame
-from custom_pose_ros.tools.demo_results import FrameRecord, GroundTruth, Recording, format_summary, summarise
+from custom_pose_ros.tools.demo_results import format_summary, summarise
 from custom_pose_ros.tools.media import VideoReader
 
 FRAMES, FPS = 45, 15.0
@@ -104,7 +110,10 @@ def test_demo_end_to_end(tiny_folder, clip_folder, tmp_path):
     with VideoReader(out / 'annotated.mp4') as reader:
         assert len(list(reader)) == FRAMES
     assert cv2.imread(str(out / 'overlay.png')).shape == (256, 320, 3)
-    assert sorted(p.name for p in out.iterdir()) == ['annotated.mp4', 'log', 'overlay.png', 'summary.json']
+    assert sorted(p.name for p in out.iterdir()) == ['annotated.mp4', 'log', 'overlay.png', 'recording', 'summary.json']
+    with Bag([out / 'recording']) as bag:
+        assert {'/poses', '/orientations', '/camera_info', '/truth'} == set(bag.topics)
+        assert not bag.notes.lines()
 
 
 def test_without_ros_one_line_says_what_to_do(tmp_path, monkeypatch, capsys):
@@ -170,21 +179,21 @@ def test_clip_files_are_named_when_missing(clip_folder, tiny_model, tmp_path):
     ):
         Clip.find(tmp_path)
     clip = Clip.find(clip_folder)
-    assert GroundTruth.load(clip.truth, tiny_model).R.shape == (FRAMES, 3, 3)
-    bad = tmp_path / 'ground_truth.json'
+    assert len(clip.true_poses(tiny_model)) == FRAMES
+    bad = replace(clip, truth=tmp_path / 'ground_truth.json')
     names = json.dumps(tiny_model.keypoint_names)
     for text, reason in (
         ('{', 'is not a ground truth'),
         ('{"frames": []}', r"is not a ground truth of the demo \(KeyError\('keypoints'\)\)"),
         ('{"keypoints": ["a"], "frames": []}', 'is about keypoints a, wanted front, left, right, top'),
         (f'{{"keypoints": {names}, "frames": []}}', 'has no frames'),
-        (f'{{"keypoints": {names}, "frames": [{{"keypoints_px": [1]}}]}}', 'is not a ground truth'),
+        (f'{{"keypoints": {names}, "frames": [{{"R_camera_object": [1]}}]}}', 'is not a ground truth'),
     ):
-        bad.write_text(text)
+        bad.truth.write_text(text)
         with pytest.raises(DatasetError, match=f'ground_truth.json: {reason}'):
-            GroundTruth.load(bad, tiny_model)
+            bad.true_poses(tiny_model)
     with pytest.raises(DatasetError, match=r'gone.json: cannot be read \(No such file or directory\)'):
-        GroundTruth.load(tmp_path / 'gone.json', tiny_model)
+        replace(clip, truth=tmp_path / 'gone.json').true_poses(tiny_model)
 
 
 def test_ground_truth_of_another_clip_is_refused(tiny_folder, clip_folder, tmp_path, capsys):
@@ -212,53 +221,38 @@ def test_environment_is_local_and_fit_for_images(monkeypatch):
     assert (environment['FASTDDS_BUILTIN_TRANSPORTS'], environment['ROS_LOCALHOST_ONLY']) == ('UDPv4', '1')
 
 
-def make_recording(model, truth, shifts_px, turns_deg):
-    """Frames 100 ms apart whose poses are off by a shift in x, and whose orientation is off by a turn about z."""
-    recording = Recording()
-    for i, (shift, turn) in enumerate(zip(shifts_px, turns_deg)):
-        stamp = 10**18 + i * 10**8
-        recording.add_sent(i, stamp)
-        if shift is None:
-            continue
-        pose = {
-            'keypoints': (truth.keypoints[i] + [shift, 0.0]).tolist(),
-            'covariances': np.tile(np.eye(2), (4, 1, 1)).tolist(),
-            'scores': [0.9] * 4,
-            'visible': [True] * 4,
-            'score': 0.9,
-            'track_id': 0,
-        }
-        half = math.radians(turn) / 2
-        orientation = {
-            'quaternion': [0.0, 0.0, math.sin(half), math.cos(half)],
-            't_camera_object': [0.0, 0.0, 2.0 + 0.01 * i],
-            'covariance': np.eye(6).ravel().tolist(),
-            'reprojection_error_px': 0.5,
-            'ambiguity': 0.0,
-            'track_id': 0,
-            'keypoints_used': 4,
-            'outlier_suspected': False,
-        }
-        for topic, instances, delay_ms in (('poses', [pose], 10), ('orientations', [orientation], 20 + i)):
-            line = {'topic': topic, 'stamp_ns': stamp, 'received_ns': stamp + delay_ms * 10**6, 'instances': instances}
-            recording.add_heard(line)
-    recording.dropped_before = 3  # while warming up
-    for dropped in (3, 4):
-        recording.add_heard({'dropped': dropped})
-    recording.resolve(model)
-    return recording
+SQUARE = np.array([[10.0, 10.0], [60.0, 10.0], [60.0, 60.0], [10.0, 60.0]])
 
 
-@pytest.fixture
-def truth():
-    keypoints = np.tile(np.array([[10.0, 10.0], [60.0, 10.0], [60.0, 60.0], [10.0, 60.0]]), (5, 1, 1))
-    keypoints[3] *= 2  # frame 3 is the largest view
-    return GroundTruth(keypoints, np.tile(np.eye(3), (5, 1, 1)), np.tile([0.0, 0.0, 2.0], (5, 1)))
+def a_score(number: int, shift_px: float, turn_deg: float, **changes) -> FrameScore:
+    """Frame `number` of a clip at 10 Hz, off by a shift in x and a turn about z, heard 20 ms (and 1 for each) later."""
+    stamp = 10**18 + number * 10**8
+    pose = KeypointPose(
+        keypoints=SQUARE, covariances=np.tile(np.eye(2), (4, 1, 1)), scores=np.full(4, 0.9),
+        visible=np.full(4, True), score=0.9, track_id=0,
+    )  # fmt: skip
+    truth = Rigid(np.eye(3), np.array([0.0, 0.0, 2.0]))
+    shift_m = np.array([0.0, 0.0, 0.01 * number])
+    estimate = OrientationEstimate(
+        pose=Rigid(matrix_from_roll_pitch_yaw(np.deg2rad([0.0, 0.0, turn_deg])), truth.translation + shift_m),
+        covariance=np.eye(6), reprojection_error_px=0.5, ambiguity=0.0, track_id=0, keypoints_used=4,
+    )  # fmt: skip
+    latency_ms = 20.0 + number
+    result = FrameResult(stamp, stamp + round(latency_ms * 1e6), 100, 80, estimates=[estimate], latency_ms=latency_ms)
+    result.set_poses([pose], 4)
+    score = FrameScore(
+        result, expected=True, found=True, instance=0, track_id=0, instances=1, estimate=estimate, truth=truth,
+        keypoint_errors_px=np.full(4, shift_px), rotation_error_rad=np.array([0.0, 0.0, -np.deg2rad(turn_deg)]),
+        position_error_m=-shift_m,
+    )  # fmt: skip
+    return replace(score, **changes)
 
 
-def test_summary_by_value(tiny_model, truth):
-    recording = make_recording(tiny_model, truth, [1.0, 2.0, 3.0, 4.0, None], [1.0, -2.0, 3.0, 4.0, 0.0])
-    summary = summarise(recording, truth)
+def test_summary_by_value():
+    scores = [
+        a_score(i, shift, turn) for i, (shift, turn) in enumerate([(1.0, 1.0), (2.0, -2.0), (3.0, 3.0), (4.0, 4.0)])
+    ]
+    summary = summarise(scores, frames_sent=5, frames_dropped=1)
     assert summary['frames_sent'] == 5
     assert summary['frames_processed'] == 4
     assert summary['detection_rate'] == summary['orientation_rate'] == 0.8
@@ -266,43 +260,38 @@ def test_summary_by_value(tiny_model, truth):
     assert summary['rotation_error_deg'] == {'median': 2.5, 'p90': 3.7}
     assert summary['translation_error_m'] == {'median': 0.015}
     assert summary['latency_ms'] == {'p50': 21.5, 'p95': 22.85}
-    assert summary['fps'] == 10.0
+    assert summary['fps'] == pytest.approx(10.0, abs=0.2)
     assert summary['frames_dropped'] == 1
     table = format_summary(summary)
     assert 'frames dropped for a newer one  1, lost on the way 0' in table
     assert 'position error                  median 15.0 mm' in table
 
 
-def test_summary_of_silence_has_no_figures(tiny_model, truth):
-    summary = summarise(make_recording(tiny_model, truth, [None] * 5, [0.0] * 5), truth)
-    assert (summary['frames_sent'], summary['frames_processed'], summary['detection_rate']) == (5, 0, 0.0)
+def test_summary_of_frames_without_an_object_has_no_figures():
+    empty = FrameResult(10**18, 10**18, 100, 80)
+    summary = summarise([FrameScore(empty, expected=True, found=False)], 5, 0)
+    assert (summary['frames_sent'], summary['frames_processed'], summary['detection_rate']) == (5, 1, 0.0)
     assert summary['keypoint_error_px'] == {'mean': None, 'p95': None}
     assert summary['latency_ms']['p95'] is None and summary['fps'] is None
     assert 'latency image to orientation    p50 - ms, p95 - ms' in format_summary(summary)
 
 
-def test_still_is_the_largest_oblique_view_of_the_exact_half(tiny_model, truth):
-    truth.R[:] = matrix_from_roll_pitch_yaw(np.deg2rad([45.0, 35.26, 0.0]))  # all axes lean alike
-    exact = make_recording(tiny_model, truth, [0.0] * 5, [0.0] * 5)
-    for number, turn in enumerate([
-        1.0,
-        2.0,
-        9.0,
-        1.5,
-        8.0,
-    ]):  # turned about z by so much: frames 0, 3, 1 are the better half
-        turned = truth.R[number] @ matrix_from_roll_pitch_yaw(np.deg2rad([0.0, 0.0, turn]))
-        exact.frames[number].orientations[0].R_camera_object[:] = turned
-    assert representative_frame(exact, truth) == 3
-    truth.R[3] = exact.frames[3].orientations[0].R_camera_object[:] = np.eye(3)  # seen along z
-    assert representative_frame(exact, truth) in (0, 1)
-    assert representative_frame(make_recording(tiny_model, truth, [None] * 5, [0.0] * 5), truth) is None
+def test_still_is_the_largest_oblique_view_of_the_exact_half():
+    oblique = Rigid(matrix_from_roll_pitch_yaw(np.deg2rad([45.0, 35.26, 0.0])), np.array([0.0, 0.0, 2.0]))
+    scores = {i: a_score(i, 0.0, turn, truth=oblique) for i, turn in enumerate([1.0, 2.0, 9.0, 1.5, 8.0])}
+    scores[3].result.keypoints[..., :2] *= 2  # the largest view; frames 0, 3, 1 are the better half
+    assert representative_frame(scores) == 3
+    scores[3].truth = Rigid(np.eye(3), np.array([0.0, 0.0, 2.0]))  # seen along z
+    assert representative_frame(scores) in (0, 1)
+    assert representative_frame({0: replace(scores[0], estimate=None)}) is None
 
 
-def test_instance_is_matched_by_track_id_and_coasting_is_not_measured(tiny_model, truth):
-    recording = make_recording(tiny_model, truth, [0.0] * 2, [1.0, 1.0])
-    first, second = recording.frames[0].orientations[0], recording.frames[1].orientations[0]
-    recording.frames[0].orientations = [type(first)(**{**vars(first), 'track_id': 5})]
-    recording.frames[1].orientations = [type(second)(**{**vars(second), 'keypoints_used': 0})]
-    assert summarise(recording, truth)['orientation_rate'] == 0.0
-    assert isinstance(recording.frames[0], FrameRecord) and isinstance(recording.frames[0].poses[0], KeypointPose)
+def test_a_playback_is_complete_when_the_last_frame_has_come_back():
+    playback = Playback()
+    lines = [{'frame': 0, 'stamp_ns': 10}, {'frame': 1, 'stamp_ns': 20}, {'dropped': 3}, {'done': 2}]
+    for line in [*lines, {'topic': 'poses', 'stamp_ns': 20}, {'topic': 'orientations', 'stamp_ns': 10}]:
+        playback.add(line)
+        assert not playback.is_complete
+    playback.add({'topic': 'orientations', 'stamp_ns': 20})
+    assert playback.is_complete
+    assert (playback.dropped, playback.reports, playback.sent) == (3, 1, {0: 10, 1: 20})

@@ -1,4 +1,4 @@
-"""Serialised messages -> objects, by the definitions of the bag, of ROS and of custom_pose_msgs; without ROS."""
+"""Decoding of messages without ROS, by the definitions in the bag, of ROS or of custom_pose_msgs."""
 
 from __future__ import annotations
 

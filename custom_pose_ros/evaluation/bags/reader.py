@@ -37,7 +37,8 @@ class BagMessage:
     """
     One message as it lies in the bag.
 
-    time_ns : when it was recorded [ns since the epoch].
+    Attributes:
+        time_ns: When it was recorded [ns since the epoch].
     """
 
     stored: StoredMessage

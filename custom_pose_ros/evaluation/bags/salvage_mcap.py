@@ -1,4 +1,9 @@
-"""Reading an mcap file without a usable index, record by record (MCAP specification, mcap.dev/spec)."""
+"""
+Reading an mcap file without a usable index, record by record (MCAP specification, mcap.dev/spec).
+
+The reader of the mcap package ends at the first damaged record, gives nothing of a chunk that is cut off, and believes
+any length inside a record. This one goes on at the next chunk and reads no more than the file and MAX_BAG_BLOCK_BYTES.
+"""
 
 from __future__ import annotations
 

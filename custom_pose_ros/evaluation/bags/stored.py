@@ -1,4 +1,4 @@
-"""What lies in a bag, not decoded yet: topics, and messages as bytes."""
+"""Topics and messages as they are stored in a bag, not decoded."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ class StoredTopic(NamedTuple):
     """
     One topic of one file.
 
-    definition : text of the message definition in ROS .msg format, '' when the file has none in that format.
-    ros1 : messages are serialised as in ROS 1 instead of CDR.
-    count : number of messages the index promises; what a scan has counted in files without an index.
-    qos : as offered by its publishers; () when the file does not tell.
+    Attributes:
+        definition: Text of the message definition in ROS .msg format, '' when the file has none in that format.
+        ros1: Messages are serialised as in ROS 1 instead of CDR.
+        count: Number of messages the index promises; what a scan has counted in files without an index.
+        qos: As offered by its publishers; () when the file does not tell.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Which topics of a bag to use: found without being told where there is one choice, else named with all choices."""
+"""Choosing the topics of a bag: the only candidate, or the one that an option names."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ class FrameSource(ABC):
     def __init__(self, selection: Selection, model: ObjectModel, cameras: CameraSupply, tags: TagTruth | None = None):
         self.selection, self.model, self.cameras, self.tags = selection, model, cameras, tags
         self.names = selection.names
-        self.notes = cameras.notes  # not those of the bag: they are written by the reading thread
+        self.notes = cameras.notes
         self.unreadable = 0
         self.image_sizes: dict[tuple[int, int], int] = {}
         self.frame_id = ''

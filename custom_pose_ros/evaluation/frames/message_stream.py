@@ -80,7 +80,7 @@ def decoded_messages(
     messages = itertools.chain(earlier, bag.messages(wanted, start_ns, selection.stop_ns))
 
     def decode(raw: BagMessage) -> DecodedMessage:
-        """Decode in the thread that reads the bag: what is odd about a message is noted in the order of the bag."""
+        """Decode in this thread: what is odd about a message is noted in the order of the bag."""
         if raw.topic not in names:
             return DecodedMessage(raw)
         content = raw.decode()

@@ -25,7 +25,8 @@ class Verdict:
     """
     What the conditions of --fail-if say.
 
-    results : condition, the number it speaks of (None: not measured) and whether it holds, which fails the run.
+    Attributes:
+        results: Condition, the number it speaks of (None: not measured) and whether it holds, which fails the run.
     """
 
     results: tuple[tuple[Condition, float | None, bool], ...] = ()

@@ -12,7 +12,6 @@ from custom_pose_ros.core.drawing.overlay import axis_length_m, draw_poses
 from custom_pose_ros.core.errors import MessageError
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.geometry.rigid import Rigid
-from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.evaluation.bags.reader import Bag, BagMessage
 from custom_pose_ros.evaluation.frame_result import FrameResult
@@ -100,7 +99,7 @@ def _image_of(message: BagMessage, result: FrameResult) -> np.ndarray | None:
 def draw(image: np.ndarray, score: FrameScore, model: ObjectModel, camera: CameraIntrinsics | None) -> np.ndarray:
     """Return the part of the image around the object, with what was found and its axes, and the truth in white."""
     result = score.result
-    poses = _poses(result)
+    poses = result.poses()
     estimates = [e for e in result.estimates if not e.coasting] if camera is not None else None
     points = [pose.keypoints[pose.visible] for pose in poses]
     drawn = image
@@ -129,23 +128,6 @@ def _cropped(image: np.ndarray, points: np.ndarray) -> np.ndarray:
     start = np.clip((low + high - wanted) / 2.0, 0, size - wanted).astype(int)
     stop = start + wanted.astype(int)
     return image[start[1] : stop[1], start[0] : stop[0]]
-
-
-def _poses(result: FrameResult) -> list[KeypointPose]:
-    poses = []
-    for keypoints, score, track_id in zip(result.keypoints.astype(float), result.scores, result.track_ids):
-        visible = np.isfinite(keypoints[:, 0])
-        poses.append(
-            KeypointPose(
-                keypoints=keypoints[:, :2],
-                covariances=np.full((len(keypoints), 2, 2), np.nan),
-                scores=np.nan_to_num(keypoints[:, 2]),
-                visible=visible,
-                score=float(score),
-                track_id=int(track_id) if track_id >= 0 else None,
-            )
-        )
-    return poses
 
 
 def _axis_tips(truth: Rigid, model: ObjectModel, camera: CameraIntrinsics) -> np.ndarray:

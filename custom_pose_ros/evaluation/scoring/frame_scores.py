@@ -1,4 +1,4 @@
-"""One score for each frame: the instance that is followed, how far it is from the truth, what it claims of itself."""
+"""Scores each frame: which instance is followed, its errors against the truth, and whether its covariance is honest."""
 
 from __future__ import annotations
 
@@ -25,17 +25,21 @@ class FrameScore:
     """
     What one frame contributes. NaN and None where there is nothing to measure.
 
-    expected : the object ought to be found (truth in view), None without truth.
-    found : it was (with truth an instance on it, without any instance).
-    instance : index of the followed instance in the result, -1 for none; track_id : its id, -1 for none.
-    instances : number of instances found. score : of the followed one.
-    estimate : measured orientation of the followed instance.
-    coasting : estimate that only predicts, where there is no measured one.
-    truth : true camera_object. keypoint_errors_px : (K,), distance to the projected truth.
-    rotation_error_rad : (3,) rotation vector in the camera frame that corrects the estimate.
-    position_error_m : (3,), what is to be added to its position.
-    nees_rotation, nees_position, nees_pose : squared errors in units of the claimed covariance.
-    distance_m, view_angle_deg : of the true pose, without truth of the estimate.
+    Attributes:
+        expected: The object ought to be found (truth in view), None without truth.
+        found: It was (with truth an instance on it, without any instance).
+        instance: Index of the followed instance in the result, -1 for none.
+        track_id: Its id, -1 for none.
+        instances: Number of instances found.
+        score: Of the followed one.
+        estimate: Measured orientation of the followed instance.
+        coasting: Estimate that only predicts, where there is no measured one.
+        truth: True camera_object.
+        keypoint_errors_px: (K,), distance to the projected truth.
+        rotation_error_rad: (3,) rotation vector in the camera frame that corrects the estimate.
+        position_error_m: (3,), what is to be added to its position.
+        nees_rotation, nees_position, nees_pose: Squared errors in units of the claimed covariance.
+        distance_m, view_angle_deg: Of the true pose, without truth of the estimate.
     """
 
     result: FrameResult
@@ -73,13 +77,16 @@ class FrameScore:
 
 
 class Scorer:
-    """
-    Scores frames of one object.
-
-    camera_of : gives the intrinsics for an image size, or None; with them the truth is also compared in the image.
-    """
+    """Scores frames of one object."""
 
     def __init__(self, model: ObjectModel, camera_of: Callable[[int, int], CameraIntrinsics | None]):
+        """
+        Begin with an object and its camera.
+
+        Args:
+            model: The object.
+            camera_of: Gives the intrinsics for an image size, or None; with them the truth is compared in the image.
+        """
         self.model, self.camera_of = model, camera_of
         self.points = model.model_points
         self._normal = None if self.points is None else _plane_normal(self.points)
@@ -90,7 +97,9 @@ class Scorer:
         """
         Return one score for each result, in order.
 
-        truths : camera_object of each result or None where unknown; None when nothing at all is known.
+        Args:
+            results: What was found in the frames.
+            truths: camera_object of each or None where unknown; None when nothing at all is known.
         """
         self._last_track = -1
         if truths is None:

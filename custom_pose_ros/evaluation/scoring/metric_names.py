@@ -1,4 +1,4 @@
-"""The numbers that a condition can speak of, by name: those of metrics.json, from its schema, and what they need."""
+"""Names of the numbers that --fail-if can test, from the schema of metrics.json."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _OF_LABELS = 'labels'
 
 
 def check_conditions(conditions: Sequence[Condition], with_truth: bool, with_labels: bool) -> None:
-    """Refuse, before a bag is read, what metrics.json will not hold: UsageError with near names or the way out."""
+    """Refuse conditions on numbers that metrics.json will not contain; UsageError with similar names or an option."""
     schema = json.loads(SCHEMA_FILE.read_text(encoding='utf-8'))
     names = list(number_names(schema, schema))
     for condition in conditions:

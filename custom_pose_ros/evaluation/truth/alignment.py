@@ -28,7 +28,7 @@ _MAX_PAIRS = 400  # more add nothing but time
 _ALTERNATIONS = 10
 _STEPS = 30
 _LEAST_SCALE = 1e-6  # rad, m; noise is never smaller
-_LETTING_GO = 1.5  # misses of this many robust root mean squares keep a quarter of their weight
+_OUTLIER_SIZE = 1.5  # misses of this many robust root mean squares keep a quarter of their weight
 _COST_RAD, _COST_M = np.deg2rad(10.0), 0.1  # misses beyond these count as equally bad when two results are compared
 _UNIQUE = 0.1  # rad, m; with a larger uncertainty the motion does not tell the two transforms apart
 _KEYS = ('camera_from_world', 'body_from_object')
@@ -39,11 +39,12 @@ class Alignment:
     """
     How the truth becomes the pose of the object in the camera: camera_object = camera_world @ truth @ body_object.
 
-    camera_world : camera optical frame from the frame the truth is given in.
-    body_object : the frame whose pose the truth is, from the object frame of the object file.
-    pairs : number of frames it was estimated from; 0 when it was given.
-    rotation_rms_deg, translation_rms_m : robust size of what the estimate leaves unexplained; 0 when it was given.
-    unique : False when the motion does not tell the two transforms apart; the errors are right all the same.
+    Attributes:
+        camera_world: Camera optical frame from the frame the truth is given in.
+        body_object: The frame whose pose the truth is, from the object frame of the object file.
+        pairs: Number of frames it was estimated from; 0 when it was given.
+        rotation_rms_deg, translation_rms_m: Robust size of what the estimate leaves unexplained; 0 when it was given.
+        unique: False when the motion does not tell the two transforms apart; the errors are right all the same.
     """
 
     camera_world: Rigid = IDENTITY
@@ -124,7 +125,7 @@ def estimate_alignment(measured: Sequence[Rigid], truth: Sequence[Rigid]) -> Ali
     """
     Find camera_world and body_object with measured[i] ~ camera_world @ truth[i] @ body_object (robot-world/hand-eye).
 
-    Gauss-Newton over both, with weights that let go of outliers (flips), from starts that need no guess. What all
+    Gauss-Newton over both, with weights that suppress outliers (flips), from starts that need no guess. What all
     frames have in common cannot be told from a misplaced camera: such an error disappears into the result.
     Raises ConfigError for fewer than MIN_PAIRS pairs.
     """
@@ -207,10 +208,10 @@ class _Fit:
 
     @staticmethod
     def _weights(sizes: np.ndarray, step: int) -> np.ndarray:
-        """Square roots of the weights: first those of absolute errors, then ones that let go of outliers."""
+        """Square roots of the weights: first those of absolute errors, then weights that suppress outliers."""
         if step < _STEPS // 3:
             return 1.0 / np.sqrt(np.maximum(sizes, 1.0))
-        return 1.0 / (1.0 + (sizes / _LETTING_GO) ** 2)
+        return 1.0 / (1.0 + (sizes / _OUTLIER_SIZE) ** 2)
 
 
 def _rotation_vectors(R_to: np.ndarray, R_from: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Truth without a motion-capture hall: AprilTags (tag36h11) fixed to the object, found in the same images."""
+"""True poses from AprilTags (tag36h11) that are fixed to the object, detected in the same images."""
 
 from __future__ import annotations
 
@@ -34,9 +34,11 @@ class Tag:
     """
     One tag on the object.
 
-    number : its id in tag36h11. size_m : outer edge of its black square.
-    object_tag : its pose in the object frame; the tag frame is that of the AprilTag library: origin in the middle, seen
-        upright from the front x to the right, y down, z into the tag.
+    Attributes:
+        number: Its id in tag36h11.
+        size_m: Outer edge of its black square.
+        object_tag: Its pose in the object frame; the tag frame is that of the AprilTag library: origin in the middle,
+            seen upright from the front x to the right, y down, z into the tag.
     """
 
     number: int

@@ -25,7 +25,10 @@ class LabelScore:
     """
     One labelled instance.
 
-    errors_px : (K,), NaN where not labelled or not found. size_px : diagonal of the label. found : matched at all.
+    Attributes:
+        errors_px: (K,), NaN where not labelled or not found.
+        size_px: Diagonal of the label.
+        found: Whether an instance matches it.
     """
 
     errors_px: np.ndarray

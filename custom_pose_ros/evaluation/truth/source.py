@@ -1,4 +1,4 @@
-"""Where the truth of a bag comes from, and how it becomes the pose of the object in the camera for each frame."""
+"""Source of the true poses in a bag, and their transformation into the camera for each frame."""
 
 from __future__ import annotations
 
@@ -26,12 +26,15 @@ class TruthSettings:
     """
     What the user says about the truth.
 
-    topic : pose topic. tf : (object frame,) or (camera frame, object frame). tags : YAML of AprilTags on the object.
-    moves : 'object' when the truth is the pose of the object's body, 'camera' when it is that of the camera's body in a
-        world in which the object stands still.
-    extrinsics : 'auto', 'identity', 'estimate' or a YAML of fixed transforms.
-    offset_s : added to the stamps of the truth.
-    max_gap_s : longest hole in the truth to interpolate over.
+    Attributes:
+        topic: Pose topic.
+        tf: (object frame,) or (camera frame, object frame).
+        tags: YAML of AprilTags on the object.
+        moves: 'object' when the truth is the pose of the object's body, 'camera' when it is that of the camera's body
+            in a world in which the object stands still.
+        extrinsics: 'auto', 'identity', 'estimate' or a YAML of fixed transforms.
+        offset_s: Added to the stamps of the truth.
+        max_gap_s: Longest hole in the truth to interpolate over.
     """
 
     topic: str | None = None

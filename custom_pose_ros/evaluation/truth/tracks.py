@@ -24,10 +24,11 @@ class Trajectory:
     """
     One moving pose, sampled: added in any order, interpolated linearly in position and along the great arc in rotation.
 
-    max_gap_s : longest distance of two samples to interpolate between; nothing is extrapolated.
+    Nothing is extrapolated.
     """
 
     def __init__(self, max_gap_s: float = MAX_GAP_S):
+        """Begin without samples; `max_gap_s` is the longest distance of two of them to interpolate between."""
         self.max_gap_ns = round(max_gap_s * 1e9)
         self._times, self._values = array('q'), array('d')
         self._order: np.ndarray | None = None
