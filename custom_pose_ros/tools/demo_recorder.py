@@ -83,10 +83,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, lambda *_: asked_to_end.set())
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     try:
-        with (
-            replacing(path) as folder,
-            Writer(folder, version=BAG_VERSION, storage_plugin=StoragePlugin.MCAP) as bag,
-        ):
+        with replacing(path) as folder, Writer(folder, version=BAG_VERSION, storage_plugin=StoragePlugin.MCAP) as bag:
             executor = SingleThreadedExecutor()
             recorder = Recorder(bag)
             executor.add_node(recorder)

@@ -13,6 +13,7 @@ from custom_pose_ros.core.files import VideoFile
 from custom_pose_ros.evaluation.evaluator import Evaluation
 from custom_pose_ros.evaluation.report import charts, page, worst_frames
 from custom_pose_ros.evaluation.report.page import Verdict, number, percent
+from custom_pose_ros.evaluation.scoring.conditions import number_at
 from custom_pose_ros.evaluation.scoring.frame_scores import FrameScore
 
 _LEGEND = (
@@ -89,7 +90,7 @@ def _verdict_table(metrics: Mapping[str, Any], verdict: Verdict) -> str:
     """Return label, value, meaning and mark of the numbers that matter, then of every other one that has a limit."""
     rows, named = [], set()
     for name, label, unit, meaning in _ROWS:
-        value = _lookup(metrics, name)
+        value = number_at(metrics, name)
         if value is None and not verdict.mark(name):
             continue
         named.add(name)
@@ -122,13 +123,6 @@ _ROWS = (
     ('latency_ms.p95', 'Latency, 95 %', 'ms', ''),
     ('frames.missing_results', 'Images without a result', '', 'dropped live'),
 )  # fmt: skip
-
-
-def _lookup(metrics: Mapping[str, Any], name: str) -> Any:
-    node: Any = metrics
-    for key in name.split('.'):
-        node = node.get(key) if isinstance(node, Mapping) else None
-    return node
 
 
 def _notes(metrics: Mapping[str, Any]) -> str:

@@ -136,11 +136,7 @@ def _resampled_blocks(blocks: np.ndarray, rng: np.random.Generator) -> list[np.n
 
 
 def _intervals(
-    values_a: np.ndarray,
-    values_b: np.ndarray,
-    usable: np.ndarray,
-    samples: list[np.ndarray],
-    larger_is_better: bool,
+    values_a: np.ndarray, values_b: np.ndarray, usable: np.ndarray, samples: list[np.ndarray], larger_is_better: bool
 ) -> dict[str, dict[str, Any]]:
     """Return for each statistic both values, their difference b - a, its interval, and who is better."""
     chosen = (sample[usable[sample]] for sample in samples)

@@ -55,15 +55,20 @@ class Condition:
 
     def value(self, metrics: Mapping[str, Any]) -> float | None:
         """Return the number; None when it was not measured."""
-        node: Any = metrics
-        for key in self.name.split('.'):
-            node = node.get(key) if isinstance(node, Mapping) else None
-        return None if isinstance(node, bool) or not isinstance(node, (int, float)) else node
+        return number_at(metrics, self.name)
 
     def holds(self, metrics: Mapping[str, Any]) -> bool:
         """Whether the run fails: the comparison is true, or the number was not measured (never passes unnoticed)."""
         value = self.value(metrics)
         return value is None or bool(_OPERATORS[self.comparison](value, self.limit))
+
+
+def number_at(metrics: Mapping[str, Any], name: str) -> float | None:
+    """Return the number under keys joined by dots; None where there is none."""
+    node: Any = metrics
+    for key in name.split('.'):
+        node = node.get(key) if isinstance(node, Mapping) else None
+    return None if isinstance(node, bool) or not isinstance(node, (int, float)) else node
 
 
 def _suggestions(names: Collection[str], name: str) -> str:

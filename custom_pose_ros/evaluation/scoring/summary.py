@@ -9,18 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from custom_pose_ros.core.geometry.rotations import (
-    matrix_from_rotation_vector,
-    rotation_vector_from_matrix,
-)
+from custom_pose_ros.core.geometry.rotations import matrix_from_rotation_vector, rotation_vector_from_matrix
 from custom_pose_ros.core.object_model import ObjectModel
-from custom_pose_ros.core.orientation.estimate import AMBIGUOUS, OrientationEstimate
+from custom_pose_ros.core.orientation.estimate import AMBIGUOUS
 from custom_pose_ros.evaluation.scoring.frame_scores import FrameScore
 from custom_pose_ros.evaluation.truth.coco_labels import LabelScore
+from custom_pose_ros.evaluation.truth.tracks import interpolate
 
 SCHEMA = 'custom_pose_ros/metrics/1'
 LARGE_ERROR_DEG = 20.0  # an attitude that is worse than this misleads whoever steers by it
-CHI2_99 = {3: 11.345, 6: 16.812}  # 99 % quantiles
+CHI2_99 = {'rotation': 11.345, 'position': 11.345, 'pose': 16.812}  # quantiles of 3, 3 and 6 degrees of freedom
 JITTER_GAP_S = 0.2  # three frames in a row, none farther apart than this
 _DISTANCE_BINS_M = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 10.0, math.inf)
 _ANGLE_BINS_DEG = (0.0, 15.0, 30.0, 45.0, 60.0, 75.0, 90.0)
@@ -163,21 +161,16 @@ def _jitter(scores: Sequence[FrameScore]) -> dict[str, Any]:
             step = np.linalg.norm(b - (a + c) / 2.0, axis=1)
             pixels += step[np.isfinite(step)].tolist()
         if before.estimate and now.estimate and after.estimate:
-            turns.append(np.rad2deg(_turn_off_middle(before.estimate, now.estimate, after.estimate)))
-            positions = [s.estimate.t_camera_object for s in (before, now, after)]  # type: ignore[union-attr]
-            moves.append(np.linalg.norm(positions[1] - (positions[0] + positions[2]) / 2.0))
+            pose, middle = now.estimate.pose, interpolate(before.estimate.pose, after.estimate.pose, 0.5)
+            turn = rotation_vector_from_matrix(pose.rotation @ middle.rotation.T)
+            turns.append(np.rad2deg(np.linalg.norm(turn)))
+            moves.append(np.linalg.norm(pose.translation - middle.translation))
     scale = 1.0 / math.sqrt(1.5)
     return {
         'keypoint_px': distribution(scale * np.array(pixels)),
         'rotation_deg': distribution(scale * np.array(turns)),
         'position_m': distribution(scale * np.array(moves)),
     }
-
-
-def _turn_off_middle(before: OrientationEstimate, now: OrientationEstimate, after: OrientationEstimate) -> float:
-    half = rotation_vector_from_matrix(after.R_camera_object @ before.R_camera_object.T) / 2.0
-    middle = matrix_from_rotation_vector(half) @ before.R_camera_object
-    return float(np.linalg.norm(rotation_vector_from_matrix(now.R_camera_object @ middle.T)))
 
 
 def _angle_errors_deg(score: FrameScore, model: ObjectModel) -> np.ndarray:
@@ -192,17 +185,13 @@ def _angle_errors_deg(score: FrameScore, model: ObjectModel) -> np.ndarray:
 def _consistency(scores: Sequence[FrameScore]) -> dict[str, Any]:
     """Say whether covariances are honest: mean squared error in their units (3 is right), truths inside 99 %."""
     clear = [s for s in scores if s.estimate is not None and s.estimate.ambiguity <= AMBIGUOUS]
-    inside = {3: ('rotation', 'position'), 6: ('pose',)}
     return {
         'nees_rotation': distribution(s.nees_rotation for s in scores),
         'nees_rotation_unambiguous': distribution(s.nees_rotation for s in clear),
         'nees_position': distribution(s.nees_position for s in scores),
         'share_inside_99': {
-            name: share(
-                v <= CHI2_99[freedom] for v in (getattr(s, f'nees_{name}') for s in scores) if not math.isnan(v)
-            )
-            for freedom, names in inside.items()
-            for name in names
+            name: share(v <= limit for v in (getattr(s, f'nees_{name}') for s in scores) if not math.isnan(v))
+            for name, limit in CHI2_99.items()
         },
     }
 
