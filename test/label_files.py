@@ -55,6 +55,11 @@ def texts(labels, kind):
     return [f'{p.image} {p.annotation} {p.text}'.strip() for p in labels.problems if p.kind == kind]
 
 
+def problems(labels, kind):
+    """Return file name and annotation of the problems of a kind."""
+    return [(p.image, p.annotation) for p in labels.problems if p.kind == kind]
+
+
 def checked(folder: Path, content, max_side=1024):
     """Return the labels of a content, and the images of the folder that are sound."""
     labels = read_labels(save(folder, content))

@@ -157,5 +157,5 @@ def test_each_keypoint_is_covered_on_its_own():
 
 
 def test_an_unknown_strength_is_refused():
-    with pytest.raises(ValueError, match="augmentation must be strong, rendered, normal or none, got 'heavy'"):
+    with pytest.raises(ValueError, match="'heavy'"):
         Augmentation.named('heavy')

@@ -87,28 +87,28 @@ def change_image(key, value):
     [
         (
             change_annotation('keypoints', [1, 2, 2]),
-            r'annotation 4: keypoints: wanted three numbers for each of at least 3',
+            'annotation 4: keypoints: .*got 3 numbers',
         ),
-        (change_annotation('keypoints', [1, 2] * 5), 'annotation 4: keypoints: wanted three numbers'),
-        (change_annotation('keypoints', 'abc'), "annotation 4: keypoints: wanted a list of numbers, got 'abc'"),
-        (change_annotation('keypoints', [float('nan')] * 9), 'annotation 4: keypoints: wanted a list of numbers'),
-        (change_annotation('keypoints', [True] * 9), 'annotation 4: keypoints: wanted a list of numbers'),
-        (change_annotation('bbox', [1, 2]), 'annotation 4: bbox: wanted left, top, width, height'),
-        (change_annotation('image_id', 99), 'annotation of image 99, which is not in the file'),
-        (change_annotation('image_id', None), 'image_id: wanted a number or text, got None'),
-        (change_annotation('category_id', [1]), 'category_id: wanted a number or text'),
-        (change_image('file_name', 'gone.png'), r'image 4: gone\.png is neither in .* nor in its images/'),
-        (change_image('file_name', 7), 'image 4: file_name: wanted a name, got 7'),
-        (change_image('width', -3), 'image 4: width: wanted a size in pixels, got -3'),
-        (change_image('height', 10.5), 'image 4: height: wanted a size in pixels, got 10.5'),
+        (change_annotation('keypoints', [1, 2] * 5), 'annotation 4: keypoints: .*got 10 numbers'),
+        (change_annotation('keypoints', 'abc'), "annotation 4: keypoints: .*'abc'"),
+        (change_annotation('keypoints', [float('nan')] * 9), 'annotation 4: keypoints: '),
+        (change_annotation('keypoints', [True] * 9), 'annotation 4: keypoints: '),
+        (change_annotation('bbox', [1, 2]), 'annotation 4: bbox: '),
+        (change_annotation('image_id', 99), 'image 99'),
+        (change_annotation('image_id', None), 'image_id: .*None'),
+        (change_annotation('category_id', [1]), 'category_id: '),
+        (change_image('file_name', 'gone.png'), r'image 4: gone\.png'),
+        (change_image('file_name', 7), 'image 4: file_name: .*7'),
+        (change_image('width', -3), 'image 4: width: .*-3'),
+        (change_image('height', 10.5), r'image 4: height: .*10\.5'),
         (change_image('id', 1), 'image id 1 is used twice'),
-        (lambda c: c.pop('images'), "wanted a COCO file with a list 'images', got None"),
-        (lambda c: c['images'].append(3), 'image: wanted keys and values, got 3'),
-        (lambda c: c['annotations'].clear(), "no instance of 'dots' is labelled"),
-        (lambda c: c['annotations'][0].pop('keypoints'), 'annotation 1: has neither keypoints nor a bbox'),
+        (lambda c: c.pop('images'), "'images'"),
+        (lambda c: c['images'].append(3), 'image: .*3'),
+        (lambda c: c['annotations'].clear(), "'dots'"),
+        (lambda c: c['annotations'][0].pop('keypoints'), 'annotation 1: '),
         (
             lambda c: c['categories'][0].__setitem__('keypoints', ['nose', 'ear']),
-            r"no category has the keypoints of 'dots' \(nose, left, right\); it has 'nose, ear'",
+            r"'dots' \(nose, left, right\).*'nose, ear'",
         ),
     ],
 )
@@ -130,11 +130,11 @@ def test_damaged_json_is_refused(dots_folder, dots):
 
 
 def test_no_or_several_label_files_are_refused(tmp_path):
-    with pytest.raises(DatasetError, match=r'wanted labels\.json or exactly one \.json file, found none'):
+    with pytest.raises(DatasetError, match=r'labels\.json'):
         find_labels(tmp_path)
     for name in ('a.json', 'b.json'):
         (tmp_path / name).write_text('{}')
-    with pytest.raises(DatasetError, match=r'found a\.json, b\.json'):
+    with pytest.raises(DatasetError, match=r'a\.json, b\.json'):
         find_labels(tmp_path)
     with pytest.raises(DatasetError, match='no such file or folder'):
         find_labels(tmp_path / 'gone')
@@ -148,7 +148,7 @@ def test_damaged_and_resized_images_are_refused(dots_folder, dots):
         with pytest.raises(DatasetError, match=r'0\.png: cannot be read as an image'):
             images[0].read()
     cv2.imwrite(str(images[1].path), np.zeros((36, 48, 3), np.uint8))
-    with pytest.raises(DatasetError, match=r'1\.png: is 48 x 36 px, but its labels are for 96 x 72'):
+    with pytest.raises(DatasetError, match=r'1\.png: .*48 x 36 px.*96 x 72'):
         images[1].read()
 
 
@@ -279,5 +279,5 @@ def test_several_processes_share_the_stream():
 
 @pytest.mark.parametrize('weights', [[1.0], [0.0, 0.0], [-1.0, 2.0]])
 def test_wrong_weights_are_refused(weights):
-    with pytest.raises(ValueError, match='weights must be 2 numbers >= 0 with a positive sum'):
+    with pytest.raises(ValueError, match='weights must be 2 numbers'):
         TicketBatches([3, 3], weights, 4)

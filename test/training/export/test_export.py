@@ -71,7 +71,7 @@ def test_the_shipped_size_is_met(tmp_path, dots):
 
 def test_a_difference_is_not_written(tmp_path, dots, monkeypatch):
     monkeypatch.setattr(onnx_export, 'TOLERANCE', -1.0)
-    with pytest.raises(ModelError, match=r'model\.onnx: not written: ONNX and PyTorch differ by .*, wanted at most'):
+    with pytest.raises(ModelError, match=r'model\.onnx: not written'):
         export_onnx(build_network('light', dots, channels=32), dots, tmp_path / 'model.onnx')
     assert os.listdir(tmp_path) == []
 

@@ -1,4 +1,4 @@
-"""Evaluation: errors, AP and suspects by value on made-up detections, and the command on a trained tiny network."""
+"""Evaluation: errors, AP and suspects by value on made-up detections, and the command on a tiny network."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from custom_pose_ros.core.keypoints.poses import KeypointPose
+from custom_pose_ros.inference.checkpoints import Checkpoint, save_checkpoint
+from custom_pose_ros.inference.network import build_network
 from training.evaluate import main
 from training.pose_training.judging.accuracy import Accuracy, is_swapped, keypoint_errors, match, measure
 from training.pose_training.judging.oks import average_precision
 from training.pose_training.judging.suspects import find_suspects
 from training.pose_training.labels.coco import LabelledImage
-from training.pose_training.learning.run_settings import RunSettings
-from training.pose_training.learning.training_run import TrainingRun
 
 SCRIPT = Path(__file__).resolve().parents[3] / 'training' / 'evaluate.py'
 TRIANGLE = np.array([[50.0, 20.0], [20.0, 80.0], [80.0, 80.0]])  # nose, left, right; size 67.1 px
@@ -208,13 +208,11 @@ def with_odd_names(folder):
     path.write_text(json.dumps(content))
 
 
-def test_the_command_writes_figures_and_pictures(tmp_path, dots_folder, capsys):
+def test_the_command_writes_figures_and_pictures(tmp_path, dots, dots_folder, capsys):
     with_odd_names(dots_folder)
-    settings = RunSettings(
-        data=[str(dots_folder)], options={'channels': 32}, start_from='none', steps=2, batch=4, validation_share=0.0
-    )
-    TrainingRun.new(str(dots_folder), settings, tmp_path / 'run', workers=0).train()
-    arguments = [str(tmp_path / 'run' / 'best.pth'), '--data', str(dots_folder), '--out', str(tmp_path / 'out')]
+    network = build_network('light', dots, channels=32)
+    save_checkpoint(tmp_path / 'best.pth', Checkpoint('light', {'channels': 32}, dots, network.state_dict()))
+    arguments = [str(tmp_path / 'best.pth'), '--data', str(dots_folder), '--out', str(tmp_path / 'out')]
     assert main([*arguments, '--suspects']) == 0
     metrics = json.loads((tmp_path / 'out' / 'metrics.json').read_text())
     assert metrics['instances'] == 8
@@ -224,7 +222,7 @@ def test_the_command_writes_figures_and_pictures(tmp_path, dots_folder, capsys):
         assert cv2.imread(str(tmp_path / 'out' / name)).shape[0] > 100
     shown = capsys.readouterr().out
     assert '8 objects' in shown
-    assert 'the model finds too few of the keypoints to judge labels' in shown
+    assert 'too few' in shown
 
 
 def test_the_command_says_in_one_line_what_is_missing(tmp_path, capsys):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from label_files import DEEPLABCUT, checked, coco, picture, save, texts
+from label_files import DEEPLABCUT, checked, coco, picture, problems, save, texts
 
 from custom_pose_ros.core.errors import DatasetError
 from training.pose_training.labels.checking import check
@@ -32,18 +32,18 @@ def test_empty_keypoints_of_deleted_names_are_left_out(tmp_path):
         tmp_path,
         coco([('v1.jpg', 1000, 563)], [{'image_id': 1, 'keypoints': [0, 0, 0, 0, 0, 0, 476, 290, 2, 527, 372, 2]}]),
     )
-    assert texts(labels, REPAIRED) == ['v1.jpg 10 2 empty keypoints of deleted names left out, 2 kept']
+    assert problems(labels, REPAIRED) == [('v1.jpg', '10')]
     np.testing.assert_allclose(ready[0].keypoints[0], [[476, 290, 2], [527, 372, 2]])
 
 
 @pytest.mark.parametrize(
     'keypoints, text',
     [
-        ([252, 378, 2] * 6, "lists 6 keypoints, but 'fish' has 2: label it again"),
-        ([252, 378, 2], "lists 1 keypoint, but 'fish' has 2: label the missing ones"),
+        ([252, 378, 2] * 6, "lists 6 keypoints, but 'fish' has 2"),
+        ([252, 378, 2], "lists 1 keypoint, but 'fish' has 2"),
         ([252, 378], 'keypoints are not triples of numbers'),
         ([252, None, 2, 1, 1, 2], 'keypoints are not triples of numbers'),
-        ([50, 160, 2, 3, 3, 2], r'head at (50, 160) lies outside of the image of 100 x 60 px'),
+        ([50, 160, 2, 3, 3, 2], 'head at (50, 160)'),
     ],
 )
 def test_what_is_not_certain_is_refused_with_its_ids(tmp_path, keypoints, text):
@@ -60,11 +60,9 @@ def test_several_categories_need_a_choice(tmp_path):
     assert read_labels(path).category == 'fish'  # the only one that is used
     assert read_labels(path, 'crab').keypoint_names == ['claw']
     content['annotations'].append({'id': 99, 'image_id': 1, 'category_id': 2, 'keypoints': [1, 1, 2]})
-    with pytest.raises(
-        DatasetError, match=r'several categories with keypoints \(fish, crab\); choose one with --category'
-    ):
+    with pytest.raises(DatasetError, match=r'fish, crab.*--category'):
         read_labels(save(tmp_path, content))
-    with pytest.raises(DatasetError, match="wanted one category named 'cat', the file has fish, crab"):
+    with pytest.raises(DatasetError, match="'cat'.*fish, crab"):
         read_labels(path, 'cat')
 
 
@@ -93,13 +91,13 @@ def test_deeplabcut_with_several_animals_and_split_index(tmp_path):
 @pytest.mark.parametrize(
     'name, content, message',
     [
-        ('a.csv', 'x,y\n1,2\n', 'wanted a DeepLabCut table with rows bodyparts and coords'),
+        ('a.csv', 'x,y\n1,2\n', 'DeepLabCut'),
         ('a.json', '{', 'is not valid JSON'),
-        ('a.json', '{"images": "\\ud800"}', 'is not valid JSON .*surrogates not allowed'),
-        ('a.json', '7', 'wanted COCO, a Label Studio export or a DeepLabCut .csv, got int'),
+        ('a.json', '{"images": "\\ud800"}', 'surrogates'),
+        ('a.json', '7', 'got int'),
         ('a.json', '[{}]', 'no KeyPointLabels in this export'),
-        ('a.json', '[7]', 'task 0: wanted keys and values, got 7'),
-        ('a.json', '{"images": []}', "wanted a COCO file with a list 'annotations'"),
+        ('a.json', '[7]', 'task 0: .*7'),
+        ('a.json', '{"images": []}', "'annotations'"),
         ('a.json', '{"images": [], "annotations": [], "categories": [{"id": 1}]}', 'no category has keypoints'),
     ],
 )
@@ -165,7 +163,7 @@ def test_images_without_annotation_are_told_and_can_be_left_out(tmp_path, capsys
     content = coco([(f'{i}.png', 100, 60) for i in range(3)], [{'image_id': 2, 'keypoints': [1, 1, 2, 5, 5, 2]}])
     labels, ready = checked(tmp_path, content)
     (text,) = texts(labels, NOTE)
-    assert text.startswith('2 images without annotation (0.png, ...) are trained on as pictures without the object')
+    assert '2 images' in text and '0.png' in text
     assert len(ready) == 3
     assert main([str(save(tmp_path, content)), '--labelled-only', '--check']) == 0
     assert 'sound images: 1 of 1; problems: refused 0, repaired 0, note 0' in capsys.readouterr().out

@@ -6,7 +6,7 @@ import xml.etree.ElementTree
 
 import numpy as np
 import pytest
-from label_files import checked, label_studio_task, picture, save, texts
+from label_files import checked, label_studio_task, picture, problems, save, texts
 
 from custom_pose_ros.core.errors import DatasetError
 from custom_pose_ros.core.object_model import ObjectModel
@@ -39,7 +39,7 @@ def test_label_studio_tells_objects_apart_by_their_rectangle(tmp_path):
         [(0.6, 0.6, 2), (0.7, 0.6, 2)],
     ]
     labels = read_labels(save(tmp_path, [label_studio_task('photo.jpg', *points)]))
-    assert any('head is labelled twice in one object; draw a rectangle' in text for text in texts(labels, REFUSED))
+    assert any('head is labelled twice' in text for text in texts(labels, REFUSED))
 
 
 def box(number, x, y, width, height, **value):
@@ -64,9 +64,7 @@ def test_keypoints_belong_to_the_box_they_lie_in(tmp_path):
     assert a.box == pytest.approx((0.05, 0.05, 0.3, 0.3))
     assert b.keypoints == [(0.6, 0.6, 2), (0.8, 0.8, 2)]
     assert c.keypoints is None
-    assert 'photo.jpg c no keypoint in this box: it will be ignored, neither object nor background' in texts(
-        labels, NOTE
-    )
+    assert ('photo.jpg', 'c') in problems(labels, NOTE)
     assert texts(labels, REFUSED) == []
 
 
@@ -78,10 +76,9 @@ def test_the_only_box_takes_a_keypoint_beside_it(tmp_path):
 def test_a_keypoint_in_two_boxes_or_in_none_is_refused(tmp_path):
     boxes = [box('a', 0, 0, 50, 50), box('b', 30, 30, 50, 50)]
     labels = read_labels(save(tmp_path, [task_with(boxes, ('head', 40, 40), ('tail', 95, 95))]))
-    assert texts(labels, REFUSED) == [
-        'photo.jpg r0 head lies in several boxes: drag it onto its own in the list of regions',
-        'photo.jpg r1 tail lies in no box',
-    ]
+    assert problems(labels, REFUSED) == [('photo.jpg', 'r0'), ('photo.jpg', 'r1')]
+    several, none = texts(labels, REFUSED)
+    assert 'head lies in several boxes' in several and 'tail lies in no box' in none
 
 
 def test_a_turned_box_reaches_around_its_corners(tmp_path):
@@ -93,7 +90,7 @@ def test_a_turned_box_reaches_around_its_corners(tmp_path):
 def test_points_on_a_turned_picture_are_refused(tmp_path):
     task = label_studio_task('photo.jpg', ('head', 10, 10))
     task['annotations'][0]['result'][0]['image_rotation'] = 90
-    assert 'labelled on a turned picture' in texts(read_labels(save(tmp_path, [task])), REFUSED)[0]
+    assert 'turned picture' in texts(read_labels(save(tmp_path, [task])), REFUSED)[0]
 
 
 def test_tasks_that_nobody_or_two_people_labelled(tmp_path):
@@ -104,15 +101,15 @@ def test_tasks_that_nobody_or_two_people_labelled(tmp_path):
         save(tmp_path, [one, skipped, twice, {'id': 4, 'data': {'image': '4.jpg'}, 'annotations': []}])
     )
     assert [image.name for image in labels.images] == ['0.jpg']
-    assert texts(labels, REFUSED) == ['2.jpg 1 is annotated 2 times: delete all but one']
-    assert texts(labels, NOTE)[1:] == ['1.jpg 1 not annotated, left out', '4.jpg 4 not annotated, left out']
+    assert problems(labels, REFUSED) == [('2.jpg', '1')]
+    assert problems(labels, NOTE)[1:] == [('1.jpg', '1'), ('4.jpg', '4')]
 
 
 def test_other_regions_are_left_out_with_a_note(tmp_path):
     task = label_studio_task('photo.jpg', ('head', 10, 10))
     task['annotations'][0]['id'] = 7
     task['annotations'][0]['result'].append({'id': 'p', 'type': 'polygonlabels', 'value': {'polygonlabels': ['x']}})
-    assert texts(read_labels(save(tmp_path, [task])), NOTE)[1:] == ['photo.jpg 7 polygonlabels are not read, left out']
+    assert 'polygonlabels' in texts(read_labels(save(tmp_path, [task])), NOTE)[1]
 
 
 def test_uploads_are_found_though_their_names_were_changed(tmp_path):
@@ -124,7 +121,7 @@ def test_uploads_are_found_though_their_names_were_changed(tmp_path):
 
 def test_json_min_is_refused_by_name(tmp_path):
     task = {'image': '/data/upload/a.jpg', 'id': 1, 'keypoints': [{'x': 1, 'y': 2, 'keypointlabels': ['head']}]}
-    with pytest.raises(DatasetError, match='it is a JSON-MIN; export as JSON'):
+    with pytest.raises(DatasetError, match='JSON-MIN'):
         read_labels(save(tmp_path, [task]))
 
 
@@ -157,9 +154,7 @@ def test_coco_with_one_object_has_its_box(tmp_path):
 def test_coco_with_several_objects_lost_points_and_is_refused(tmp_path):
     picture(tmp_path / 'photo.jpg', 200, 100)
     labels, ready = checked(tmp_path, label_studio_coco((5, 6, 50, 60), (80, 6, 50, 60)))
-    assert (
-        'several objects, whose keypoints Label Studio joins in its COCO: export as JSON' in texts(labels, REFUSED)[0]
-    )
+    assert 'several objects' in texts(labels, REFUSED)[0]
     assert ready == []
 
 
@@ -169,8 +164,7 @@ def test_names_that_nobody_used_are_no_fault(tmp_path, capsys):
     path = save(tmp_path, [label_studio_task('photo.jpg', ('head', 10, 10), ('eye', 10, 20))])
     assert main([str(path), '--object', str(tmp_path), '--check']) == 0
     shown = capsys.readouterr().out
-    assert "keypoint 'tail' is nowhere labelled" in shown
-    assert "keypoint 'eye' is not one of object 'fish', left out" in shown
+    assert "'tail'" in shown and "'eye'" in shown
 
 
 def test_the_interface_is_xml_with_every_keypoint_in_its_place(capsys):

@@ -81,7 +81,7 @@ def test_damaged_images_are_told_and_the_rest_is_written(tmp_path, found, capsys
     prefix = f'/data/local-files/?d={tmp_path.name}/'
     assert [task['data']['image'] for task in json.loads(out.read_text())] == [f'{prefix}a.png', f'{prefix}c%20d.png']
     shown = capsys.readouterr()
-    assert shown.err == f'error: {tmp_path / "b.png"}: cannot be read as an image, left out\n'
+    assert str(tmp_path / 'b.png') in shown.err and shown.err.count('\n') == 1
     with pytest.raises(DatasetError, match='no KeyPointLabels'):  # proposals are not labels yet
         read_labels(out)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from label_files import checked, coco, picture, save, texts
+from label_files import checked, coco, picture, problems, save, texts
 
 from custom_pose_ros.core.object_model import ObjectModel
 from training.pose_training.labels.checking import CheckedImage
@@ -40,7 +40,7 @@ def test_points_just_outside_are_moved_onto_the_border(tmp_path):
     labels, ready = checked(
         tmp_path, coco([('a.jpg', 100, 60)], [{'image_id': 1, 'keypoints': [-0.7, 10, 2, 99.9, 59.8, 2]}])
     )
-    assert texts(labels, REPAIRED) == ['a.jpg 10 2 points just outside moved onto the border']
+    assert problems(labels, REPAIRED) == [('a.jpg', '10')]
     np.testing.assert_allclose(ready[0].keypoints[0][:, :2], [[0, 10], [99, 59]])
 
 
@@ -54,9 +54,9 @@ def test_labels_of_another_size_are_scaled_and_those_of_another_shape_refused(tm
             [{'image_id': i, 'keypoints': [10, 20, 2, 30, 40, 2]} for i in (1, 2)],
         ),
     )
-    assert texts(labels, REPAIRED) == ['a.jpg  labelled at 100 x 60, is 200 x 120: labels scaled']
+    assert problems(labels, REPAIRED) == [('a.jpg', '')]
     np.testing.assert_allclose(ready[0].keypoints[0][:, :2], [[20, 40], [60, 80]])
-    assert texts(labels, REFUSED) == ['b.jpg  labels are for 100 x 60 px, the file has 200 x 200']
+    assert problems(labels, REFUSED) == [('b.jpg', '')]
 
 
 def test_images_are_resized_with_their_labels(tmp_path):
@@ -90,7 +90,7 @@ def test_labels_on_the_turned_picture_are_kept_and_the_picture_written_upright(t
 def test_labels_on_the_unturned_picture_are_recognised_by_their_size(tmp_path):
     exif_jpeg(tmp_path / 'a.jpg', 6)
     labels, ready = checked(tmp_path, coco([('a.jpg', 120, 80)], [{'image_id': 1, 'keypoints': [110, 70, 2, 5, 5, 2]}]))
-    assert texts(labels, REPAIRED) == ['a.jpg  labelled without its EXIF rotation: written as it was labelled']
+    assert problems(labels, REPAIRED) == [('a.jpg', '')]
     assert (ready[0].width, ready[0].height) == (120, 80)
     np.testing.assert_allclose(ready[0].keypoints[0][0], [110, 70, 2])
 
@@ -126,13 +126,13 @@ def test_duplicate_pictures_are_left_out_or_refused(tmp_path):
     images.append(('other.jpg', 100, 60))
     content = coco(images, [{'image_id': 1, **points}, {'image_id': 4, 'keypoints': [50, 50, 2, 9, 9, 2]}])
     labels, ready = checked(tmp_path, content)
-    assert any('the same picture is labelled differently: a.jpg, copy.jpg' in text for text in texts(labels, REFUSED))
+    assert any('a.jpg, copy.jpg' in text for text in texts(labels, REFUSED))
 
 
 def test_nothing_labelled_is_refused(tmp_path):
     picture(tmp_path / 'a.jpg', 100, 60)
     labels, _ = checked(tmp_path, coco([('a.jpg', 100, 60)], []))
-    assert texts(labels, REFUSED) == ['nothing is labelled: there is no image with an annotation']
+    assert problems(labels, REFUSED) == [('', '')]
 
 
 # What is made of sound labels.
@@ -196,8 +196,7 @@ def test_refused_labels_stop_unless_their_images_are_left_out(tmp_path, capsys):
     assert main(arguments) == 1
     captured = capsys.readouterr()
     assert '1.png' in captured.out and 'lists 1 keypoint, but' in captured.out
-    wanted = "1 refused: 1.png 11 lists 1 keypoint, but 'fish' has 2: label the missing ones; mend them, or go on"
-    assert wanted in captured.err
+    assert '1 refused: 1.png 11 ' in captured.err and '--leave-out' in captured.err
     assert not (tmp_path / 'out').exists()
     assert main([*arguments, '--leave-out']) == 0
     assert main([*arguments, '--leave-out']) == 1
