@@ -13,11 +13,11 @@ import pytest
 pytest.importorskip('nncf', reason='NNCF is missing: run `make test`')
 
 import onnx
-from custom_pose_ros.inference.backends.registry import Candidate
 
 from custom_pose_ros.core.errors import ConfigError, DatasetError, ModelError
 from custom_pose_ros.core.object_model import installed_objects
 from custom_pose_ros.inference.backends import load_network
+from custom_pose_ros.inference.backends.choice import Candidate
 from training.pose_training.export import quantization
 from training.pose_training.export.quantization import quantize
 from training.pose_training.judging.drift import DriftLimits
