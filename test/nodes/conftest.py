@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import socket
 import subprocess
 import sys
 import threading
@@ -34,23 +33,13 @@ from rclpy.parameter import Parameter
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile
 
+from custom_pose_ros.nodes.ros.diagnostics import Counts
 from custom_pose_ros.nodes.ros.managed_node import ManagedNode
+from custom_pose_ros.tools.demo import free_domain
 
 ROOT = Path(__file__).resolve().parents[2]
 DEADLINE_S = 60.0  # of everything that should take milliseconds; a busy machine may need many seconds
 _numbers = iter(range(10**6))
-
-
-def free_domain() -> int:
-    """Return a ROS domain whose discovery port nobody has bound."""
-    for domain in range(1 + os.getpid() % 90, 232):
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            try:
-                probe.bind(('', 7400 + 250 * domain))  # RTPS 9.6.1.1: discovery multicast port of a domain
-            except OSError:
-                continue
-            return domain
-    raise RuntimeError('no ROS domain is free')
 
 
 class Received(list):
@@ -162,6 +151,17 @@ class Graph:
 
     def wait_for_log(self, level: bytes | int, node: str, text: str) -> None:
         self.wait(lambda: any(text in line for line in self.logs(level, node)), f'the log of {node}: {text}')
+
+    def counts(self, node: Node, camera: str = '') -> Counts:
+        """Return a node's counts once it has nothing left to do; a message is counted after it has been answered."""
+        statistics = node.health.statistics[camera]
+
+        def idle() -> bool:
+            counts = statistics.counts
+            return counts.received == counts.processed + counts.dropped + counts.skipped + counts.errors
+
+        self.wait(idle, f'{node.get_name()} to have counted all it received')
+        return statistics.counts
 
     def stop(self, node: Node) -> None:
         """Stop one node before the test ends."""

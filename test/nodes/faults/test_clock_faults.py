@@ -65,12 +65,13 @@ def test_a_bag_that_loops_is_answered_all_the_time(make_rig, bag) -> None:
     rig = make_rig(use_sim_time=True)
     rig.stamp = bag.now
     rig.wait_good()
-    loops = 3
     begin = time.monotonic()
-    rig.graph.wait(lambda: time.monotonic() > begin + loops * SECONDS, 'three loops', 0.05)
-    stamps = [answer.header.stamp for _, answer in rig.answers if answer.orientations]
-    jumps = np.diff([stamp.sec + 1e-9 * stamp.nanosec for stamp in stamps]) < 0
-    assert jumps.sum() >= loops - 1
+
+    def loops() -> int:
+        stamps = [answer.header.stamp for _, answer in list(rig.answers) if answer.orientations]
+        return np.count_nonzero(np.diff([stamp.sec + 1e-9 * stamp.nanosec for stamp in stamps]) < 0)
+
+    rig.graph.wait(lambda: loops() >= 2, 'answers in three loops', 0.05)
     for at, answer in rig.answers:
         assert answer.orientations or at < begin, 'a loop costs no answer'
     rig.graph.wait(lambda: any(value != 'unknown' for value in latencies(rig)), 'a latency by /clock')

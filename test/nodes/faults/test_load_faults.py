@@ -39,21 +39,18 @@ def test_parameters_storm(rig) -> None:
 
 
 def test_a_slow_subscriber_holds_up_nobody(rig) -> None:
-    """A process that takes half a second for each message, reliable: the writer must not wait for it."""
+    """A reliable subscriber that is stuck in its first message: the writers must not wait for it."""
     gate, seen = threading.Event(), []
 
     def dawdle(message: PoseArray | Image) -> None:
         seen.append(message)
-        gate.wait(0.5)
+        gate.wait(60.0)
 
     rig.slow_listener({'poses': PoseArray, 'pose_node/overlay': Image}, dawdle)
-    rig.graph.wait(lambda: len(seen) > 1, 'the slow subscriber')
-    times = [at for at, _ in rig.answers]
-    rig.graph.wait(lambda: len(rig.answers) > len(times) + 40, 'forty frames')
-    after = [at for at, _ in rig.answers][len(times) :]
-    # Frames come every 0.05 s; held up by the slow one there would be 2 per second, 20 s for these.
-    assert after[-1] - after[0] < 12.0
-    assert len(seen) < 40
+    rig.graph.wait(lambda: seen, 'the slow subscriber')
+    answered = len(rig.answers)
+    rig.graph.wait(lambda: len(rig.answers) > answered + 40, 'forty frames')
+    assert len(seen) <= 2
     gate.set()
     rig.note(time.monotonic())
 

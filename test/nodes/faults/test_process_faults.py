@@ -34,15 +34,17 @@ class Killed:
         self.camera = graph.tester.create_publisher(Image, 'image', QoSProfile(depth=5))
         self.poses = graph.listen('poses', PoseArray)
 
+    def _subscriptions(self) -> set[bytes]:
+        """Ids of the subscriptions of the images, also of a dead predecessor's until it is forgotten after 20 s."""
+        found = self._graph.tester.get_subscriptions_info_by_topic(self.camera.topic_name)
+        return {bytes(info.endpoint_gid) for info in found}
+
     def start(self, *arguments: str):
+        before = self._subscriptions()
         process = self._start_process(
             MODULE, '--ros-args', '-p', f'object:={self.object}', '-r', f'__ns:={self._graph.namespace}', *arguments
         )
-        # A dead predecessor is forgotten after 20 s, until then it counts as a subscriber.
-        count = self.camera.get_subscription_count()
-        self._graph.wait(
-            lambda: self.camera.get_subscription_count() > count or process.poll() is not None, 'its subscription'
-        )
+        self._graph.wait(lambda: self._subscriptions() - before or process.poll() is not None, 'its subscription')
         begin = time.monotonic()
         self.wait_answer()
         self.answered_after_s = time.monotonic() - begin

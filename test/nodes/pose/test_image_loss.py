@@ -9,22 +9,37 @@ from diagnostic_msgs.msg import DiagnosticArray
 from custom_pose_ros.nodes.ros.input_watch import IMAGE_LOSS_CURE
 
 CONFIG = Path(__file__).resolve().parents[3] / 'config'
-SENT = 60
+IMAGES, SMALL = 60, 5
+# Small images get through: until one is answered, which proves the discovery of both sides; and at the end, so that a
+# loss of the last large ones is seen. Then it prints how many were sent since the answered one, and in all.
 CAMERA = f"""
 import array, sys, time, rclpy
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import Image
+from custom_pose_ros.nodes.ros.messages import PoseArray
 rclpy.init()
 node = rclpy.create_node('camera', namespace=sys.argv[1])
 publisher = node.create_publisher(Image, 'image', qos_profile_sensor_data)
-while not publisher.get_subscription_count():
-    time.sleep(0.05)
-time.sleep(1.0)
-image = Image(height=480, width=640, step=1920, encoding='bgr8', data=array.array('B', bytes(640 * 480 * 3)))
-for number in range({SENT}):
-    image.header.stamp.sec = number
+answers, sent = [], 0
+node.create_subscription(PoseArray, 'poses', answers.append, 10)
+
+def publish(width, height):
+    global sent
+    sent += 1
+    data = array.array('B', bytes(width * height * 3))
+    image = Image(height=height, width=width, step=3 * width, encoding='bgr8', data=data)
+    image.header.stamp.sec = sent
     publisher.publish(image)
     time.sleep(0.05)
+
+while not answers:
+    publish(32, 32)
+    rclpy.spin_once(node, timeout_sec=0)
+for _ in range({IMAGES}):
+    publish(640, 480)
+for _ in range({SMALL}):
+    publish(32, 32)
+print(sent - answers[0].header.stamp.sec, sent, flush=True)
 sys.stdin.read()
 """
 
@@ -36,7 +51,7 @@ def counts(diagnostics: list, name: str) -> dict[str, int]:
 
 
 def run(graph, start_process, tiny_object: str, tmp_path: Path, **environment: str) -> tuple[dict[str, int], str]:
-    """Show images of 640x480 to a node, best effort; return what it has counted and written to stderr."""
+    """Show images to a node, best effort; return what it has counted and written to stderr. Every image is counted."""
     diagnostics = graph.listen('/diagnostics', DiagnosticArray)
     node = start_process(
         'custom_pose_ros.nodes.pose.pose_node',
@@ -44,18 +59,20 @@ def run(graph, start_process, tiny_object: str, tmp_path: Path, **environment: s
         **environment,
     )
     (tmp_path / 'camera_process.py').write_text(CAMERA, encoding='utf-8')
-    start_process('camera_process', graph.namespace, PYTHONPATH=f'{tmp_path}:.', **environment)
+    camera = start_process('camera_process', graph.namespace, PYTHONPATH=f'{tmp_path}:.', **environment)
     name = f'{graph.namespace[1:]}/pose_node'
+    since_answer, sent = map(int, camera.stdout.readline().split())
     # The last one, or a few, may be on no record when they are lost: only the next one would tell.
-    graph.wait(lambda: sum(counts(diagnostics, name).values()) >= SENT - 3, f'{name} to account for all', 0.1)
+    graph.wait(lambda: sum(counts(diagnostics, name).values()) >= since_answer - 3, f'{name} to account for all', 0.1)
+    found = counts(diagnostics, name)
+    assert sum(found.values()) <= sent, found
     node.terminate()
-    return counts(diagnostics, name), node.communicate(timeout=60)[1]
+    return found, node.communicate(timeout=60)[1]
 
 
 def test_what_the_default_transport_loses_is_told_with_the_cure(graph, start_process, tiny_object, tmp_path) -> None:
     found, err = run(graph, start_process, tiny_object, tmp_path, FASTDDS_BUILTIN_TRANSPORTS='DEFAULT')
-    assert SENT - 3 <= sum(found.values()) <= SENT, found
-    if found['lost on the way'] > 0.2 * SENT:
+    if found['lost on the way'] > 0.3 * sum(found.values()):
         assert f'% of the messages are lost on the way; {IMAGE_LOSS_CURE}' in err
 
 
@@ -63,5 +80,4 @@ def test_the_cure_works(graph, start_process, tiny_object, tmp_path) -> None:
     profile = str(CONFIG / 'fastdds.xml')
     environment = {'FASTDDS_DEFAULT_PROFILES_FILE': profile, 'FASTRTPS_DEFAULT_PROFILES_FILE': profile}
     found, _ = run(graph, start_process, tiny_object, tmp_path, FASTDDS_BUILTIN_TRANSPORTS='DEFAULT', **environment)
-    assert sum(found.values()) <= SENT
-    assert found['received'] > 0.5 * SENT, found  # a busy machine may be late; without the profile it is about none
+    assert found['lost on the way'] < 0.5 * IMAGES, found  # a busy machine loses some; without the profile about all

@@ -260,11 +260,12 @@ def rows_of(status: DiagnosticStatus) -> dict[str, str]:
 
 def test_the_overlay_is_drawn_only_while_somebody_subscribes(graph, tiny_object, picture) -> None:
     bench = Bench(graph, tiny_object)
-    answer = bench.show(picture, 1)
+    bench.show(picture, 1)
+    bench.show(picture, 2)  # answered when the node is done with the first one, overlay included
     overlay = graph.listen('pose_node/overlay', Image)
-    answer = bench.show(picture, 2)
-    message = overlay.wait()
-    assert message.header == header(2)  # not the first frame: nobody listened
+    answer = bench.show(picture, 3)
+    message = overlay.wait(lambda m: m.header == header(3))
+    assert header(1) not in [m.header for m in overlay]  # nobody listened
     model = ObjectModel.load(tiny_object)
     wanted = draw_poses(picture, message_to_poses(answer, model), model)
     drawn = image_to_bgr(message)
@@ -273,9 +274,9 @@ def test_the_overlay_is_drawn_only_while_somebody_subscribes(graph, tiny_object,
     assert np.any(drawn != picture)
 
     bench.node.set_parameters([Parameter('overlay', value=False)])
-    bench.show(picture, 3)
     bench.show(picture, 4)
-    assert [m.header.stamp.sec for m in overlay] == [2]
+    bench.show(picture, 5)
+    assert max(m.header.stamp.sec for m in overlay) == 3
 
 
 def test_the_newest_frame_wins_and_dropped_ones_are_counted(graph, tiny_object, picture) -> None:
@@ -283,7 +284,7 @@ def test_the_newest_frame_wins_and_dropped_ones_are_counted(graph, tiny_object, 
     gate, process = threading.Event(), bench.node._process
 
     def slow(frames: dict) -> None:
-        gate.wait(20)  # a model that is busy with the first frame while nine more arrive
+        gate.wait(60)  # a model that is busy with the first frame while nine more arrive
         process(frames)
 
     bench.node._process = slow
@@ -295,7 +296,7 @@ def test_the_newest_frame_wins_and_dropped_ones_are_counted(graph, tiny_object, 
     gate.set()
     bench.poses.wait(lambda m: m.header == header(10))
     assert [m.header.stamp.sec for m in bench.poses] == [1, 10]
-    counts = bench.node.health.statistics[''].counts
+    counts = graph.counts(bench.node)
     assert (counts.received, counts.processed, counts.dropped, counts.errors) == (10, 2, 8, 0)
 
 
@@ -463,7 +464,7 @@ def test_the_process_ends_with_0_on_interrupt(start_process, graph, tiny_object,
     poses = graph.listen('poses', PoseArray)
     camera, image = graph.advertise('image', Image, RELIABLE), bgr_to_image(picture, header())
     graph.wait(
-        lambda: camera.publish(image) or poses, 'an answer'
+        lambda: camera.publish(image) or poses, 'an answer', 0.05
     )  # its side of the discovery cannot be seen from here
     check_found(poses.wait(), points)
     for _ in range(5):  # interrupted in the middle of its work
@@ -477,16 +478,17 @@ def test_the_process_ends_with_1_and_one_line_on_bad_input(start_process, tiny_o
     empty = tmp_path / 'object.yaml'
     shutil.copy(f'{tiny_object}/object.yaml', empty)
     cases = {
-        f'object:={tmp_path}': f'error: {tmp_path}: no model.onnx in this folder; train one',
-        'object:=nothing_like_it': "error: object 'nothing_like_it' not found: wanted a folder",
-        'image_transport:=pigeon': "error: parameter image_transport: wanted one of raw, compressed, got 'pigeon'",
+        f'object:={tmp_path}': (str(tmp_path), 'no model.onnx'),
+        'object:=nothing_like_it': ("'nothing_like_it' not found",),
+        'image_transport:=pigeon': ('image_transport', 'raw, compressed', "'pigeon'"),
     }
     processes = {argument: start_process(MODULE, '--ros-args', '-p', argument) for argument in cases}
     for argument, process in processes.items():
         out, err = process.communicate(timeout=60)
         assert process.returncode == 1, out + err
         (line,) = err.splitlines()
-        assert line.startswith(cases[argument]), err
+        assert line.startswith('error: ')
+        assert all(fact in line for fact in cases[argument]), err
 
 
 def test_messages_that_are_not_built_are_explained(start_process, tmp_path) -> None:
