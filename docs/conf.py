@@ -33,6 +33,7 @@ autodoc_member_order = 'bysource'
 autodoc_typehints = 'description'
 autodoc_typehints_description_target = 'documented'
 autodoc_preserve_defaults = True
+napoleon_use_ivar = True
 html_math_renderer = 'mathml'
 
 
@@ -46,13 +47,13 @@ def _math_block(writer, node) -> None:
     raise nodes.SkipNode
 
 
-def _keep_colons(app, what, name, obj, options, lines: list[str]) -> None:
+def _replace_colons(app, what, name, obj, options, lines: list[str]) -> None:
     """Keep napoleon from taking what stands before a colon in the first line of a property for its type."""
     if what == 'property':
-        lines.insert(0, '')
+        lines[0] = lines[0].replace(': ', ' - ')
 
 
 def setup(app) -> None:
     """Write formulas as MathML, which browsers draw by themselves: the pages need no script from elsewhere."""
-    app.connect('autodoc-process-docstring', _keep_colons, priority=400)  # before napoleon
+    app.connect('autodoc-process-docstring', _replace_colons, priority=400)  # before napoleon
     app.add_html_math_renderer('mathml', (_inline_math, None), (_math_block, None))

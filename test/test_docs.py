@@ -6,6 +6,8 @@ import ast
 import importlib.util
 import re
 import shlex
+import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -180,6 +182,24 @@ def test_every_command_exists(path: Path) -> None:
 def test_a_command_that_does_not_exist_is_noticed(line: str) -> None:
     with pytest.raises((AssertionError, KeyError)):
         check(shlex.split(line))
+
+
+def test_the_pages_build_without_a_warning(tmp_path) -> None:
+    """As `make docs` does it; links and pictures that lead nowhere and docstrings out of form are warnings."""
+    pytest.importorskip('furo', reason='Sphinx is missing: run `make docs` or `make test`')
+    command = [sys.executable, '-m', 'sphinx', '--fail-on-warning', '--keep-going', '--quiet', ROOT / 'docs', tmp_path]
+    built = subprocess.run(command, capture_output=True, text=True, timeout=200)
+    assert built.returncode == 0, built.stderr
+    assert (tmp_path / 'python_api.html').is_file()
+
+
+def test_the_code_names_the_steps_of_the_filter_page() -> None:
+    numbers = re.findall(r'^\*\*Step (\d+):', (ROOT / 'docs/filter.md').read_text(encoding='utf-8'), re.MULTILINE)
+    modules = (ROOT / 'custom_pose_ros/core/orientation').glob('*.py')
+    code = ' '.join(path.read_text(encoding='utf-8') for path in modules)
+    named = set(re.findall(r'\b[Ss]teps? (\d+)', code))
+    assert [int(number) for number in numbers] == list(range(1, len(numbers) + 1))
+    assert named == set(numbers)
 
 
 def test_the_exit_codes_of_the_docs_are_those_of_the_commands() -> None:
