@@ -14,12 +14,12 @@ from custom_pose_ros.core.keypoints.heatmaps import encode_heatmaps
 from custom_pose_ros.core.keypoints.pafs import encode_pafs
 from custom_pose_ros.core.keypoints.preprocessing import STRIDE
 from custom_pose_ros.core.object_model import ObjectModel
-from training.pose_training.data.augmentation import (
-    Augmentation,
+from training.pose_training.data.augmentation import Augmentation
+from training.pose_training.data.photometric import photometric
+from training.pose_training.data.warp import (
     Warp,
     halved,
     halvings,
-    photometric,
     random_border,
     random_warp,
     warp_image,

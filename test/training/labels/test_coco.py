@@ -1,0 +1,179 @@
+"""COCO files: values by name, every refusal, no damage that ends in another error."""
+
+from __future__ import annotations
+
+import json
+import struct
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from custom_pose_ros.core.errors import DatasetError
+from training.pose_training.labels.coco import find_labels, read_dataset
+
+
+def edit(folder, change):
+    path = folder / 'labels.json'
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+def test_images_and_keypoints_are_read_by_value(dots_folder, dots):
+    def write(content):
+        content['annotations'][2]['keypoints'] = [10.5, 20.25, 2, 30, 40, 1, 0, 0, 0]
+        content['annotations'][2]['bbox'] = [5, 6, 40, 50]
+
+    edit(dots_folder, write)
+    images = read_dataset(dots_folder, dots)
+    assert len(images) == 8
+    third = images[2]
+    assert (third.path, third.width, third.height) == (dots_folder / 'images' / '2.png', 96, 72)
+    np.testing.assert_array_equal(third.keypoints, [[[10.5, 20.25], [30, 40], [0, 0]]])
+    np.testing.assert_array_equal(third.labelled, [[True, True, False]])
+    np.testing.assert_array_equal(third.boxes, [[5, 6, 45, 56]])
+
+
+def test_keypoints_are_matched_by_name(dots_folder, dots):
+    before = read_dataset(dots_folder, dots)[0].keypoints
+
+    def turn(content):
+        content['categories'][0]['keypoints'] = ['right', 'tail', 'left', 'nose']
+        for annotation in content['annotations']:
+            k = annotation['keypoints']
+            annotation['keypoints'] = [*k[6:9], 1, 1, 2, *k[3:6], *k[0:3]]
+
+    edit(dots_folder, turn)
+    np.testing.assert_array_equal(read_dataset(dots_folder, dots)[0].keypoints, before)
+
+
+def test_images_without_annotation_are_negatives(dots_folder, dots):
+    edit(dots_folder, lambda content: content['annotations'].pop(0))
+    first = read_dataset(dots_folder, dots)[0]
+    assert first.keypoints.shape == (0, 3, 2)
+
+
+def test_crowds_and_instances_without_keypoints_are_regions_to_ignore(dots_folder, dots):
+    def write(content):
+        content['annotations'][0].update(iscrowd=1, bbox=[1, 2, 30, 40])
+        content['annotations'][1].update(keypoints=[0] * 9, bbox=[3, 4, 10, 10])
+
+    edit(dots_folder, write)
+    images = read_dataset(dots_folder, dots)
+    np.testing.assert_array_equal(images[1].crowds, [[3, 4, 13, 14]])
+    assert images[0].crowds[0, 0] == 1
+    assert len(images[0].keypoints) == len(images[1].keypoints) == 0
+
+
+def change_annotation(key, value):
+    return lambda content: content['annotations'][3].__setitem__(key, value)
+
+
+def change_image(key, value):
+    return lambda content: content['images'][3].__setitem__(key, value)
+
+
+@pytest.mark.parametrize(
+    'change, message',
+    [
+        (
+            change_annotation('keypoints', [1, 2, 2]),
+            'annotation 4: keypoints: .*got 3 numbers',
+        ),
+        (change_annotation('keypoints', [1, 2] * 5), 'annotation 4: keypoints: .*got 10 numbers'),
+        (change_annotation('keypoints', 'abc'), "annotation 4: keypoints: .*'abc'"),
+        (change_annotation('keypoints', [float('nan')] * 9), 'annotation 4: keypoints: '),
+        (change_annotation('keypoints', [True] * 9), 'annotation 4: keypoints: '),
+        (change_annotation('bbox', [1, 2]), 'annotation 4: bbox: '),
+        (change_annotation('image_id', 99), 'image 99'),
+        (change_annotation('image_id', None), 'image_id: .*None'),
+        (change_annotation('category_id', [1]), 'category_id: '),
+        (change_image('file_name', 'gone.png'), r'image 4: gone\.png'),
+        (change_image('file_name', 7), 'image 4: file_name: .*7'),
+        (change_image('width', -3), 'image 4: width: .*-3'),
+        (change_image('height', 10.5), r'image 4: height: .*10\.5'),
+        (change_image('id', 1), 'image id 1 is used twice'),
+        (lambda c: c.pop('images'), "'images'"),
+        (lambda c: c['images'].append(3), 'image: .*3'),
+        (lambda c: c['annotations'].clear(), "'dots'"),
+        (lambda c: c['annotations'][0].pop('keypoints'), 'annotation 1: '),
+        (
+            lambda c: c['categories'][0].__setitem__('keypoints', ['nose', 'ear']),
+            r"'dots' \(nose, left, right\).*'nose, ear'",
+        ),
+    ],
+)
+def test_faulty_labels_are_refused_by_name(dots_folder, dots, change, message):
+    edit(dots_folder, change)
+    with pytest.raises(DatasetError, match=message) as caught:
+        read_dataset(dots_folder, dots)
+    assert 'labels.json' in str(caught.value)
+    assert '\n' not in str(caught.value)
+
+
+def test_damaged_json_is_refused(dots_folder, dots):
+    (dots_folder / 'labels.json').write_text('{"images": [')
+    with pytest.raises(DatasetError, match=r'labels\.json: is not valid JSON'):
+        read_dataset(dots_folder, dots)
+    (dots_folder / 'labels.json').write_text('[' * 100_000)
+    with pytest.raises(DatasetError, match=r'labels\.json: is not valid JSON'):
+        read_dataset(dots_folder, dots)
+
+
+def test_no_or_several_label_files_are_refused(tmp_path):
+    with pytest.raises(DatasetError, match=r'labels\.json'):
+        find_labels(tmp_path)
+    for name in ('a.json', 'b.json'):
+        (tmp_path / name).write_text('{}')
+    with pytest.raises(DatasetError, match=r'a\.json, b\.json'):
+        find_labels(tmp_path)
+    with pytest.raises(DatasetError, match='no such file or folder'):
+        find_labels(tmp_path / 'gone')
+
+
+def test_damaged_and_resized_images_are_refused(dots_folder, dots):
+    images = read_dataset(dots_folder, dots)
+    too_large = b'BM' + struct.pack('<IIIIiiHH', 99, 0, 54, 40, 2**30, 2**30, 1, 24) + bytes(28)  # OpenCV throws
+    for content in (b'', b'not an image', too_large):
+        images[0].path.write_bytes(content)
+        with pytest.raises(DatasetError, match=r'0\.png: cannot be read as an image'):
+            images[0].read()
+    cv2.imwrite(str(images[1].path), np.zeros((36, 48, 3), np.uint8))
+    with pytest.raises(DatasetError, match=r'1\.png: .*48 x 36 px.*96 x 72'):
+        images[1].read()
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
+    max_leaves=10,
+)
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_any_damage_ends_in_a_dataset_error_or_a_reading(dots_folder, dots, data):
+    path = dots_folder / 'labels.json'
+    original = path.read_text()
+    try:
+        content = json.loads(original)
+        for _ in range(data.draw(st.integers(1, 3))):
+            place = content
+            while True:
+                keys = list(place) if isinstance(place, dict) else list(range(len(place)))
+                key = data.draw(st.sampled_from(keys))
+                if isinstance(place[key], (dict, list)) and place[key] and data.draw(st.booleans()):
+                    place = place[key]
+                else:
+                    break
+            place[key] = data.draw(JSON)
+        path.write_text(json.dumps(content))
+        try:
+            read_dataset(dots_folder, dots)
+        except DatasetError as error:
+            assert 'labels.json' in str(error)
+    finally:
+        path.write_text(original)

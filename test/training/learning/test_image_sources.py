@@ -1,0 +1,37 @@
+"""Images of a run: crops that hold the objects, validation images set aside by seed and never trained on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from training_samples import settings_for
+
+from custom_pose_ros.core.errors import DatasetError
+from training.pose_training.labels.coco import LabelledImage
+from training.pose_training.learning.image_sources import default_crop, load_sources
+
+
+@pytest.mark.parametrize(('size_px', 'wanted'), [(100, 256), (300, 384), (700, 448)])
+def test_samples_hold_the_objects_and_are_no_larger(size_px, wanted):
+    points = np.array([[[0, 0], [size_px, 50], [900, 900]]], float)
+    labelled = np.array([[True, True, False]])
+    image = LabelledImage(Path('a'), 1, 640, 448, points, labelled, np.zeros((1, 4)), np.zeros((0, 4)))
+    empty = LabelledImage(Path('b'), 2, 640, 448, points[:0], labelled[:0], np.zeros((0, 4)), np.zeros((0, 4)))
+    assert default_crop([[image], [empty]], 448) == wanted
+    assert default_crop([[empty]], 448) == 256
+
+
+def test_validation_images_are_set_aside_by_seed(dots_folder, dots):
+    sources, validation = load_sources(settings_for(dots_folder), dots)
+    again = load_sources(settings_for(dots_folder), dots)[1]
+    other = load_sources(settings_for(dots_folder, seed=5), dots)[1]
+    assert (len(sources[0]), len(validation)) == (6, 2)
+    assert not {i.path for i in sources[0]} & {i.path for i in validation}
+    assert [i.path for i in again] == [i.path for i in validation] != [i.path for i in other]
+
+
+def test_validating_on_training_images_is_refused(dots_folder, dots):
+    with pytest.raises(DatasetError, match=r'8 are'):
+        load_sources(settings_for(dots_folder, validation=[str(dots_folder)]), dots)

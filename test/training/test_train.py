@@ -1,0 +1,60 @@
+"""The training command: command lines that make no sense, and what is missing, are told in one line."""
+
+from __future__ import annotations
+
+import pytest
+
+from training.train import main
+
+START = ['--out', 'x', '--object', 'o', '--data', 'd', '--steps', '1']
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'facts'),
+    [
+        ([], ['--out']),
+        (['--out', 'x'], ['--object', '--data']),
+        (['--out', 'x', '--object', 'o', '--data', 'd'], ['--minutes', '--epochs', '--steps']),
+        (['--out', 'x', '--object', 'o', '--data', 'd', '--minutes', '0'], ['--minutes', '0.0']),
+        ([*START, '--data', 'e', '--weight', '1'], ['--weight', '1 for 2']),
+        (['--out', 'x', '--resume', '--workers', '-1'], ['--workers', '-1']),
+        ([*START, '--crop', '100'], ['--crop', '32', '100']),
+        ([*START, '--object-size', '2', '1'], ['--object-size', '2 and 1']),
+        ([*START, '--val-share', '1.5'], ['--val-share', '1.5']),
+        ([*START, '--refinement-stages', '2'], ['--refinement-stages', 'lightweight_openpose']),
+        (['--out', 'x', '--resume', '--minutes', '20'], ['--resume', '--minutes']),
+    ],
+)
+def test_a_command_line_that_makes_no_sense_is_refused(arguments, facts, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert [fact for fact in facts if fact not in error] == []
+
+
+def test_the_command_says_in_one_line_what_is_missing(tmp_path, capsys):
+    arguments = [
+        '--object',
+        'submarine',
+        '--data',
+        str(tmp_path / 'gone'),
+        '--steps',
+        '1',
+        '--out',
+        str(tmp_path / 'out'),
+    ]
+    assert main(arguments) == 1
+    error = capsys.readouterr().err
+    assert error.startswith('error: ')
+    assert 'gone: no such file or folder' in error
+    assert error.count('\n') == 1
+
+
+def test_what_cannot_be_written_or_resumed_is_told_in_one_line(tmp_path, dots_folder, capsys):
+    (tmp_path / 'file').touch()
+    arguments = ['--object', str(dots_folder), '--data', str(dots_folder), '--weights', 'none', '--steps', '1']
+    assert main([*arguments, '--out', str(tmp_path / 'file')]) == 1
+    assert str(tmp_path / 'file') in (error := capsys.readouterr().err) and error.count('\n') == 1
+    assert main(['--resume', '--out', str(tmp_path / 'gone')]) == 1
+    assert 'last.pth: no such file' in capsys.readouterr().err
