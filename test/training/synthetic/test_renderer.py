@@ -12,6 +12,7 @@ pytest.importorskip('trimesh', reason='trimesh is not installed')
 from trimesh.creation import box
 
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
+from custom_pose_ros.core.geometry.rigid import Rigid
 from training.synthetic.geometry.parts import Material, Part
 from training.synthetic.geometry.shapes import blob, plate
 from training.synthetic.rendering.gl_probe import missing_requirement
@@ -42,7 +43,7 @@ def place_and_render(views, part: Part, position, camera):
     from training.synthetic.rendering.renderer import Body
 
     body = Body([part])
-    body.place(np.eye(3), np.asarray(position, float))
+    body.place(Rigid(np.eye(3), np.asarray(position, float)))
     return views.render([body], flat_lighting(), camera)
 
 
@@ -110,8 +111,8 @@ def test_numbers_follow_the_order_of_the_bodies_and_the_nearer_one_wins(views) -
         Body([Part.from_mesh('far', box((1, 1, 0.1)), Material((1, 0, 0)))]),
         Body([Part.from_mesh('near', box((0.1, 0.1, 0.1)), Material((0, 1, 0)))]),
     ]
-    bodies[0].place(np.eye(3), np.array([0, 0, 2.0]))
-    bodies[1].place(np.eye(3), np.array([0, 0, 1.0]))
+    bodies[0].place(Rigid(np.eye(3), np.array([0, 0, 2.0])))
+    bodies[1].place(Rigid(np.eye(3), np.array([0, 0, 1.0])))
     rendering = views.render(bodies, flat_lighting(), camera)
     assert set(np.unique(rendering.surfaces.instance)) == {0, 1, 2}
     assert rendering.surfaces.instance[HEIGHT // 2, WIDTH // 2] == 2

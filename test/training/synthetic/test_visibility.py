@@ -14,6 +14,7 @@ pytest.importorskip('trimesh', reason='trimesh is not installed')
 from trimesh.creation import box
 
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
+from custom_pose_ros.core.geometry.rigid import Rigid
 from training.synthetic.geometry.parts import Material, Part
 from training.synthetic.rendering.gl_probe import missing_requirement
 
@@ -72,11 +73,11 @@ def share_of_right_flags(count: int) -> float:
             continue
         kind = str(rng.choice(['front', 'behind', 'beside', 'none']))
         point = R @ POINTS[k] + t
-        body.place(R, t)
+        body.place(Rigid(R, t))
         bodies = [body]
         if kind != 'none':
             bodies.append(Body([wall(rng, kind, point)]))
-            bodies[1].place(np.eye(3), np.zeros(3))
+            bodies[1].place(Rigid(np.eye(3), np.zeros(3)))
         surfaces = views.render(bodies, lighting, camera).pinhole
         right += keypoint_seen(surfaces, 1, point, RADIUS, 0.5) == (turned > 0 and kind != 'front')
         cases += 1
@@ -94,7 +95,7 @@ def test_a_keypoint_inside_its_own_part_is_seen_through_its_skin() -> None:
 
     part = Part.from_mesh('hub', box((0.04, 0.04, 0.04)), GREY)
     body = Body([part])
-    body.place(np.eye(3), np.array([0, 0, 0.8]))
+    body.place(Rigid(np.eye(3), np.array([0, 0, 0.8])))
     surfaces = (
         CameraViews(WIDTH, HEIGHT)
         .render(
@@ -117,7 +118,7 @@ def test_what_hangs_on_the_object_hides_nothing() -> None:
     from training.synthetic.rendering.shading import Lighting
 
     body = Body([Part.from_mesh('line', box((0.5, 0.5, 0.01)), GREY, belongs=False)])
-    body.place(np.eye(3), np.array([0, 0, 1.0]))
+    body.place(Rigid(np.eye(3), np.array([0, 0, 1.0])))
     rendering = CameraViews(WIDTH, HEIGHT).render(
         [body],
         Lighting(np.array([[0, 0, -1.0]]), np.ones((1, 3)), np.ones(1)),

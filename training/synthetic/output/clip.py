@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
+from custom_pose_ros.core.geometry.rigid import Rigid
 from custom_pose_ros.core.object_model import ObjectModel
 from training.synthetic.geometry.object_builder import Builder, object_size
 from training.synthetic.rendering.noise import blend, white_noise
@@ -28,14 +29,22 @@ VARIANT_STREAM, NOISE_STREAM = 5, 6  # independent random streams of one clip
 
 @dataclass(frozen=True, eq=False)
 class ClipFrame:
-    """One picture, uint8 (H, W, 3) BGR, its stamp [s], and the truth: pixels (K, 2), COCO flags (K,) and the pose."""
+    """
+    One picture and its ground truth.
+
+    Attributes:
+        image: (H, W, 3) uint8 BGR.
+        stamp_s: time from the start of the clip [s].
+        pixels: (K, 2), where the keypoints are [px].
+        flags: (K,) HIDDEN or SEEN, as in COCO.
+        camera_object: pose of the object.
+    """
 
     image: np.ndarray
     stamp_s: float
     pixels: np.ndarray
     flags: np.ndarray
-    R_camera_object: np.ndarray
-    t_camera_object: np.ndarray
+    camera_object: Rigid
 
 
 class ClipRenderer:
@@ -65,22 +74,24 @@ class ClipRenderer:
             yield self._frame(motion, k)
 
     def _frame(self, motion: Motion, k: int) -> ClipFrame:
-        R, t = motion.R_camera_object[k], motion.t_camera_object[k]
-        stamp = float(motion.stamps[k])
-        self._body.place(R, t)
-        rendering = self._views.render([self._body], self._lighting(motion.R_world_camera[k]), self.camera)
+        camera_object = motion.camera_object.at(k)
+        self._body.place(camera_object)
+        rendering = self._views.render([self._body], self._lighting(motion.world_camera.at(k).rotation), self.camera)
         image = self._compose(rendering, motion, k)
-        points = self.model.model_points @ R.T + t
+        points = camera_object.apply(self.model.model_points)
         seen = [keypoint_seen(rendering.pinhole, 1, *each, self._seen_share) for each in zip(points, self._radii)]
-        return ClipFrame(image, stamp, self.camera.project(points), np.where(seen, SEEN, HIDDEN), R, t)
+        flags = np.where(seen, SEEN, HIDDEN)
+        return ClipFrame(image, float(motion.stamps[k]), self.camera.project(points), flags, camera_object)
 
     def _compose(self, rendering: Rendering, motion: Motion, k: int) -> np.ndarray:
         """Return the finished picture: floor, shadow, object, water, its mirroring surface, noise."""
-        R_world_camera, eye, stamp = motion.R_world_camera[k], motion.t_world_camera[k] / self._unit, motion.stamps[k]
-        rays = self._rays @ np.float32(R_world_camera).T
-        R_world_object = R_world_camera @ motion.R_camera_object[k]
-        t_world_object = R_world_camera @ motion.t_camera_object[k] / self._unit + eye
-        shadow = self._pool.shadow_map(self._shadow_parts, R_world_object, t_world_object)
+        world_camera, stamp = motion.world_camera.at(k), motion.stamps[k]
+        world_object = world_camera @ motion.camera_object.at(k)
+        eye = world_camera.translation / self._unit
+        rays = self._rays @ np.float32(world_camera.rotation).T
+        shadow = self._pool.shadow_map(
+            self._shadow_parts, world_object._replace(translation=world_object.translation / self._unit)
+        )
         floor = self._pool.floor_picture(self._pool.floor_points(rays, eye), stamp, *shadow)
         solid = np.isfinite(rendering.surfaces.depth)
         floor_depth = np.float32(eye[2]) / np.maximum(-rays[..., 2], np.float32(0.05))

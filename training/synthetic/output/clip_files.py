@@ -71,8 +71,8 @@ def _truth(frame: ClipFrame) -> dict[str, Any]:
         'stamp_s': round(frame.stamp_s, 6),
         'keypoints_px': [[round(float(v), 3) for v in pixel] for pixel in frame.pixels],
         'visible': [bool(flag == 2) for flag in frame.flags],
-        'R_camera_object': [round(float(v), 9) for v in frame.R_camera_object.ravel()],
-        't_camera_object': [round(float(v), 6) for v in frame.t_camera_object],
+        'R_camera_object': [round(float(v), 9) for v in frame.camera_object.rotation.ravel()],
+        't_camera_object': [round(float(v), 6) for v in frame.camera_object.translation],
     }
 
 
@@ -114,9 +114,9 @@ class BagRecorder:
         """Add one frame: image, camera, transform and pose, all with the frame's stamp."""
         header = self._header(frame.stamp_s)
         quaternion = self._message(
-            'geometry_msgs/msg/Quaternion', *map(float, quaternion_from_matrix(frame.R_camera_object))
+            'geometry_msgs/msg/Quaternion', *map(float, quaternion_from_matrix(frame.camera_object.rotation))
         )
-        position = tuple(map(float, frame.t_camera_object))
+        position = tuple(map(float, frame.camera_object.translation))
         pose = self._message('geometry_msgs/msg/Pose', self._message('geometry_msgs/msg/Point', *position), quaternion)
         transform = self._message(
             'geometry_msgs/msg/Transform', self._message('geometry_msgs/msg/Vector3', *position), quaternion

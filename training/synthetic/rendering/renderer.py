@@ -21,6 +21,7 @@ from vtkmodules.vtkFiltersCore import vtkPolyDataNormals
 from vtkmodules.vtkRenderingCore import vtkActor, vtkLight, vtkPolyDataMapper, vtkRenderer, vtkRenderWindow
 
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
+from custom_pose_ros.core.geometry.rigid import Rigid
 from training.synthetic.geometry.parts import Material, Part, merge_by_material
 from training.synthetic.rendering.lens import Lens
 from training.synthetic.rendering.shading import MAX_WINDOWS, SHADER, Lighting
@@ -89,8 +90,9 @@ class Body:
         """Return another body of the same parts, to be placed elsewhere."""
         return Body(self.parts, shared=self)
 
-    def place(self, rotation: np.ndarray, translation: np.ndarray) -> None:
-        """Put the body's frame at R_camera_object (3, 3), t_camera_object (3,) [m]."""
+    def place(self, camera_object: Rigid) -> None:
+        """Put the body at its pose in the camera frame."""
+        rotation, translation = camera_object
         matrix = np.eye(4)
         matrix[:3, :3], matrix[:3, 3] = rotation, translation
         self._matrix.DeepCopy(matrix.ravel())

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
+from custom_pose_ros.core.geometry.rigid import Rigid
 from custom_pose_ros.core.object_model import ObjectModel
 from training.synthetic.geometry.parts import Part, all_vertices
 from training.synthetic.rendering.renderer import Surfaces
@@ -20,8 +21,10 @@ def own_radii(parts: list[Part], points: np.ndarray, slack: float) -> np.ndarray
     """
     Return (K,) [m]: how near a keypoint the object's own surface may lie in front of it without hiding it.
 
-    points : (K, 3) keypoints in the object frame. slack [m] is added to the distance of the nearest vertex,
-    at which a point lies inside its part.
+    Args:
+        parts: of the object.
+        points: (K, 3) keypoints in the object frame [m].
+        slack: added to the distance of the nearest vertex, at which a point lies inside its part [m].
     """
     vertices = all_vertices([part for part in parts if part.belongs])
     nearest = [np.sqrt(((vertices - point) ** 2).sum(1).min()) for point in points]
@@ -36,7 +39,12 @@ def keypoint_seen(surfaces: Surfaces, number: int, point: np.ndarray, radius: fl
     the point (a keypoint in the middle of a hub is seen through the hub's own skin). Judged over the disc around the
     keypoint's pixel; true when at least `seen_share` of it is free.
 
-    surfaces : of the pinhole image; number : the instance in it; point : (3,) in the camera frame [m]; radius [m].
+    Args:
+        surfaces: of the pinhole image.
+        number: of the instance in it.
+        point: (3,) in the camera frame [m].
+        radius: as `own_radii` returns it [m].
+        seen_share: in [0, 1].
     """
     height, width = surfaces.depth.shape
     K = surfaces.K
@@ -67,13 +75,17 @@ def _rays(columns: np.ndarray, rows: np.ndarray, K: np.ndarray) -> np.ndarray:
 
 
 def annotation(
-    pixels: np.ndarray, flags: np.ndarray, mask: np.ndarray, camera: CameraIntrinsics, R: np.ndarray, t: np.ndarray
+    pixels: np.ndarray, flags: np.ndarray, mask: np.ndarray, camera: CameraIntrinsics, camera_object: Rigid
 ) -> dict[str, Any]:
     """
     Return the COCO annotation of one instance, without ids.
 
-    pixels : (K, 2) [px]; flags : (K,) OUTSIDE, HIDDEN or SEEN; mask : (H, W) bool, the instance's visible pixels;
-    R, t : R_camera_object (3, 3), t_camera_object (3,) [m].
+    Args:
+        pixels: (K, 2) [px].
+        flags: (K,) OUTSIDE, HIDDEN or SEEN.
+        mask: (H, W) bool, the instance's visible pixels.
+        camera: that took the picture.
+        camera_object: pose of the instance.
     """
     rows, columns = np.nonzero(mask)
     box = [int(columns.min()), int(rows.min()), int(np.ptp(columns)) + 1, int(np.ptp(rows)) + 1]
@@ -92,8 +104,8 @@ def annotation(
         'camera_matrix': [round(float(v), 6) for v in camera.K.ravel()],
         'distortion': [round(float(v), 9) for v in camera.D],
         'distortion_model': camera.distortion_model,
-        'rotation_camera_object': [round(float(v), 9) for v in R.ravel()],
-        'translation_camera_object': [round(float(v), 6) for v in t],
+        'rotation_camera_object': [round(float(v), 9) for v in camera_object.rotation.ravel()],
+        'translation_camera_object': [round(float(v), 6) for v in camera_object.translation],
     }
 
 

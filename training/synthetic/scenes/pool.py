@@ -5,6 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from custom_pose_ros.core.geometry.rigid import Rigid
 from training.synthetic.geometry.parts import Part
 from training.synthetic.rendering.noise import blend, fractal_noise
 
@@ -69,16 +70,13 @@ class Pool:
             layers.append(cv2.remap(self._net, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
         return np.minimum(*layers)
 
-    def shadow_map(self, parts: list[Part], R: np.ndarray, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """
-        Return the object's soft shadow (SHADOW_PX, SHADOW_PX) float32 and where on the floor its corner lies (2,) [m].
-
-        R, t : R_world_object (3, 3), t_world_object (3,) [m].
-        """
+    def shadow_map(self, parts: list[Part], world_object: Rigid) -> tuple[np.ndarray, np.ndarray]:
+        """Return the object's soft shadow (SHADOW_PX, SHADOW_PX) float32 and where its corner lies (2,) [m]."""
+        t = world_object.translation
         mask = np.zeros((SHADOW_PX, SHADOW_PX), np.uint8)
         corner = (t - self.light * (t[2] / self.light[2]))[:2] - SHADOW_SIDE_M / 2
         for part in parts:
-            world = part.vertices @ R.T + t
+            world = world_object.apply(part.vertices)
             flat = world[:, :2] - self.light[:2] * (world[:, 2:] / self.light[2])
             pixels = np.int32((flat - corner) * (SHADOW_PX / SHADOW_SIDE_M) * 16)
             for triangle in pixels[part.faces]:

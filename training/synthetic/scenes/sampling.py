@@ -10,6 +10,7 @@ import numpy as np
 from trimesh.creation import annulus, box, cylinder, torus
 
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
+from custom_pose_ros.core.geometry.rotations import matrix_from_quaternion
 from training.synthetic.geometry.parts import Material, Part
 from training.synthetic.geometry.shapes import blob, cone, plate, spline, tube
 from training.synthetic.rendering.shading import MAX_WINDOWS, Lighting, window_towards
@@ -42,12 +43,7 @@ def sample_attitude(rng: np.random.Generator, settings: SimpleNamespace) -> np.n
 
 def random_rotation(rng: np.random.Generator) -> np.ndarray:
     """Return a rotation (3, 3) drawn evenly from all rotations (Shoemake 1992)."""
-    x, y, z, w = (q := rng.normal(size=4)) / np.linalg.norm(q)
-    return np.array([
-        [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-        [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-        [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-    ])
+    return matrix_from_quaternion(rng.normal(size=4))
 
 
 def sample_lighting(rng: np.random.Generator, settings: SimpleNamespace) -> Lighting:

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
+from custom_pose_ros.core.geometry.rigid import Rigid
 from custom_pose_ros.core.object_model import ObjectModel
 from training.synthetic.geometry.object_builder import Builder, object_size
 from training.synthetic.rendering.backgrounds import floor_background, photo_background
@@ -43,10 +44,9 @@ class LabelledPicture:
 
 @dataclass(frozen=True, eq=False)
 class Instance:
-    """R_camera_object (3, 3), t_camera_object (3,) [m], and the keypoints (K, 3) in the camera frame [m]."""
+    """The pose of one object in the picture, and its keypoints (K, 3) in the camera frame [m]."""
 
-    R: np.ndarray
-    t: np.ndarray
+    camera_object: Rigid
     points: np.ndarray
 
 
@@ -116,8 +116,8 @@ class SceneGenerator:
         depth = self.size * camera.K[0, 0] / (self.width * rng.uniform(*settings.size))
         margin = settings.centre_margin
         pixel = rng.uniform(margin, 1 - margin, 2) * (self.width, self.height)
-        t = self._point_behind(camera, pixel, depth) - R @ self.centre
-        return Instance(R, t, self.model.model_points @ R.T + t)
+        camera_object = Rigid(R, self._point_behind(camera, pixel, depth) - R @ self.centre)
+        return Instance(camera_object, camera_object.apply(self.model.model_points))
 
     def _point_behind(self, camera: CameraIntrinsics, pixel: np.ndarray, depth: float) -> np.ndarray:
         """Return the point (3,) at a depth [m] that is seen at a pixel, or on the axis where the lens sees nothing."""
@@ -141,7 +141,7 @@ class SceneGenerator:
         while len(bodies) < len(instances):
             bodies.append(bodies[0].copy())
         for instance, placed in zip(instances, bodies):
-            placed.place(instance.R, instance.t)
+            placed.place(instance.camera_object)
             placed.paint([vary_material(rng, self.settings.materials, part.material) for part in placed.parts])
         shown = bodies[: len(instances)] + self._stray_bodies(rng, instances, camera)
         return self._views.render(shown, sample_lighting(rng, self.settings.lights), camera)
@@ -164,7 +164,7 @@ class SceneGenerator:
 
     def _stray_body(self, rng, position: np.ndarray, size: float) -> Body:
         body = Body([stray_thing(rng, size * self.size)])
-        body.place(random_rotation(rng), position)
+        body.place(Rigid(random_rotation(rng), position))
         return body
 
     def _compose(self, rng, rendering: Rendering, instances: list[Instance], pixels: list[np.ndarray]) -> np.ndarray:
@@ -192,7 +192,7 @@ class SceneGenerator:
             if mask.sum() < MIN_VISIBLE_PX:
                 continue
             flags = self._flags(rendering, number, instance, at)
-            annotations.append(annotation(at, flags, mask, camera, instance.R, instance.t))
+            annotations.append(annotation(at, flags, mask, camera, instance.camera_object))
         return annotations
 
     def _flags(self, rendering: Rendering, number: int, instance: Instance, pixels: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ import numpy as np
 
 from custom_pose_ros.core.errors import ConfigError
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
+from custom_pose_ros.core.geometry.rigid import Rigid
 from custom_pose_ros.core.geometry.rotations import matrix_from_roll_pitch_yaw
 from custom_pose_ros.core.object_model import ObjectModel
 from training.synthetic.geometry.object_builder import object_size
@@ -20,17 +21,17 @@ BORDER_PX = 14  # keypoints stay this far inside the image
 @dataclass(frozen=True, eq=False)
 class Motion:
     """
-    Poses of n frames. The world's origin lies on the floor; its z axis points up [m].
+    Poses of n frames. The world's origin lies on the floor; its z axis points up.
 
-    stamps : (n,) s. R_world_camera (n, 3, 3), t_world_camera (n, 3): the camera's optical frame.
-    R_camera_object (n, 3, 3), t_camera_object (n, 3): the object.
+    Attributes:
+        stamps: (n,) [s].
+        world_camera: n poses of the camera's optical frame.
+        camera_object: n poses of the object.
     """
 
     stamps: np.ndarray
-    R_world_camera: np.ndarray
-    t_world_camera: np.ndarray
-    R_camera_object: np.ndarray
-    t_camera_object: np.ndarray
+    world_camera: Rigid
+    camera_object: Rigid
 
 
 def clip_camera(width: int, height: int, settings: SimpleNamespace) -> CameraIntrinsics:
@@ -44,7 +45,10 @@ def sample_motion(seed: int, model: ObjectModel, camera: CameraIntrinsics, setti
     Return a motion with all keypoints inside the image all the time; `settings` is the group `trajectory`.
 
     The object swims along a closed curve, its x axis ahead, leaning into its turns; the camera sways above it. Curves
-    are drawn until one keeps to the limits of the settings. Raises ConfigError when none does.
+    are drawn until one keeps to the limits of the settings.
+
+    Raises:
+        ConfigError: when none of MAX_TRIES does.
     """
     rng = np.random.default_rng(seed)
     size = object_size(model)
@@ -80,7 +84,7 @@ def _candidate(rng, model: ObjectModel, size: float, settings: SimpleNamespace) 
     R_camera_object = np.swapaxes(R_world_camera, 1, 2) @ R_world_object
     middle = (model.model_points.min(0) + model.model_points.max(0)) / 2
     offset = np.einsum('nji,nj->ni', R_world_camera, centre - eye)
-    return Motion(stamps, R_world_camera, eye, R_camera_object, offset - R_camera_object @ middle)
+    return Motion(stamps, Rigid(R_world_camera, eye), Rigid(R_camera_object, offset - R_camera_object @ middle))
 
 
 def _wave(rng, phase: np.ndarray, harmonics: int = 2) -> np.ndarray:
@@ -129,10 +133,10 @@ def _keeps_limits(
 ) -> bool:
     low, high = np.array(settings.distance) * size
     middle = (model.model_points.min(0) + model.model_points.max(0)) / 2
-    centre = motion.R_camera_object @ middle + motion.t_camera_object
+    centre = motion.camera_object.apply(middle[None])[:, 0]
     distance = np.linalg.norm(centre, axis=1)
     sight = centre / distance[:, None]
-    tilt = np.arccos(np.clip(-np.einsum('ni,ni->n', motion.R_camera_object[:, :, 2], sight), -1, 1))
+    tilt = np.arccos(np.clip(-np.einsum('ni,ni->n', motion.camera_object.rotation[:, :, 2], sight), -1, 1))
     reach = (
         distance.min() < low + 0.2 * (high - low)
         and distance.max() > low + 0.6 * (high - low)
@@ -140,7 +144,6 @@ def _keeps_limits(
     )
     if distance.min() < low or distance.max() > high or np.rad2deg(tilt.max()) > settings.max_tilt_deg or not reach:
         return False
-    points = np.einsum('nij,kj->nki', motion.R_camera_object, model.model_points) + motion.t_camera_object[:, None]
-    pixels = camera.project(points.reshape(-1, 3))
+    pixels = camera.project(motion.camera_object.apply(model.model_points).reshape(-1, 3))
     inside = (pixels >= BORDER_PX) & (pixels <= np.array([camera.width, camera.height]) - 1 - BORDER_PX)
     return bool(inside.all())
