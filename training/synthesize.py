@@ -31,7 +31,7 @@ with optional_packages('synthesize', ['synthetic']):
     from training.synthetic.output.rendered_dataset import SHEET, Job, write_dataset
     from training.synthetic.rendering.backgrounds import list_background_photos
     from training.synthetic.rendering.gl_probe import require_gl
-    from training.synthetic.scenes.annotation import category
+    from training.synthetic.scenes.annotation import coco_category
     from training.synthetic.scenes.scene import SceneGenerator
     from training.synthetic.scenes.trajectory import clip_camera, sample_motion
     from training.synthetic.settings import load_settings, settings_from_dict, settings_to_dict
@@ -115,7 +115,7 @@ def make_dataset(options: argparse.Namespace) -> None:
         'camera': camera_of(options).to_yaml_dict() if options.camera else None,
         'settings': settings_to_dict(load_settings(options.settings)),
         'backgrounds': str(options.backgrounds.resolve()) if options.backgrounds else None,
-        'categories': [category(model)],
+        'categories': [coco_category(model)],
     }
     generator_arguments(recipe)  # mistakes are told once, before any process starts
     block = int(recipe['settings']['pose']['variants_every'])  # a variant of the object is built once

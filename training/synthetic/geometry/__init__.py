@@ -1,1 +1,1 @@
-"""What is drawn: triangle meshes from files, simple shapes and the built-in submarine."""
+"""Triangle meshes with materials: of mesh files, of simple shapes and of the built-in submarine."""

@@ -1,4 +1,4 @@
-"""Part and Material: the coloured triangle meshes that an object, a distractor or an occluder is made of."""
+"""Part and Material: triangle meshes and how they look; objects and distractors are lists of parts."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ class Material:
     """
     How a surface looks.
 
-    color : red, green, blue in [0, 1].
-    roughness : 0 = mirror-smooth highlights, 1 = matt.
-    opacity : 1 = solid; below `SOLID_OPACITY` the surface hides nothing behind it.
-    reflectivity : share of the surroundings (windows, lamps) mirrored by the surface, in [0, 1].
-    grain : strength of the blotches in the colour, in [0, 1].
-    wrinkle : strength of the bumps in the surface, in [0, 1].
+    Attributes:
+        color: red, green, blue in [0, 1].
+        roughness: 0 = mirror-smooth highlights, 1 = matt.
+        opacity: 1 = solid; below `SOLID_OPACITY` the surface hides nothing behind it.
+        reflectivity: share of windows and lamps around that the surface mirrors, in [0, 1].
+        grain: strength of the blotches in the colour, in [0, 1].
+        wrinkle: strength of the bumps in the surface, in [0, 1].
     """
 
     color: tuple[float, float, float]
@@ -42,11 +43,14 @@ class Part:
     """
     One triangle mesh of one material.
 
-    vertices : (V, 3) float64 [m], in the frame of the object.
-    faces : (F, 3) int64, indices of vertices, counter-clockwise seen from outside.
-    two_sided : False for closed surfaces, whose inner side is never seen (drawn twice as fast).
-    vertex_colors : (V, 3) red, green, blue in [0, 1]: instead of the material's colour, which is then their mean.
-    belongs : False for what only hangs on the object (a tether): drawn, but not part of its box and hiding nothing.
+    Attributes:
+        name: of the part.
+        vertices: (V, 3) float64 [m], in the frame of the object.
+        faces: (F, 3) int64, indices of vertices, counter-clockwise seen from outside.
+        material: of all faces.
+        belongs: False for what only hangs on the object (a tether): drawn, but not part of its box and hiding nothing.
+        two_sided: False for closed surfaces, whose inner side is never seen (drawn twice as fast).
+        vertex_colors: (V, 3) red, green, blue in [0, 1]: instead of the material's colour, which is then their mean.
     """
 
     name: str

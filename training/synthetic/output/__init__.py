@@ -1,1 +1,1 @@
-"""What is written: pictures with labels, clips, bags and contact sheets."""
+"""Files that are written: pictures with labels and a contact sheet, clips and bags."""

@@ -1,4 +1,4 @@
-"""ClipRenderer: pictures and ground truth of one object moving through one pool, frame after frame."""
+"""Renders the frames of a clip, with ground truth: one object that moves through one pool."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files of a rendered motion: clip.mp4, camera.yaml, ground_truth.json, and a rosbag2."""
+"""Writes the files of a clip: clip.mp4, camera.yaml, ground_truth.json, and a rosbag2."""
 
 from __future__ import annotations
 

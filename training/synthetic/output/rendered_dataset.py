@@ -1,4 +1,4 @@
-"""Writes a folder of pictures and labels: resumable, and the same files whatever the number of processes."""
+"""Renders a folder of pictures and COCO labels in several processes, the same for any number of them; resumable."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""How it is drawn: renderer, light, lens, water, noise and backgrounds."""
+"""Drawing: renderer, light, lens, backgrounds and image effects."""

@@ -1,4 +1,4 @@
-"""What water, light and camera do to a picture: caustics, mirrored windows, haze, blur, noise, exposure, JPEG."""
+"""Image effects of water, light and camera: caustics, mirrored windows, haze, bubbles, exposure, blur, noise, JPEG."""
 
 from __future__ import annotations
 
@@ -37,7 +37,12 @@ def surface_reflection(
     Return the light that the water's surface mirrors into the camera, (height, width, 3) float32 BGR >= 0.
 
     Sharp-edged window panes, lamps and leaves, torn into pieces by waves: add it (or screen it) over the picture.
-    over : pixel positions (2,) that a window each lies over or beside, so that the network learns to look through it.
+
+    Args:
+        rng: source of the random numbers.
+        height: of the picture [px].
+        width: of the picture [px].
+        over: positions (2,) [px] that one window each lies over or beside; the network learns to look through it.
     """
     light = np.zeros((height, width, 3), np.float32)
     for _ in range(rng.integers(1, 4)):
@@ -73,7 +78,13 @@ def _mirror_window(
     """
     Draw one window: a skewed grid of fewer than grid x grid bright panes with dark bars.
 
-    at : (2,) px, its middle, or a point near one of its edges. reach : (2,) its half sides, as shares of the width.
+    Args:
+        rng: source of the random numbers.
+        light: (H, W, 3) float32, drawn on.
+        at: (2,) [px], its middle, or with `ends_there` a point near one of its edges.
+        reach: (2,), its half sides, as shares of the width.
+        ends_there: whether `at` lies near an edge.
+        grid: one more than the largest number of panes in a row.
     """
     wide, high = light.shape[1] * reach
     angle = rng.uniform(0, 2 * np.pi)
@@ -127,9 +138,14 @@ def apply_water(
     rng, settings: SimpleNamespace, image: np.ndarray, depth: np.ndarray, keypoints: np.ndarray
 ) -> np.ndarray:
     """
-    Return the picture (H, W, 3) float32 BGR as seen through water; depth (H, W) [m] scales the haze.
+    Return the picture (H, W, 3) float32 BGR as seen through water.
 
-    settings : the group `water`. keypoints : (n, 2) px, what a reflection may lie over; n may be 0.
+    Args:
+        rng: source of the random numbers.
+        settings: the group `water`.
+        image: (H, W, 3) float32 BGR.
+        depth: (H, W) [m], scales the haze.
+        keypoints: (n, 2) [px], what a reflection may lie over; n may be 0.
     """
     height, width = image.shape[:2]
     if rng.random() < settings.caustics_probability:

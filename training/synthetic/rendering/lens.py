@@ -15,8 +15,16 @@ class Lens:
     """
     The pinhole view that holds everything a camera sees, and the maps from it to the camera's picture.
 
-    camera : of the final picture. width, height : size of the pinhole rendering [px].
-    K : (3, 3) pinhole matrix of that rendering.
+    Args:
+        camera: of the final picture.
+        width: of the pinhole rendering [px].
+        height: of the pinhole rendering [px].
+
+    Attributes:
+        K: (3, 3) pinhole matrix of that rendering.
+
+    Raises:
+        ConfigError: when the lens model has no direction for any pixel.
     """
 
     def __init__(self, camera: CameraIntrinsics, width: int, height: int):

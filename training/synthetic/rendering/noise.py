@@ -12,7 +12,13 @@ def fractal_noise(
     """
     Return (height, width) float32 spread over [0, 1].
 
-    cells : blotches across the width in the coarsest octave; the next has twice as many at `gain` times the strength.
+    Args:
+        rng: source of the random numbers.
+        height: of the field [px].
+        width: of the field [px].
+        octaves: number of fields of finer and finer detail that are added.
+        cells: blotches across the width in the coarsest octave; each next one has twice as many.
+        gain: strength of each octave relative to the one before.
     """
     coarse = cells * 2 ** (octaves - 1) < width / 4
     rows, columns = (

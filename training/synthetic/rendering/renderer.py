@@ -37,9 +37,10 @@ class Surfaces:
     """
     What is in front at each pixel of a pinhole image.
 
-    instance : (H, W) uint8; 0 = nothing, n = the n-th body given to `render`, counted from 1.
-    depth : (H, W) float32 [m], along the optical axis, of the nearest solid surface; inf where there is none.
-    K : (3, 3) matrix of that image [px].
+    Attributes:
+        instance: (H, W) uint8; 0 = nothing, n = the n-th body given to `render`, counted from 1.
+        depth: (H, W) float32 [m], along the optical axis, of the nearest solid surface; inf where there is none.
+        K: (3, 3) matrix of that image [px].
     """
 
     instance: np.ndarray
@@ -60,9 +61,11 @@ class Rendering:
     """
     A picture of the bodies without any background.
 
-    color : (H, W, 3) float32 in [0, 1], blue, green, red, already multiplied by coverage.
-    coverage : (H, W) float32 in [0, 1].
-    surfaces : what is in front, in the picture. pinhole : the same in the pinhole image that was drawn.
+    Attributes:
+        color: (H, W, 3) float32 in [0, 1], blue, green, red, already multiplied by coverage.
+        coverage: (H, W) float32 in [0, 1].
+        surfaces: what is in front, in the picture.
+        pinhole: the same in the pinhole image that was drawn.
     """
 
     color: np.ndarray
@@ -139,9 +142,11 @@ class Renderer:
     """
     Off-screen pictures of bodies, seen by a pinhole camera.
 
-    width, height : size of the returned arrays [px].
-    object_size : of the object that is drawn [m]; sets the range of depth and the scale of textures.
-    supersampling : the lit pass is drawn this many times larger and averaged (antialiasing).
+    Args:
+        width: of the returned arrays [px].
+        height: of the returned arrays [px].
+        object_size: of the object that is drawn [m]; sets the range of depth and the scale of textures.
+        supersampling: the lit pass is drawn this many times larger and averaged (antialiasing).
     """
 
     def __init__(self, width: int, height: int, object_size: float = TEXTURE_SIZE_M, supersampling: int = 2):
@@ -181,9 +186,15 @@ class Renderer:
 
     def render(self, bodies: list[Body], lighting: Lighting, lens: Lens | None = None) -> Rendering:
         """
-        Draw the bodies (at most 255), each where it was placed.
+        Draw the bodies, each where it was placed.
 
-        lens : turns the pinhole image into the picture of a camera with distortion; its K must have been set as camera.
+        Args:
+            bodies: at most 255.
+            lighting: lamps and mirrored windows.
+            lens: turns the pinhole image into the picture of a camera with distortion; `set_camera` must have its K.
+
+        Raises:
+            ValueError: for more than 255 bodies.
         """
         if len(bodies) > 255:
             raise ValueError(f'bodies must be at most 255, got {len(bodies)}')

@@ -14,14 +14,16 @@ class Lighting:
     """
     Lamps, and what glossy surfaces mirror; everything in the camera frame (x right, y down, z forward).
 
-    directions : unit vectors (n, 3) towards each lamp.
-    colors : (n, 3) red, green, blue in [0, 1].
-    intensities : (n,) >= 0.
-    ambient, diffuse : shares of a surface's colour that show without and with lamps.
-    environment : (3,) red, green, blue, what is mirrored where no window is.
-    rim : brightness of the bright edge that curved glass has against the background; 0 = none.
-    windows : at most MAX_WINDOWS arrays (4, 3): rows right / half width, down / half height, middle (unit vectors
-        divided by the tangent of the window's half angles; middle undivided), and its red, green, blue (may exceed 1).
+    Attributes:
+        directions: unit vectors (n, 3) towards each lamp.
+        colors: (n, 3) red, green, blue in [0, 1].
+        intensities: (n,) >= 0.
+        ambient: share of a surface's colour that shows without lamps.
+        diffuse: share of it that lamps add.
+        environment: (3,) red, green, blue, what is mirrored where no window is.
+        rim: brightness of the bright edge that curved glass has against the background; 0 = none.
+        windows: at most MAX_WINDOWS arrays (4, 3): rows right / half width, down / half height, middle (unit vectors
+            divided by the tangent of the window's half angles; middle undivided), and red, green, blue (may exceed 1).
     """
 
     directions: np.ndarray
@@ -38,8 +40,11 @@ def window_towards(direction, angle: float, half_angles, color) -> np.ndarray:
     """
     Return a window for `Lighting.windows`.
 
-    direction : (3,) towards its middle; angle : its turn about that direction [rad]; half_angles : (2,) [rad];
-    color : red, green, blue.
+    Args:
+        direction: (3,) towards its middle.
+        angle: its turn about that direction [rad].
+        half_angles: (2,), of its width and height [rad].
+        color: (3,) red, green, blue.
     """
     middle = np.asarray(direction, float) / np.linalg.norm(direction)
     right = np.cross(middle, [0.3, 0.9, 0.2])

@@ -1,1 +1,1 @@
-"""What stands where: random scenes and smooth motions."""
+"""Random scenes and smooth motions, and the labels of what is in them."""

@@ -74,7 +74,7 @@ def _rays(columns: np.ndarray, rows: np.ndarray, K: np.ndarray) -> np.ndarray:
     return np.stack([x, y, np.ones_like(x, dtype=float)], 1)
 
 
-def annotation(
+def coco_annotation(
     pixels: np.ndarray, flags: np.ndarray, mask: np.ndarray, camera: CameraIntrinsics, camera_object: Rigid
 ) -> dict[str, Any]:
     """
@@ -109,7 +109,7 @@ def annotation(
     }
 
 
-def category(model: ObjectModel) -> dict[str, Any]:
+def coco_category(model: ObjectModel) -> dict[str, Any]:
     """Return the COCO category of an object; skeleton edges are 1-based, as COCO has them."""
     return {
         'id': 1,

@@ -1,4 +1,4 @@
-"""A pool that stands still while the camera moves: floor, caustics, shadow and mirrored windows, fixed in the world."""
+"""The pool of a clip, fixed in the world while the camera moves: floor, caustics, shadow and mirrored windows."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ class Pool:
     """
     Everything but the object. World frame: origin on the floor, z up [m].
 
-    seed : one pool per seed; a picture depends on the camera and the time only.
+    Args:
+        seed: one pool per seed; a picture depends on the camera and the time only.
     """
 
     def __init__(self, seed: int):

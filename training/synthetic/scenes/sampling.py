@@ -1,4 +1,4 @@
-"""Random draws of cameras, attitudes, lights, materials and stray things."""
+"""Random draws of cameras, attitudes, lights, materials and distractors."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def vary_material(rng: np.random.Generator, settings: SimpleNamespace, material:
     return varied
 
 
-def stray_thing(rng: np.random.Generator, size: float) -> Part:
+def sample_distractor(rng: np.random.Generator, size: float) -> Part:
     """Return a random solid of about `size` metres, centred at the origin."""
     kind = rng.choice(['box', 'plate', 'cylinder', 'cone', 'torus', 'ring', 'blob', 'cord'])
     meshes = {

@@ -1,4 +1,4 @@
-"""SceneGenerator: one labelled picture from a seed and a number, whatever was drawn before."""
+"""Draws labelled pictures of random scenes; each depends on the seed and its number only, not on the ones before."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from training.synthetic.geometry.object_builder import Builder, object_size
 from training.synthetic.rendering.backgrounds import floor_background, photo_background
 from training.synthetic.rendering.effects import apply_sensor, apply_water
 from training.synthetic.rendering.renderer import Body, CameraViews, Rendering
-from training.synthetic.scenes.annotation import HIDDEN, OUTSIDE, SEEN, annotation, keypoint_seen, own_radii
+from training.synthetic.scenes.annotation import HIDDEN, OUTSIDE, SEEN, coco_annotation, keypoint_seen, own_radii
 from training.synthetic.scenes.sampling import (
     random_rotation,
     sample_attitude,
     sample_camera,
+    sample_distractor,
     sample_lighting,
-    stray_thing,
     vary_material,
 )
 
@@ -54,10 +54,14 @@ class SceneGenerator:
     """
     Draws labelled pictures of one object.
 
-    model : with complete model_points.
-    build : returns the parts of the object, given a generator for its variant.
-    photos : background photos; may be empty.
-    camera : the camera of all pictures, of size width x height; None to draw one for each.
+    Args:
+        model: with complete model_points.
+        build: returns the parts of the object, given a generator for its variant.
+        settings: all groups.
+        width: of the pictures [px].
+        height: of the pictures [px].
+        photos: background photos; may be empty.
+        camera: of all pictures, of their size; None to draw one for each.
     """
 
     def __init__(
@@ -143,10 +147,10 @@ class SceneGenerator:
         for instance, placed in zip(instances, bodies):
             placed.place(instance.camera_object)
             placed.paint([vary_material(rng, self.settings.materials, part.material) for part in placed.parts])
-        shown = bodies[: len(instances)] + self._stray_bodies(rng, instances, camera)
+        shown = bodies[: len(instances)] + self._distractors(rng, instances, camera)
         return self._views.render(shown, sample_lighting(rng, self.settings.lights), camera)
 
-    def _stray_bodies(self, rng, instances: list[Instance], camera: CameraIntrinsics) -> list[Body]:
+    def _distractors(self, rng, instances: list[Instance], camera: CameraIntrinsics) -> list[Body]:
         """Return solid things behind the object, and now and then some that hide a part of it."""
         settings = self.settings.distractors
         bodies = []
@@ -154,16 +158,16 @@ class SceneGenerator:
         for _ in range(rng.integers(settings.behind[0], settings.behind[1] + 1)):
             depth = middle[2] + self.size * rng.uniform(0.5, 1.5)
             at = self._point_behind(camera, rng.uniform(0, 1, 2) * (self.width, self.height), depth)
-            bodies.append(self._stray_body(rng, at, rng.uniform(*settings.size) * depth / middle[2]))
+            bodies.append(self._distractor(rng, at, rng.uniform(*settings.size) * depth / middle[2]))
         if instances and rng.random() < settings.in_front_probability:
             for _ in range(rng.integers(settings.in_front[0], settings.in_front[1] + 1)):
                 share = rng.uniform(0.45, 0.8)
                 target = middle + rng.normal(0, 0.45, 3) * self.size
-                bodies.append(self._stray_body(rng, target * share, rng.uniform(*settings.size) * share))
+                bodies.append(self._distractor(rng, target * share, rng.uniform(*settings.size) * share))
         return bodies
 
-    def _stray_body(self, rng, position: np.ndarray, size: float) -> Body:
-        body = Body([stray_thing(rng, size * self.size)])
+    def _distractor(self, rng, position: np.ndarray, size: float) -> Body:
+        body = Body([sample_distractor(rng, size * self.size)])
         body.place(Rigid(random_rotation(rng), position))
         return body
 
@@ -192,7 +196,7 @@ class SceneGenerator:
             if mask.sum() < MIN_VISIBLE_PX:
                 continue
             flags = self._flags(rendering, number, instance, at)
-            annotations.append(annotation(at, flags, mask, camera, instance.camera_object))
+            annotations.append(coco_annotation(at, flags, mask, camera, instance.camera_object))
         return annotations
 
     def _flags(self, rendering: Rendering, number: int, instance: Instance, pixels: np.ndarray) -> np.ndarray:
