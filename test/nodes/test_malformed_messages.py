@@ -97,7 +97,7 @@ def test_every_image_is_answered_or_refused(pose_node: PoseNode, messages) -> No
         fates[bool(refused)] += 1
 
     check()
-    assert min(fates.values()) > 0.03 * sum(fates.values()), 'the strategy reaches both fates'
+    assert min(fates.values()) > 0, 'the strategy reaches both fates'
     assert pose_node.health.statistics[''].counts.errors == fates[True]
 
 
@@ -111,7 +111,7 @@ def test_every_camera_info_is_taken_or_refused_and_the_poses_go_on(orientation_n
         witness.show(orientation_node._cameras['']._on_poses, poses)
 
     check()
-    assert min(fates.values()) > 0.03 * sum(fates.values()), 'the strategy reaches both fates'
+    assert min(fates.values()) > 0, 'the strategy reaches both fates'
 
 
 def test_every_pose_array_is_answered_and_refusals_are_counted(graph, orientation_node, tiny_object) -> None:
@@ -128,7 +128,7 @@ def test_every_pose_array_is_answered_and_refusals_are_counted(graph, orientatio
             graph.wait(lambda: len(answers) == sum(fates.values()), 'the answer')
 
     check()
-    assert min(fates.values()) > 0.03 * sum(fates.values()), 'the strategy reaches both fates'
+    assert min(fates.values()) > 0, 'the strategy reaches both fates'
     assert orientation_node.health.statistics[''].counts.errors == fates[True]
     for orientation in (one for answer in answers for one in answer.orientations):
         pose = orientation.pose.pose
