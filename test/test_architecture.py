@@ -46,6 +46,7 @@ ORDER = {
         ('notes', 'versions', 'frame_result'),
         ('bags',),
         ('truth',),
+        ('evaluation_settings',),
         ('frames',),
         ('scoring',),
         ('evaluator',),

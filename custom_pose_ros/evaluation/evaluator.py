@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,14 +15,15 @@ import numpy as np
 from custom_pose_ros.core.errors import ConfigError, DatasetError, UsageError
 from custom_pose_ros.core.files import sha256_of
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
-from custom_pose_ros.core.object_model import ObjectModel, Thresholds, find_object_folder
+from custom_pose_ros.core.object_model import ObjectModel, find_object_folder
 from custom_pose_ros.evaluation.bags.reader import Bag
-from custom_pose_ros.evaluation.bags.topics import choose_camera_info, choose_image_topic, choose_recorded
+from custom_pose_ros.evaluation.evaluation_settings import Settings
 from custom_pose_ros.evaluation.frame_result import FrameResult
 from custom_pose_ros.evaluation.frames.bag_copy import BagCopy, bag_copy
 from custom_pose_ros.evaluation.frames.camera_supply import CameraSupply
 from custom_pose_ros.evaluation.frames.frame_sources import EstimatedFrames, EvaluatedFrame, RecordedFrames
-from custom_pose_ros.evaluation.frames.message_stream import Selection, decoded_messages
+from custom_pose_ros.evaluation.frames.message_stream import decoded_messages
+from custom_pose_ros.evaluation.frames.selection import Selection, select
 from custom_pose_ros.evaluation.notes import Notes
 from custom_pose_ros.evaluation.scoring.frame_scores import FrameScore, Scorer
 from custom_pose_ros.evaluation.scoring.frame_table import frame_table, to_csv
@@ -34,37 +35,6 @@ from custom_pose_ros.evaluation.truth.source import TruthSettings, TruthSource
 from custom_pose_ros.evaluation.versions import versions
 from custom_pose_ros.inference.backends import default_threads
 from custom_pose_ros.inference.estimator import PoseEstimator
-
-
-@dataclass(frozen=True)
-class Settings:
-    """
-    What to evaluate and how; the fields are the options of evaluate_bag.
-
-    Attributes:
-        recorded: Topics to score instead of running the estimators, '' to run them.
-        fov_deg: Horizontal field of view assumed without a calibration.
-        start_s, duration_s: Part of the bag, from its first message [s].
-    """
-
-    bags: tuple[Path, ...]
-    object: str = 'submarine'
-    model: Path | None = None
-    backend: str = 'auto'
-    precision: str = 'auto'
-    threads: int | None = None
-    input_height: int | None = None
-    thresholds: Thresholds | None = None
-    image: str | None = None
-    camera_info: str | None = None
-    camera: Path | None = None
-    fov_deg: float | None = None
-    recorded: str = ''
-    truth: TruthSettings = field(default_factory=TruthSettings)
-    labels: Path | None = None
-    start_s: float = 0.0
-    duration_s: float | None = None
-    write_bag: Path | None = None
 
 
 @dataclass(eq=False)
@@ -235,7 +205,7 @@ class Reading:
             raise DatasetError(f'{bag.name}: no message can be read; {"; ".join(bag.notes.lines()) or "it is empty"}')
         try:
             truth = self._truth_source()
-            return truth, self._select(truth)
+            return truth, select(bag, self.settings, truth.topics)
         except UsageError as error:
             if not bag.notes.damaged:
                 raise
@@ -250,27 +220,6 @@ class Reading:
                 raise
             self.notes.damage(f'scored without truth: {error}')
             return TruthSource(TruthSettings(), self.bag, self.notes)
-
-    def _select(self, truth: TruthSource) -> Selection:
-        s, bag = self.settings, self.bag
-        poses = orientations = None
-        if s.recorded:
-            poses, orientations = choose_recorded(bag.topics, s.recorded)
-        image = None
-        optional = s.recorded and not (s.image or self.evaluator.tags)
-        with contextlib.suppress(UsageError) if optional else contextlib.nullcontext():
-            image = choose_image_topic(bag.topics, s.image).name
-        info = choose_camera_info(bag.topics, s.camera_info, image)
-        start_ns = bag.start_ns + round(s.start_s * 1e9)
-        return Selection(
-            image=image,
-            camera_info=info.name if info else None,
-            poses=poses.name if poses else None,
-            orientations=orientations.name if orientations else None,
-            truth=truth.topics,
-            start_ns=start_ns if s.start_s else None,
-            stop_ns=None if s.duration_s is None else start_ns + round(s.duration_s * 1e9),
-        )
 
     def _find_cameras(self) -> CameraSupply:
         s = self.settings

@@ -35,7 +35,8 @@ from custom_pose_ros.tools.progress import Progress
 
 with optional_packages('demo', ['bags']):
     from custom_pose_ros.evaluation.bags.reader import Bag
-    from custom_pose_ros.evaluation.evaluator import Evaluator, Settings
+    from custom_pose_ros.evaluation.evaluation_settings import Settings
+    from custom_pose_ros.evaluation.evaluator import Evaluator
     from custom_pose_ros.evaluation.scoring.frame_scores import FrameScore
     from custom_pose_ros.evaluation.truth.source import TruthSettings
     from custom_pose_ros.tools.demo_drawing import draw_video

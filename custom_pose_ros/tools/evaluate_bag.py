@@ -31,7 +31,8 @@ from custom_pose_ros.tools.progress import Progress
 
 with optional_packages('evaluate_bag', ['bags', 'report']):
     from custom_pose_ros.evaluation.bags.reader import Bag
-    from custom_pose_ros.evaluation.evaluator import Evaluation, Evaluator, Reading, Settings
+    from custom_pose_ros.evaluation.evaluation_settings import Settings
+    from custom_pose_ros.evaluation.evaluator import Evaluation, Evaluator, Reading
     from custom_pose_ros.evaluation.report import bag_report, comparison_report
     from custom_pose_ros.evaluation.report.page import Verdict
     from custom_pose_ros.evaluation.report.video import AnnotatedVideo

@@ -27,7 +27,8 @@ from bag_maker import CAMERA_INFO, FRAME_NS, IMAGE, START_NS, Messages, write_ba
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics  # noqa: E402
 from custom_pose_ros.core.object_model import find_object_folder  # noqa: E402
 from custom_pose_ros.evaluation.bags.reader import Bag  # noqa: E402
-from custom_pose_ros.evaluation.evaluator import Evaluator, Settings  # noqa: E402
+from custom_pose_ros.evaluation.evaluation_settings import Settings  # noqa: E402
+from custom_pose_ros.evaluation.evaluator import Evaluator  # noqa: E402
 from custom_pose_ros.inference.estimator import PoseEstimator  # noqa: E402
 
 OBJECT = 'submarine'

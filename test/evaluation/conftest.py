@@ -12,7 +12,8 @@ from tiny_model import write_tiny_object
 
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.evaluation.bags.reader import Bag
-from custom_pose_ros.evaluation.evaluator import Evaluation, Evaluator, Settings
+from custom_pose_ros.evaluation.evaluation_settings import Settings
+from custom_pose_ros.evaluation.evaluator import Evaluation, Evaluator
 
 
 @pytest.fixture(scope='session')

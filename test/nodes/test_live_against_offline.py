@@ -87,7 +87,8 @@ def play(graph: Any, bag_path: Path, orientations: Any) -> None:
 
 def test_live_and_offline_agree(graph, start_process, tiny_object, dive) -> None:
     from custom_pose_ros.evaluation.bags.reader import Bag
-    from custom_pose_ros.evaluation.evaluator import Evaluator, Settings
+    from custom_pose_ros.evaluation.evaluation_settings import Settings
+    from custom_pose_ros.evaluation.evaluator import Evaluator
 
     namespace = ('-r', f'__ns:={graph.namespace}')
     start_process(

@@ -121,10 +121,8 @@ def test_without_ros_one_line_says_what_to_do(tmp_path, monkeypatch, capsys):
     assert main(['--out', str(tmp_path / 'demo')]) == 1
     shown = capsys.readouterr()
     assert shown.out == ''
-    assert shown.err == (
-        'error: rclpy, custom_pose_msgs missing: source a ROS 2 workspace with both packages, '
-        'or run "make demo" in the repository\n'
-    )
+    (line,) = shown.err.splitlines()
+    assert 'rclpy, custom_pose_msgs missing' in line and 'make demo' in line
     assert not (tmp_path / 'demo').exists()
 
 

@@ -34,7 +34,9 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from custom_pose_ros.core.command_line import CANNOT, DONE, PARTLY, WRONG_USE
 from custom_pose_ros.core.errors import CustomPoseError
 from custom_pose_ros.evaluation.bags.reader import Bag
-from custom_pose_ros.evaluation.evaluator import Evaluator, Settings
+from custom_pose_ros.evaluation.bags.storage import StorageFile
+from custom_pose_ros.evaluation.evaluation_settings import Settings
+from custom_pose_ros.evaluation.evaluator import Evaluator
 from custom_pose_ros.evaluation.report import bag_report
 from custom_pose_ros.evaluation.report.page import Verdict
 from custom_pose_ros.evaluation.truth.source import TruthSettings
@@ -80,6 +82,18 @@ def test_results_are_written_and_the_verdict_printed(dive, tiny_folder, tmp_path
     video = cv2.VideoCapture(str(tmp_path / 'annotated.mp4'))
     assert video.get(cv2.CAP_PROP_FRAME_COUNT) == FRAMES
     assert video.get(cv2.CAP_PROP_FPS) == pytest.approx(1e9 / bag_maker.FRAME_NS, rel=0.01)
+
+
+def test_a_packed_bag_is_unpacked_once(tiny_folder, tmp_path, monkeypatch):
+    """Overview, frame rate, reading and the pictures of the report use the same copy, which is removed afterwards."""
+    bag = write_bag(tmp_path / 'dive', tiny_entries(trajectory(FRAMES)), compression='file')
+    copies = []
+    unpack = StorageFile._decompressed_copy
+    monkeypatch.setattr(StorageFile, '_decompressed_copy', lambda file: copies.append(unpack(file)) or copies[-1])
+    assert main([str(bag), '--object', str(tiny_folder), '--out', str(tmp_path / 'out'), '--video']) == DONE
+    assert 'data:image/jpeg' in (tmp_path / 'out' / 'report.html').read_text()
+    (copy,) = copies
+    assert not copy.parent.exists()
 
 
 def test_an_exceeded_limit_ends_in_1(dive, tiny_folder, tmp_path, capsys):

@@ -19,8 +19,9 @@ from custom_pose_ros.evaluation.bags.reader import BagMessage
 from custom_pose_ros.evaluation.bags.topics import ORIENTATIONS_TYPE
 from custom_pose_ros.evaluation.frame_result import FrameResult
 from custom_pose_ros.evaluation.frames.camera_supply import CameraSupply
-from custom_pose_ros.evaluation.frames.message_stream import DecodedMessage, Selection
+from custom_pose_ros.evaluation.frames.message_stream import DecodedMessage
 from custom_pose_ros.evaluation.frames.result_messages import estimates_from_message
+from custom_pose_ros.evaluation.frames.selection import Selection
 from custom_pose_ros.evaluation.truth.apriltag import TagTruth
 from custom_pose_ros.evaluation.truth.tracks import stamp_ns
 from custom_pose_ros.inference.pose_messages import message_to_poses

@@ -13,27 +13,11 @@ from custom_pose_ros.core.errors import MessageError
 from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.evaluation.bags.reader import Bag, BagMessage
 from custom_pose_ros.evaluation.frames.read_ahead import read_ahead
+from custom_pose_ros.evaluation.frames.selection import Selection
 from custom_pose_ros.inference.image_messages import image_to_bgr
 
 _LIGHT_BYTES = 1 << 16  # messages of other topics that are larger count as images do when memory is bounded
 _IMAGES_AHEAD = 2  # besides those that are worked on
-
-
-@dataclass(frozen=True)
-class Selection:
-    """Topics in use and the part of the bag [ns, recording time]; None where there is no such topic or limit."""
-
-    image: str | None
-    camera_info: str | None = None
-    poses: str | None = None
-    orientations: str | None = None
-    truth: tuple[str, ...] = ()
-    start_ns: int | None = None
-    stop_ns: int | None = None
-
-    @property
-    def names(self) -> set[str]:
-        return {name for name in (self.image, self.camera_info, self.poses, self.orientations, *self.truth) if name}
 
 
 @dataclass(frozen=True, eq=False)

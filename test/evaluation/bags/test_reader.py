@@ -120,7 +120,8 @@ def test_a_missing_file_of_a_split_bag_is_named_and_the_others_read(tmp_path):
     messages, bag = read_all(folder)
 
     assert len(stamps(messages, IMAGE)) == 2 * FRAMES
-    assert bag.notes.lines(damaged=True) == ['dive_10.mcap: listed in metadata.yaml but missing']
+    (line,) = bag.notes.lines(damaged=True)
+    assert 'dive_10.mcap' in line and 'missing' in line
 
 
 def test_damaged_metadata_is_said_and_not_needed(tmp_path):
@@ -176,10 +177,8 @@ def test_unknown_message_types_are_named_and_left_out(tmp_path):
     messages, bag = read_all(path)
 
     assert [m for topic, _, m in messages if topic == '/depth'] == [None]
-    assert (
-        bag.notes.lines(damaged=True)[-1]
-        == '/depth: message type robot_msgs/msg/Depth is unknown; the topic is left out'
-    )
+    line = bag.notes.lines(damaged=True)[-1]
+    assert '/depth' in line and 'robot_msgs/msg/Depth is unknown' in line
     assert len(stamps(messages, IMAGE)) == 3
 
 
@@ -203,9 +202,8 @@ def test_a_field_whose_name_is_damaged_in_the_recorded_definition_is_read_by_its
     file.write_bytes(data.replace(b'Quaternion orientation', b'Quaternion orientat9on'))
     messages, bag = read_all(file)
     assert all(hasattr(message.pose, 'orientation') for topic, _, message in messages if topic == TRUTH)
-    assert bag.notes.lines(damaged=True) == [
-        f'{TRUTH}: the recorded definition of geometry_msgs/msg/PoseStamped is not the known one, which is used'
-    ]
+    (line,) = bag.notes.lines(damaged=True)
+    assert TRUTH in line and 'definition of geometry_msgs/msg/PoseStamped is not the known one' in line
 
 
 def test_the_rate_of_the_recording(dive, tmp_path):

@@ -158,9 +158,8 @@ def test_a_file_of_another_kind_is_named(tmp_path):
     path.write_bytes(b'hello' * 100)
     notes = Notes()
     assert list(scan(path, notes)) == []
-    assert notes.lines() == [
-        'x.mcap: is neither an mcap, nor a sqlite3, nor a ROS 1 bag file; nothing in it can be read'
-    ]
+    (line,) = notes.lines(damaged=True)
+    assert 'x.mcap' in line and 'neither' in line
 
 
 @settings(max_examples=60, deadline=None)
@@ -213,5 +212,6 @@ def test_a_ros1_recording_in_an_mcap_is_read(tmp_path):
     with Bag([file]) as bag:
         read = [(m.time_ns, m.decode().pose.position.x) for m in bag.messages([TRUTH])]
     assert read == [(time_ns, message.pose.position.x) for _, _, time_ns, message in entries]
-    assert bag.notes.lines() == ["old.mcap: was not written by rosbag2 (profile 'ros1'); read record by record"]
+    (line,) = bag.notes.lines()
+    assert 'old.mcap' in line and "profile 'ros1'" in line
     assert not bag.notes.damaged

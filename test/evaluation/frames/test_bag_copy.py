@@ -99,7 +99,8 @@ def test_what_cannot_be_written_is_refused_and_leaves_nothing(evaluate, dive, tm
 
 
 def test_an_interrupted_copy_leaves_nothing(tiny_folder, tmp_path):
-    from custom_pose_ros.evaluation.evaluator import Evaluator, Settings
+    from custom_pose_ros.evaluation.evaluation_settings import Settings
+    from custom_pose_ros.evaluation.evaluator import Evaluator
 
     path = write_bag(tmp_path / 'bag', tiny_entries(trajectory(5)), store=ROS2)
     evaluator = Evaluator(Settings((path,), object=str(tiny_folder), write_bag=tmp_path / 'copy', image=IMAGE))

@@ -41,7 +41,8 @@ def test_the_same_object_is_returned_until_the_calibration_changes():
     assert supply.for_size(320, 256) is first
     supply.accept(info(WIDE), CAMERA_INFO)
     np.testing.assert_array_equal(supply.for_size(320, 256).K, WIDE.K)
-    assert notes.lines() == [f'{CAMERA_INFO}: the calibration changes within the bag; each image uses the latest']
+    (line,) = notes.lines()
+    assert CAMERA_INFO in line and 'changes' in line
 
 
 def test_another_resolution_is_scaled_and_another_shape_refused():
