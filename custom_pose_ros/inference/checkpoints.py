@@ -25,10 +25,12 @@ class Checkpoint:
     """
     Content of one checkpoint.
 
-    architecture, options : arguments of `build_network`.
-    model : the object that the network was trained for.
-    weights : parameters and buffers to use (the exponential moving average during training).
-    training : what an exact resume needs; None in files meant for use only.
+    Attributes:
+        architecture: As in `build_network`.
+        options: As in `build_network`.
+        model: The object that the network was trained for.
+        weights: Parameters and buffers to use (the exponential moving average during training).
+        training: What an exact resume needs; None in files meant for use only.
     """
 
     architecture: str
@@ -45,7 +47,12 @@ class Checkpoint:
 
 
 def load_checkpoint(path: str | Path) -> Checkpoint:
-    """Read a checkpoint of training/train.py. Raises ModelError when it is missing, damaged or something else."""
+    """
+    Read a checkpoint of training/train.py.
+
+    Raises:
+        ModelError: It is missing, damaged or something else.
+    """
     path = Path(path)
     content = read_torch_file(path)
     if content.get('format') != CHECKPOINT_FORMAT:
@@ -97,7 +104,12 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
 
 
 def read_torch_file(path: Path) -> dict[str, Any]:
-    """Read a dictionary of tensors and plain values. Raises ModelError; never runs what a pickle asks for."""
+    """
+    Read a dictionary of tensors and plain values; never runs what a pickle asks for.
+
+    Raises:
+        ModelError: It is missing, damaged, or holds anything else.
+    """
     if not path.is_file():
         raise ModelError(f'{path}: no such file; give a checkpoint of training/train.py or a published one')
     try:

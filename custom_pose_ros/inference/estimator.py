@@ -111,7 +111,9 @@ class PoseEstimator:
         Return the instances in each of several BGR images, which may differ in size.
 
         Images that have the same size for the network go through it together.
-        Raises ValueError unless every image is (H, W, 3) uint8.
+
+        Raises:
+            ValueError: An image is not (H, W, 3) uint8.
         """
         positions: dict[tuple[int, int], list[int]] = {}
         for i, image in enumerate(images):

@@ -32,10 +32,12 @@ class Layout:
     """
     How the pixels of one encoding lie in memory.
 
-    canonical : 8-bit encoding, as cv_bridge and rosbags-image both name it; '' for planar formats, which they lack.
-    channels : values per pixel in one row; depth : bytes per value (1 or 2).
-    rows : rows of the buffer for 2 rows of the image (3 where colour planes follow the brightness).
-    even : image sides must be multiples of (columns, rows).
+    Attributes:
+        canonical: 8-bit encoding, as cv_bridge and rosbags-image both name it; '' for planar formats, which they lack.
+        channels: Values per pixel in one row.
+        depth: Bytes per value (1 or 2).
+        rows: Rows of the buffer for 2 rows of the image (3 where colour planes follow the brightness).
+        even: Image sides must be multiples of (columns, rows).
     """
 
     canonical: str
@@ -79,8 +81,9 @@ def image_to_bgr(message: Any) -> np.ndarray:
     bgr8 (and 8UC3) is a view on the message's data, not a copy. 16-bit images (mono16, 16UC1, ...) are scaled from
     their full range, 65535 -> 255: a camera that fills only the low bits looks dark. Alpha is dropped.
 
-    Raises MessageError for an unknown encoding, zero size, short rows or data, more than MAX_IMAGE_PIXELS, and for a
-    jpeg or png that is damaged or cut off.
+    Raises:
+        MessageError: Unknown encoding, zero size, short rows or data, more than MAX_IMAGE_PIXELS, or a jpeg or png that
+            is damaged or cut off.
     """
     if hasattr(message, 'format'):
         return _decode(message)
@@ -204,7 +207,9 @@ def color_converter(encoding: str, libraries: tuple[str, ...] = LIBRARIES) -> Co
 
     Both get 8-bit pixels without padding, so that both give the same result (cv_bridge misreads rows whose padding is
     not a whole pixel, rosbags-image ignores padding, and they round 16 bits differently).
-    Raises MessageError that names the packages when there is neither.
+
+    Raises:
+        MessageError: There is neither; the text names the packages.
     """
     makers = {'cv_bridge': _with_cv_bridge, 'rosbags': _with_rosbags}
     channels = LAYOUTS[encoding].channels

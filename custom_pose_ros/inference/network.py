@@ -26,8 +26,10 @@ class PoseNetwork(nn.Module):
     """
     Base of the networks: normalises the image, then computes one or more stages of maps.
 
-    architecture : name in `build_network` and in checkpoints.
-    mean, std : (3,) per channel in BGR order, on the scale 0-255.
+    Attributes:
+        architecture: Name in `build_network` and in checkpoints.
+        mean: (1, 3, 1, 1) per channel in BGR order, on the scale 0-255.
+        std: The same of the standard deviation.
     """
 
     architecture = ''
@@ -210,9 +212,13 @@ def build_network(architecture: str, model: ObjectModel, **options: int) -> Pose
     """
     Build a network with random weights for an object.
 
-    architecture : 'light' or 'lightweight_openpose'.
-    options : `channels`, and for lightweight_openpose `refinement_stages`.
-    Raises ValueError for an unknown architecture or an object without a skeleton.
+    Args:
+        architecture: 'light' or 'lightweight_openpose'.
+        model: The object.
+        **options: `channels`, and for lightweight_openpose `refinement_stages`.
+
+    Raises:
+        ValueError: Unknown architecture, or the object has no skeleton.
     """
     if architecture not in NETWORKS:
         raise ValueError(f'architecture must be one of {", ".join(NETWORKS)}, got {architecture!r}')

@@ -26,8 +26,12 @@ def camera_from_message(message: Any, rectified: bool = False) -> CameraIntrinsi
     """
     Return the intrinsics of the images that a CameraInfo (ROS 1 or 2) belongs to, after its region and binning.
 
-    rectified : False for raw images: K and D; True for rectified images: P, without distortion.
-    Raises ConfigError when it is not a calibration (an uncalibrated camera sends zeros).
+    Args:
+        message: The CameraInfo.
+        rectified: False for raw images: K and D; True for rectified images: P, without distortion.
+
+    Raises:
+        ConfigError: It is not a calibration (an uncalibrated camera sends zeros).
     """
     if rectified:
         projection = np.reshape(_numbers(message, 'p'), (3, 4))
@@ -75,8 +79,11 @@ def message_to_poses(message: Any, model: ObjectModel) -> list[KeypointPose]:
     """
     Return the keypoint poses of a PoseArray of this object, in its order.
 
-    Raises MessageError when it is about other keypoints, has no image size, too many poses, or a pose whose visible
-    keypoints are incomplete or not finite. A covariance may be NaN: then the orientation uses its default.
+    A covariance may be NaN: then the orientation uses its default.
+
+    Raises:
+        MessageError: It is about other keypoints, has no image size, too many poses, or a pose whose visible keypoints
+            are incomplete or not finite.
     """
     if tuple(message.keypoint_names) != model.keypoint_names:
         raise MessageError(

@@ -48,10 +48,13 @@ _SUBCOLUMNS = '     [m]   [% views]   right one    with wrong    chosen [%]    m
 @dataclass(frozen=True, eq=False)
 class Analysis:
     """
-    What came out, D distances.
+    Errors of an object at D distances, as it is and with changes.
 
-    distances : (D,) m. errors : of the object at each. changes : what to add and what to move, for the far end.
-    changed_errors : of the object with each change, at each distance.
+    Attributes:
+        distances: (D,) m.
+        errors: Errors of the object as it is, one for each distance.
+        changes: Keypoints to add or to move, chosen for the largest distance.
+        changed_errors: Errors of the object with each change, at each distance.
     """
 
     distances: np.ndarray
@@ -141,7 +144,13 @@ def analyse(
     """
     Return the errors at all distances (D,) [m], and what a keypoint added or moved would make of them.
 
-    candidates : names and places (3,) [m] of points that could become keypoints; the best of them comes first.
+    Args:
+        observability: Object, camera, noise and attitudes.
+        distances: (D,) m.
+        candidates: Names and places (3,) [m] of points that could become keypoints; the best of them comes first.
+
+    Raises:
+        UsageError: The object does not fit into the image at any of the distances.
     """
     errors = [observability.errors(distance) for distance in distances.tolist()]
     seen = [distance for distance, error in zip(distances.tolist(), errors) if error.fitting > 0.0]

@@ -27,8 +27,9 @@ class Children:
     """
     Named child processes with a log file each. Use as a context manager: leaving it ends all of them.
 
-    log_folder : where `<name>.log` with stderr (and stdout, unless it is read) of each process goes.
-    environment : of all processes.
+    Args:
+        log_folder: Where `<name>.log` with stderr (and stdout, unless it is read) of each process goes.
+        environment: Environment variables of all processes.
     """
 
     def __init__(self, log_folder: Path, environment: Mapping[str, str]):
@@ -47,7 +48,10 @@ class Children:
         """
         Start `command` under `name`.
 
-        on_line : called in a thread of its own with each line of stdout; without it stdout goes to the log.
+        Args:
+            name: Name for `send`, `check` and the log.
+            command: Program and arguments.
+            on_line: Called in a thread of its own with each line of stdout; without it stdout goes to the log.
         """
         with open(self.log_of(name), 'w', encoding='utf-8') as log:
             process = subprocess.Popen(

@@ -24,8 +24,9 @@ class Input:
     """
     One thing to read pictures from.
 
-    source : image or video file, or the index of a webcam.
-    kind : 'image', 'video' or 'webcam'.
+    Attributes:
+        source: Image or video file, or the index of a webcam.
+        kind: 'image', 'video' or 'webcam'.
     """
 
     source: Path | int
@@ -47,9 +48,10 @@ class Frame:
     """
     One picture of a video or webcam.
 
-    image : (H, W, 3) uint8 BGR.
-    index : number of the frame, from 0.
-    stamp_s : time since the first frame [s].
+    Attributes:
+        image: (H, W, 3) uint8 BGR.
+        index: Number of the frame, from 0.
+        stamp_s: Time since the first frame [s].
     """
 
     image: np.ndarray
@@ -70,7 +72,10 @@ def find_inputs(argument: str) -> list[Input]:
     Resolve an image file, folder of images, video file or webcam index.
 
     A folder gives its images by name, without the `*_pose` pictures that lie beside their originals; a data set those
-    in its `images` folder. Raises MediaError when there is nothing to read.
+    in its `images` folder.
+
+    Raises:
+        MediaError: There is nothing to read.
     """
     path = Path(argument).expanduser()
     if path.is_dir():
@@ -102,7 +107,8 @@ def read_image(path: Path) -> np.ndarray:
     """
     Return the picture as (H, W, 3) uint8 BGR, turned upright by its EXIF orientation.
 
-    Raises MediaError for a file that is missing, damaged or cut off.
+    Raises:
+        MediaError: The file is missing, damaged or cut off.
     """
     try:
         data = path.read_bytes()
@@ -133,10 +139,12 @@ class VideoReader:
     """
     The frames of a video file or webcam, one after the other. Use as a context manager.
 
-    fps : frames per second as announced, or 30.
-    length : number of frames as announced, or None when there is no end (webcam) or it is unknown.
+    Attributes:
+        fps: Frames per second as announced, or 30.
+        length: Number of frames as announced, or None when there is no end (webcam) or it is unknown.
 
-    Raises MediaError when it cannot be opened, and at the end of the iteration when it ended early.
+    Raises:
+        MediaError: It cannot be opened; at the end of the iteration: it ended early.
     """
 
     def __init__(self, source: Path | int):

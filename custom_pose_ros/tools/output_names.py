@@ -1,4 +1,4 @@
-"""Where the drawn picture or video of each input goes: never onto an input, never twice to one place."""
+"""Names for the drawn picture or video of each input: never the name of an input, never one name twice."""
 
 from __future__ import annotations
 
@@ -17,8 +17,13 @@ def plan_outputs(inputs: Sequence[Input], out: Path | None) -> list[Path | None]
     """
     Return the file for each input; None where there is no place for it.
 
-    out : folder, or file for a single input; None: `NAME_pose.png` or `NAME_pose.mp4` beside each input, and nothing
-        for a webcam. Raises UsageError when it cannot hold the results.
+    Args:
+        inputs: What is read.
+        out: Folder, or file for a single input; None: `NAME_pose.png` or `NAME_pose.mp4` beside each input, and nothing
+            for a webcam.
+
+    Raises:
+        UsageError: `out` cannot hold the results.
     """
     taken = {item.source.resolve() for item in inputs if isinstance(item.source, Path)}
     if out is not None and not out.is_dir():

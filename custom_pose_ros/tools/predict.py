@@ -29,11 +29,11 @@ from custom_pose_ros.core.files import VideoFile, write_image, write_text
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.object_model import ObjectModel, Thresholds
 from custom_pose_ros.inference.estimator import PoseEstimator
-from custom_pose_ros.tools.analysis import CameraChoice, PictureSequence, orientation_problem
 from custom_pose_ros.tools.media import Input, VideoReader, find_inputs, quiet_opencv, read_image
 from custom_pose_ros.tools.output_names import plan_outputs
+from custom_pose_ros.tools.picture_sequence import CameraChoice, PictureSequence, orientation_problem
+from custom_pose_ros.tools.prediction_formats import CocoKeypoints, PictureResult, format_json, format_table
 from custom_pose_ros.tools.progress import Progress
-from custom_pose_ros.tools.results import CocoKeypoints, PictureResult, format_json, format_table
 
 DEFAULT_FOV_DEG = 60.0
 _PROGRESS_FROM = 3  # images; fewer are done before anybody looks

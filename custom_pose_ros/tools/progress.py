@@ -15,8 +15,10 @@ class Progress:
     """
     Count of things done: a bar on a terminal, a line every ten seconds elsewhere. Use as a context manager.
 
-    title : what is counted.
-    total : number of steps, or None when it is not known.
+    Args:
+        title: What is counted.
+        total: Number of steps, or None when it is not known.
+        stream: Where to draw; default: stderr.
     """
 
     def __init__(self, title: str, total: int | None, stream: TextIO | None = None):

@@ -125,7 +125,13 @@ class Candidate:
         return f'{self.name} {self.precision}'
 
     def load(self, threads: int) -> Backend:
-        """Load it. Raises ConfigError or ModelError."""
+        """
+        Load it.
+
+        Raises:
+            ConfigError: The machine cannot run it.
+            ModelError: The file is damaged or was made from another network.
+        """
         backend = self._factory()(self.path, self.precision, threads)
         if self.origin and self.origin.is_file() and backend.metadata.get('made_from') != sha256_of(self.origin):
             raise ModelError(

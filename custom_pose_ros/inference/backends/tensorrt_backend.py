@@ -89,7 +89,7 @@ def build_command(path: Path, size: tuple[int, int], max_batch: int) -> str:
 
 
 def _facts(path: Path, content: dict[str, Any]) -> dict[str, Any]:
-    """Return what the file says about its engine. Raises ModelError when it is not one of ours."""
+    """Return what the file says about its engine; ModelError when it is not one of ours."""
     try:
         facts = json.loads(content[FACTS_KEY])
         good = facts['format'] == ENGINE_FORMAT and set(facts) >= {'gpu', 'tensorrt', 'size', 'max_batch', 'metadata'}

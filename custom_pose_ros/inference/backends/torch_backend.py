@@ -35,7 +35,7 @@ class TorchBackend:
 
     @classmethod
     def load(cls, path: Path, precision: str, threads: int) -> TorchBackend:
-        """Load a checkpoint of training/train.py; its precision is f32. Raises ModelError."""
+        """Load a checkpoint of training/train.py, whose precision is f32; ModelError when it cannot be read."""
         checkpoint = load_checkpoint(path)
         return cls(checkpoint.network(), checkpoint.model, threads)
 

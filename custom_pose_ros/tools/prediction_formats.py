@@ -24,12 +24,15 @@ class PictureResult:
     """
     What was found in one picture.
 
-    source : file or webcam it came from.
-    frame : number of the video frame, None for an image file.
-    stamp_s : time since the first frame [s], 0 for an image file.
-    width, height : size of the picture [px].
-    poses : instances, best first; each has a track id.
-    orientations : estimate for each track id that could be solved; refusals : the reason for each that could not.
+    Attributes:
+        source: File or webcam it came from.
+        frame: Number of the video frame, None for an image file.
+        stamp_s: Time since the first frame [s], 0 for an image file.
+        width: Width of the picture [px].
+        height: Height of the picture [px].
+        poses: Instances, best first; each has a track id.
+        orientations: Estimate for each track id that could be solved.
+        refusals: Reason for each track id that could not.
     """
 
     source: str
@@ -66,10 +69,10 @@ def format_table(result: PictureResult, model: ObjectModel) -> str:
 def _format_orientation(estimate: OrientationEstimate) -> list[str]:
     roll, pitch, yaw = np.rad2deg(estimate.roll_pitch_yaw)
     x, y, z = estimate.t_camera_object
-    doubt = '  one keypoint is probably wrong' if estimate.outlier_suspected else ''
+    warning = '  one keypoint is probably wrong' if estimate.outlier_suspected else ''
     return [
         f'    roll {roll:7.1f}  pitch {pitch:6.1f}  yaw {yaw:7.1f} deg   ambiguity {estimate.ambiguity:.2f}',
-        f'    x {x:10.3f}  y {y:10.3f}  z {z:9.3f} m     reprojection {estimate.reprojection_error_px:.1f} px{doubt}',
+        f'    x {x:10.3f}  y {y:10.3f}  z {z:9.3f} m     reprojection {estimate.reprojection_error_px:.1f} px{warning}',
     ]
 
 

@@ -1,4 +1,4 @@
-"""Pictures in, results out: keypoints, ids across frames and orientation of one object, without ROS."""
+"""Keypoints, track ids and orientation of one object in a sequence of pictures, without ROS."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.orientation.orientation_estimator import OrientationEstimator
 from custom_pose_ros.core.orientation.pnp import known_points
 from custom_pose_ros.inference.estimator import PoseEstimator
-from custom_pose_ros.tools.results import PictureResult
+from custom_pose_ros.tools.prediction_formats import PictureResult
 
 
 @dataclass(frozen=True)
@@ -22,8 +22,9 @@ class CameraChoice:
     """
     The camera that pictures were taken with.
 
-    calibration : the calibrated camera, or None when there is none.
-    fov_rad : horizontal field of view [rad] assumed without a calibration.
+    Attributes:
+        calibration: The calibrated camera, or None when there is none.
+        fov_rad: Horizontal field of view [rad] assumed without a calibration.
     """
 
     calibration: CameraIntrinsics | None
@@ -49,7 +50,8 @@ class PictureSequence:
     """
     Pictures of one scene in the order of time: a video, or a single image.
 
-    camera : of the pictures, or None when no orientation is wanted or possible.
+    Attributes:
+        camera: Camera of the pictures, or None when no orientation is wanted or possible.
     """
 
     def __init__(self, estimator: PoseEstimator, camera: CameraIntrinsics | None):
