@@ -64,14 +64,16 @@ while sys.stdin.readline():  # a new process for each line: one that writes unti
 def test_kill_9_in_the_middle_of_a_write_leaves_a_loadable_checkpoint(tmp_path):
     path = tmp_path / 'last.pth'
     command = [sys.executable, '-c', WRITER, str(path), str(Path(__file__).resolve().parents[2])]
-    interrupted = 0
+    interrupted = attempts = 0
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1) as parent:
-        for _ in range(10):
+        while interrupted < 3:  # one that the machine holds up may be over when it is seen
+            attempts += 1
+            assert attempts < 30, f'{interrupted} of {attempts} deaths left a half-written file'
             for folder in tmp_path.glob('.*.partial'):
                 shutil.rmtree(folder)
             parent.stdin.write('\n')
             writer = int(parent.stdout.readline())
-            deadline = time.monotonic() + 30
+            deadline = time.monotonic() + 60
             while not half_written(tmp_path) and time.monotonic() < deadline:
                 pass
             os.kill(writer, signal.SIGKILL)
@@ -79,8 +81,7 @@ def test_kill_9_in_the_middle_of_a_write_leaves_a_loadable_checkpoint(tmp_path):
             interrupted += bool(list(tmp_path.glob('.*.partial/*')))
             assert load_checkpoint(path).architecture == 'lightweight_openpose'
         parent.stdin.close()
-        parent.wait(timeout=30)
-    assert interrupted >= 5  # most of the ten deaths left a half-written file
+        parent.wait(timeout=60)
 
 
 def half_written(folder: Path) -> bool:
