@@ -10,11 +10,8 @@ import argparse
 import contextlib
 import importlib.util
 import json
-import os
 import queue
-import random
 import signal
-import socket
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,7 +26,8 @@ from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.object_model import ObjectModel, find_object_folder
 from custom_pose_ros.core.optional import optional_packages
 from custom_pose_ros.tools.children import ChildError, Children
-from custom_pose_ros.tools.demo_clip import Clip
+from custom_pose_ros.tools.demo_parts.demo_clip import Clip
+from custom_pose_ros.tools.demo_parts.ros_domain import free_domain, ros_environment
 from custom_pose_ros.tools.media import VideoReader, quiet_opencv
 from custom_pose_ros.tools.progress import Progress
 
@@ -39,8 +37,8 @@ with optional_packages('demo', ['bags']):
     from custom_pose_ros.evaluation.evaluator import Evaluator
     from custom_pose_ros.evaluation.scoring.frame_scores import FrameScore
     from custom_pose_ros.evaluation.truth.source import TruthSettings
-    from custom_pose_ros.tools.demo_drawing import draw_video
-    from custom_pose_ros.tools.demo_results import format_summary, summarise
+    from custom_pose_ros.tools.demo_parts.demo_drawing import draw_video
+    from custom_pose_ros.tools.demo_parts.demo_results import format_summary, summarise
 
 RECORDING = 'recording'
 _BEFORE_S = 0.001  # what is recorded so long before the first frame of the clip counts as well
@@ -52,7 +50,6 @@ _TICK_S = 0.2
 # No frame may be lost on the way, and the pause before the clip must not end the track.
 _POSE_NODE = {'image_reliability': 'reliable', 'track_max_gap': 10.0}
 _ROS_PACKAGES = ('rclpy', 'custom_pose_msgs')
-_PORT_BASE, _DOMAIN_GAIN, _DOMAINS = 7400, 250, range(1, 101)  # DDSI-RTPS 9.6.1.1; above 101 the ports are ephemeral
 
 
 @dataclass
@@ -212,8 +209,8 @@ def _commands(args: argparse.Namespace, clip: Clip) -> dict[str, list[str]]:
     return {
         'pose_node': module('nodes.pose.pose_node', *ros, *_parameters(backend=args.backend, **_POSE_NODE)),
         'orientation_node': module('nodes.orientation.orientation_node', *ros),
-        'recorder': module('tools.demo_recorder', str(args.out / RECORDING)),
-        'player': module('tools.demo_player', str(clip.video.parent)),
+        'recorder': module('tools.demo_parts.demo_recorder', str(args.out / RECORDING)),
+        'player': module('tools.demo_parts.demo_player', str(clip.video.parent)),
     }
 
 
@@ -272,42 +269,6 @@ def _read_line(children: Children, lines: queue.Queue, playback: Playback) -> di
         return None
     playback.add(line)
     return line
-
-
-def free_domain() -> int:
-    """Return a ROS domain whose discovery ports nobody on this machine uses, chosen at random."""
-    for domain in random.sample(_DOMAINS, len(_DOMAINS)):
-        ports = [_PORT_BASE + _DOMAIN_GAIN * domain + offset for offset in (0, 10, 11)]
-        if all(_is_free(port) for port in ports):
-            return domain
-    raise ConfigError(f'no free ROS_DOMAIN_ID from {_DOMAINS[0]} to {_DOMAINS[-1]}: their UDP ports are all in use')
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.bind(('', port))
-        except OSError:
-            return False
-    return True
-
-
-def ros_environment(domain: int) -> dict[str, str]:
-    """Return the environment for processes that meet only each other; large images over shared memory and TCP."""
-    package_root = str(Path(__file__).resolve().parents[2])
-    environment = {
-        **os.environ,
-        'ROS_DOMAIN_ID': str(domain),
-        'PYTHONUNBUFFERED': '1',
-        'PYTHONPATH': os.pathsep.join(filter(None, (package_root, os.environ.get('PYTHONPATH')))),
-    }
-    environment.setdefault('FASTDDS_BUILTIN_TRANSPORTS', 'LARGE_DATA')
-    if os.environ.get('ROS_DISTRO') == 'humble':
-        environment['ROS_LOCALHOST_ONLY'] = '1'
-    else:
-        environment['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
-        environment.pop('ROS_LOCALHOST_ONLY', None)
-    return environment
 
 
 if __name__ == '__main__':
