@@ -23,7 +23,7 @@ def test_evaluate_bag_names_what_is_missing_in_one_line(root, missing):
 
 
 @pytest.mark.parametrize(
-    'command', ['train', 'evaluate', 'export_onnx', 'quantize', 'prepare_dataset', 'prelabel', 'export_tensorrt']
+    'command', ['train', 'evaluate', 'export_onnx', 'prepare_dataset', 'prelabel', 'export_tensorrt']
 )
 def test_a_training_script_names_what_is_missing_in_one_line(root, command):
     """As after `make demo`, which installs neither torch nor tqdm."""

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
+from custom_pose_ros.core.geometry.rigid import Rigid
 from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.orientation.estimate import AMBIGUOUS, OrientationEstimate
@@ -108,8 +109,8 @@ def _draw_orientation(
     painter: _Painter, estimate: OrientationEstimate, model: ObjectModel, camera: CameraIntrinsics, label: bool
 ) -> None:
     """Draw the object's axes from its origin, each half as long as the object, and its attitude below them."""
-    R, t = np.asarray(estimate.R_camera_object), np.asarray(estimate.t_camera_object)
-    points = t + np.vstack([np.zeros((1, 3)), axis_length_m(model) * R.T])
+    camera_object = Rigid(estimate.R_camera_object, estimate.t_camera_object)
+    points = camera_object.apply(axis_points(model))
     if not np.isfinite(points).all() or points[0, 2] <= 0:
         return
     projected = camera.project(points)
@@ -123,14 +124,16 @@ def _draw_orientation(
         return
     roll, pitch, yaw = np.rad2deg(estimate.roll_pitch_yaw)
     note = f'  ambiguous {estimate.ambiguity:.2f}' if estimate.ambiguity > AMBIGUOUS else ''
-    text = f'roll {roll:+.0f} pitch {pitch:+.0f} yaw {yaw:+.0f} deg  {np.linalg.norm(t):.2f} m{note}'
+    distance = np.linalg.norm(camera_object.translation)
+    text = f'roll {roll:+.0f} pitch {pitch:+.0f} yaw {yaw:+.0f} deg  {distance:.2f} m{note}'
     lowest = max(origin[1], *tips[points[1:, 2] > 0, 1])
     painter.text(np.array([origin[0], lowest + 26 * painter.unit]), text)
 
 
-def axis_length_m(model: ObjectModel) -> float:
-    """Return how long the axes of an object are drawn [m]: half as long as the object."""
-    return float(model.extent_m.max()) / 2.0 or _DEFAULT_AXIS_M
+def axis_points(model: ObjectModel) -> np.ndarray:
+    """Return the (4, 3) origin and tips of an object's axes x, y, z [m], each half as long as the object."""
+    length = float(model.extent_m.max()) / 2.0 or _DEFAULT_AXIS_M
+    return np.vstack([np.zeros((1, 3)), length * np.eye(3)])
 
 
 class _Painter:

@@ -8,10 +8,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from custom_pose_ros.core.drawing.overlay import axis_length_m, draw_poses
+from custom_pose_ros.core.drawing.overlay import axis_points, draw_poses
 from custom_pose_ros.core.errors import MessageError
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
-from custom_pose_ros.core.geometry.rigid import Rigid
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.evaluation.bags.reader import Bag, BagMessage
 from custom_pose_ros.evaluation.frame_result import FrameResult
@@ -105,7 +104,7 @@ def draw(image: np.ndarray, score: FrameScore, model: ObjectModel, camera: Camer
     drawn = image
     if score.truth is not None and camera is not None and model.model_points is not None:
         true_pixels = camera.project(score.truth.apply(model.model_points))
-        drawn = _with_truth(image, true_pixels, _axis_tips(score.truth, model, camera), model)
+        drawn = _with_truth(image, true_pixels, camera.project(score.truth.apply(axis_points(model))), model)
         points.append(true_pixels[np.isfinite(true_pixels).all(1)])
     drawn = draw_poses(drawn, poses, model, estimates, camera, labels=False)
     drawn = _cropped(drawn, np.concatenate(points) if points else np.zeros((0, 2)))
@@ -128,11 +127,6 @@ def _cropped(image: np.ndarray, points: np.ndarray) -> np.ndarray:
     start = np.clip((low + high - wanted) / 2.0, 0, size - wanted).astype(int)
     stop = start + wanted.astype(int)
     return image[start[1] : stop[1], start[0] : stop[0]]
-
-
-def _axis_tips(truth: Rigid, model: ObjectModel, camera: CameraIntrinsics) -> np.ndarray:
-    """Return the (4, 2) pixels of the origin and of the tips of the true axes, each half as long as the object."""
-    return camera.project(truth.apply(axis_length_m(model) * np.vstack([np.zeros((1, 3)), np.eye(3)])))
 
 
 def _with_truth(image: np.ndarray, keypoints: np.ndarray, axes: np.ndarray, model: ObjectModel) -> np.ndarray:
