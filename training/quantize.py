@@ -12,7 +12,6 @@ every training.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,7 +19,6 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script from anywhere
 
 from custom_pose_ros.core.command_line import DONE, command
-from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.optional import optional_packages
 
 with optional_packages('quantize', ['quantization', 'openvino', 'training']):
@@ -30,6 +28,7 @@ with optional_packages('quantize', ['quantization', 'openvino', 'training']):
     from training.pose_training.judging.drift import DriftLimits
     from training.pose_training.labels.coco import LabelledImage, read_dataset
     from training.pose_training.labels.image_sampling import sample_images
+    from training.pose_training.networks.trained import object_inside
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -68,8 +67,7 @@ def read_labels(source: Path, data: list[str]) -> list[LabelledImage]:
     """Return all labelled images, read by the object inside the model."""
     if not data:
         return []
-    metadata = load_network(file_beside(source, ONNX), 'onnxruntime', precision='f32').backend.metadata
-    model = ObjectModel.from_dict(json.loads(metadata.get('object', '{}')), f'object in {source}')
+    model = object_inside(load_network(file_beside(source, ONNX), 'onnxruntime', precision='f32').backend, source)
     return [image for each in data for image in read_dataset(each, model)]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import tempfile
@@ -17,7 +16,6 @@ from custom_pose_ros.core.errors import ConfigError, DatasetError, ModelError
 from custom_pose_ros.core.files import replacing, sha256_of
 from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.keypoints.preprocessing import prepare
-from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.inference.backends import LoadedNetwork, default_threads
 from custom_pose_ros.inference.backends.choice import KINDS, Candidate
 from custom_pose_ros.inference.backends.model_files import INT8, ONNX, file_beside
@@ -25,6 +23,7 @@ from custom_pose_ros.inference.estimator import PoseEstimator
 from training.pose_training.judging.accuracy import measure
 from training.pose_training.judging.drift import Drift, DriftLimits, measure_drift
 from training.pose_training.labels.coco import LabelledImage
+from training.pose_training.networks.trained import object_inside
 
 # How many of the first and of the last layers stay in f32, tried in this order: the last, next to the maps, cost little
 # and decide about fractions of a pixel; the first see the widest range of values and cost the most.
@@ -114,16 +113,11 @@ def quantize(
             drifts = {name: measure_drift(held_out, before, estimator) for name, estimator in estimators.items()}
             in_use = {name: _measure_in_use(held_out, before, bare, reference) for name, bare in estimators.items()}
             complaint = _complaint({name: drift for name, (drift, _) in in_use.items()}, limits)
-            if complaint:
-                continue
-            errors = {
-                name: measure(estimator, labels).summary()['mean_px']
-                for name, estimator in {'f32': reference, **estimators}.items()
-                if labels
-            }
-        with replacing(path) as temporary:
-            onnx.save(graph, str(temporary))
-        return Quantized(path, path.stat().st_size, len(calibration), len(held_out), kept, drifts, in_use, errors)
+            errors = {} if complaint else _label_errors_px({'f32': reference, **estimators}, labels)
+        if not complaint:
+            with replacing(path) as temporary:
+                onnx.save(graph, str(temporary))
+            return Quantized(path, path.stat().st_size, len(calibration), len(held_out), kept, drifts, in_use, errors)
     raise ModelError(
         f'{path}: not written: {complaint}; keep f32, calibrate on more varied images, or raise the limits'
     )
@@ -133,6 +127,13 @@ def _complaint(drifts: Mapping[str, Drift], limits: DriftLimits) -> str:
     """Say with which backend the quantised network passes which limits; '' when with none."""
     complaints = {name: limits.complaint(drift) for name, drift in drifts.items() if name.endswith('int8')}
     return next((f'with {name} {complaint}' for name, complaint in complaints.items() if complaint), '')
+
+
+def _label_errors_px(estimators: Mapping[str, PoseEstimator], labels: Sequence[LabelledImage]) -> dict[str, float]:
+    """Return the mean distance from the labels of each estimator; empty without labels."""
+    if not labels:
+        return {}
+    return {name: measure(estimator, labels).summary()['mean_px'] for name, estimator in estimators.items()}
 
 
 def _comparable(source: Path, quantized: Path) -> list[Candidate]:
@@ -162,8 +163,7 @@ def _measure_in_use(
 def _estimator(candidate: Candidate, input_height: int | None) -> PoseEstimator:
     """Return an estimator over the bare network of a candidate."""
     backend = candidate.load(default_threads())
-    model = ObjectModel.from_dict(json.loads(backend.metadata.get('object', '{}')), f'object in {candidate.path}')
-    return PoseEstimator(model, backend, input_height)
+    return PoseEstimator(object_inside(backend, candidate.path), backend, input_height)
 
 
 def _quantized_graph(source: Path, inputs: Sequence[np.ndarray], first: int, last: int) -> onnx.ModelProto:

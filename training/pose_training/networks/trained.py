@@ -7,7 +7,7 @@ from pathlib import Path
 
 from custom_pose_ros.core.errors import ModelError
 from custom_pose_ros.core.object_model import ObjectModel, find_object_folder
-from custom_pose_ros.inference.backends import load_network
+from custom_pose_ros.inference.backends import Backend, load_network
 from custom_pose_ros.inference.estimator import PoseEstimator
 
 
@@ -38,10 +38,22 @@ def load_trained(
     if not path.exists() and not path.suffix:
         path = find_object_folder(source)
     loaded = load_network(path, backend, threads, precision)
-    if object_source:
-        model = ObjectModel.load(object_source)
-    elif 'object' in loaded.backend.metadata:
-        model = ObjectModel.from_dict(json.loads(loaded.backend.metadata['object']), f'object in {source}')
-    else:
-        raise ModelError(f'{source}: carries no object; give a model that training/export_onnx.py wrote')
+    model = ObjectModel.load(object_source) if object_source else object_inside(loaded.backend, source)
     return PoseEstimator(model, loaded, input_height)
+
+
+def object_inside(backend: Backend, source: str | Path) -> ObjectModel:
+    """
+    Return the object that a network carries.
+
+    Args:
+        backend: The network.
+        source: Where it was read from, for messages.
+
+    Raises:
+        ConfigError: The object is damaged.
+        ModelError: It carries none.
+    """
+    if 'object' not in backend.metadata:
+        raise ModelError(f'{source}: carries no object; give a model that training/export_onnx.py wrote')
+    return ObjectModel.from_dict(json.loads(backend.metadata['object']), f'object in {source}')
