@@ -60,11 +60,16 @@ def run(options: argparse.Namespace) -> None:
     os.environ.update(domain.environment())
     model = ObjectModel.load(OBJECT)
     network = load_network(find_object_folder(OBJECT), options.backend, options.threads, options.precision)
+    automatic = load_network(find_object_folder(OBJECT), threads=options.threads)
     loaded, refused = ways.load_ways(model, options.threads)
     photos = options.photos or (PHOTOS if PHOTOS.is_file() else None)
     named = {'backend': f'{network.backend.name} {network.backend.precision}', 'chosen': network.choice}
     makers: dict[str, Callable[[], dict[str, Any]]] = {
-        'networks': lambda: {'ways': networks.measure(loaded, options.rounds), 'not measured': refused},
+        'networks': lambda: {
+            'ways': networks.measure(loaded, options.rounds),
+            'not measured': refused,
+            'auto': f'{automatic.backend.name} {automatic.backend.precision}',
+        },
         'stages': lambda: {**named, **stages.measure(network, options.rounds)},
         'growth': lambda: growth.measure(network, options.rounds),
         'heights': lambda: {**named, **heights.measure(network, options.rounds, photos)},
