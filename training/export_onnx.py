@@ -3,7 +3,10 @@ Write a trained network as ONNX, the file that the robot runs.
 
     python training/export_onnx.py build/train/my_object/best.pth config/my_object/model.onnx
 
-Without an output name, model.onnx is written beside the checkpoint. The object goes into the file, sizes stay dynamic,
+    python training/export_onnx.py checkpoint_iter_370000.pth config/human18/model.onnx --object human18
+
+The second line takes a published checkpoint of Lightweight OpenPose, which needs the object that it finds. Without an
+output name, model.onnx is written beside the checkpoint. The object goes into the file, sizes stay dynamic,
 batch norms are folded, and the numbers are compared with PyTorch before anything is written.
 """
 
@@ -16,7 +19,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script from anywhere
 
-from custom_pose_ros.core.command_line import DONE, command
+from custom_pose_ros.core.command_line import DONE, command, say
+from custom_pose_ros.core.errors import ModelError
+from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.optional import optional_packages
 
 with optional_packages('export_onnx', ['training']):
@@ -28,12 +33,18 @@ with optional_packages('export_onnx', ['training']):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('checkpoint', type=Path, help='best.pth or last.pth of training/train.py')
+    parser.add_argument('checkpoint', type=Path, help='best.pth or last.pth of training/train.py, or a published one')
     parser.add_argument('output', type=Path, nargs='?', help='default: model.onnx beside the checkpoint')
+    parser.add_argument('--object', help='object of a published checkpoint; default: the one inside the checkpoint')
     parsed = parser.parse_args(arguments)
     output = parsed.output or parsed.checkpoint.with_name('model.onnx')
-    checkpoint = load_checkpoint(parsed.checkpoint)
-    report = export_onnx(checkpoint.network(), checkpoint.model, output)
+    model = ObjectModel.load(parsed.object) if parsed.object else None
+    checkpoint = load_checkpoint(parsed.checkpoint, model)
+    if model and (difference := model.difference_from(checkpoint.model)):
+        raise ModelError(f'{parsed.checkpoint}: was trained for {difference}; leave out --object {parsed.object}')
+    if checkpoint.ignored:
+        say(f'{len(checkpoint.ignored)} tensors that the network does not have: {", ".join(checkpoint.ignored[:4])}')
+    report = export_onnx(checkpoint.network(), model or checkpoint.model, output)
     print(
         f'{output}: {report.size_bytes / 1e6:.2f} MB, {report.node_count} nodes, '
         f'at most {report.largest_difference:.1e} from PyTorch'

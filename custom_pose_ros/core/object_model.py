@@ -22,10 +22,11 @@ from custom_pose_ros.core.limits import MAX_KEYPOINTS
 from custom_pose_ros.core.yaml_files import read_yaml
 
 DEFAULT_SIGMA = 0.05  # OKS sigma of a point labelled with about 1 % of the object's size (COCO: eyes 0.025, hips 0.107)
+ESTIMATORS = ('network', 'face_mesh')
 _REQUIRED_KEYS = ('name', 'keypoints', 'skeleton')
 _OPTIONAL_KEYS = (
     'description', 'sigmas', 'swaps', 'model_points', 'zero_roll_pitch_yaw_deg', 'symmetries', 'input_height',
-    'thresholds',
+    'thresholds', 'estimator', 'network_source',
 )  # fmt: skip
 
 
@@ -68,6 +69,8 @@ class ObjectModel:
         input_height: height of the network input [px].
         thresholds: acceptance limits of decoding and grouping.
         description: text for people.
+        estimator: what finds it in images, one of ESTIMATORS: a network trained for it, or MediaPipe's face mesh.
+        network_source: where a trained network comes from, said when there is none.
         source: where it was read from, for messages.
     """
 
@@ -82,6 +85,8 @@ class ObjectModel:
     input_height: int = 256
     thresholds: Thresholds = Thresholds()
     description: str = ''
+    estimator: str = 'network'
+    network_source: str = ''
     source: str = ''
 
     @property
@@ -163,8 +168,11 @@ class ObjectModel:
             'input_height': self.input_height,
             'thresholds': {f.name: getattr(self.thresholds, f.name) for f in fields(Thresholds)},
         }
-        if self.description:
-            data['description'] = self.description
+        for key in ('description', 'network_source'):
+            if getattr(self, key):
+                data[key] = getattr(self, key)
+        if self.estimator != ObjectModel.estimator:
+            data['estimator'] = self.estimator
         if self.model_points is not None:
             known = zip(names, self.model_points.tolist())
             data['model_points'] = {name: point for name, point in known if not math.isnan(point[0])}
@@ -270,7 +278,9 @@ class _Reader:
             symmetries=self.read_symmetries(data.get('symmetries', [])),
             input_height=self.read_input_height(data.get('input_height', ObjectModel.input_height)),
             thresholds=self.read_thresholds(data.get('thresholds', {}), len(names)),
-            description=self.read_description(data.get('description', '')),
+            description=self.read_text('description', data.get('description', '')),
+            estimator=self.read_estimator(data.get('estimator', ObjectModel.estimator)),
+            network_source=self.read_text('network_source', data.get('network_source', '')),
             source=self.source,
         )
 
@@ -291,10 +301,15 @@ class _Reader:
             raise self.fail(key, 'a name of letters, digits, "_", "-" and ".", not starting with "-" or "."', value)
         return value
 
-    def read_description(self, value: Any) -> str:
+    def read_text(self, key: str, value: Any) -> str:
         if not isinstance(value, str):
-            raise self.fail('description', 'text', value)
+            raise self.fail(key, 'text', value)
         return value
+
+    def read_estimator(self, value: Any) -> str:
+        if value not in ESTIMATORS:
+            raise self.fail('estimator', ' or '.join(ESTIMATORS), value)
+        return str(value)
 
     def read_names(self, value: Any) -> tuple[str, ...]:
         if not isinstance(value, list) or not 1 <= len(value) <= MAX_KEYPOINTS:

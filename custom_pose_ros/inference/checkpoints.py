@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import pickle
 import zipfile
@@ -9,14 +10,33 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from custom_pose_ros.core.errors import ConfigError, ModelError, OutputError
 from custom_pose_ros.core.files import replacing
 from custom_pose_ros.core.object_model import ObjectModel
-from custom_pose_ros.inference.network import NETWORKS, PoseNetwork, build_network
+from custom_pose_ros.inference.network import NETWORKS, LightweightOpenPose, PoseNetwork, build_network
+from custom_pose_ros.inference.published_checkpoints import describe_layout, published_weights
 
+try:
+    from numpy._core import multiarray
+except ImportError:  # numpy 1
+    from numpy.core import multiarray
+
+# What published files hold beside tensors: numpy's numbers and arrays, the options of a script. None of it runs code.
+_HARMLESS = [
+    argparse.Namespace,
+    np.dtype,
+    np.ndarray,
+    *{type(np.dtype(kind)) for kind in ('?', 'i1', 'u1', 'i2', 'i4', 'i8', 'f2', 'f4', 'f8')},
+    *(
+        (getattr(multiarray, function), f'{module}.multiarray.{function}')
+        for function in ('scalar', '_reconstruct')
+        for module in ('numpy.core', 'numpy._core')
+    ),
+]
 CHECKPOINT_FORMAT = 'custom_pose_ros checkpoint 1'
 
 
@@ -31,6 +51,7 @@ class Checkpoint:
         model: The object that the network was trained for.
         weights: Parameters and buffers to use (the exponential moving average during training).
         training: What an exact resume needs; None in files meant for use only.
+        ignored: Names of tensors in a published file that the network does not have.
     """
 
     architecture: str
@@ -38,6 +59,7 @@ class Checkpoint:
     model: ObjectModel
     weights: dict[str, Tensor]
     training: dict[str, Any] | None = None
+    ignored: tuple[str, ...] = ()
 
     def network(self) -> PoseNetwork:
         """Build the network with these weights, ready for inference."""
@@ -46,19 +68,28 @@ class Checkpoint:
         return network.eval()
 
 
-def load_checkpoint(path: str | Path) -> Checkpoint:
+def load_checkpoint(path: str | Path, model: ObjectModel | None = None) -> Checkpoint:
     """
-    Read a checkpoint of training/train.py.
+    Read a checkpoint of training/train.py, or a published one of Lightweight OpenPose.
+
+    Args:
+        path: The file.
+        model: The object that a published network finds; a checkpoint of training/train.py carries its own.
 
     Raises:
-        ModelError: It is missing, damaged or something else.
+        ModelError: It is missing, damaged, something else or does not fit the object.
     """
     path = Path(path)
     content = read_torch_file(path)
     if content.get('format') != CHECKPOINT_FORMAT:
-        raise ModelError(
-            f'{path}: is not a checkpoint of training/train.py '
-            f'(wanted {CHECKPOINT_FORMAT!r}, got {content.get("format")!r})'
+        if model is None:
+            raise ModelError(
+                f'{path}: is not a checkpoint of training/train.py ({describe_layout(content)}); '
+                'a published one of Lightweight OpenPose needs its object, such as --object human18'
+            )
+        published = published_weights(content, model, str(path))
+        return Checkpoint(
+            LightweightOpenPose.architecture, published.options, model, published.weights, None, published.ignored
         )
     if content.get('architecture') not in list(NETWORKS):
         raise ModelError(
@@ -113,7 +144,8 @@ def read_torch_file(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise ModelError(f'{path}: no such file; give a checkpoint of training/train.py or a published one')
     try:
-        content = torch.load(path, map_location='cpu', weights_only=True)
+        with torch.serialization.safe_globals(_HARMLESS):
+            content = torch.load(path, map_location='cpu', weights_only=True)
     except pickle.UnpicklingError as error:
         raise ModelError(f'{path}: is damaged, or holds more than tensors and is refused for safety') from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError, zipfile.BadZipFile) as error:

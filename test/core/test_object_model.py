@@ -24,7 +24,7 @@ from custom_pose_ros.core.object_model import (
 MINIMAL = {'name': 'arm', 'keypoints': ['hand', 'elbow', 'base'], 'skeleton': [['base', 'elbow'], ['elbow', 'hand']]}
 ALL_KEYS = (
     'name, keypoints, skeleton, description, sigmas, swaps, model_points, zero_roll_pitch_yaw_deg, symmetries, '
-    'input_height, thresholds'
+    'input_height, thresholds, estimator, network_source'
 )
 NAME = 'a name of letters, digits, "_", "-" and ".", not starting with "-" or "."'
 FOLD = 'a whole number from 2 to 360 or "continuous"'

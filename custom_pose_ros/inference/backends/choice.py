@@ -20,6 +20,7 @@ from typing import Any
 
 from custom_pose_ros.core.errors import ConfigError, CustomPoseError, ModelError
 from custom_pose_ros.core.files import sha256_of
+from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.inference.backends import hardware
 from custom_pose_ros.inference.backends.contract import AUTO, MARGINS, PRECISIONS, Backend, LoadedNetwork
 from custom_pose_ros.inference.backends.model_files import (
@@ -124,15 +125,20 @@ class Candidate:
     def __str__(self) -> str:
         return f'{self.name} {self.precision}'
 
-    def load(self, threads: int) -> Backend:
+    def load(self, threads: int, model: ObjectModel | None = None) -> Backend:
         """
         Load it.
+
+        Args:
+            threads: Threads of the backend.
+            model: As in `load_network`.
 
         Raises:
             ConfigError: The machine cannot run it.
             ModelError: The file is damaged or was made from another network.
         """
-        backend = self._factory()(self.path, self.precision, threads)
+        options = {'model': model} if ending_of(self.path) == CHECKPOINT else {}
+        backend = self._factory()(self.path, self.precision, threads, **options)
         if self.origin and self.origin.is_file() and backend.metadata.get('made_from') != sha256_of(self.origin):
             raise ModelError(
                 f'{self.path}: was not made from the {self.origin.name} beside it; write it again with '
@@ -154,7 +160,12 @@ class Candidate:
 
 
 def load_network(
-    path: str | Path, name: str = AUTO, threads: int | None = None, precision: str = AUTO, parallel: bool = False
+    path: str | Path,
+    name: str = AUTO,
+    threads: int | None = None,
+    precision: str = AUTO,
+    parallel: bool = False,
+    model: ObjectModel | None = None,
 ) -> LoadedNetwork:
     """
     Load a network.
@@ -168,6 +179,7 @@ def load_network(
         precision: 'f32', 'f16', 'bf16', 'int8', or 'auto': f32, and files that were compared with it when they were
             written (by training/quantize.py and training/export_tensorrt.py).
         parallel: Several threads will call the backend at once; openvino lets them wait for each other.
+        model: The object, for a published checkpoint, which carries none, and for what is said when there is no file.
 
     Raises:
         ConfigError: The backend is unknown or not installed, or the machine cannot run it.
@@ -177,12 +189,12 @@ def load_network(
         threads = hardware.default_threads()
     elif threads < 1:
         raise ConfigError(f'threads: wanted at least 1, got {threads}')
-    candidates = find_candidates(Path(path), name, precision, parallel)
+    candidates = find_candidates(Path(path), name, precision, parallel, model)
     choice = 'nothing to choose from' if len(candidates) == 1 else f'the first of {", ".join(map(str, candidates))}'
     refused: list[tuple[Candidate, Exception]] = []
     for candidate in candidates:
         try:
-            loaded = LoadedNetwork(candidate.load(threads), candidate.load_exact(threads), choice)
+            loaded = LoadedNetwork(candidate.load(threads, model), candidate.load_exact(threads), choice)
         except (CustomPoseError, ImportError, OSError) as error:
             refused.append((candidate, error))
             continue
@@ -192,7 +204,13 @@ def load_network(
     raise refused[0][1]
 
 
-def find_candidates(path: Path, name: str = AUTO, precision: str = AUTO, parallel: bool = False) -> list[Candidate]:
+def find_candidates(
+    path: Path,
+    name: str = AUTO,
+    precision: str = AUTO,
+    parallel: bool = False,
+    model: ObjectModel | None = None,
+) -> list[Candidate]:
     """
     Return the ways to run a network that are installed and find their files, in the order of choice.
 
@@ -201,6 +219,7 @@ def find_candidates(path: Path, name: str = AUTO, precision: str = AUTO, paralle
         name: As in `load_network`.
         precision: As in `load_network`.
         parallel: As in `load_network`.
+        model: As in `load_network`.
 
     Raises:
         ConfigError: There is none: the name or precision is unknown, or a library is missing.
@@ -223,7 +242,7 @@ def find_candidates(path: Path, name: str = AUTO, precision: str = AUTO, paralle
     present = [way for way in ways if way.path.is_file()]
     usable = [way for way in present if not KINDS[way.name].missing]
     if not usable:
-        raise _error(path, name, precision, ways, present)
+        raise _error(path, name, precision, ways, present, model)
     return sorted(usable, key=lambda way: _rank(way, _PARALLEL_ORDER if parallel else _CPU_ORDER))
 
 
@@ -256,7 +275,14 @@ def _is_meant(path: Path, ending: str) -> bool:
     return path.is_dir() or ending_of(path) == ending or (ending_of(path) == ONNX and ending in DERIVED)
 
 
-def _error(path: Path, name: str, precision: str, ways: list[Candidate], present: list[Candidate]) -> Exception:
+def _error(
+    path: Path,
+    name: str,
+    precision: str,
+    ways: list[Candidate],
+    present: list[Candidate],
+    model: ObjectModel | None,
+) -> Exception:
     """Return what to say where no candidate is usable."""
     if name != AUTO and precision not in (AUTO, *KINDS[name].files):
         others = [other for other, kind in KINDS.items() if precision in kind.files]
@@ -279,5 +305,7 @@ def _error(path: Path, name: str, precision: str, ways: list[Candidate], present
         missing += f', which backend {name!r} needs'
     elif precision != AUTO:
         missing += f', which precision {precision} needs'
+    if model and model.network_source:
+        return ModelError(f'{missing}; {model.network_source}')
     ending = ending_of(file)
     return ModelError(f'{missing}; {"train one and " * (ending == ONNX)}write it with {WRITTEN_BY[ending]}')

@@ -34,9 +34,9 @@ class TorchBackend:
         }
 
     @classmethod
-    def load(cls, path: Path, precision: str, threads: int) -> TorchBackend:
-        """Load a checkpoint of training/train.py, whose precision is f32; ModelError when it cannot be read."""
-        checkpoint = load_checkpoint(path)
+    def load(cls, path: Path, precision: str, threads: int, model: ObjectModel | None = None) -> TorchBackend:
+        """Load a checkpoint in f32; a published one needs the model that it finds. Raises ModelError."""
+        checkpoint = load_checkpoint(path, model)
         return cls(checkpoint.network(), checkpoint.model, threads)
 
     def __call__(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
