@@ -12,7 +12,7 @@ SETUP = $(PYTHON) .make/bootstrap.py
 DISTRO_OPTION = $(if $(DISTRO),--distro $(DISTRO))
 
 .DEFAULT_GOAL := help
-.PHONY: help python demo test test-oldest bench soak docs lint
+.PHONY: help python demo face test test-oldest bench soak docs lint
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,6 +23,9 @@ python:
 
 demo: python ## find the shipped submarine in a video over real ROS 2 topics -> build/demo/
 	@$(SETUP) demo $(DISTRO_OPTION) -- -m custom_pose_ros.tools.demo $(ARGS)
+
+face: python ## find faces with your webcam, without training (ARGS=photo.jpg: in pictures, folders or videos)
+	@$(SETUP) face -- -m custom_pose_ros.tools.predict $(or $(ARGS),0) --object face --reference-frame camera_body
 
 test: python ## run the whole test suite (DISTRO=jazzy: on ROS 2 Jazzy; ARGS='-k tracking': options of pytest)
 ifeq ($(strip $(ARGS)),)

@@ -1,7 +1,7 @@
 """
 Set up what a target of the Makefile needs, once: virtual environment, pinned packages, ROS 2 messages. Then run it.
 
-    python3 .make/bootstrap.py {demo,test,test-oldest,bench,soak,docs,lint} [--distro NAME] [-- ARGUMENTS OF PYTHON]
+    python3 .make/bootstrap.py {demo,face,test,test-oldest,bench,soak,docs,lint} [--distro NAME] [-- PYTHON ARGUMENTS]
 
 Standard library only, since this runs before anything is installed.
 """
@@ -20,7 +20,7 @@ from machine import SetupError, check_python, check_tools, check_wheels
 from pins import ROOT
 from steps import Step, carry_out
 
-TARGETS = ('demo', 'test', 'test-oldest', 'bench', 'soak', 'docs', 'lint')
+TARGETS = ('demo', 'face', 'test', 'test-oldest', 'bench', 'soak', 'docs', 'lint')
 LOG = ROOT / 'build/setup.log'
 INTERRUPTED = 130
 
@@ -74,6 +74,8 @@ def plan(target: str, environment: Environment) -> list[Step]:
     without_ros = {'lint': 'lint', 'test-oldest': 'test', 'docs': 'docs'}
     if target in without_ros:
         return [*steps, environment.packages(target, (without_ros[target],))]
+    if target == 'face':
+        return [*steps, environment.packages('face', ('openvino',)), environment.face_networks()]
     steps += [
         environment.packages('runtime', ('bags',), with_ros=True),
         environment.checkout(),
@@ -83,7 +85,7 @@ def plan(target: str, environment: Environment) -> list[Step]:
         steps.append(environment.packages('bench', ('openvino', 'report')))
     if target == 'test':
         extras = ('docs', 'openvino', 'quantization', 'report', 'synthetic', 'test', 'training')
-        steps.append(environment.packages('test', extras))
+        steps += [environment.packages('test', extras), environment.face_networks()]
         if not environment.system:  # a distribution has tf2_msgs
             steps.append(environment.interfaces('test/interfaces/tf2_msgs'))
     return steps

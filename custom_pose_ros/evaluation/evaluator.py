@@ -34,7 +34,7 @@ from custom_pose_ros.evaluation.truth.coco_labels import CocoLabels
 from custom_pose_ros.evaluation.truth.source import TruthSettings, TruthSource
 from custom_pose_ros.evaluation.versions import versions
 from custom_pose_ros.inference.backends import default_threads
-from custom_pose_ros.inference.estimator import PoseEstimator
+from custom_pose_ros.inference.estimator import Estimator, PoseEstimator
 
 
 @dataclass(eq=False)
@@ -111,7 +111,7 @@ class Evaluator:
         self.labels = CocoLabels(settings.labels, self.model) if settings.labels else None
         self.tags = TagTruth(read_tags(settings.truth.tags)) if settings.truth.tags else None
 
-    def _load_estimator(self) -> PoseEstimator:
+    def _load_estimator(self) -> Estimator:
         s = self.settings
         if s.threads is not None and s.threads < 1:
             raise UsageError(f'--threads: wanted at least 1, got {s.threads}')

@@ -1,4 +1,4 @@
-"""PoseEstimator: BGR images in, keypoint poses out; the whole product without ROS in one class."""
+"""PoseEstimator: BGR images in, keypoint poses out; and what else finds an object behind the same interface."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import math
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -14,11 +15,47 @@ import numpy as np
 from custom_pose_ros.core.errors import ConfigError, ModelError
 from custom_pose_ros.core.keypoints.grouping import group_poses, group_with_margin
 from custom_pose_ros.core.keypoints.poses import KeypointPose
-from custom_pose_ros.core.keypoints.preprocessing import SIZE_MULTIPLE, STRIDE, input_shape, prepare
+from custom_pose_ros.core.keypoints.preprocessing import SIZE_MULTIPLE, STRIDE, check_image, input_shape, prepare
 from custom_pose_ros.core.object_model import ObjectModel, Thresholds, find_object_folder
-from custom_pose_ros.inference.backends import MARGINS, Backend, LoadedNetwork, default_threads, load_network
+from custom_pose_ros.inference.backends import AUTO, MARGINS, Backend, LoadedNetwork, default_threads, load_network
 
 _WARM_UP_ASPECT = 4 / 3
+
+
+class Estimator(Protocol):
+    """
+    What finds the instances of one object in images: a PoseEstimator, or what the object file names instead.
+
+    Attributes:
+        model: The object file.
+        network: What runs it.
+        input_height: Height [px] that images are scaled to.
+        thresholds: Acceptance limits; may be changed between images.
+        repeated: Number of images that went through the exact network as well.
+    """
+
+    model: ObjectModel
+    network: LoadedNetwork
+    input_height: int
+    thresholds: Thresholds
+    repeated: int
+
+    @property
+    def backend(self) -> Backend:
+        """The backend in use: its name, precision and device."""
+        ...
+
+    def __call__(self, image: np.ndarray, stream: str | None = None) -> list[KeypointPose]:
+        """Return the instances in one (H, W, 3) uint8 BGR image; images of one stream follow each other in time."""
+        ...
+
+    def batch(self, images: Sequence[np.ndarray], streams: Sequence[str] | None = None) -> list[list[KeypointPose]]:
+        """Return the instances in each of several images; `streams` names the stream of each."""
+        ...
+
+    def warm_up(self) -> None:
+        """Run once, so that the first real image is as fast as the others."""
+        ...
 
 
 class PoseEstimator:
@@ -65,9 +102,9 @@ class PoseEstimator:
         threads: int | None = None,
         precision: str = 'auto',
         parallel: bool = False,
-    ) -> PoseEstimator:
+    ) -> Estimator:
         """
-        Load object and network.
+        Load an object and what finds it; a PoseEstimator unless its file names another estimator.
 
         Args:
             source: Folder with object.yaml (and model.onnx), an object.yaml, or the name of an installed object.
@@ -85,10 +122,13 @@ class PoseEstimator:
             ModelError: The network is missing, damaged or made for another object; one line says what to do.
         """
         model = ObjectModel.load(source)
+        if model.estimator == 'face_mesh':
+            return _load_face_estimator(model, model_path, backend, precision, thresholds, threads)
         path = find_object_folder(source) if model_path is None else Path(model_path).expanduser()
         threads = default_threads() if threads is None else threads
         _check_height(model.input_height if input_height is None else input_height)
-        estimator = cls(model, load_network(path, backend, threads, precision, parallel), input_height, thresholds)
+        network = load_network(path, backend, threads, precision, parallel, model)
+        estimator = cls(model, network, input_height, thresholds)
         cv2.setNumThreads(threads)
         return estimator
 
@@ -102,13 +142,13 @@ class PoseEstimator:
         """Name of the backend in use."""
         return self.backend.name
 
-    def __call__(self, image: np.ndarray) -> list[KeypointPose]:
+    def __call__(self, image: np.ndarray, stream: str | None = None) -> list[KeypointPose]:
         """Return the instances in one (H, W, 3) uint8 BGR image, best first, in pixels of that image."""
         return self.batch([image])[0]
 
-    def batch(self, images: Sequence[np.ndarray]) -> list[list[KeypointPose]]:
+    def batch(self, images: Sequence[np.ndarray], streams: Sequence[str] | None = None) -> list[list[KeypointPose]]:
         """
-        Return the instances in each of several BGR images, which may differ in size.
+        Return the instances in each of several BGR images, which may differ in size; `streams` changes nothing.
 
         Images that have the same size for the network go through it together.
 
@@ -117,7 +157,7 @@ class PoseEstimator:
         """
         positions: dict[tuple[int, int], list[int]] = {}
         for i, image in enumerate(images):
-            _check_image(image)
+            check_image(image)
             positions.setdefault(input_shape(image.shape, self.input_height), []).append(i)
         results: list[list[KeypointPose]] = [[] for _ in images]
         for shape, members in positions.items():
@@ -158,6 +198,26 @@ class PoseEstimator:
             self.network.exact(prepare(image, self.input_height)[0][None])
 
 
+def _load_face_estimator(
+    model: ObjectModel,
+    model_path: str | Path | None,
+    backend: str,
+    precision: str,
+    thresholds: Thresholds | None,
+    threads: int | None,
+) -> Estimator:
+    if model_path is not None:
+        raise ConfigError(f'object {model.name!r} is found by the face mesh, which takes no model: got {model_path}')
+    if backend not in (AUTO, 'openvino') or precision not in (AUTO, 'f32'):
+        raise ConfigError(
+            f'object {model.name!r} is found by the face mesh, which runs on openvino in f32: '
+            f'got backend {backend} and precision {precision}'
+        )
+    from custom_pose_ros.inference.faces.face_estimator import FaceEstimator  # needs OpenVINO
+
+    return FaceEstimator(model, thresholds, default_threads() if threads is None else threads)
+
+
 class _InputBuffer(threading.local):
     """
     Memory for the network input, used again for every frame and as large as the largest so far.
@@ -180,13 +240,6 @@ class _InputBuffer(threading.local):
 def _check_height(height: int) -> None:
     if height % SIZE_MULTIPLE or not 64 <= height <= 1024:
         raise ConfigError(f'input_height: wanted a multiple of {SIZE_MULTIPLE} from 64 to 1024, got {height}')
-
-
-def _check_image(image: np.ndarray) -> None:
-    good = isinstance(image, np.ndarray) and image.ndim == 3 and image.shape[2] == 3 and image.dtype == np.uint8
-    if not good or 0 in image.shape:
-        got = f'{image.dtype} {image.shape}' if isinstance(image, np.ndarray) else type(image).__name__
-        raise ValueError(f'image must be a uint8 BGR array of shape (H, W, 3), got {got}')
 
 
 def _check_fit(backend: Backend, model: ObjectModel) -> None:

@@ -13,7 +13,7 @@ from custom_pose_ros.core.keypoints.tracking import PoseTracker
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.orientation.orientation_estimator import OrientationEstimator
 from custom_pose_ros.core.orientation.pnp import known_points
-from custom_pose_ros.inference.estimator import PoseEstimator
+from custom_pose_ros.inference.estimator import Estimator
 from custom_pose_ros.tools.prediction_formats import PictureResult
 
 
@@ -54,15 +54,17 @@ class PictureSequence:
         camera: Camera of the pictures, or None when no orientation is wanted or possible.
     """
 
-    def __init__(self, estimator: PoseEstimator, camera: CameraIntrinsics | None):
+    def __init__(self, estimator: Estimator, camera: CameraIntrinsics | None, reference_frame: str = 'camera_optical'):
         self._estimator = estimator
         self._tracker = PoseTracker(estimator.model)
         self.camera = camera
-        self._orienter = None if camera is None else OrientationEstimator(estimator.model, camera)
+        self._orienter = (
+            None if camera is None else OrientationEstimator(estimator.model, camera, reference_frame=reference_frame)
+        )
 
     def analyse(self, image: np.ndarray, source: str, frame: int | None = None, stamp_s: float = 0.0) -> PictureResult:
         """Find the object in the next (H, W, 3) uint8 BGR picture, taken at `stamp_s` [s]."""
-        poses = self._tracker.update(self._estimator(image), stamp_s)
+        poses = self._tracker.update(self._estimator(image, None if frame is None else source), stamp_s)
         estimates = [] if self._orienter is None else self._orienter.update(poses, stamp_s)
         return PictureResult(
             source=source,

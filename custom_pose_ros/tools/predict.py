@@ -28,6 +28,7 @@ from custom_pose_ros.core.errors import ConfigError, CustomPoseError, MediaError
 from custom_pose_ros.core.files import VideoFile, write_image, write_text
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.object_model import ObjectModel, Thresholds
+from custom_pose_ros.core.orientation.orientation_estimator import REFERENCE_ROTATIONS
 from custom_pose_ros.inference.estimator import PoseEstimator
 from custom_pose_ros.tools.media import Input, VideoReader, find_inputs, quiet_opencv, read_image
 from custom_pose_ros.tools.output_names import plan_outputs
@@ -76,6 +77,10 @@ def _parser() -> argparse.ArgumentParser:
     group.add_argument(
         '--fov-deg', type=_fov_deg, default=DEFAULT_FOV_DEG, metavar='DEG',
         help=f'horizontal field of view assumed without --camera (default: {DEFAULT_FOV_DEG:g})',
+    )  # fmt: skip
+    group.add_argument(
+        '--reference-frame', choices=REFERENCE_ROTATIONS, default='camera_optical',
+        help='axes of roll, pitch and yaw; camera_body: x forward, y left, z up (default: camera_optical)',
     )  # fmt: skip
     group = parser.add_argument_group('output')
     group.add_argument('--json', action='store_true', help='print one line of JSON for each picture instead of a table')
@@ -270,7 +275,7 @@ class _Prediction:
                 camera = self.camera.for_size(image.shape[1], image.shape[0])
             except ConfigError as error:
                 self._fail(error)
-        return PictureSequence(self.estimator, camera)
+        return PictureSequence(self.estimator, camera, self.args.reference_frame)
 
     def _emit(self, result: PictureResult) -> None:
         self.pictures += 1

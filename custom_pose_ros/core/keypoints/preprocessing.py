@@ -131,3 +131,11 @@ def _check_buffer(out: np.ndarray, shape: tuple[int, int]) -> None:
     good = out.ndim == 3 and out.shape[2] == 3 and out.shape[0] >= shape[0] and out.shape[1] >= shape[1]
     if not good or out.dtype != np.uint8:
         raise ValueError(f'out must be uint8 of at least {(*shape, 3)}, got {out.dtype} {out.shape}')
+
+
+def check_image(image: np.ndarray) -> None:
+    """Raise ValueError unless the image is (H, W, 3) uint8 with at least one pixel."""
+    good = isinstance(image, np.ndarray) and image.ndim == 3 and image.shape[2] == 3 and image.dtype == np.uint8
+    if not good or 0 in image.shape:
+        got = f'{image.dtype} {image.shape}' if isinstance(image, np.ndarray) else type(image).__name__
+        raise ValueError(f'image must be a uint8 BGR array of shape (H, W, 3), got {got}')

@@ -16,7 +16,7 @@ from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from custom_pose_ros.core.errors import ConfigError, MessageError
 from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.object_model import Thresholds
-from custom_pose_ros.inference.estimator import PoseEstimator
+from custom_pose_ros.inference.estimator import Estimator, PoseEstimator
 from custom_pose_ros.inference.image_messages import image_to_bgr
 from custom_pose_ros.nodes.pose.image_queue import NewestFrames
 from custom_pose_ros.nodes.pose.pose_camera import WARNING_PERIOD_S, ImageMessage, PoseCamera
@@ -55,7 +55,7 @@ class PoseNode(ManagedNode):
         with self.destroyed_on_error():
             self.settings = NodeParameters(self, PoseNodeParameters, on_change=self._on_settings)
             self._thresholds: NodeParameters[ThresholdParameters] | None = None
-            self._estimator: PoseEstimator | None = None
+            self._estimator: Estimator | None = None
             self._source = ('', '')
             self._cameras: dict[str, PoseCamera] = {}
             self._batch_failures, self._batch_failure = 0, ''
@@ -109,17 +109,17 @@ class PoseNode(ManagedNode):
             with self._refusing(name):
                 self._cameras[name].publish(frames[name], images[name], poses, estimator.model, started)
 
-    def _estimate(self, estimator: PoseEstimator, images: dict[str, np.ndarray]) -> dict[str, list[KeypointPose]]:
+    def _estimate(self, estimator: Estimator, images: dict[str, np.ndarray]) -> dict[str, list[KeypointPose]]:
         """Return the poses in the image of each camera, without those that the estimator cannot process."""
         if len(images) > 1:
             try:
-                return dict(zip(images, estimator.batch(list(images.values()))))
+                return dict(zip(images, estimator.batch(list(images.values()), list(images))))
             except Exception as error:  # one image may be at fault: each is tried on its own
                 self._tell_batch_failure(error)
         results = {}
         for name, image in images.items():
             with self._refusing(name):
-                results[name] = estimator(image)
+                results[name] = estimator(image, name)
         return results
 
     def _tell_batch_failure(self, error: Exception) -> None:
@@ -141,7 +141,7 @@ class PoseNode(ManagedNode):
                     known = isinstance(error, MessageError)
                     camera.refuse(f'{camera.topic if known else type(error).__name__}: {error}')
 
-    def _load(self, source: str, model: str) -> PoseEstimator:
+    def _load(self, source: str, model: str) -> Estimator:
         """Return a network that has run once."""
         values = self.settings.values
         estimator = PoseEstimator.load(
@@ -155,7 +155,7 @@ class PoseNode(ManagedNode):
         estimator.warm_up()
         return estimator
 
-    def _install(self, estimator: PoseEstimator) -> None:
+    def _install(self, estimator: Estimator) -> None:
         """Let a network serve, from the next frame on; thresholds that nobody changed become those of its object."""
         defaults = dataclasses.asdict(estimator.model.thresholds)
         if self._thresholds is None:
@@ -170,11 +170,11 @@ class PoseNode(ManagedNode):
         self._estimator = None
         self._cameras.clear()
 
-    def _switch_to(self, source: str, model: str, estimator: PoseEstimator) -> str:
+    def _switch_to(self, source: str, model: str, estimator: Estimator) -> str:
         self._install(estimator)
         self._source = source, model
         self.settings.set(object=source, model=model)
-        text = f'{estimator.model.name} serves, with {estimator.backend_name}'
+        text = f'{estimator.model.name} serves, with {estimator.backend.name}'
         self.get_logger().info(text)
         return text
 
