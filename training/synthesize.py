@@ -17,7 +17,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script from anywhere
 
-from custom_pose_ros.core.command_line import DONE, command
+from custom_pose_ros.core.command_line import DONE, command, image_size, positive_integer
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.optional import optional_packages
@@ -44,9 +44,9 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         '--object', required=True, help='folder with object.yaml, the file, or the name of an installed object'
     )
     parser.add_argument('--out', required=True, type=Path, help='folder for the pictures and labels')
-    parser.add_argument('--count', type=positive, default=1000, help='number of pictures (default 1000)')
+    parser.add_argument('--count', type=positive_integer, default=1000, help='number of pictures (default 1000)')
     parser.add_argument('--seed', type=int, default=0, help='series of random numbers (default 0)')
-    parser.add_argument('--processes', type=positive, default=2, help='processes that draw (default 2)')
+    parser.add_argument('--processes', type=positive_integer, default=2, help='processes that draw (default 2)')
     parser.add_argument(
         '--settings', type=Path, help='YAML with the knobs to change; all are in training/synthetic/settings.yaml'
     )
@@ -73,7 +73,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     )
     view = parser.add_argument_group('camera and scene')
     view.add_argument(
-        '--size', type=image_size, default=(480, 360), metavar='WxH', help='size of the pictures (default 480x360)'
+        '--size', type=rendered_size, default=(480, 360), metavar='WxH', help='size of the pictures (default 480x360)'
     )
     view.add_argument(
         '--camera', type=Path, help='camera_calibration YAML, scaled to --size; default: a random camera per picture'
@@ -87,22 +87,12 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     return parser.parse_args(arguments)
 
 
-def positive(text: str) -> int:
-    """Return a whole number >= 1 from text."""
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f'wanted a whole number >= 1, got {text!r}')
-    return int(text)
-
-
-def image_size(text: str) -> tuple[int, int]:
-    """Return width and height from text such as 480x360."""
-    try:
-        width, height = (int(part) for part in text.lower().split('x'))
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f'wanted WIDTHxHEIGHT such as 480x360, got {text!r}') from error
-    if min(width, height) < 32 or max(width, height) > 4096:
+def rendered_size(text: str) -> tuple[int, int]:
+    """Return width and height [px] of an argument such as 480x360, within what is sensible to render."""
+    size = image_size(text)
+    if min(size) < 32 or max(size) > 4096:
         raise argparse.ArgumentTypeError(f'wanted sides from 32 to 4096 px, got {text!r}')
-    return width, height
+    return size
 
 
 def make_dataset(options: argparse.Namespace) -> None:

@@ -1,7 +1,9 @@
-"""The edge of every command: one table of exit codes, and one line on stderr for each error."""
+"""What all commands share: one table of exit codes, one line on stderr for each error, and kinds of arguments."""
 
 from __future__ import annotations
 
+import argparse
+import contextlib
 import functools
 import os
 import sys
@@ -51,3 +53,26 @@ def command(main: Main) -> Main:
 def say(text: str) -> None:
     """Print a line on stderr, where results do not get mixed with it."""
     print(text, file=sys.stderr, flush=True)
+
+
+def positive_integer(text: str) -> int:
+    """Return an argument that is a whole number from 1 up (for `type` of argparse)."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f'wanted a whole number from 1 up, got {text!r}')
+    return int(text)
+
+
+def field_of_view_deg(text: str) -> float:
+    """Return an argument that is an angle between 0 and 180 degrees (for `type` of argparse)."""
+    with contextlib.suppress(ValueError):
+        if 0 < float(text) < 180:
+            return float(text)
+    raise argparse.ArgumentTypeError(f'wanted degrees between 0 and 180, got {text!r}')
+
+
+def image_size(text: str) -> tuple[int, int]:
+    """Return width and height [px] of an argument such as 640x480 (for `type` of argparse)."""
+    width, _, height = text.lower().partition('x')
+    if not (width.isdecimal() and height.isdecimal() and int(width) and int(height)):
+        raise argparse.ArgumentTypeError(f'wanted WIDTHxHEIGHT such as 640x480, got {text!r}')
+    return int(width), int(height)

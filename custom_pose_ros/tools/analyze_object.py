@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from custom_pose_ros.core.command_line import DONE, command, say
+from custom_pose_ros.core.command_line import DONE, command, field_of_view_deg, image_size, say
 from custom_pose_ros.core.errors import UsageError
 from custom_pose_ros.core.files import replacing, write_json
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
@@ -78,10 +78,16 @@ def _parser() -> argparse.ArgumentParser:
     group = parser.add_mutually_exclusive_group()
     group.add_argument('--camera', type=Path, metavar='YAML', help='calibration as camera_calibration writes it')
     group.add_argument(
-        '--fov-deg', type=float, metavar='DEG', default=DEFAULT_FOV_DEG,
+        '--fov-deg', type=field_of_view_deg, metavar='DEG', default=DEFAULT_FOV_DEG,
         help=f'horizontal field of view without --camera (default: {DEFAULT_FOV_DEG:g})',
     )  # fmt: skip
-    parser.add_argument('--size', default='640x480', metavar='WxH', help='of the image with --fov-deg [px]')
+    parser.add_argument(
+        '--size',
+        type=image_size,
+        default=(640, 480),
+        metavar='WxH',
+        help='of the image with --fov-deg [px] (default: 640x480)',
+    )
     parser.add_argument(
         '--distance', type=float, nargs=2, default=(1.0, 4.0), metavar=('NEAR', 'FAR'),
         help='of the object [m] (default: 1 4)',
@@ -256,12 +262,7 @@ def _curves(analysis: Analysis) -> Mapping[str, Sequence[Mapping[str, float | No
 def _camera(args: argparse.Namespace) -> CameraIntrinsics:
     if args.camera is not None:
         return CameraIntrinsics.from_yaml(args.camera)
-    width, _, height = args.size.partition('x')
-    if not (width.isdecimal() and height.isdecimal() and int(width) and int(height)):
-        raise UsageError(f'--size: wanted WIDTHxHEIGHT such as 640x480, got {args.size!r}')
-    if not 0.0 < args.fov_deg < 180.0:
-        raise UsageError(f'--fov-deg: wanted degrees between 0 and 180, got {args.fov_deg:g}')
-    return CameraIntrinsics.from_fov(int(width), int(height), math.radians(args.fov_deg))
+    return CameraIntrinsics.from_fov(*args.size, math.radians(args.fov_deg))
 
 
 def _candidates(given: Sequence[Sequence[str]]) -> dict[str, np.ndarray]:

@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from custom_pose_ros.core.command_line import CANNOT, DONE, PARTLY, command, say
+from custom_pose_ros.core.command_line import CANNOT, DONE, PARTLY, command, field_of_view_deg, say
 from custom_pose_ros.core.errors import UsageError
 from custom_pose_ros.core.files import VideoFile, write_text
 from custom_pose_ros.core.object_model import find_object_folder
@@ -131,7 +131,10 @@ def _add_inputs(group: Any) -> None:
         '--camera', type=Path, metavar='YAML', help='calibration as camera_calibration writes it; replaces camera_info'
     )
     group.add_argument(
-        '--fov-deg', type=float, metavar='DEG', help='horizontal field of view to assume where there is no calibration'
+        '--fov-deg',
+        type=field_of_view_deg,
+        metavar='DEG',
+        help='horizontal field of view to assume where there is no calibration',
     )
     group.add_argument('--start', type=float, default=0.0, metavar='S', help='skip the first seconds of the bag')
     group.add_argument('--duration', type=float, metavar='S', help='read so many seconds only')
@@ -189,8 +192,6 @@ def _conditions(args: argparse.Namespace) -> list[Condition]:
 
 
 def _settings(args: argparse.Namespace) -> Settings:
-    if args.fov_deg is not None and not 0 < args.fov_deg < 180:
-        raise UsageError(f'--fov-deg: wanted degrees between 0 and 180, got {args.fov_deg:g}')
     if len(args.truth_tf) > 2:
         raise UsageError('--truth-tf: wanted one or two frames')
     if args.truth_max_gap <= 0 or args.start < 0 or (args.duration is not None and args.duration <= 0):

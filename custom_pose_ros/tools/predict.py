@@ -22,7 +22,16 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from custom_pose_ros.core.command_line import CANNOT, DONE, INTERRUPTED, PARTLY, command, say
+from custom_pose_ros.core.command_line import (
+    CANNOT,
+    DONE,
+    INTERRUPTED,
+    PARTLY,
+    command,
+    field_of_view_deg,
+    positive_integer,
+    say,
+)
 from custom_pose_ros.core.drawing.overlay import draw_poses
 from custom_pose_ros.core.errors import ConfigError, CustomPoseError, MediaError, UsageError
 from custom_pose_ros.core.files import VideoFile, write_image, write_text
@@ -75,7 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     group = parser.add_argument_group('camera')
     group.add_argument('--camera', type=Path, metavar='YAML', help='calibration as camera_calibration writes it')
     group.add_argument(
-        '--fov-deg', type=_fov_deg, default=DEFAULT_FOV_DEG, metavar='DEG',
+        '--fov-deg', type=field_of_view_deg, default=DEFAULT_FOV_DEG, metavar='DEG',
         help=f'horizontal field of view assumed without --camera (default: {DEFAULT_FOV_DEG:g})',
     )  # fmt: skip
     group.add_argument(
@@ -90,7 +99,7 @@ def _parser() -> argparse.ArgumentParser:
     group.add_argument('--no-save', action='store_true', help='save no drawn pictures')
     group.add_argument('--coco', type=Path, metavar='FILE', help='write the detections as COCO keypoints')
     group.add_argument('--show', action='store_true', help='show the drawn pictures in a window; q ends')
-    group.add_argument('--frames', type=_positive, metavar='N', help='stop each video or webcam after N frames')
+    group.add_argument('--frames', type=positive_integer, metavar='N', help='stop each video or webcam after N frames')
     return parser
 
 
@@ -100,19 +109,6 @@ def _threshold(text: str) -> tuple[str, float]:
         return name, int(value) if value.isdecimal() else float(value)
     except ValueError:
         raise argparse.ArgumentTypeError(f'wanted NAME=VALUE such as keypoint_score=0.4, got {text!r}') from None
-
-
-def _fov_deg(text: str) -> float:
-    with contextlib.suppress(ValueError):
-        if 0 < float(text) < 180:
-            return float(text)
-    raise argparse.ArgumentTypeError(f'wanted degrees between 0 and 180, got {text!r}')
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f'wanted a whole number from 1 up, got {text!r}')
-    return int(text)
 
 
 def overridden_thresholds(model: ObjectModel, overrides: Sequence[tuple[str, float]]) -> Thresholds:

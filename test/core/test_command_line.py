@@ -1,11 +1,21 @@
 """The edge of the commands: every error has its code, and one line that says why."""
 
+import argparse
 import subprocess
 import sys
 
 import pytest
 
-from custom_pose_ros.core.command_line import CANNOT, DONE, INTERRUPTED, WRONG_USE, command
+from custom_pose_ros.core.command_line import (
+    CANNOT,
+    DONE,
+    INTERRUPTED,
+    WRONG_USE,
+    command,
+    field_of_view_deg,
+    image_size,
+    positive_integer,
+)
 from custom_pose_ros.core.errors import ConfigError, UsageError
 
 
@@ -60,3 +70,25 @@ def test_a_reader_that_stops_early_is_no_fault():
         process.stdout.close()
         assert process.stderr.read() == b''
         assert process.wait(timeout=30) == CANNOT
+
+
+@pytest.mark.parametrize(
+    ('kind', 'text', 'value'),
+    [(positive_integer, '7', 7), (field_of_view_deg, '62.5', 62.5), (image_size, '640x480', (640, 480))],
+)
+def test_arguments_are_read(kind, text, value):
+    assert kind(text) == value
+
+
+@pytest.mark.parametrize(
+    ('kind', 'texts'),
+    [
+        (positive_integer, ['0', '-1', '1.5', 'x', '']),
+        (field_of_view_deg, ['0', '180', 'nan', 'wide']),
+        (image_size, ['640', '640x', 'x480', '0x480', '-1x2', '640x480x3']),
+    ],
+)
+def test_other_arguments_are_refused_with_what_was_given(kind, texts):
+    for text in texts:
+        with pytest.raises(argparse.ArgumentTypeError, match=f'^wanted .*, got {text!r}'):
+            kind(text)

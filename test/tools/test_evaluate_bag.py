@@ -120,7 +120,6 @@ def test_a_damaged_bag_ends_in_3_and_a_limit_goes_before(dive, tiny_folder, tmp_
         (['DIVE', '--truth', '/mocap'], '--truth /mocap: is not in the bag'),
         (['DIVE', '--truth', TRUTH, '--truth-tf', 'sub'], 'give one truth'),
         (['DIVE', '--truth-tf', 'a', 'b', 'c'], '--truth-tf: wanted one or two frames'),
-        (['DIVE', '--fov-deg', '190'], '--fov-deg: wanted degrees between 0 and 180, got 190'),
         (['DIVE', '--duration', '0'], '--duration must be positive'),
         (['DIVE', '--fail-if', 'p90 is bad'], "--fail-if 'p90 is bad': wanted NAME"),
         (['DIVE', '--fail-if', 'rotation_error_deg.p90 > 5'], 'is known only where there is a truth; give --truth'),

@@ -124,7 +124,7 @@ def test_what_is_missing_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[
 def test_sizes_that_are_none_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         run(tmp_path, '--size', '480')
-    assert 'wanted WIDTHxHEIGHT such as 480x360' in capsys.readouterr().err
+    assert 'wanted WIDTHxHEIGHT such as 640x480' in capsys.readouterr().err
 
 
 def test_memory_does_not_grow_with_the_number_of_pictures() -> None:
