@@ -14,10 +14,8 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -27,40 +25,13 @@ from custom_pose_ros.core.files import replacing, write_json
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.optional import pip_install
-from custom_pose_ros.core.orientation.estimate import AMBIGUOUS
-from custom_pose_ros.core.orientation.observability import (
-    HALF,
-    Change,
-    Observability,
-    ViewErrors,
-    random_attitudes,
-    tilted_at_most,
-)
+from custom_pose_ros.core.orientation.observability import Observability, random_attitudes, tilted_at_most
+from custom_pose_ros.tools.object_analysis import analyse, error_curves, format_changes, format_table, to_dict
 
 DEFAULT_FOV_DEG = 60.0
 _VIEWS = 1500  # of which `--tilt` may leave a part
 _MOST_VIEWS = 300
 _STEPS = 7  # distances
-_COLUMNS = 'distance    in image   rotation error [deg]    wrong one   position [mm]   ambiguous'
-_SUBCOLUMNS = '     [m]   [% views]   right one    with wrong    chosen [%]    median   90 %   [% views]'
-
-
-@dataclass(frozen=True, eq=False)
-class Analysis:
-    """
-    Errors of an object at D distances, as it is and with changes.
-
-    Attributes:
-        distances: (D,) m.
-        errors: Errors of the object as it is, one for each distance.
-        changes: Keypoints to add or to move, chosen for the largest distance.
-        changed_errors: Errors of the object with each change, at each distance.
-    """
-
-    distances: np.ndarray
-    errors: Sequence[ViewErrors]
-    changes: Sequence[Change]
-    changed_errors: Sequence[Sequence[ViewErrors]]
 
 
 @command
@@ -139,124 +110,9 @@ def run(args: argparse.Namespace) -> None:
     else:
         chart = args.out / f'{model.name}.png'
         with replacing(chart) as temporary:
-            draw_chart(temporary, heading, analysis.distances, _curves(analysis))
+            draw_chart(temporary, heading, analysis.distances, error_curves(analysis))
         saved.insert(0, chart)
     say(f'\nsaved {", ".join(map(str, saved))}')
-
-
-def analyse(
-    observability: Observability, distances: np.ndarray, candidates: Mapping[str, np.ndarray] | None = None
-) -> Analysis:
-    """
-    Return the errors at all distances (D,) [m], and what a keypoint added or moved would make of them.
-
-    Args:
-        observability: Object, camera, noise and attitudes.
-        distances: (D,) m.
-        candidates: Names and places (3,) [m] of points that could become keypoints; the best of them comes first.
-
-    Raises:
-        UsageError: The object does not fit into the image at any of the distances.
-    """
-    errors = [observability.errors(distance) for distance in distances.tolist()]
-    seen = [distance for distance, error in zip(distances.tolist(), errors) if error.fitting > 0.0]
-    if not seen:
-        raise UsageError(
-            f'--distance: the object does not fit into the image even at {distances[-1]:g} m; give a larger distance'
-        )
-    known = [observability.with_candidate(seen[-1], name, point) for name, point in (candidates or {}).items()]
-    found = [observability.best_change(seen[-1], added) for added in (True, False)]
-    changes = sorted(known, key=lambda change: change.median_rotation_rad)
-    changes += [change for change in found if change is not None]
-    changed = [[observability.errors(distance, c.points) for distance in distances.tolist()] for c in changes]
-    return Analysis(distances, errors, changes, changed)
-
-
-def format_table(analysis: Analysis) -> str:
-    """Return one line for each distance."""
-    return '\n'.join([_COLUMNS, _SUBCOLUMNS, *map(_row, analysis.distances.tolist(), analysis.errors)])
-
-
-def _row(distance_m: float, errors: ViewErrors) -> str:
-    start = f'{distance_m:8.2f}   {errors.fitting:9.0%}'
-    if not errors.fitting:
-        return f'{start}   (does not fit into the image)'
-    e = _summary(errors)
-    return (
-        f'{start}   {e["rotation_deg"]:9.1f}   {e["rotation_with_wrong_choice_deg"]:11.1f}   {e["wrong_choice"]:11.1%}'
-        f'   {e["position_mm"]:7.0f}  {e["position_p90_mm"]:5.0f}   {e["ambiguous"]:9.0%}'
-    )
-
-
-def format_changes(analysis: Analysis) -> str:
-    """Say which keypoint to add and which to move, and what the errors are then at the far end."""
-    if not analysis.changes:
-        return 'No keypoint out of the plane makes it better.'
-    far = max(i for i, error in enumerate(analysis.errors) if error.fitting)
-    distance, now = analysis.distances[far], analysis.errors[far].median_rotation_rad
-    lines = [f'At {distance:g} m the rotation error, wrong choices included, is {math.degrees(now):.1f} deg. Better:']
-    for change, errors in zip(analysis.changes, analysis.changed_errors):
-        then = errors[far]
-        place = ', '.join(f'{value:.3f}' for value in change.point)
-        side = ' on either side' if change.either_side else ''
-        halved = '' if then.median_rotation_rad <= HALF * now else ' (not halved)'
-        lines.append(
-            f'  {_in_words(change)}, at ({place}) m, {change.lift_m:.3f} m from the main plane{side}: '
-            f'{math.degrees(then.median_rotation_rad):.1f} deg{halved}, '
-            f'{then.ambiguous.mean():.0%} of views ambiguous instead of {analysis.errors[far].ambiguous.mean():.0%}'
-        )
-    return '\n'.join(lines)
-
-
-def _in_words(change: Change) -> str:
-    if change.candidate:
-        return f'add {change.name}'
-    return f'add a keypoint near {change.name}' if change.added else f'move {change.name}'
-
-
-def to_dict(analysis: Analysis) -> dict[str, Any]:
-    """Return the numbers as plain lists; what is not a number (nothing fits into the image) is None."""
-    return {
-        'distances_m': analysis.distances.tolist(),
-        'ambiguous_from_likelihood_ratio': AMBIGUOUS,
-        'errors': [_summary(errors) for errors in analysis.errors],
-        'changes': [
-            {
-                'keypoint': change.name if change.candidate or not change.added else None,
-                'added': change.added,
-                'near': None if change.candidate else change.name,
-                'either_side': change.either_side,
-                'point_m': change.point.tolist(),
-                'lift_m': change.lift_m,
-                'errors': [_summary(errors) for errors in changed],
-            }
-            for change, changed in zip(analysis.changes, analysis.changed_errors)
-        ],
-    }
-
-
-def _summary(errors: ViewErrors) -> dict[str, float | None]:
-    """Return what is said of the views at one distance."""
-    if not errors.fitting:
-        names = ('rotation_deg', 'rotation_with_wrong_choice_deg', 'wrong_choice', 'position_mm', 'position_p90_mm')
-        return {'fitting': 0.0, **dict.fromkeys((*names, 'ambiguous'))}
-    return {
-        'fitting': errors.fitting,
-        'rotation_deg': math.degrees(float(np.median(errors.sure_rotation_rad))),
-        'rotation_with_wrong_choice_deg': math.degrees(errors.median_rotation_rad),
-        'wrong_choice': float(errors.wrong_choice.mean()),
-        'position_mm': 1e3 * float(np.median(errors.position_m)),
-        'position_p90_mm': 1e3 * float(np.percentile(errors.position_m, 90)),
-        'ambiguous': float(errors.ambiguous.mean()),
-    }
-
-
-def _curves(analysis: Analysis) -> Mapping[str, Sequence[Mapping[str, float | None]]]:
-    """Return the summaries at each distance, by the name of the curve."""
-    curves = {'as it is': [_summary(errors) for errors in analysis.errors]}
-    for change, changed in zip(analysis.changes, analysis.changed_errors):
-        curves[f'{_in_words(change)}, {100 * change.lift_m:.0f} cm out'] = [_summary(errors) for errors in changed]
-    return curves
 
 
 def _camera(args: argparse.Namespace) -> CameraIntrinsics:
