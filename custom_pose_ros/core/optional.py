@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from importlib import metadata
 
-from custom_pose_ros.core.command_line import CANNOT
+from custom_pose_ros.core.command_line import CANNOT, say
 
 PACKAGE = 'custom_pose_ros'
 _OWN = (PACKAGE, 'custom_pose_msgs', 'training')
@@ -27,7 +27,7 @@ def optional_packages(command: str, extras: Sequence[str]) -> Iterator[None]:
         name = error.name or ''
         if name.partition('.')[0] in _OWN:
             raise
-        print(f'error: {command} needs {name}, which is not installed: {pip_install(extras)}', file=sys.stderr)
+        say(f'error: {command} needs {name}, which is not installed: {pip_install(extras)}')
         sys.exit(CANNOT)
 
 

@@ -34,7 +34,7 @@ from custom_pose_ros.core.command_line import (
 )
 from custom_pose_ros.core.drawing.overlay import draw_poses
 from custom_pose_ros.core.errors import ConfigError, CustomPoseError, MediaError, UsageError
-from custom_pose_ros.core.files import VideoFile, write_image, write_text
+from custom_pose_ros.core.files import VideoFile, write_image, write_json
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.object_model import ObjectModel, Thresholds
 from custom_pose_ros.core.orientation.orientation_estimator import REFERENCE_ROTATIONS
@@ -304,7 +304,7 @@ class _Prediction:
 
     def _finish(self) -> None:
         if self.coco is not None:
-            write_text(self.args.coco, self.coco.to_json())
+            write_json(self.args.coco, self.coco.to_dict(), indent=None)
             self.saved.append(self.args.coco)
         found = f'{self.pictures} picture{"" if self.pictures == 1 else "s"}, {self.instances} x {self.model.name}'
         folders = sorted({str(path.parent) for path in self.saved})

@@ -170,7 +170,7 @@ class CocoKeypoints:
                 **_annotation(pose),
             })
 
-    def to_json(self) -> str:
+    def to_dict(self) -> dict[str, Any]:
         """Return the content of the file."""
         category = {
             'id': 1,
@@ -180,10 +180,7 @@ class CocoKeypoints:
             'skeleton': [[a + 1, b + 1] for a, b in self._model.skeleton],
         }
         info = {'description': 'detections of custom_pose_ros predict', 'image_root': self._root}
-        return json.dumps(
-            {'info': info, 'images': self._images, 'annotations': self._annotations, 'categories': [category]},
-            allow_nan=False,
-        )
+        return {'info': info, 'images': self._images, 'annotations': self._annotations, 'categories': [category]}
 
     def _file_name(self, result: PictureResult) -> str:
         if result.frame is None:

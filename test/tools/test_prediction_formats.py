@@ -91,7 +91,7 @@ def test_coco_annotation(result, tiny_model, tmp_path):
     coco = CocoKeypoints(tiny_model, [tmp_path / 'x' / 'a.png', tmp_path / 'y' / 'a.png'])
     for source, frame in ((str(tmp_path / 'y' / 'a.png'), None), ('dive.mp4', 7)):
         coco.add(PictureResult(source=source, frame=frame, stamp_s=0, width=320, height=256, poses=result.poses))
-    data = json.loads(coco.to_json())
+    data = coco.to_dict()
     assert data['info']['image_root'] == str(tmp_path)
     assert [image['file_name'] for image in data['images']] == ['y/a.png', 'dive.mp4#000007']
     assert data['annotations'][1] | {'id': 1, 'image_id': 1} == data['annotations'][0]
