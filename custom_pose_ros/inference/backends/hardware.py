@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import re
 from pathlib import Path
 
 _MAX_DEFAULT_THREADS = 4  # beyond it the small layers of the light network gain nothing
-_GPU_FILES = ('/dev/nvidia0', '/dev/dxg', '/dev/nvhost-gpu')  # of a graphics card, the same under WSL, a Jetson
+_GPU_FILES = ('/dev/nvidia[0-9]*', '/dev/dxg', '/dev/nvhost-gpu')  # of graphics cards, the same under WSL, a Jetson
 _INT8_FLAGS = {'avx512_vnni', 'avx_vnni', 'amx_int8', 'asimddp'}  # dot products of int8 in one instruction
 
 
@@ -28,7 +29,7 @@ def physical_cores() -> int:
 
 def has_nvidia_gpu() -> bool:
     """Tell whether Linux has an NVIDIA GPU for this process, without asking any library."""
-    return any(os.path.exists(path) for path in _GPU_FILES)
+    return any(glob.glob(pattern) for pattern in _GPU_FILES)
 
 
 def has_fast_int8() -> bool:

@@ -25,9 +25,10 @@ def test_int8_is_fast_where_the_processor_has_instructions_for_it(monkeypatch, c
     assert hardware.has_fast_int8() == fast
 
 
-def test_a_gpu_is_seen_by_its_device_file(monkeypatch):
-    files = set()
-    monkeypatch.setattr(hardware.os.path, 'exists', lambda path: path in files)
+@pytest.mark.parametrize(('file', 'seen'), [('nvidia3', True), ('nvhost-gpu', True), ('nvidiactl', False)])
+def test_a_gpu_is_seen_by_its_device_file(monkeypatch, tmp_path, file, seen):
+    patterns = [str(tmp_path / pattern.removeprefix('/dev/')) for pattern in hardware._GPU_FILES]
+    monkeypatch.setattr(hardware, '_GPU_FILES', patterns)
     assert not hardware.has_nvidia_gpu()
-    files.add('/dev/nvhost-gpu')
-    assert hardware.has_nvidia_gpu()
+    (tmp_path / file).touch()
+    assert hardware.has_nvidia_gpu() == seen
