@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import openvino
@@ -13,37 +14,29 @@ from custom_pose_ros.inference.backends.contract import check_images
 from custom_pose_ros.inference.backends.model_files import OUTPUTS, check_onnx_names, damaged_onnx
 from custom_pose_ros.inference.backends.signal_stack import unchanged_signal_stack
 
-_DEVICE = 'CPU'
+CPU = 'CPU'  # the device
 
 
 class OpenVinoBackend:
     """OpenVINO, reading the same ONNX files as ONNX Runtime."""
 
     name = 'openvino'
-    device = _DEVICE
+    device = CPU
 
     def __init__(self, path: Path, precision: str, threads: int):
         """Load a file of training/export_onnx.py or training/quantize.py; sizes stay free."""
         self.precision = precision
-        core = openvino.Core()
-        with unchanged_signal_stack():
-            processor = core.get_property(_DEVICE, 'FULL_DEVICE_NAME')  # loads the plugin
-        if precision == 'bf16' and 'BF16' not in core.get_property(_DEVICE, 'OPTIMIZATION_CAPABILITIES'):
+        core = cpu_core()
+        if precision == 'bf16' and 'BF16' not in core.get_property(CPU, 'OPTIMIZATION_CAPABILITIES'):
             raise ConfigError(
-                f'precision bf16: {processor} does not compute in bf16; '
+                f'precision bf16: {core.get_property(CPU, "FULL_DEVICE_NAME")} does not compute in bf16; '
                 'take precision f32, or int8 after training/quantize.py'
             )
-        settings = {
-            'INFERENCE_PRECISION_HINT': 'bf16' if precision == 'bf16' else 'f32',  # else some processors choose bf16
-            'INFERENCE_NUM_THREADS': threads,
-            'PERFORMANCE_HINT': 'LATENCY',
-            'ENABLE_CPU_PINNING': False,  # two nodes pinned to the same core would wait for each other
-        }
         try:
             model = core.read_model(path)
             names = [i.any_name for i in model.inputs], [o.any_name for o in model.outputs]
             metadata = model.get_rt_info()['framework'] if model.has_rt_info('framework') else {}
-            compiled = core.compile_model(model, _DEVICE, settings)
+            compiled = core.compile_model(model, CPU, cpu_settings(threads, precision))
         except RuntimeError as error:
             raise damaged_onnx(path, error) from error
         check_onnx_names(path, *names)
@@ -59,3 +52,21 @@ class OpenVinoBackend:
         results = request.infer({'image': np.ascontiguousarray(images)}, share_inputs=True)
         heatmaps, pafs = (results[name] for name in OUTPUTS)
         return heatmaps, pafs
+
+
+def cpu_core() -> openvino.Core:
+    """Return a core that has loaded its plugin for the processor, without changing where signal handlers run."""
+    core = openvino.Core()
+    with unchanged_signal_stack():
+        core.get_property(CPU, 'FULL_DEVICE_NAME')
+    return core
+
+
+def cpu_settings(threads: int, precision: str = 'f32') -> dict[str, Any]:
+    """Return how a network is compiled for the processor, so that one image at a time is fast."""
+    return {
+        'INFERENCE_PRECISION_HINT': 'bf16' if precision == 'bf16' else 'f32',  # else some processors choose bf16
+        'INFERENCE_NUM_THREADS': threads,
+        'PERFORMANCE_HINT': 'LATENCY',
+        'ENABLE_CPU_PINNING': False,  # two nodes pinned to the same core would wait for each other
+    }

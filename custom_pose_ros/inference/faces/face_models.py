@@ -79,9 +79,10 @@ class FaceNetwork:
             ModelError: a package is missing, or the file is another version than this code was written for.
         """
         self.metadata: dict[str, str] = {}
-        openvino, ops = _openvino()
+        openvino, ops, backend = _openvino()
         path = _installed(model)
-        network = openvino.Core().read_model(path)
+        core = backend.cpu_core()
+        network = core.read_model(path)
         steps = openvino.preprocess.PrePostProcessor(network)
         image = steps.input()
         image.tensor().set_element_type(openvino.Type.u8).set_layout(openvino.Layout('NHWC'))
@@ -89,13 +90,7 @@ class FaceNetwork:
         image.preprocess().convert_element_type(openvino.Type.f32).convert_color(ops.ColorFormat.RGB)
         image.preprocess().mean(model.mean).scale(model.scale)
         image.model().set_layout(openvino.Layout('NHWC'))
-        settings = {
-            'INFERENCE_PRECISION_HINT': 'f32',
-            'INFERENCE_NUM_THREADS': threads,
-            'PERFORMANCE_HINT': 'LATENCY',
-            'ENABLE_CPU_PINNING': False,
-        }
-        self._compiled = openvino.Core().compile_model(steps.build(), 'CPU', settings)
+        self._compiled = core.compile_model(steps.build(), backend.CPU, backend.cpu_settings(threads))
         self._of_thread = threading.local()  # a request serves one call at a time
 
     def __call__(self, image: np.ndarray) -> list[np.ndarray]:
@@ -115,13 +110,15 @@ class FaceNetwork:
         return sorted((np.array(value) for value in results.values()), key=lambda value: -value.size)
 
 
-def _openvino() -> tuple[Any, Any]:
+def _openvino() -> tuple[Any, Any, Any]:
     try:
         import openvino
         from openvino import preprocess
+
+        from custom_pose_ros.inference.backends import openvino_backend
     except ImportError as error:
         raise ModelError(f'finding faces needs OpenVINO, which is not installed: {INSTALL}') from error
-    return openvino, preprocess
+    return openvino, preprocess, openvino_backend
 
 
 def _installed(model: FaceModel) -> Path:
