@@ -105,8 +105,9 @@ def play(player: Player, clip: Clip) -> None:
         while not select.select([sys.stdin], [], [], _WARM_UP_PERIOD_S)[0]:
             if player.connected:
                 player.show(first, truth[0])
-    for _ in ('rest', 'go'):
-        sys.stdin.readline()
+    sys.stdin.readline()
+    player.wait_until_received()  # orientation_node has the calibration then
+    sys.stdin.readline()
     with VideoReader(clip.video) as reader:
         begin, sent = time.monotonic(), 0
         for frame in reader:
