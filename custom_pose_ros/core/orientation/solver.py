@@ -137,6 +137,13 @@ class Observation:
     directions: np.ndarray
     whiten: np.ndarray
 
+    def subset(self, keep: np.ndarray) -> Observation:
+        """Return the observation of the keypoints for which `keep` (U,) is True; they may be too few."""
+        used = self.used.copy()
+        used[np.flatnonzero(used)[~keep]] = False
+        points = PointSet(self.points.points[keep])
+        return Observation(points, used, self.pixels[keep], self.directions[keep], self.whiten[keep])
+
 
 class PoseSolver:
     """
@@ -189,15 +196,9 @@ class PoseSolver:
 
     def without(self, observation: Observation, index: int) -> Observation | Refusal:
         """Return the observation without its keypoint number `index` (0 <= index < U), or why that is too few."""
-        keep = np.arange(len(observation.pixels)) != index
-        used = observation.used.copy()
-        used[np.flatnonzero(used)[index]] = False
-        points = self._point_set(used)
-        if points.refusal:
-            return Refusal(points.refusal)
-        return Observation(
-            points, used, observation.pixels[keep], observation.directions[keep], observation.whiten[keep]
-        )
+        rest = observation.subset(np.arange(len(observation.pixels)) != index)
+        points = self._point_set(rest.used)  # computed before, mostly
+        return Refusal(points.refusal) if points.refusal else replace(rest, points=points)
 
     def solve(self, pose: KeypointPose) -> PoseSolution | Refusal:
         """

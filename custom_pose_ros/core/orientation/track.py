@@ -103,7 +103,7 @@ class InstanceTrack:
         wrong = self._filter.correct(observation)
         if not wrong.any():
             return observation
-        rest = _subset(observation, ~wrong)
+        rest = observation.subset(~wrong)
         if rest.points.refusal or self._filter.correct(rest).any():
             return None
         return rest
@@ -139,16 +139,3 @@ class InstanceTrack:
             model=self._solver.model,
             R_reference_frame=self._R_reference_camera,
         )
-
-
-def _subset(observation: Observation, keep: np.ndarray) -> Observation:
-    """Return the observation of the keypoints for which `keep` (U,) is True."""
-    used = observation.used.copy()
-    used[np.flatnonzero(used)[~keep]] = False
-    return Observation(
-        PointSet(observation.points.points[keep]),
-        used,
-        observation.pixels[keep],
-        observation.directions[keep],
-        observation.whiten[keep],
-    )

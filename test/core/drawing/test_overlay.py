@@ -208,16 +208,16 @@ def test_any_position_and_size_is_survived(points, covariance, shape):
 
 
 @pytest.mark.parametrize(
-    ('image', 'text'),
+    ('image', 'facts'),
     [
-        (np.zeros((4, 4), np.uint8), 'image must be uint8 of shape (H, W, 3), got uint8 (4, 4)'),
-        (np.zeros((4, 4, 3)), 'image must be uint8 of shape (H, W, 3), got float64 (4, 4, 3)'),
+        (np.zeros((4, 4), np.uint8), ('image', 'uint8 (4, 4)')),
+        (np.zeros((4, 4, 3)), ('image', 'float64 (4, 4, 3)')),
     ],
 )
-def test_images_that_cannot_be_drawn_on(submarine, image, text):
+def test_images_that_cannot_be_drawn_on(submarine, image, facts):
     with pytest.raises(ValueError) as error:
         draw_poses(image, [], submarine)
-    assert str(error.value) == text
+    assert all(fact in str(error.value) for fact in facts)
 
 
 def test_other_refusals(submarine):

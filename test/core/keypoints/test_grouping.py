@@ -352,18 +352,18 @@ def test_the_callers_maps_are_not_changed(human):
 
 
 @pytest.mark.parametrize(
-    ('heatmaps', 'pafs', 'text'),
+    ('heatmaps', 'pafs', 'facts'),
     [
-        ((3, 8, 8), (2, 8, 8), 'heatmaps of thing must have shape (4, h, w), got (3, 8, 8)'),
-        ((4, 8, 8), (3, 8, 8), 'pafs of thing must have shape (4, h, w), got (3, 8, 8)'),
-        ((1, 4, 8, 8), (4, 8, 8), 'heatmaps of thing must have shape (4, h, w), got (1, 4, 8, 8)'),
-        ((4, 8, 8), (4, 8, 9), 'heatmaps and pafs must be of one size, got (8, 8) and (8, 9)'),
+        ((3, 8, 8), (2, 8, 8), ('heatmaps', '(3, 8, 8)')),
+        ((4, 8, 8), (3, 8, 8), ('pafs', '(3, 8, 8)')),
+        ((1, 4, 8, 8), (4, 8, 8), ('heatmaps', '(1, 4, 8, 8)')),
+        ((4, 8, 8), (4, 8, 9), ('heatmaps', '(8, 8) and (8, 9)')),
     ],
 )
-def test_maps_that_do_not_fit_the_object(heatmaps, pafs, text):
+def test_maps_that_do_not_fit_the_object(heatmaps, pafs, facts):
     with pytest.raises(ValueError) as error:
         group_poses(np.zeros(heatmaps), np.zeros(pafs), model_of(3, [(0, 1), (1, 2)]))
-    assert str(error.value) == text
+    assert all(fact in str(error.value) for fact in facts)
 
 
 def found_if_clear(maps, model, margin=0.02):

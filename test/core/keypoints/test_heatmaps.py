@@ -239,18 +239,18 @@ def test_covariance_is_calibrated_for_a_network_that_predicts_the_mean_target(sp
 
 
 @pytest.mark.parametrize(
-    ('call', 'text'),
+    ('call', 'facts'),
     [
-        (lambda: find_peaks(np.zeros((4, 4)), 0.2), 'heatmaps must have shape (C, h, w), got (4, 4)'),
+        (lambda: find_peaks(np.zeros((4, 4)), 0.2), ('heatmaps', '(4, 4)')),
         (lambda: encode_heatmaps(np.zeros((3, 2)), np.ones(3), (4, 4), 8, 7),
-         'keypoints must have shape (A, K, 2), got (3, 2)'),
+         ('keypoints', '(3, 2)')),
         (lambda: encode_heatmaps(np.zeros((1, 3, 2)), np.ones((3, 1)), (4, 4), 8, 7),
-         'visible must have shape (1, 3), got (3, 1)'),
+         ('visible', '(3, 1)')),
         (lambda: encode_heatmaps(np.zeros((1, 3, 2)), np.ones((1, 3)), (4, 4), 8, 0),
-         'sigma_px must be positive, got 0'),
+         ('sigma_px', '0')),
     ],
 )  # fmt: skip
-def test_refusals(call, text):
+def test_refusals(call, facts):
     with pytest.raises(ValueError) as error:
         call()
-    assert str(error.value) == text
+    assert all(fact in str(error.value) for fact in facts)

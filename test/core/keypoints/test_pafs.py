@@ -136,15 +136,15 @@ def test_the_callers_array_is_not_changed():
 
 
 @pytest.mark.parametrize(
-    ('call', 'text'),
+    ('call', 'facts'),
     [
-        (lambda: score(np.zeros((3, 4, 4)), (0, 0), (1, 1)), 'pafs must have shape (2 L, h, w), got (3, 4, 4)'),
-        (lambda: score(np.zeros((4, 4)), (0, 0), (1, 1)), 'pafs must have shape (2 L, h, w), got (4, 4)'),
+        (lambda: score(np.zeros((3, 4, 4)), (0, 0), (1, 1)), ('pafs', '(3, 4, 4)')),
+        (lambda: score(np.zeros((4, 4)), (0, 0), (1, 1)), ('pafs', '(4, 4)')),
         (lambda: encode_pafs(np.zeros((2, 2)), np.ones(2), LIMB, SHAPE, 8),
-         'keypoints must have shape (A, K, 2), got (2, 2)'),
+         ('keypoints', '(2, 2)')),
     ],
 )  # fmt: skip
-def test_refusals(call, text):
+def test_refusals(call, facts):
     with pytest.raises(ValueError) as error:
         call()
-    assert str(error.value) == text
+    assert all(fact in str(error.value) for fact in facts)

@@ -43,18 +43,18 @@ def test_with_track_id_keeps_everything_else():
 
 
 @pytest.mark.parametrize(
-    ('changes', 'text'),
+    ('changes', 'facts'),
     [
-        ({'keypoints': np.zeros((4, 2))}, 'keypoints must have shape (3, 2), got (4, 2)'),
-        ({'covariances': np.zeros((3, 2))}, 'covariances must have shape (3, 2, 2), got (3, 2)'),
-        ({'scores': np.zeros((3, 1))}, 'scores must have shape (3,), got (3, 1)'),
-        ({'visible': np.zeros((3, 1), bool)}, 'visible must have shape (3,), got (3, 1)'),
+        ({'keypoints': np.zeros((4, 2))}, ('keypoints', '(4, 2)')),
+        ({'covariances': np.zeros((3, 2))}, ('covariances', '(3, 2)')),
+        ({'scores': np.zeros((3, 1))}, ('scores', '(3, 1)')),
+        ({'visible': np.zeros((3, 1), bool)}, ('visible', '(3, 1)')),
     ],
 )
-def test_wrong_shapes_are_refused(changes, text):
+def test_wrong_shapes_are_refused(changes, facts):
     with pytest.raises(ValueError) as error:
         pose_of(**changes)
-    assert str(error.value) == text
+    assert all(fact in str(error.value) for fact in facts)
 
 
 def test_is_frozen_and_takes_keywords_only():

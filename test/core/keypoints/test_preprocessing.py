@@ -151,22 +151,22 @@ def test_pose_to_image_scales_points_and_covariances():
 
 
 @pytest.mark.parametrize(
-    ('image', 'text'),
+    ('image', 'facts'),
     [
-        (np.zeros((5, 5), np.uint8), 'image must have shape (H, W, 3), BGR, got (5, 5)'),
-        (np.zeros((5, 5, 1), np.uint8), 'image must have shape (H, W, 3), BGR, got (5, 5, 1)'),
-        (np.zeros((5, 5, 4), np.uint8), 'image must have shape (H, W, 3), BGR, got (5, 5, 4)'),
-        (np.zeros(75, np.uint8), 'image must have shape (H, W, 3), BGR, got (75,)'),
-        (np.zeros((0, 5, 3), np.uint8), 'image must not be empty, got shape (0, 5, 3)'),
-        (np.zeros((5, 0, 3), np.uint8), 'image must not be empty, got shape (5, 0, 3)'),
-        (np.zeros((5, 5, 3), np.float32), 'image must be of uint8, got float32'),
-        (None, 'image must be a numpy array (H, W, 3) of uint8, got NoneType'),
+        (np.zeros((5, 5), np.uint8), ('image', '(5, 5)')),
+        (np.zeros((5, 5, 1), np.uint8), ('image', '(5, 5, 1)')),
+        (np.zeros((5, 5, 4), np.uint8), ('image', '(5, 5, 4)')),
+        (np.zeros(75, np.uint8), ('image', '(75,)')),
+        (np.zeros((0, 5, 3), np.uint8), ('image', '(0, 5, 3)')),
+        (np.zeros((5, 0, 3), np.uint8), ('image', '(5, 0, 3)')),
+        (np.zeros((5, 5, 3), np.float32), ('image', 'float32')),
+        (None, ('image', 'NoneType')),
     ],
 )
-def test_images_that_cannot_be_used(image, text):
+def test_images_that_cannot_be_used(image, facts):
     with pytest.raises(ValueError) as error:
         prepare(image, 64)
-    assert str(error.value) == text
+    assert all(fact in str(error.value) for fact in facts)
 
 
 @pytest.mark.parametrize('input_height', [0, -32, 16, 250])
@@ -186,18 +186,18 @@ def test_input_heights_that_cannot_be_used(input_height):
 def test_buffers_that_cannot_be_used(out, got):
     with pytest.raises(ValueError) as error:
         prepare(np.zeros((480, 640, 3), np.uint8), 256, out)
-    assert str(error.value) == f'out must be uint8 of at least (256, 352, 3), got {got}'
+    assert all(fact in str(error.value) for fact in ('(256, 352, 3)', got))
 
 
 @pytest.mark.parametrize(
-    ('scale', 'text'),
+    ('scale', 'facts'),
     [
-        ([1.0], 'scale must have shape (2,), got (1,)'),
-        ([1.0, 0.0], 'scale must be positive, got [1.0, 0.0]'),
-        ([1.0, np.nan], 'scale must be positive, got [1.0, nan]'),
+        ([1.0], ('scale', '(1,)')),
+        ([1.0, 0.0], ('scale', '[1.0, 0.0]')),
+        ([1.0, np.nan], ('scale', '[1.0, nan]')),
     ],
 )
-def test_scales_that_cannot_be_used(scale, text):
+def test_scales_that_cannot_be_used(scale, facts):
     with pytest.raises(ValueError) as error:
         PixelMap(np.array(scale))
-    assert str(error.value) == text
+    assert all(fact in str(error.value) for fact in facts)

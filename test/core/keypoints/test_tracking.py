@@ -202,16 +202,16 @@ def test_ids_are_unique_in_every_frame_and_never_come_back_after_a_gap(frames):
 
 
 @pytest.mark.parametrize(
-    ('call', 'text'),
+    ('call', 'facts'),
     [
-        (lambda: PoseTracker(model_of()).update([], np.nan), 'stamp_s must be finite, got nan'),
-        (lambda: PoseTracker(model_of(3)).update([pose_at(0)], 0.0), 'poses must have 3 keypoints, got 4'),
-        (lambda: PoseTracker(model_of(), max_gap_s=0), 'max_gap_s must be positive, got 0'),
-        (lambda: PoseTracker(model_of(), max_distance=np.nan), 'max_distance must be positive, got nan'),
-        (lambda: PoseTracker(model_of(), min_size_px=-1), 'min_size_px must be positive, got -1'),
+        (lambda: PoseTracker(model_of()).update([], np.nan), ('stamp_s', 'nan')),
+        (lambda: PoseTracker(model_of(3)).update([pose_at(0)], 0.0), ('poses', '4')),
+        (lambda: PoseTracker(model_of(), max_gap_s=0), ('max_gap_s', '0')),
+        (lambda: PoseTracker(model_of(), max_distance=np.nan), ('max_distance', 'nan')),
+        (lambda: PoseTracker(model_of(), min_size_px=-1), ('min_size_px', '-1')),
     ],
 )
-def test_refusals(call, text):
+def test_refusals(call, facts):
     with pytest.raises(ValueError) as error:
         call()
-    assert str(error.value) == text
+    assert all(fact in str(error.value) for fact in facts)

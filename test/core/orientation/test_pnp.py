@@ -56,14 +56,15 @@ def test_planar_means_thinner_than_a_fiftieth_of_its_length():
 
 @pytest.mark.parametrize('count', [0, 1, 2, 3])
 def test_too_few_points(count):
-    assert PointSet(SOLID[:count]).refusal == f'needs at least 4 visible keypoints with a known position, got {count}'
+    refusal = PointSet(SOLID[:count]).refusal
+    assert 'at least 4' in refusal
+    assert f'got {count}' in refusal
 
 
 def test_points_on_one_line():
     line = np.linspace(0, 1, 5)[:, None] * [1.0, 2.0, -1.0]
-    expected = 'the visible keypoints lie on one line of the object: the rotation about it cannot be seen'
-    assert PointSet(line).refusal == expected
-    assert PointSet(np.repeat(SOLID[4:5], 5, 0)).refusal == expected  # all in one place
+    assert 'on one line' in PointSet(line).refusal
+    assert 'on one line' in PointSet(np.repeat(SOLID[4:5], 5, 0)).refusal  # all in one place
     bent = line.copy()
     bent[2, 0] += 0.1
     assert PointSet(bent).refusal is None
