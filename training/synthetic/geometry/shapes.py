@@ -1,12 +1,15 @@
 """
 Meshes that trimesh.creation lacks: turned profiles and ellipsoids with dents, and tubes that stay level.
 
-All are trimesh.Trimesh, in metres. Boxes, cylinders, rings and tori come from trimesh.creation itself.
+All are trimesh.Trimesh, in metres. Boxes, cylinders, rings and tori are trimesh's own.
 """
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
+import trimesh
 from numpy.typing import ArrayLike
 from scipy.interpolate import CubicHermiteSpline
 from shapely.geometry import Polygon
@@ -14,6 +17,9 @@ from trimesh import Trimesh
 from trimesh.creation import extrude_polygon, revolve, sweep_polygon
 from trimesh.transformations import rotation_matrix
 from trimesh.util import unitize
+
+# Without trimesh's clean-up of a mesh, which takes longer than making it.
+annulus, cylinder = (partial(shape, process=False) for shape in (trimesh.creation.annulus, trimesh.creation.cylinder))
 
 
 def lathe(profile: ArrayLike, sections: int = 48, dents: np.ndarray | None = None) -> Trimesh:

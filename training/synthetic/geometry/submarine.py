@@ -10,10 +10,22 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from trimesh.creation import annulus, box, cylinder
+from trimesh.creation import box
 
 from training.synthetic.geometry.parts import Material, Part
-from training.synthetic.geometry.shapes import X_FROM_Z, blob, cap, cone, lathe, plate, spline, tube, turn
+from training.synthetic.geometry.shapes import (
+    X_FROM_Z,
+    annulus,
+    blob,
+    cap,
+    cone,
+    cylinder,
+    lathe,
+    plate,
+    spline,
+    tube,
+    turn,
+)
 
 HEAD_X = 0.53
 ENGINE_X = 0.37

@@ -12,6 +12,7 @@ from training.synthetic.rendering.noise import blend, displaced, fractal_noise, 
 
 WATER_COLORS = ((0.78, 0.80, 0.74), (0.72, 0.66, 0.36), (0.55, 0.66, 0.48), (0.62, 0.68, 0.72))  # BGR of thick water
 WATER_WEIGHTS = (0.5, 0.2, 0.15, 0.15)
+GREY = np.array([0.114, 0.587, 0.299])  # share of blue, green and red in the brightness of a pixel
 
 
 def caustics(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
@@ -178,10 +179,9 @@ def _bubble(rng, image: np.ndarray) -> np.ndarray:
 def apply_sensor(rng, settings: SimpleNamespace, image: np.ndarray) -> np.ndarray:
     """Return the picture as uint8 (H, W, 3) after exposure, colour, blur, noise and compression; group `sensor`."""
     cast = 1 + rng.uniform(-settings.color_cast, settings.color_cast, 3)
-    image = image * np.float32(rng.uniform(*settings.exposure) * cast)
-    saturation = np.float32(rng.uniform(*settings.saturation))
-    grey = image @ np.float32([[0.114], [0.587], [0.299]])
-    image = np.clip(grey + (image - grey) * saturation, 0, 1)
+    exposure, saturation = rng.uniform(*settings.exposure), rng.uniform(*settings.saturation)
+    colors = (saturation * np.eye(3) + (1 - saturation) * GREY) @ np.diag(exposure * cast)
+    image = np.clip(cv2.transform(image, colors.astype(np.float32)), 0, 1)
     image = cv2.pow(image, float(rng.uniform(*settings.gamma))) * np.float32(255)
     if rng.random() < settings.blur_probability:
         image = cv2.GaussianBlur(image, (0, 0), rng.uniform(*settings.blur_px))

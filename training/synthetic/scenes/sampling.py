@@ -7,12 +7,12 @@ from types import SimpleNamespace
 
 import cv2
 import numpy as np
-from trimesh.creation import annulus, box, cylinder, torus
+from trimesh.creation import box, torus
 
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.geometry.rotations import matrix_from_quaternion
 from training.synthetic.geometry.parts import Material, Part
-from training.synthetic.geometry.shapes import blob, cone, plate, spline, tube
+from training.synthetic.geometry.shapes import annulus, blob, cone, cylinder, plate, spline, tube
 from training.synthetic.rendering.shading import MAX_WINDOWS, Lighting, window_towards
 
 # Seen from straight above, an object with x forward and z up appears with z towards the camera.

@@ -179,7 +179,7 @@ class SceneGenerator:
         else:
             floor = floor_background(rng, settings.background, self.height, self.width)
         shadow = _soft_shadow(rng, rendering.coverage) * np.float32(rng.uniform(*settings.background.shadow))
-        image = floor * (1 - shadow[..., None]) * (1 - rendering.coverage[..., None]) + rendering.color
+        image = floor * ((1 - shadow) * (1 - rendering.coverage))[..., None] + rendering.color
         nearest = instances[0].points[:, 2].mean() if instances else 2 * self.size
         floor_depth = np.float32(nearest * rng.uniform(1.1, 1.8))
         depth = np.where(np.isfinite(rendering.surfaces.depth), rendering.surfaces.depth, floor_depth)
