@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.inference.backends.signal_stack import unchanged_signal_stack
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -42,3 +43,16 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip(f'test data missing: {SHARED} is not beside the checkout')
     return SHARED
+
+
+@pytest.fixture(scope='session')
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder with object.yaml and model.onnx of the tiny object; nobody may change it."""
+    from tiny_model import write_tiny_object  # which needs onnx
+
+    return write_tiny_object(tmp_path_factory.mktemp('object') / 'tiny')
+
+
+@pytest.fixture(scope='session')
+def tiny_model(tiny_folder: Path) -> ObjectModel:
+    return ObjectModel.load(tiny_folder)

@@ -90,7 +90,7 @@ def test_rviz_shows_topics_the_nodes_publish():
         'Axes': None,
         'Grid': None,
     }
-    for module, topic in (('pose_camera', 'overlay'), ('orientation_outputs', 'markers')):
+    for module, topic in (('pose/pose_camera', 'overlay'), ('orientation/orientation_outputs', 'markers')):
         text = (ROOT / f'custom_pose_ros/nodes/{module}.py').read_text(encoding='utf-8')
         assert topic in text[text.index('~/') :]
 

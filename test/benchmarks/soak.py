@@ -127,8 +127,8 @@ def soak(args: argparse.Namespace) -> Record:
             children.start(name, [sys.executable, *command], lambda line: lines.put(json.loads(line)))
 
         for node in NODES:
-            command = [sys.executable, '-m', f'custom_pose_ros.nodes.{node}', '--ros-args', '-p', f'object:={folder}']
-            children.start(node, command)
+            module = f'custom_pose_ros.nodes.{node.removesuffix("_node")}.{node}'
+            children.start(node, [sys.executable, '-m', module, '--ros-args', '-p', f'object:={folder}'])
         ends = str(Path(__file__).with_name('soak_processes.py'))
         start('recorder', ends, 'recorder')
         start('camera', ends, 'camera', str(clip.video), str(clip.camera), str(args.rate))

@@ -1,4 +1,4 @@
-"""Shared by the tests of the evaluation: the tiny object with a real network, and small bags with known truth."""
+"""Shared by the tests of the evaluation: small bags of the tiny object with known truth."""
 
 from __future__ import annotations
 
@@ -8,23 +8,10 @@ from pathlib import Path
 
 import pytest
 from bag_maker import Truth, tiny_bag
-from tiny_model import write_tiny_object
 
-from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.evaluation.bags.reader import Bag
 from custom_pose_ros.evaluation.evaluation_settings import Settings
 from custom_pose_ros.evaluation.evaluator import Evaluation, Evaluator
-
-
-@pytest.fixture(scope='session')
-def tiny_folder(tmp_path_factory) -> Path:
-    """Folder with object.yaml and model.onnx of the tiny object."""
-    return write_tiny_object(tmp_path_factory.mktemp('object') / 'tiny')
-
-
-@pytest.fixture(scope='session')
-def tiny_model(tiny_folder) -> ObjectModel:
-    return ObjectModel.load(tiny_folder)
 
 
 @pytest.fixture(scope='session')

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import subprocess
 import sys
@@ -25,6 +24,7 @@ if os.environ.get('ROS_DISTRO') == 'humble':  # which does not know the line abo
 
 import pytest
 import rclpy
+import tiny_model
 from rcl_interfaces.msg import Log
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
@@ -35,7 +35,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 
 from custom_pose_ros.nodes.ros.diagnostics import Counts
 from custom_pose_ros.nodes.ros.managed_node import ManagedNode
-from custom_pose_ros.tools.demo import free_domain
+from custom_pose_ros.tools.demo_parts.ros_domain import free_domain
 
 ROOT = Path(__file__).resolve().parents[2]
 DEADLINE_S = 60.0  # of everything that should take milliseconds; a busy machine may need many seconds
@@ -216,16 +216,13 @@ def bare_node(context: Context) -> Iterator[Callable[..., Node]]:
 @pytest.fixture(scope='session')
 def tiny() -> Any:
     """The module test/tiny_model.py: a real network with known answers, and pictures for it."""
-    spec = importlib.util.spec_from_file_location('tiny_model', ROOT / 'test' / 'tiny_model.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return tiny_model
 
 
 @pytest.fixture(scope='session')
-def tiny_object(tiny: Any, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Folder of the tiny object with its network."""
-    return str(tiny.write_tiny_object(tmp_path_factory.mktemp('objects') / 'tiny'))
+def tiny_object(tiny_folder: Path) -> str:
+    """Folder of the tiny object with its network, as a parameter names it."""
+    return str(tiny_folder)
 
 
 @pytest.fixture

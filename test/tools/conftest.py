@@ -1,4 +1,4 @@
-"""Shared by the tests of the command lines: a tiny object with a real network, pictures and videos of it."""
+"""Shared by the tests of the command lines: pictures and videos of the tiny object."""
 
 from __future__ import annotations
 
@@ -10,18 +10,11 @@ import cv2
 import numpy as np
 import pytest
 import yaml
-from tiny_model import TINY_POINTS, draw_tiny_object, write_tiny_object
+from tiny_model import TINY_POINTS, draw_tiny_object
 
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
-from custom_pose_ros.core.object_model import ObjectModel
 
 SIZE = (320, 256)
-
-
-@pytest.fixture(scope='session')
-def tiny_folder(tmp_path_factory) -> Path:
-    """Folder with object.yaml and model.onnx of the tiny object."""
-    return write_tiny_object(tmp_path_factory.mktemp('object') / 'tiny')
 
 
 @pytest.fixture
@@ -70,8 +63,3 @@ def camera_file(tmp_path, camera) -> Path:
     path = tmp_path / 'camera.yaml'
     path.write_text(yaml.safe_dump(camera.to_yaml_dict()), encoding='utf-8')
     return path
-
-
-@pytest.fixture(scope='session')
-def tiny_model(tiny_folder) -> ObjectModel:
-    return ObjectModel.load(tiny_folder)

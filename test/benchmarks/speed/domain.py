@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import socket
 from pathlib import Path
 
+from custom_pose_ros.tools.demo_parts.ros_domain import free_domain
+
 ROOT = Path(__file__).resolve().parents[3]
-PORT_BASE, DOMAIN_GAIN = 7400, 250  # RTPS 9.6.1.1: discovery port of a domain
 
 
 def environment() -> dict[str, str]:
@@ -23,15 +23,3 @@ def environment() -> dict[str, str]:
         profile: str(ROOT / 'config/fastdds.xml'),
         'PYTHONPATH': os.pathsep.join(filter(None, paths)),
     }
-
-
-def free_domain() -> int:
-    """Return a domain whose discovery port nobody has bound."""
-    for number in range(1 + os.getpid() % 90, 101):
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            try:
-                probe.bind(('', PORT_BASE + DOMAIN_GAIN * number))
-            except OSError:
-                continue
-            return number
-    raise RuntimeError('no ROS domain is free')
