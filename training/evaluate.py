@@ -22,7 +22,7 @@ from custom_pose_ros.core.files import write_json
 from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.optional import optional_packages
 
-with optional_packages('evaluate', ['training']):
+with optional_packages('evaluate', ['training', 'report']):
     from tqdm import tqdm
 
     from custom_pose_ros.inference.estimator import PoseEstimator

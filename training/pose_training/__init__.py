@@ -1,1 +1,1 @@
-"""Library of the training scripts: data, network start, optimisation, checkpoints, export and evaluation."""
+"""Library of the training scripts: labels, data, initial weights, optimisation, checkpoints, export and evaluation."""

@@ -65,14 +65,14 @@ def colour(image: np.ndarray, settings: Augmentation, rng: np.random.Generator) 
 
 
 def blur(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Gaussian blur of 0.5 to 2 px, cut off at two of its widths."""
+    """Blur by a Gaussian of 0.5 to 2 px, cut off at two of its widths."""
     sigma = rng.uniform(0.5, 2.0)
     side = 2 * math.ceil(2 * sigma) + 1
     return cv2.GaussianBlur(image, (side, side), sigma)
 
 
 def motion_blur(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Straight motion of 3 to 10 px in any direction."""
+    """Blur by a straight motion of 3 to 10 px in any direction."""
     side = int(rng.integers(3, 11)) | 1
     kernel = np.zeros((side, side), np.float32)
     kernel[side // 2] = 1.0
@@ -82,7 +82,7 @@ def motion_blur(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def noise(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Sensor noise of 1 to 8 grey levels, cut from a fixed tile at a random place."""
+    """Add sensor noise of 1 to 8 grey levels, cut from a fixed tile at a random place."""
     height, width = image.shape[:2]
     tile = _noise_tile(max(height, width))
     top, left = (int(rng.integers(0, tile.shape[0] - size + 1)) for size in (height, width))
@@ -174,7 +174,7 @@ def haze(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def shade(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Uneven light: multiply with a smooth field from half to one and a half."""
+    """Light unevenly: multiply with a smooth field from half to one and a half."""
     cells = int(rng.integers(2, 7))
     field = rng.integers(64, 193, (cells, cells, 1)).astype(np.uint8).repeat(3, axis=2)
     field = cv2.resize(field, image.shape[1::-1], interpolation=cv2.INTER_CUBIC)
@@ -182,7 +182,7 @@ def shade(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def glare(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Reflections of lamps and sky on water and glass: bright, soft-edged blobs and streaks."""
+    """Add reflections of lamps and sky on water and glass: bright, soft-edged blobs and streaks."""
     softness = math.exp(rng.uniform(math.log(1.2), math.log(16.0)))  # px
     reduction = 2 if softness < 5 else 4  # soft light needs no more pixels than this
     height, width = (size // reduction for size in image.shape[:2])

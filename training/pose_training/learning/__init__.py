@@ -1,1 +1,1 @@
-"""The training run: network start, loss, optimisation, checkpoints, logs."""
+"""The training run: initial weights, loss, optimisation, checkpoints, logs."""

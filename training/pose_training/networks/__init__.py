@@ -1,1 +1,1 @@
-"""Network files: checkpoints, published weights, exported networks and the objects they carry."""
+"""Network files: weights to start from, rewrites of exported graphs, trained networks with their objects."""
