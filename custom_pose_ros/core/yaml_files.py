@@ -17,8 +17,13 @@ def read_yaml(path: str | Path, wanted: str, loader: type[yaml.SafeLoader] = yam
     """
     Return what a YAML file says.
 
-    wanted : the way out, such as 'give a folder with an object.yaml'.
-    Raises ConfigError naming the file when it is no file, cannot be read, is too large or is not YAML.
+    Args:
+        path: of the file.
+        wanted: what the user can do about a wrong one, such as 'give a folder with an object.yaml'.
+        loader: class that reads the values.
+
+    Raises:
+        ConfigError: it is no file, cannot be read, is too large or is not YAML; the text names the file.
     """
     try:
         return _parse(_read(Path(path)), loader)
