@@ -55,10 +55,9 @@ def test_missing_tools_are_named_with_their_packages(monkeypatch, tmp_path):
     python = f'python{sys.version_info[0]}.{sys.version_info[1]}'
     with pytest.raises(machine.SetupError) as error:
         machine.check_tools(compiler=True, colcon=True)
-    assert str(error.value) == (
-        "missing: the venv module, the compiler 'cc', the compiler 'c++', the header Python.h, colcon. On Debian or "
-        f'Ubuntu: sudo apt install {python}-venv gcc g++ {python}-dev python3-colcon-common-extensions'
-    )
+    said, cure = str(error.value).split('sudo apt install ')
+    assert all(tool in said for tool in ('venv', "'cc'", "'c++'", 'Python.h', 'colcon'))
+    assert cure.split() == [f'{python}-venv', 'gcc', 'g++', f'{python}-dev', 'python3-colcon-common-extensions']
 
 
 def test_wheels_are_refused_on_another_processor(monkeypatch):

@@ -75,7 +75,7 @@ def rig(graph, tiny, tiny_object) -> Rig:
 def test_under_overload_every_camera_gets_the_same(rig) -> None:
     """Both cameras send at least as fast as the network is, one of them ten times as fast as the other."""
     turns, batch = threading.Semaphore(0), rig.node._estimator.batch
-    rig.node._estimator.batch = lambda images: (turns.acquire(timeout=60), batch(images))[1]
+    rig.node._estimator.batch = lambda *asked: (turns.acquire(timeout=60), batch(*asked))[1]
     for number in range(1, 101):
         rig.send('front', number)
         rig.wait_received('front', number)
@@ -109,7 +109,7 @@ def test_a_camera_with_bad_images_does_not_cost_the_other_a_frame_or_a_warning(r
 def test_an_image_that_the_network_cannot_take_does_not_cost_the_other_camera_its_frame(rig) -> None:
     batch, gate = rig.node._estimator.batch, threading.Event()
 
-    def choosy(images: list[np.ndarray]) -> list:
+    def choosy(images: list[np.ndarray], streams: list[str] | None = None) -> list:
         gate.wait(60)
         if any(image.shape[1] == 160 for image in images):
             raise MemoryError('too much')

@@ -217,7 +217,7 @@ def test_frames_of_several_cameras_that_wait_go_through_the_network_together(
     answers = {name: graph.listen(f'{name}/poses', PoseArray) for name in ('front', 'down')}
     gate, batches, batch = threading.Event(), [], bench.node._estimator.batch
 
-    def slow(images: list[np.ndarray]) -> list:
+    def slow(images: list[np.ndarray], streams: list[str] | None = None) -> list:
         gate.wait(60)
         batches.append(len(images))
         return batch(images)
@@ -239,7 +239,7 @@ def test_a_batch_that_fails_is_told_and_every_camera_is_answered(graph, tiny_obj
     bench = Bench(graph, tiny_object, topic='front/image', cameras=['front', 'down'])
     batch = bench.node._estimator.batch
 
-    def small(images: list[np.ndarray]) -> list:
+    def small(images: list[np.ndarray], streams: list[str] | None = None) -> list:
         if len(images) > 1:
             raise RuntimeError('no memory for two images')
         return batch(images)
