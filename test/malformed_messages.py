@@ -17,7 +17,7 @@ from std_msgs.msg import Header
 
 from custom_pose_ros.core.geometry.camera import DISTORTION_MODELS
 from custom_pose_ros.inference.image_messages import LAYOUTS
-from custom_pose_ros.nodes.ros.messages import Keypoint, Pose, PoseArray
+from custom_pose_ros.nodes.ros.conversions import Keypoint, Pose, PoseArray
 
 UINT32, INT32 = 2**32 - 1, 2**31 - 1
 # Whatever UTF-8 can carry, as bytes that are none come in as U+FFFD; control characters and right-to-left marks too.

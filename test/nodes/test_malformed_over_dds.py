@@ -17,8 +17,7 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
-from custom_pose_ros.nodes.ros.conversions import bgr_to_image
-from custom_pose_ros.nodes.ros.messages import OrientationArray, PoseArray
+from custom_pose_ros.nodes.ros.conversions import OrientationArray, PoseArray, bgr_to_image
 from custom_pose_ros.tools.demo_parts.demo_player import camera_info
 
 CASES = int(os.environ.get('MALFORMED_CASES', '400')) // 4

@@ -28,8 +28,13 @@ from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.nodes.orientation.orientation_node import OrientationNode
 from custom_pose_ros.nodes.pose.pose_node import PoseNode
-from custom_pose_ros.nodes.ros.conversions import bgr_to_image, poses_to_message, transform_message
-from custom_pose_ros.nodes.ros.messages import OrientationArray, PoseArray
+from custom_pose_ros.nodes.ros.conversions import (
+    OrientationArray,
+    PoseArray,
+    bgr_to_image,
+    poses_to_message,
+    transform_message,
+)
 
 RELIABLE = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)
 NAMES = ('front', 'down')

@@ -14,8 +14,7 @@ from custom_pose_ros.core.geometry.rigid import Rigid
 from custom_pose_ros.core.geometry.rotations import matrix_from_quaternion, skew_matrix
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.orientation.estimate import AMBIGUOUS
-from custom_pose_ros.nodes.ros.conversions import rigid_pose_message
-from custom_pose_ros.nodes.ros.messages import Orientation, OrientationArray
+from custom_pose_ros.nodes.ros.conversions import Orientation, OrientationArray, rigid_pose_message
 
 LIFETIME = Duration(sec=1)  # what is not renewed for so long disappears, also when the node is gone
 _AXIS_COLORS = ((0.9, 0.1, 0.1), (0.1, 0.7, 0.1), (0.2, 0.3, 1.0))  # x red, y green, z blue, as RViz draws them

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
 from rclpy.lifecycle import LifecycleNode
@@ -17,18 +18,16 @@ from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.orientation.estimate import OrientationEstimate
 from custom_pose_ros.core.orientation.filter import FilterParameters
 from custom_pose_ros.core.orientation.orientation_estimator import OrientationEstimator
+from custom_pose_ros.core.orientation.pnp import known_points
 from custom_pose_ros.inference.pose_messages import message_to_poses
 from custom_pose_ros.nodes.orientation.camera_source import CameraSource
-from custom_pose_ros.nodes.orientation.fused_orientation import FusedOrientation
-from custom_pose_ros.nodes.orientation.object_choice import ObjectChoice
-from custom_pose_ros.nodes.orientation.orientation_outputs import OrientationOutputs, topic_in
+from custom_pose_ros.nodes.orientation.orientation_outputs import FusedOrientation, OrientationOutputs, topic_in
 from custom_pose_ros.nodes.orientation.orientation_parameters import OrientationNodeParameters
 from custom_pose_ros.nodes.orientation.reference_frame import ReferenceFrame
 from custom_pose_ros.nodes.ros import qos
-from custom_pose_ros.nodes.ros.conversions import estimates_to_message, stamp_seconds
+from custom_pose_ros.nodes.ros.conversions import OrientationArray, PoseArray, estimates_to_message, stamp_seconds
 from custom_pose_ros.nodes.ros.diagnostics import Statistics
 from custom_pose_ros.nodes.ros.input_watch import InputWatch
-from custom_pose_ros.nodes.ros.messages import OrientationArray, PoseArray
 from custom_pose_ros.nodes.ros.parameters import NodeParameters
 
 WARNING_PERIOD_S = 5.0
@@ -178,3 +177,48 @@ def _calibration_of(camera: str, path: str) -> str:
             f'parameter camera_calibration: wanted {{camera}} in the path where there are several cameras, got {path!r}'
         )
     return path.replace('{camera}', camera.strip('/'))
+
+
+class ObjectChoice:
+    """
+    Keeps the object that serves until the first message about its successor.
+
+    No message is lost then while pose_node and orientation_node change to another object one after the other.
+
+    Attributes:
+        serving: the object that serves.
+    """
+
+    def __init__(self, model: ObjectModel):
+        self.serving = model
+        self._next: tuple[ObjectModel, Callable[[], None]] | None = None
+
+    def follow(self, model: ObjectModel, on_change: Callable[[], None]) -> None:
+        """
+        Prepare another object; it serves at once where it has the same keypoints.
+
+        Args:
+            model: the object.
+            on_change: called when it begins to serve.
+        """
+        self._next = model, on_change
+        self.of(self.serving.keypoint_names)
+
+    def of(self, keypoint_names: Sequence[str]) -> ObjectModel:
+        """Return the object that has these keypoints; the one that serves when neither has them."""
+        if self._next is not None and tuple(keypoint_names) == self._next[0].keypoint_names:
+            (self.serving, on_change), self._next = self._next, None
+            on_change()
+        return self.serving
+
+
+def load_solvable(source: str) -> ObjectModel:
+    """
+    Load an object.
+
+    Raises:
+        ConfigError: it is damaged, or its keypoints do not give an orientation.
+    """
+    model = ObjectModel.load(source)
+    known_points(model)
+    return model

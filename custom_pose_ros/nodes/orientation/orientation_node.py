@@ -10,10 +10,8 @@ from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 
 from custom_pose_ros.core.errors import ConfigError
 from custom_pose_ros.core.object_model import ObjectModel
-from custom_pose_ros.nodes.orientation.fused_orientation import FusedOrientation
-from custom_pose_ros.nodes.orientation.object_choice import ObjectChoice, load_solvable
-from custom_pose_ros.nodes.orientation.object_frames import ObjectFrames
-from custom_pose_ros.nodes.orientation.orientation_camera import OrientationCamera
+from custom_pose_ros.nodes.orientation.orientation_camera import ObjectChoice, OrientationCamera, load_solvable
+from custom_pose_ros.nodes.orientation.orientation_outputs import FusedOrientation, ObjectFrames
 from custom_pose_ros.nodes.orientation.orientation_parameters import FilterNodeParameters, OrientationNodeParameters
 from custom_pose_ros.nodes.orientation.reference_frame import (
     ReferenceFrame,
@@ -22,10 +20,9 @@ from custom_pose_ros.nodes.orientation.reference_frame import (
 )
 from custom_pose_ros.nodes.ros import qos
 from custom_pose_ros.nodes.ros.health import CameraReport, Health
-from custom_pose_ros.nodes.ros.managed_node import ACTIVE, INACTIVE, UNCONFIGURED, ManagedNode, transition
+from custom_pose_ros.nodes.ros.managed_node import ACTIVE, INACTIVE, UNCONFIGURED, ManagedNode, run_node, transition
 from custom_pose_ros.nodes.ros.object_switch import ObjectSwitch
 from custom_pose_ros.nodes.ros.parameters import NodeParameters, warn_of_unknown_overrides
-from custom_pose_ros.nodes.ros.runner import run_node
 
 
 class OrientationNode(ManagedNode):

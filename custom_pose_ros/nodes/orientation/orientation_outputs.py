@@ -6,21 +6,42 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 
 from geometry_msgs.msg import PoseArray as RigidPoseArray
-from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped, QuaternionStamped, Vector3, Vector3Stamped
+from geometry_msgs.msg import (
+    PoseStamped,
+    PoseWithCovarianceStamped,
+    QuaternionStamped,
+    TransformStamped,
+    Vector3,
+    Vector3Stamped,
+)
 from rclpy.lifecycle import LifecycleNode
 from rclpy.logging import get_logger
 from std_msgs.msg import Header
 from visualization_msgs.msg import MarkerArray
 
+from custom_pose_ros.core.errors import ConfigError
+from custom_pose_ros.core.geometry.rigid import BODY_OPTICAL
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.orientation.estimate import OrientationEstimate
+from custom_pose_ros.core.orientation.filter import FilterParameters
+from custom_pose_ros.core.orientation.fusion import PoseFusion
 from custom_pose_ros.nodes.orientation.markers import orientations_to_markers
-from custom_pose_ros.nodes.orientation.object_frames import ObjectFrames
 from custom_pose_ros.nodes.orientation.orientation_parameters import OrientationNodeParameters
-from custom_pose_ros.nodes.orientation.reference_frame import CAMERA_BODY
+from custom_pose_ros.nodes.orientation.reference_frame import BODY_SUFFIX, CAMERA_BODY, CAMERA_OPTICAL
 from custom_pose_ros.nodes.ros import qos
-from custom_pose_ros.nodes.ros.messages import Orientation, OrientationArray
+from custom_pose_ros.nodes.ros.conversions import (
+    Orientation,
+    OrientationArray,
+    estimates_to_message,
+    stamp_seconds,
+    transform_message,
+)
 from custom_pose_ros.nodes.ros.parameters import NodeParameters
+
+try:
+    from tf2_msgs.msg import TFMessage
+except ImportError:  # not everywhere: PyPI has no wheel of it
+    TFMessage = None
 
 WARNING_PERIOD_S = 5.0
 TOPICS = {
@@ -32,6 +53,8 @@ TOPICS = {
     'object_poses': RigidPoseArray,
     '~/markers': MarkerArray,
 }
+_FUSED = 'fused'  # namespace of what all cameras say together
+_USUAL = 0.5  # of a speed that is rarely passed
 
 
 class OrientationOutputs:
@@ -95,3 +118,110 @@ def topic_in(namespace: str, topic: str) -> str:
     if not namespace:
         return topic
     return f'~/{namespace.lstrip("/")}/{topic[2:]}' if topic.startswith('~/') else f'{namespace}/{topic}'
+
+
+class ObjectFrames:
+    """Publishes camera optical frame -> object frames on /tf, and -> the camera body frame on /tf_static."""
+
+    def __init__(self, node: LifecycleNode, prefix: str = ''):
+        """Advertise; `prefix` tells the objects' frames of several cameras apart."""
+        self._node, self._prefix = node, prefix
+        self._body_frames: set[str] = set()
+        self._publishers = []
+        if self.available():
+            self._publishers = [
+                node.create_lifecycle_publisher(TFMessage, '/tf', qos.TF),
+                node.create_lifecycle_publisher(TFMessage, '/tf_static', qos.STATIC_TF),
+            ]
+
+    @staticmethod
+    def available() -> bool:
+        """Whether tf2_msgs is installed; without it nothing is published."""
+        return TFMessage is not None
+
+    def publish(self, header: Header, estimates: Sequence[OrientationEstimate], object_name: str) -> None:
+        """Publish one transform for each instance, from the frame of the image, at its stamp."""
+        if estimates and self._publishers:
+            transforms = [
+                TransformStamped(
+                    header=header,
+                    child_frame_id=self._prefix + object_frame(object_name, estimate.track_id, index),
+                    transform=transform_message(estimate.pose),
+                )
+                for index, estimate in enumerate(estimates)
+            ]
+            self._publishers[0].publish(TFMessage(transforms=transforms))
+
+    def publish_body(self, header: Header) -> None:
+        """Publish, once for each camera, where its body frame is."""
+        if header.frame_id in self._body_frames or not self._publishers:
+            return
+        self._body_frames.add(header.frame_id)
+        body_in_optical = transform_message(BODY_OPTICAL.inverse())
+        transforms = [
+            TransformStamped(
+                header=Header(stamp=header.stamp, frame_id=optical),
+                child_frame_id=optical + BODY_SUFFIX,
+                transform=body_in_optical,
+            )
+            for optical in sorted(self._body_frames)  # a late listener gets the last message only
+        ]
+        self._publishers[1].publish(TFMessage(transforms=transforms))
+
+    def close(self) -> None:
+        """Stop publishing."""
+        for publisher in self._publishers:
+            self._node.destroy_lifecycle_publisher(publisher)
+
+
+def object_frame(object_name: str, track_id: int | None, index: int) -> str:
+    """Return the name of an instance's frame: by its track, or by its place in the message while nobody tracks."""
+    return f'{object_name}_{index if track_id is None else track_id}'
+
+
+class FusedOrientation:
+    """Fuses the estimates of all cameras, and answers the newest image with all of them together."""
+
+    def __init__(self, node: LifecycleNode, settings: NodeParameters[OrientationNodeParameters], held: ExitStack):
+        """
+        Advertise; `held` is given the release of the publishers.
+
+        Raises:
+            ConfigError: there is only one camera, or no frame that is the same for all.
+        """
+        values = settings.values
+        if len(values.cameras) < 2 or values.reference_frame in (CAMERA_OPTICAL, CAMERA_BODY):
+            raise ConfigError(
+                'parameter fusion: wanted several cameras and a reference_frame of TF, such as base_link, '
+                f'got cameras {list(values.cameras)} and {values.reference_frame}'
+            )
+        self._outputs = OrientationOutputs(node, _FUSED, '', settings, held)
+        self._fusion: PoseFusion | None = None
+
+    def update(
+        self,
+        camera: str,
+        header: Header,
+        estimates: Sequence[OrientationEstimate],
+        model: ObjectModel,
+        parameters: FilterParameters,
+    ) -> None:
+        """
+        Add the estimates of one image of one camera.
+
+        Args:
+            camera: its name.
+            header: the stamp of the image, and the reference frame.
+            estimates: in the reference frame.
+            model: the object.
+            parameters: what the object can do.
+        """
+        if self._fusion is None or self._fusion.model is not model:
+            self._fusion = PoseFusion(model)
+        self._fusion.speeds = _USUAL * parameters.max_speed, _USUAL * parameters.max_angular_speed
+        stamp_s = stamp_seconds(header.stamp)
+        fused = self._fusion.update(camera, stamp_s, estimates)
+        if stamp_s < self._fusion.stamp_s:
+            return  # a camera that is late: its images count, but the answer to a later one is out
+        self._outputs.publish(estimates_to_message(fused, model.name, header), model)
+        self._outputs.publish_frames(header, fused, model)

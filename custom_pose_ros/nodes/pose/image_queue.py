@@ -1,7 +1,8 @@
-"""NewestFrames: passes the newest image of each camera from the subscription to the worker; older ones are dropped."""
+"""Which images are processed: the newest of each camera (NewestFrames), at a rate at most (RateLimit)."""
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from typing import Any
@@ -10,6 +11,7 @@ _LONGEST_WAIT_S = 0.01
 _OLD = 0.2  # of the wait for the next frame: a frame that is older than this is worth replacing by the next one
 _LATE = 1.25  # of a period: the next frame is waited for until then
 _SHARE = 0.2  # weight of the last interval in the mean interval
+_EARLY = 0.25  # of a period: a frame that is so much too early is still admitted
 
 
 class NewestFrames:
@@ -81,3 +83,28 @@ class Cadence:
         if not 0.0 < wait_s <= _LONGEST_WAIT_S or age_s <= _OLD * wait_s:
             return 0.0
         return wait_s + (_LATE - 1.0) * self._period_s
+
+
+class RateLimit:
+    """Admits messages at a rate at most, and at nearly that rate where more arrive, also with some jitter."""
+
+    def __init__(self) -> None:
+        self._rate_hz, self._due_s = 0.0, -math.inf
+
+    def admits(self, now_s: float, rate_hz: float) -> bool:
+        """
+        Return whether the message that arrives now is to be processed.
+
+        Args:
+            now_s: time of a monotonic clock.
+            rate_hz: the highest rate, which may change between calls; 0: no limit.
+        """
+        if rate_hz != self._rate_hz:
+            self._rate_hz, self._due_s = rate_hz, -math.inf
+        if not rate_hz:
+            return True
+        period_s = 1.0 / rate_hz
+        if now_s < self._due_s - _EARLY * period_s:
+            return False
+        self._due_s = max(self._due_s + period_s, now_s + (1.0 - _EARLY) * period_s)
+        return True

@@ -15,13 +15,12 @@ from custom_pose_ros.core.drawing.overlay import draw_poses
 from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.keypoints.tracking import PoseTracker
 from custom_pose_ros.core.object_model import ObjectModel
+from custom_pose_ros.nodes.pose.image_queue import RateLimit
 from custom_pose_ros.nodes.pose.pose_parameters import PoseNodeParameters
-from custom_pose_ros.nodes.pose.rate_limit import RateLimit
 from custom_pose_ros.nodes.ros import qos
-from custom_pose_ros.nodes.ros.conversions import bgr_to_image, poses_to_message, stamp_seconds
+from custom_pose_ros.nodes.ros.conversions import PoseArray, bgr_to_image, poses_to_message, stamp_seconds
 from custom_pose_ros.nodes.ros.diagnostics import Statistics
 from custom_pose_ros.nodes.ros.input_watch import IMAGE_LOSS_CURE, InputWatch
-from custom_pose_ros.nodes.ros.messages import PoseArray
 from custom_pose_ros.nodes.ros.parameters import NodeParameters
 
 WARNING_PERIOD_S = 5.0

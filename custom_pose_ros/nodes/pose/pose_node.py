@@ -23,10 +23,9 @@ from custom_pose_ros.nodes.pose.pose_camera import WARNING_PERIOD_S, ImageMessag
 from custom_pose_ros.nodes.pose.pose_parameters import PoseNodeParameters, ThresholdParameters
 from custom_pose_ros.nodes.ros import qos
 from custom_pose_ros.nodes.ros.health import CameraReport, Health
-from custom_pose_ros.nodes.ros.managed_node import ACTIVE, INACTIVE, UNCONFIGURED, ManagedNode, transition
+from custom_pose_ros.nodes.ros.managed_node import ACTIVE, INACTIVE, UNCONFIGURED, ManagedNode, run_node, transition
 from custom_pose_ros.nodes.ros.object_switch import ObjectSwitch
 from custom_pose_ros.nodes.ros.parameters import NodeParameters, warn_of_unknown_overrides
-from custom_pose_ros.nodes.ros.runner import run_node
 
 SWITCH_INSTEAD = 'parameters object, model: wanted a call of ~/switch_object, or the node cleaned up first'
 

@@ -1,4 +1,8 @@
-"""Core dataclasses -> messages, and transforms back; messages with images and poses are read in inference."""
+"""
+Core dataclasses -> messages, and transforms back; messages with images and poses are read in inference.
+
+The only import of custom_pose_msgs, with a hint how to build it.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +22,16 @@ from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.orientation.estimate import OrientationEstimate
 from custom_pose_ros.inference.pose_messages import keypoint_fields, orientation_fields, pose_fields
-from custom_pose_ros.nodes.ros.messages import Keypoint, Orientation, OrientationArray, Pose, PoseArray
+
+try:
+    from custom_pose_msgs.msg import Keypoint, Orientation, OrientationArray, Pose, PoseArray
+    from custom_pose_msgs.srv import SwitchObject  # noqa: F401 - of object_switch
+except ImportError as error:
+    raise ImportError(
+        'custom_pose_msgs is not built or not sourced (plain "colcon build" does not find the nested package). '
+        'With ROS 2: "colcon build --base-paths . custom_pose_msgs" in the repository, then source install/setup.bash. '
+        f'Without ROS 2: "make demo" builds it into .venv. ({error})'
+    ) from error
 
 
 def stamp_seconds(stamp: Time) -> float:

@@ -11,8 +11,6 @@ from dataclasses import astuple, dataclass
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 
-from custom_pose_ros.nodes.ros.hysteresis import LevelHysteresis
-
 PERIOD_S = 1.0  # between two statuses
 WINDOW_S = 10.0  # latency percentiles are about this long
 SILENT_AFTER_S = 3.0  # no input for so long is a warning
@@ -20,6 +18,7 @@ STALE_AFTER_S = 10.0  # and for so long makes the status stale: nothing in it is
 STUCK_AFTER_S = 5.0  # a message that has no answer after so long is an error
 DROPPED_WARNING, DROPPED_CLEAR = 0.1, 0.05  # share of frames dropped in the window: from where, until where it is told
 PLAUSIBLE_LATENCY_S = 60.0  # beyond it the stamps are not of this clock (a bag without /clock) and say nothing
+HOLD_S = 5.0  # so long a condition must be gone before the status is OK again
 
 Finding = tuple[bytes, str]  # level of DiagnosticStatus, text
 
@@ -198,3 +197,27 @@ def _percentiles(name: str, seconds: np.ndarray) -> dict[str, str]:
         return {f'{name} p50 [ms]': 'unknown', f'{name} p95 [ms]': 'unknown'}
     p50, p95 = 1e3 * np.percentile(known, [50, 95])
     return {f'{name} p50 [ms]': f'{p50:.1f}', f'{name} p95 [ms]': f'{p95:.1f}'}
+
+
+class LevelHysteresis:
+    """A worse level counts at once; ERROR and STALE become WARN when they are over, and WARN is OK after HOLD_S."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic):
+        self._clock = clock
+        self._last_bad: tuple[float, str] | None = None
+        self._was_good = False  # before that nothing has got better yet
+
+    def settle(self, level: bytes, message: str) -> tuple[bytes, str]:
+        """Return the level and message to show for the current ones; to be called regularly."""
+        now = self._clock()
+        if level != DiagnosticStatus.OK:
+            self._last_bad = (now, message) if self._was_good else None
+            return level, message
+        self._was_good = True
+        if self._last_bad is None:
+            return level, message
+        since, what = self._last_bad
+        if now - since >= HOLD_S:
+            self._last_bad = None
+            return level, message
+        return DiagnosticStatus.WARN, f'{message}; until {now - since:.0f} s ago: {what}'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,11 +13,11 @@ from rclpy.node import Node
 
 from custom_pose_ros.nodes.ros import qos
 from custom_pose_ros.nodes.ros.diagnostics import PERIOD_S, Statistics
-from custom_pose_ros.nodes.ros.hysteresis import ThrottledLog
 from custom_pose_ros.nodes.ros.input_watch import InputWatch
 from custom_pose_ros.nodes.ros.managed_node import ACTIVE, ManagedNode
 
 DUPLICATE_AFTER_S = 25.0  # DDS remembers a node that was killed for 20 s: its successor is no second node
+REPEAT_S = 30.0  # how often a problem that stays is logged
 
 
 @dataclass(frozen=True)
@@ -124,3 +125,19 @@ class DuplicateName:
             f'more than one node is named {self._node.get_fully_qualified_name()}: both get its parameters and '
             'services; start one of them in another namespace or with -r __node:=NAME'
         ]
+
+
+class ThrottledLog:
+    """Logs a line at once and, while it is given again and again, every REPEAT_S; numbers in it may change."""
+
+    def __init__(self, log: Callable[[str], object], clock: Callable[[], float] = time.monotonic):
+        self._log, self._clock = log, clock
+        self._logged: dict[str, float] = {}
+
+    def say(self, line: str) -> None:
+        """Log the line unless it was logged a short while ago."""
+        now, key = self._clock(), re.sub(r'[\d.]+', '#', line)
+        self._logged = {other: when for other, when in self._logged.items() if now - when < REPEAT_S}
+        if key not in self._logged:
+            self._logged[key] = now
+            self._log(line)

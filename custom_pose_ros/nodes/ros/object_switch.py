@@ -12,7 +12,7 @@ from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
 
 from custom_pose_ros.core.errors import ConfigError, CustomPoseError
-from custom_pose_ros.nodes.ros.messages import SwitchObject
+from custom_pose_ros.nodes.ros.conversions import SwitchObject
 
 _POLL_S = 0.005  # how long other callbacks may have to wait while something is loaded
 

@@ -32,7 +32,7 @@ from custom_pose_ros.core.command_line import DONE, command
 from custom_pose_ros.core.files import replacing
 from custom_pose_ros.evaluation.bags.decoding import pose_types
 from custom_pose_ros.evaluation.frames.bag_copy import BAG_VERSION
-from custom_pose_ros.nodes.ros.messages import OrientationArray, PoseArray
+from custom_pose_ros.nodes.ros.conversions import OrientationArray, PoseArray
 
 _DEPTH = 100
 _POLL_S = 0.1

@@ -149,8 +149,7 @@ class Publisher:
         from std_msgs.msg import Header
 
         from custom_pose_ros.nodes.ros import qos
-        from custom_pose_ros.nodes.ros.conversions import poses_to_message
-        from custom_pose_ros.nodes.ros.messages import PoseArray
+        from custom_pose_ros.nodes.ros.conversions import PoseArray, poses_to_message
 
         self._context = rclpy.Context()
         rclpy.init(args=[], context=self._context)

@@ -9,7 +9,7 @@ from rcl_interfaces.srv import SetParameters
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import Image
 
-from custom_pose_ros.nodes.ros.messages import PoseArray
+from custom_pose_ros.nodes.ros.conversions import PoseArray
 
 
 def test_parameters_storm(rig) -> None:

@@ -15,8 +15,7 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from custom_pose_ros.nodes.pose.pose_node import PoseNode
-from custom_pose_ros.nodes.ros.conversions import bgr_to_image
-from custom_pose_ros.nodes.ros.messages import PoseArray
+from custom_pose_ros.nodes.ros.conversions import PoseArray, bgr_to_image
 
 MODULE = 'custom_pose_ros.nodes.pose.pose_node'
 

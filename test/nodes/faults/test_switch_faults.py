@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from custom_pose_ros.nodes.ros.messages import SwitchObject
+from custom_pose_ros.nodes.ros.conversions import SwitchObject
 
 
 def ask(rig, folder: Path):

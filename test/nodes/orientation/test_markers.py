@@ -18,7 +18,7 @@ from custom_pose_ros.core.geometry.rotations import (
 )
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.nodes.orientation.markers import orientations_to_markers
-from custom_pose_ros.nodes.ros.messages import Orientation, OrientationArray
+from custom_pose_ros.nodes.ros.conversions import Orientation, OrientationArray
 
 MODEL = ObjectModel.load('submarine')
 HEADER = Header(frame_id='camera')

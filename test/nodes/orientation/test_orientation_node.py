@@ -40,8 +40,13 @@ from custom_pose_ros.core.geometry.rotations import (
 from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.nodes.orientation.orientation_node import OrientationNode
-from custom_pose_ros.nodes.ros.conversions import poses_to_message, rigid_pose_message, transform_message
-from custom_pose_ros.nodes.ros.messages import OrientationArray, PoseArray
+from custom_pose_ros.nodes.ros.conversions import (
+    OrientationArray,
+    PoseArray,
+    poses_to_message,
+    rigid_pose_message,
+    transform_message,
+)
 
 CAMERA = CameraIntrinsics(640, 480, np.array([[500.0, 0, 330.0], [0, 510.0, 235.0], [0, 0, 1]]))
 R = R_BODY_OPTICAL.T @ matrix_from_roll_pitch_yaw(np.array([0.2, -0.3, 2.5]))
@@ -217,7 +222,7 @@ def test_tf_goes_from_the_optical_frame_to_every_instance(graph, model) -> None:
 
 
 def test_without_tf2_msgs_one_warning_says_so(graph, model, monkeypatch) -> None:
-    monkeypatch.setattr('custom_pose_ros.nodes.orientation.object_frames.TFMessage', None)
+    monkeypatch.setattr('custom_pose_ros.nodes.orientation.orientation_outputs.TFMessage', None)
     bench = Bench(graph, model)
     graph.wait_for_log(Log.WARN, 'orientation_node', 'tf2_msgs is not installed: /tf is not published')
     bench.calibrate()

@@ -16,7 +16,7 @@ CAMERA = f"""
 import array, sys, time, rclpy
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import Image
-from custom_pose_ros.nodes.ros.messages import PoseArray
+from custom_pose_ros.nodes.ros.conversions import PoseArray
 rclpy.init()
 node = rclpy.create_node('camera', namespace=sys.argv[1])
 publisher = node.create_publisher(Image, 'image', qos_profile_sensor_data)

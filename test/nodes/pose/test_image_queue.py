@@ -1,12 +1,15 @@
-"""Tests of custom_pose_ros.nodes.pose.image_queue: newest frame wins, per camera, and closing wakes the worker."""
+"""Tests of custom_pose_ros.nodes.pose.image_queue: newest frame wins, closing wakes the worker, the rate limit."""
 
 from __future__ import annotations
 
 import threading
 
+import numpy as np
 import pytest
 
-from custom_pose_ros.nodes.pose.image_queue import Cadence, NewestFrames
+from custom_pose_ros.nodes.pose.image_queue import Cadence, NewestFrames, RateLimit
+
+DURATION_S = 20.0
 
 
 def test_the_newest_frame_of_each_camera_is_taken_once() -> None:
@@ -130,3 +133,39 @@ def test_several_cameras_are_never_waited_for(patient) -> None:
     assert patient.take() == {'front': 1, 'down': 2}
     patient.put('front', 3)
     assert patient.take() == {'front': 3}
+
+
+def admitted(rate_hz: float, arrivals: np.ndarray) -> int:
+    limit = RateLimit()
+    return sum(limit.admits(now, rate_hz) for now in arrivals.tolist())
+
+
+@pytest.mark.parametrize(
+    ('camera_hz', 'rate_hz', 'expected_hz'),
+    [(30, 0.0, 30), (30, 30, 30), (30, 100, 30), (30, 15, 15), (30, 10, 10), (30, 20, 20), (30, 1, 1)],
+)
+@pytest.mark.parametrize('jitter', [0.0, 0.1])
+def test_a_camera_is_taken_down_to_the_rate(camera_hz, rate_hz, expected_hz, jitter) -> None:
+    rng = np.random.default_rng(0)
+    arrivals = np.arange(round(DURATION_S * camera_hz)) / camera_hz
+    arrivals = arrivals + rng.uniform(-jitter, jitter, arrivals.shape) / camera_hz
+    count = admitted(rate_hz, arrivals)
+    assert abs(count - expected_hz * DURATION_S) <= 1 + 0.05 * expected_hz * DURATION_S
+    if rate_hz:
+        assert count <= rate_hz * DURATION_S + 1
+
+
+def test_after_a_pause_the_next_message_is_taken_and_the_missed_ones_are_not_made_up_for() -> None:
+    limit = RateLimit()
+    assert limit.admits(0.0, 10.0)
+    assert limit.admits(5.0, 10.0)
+    assert not limit.admits(5.01, 10.0)
+    assert not limit.admits(5.04, 10.0)
+    assert limit.admits(5.1, 10.0)
+
+
+def test_a_higher_rate_holds_at_once() -> None:
+    limit = RateLimit()
+    assert limit.admits(0.0, 0.01)
+    assert not limit.admits(1.0, 0.01)
+    assert limit.admits(2.0, 10.0)

@@ -27,8 +27,7 @@ from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.inference.image_messages import image_to_bgr
 from custom_pose_ros.inference.pose_messages import message_to_poses
 from custom_pose_ros.nodes.pose.pose_node import PoseNode
-from custom_pose_ros.nodes.ros.conversions import bgr_to_image
-from custom_pose_ros.nodes.ros.messages import Pose, PoseArray
+from custom_pose_ros.nodes.ros.conversions import Pose, PoseArray, bgr_to_image
 
 RELIABLE = QoSProfile(depth=50, reliability=ReliabilityPolicy.RELIABLE)
 WIDTH, HEIGHT = 320, 256
@@ -495,7 +494,7 @@ def test_messages_that_are_not_built_are_explained(start_process, tmp_path) -> N
     package = tmp_path / 'custom_pose_msgs'
     package.mkdir()
     (package / '__init__.py').write_text('', encoding='utf-8')
-    code = f'import sys; sys.path.insert(0, {json.dumps(str(tmp_path))}); import custom_pose_ros.nodes.ros.messages'
+    code = f'import sys; sys.path.insert(0, {json.dumps(str(tmp_path))}); import custom_pose_ros.nodes.ros.conversions'
     (tmp_path / 'unbuilt.py').write_text(code, encoding='utf-8')
     process = start_process('unbuilt', PYTHONPATH=f'{tmp_path}:.')
     _, err = process.communicate(timeout=60)

@@ -24,6 +24,10 @@ from custom_pose_ros.core.orientation.estimate import OrientationEstimate
 from custom_pose_ros.inference.image_messages import image_to_bgr
 from custom_pose_ros.inference.pose_messages import camera_from_message, message_to_poses
 from custom_pose_ros.nodes.ros.conversions import (
+    Keypoint,
+    Orientation,
+    Pose,
+    PoseArray,
     bgr_to_image,
     estimates_to_message,
     poses_to_message,
@@ -31,7 +35,6 @@ from custom_pose_ros.nodes.ros.conversions import (
     transform_from_message,
     transform_message,
 )
-from custom_pose_ros.nodes.ros.messages import Keypoint, Orientation, Pose, PoseArray
 
 MODEL = ObjectModel.load('submarine')
 HEADER = Header(stamp=Time(sec=12, nanosec=500_000_000), frame_id='front_optical')

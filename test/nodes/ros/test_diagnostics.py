@@ -7,8 +7,14 @@ import math
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 
-from custom_pose_ros.nodes.ros.diagnostics import SILENT_AFTER_S, STALE_AFTER_S, WINDOW_S, Statistics
-from custom_pose_ros.nodes.ros.hysteresis import HOLD_S
+from custom_pose_ros.nodes.ros.diagnostics import (
+    HOLD_S,
+    SILENT_AFTER_S,
+    STALE_AFTER_S,
+    WINDOW_S,
+    LevelHysteresis,
+    Statistics,
+)
 
 OK, WARN, ERROR, STALE = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR, DiagnosticStatus.STALE
 
@@ -170,3 +176,28 @@ def test_dropped_frames_are_told_when_they_are_many(statistics: Statistics, cloc
     assert (level, message.partition(' of the ')[0]) == (WARN, '50 %')
     assert rows(statistics)['dropped'] == '10'
     assert (statistics.counts.received, statistics.counts.dropped) == (20, 10)
+
+
+def test_worse_comes_at_once_and_better_by_steps() -> None:
+    now = [100.0]
+    level = LevelHysteresis(lambda: now[0])
+    assert level.settle(WARN, 'no input yet') == (WARN, 'no input yet')
+    assert level.settle(OK, 'running') == (OK, 'running')  # at once, the first time
+    assert level.settle(STALE, 'no input for 20 s') == (STALE, 'no input for 20 s')
+    assert level.settle(ERROR, 'refused') == (ERROR, 'refused')
+    now[0] += 2.0
+    assert level.settle(OK, 'running') == (WARN, 'running; until 2 s ago: refused')
+    now[0] += HOLD_S - 2.0
+    assert level.settle(OK, 'running') == (OK, 'running')
+    assert level.settle(OK, 'running') == (OK, 'running')
+
+
+def test_a_condition_that_comes_and_goes_is_one_warning() -> None:
+    now = [0.0]
+    level = LevelHysteresis(lambda: now[0])
+    level.settle(OK, 'x')
+    shown = []
+    for second in range(60):
+        now[0] = float(second)
+        shown.append(level.settle(WARN if second % 4 == 0 else OK, 'x')[0])
+    assert set(shown) == {WARN}

@@ -7,7 +7,7 @@ from typing import Any
 import rclpy
 from rclpy.node import Node
 
-from custom_pose_ros.nodes.ros.health import DUPLICATE_AFTER_S, DuplicateName
+from custom_pose_ros.nodes.ros.health import DUPLICATE_AFTER_S, REPEAT_S, DuplicateName, ThrottledLog
 
 
 class Someone(Node):
@@ -29,3 +29,14 @@ def test_a_second_node_of_the_same_name_is_told_once_it_stays(graph) -> None:
     assert problem.startswith(f'more than one node is named {graph.namespace}/someone: ')
     second.destroy_node()
     graph.wait(lambda: not duplicate.problems(), 'its end')
+
+
+def test_a_problem_that_stays_is_said_now_and_then() -> None:
+    now, said = [0.0], []
+    reminders = ThrottledLog(said.append, lambda: now[0])
+    for second in range(int(2 * REPEAT_S)):
+        now[0] = float(second)
+        reminders.say(f'no input for {second} s')
+        if second == 3:
+            reminders.say('hot')
+    assert said == ['no input for 0 s', 'hot', f'no input for {REPEAT_S:.0f} s']

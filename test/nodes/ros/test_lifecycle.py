@@ -24,8 +24,7 @@ from std_msgs.msg import Header
 from custom_pose_ros.core.errors import ConfigError
 from custom_pose_ros.nodes.orientation.orientation_node import OrientationNode
 from custom_pose_ros.nodes.pose.pose_node import PoseNode
-from custom_pose_ros.nodes.ros.conversions import bgr_to_image
-from custom_pose_ros.nodes.ros.messages import OrientationArray, PoseArray
+from custom_pose_ros.nodes.ros.conversions import OrientationArray, PoseArray, bgr_to_image
 
 RELIABLE = QoSProfile(depth=50, reliability=ReliabilityPolicy.RELIABLE)
 CONFIGURE, CLEANUP = Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_CLEANUP

@@ -19,8 +19,7 @@ from std_msgs.msg import Header
 
 from custom_pose_ros.nodes.orientation.orientation_node import OrientationNode
 from custom_pose_ros.nodes.pose.pose_node import PoseNode
-from custom_pose_ros.nodes.ros.conversions import bgr_to_image
-from custom_pose_ros.nodes.ros.messages import OrientationArray, PoseArray, SwitchObject
+from custom_pose_ros.nodes.ros.conversions import OrientationArray, PoseArray, SwitchObject, bgr_to_image
 
 RELIABLE = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)
 
