@@ -2,8 +2,9 @@
 From a path, a name and a precision to a loaded network: the backends there are, and the order in which `auto` tries.
 
 With an NVIDIA GPU: an engine of tensorrt, onnxruntime-gpu, torch with CUDA. Then, on the processor: openvino,
-onnxruntime, torch; for images from several threads at once onnxruntime, openvino, torch. int8 comes before f32 on
-processors with instructions for it. What cannot be loaded is left out with a warning. `make bench` measures
+onnxruntime, torch. int8 comes before f32 on processors with instructions for it. For images from several threads at
+once, as evaluate_bag has them: onnxruntime, openvino, torch, and f32 first, so that its numbers do not depend on the
+processor. What cannot be loaded is left out with a warning. `make bench` measures
 all of them.
 """
 
@@ -13,7 +14,7 @@ import importlib
 import importlib.metadata
 import importlib.util
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -243,15 +244,16 @@ def find_candidates(
     usable = [way for way in present if not KINDS[way.name].missing]
     if not usable:
         raise _error(path, name, precision, ways, present, model)
-    return sorted(usable, key=lambda way: _rank(way, _PARALLEL_ORDER if parallel else _CPU_ORDER))
+    return sorted(usable, key=lambda way: _rank(way, parallel))
 
 
-def _rank(way: Candidate, cpu_order: Sequence[str]) -> tuple[int, bool]:
+def _rank(way: Candidate, parallel: bool) -> tuple[int, bool]:
     """Return the place of a candidate in the order of choice."""
+    cpu_order = _PARALLEL_ORDER if parallel else _CPU_ORDER
     if way.name in _GPU_ORDER and _runs_on_gpu(way.name):
         return _GPU_ORDER.index(way.name), way.precision == 'int8'
     place = cpu_order.index(way.name) if way.name in cpu_order else len(cpu_order)
-    return len(_GPU_ORDER) + place, (way.precision == 'int8') != hardware.has_fast_int8()
+    return len(_GPU_ORDER) + place, (way.precision == 'int8') != (hardware.has_fast_int8() and not parallel)
 
 
 def _runs_on_gpu(name: str) -> bool:

@@ -89,6 +89,12 @@ def test_onnxruntime_comes_first_for_several_threads(everything_installed, folde
     assert find_candidates(folder, parallel=True)[0].name == 'onnxruntime'
 
 
+def test_several_threads_get_f32_first_on_every_processor(everything_installed, folder, machine):
+    """evaluate_bag's numbers do not depend on the processor."""
+    machine(int8=True)
+    assert str(find_candidates(folder, parallel=True)[0]) == 'onnxruntime f32'
+
+
 def test_int8_comes_first_where_the_processor_is_fast_in_it(everything_installed, folder, machine):
     machine(int8=True)
     assert texts(folder)[:4] == [
