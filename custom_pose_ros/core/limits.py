@@ -5,7 +5,7 @@ MAX_YAML_BYTES = 1 << 20  # an object of 60 keypoints has 10 kB
 MAX_YAML_VALUES = 100_000  # with what aliases stand for written out: ten lines of them can mean gigabytes
 MAX_KEYPOINTS = 60  # of an object; far above what a network for a robot finds
 MAX_SYMMETRIES = 720  # rotations of an object that look the same; more cannot be told apart in an image
-MAX_MESH_FACES = 400_000  # triangles; more are thinned out before rendering
+MAX_MESH_FACES = 400_000  # triangles; a finer one must be simplified first
 MAX_LABELLED_SIDE_PX = 100_000  # image size that a label file states; more is a damaged number
 
 # Images and messages.

@@ -142,6 +142,11 @@ def rotation_between(R_a: np.ndarray, R_b: np.ndarray) -> float:
     return float(np.linalg.norm(rotation_vector_from_matrix(R_b @ R_a.T)))
 
 
+def random_rotation(rng: np.random.Generator) -> np.ndarray:
+    """Return a rotation (3, 3) drawn evenly from all rotations (Shoemake 1992)."""
+    return matrix_from_quaternion(rng.normal(size=4))
+
+
 def nearest_rotation(matrix: np.ndarray) -> np.ndarray:
     """Return the (3, 3) rotation nearest to a matrix in the Frobenius norm (Umeyama 1991)."""
     left, _, right = np.linalg.svd(matrix)

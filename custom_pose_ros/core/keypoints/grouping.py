@@ -13,7 +13,7 @@ from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.object_model import ObjectModel, Thresholds
 
 MIN_SUPPORT = 0.8  # least share of a limb along which the field must agree with it
-_REACH = 0.75  # fragments without a link are joined up to this distance, as a share of the sum of their box diagonals
+_JOIN_DISTANCE = 0.75  # largest distance of joined fragments without a link, as a share of the sum of their diagonals
 _MANY_LIMBS = 256  # among so many good limbs some decision is always close
 _MIN_CANDIDATES = 20  # candidates for each keypoint, even where fewer instances are wanted
 
@@ -27,7 +27,7 @@ class Grouping:
         poses: as `group_poses` returns them.
         decision_margin: how much the height of a peak or the score of a limb or instance would have to change for the
             closest decision to go the other way: from its threshold, or from that of a limb that excludes it. At most
-            the `reach` of the search; 0 where the maps leave too much open to tell.
+            the `limit` of the search; 0 where the maps leave too much open to tell.
     """
 
     poses: list[KeypointPose]
@@ -73,7 +73,7 @@ def group_poses(
 
 
 def group_with_margin(
-    heatmaps: np.ndarray, pafs: np.ndarray, model: ObjectModel, stride: int, thresholds: Thresholds, reach: float
+    heatmaps: np.ndarray, pafs: np.ndarray, model: ObjectModel, stride: int, thresholds: Thresholds, limit: float
 ) -> Grouping:
     """
     Find every instance as `group_poses` does, and tell how close the closest decision was.
@@ -84,25 +84,25 @@ def group_with_margin(
         model: as in `group_poses`.
         stride: as in `group_poses`.
         thresholds: as in `group_poses`.
-        reach: up to which decision margin to look, in heights of peaks and scores; 0 saves the time.
+        limit: up to which decision margin to look, in heights of peaks and scores; 0 saves the time.
     """
     count = model.keypoint_count
     _check_maps(heatmaps, pafs, model)
     graph = _graph(count, model.skeleton)
     max_peaks = max(thresholds.max_instances, _MIN_CANDIDATES)
-    channels, peaks = find_peaks(heatmaps[:count], thresholds.keypoint_score - reach, stride, max_peaks)
+    channels, peaks = find_peaks(heatmaps[:count], thresholds.keypoint_score - limit, stride, max_peaks)
     links = _links(channels, peaks, pafs, graph, stride)
     wanted = min(thresholds.min_keypoints, count)
-    margin = _peak_margin(peaks, links, graph, thresholds, wanted, reach) if reach else reach
+    margin = _peak_margin(peaks, links, graph, thresholds, wanted, limit) if limit else limit
     if model.limb_count:
-        fragments, limb_margin = _join_by_limbs(channels, peaks, links, graph, thresholds.limb_score, reach)
+        fragments, limb_margin = _join_by_limbs(channels, peaks, links, graph, thresholds.limb_score, limit)
         margin = min(margin, limb_margin)
         fragments = _join_by_nearness(fragments, peaks, graph)
     else:
         fragments = _without_limbs(channels, count)
     table = _table([fragment for fragment in fragments if len(fragment.peaks) >= wanted], count)
     scores = _pose_scores(table, peaks, links, graph)
-    margin = min(margin, _least_distance(scores, thresholds.pose_score, reach))
+    margin = min(margin, _least_distance(scores, thresholds.pose_score, limit))
     order = (-scores * (table >= 0).sum(1)).argsort(kind='stable')
     order = order[scores[order] >= thresholds.pose_score][: thresholds.max_instances]
     return Grouping(_poses(table[order], scores[order], peaks), margin)
@@ -204,7 +204,7 @@ class _Fragment:
 
 
 def _join_by_limbs(
-    channels: np.ndarray, peaks: Peaks, links: _Links, graph: _Graph, threshold: float, reach: float
+    channels: np.ndarray, peaks: Peaks, links: _Links, graph: _Graph, threshold: float, limit: float
 ) -> tuple[list[_Fragment], float]:
     """
     Join single peaks to fragments by the limbs between them, best limb first.
@@ -218,9 +218,9 @@ def _join_by_limbs(
     trust = links.scores[good] * np.sqrt(peaks.scores[links.starts[good]] * peaks.scores[links.ends[good]])
     order = (-trust).argsort(kind='stable')
     good = good[order]
-    margin = reach
-    if reach:
-        margin = min(_limb_margin(links, threshold, reach), _order_margin(channels, links, good, trust[order], reach))
+    margin = limit
+    if limit:
+        margin = min(_limb_margin(links, threshold, limit), _order_margin(channels, links, good, trust[order], limit))
     for start, end in zip(links.starts[good].tolist(), links.ends[good].tolist()):
         large, small = owner[start], owner[end]
         if large is small or large.keypoints & small.keypoints:
@@ -238,44 +238,46 @@ def _join_by_limbs(
     return list(dict.fromkeys(owner)), margin
 
 
-def _least_distance(values: np.ndarray, threshold: float | np.ndarray, reach: float) -> float:
-    """Return the least distance of any value from its threshold, `reach` at most."""
-    return min(reach, float(np.fmin.reduce(np.abs(values - threshold), initial=np.inf)))
+def _least_distance(values: np.ndarray, threshold: float | np.ndarray, limit: float) -> float:
+    """Return the least distance of any value from its threshold, `limit` at most."""
+    return min(limit, float(np.fmin.reduce(np.abs(values - threshold), initial=np.inf)))
 
 
-def _peak_margin(peaks: Peaks, links: _Links, graph: _Graph, limits: Thresholds, wanted: int, reach: float) -> float:
+def _peak_margin(
+    peaks: Peaks, links: _Links, graph: _Graph, thresholds: Thresholds, wanted: int, limit: float
+) -> float:
     """Return the margin of the peaks' heights, but for peaks that would stay alone and belong to no instance."""
     scores = peaks.scores
     if wanted > 1 and graph.parts[0] == (1 << len(graph.parts)) - 1:
-        possible = _possible_limbs(links, limits.limb_score, reach)
+        possible = _possible_limbs(links, thresholds.limb_score, limit)
         scores = scores[np.concatenate([links.starts[possible], links.ends[possible]])]
-    return _least_distance(scores, limits.keypoint_score, reach)
+    return _least_distance(scores, thresholds.keypoint_score, limit)
 
 
-def _limb_margin(links: _Links, threshold: float, reach: float) -> float:
+def _limb_margin(links: _Links, threshold: float, limit: float) -> float:
     """Return the margin of the limbs' scores; 0 where one point more or less of a limb's support would decide."""
-    possible = _possible_limbs(links, threshold, reach)
+    possible = _possible_limbs(links, threshold, limit)
     if (links.supports[possible] < MIN_SUPPORT + 0.5 / SAMPLES).any():
         return 0.0
-    return _least_distance(links.scores[possible], threshold, reach)
+    return _least_distance(links.scores[possible], threshold, limit)
 
 
-def _possible_limbs(links: _Links, threshold: float, reach: float) -> np.ndarray:
-    """Tell of each link (P,) whether it is good enough, or would be by the reach and one more point of support."""
-    return (links.scores > threshold - reach) & (links.supports > MIN_SUPPORT - 1.5 / SAMPLES)
+def _possible_limbs(links: _Links, threshold: float, limit: float) -> np.ndarray:
+    """Tell of each link (P,) whether it is good enough, or would be by the limit and one more point of support."""
+    return (links.scores > threshold - limit) & (links.supports > MIN_SUPPORT - 1.5 / SAMPLES)
 
 
-def _order_margin(channels: np.ndarray, links: _Links, good: np.ndarray, trust: np.ndarray, reach: float) -> float:
+def _order_margin(channels: np.ndarray, links: _Links, good: np.ndarray, trust: np.ndarray, limit: float) -> float:
     """Return the least difference of trust between good limbs of one kind that share a peak: only one can be used."""
     if len(good) > _MANY_LIMBS:
         return 0.0
     starts, ends, count = links.starts[good], links.ends[good], len(channels)
     from_peak, to_peak = starts * count + channels[ends], ends * count + channels[starts]  # a peak, and where it leads
     if len(set(from_peak.tolist())) == len(set(to_peak.tolist())) == len(good):
-        return reach
+        return limit
     rivals = (from_peak[:, None] == from_peak) | (to_peak[:, None] == to_peak)
     first, second = np.triu(rivals, 1).nonzero()
-    return _least_distance(trust[first], trust[second], reach)
+    return _least_distance(trust[first], trust[second], limit)
 
 
 def _several_limbs(one: _Fragment, two: _Fragment) -> bool:
@@ -303,7 +305,7 @@ def _join_by_nearness(fragments: list[_Fragment], peaks: Peaks, graph: _Graph) -
     Such are fragments without a keypoint in common and without a limb between the keypoints they have, because either
     - the skeleton does not connect them at all: then at least one must be more than a single peak; or
     - the keypoint that would connect them was not found: then both must have at least three keypoints (a false pair is
-      frequent in noise, a false triple rare), and their centres must be near, see _REACH.
+      frequent in noise, a false triple rare), and their centres must be near, see _JOIN_DISTANCE.
     """
     whole = (1 << len(graph.parts)) - 1
     connected = graph.parts[0] == whole
@@ -336,7 +338,7 @@ def _near_pairs(fragments: list[_Fragment], peaks: Peaks, graph: _Graph) -> list
     distance = np.hypot(*(centre[:, None] - centre).T)
     found = (table >= 0).sum(1)
     unconnected = (parts[:, None] & parts) == 0
-    link_missing = (np.minimum(found[:, None], found) >= 3) & (distance <= _REACH * (size[:, None] + size))
+    link_missing = (np.minimum(found[:, None], found) >= 3) & (distance <= _JOIN_DISTANCE * (size[:, None] + size))
     possible &= np.where(unconnected, np.maximum(found[:, None], found) >= 2, link_missing)
     first, second = np.triu(possible).nonzero()
     order = distance[first, second].argsort(kind='stable')

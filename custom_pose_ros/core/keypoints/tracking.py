@@ -1,4 +1,4 @@
-"""PoseTracker: the same track id for the same instance from frame to frame."""
+"""PoseTracker: the same track id for the same instance from frame to frame; which instances are the same ones."""
 
 from __future__ import annotations
 
@@ -114,16 +114,8 @@ class PoseTracker:
         if not points or not self._tracks:
             return {}
         distance = self._distances(np.stack(points), stamp_s)
-        matched: dict[int, _Track] = {}
-        taken: set[int] = set()
-        for flat in distance.argsort(axis=None, kind='stable').tolist():
-            track, pose = divmod(flat, len(points))
-            if not distance[track, pose] <= self._max_distance:  # NaN sorts last
-                break
-            if track not in taken and pose not in matched:
-                taken.add(track)
-                matched[pose] = self._tracks[track]
-        return matched
+        pairs = nearest_pairs(np.where(distance <= self._max_distance, distance, np.inf))
+        return {pose: self._tracks[track] for track, pose in pairs}
 
     def _distances(self, points: np.ndarray, stamp_s: float) -> np.ndarray:
         """Return (T, A) distances of A poses (A, K, 2) from T tracks, as a share of the size; NaN where unknown."""
@@ -161,6 +153,26 @@ class PoseTracker:
         track.keypoints = np.where(np.isnan(keypoints), expected, keypoints)
         track.size = float(_sizes(keypoints[None])[0]) if common.sum() > 1 else track.size
         track.stamp_s = stamp_s
+
+
+def nearest_pairs(distances: np.ndarray) -> list[tuple[int, int]]:
+    """
+    Return the pairs of rows and columns, nearest first, each row and each column at most once.
+
+    Args:
+        distances: (R, C); inf or NaN where row and column cannot be the same.
+    """
+    pairs: list[tuple[int, int]] = []
+    rows, columns = set(), set()
+    for flat in distances.argsort(axis=None, kind='stable').tolist():  # inf and NaN come last
+        row, column = divmod(flat, distances.shape[1])
+        if not math.isfinite(distances[row, column]):
+            break
+        if row not in rows and column not in columns:
+            rows.add(row)
+            columns.add(column)
+            pairs.append((row, column))
+    return pairs
 
 
 def _sizes(points: np.ndarray) -> np.ndarray:

@@ -202,7 +202,7 @@ class PoseFilter:
         # Step 12: correction of states, covariances and weights.
         to_state = now.covariance[:, :, POSE] @ jacobian.transpose(0, 2, 1)
         step = (to_state @ explained[..., None])[..., 0]
-        now.moved(step)
+        now.move(step)
         covariance = now.covariance - to_state @ inverse @ to_state.transpose(0, 2, 1)
         now.covariance = 0.5 * (covariance + covariance.transpose(0, 2, 1))
         now.weights = _reweighted(now.weights, -0.5 * (chi2 + np.linalg.slogdet(spread)[1]))

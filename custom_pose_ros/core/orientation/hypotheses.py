@@ -12,7 +12,7 @@ POSE = slice(0, 6)
 TURN = slice(3, 6)
 STATE_SIZE = 18
 _UNIT = np.eye(3)
-# A standard normal as three narrower ones: weight of the outer two, their distance, their standard deviation.
+# A standard normal as three narrower ones: weight of the outer two, texisting distance, texisting standard deviation.
 _OUTER_WEIGHT, _OUTER_DISTANCE, _NARROWER = 0.2252, 1.0575, 0.6715
 
 
@@ -52,8 +52,8 @@ class Hypotheses:
             np.concatenate([self.weights, other.weights]),
         )
 
-    def moved(self, step: np.ndarray) -> None:
-        """Move each hypothesis by its row of `step` (M, 18), an error as in `covariance`."""
+    def move(self, step: np.ndarray) -> None:
+        """Move each hypothesis, in place, by its row of `step` (M, 18), an error as in `covariance`."""
         self.R = matrix_from_rotation_vector(step[:, TURN]) @ self.R
         self.centre = self.centre + step[:, :3]
         self.rates = self.rates + step[:, 6:].reshape(-1, 2, 6)
@@ -103,16 +103,16 @@ class Hypotheses:
 
     def with_mirror(self, normal: np.ndarray, share: float) -> Hypotheses:
         """
-        Return the hypotheses with the mirror image of the first one among them (step 7).
+        Return the hypotheses with the mirror image of the first one among them (step 7 of docs/filter.md).
 
         It gets a share of the first one's weight, so that a wrong choice between the two is never final. Nothing is
-        added where both are the same within their uncertainty.
+        added where both are the same within texisting uncertainty.
         """
         R_mirror = self.mirrored_rotation(0, normal)
         to_mirror, to_first = (self.R.reshape(-1, 9) @ np.stack([R_mirror, self.R[0]]).reshape(2, 9).T).T.tolist()
-        heir = next((i for i in range(1, len(self)) if to_mirror[i] > max(to_mirror[0], to_first[i])), None)
-        if heir is not None:
-            self.weights[heir] += share * self.weights[0]
+        existing = next((i for i in range(1, len(self)) if to_mirror[i] > max(to_mirror[0], to_first[i])), None)
+        if existing is not None:
+            self.weights[existing] += share * self.weights[0]
             self.weights[0] *= 1.0 - share
             return self
         both = self.joined(self.mirrored(0, normal))
@@ -126,7 +126,7 @@ class Hypotheses:
         """Return the hypotheses, one replaced by three that are narrower along `direction` (18,), a step of 1 sigma."""
         three = self.select([index, index, index])
         three.covariance = three.covariance - (1.0 - _NARROWER**2) * np.outer(direction, direction)
-        three.moved(np.outer([0.0, _OUTER_DISTANCE, -_OUTER_DISTANCE], direction))
+        three.move(np.outer([0.0, _OUTER_DISTANCE, -_OUTER_DISTANCE], direction))
         three.weights = three.weights * [1.0 - 2.0 * _OUTER_WEIGHT, _OUTER_WEIGHT, _OUTER_WEIGHT]
         return self.select(np.flatnonzero(np.arange(len(self)) != index)).joined(three)
 

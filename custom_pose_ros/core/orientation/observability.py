@@ -11,7 +11,7 @@ import numpy as np
 from custom_pose_ros.core.errors import ConfigError
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.geometry.rigid import Rigid
-from custom_pose_ros.core.geometry.rotations import matrix_from_quaternion
+from custom_pose_ros.core.geometry.rotations import random_rotation
 from custom_pose_ros.core.geometry.symmetry import SymmetryGroup
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.orientation.estimate import AMBIGUOUS
@@ -221,10 +221,10 @@ class Observability:
                     yield name, moved, changed
 
 
-def random_attitudes(count: int, seed: int = 0) -> np.ndarray:
-    """Return (count, 3, 3) rotations, uniformly distributed (Shoemake 1992); the same for the same seed."""
-    quaternions = np.random.default_rng(seed).normal(size=(count, 4))
-    return np.array([matrix_from_quaternion(quaternion) for quaternion in quaternions])
+def random_attitudes(count: int) -> np.ndarray:
+    """Return (count, 3, 3) rotations, uniformly distributed; the same in every call."""
+    rng = np.random.default_rng(0)
+    return np.array([random_rotation(rng) for _ in range(count)])
 
 
 def tilted_at_most(attitudes: np.ndarray, normal: np.ndarray, limit_rad: float) -> np.ndarray:

@@ -1,4 +1,8 @@
-"""InstanceTrack: when the filter of one instance starts, is corrected, coasts through gaps, and starts anew."""
+"""
+InstanceTrack: when the filter of one instance starts, is corrected, coasts through gaps, and starts anew.
+
+The numbers of the steps in the comments are those of docs/filter.md, where each is derived.
+"""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from custom_pose_ros.core.keypoints.poses import KeypointPose
-from custom_pose_ros.core.keypoints.tracking import PoseTracker
+from custom_pose_ros.core.keypoints.tracking import PoseTracker, nearest_pairs
 from custom_pose_ros.core.object_model import ObjectModel
 
 SQUARE = np.array([[0, 0], [60, 0], [60, 60], [0, 60]], float)  # 85 px across
@@ -215,3 +215,21 @@ def test_refusals(call, facts):
     with pytest.raises(ValueError) as error:
         call()
     assert all(fact in str(error.value) for fact in facts)
+
+
+NONE = [np.inf, np.nan]
+
+
+@pytest.mark.parametrize(
+    ('distances', 'pairs'),
+    [
+        ([[3.0, 1.0], [1.5, 1.2]], [(0, 1), (1, 0)]),  # the second row would rather have the column that is gone
+        ([[1.0, 1.0], [1.0, 1.0]], [(0, 0), (1, 1)]),
+        ([NONE, [np.nan, 2.0]], [(1, 1)]),
+        ([NONE, NONE], []),
+        (np.zeros((0, 3)), []),
+        (np.zeros((3, 0)), []),
+    ],
+)
+def test_the_nearest_come_first_and_each_once(distances, pairs):
+    assert nearest_pairs(np.array(distances)) == pairs

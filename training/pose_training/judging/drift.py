@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from custom_pose_ros.core.keypoints.matching import nearest_pairs
 from custom_pose_ros.core.keypoints.poses import KeypointPose
+from custom_pose_ros.core.keypoints.tracking import nearest_pairs
 from custom_pose_ros.inference.estimator import PoseEstimator
 
 Instances = Sequence[KeypointPose]

@@ -10,7 +10,7 @@ import numpy as np
 from trimesh.creation import box, torus
 
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
-from custom_pose_ros.core.geometry.rotations import matrix_from_quaternion
+from custom_pose_ros.core.geometry.rotations import random_rotation
 from training.synthetic.geometry.parts import Material, Part
 from training.synthetic.geometry.shapes import annulus, blob, cone, cylinder, plate, spline, tube
 from training.synthetic.rendering.shading import MAX_WINDOWS, Lighting, window_towards
@@ -39,11 +39,6 @@ def sample_attitude(rng: np.random.Generator, settings: SimpleNamespace) -> np.n
     heading, axis = rng.uniform(0, 2 * np.pi, 2)
     lean = cv2.Rodrigues(tilt * np.array([np.cos(axis), np.sin(axis), 0]))[0]
     return lean @ R_CAMERA_FROM_ABOVE @ cv2.Rodrigues(np.array([0, 0, heading]))[0]
-
-
-def random_rotation(rng: np.random.Generator) -> np.ndarray:
-    """Return a rotation (3, 3) drawn evenly from all rotations (Shoemake 1992)."""
-    return matrix_from_quaternion(rng.normal(size=4))
 
 
 def sample_lighting(rng: np.random.Generator, settings: SimpleNamespace) -> Lighting:

@@ -13,6 +13,7 @@ import numpy as np
 
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.geometry.rigid import Rigid
+from custom_pose_ros.core.geometry.rotations import random_rotation
 from custom_pose_ros.core.object_model import ObjectModel
 from training.synthetic.geometry.object_builder import Builder, object_size
 from training.synthetic.rendering.backgrounds import floor_background, photo_background
@@ -20,7 +21,6 @@ from training.synthetic.rendering.effects import apply_sensor, apply_water
 from training.synthetic.rendering.renderer import Body, CameraViews, Rendering
 from training.synthetic.scenes.annotation import HIDDEN, OUTSIDE, SEEN, coco_annotation, keypoint_seen, own_radii
 from training.synthetic.scenes.sampling import (
-    random_rotation,
     sample_attitude,
     sample_camera,
     sample_distractor,
