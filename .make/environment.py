@@ -24,7 +24,13 @@ from steps import Shell, Step
 DEFAULT_DISTRO = 'kilted'
 PIP = ('-m', 'pip', '--disable-pip-version-check', '--no-input')
 NETWORK = 'Is PyPI within reach (network, proxy)? Then run make again: what is done is kept.'
-MODULES = {'numpy': 'numpy', 'opencv-python-headless': 'cv2', 'pyyaml': 'yaml', 'onnxruntime': 'onnxruntime'}
+MODULES = {
+    'numpy': 'numpy',
+    'onnxruntime': 'onnxruntime',
+    'opencv-python-headless': 'cv2',
+    'pyyaml': 'yaml',
+    'tqdm': 'tqdm',
+}
 
 
 def choose_environment(target: str, distro: str | None) -> Environment:

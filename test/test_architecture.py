@@ -30,7 +30,7 @@ ORDER = {
     'custom_pose_ros/core': (
         ('errors', 'limits'),
         ('command_line', 'files', 'yaml_files'),
-        ('optional',),
+        ('optional', 'progress'),
         ('geometry',),
         ('object_model',),
         ('keypoints',),
@@ -89,7 +89,7 @@ HOMES = {
 }
 MOST_MODULES = 14  # in one folder
 CALLED_FROM_OUTSIDE = {'on_error', 'backend_name'}  # by rclpy, by users
-CORE_LIBRARIES = {'numpy', 'cv2', 'yaml'}
+CORE_LIBRARIES = {'numpy', 'cv2', 'yaml', 'tqdm'}
 
 
 def modules() -> list[Path]:
@@ -185,7 +185,7 @@ def test_every_part_of_an_ordered_folder_has_its_row(folder):
 @pytest.mark.parametrize(
     ('text', 'expected'),
     [
-        ('import scipy.optimize', 'core may import cv2, numpy, yaml only, not scipy'),
+        ('import scipy.optimize', 'core may import cv2, numpy, tqdm, yaml only, not scipy'),
         ('from custom_pose_ros.nodes import markers', 'core must not import custom_pose_ros.nodes.markers'),
         ('def f():\n    from custom_pose_ros.inference.estimator import PoseEstimator', 'core must not import'),
         ('from ..tools import predict', 'core must not import custom_pose_ros.tools.predict'),

@@ -18,19 +18,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
 
+from tqdm import tqdm
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script from anywhere
 
 from custom_pose_ros.core.command_line import DONE, PARTLY, command, say
 from custom_pose_ros.core.errors import DatasetError
 from custom_pose_ros.core.files import write_json
-from custom_pose_ros.core.optional import optional_packages
-
-with optional_packages('prelabel', ['training']):
-    from tqdm import tqdm
-
-    from training.pose_training.labels.image_files import decode_image, find_images
-    from training.pose_training.labels.prelabels import FoundImage, coco_prelabels, label_studio_prelabels
-    from training.pose_training.networks.trained import load_trained
+from training.pose_training.labels.image_files import decode_image, find_images
+from training.pose_training.labels.prelabels import FoundImage, coco_prelabels, label_studio_prelabels
+from training.pose_training.networks.trained import load_trained
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:

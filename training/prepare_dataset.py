@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script from anywhere
 
@@ -27,18 +28,13 @@ from custom_pose_ros.core.drawing.contact_sheet import draw_tile, write_contact_
 from custom_pose_ros.core.errors import DatasetError
 from custom_pose_ros.core.files import write_json, write_text
 from custom_pose_ros.core.object_model import ObjectModel
-from custom_pose_ros.core.optional import optional_packages
-
-with optional_packages('prepare_dataset', ['training']):
-    from tqdm import tqdm
-
-    from training.pose_training.labels.checking import CheckedImage, check
-    from training.pose_training.labels.dataset_writer import load_pixels, split, statistics, write_dataset
-    from training.pose_training.labels.drafts import label_studio_config, object_yaml
-    from training.pose_training.labels.formats import read_labels
-    from training.pose_training.labels.image_index import ImageIndex
-    from training.pose_training.labels.naming import with_object, with_safe_names
-    from training.pose_training.labels.raw_labels import NOTE, REFUSED, REPAIRED, RawLabels, problem_table
+from training.pose_training.labels.checking import CheckedImage, check
+from training.pose_training.labels.dataset_writer import load_pixels, split, statistics, write_dataset
+from training.pose_training.labels.drafts import label_studio_config, object_yaml
+from training.pose_training.labels.formats import read_labels
+from training.pose_training.labels.image_index import ImageIndex
+from training.pose_training.labels.naming import with_object, with_safe_names
+from training.pose_training.labels.raw_labels import NOTE, REFUSED, REPAIRED, RawLabels, problem_table
 
 _SHEET_IMAGES = 48
 

@@ -21,10 +21,9 @@ from custom_pose_ros.core.command_line import DONE, command, image_size, positiv
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.optional import optional_packages
+from custom_pose_ros.core.progress import progress_bar
 
 with optional_packages('synthesize', ['synthetic']):
-    from tqdm import tqdm
-
     from training.synthetic.geometry.object_builder import object_builder
     from training.synthetic.output.clip import ClipRenderer
     from training.synthetic.output.clip_files import write_clip
@@ -153,7 +152,7 @@ def make_clip(options: argparse.Namespace) -> None:
     camera = camera_of(options) if options.camera else clip_camera(*options.size, settings.trajectory)
     motion = sample_motion(options.seed, model, camera, settings.trajectory)
     renderer = ClipRenderer(model, builder, camera, options.seed, settings)
-    frames = tqdm(renderer.frames(motion), total=len(motion.stamps), unit='frame')
+    frames = progress_bar('frames', len(motion.stamps), 'frame', renderer.frames(motion))
     write_clip(options.out, frames, camera, model, settings.trajectory.rate_hz, options.bag)
     print(f'{options.out}: clip.mp4, camera.yaml and ground_truth.json of {len(motion.stamps)} frames')
 

@@ -25,11 +25,11 @@ from custom_pose_ros.core.files import write_json
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.object_model import ObjectModel, find_object_folder
 from custom_pose_ros.core.optional import optional_packages
+from custom_pose_ros.core.progress import progress_bar
 from custom_pose_ros.tools.children import ChildError, Children
 from custom_pose_ros.tools.demo_parts.demo_clip import Clip
 from custom_pose_ros.tools.demo_parts.ros_domain import free_domain, ros_environment
 from custom_pose_ros.tools.media import VideoReader, quiet_opencv
-from custom_pose_ros.tools.progress import Progress
 
 with optional_packages('demo', ['bags']):
     from custom_pose_ros.evaluation.bags.reader import Bag
@@ -243,14 +243,14 @@ def _follow(children: Children, lines: queue.Queue, playback: Playback, video: P
     with VideoReader(video) as reader:
         total = reader.length
     children.send('player', 'go')
-    with Progress(f'playing {video.name}', total) as bar:
+    with progress_bar(f'playing {video.name}', total, 'frame') as bar:
         last_news = time.monotonic()
         while True:
             line = _read_line(children, lines, playback)
             if line is not None and 'done' in line:
                 break
             if line is not None and 'frame' in line:
-                bar.advance()
+                bar.update()
                 last_news = time.monotonic()
             if time.monotonic() - last_news > _SILENCE_S:
                 raise ChildError(f'player sent no frame for {_SILENCE_S:g} s{children.log_tail("player")}')

@@ -26,8 +26,8 @@ from custom_pose_ros.core.errors import UsageError
 from custom_pose_ros.core.files import VideoFile, write_text
 from custom_pose_ros.core.object_model import find_object_folder
 from custom_pose_ros.core.optional import optional_packages
+from custom_pose_ros.core.progress import progress_bar
 from custom_pose_ros.tools.media import quiet_opencv
-from custom_pose_ros.tools.progress import Progress
 
 with optional_packages('evaluate_bag', ['bags', 'report']):
     from custom_pose_ros.evaluation.bags.reader import Bag
@@ -233,7 +233,7 @@ def _evaluate(settings: Settings, out: Path, conditions: Sequence[Condition], wi
 def _read(reading: Reading, video: VideoFile | None) -> None:
     """Read all frames, with a progress bar, into the video if there is one."""
     with (
-        Progress('frames', reading.bag.topics[reading.topic].count) as bar,
+        progress_bar('frames', reading.bag.topics[reading.topic].count, 'frame') as bar,
         contextlib.closing(reading.frames()) as frames,
         video or contextlib.nullcontext(),
     ):
@@ -241,7 +241,7 @@ def _read(reading: Reading, video: VideoFile | None) -> None:
         for frame in frames:
             if drawn:
                 drawn.add(frame)
-            bar.advance()
+            bar.update()
 
 
 def _print_result(evaluation: Evaluation, verdict: Verdict, out: Path) -> None:

@@ -18,6 +18,7 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -38,12 +39,15 @@ from custom_pose_ros.core.files import VideoFile, write_image, write_json
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.object_model import ObjectModel, Thresholds
 from custom_pose_ros.core.orientation.orientation_estimator import REFERENCE_ROTATIONS
+from custom_pose_ros.core.progress import progress_bar
 from custom_pose_ros.inference.estimator import PoseEstimator
 from custom_pose_ros.tools.media import Input, VideoReader, find_inputs, quiet_opencv, read_image
 from custom_pose_ros.tools.output_names import plan_outputs
 from custom_pose_ros.tools.picture_sequence import CameraChoice, PictureSequence, orientation_problem
 from custom_pose_ros.tools.prediction_formats import CocoKeypoints, PictureResult, format_json, format_table
-from custom_pose_ros.tools.progress import Progress
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 DEFAULT_FOV_DEG = 60.0
 _PROGRESS_FROM = 3  # images; fewer are done before anybody looks
@@ -141,7 +145,7 @@ class _Prediction:
         self.failed = self.stopped = False
         self.done = self.pictures = self.instances = 0
         self.saved: list[Path] = []
-        self.bar: Progress | None = None
+        self.bar: tqdm | None = None
         self.model = ObjectModel.load(args.object)
         self.no_orientation = orientation_problem(self.model)
         thresholds = overridden_thresholds(self.model, args.threshold)
@@ -163,9 +167,10 @@ class _Prediction:
         images = sum(item.kind == 'image' for item in self.inputs)
         code = DONE
         try:
-            with Progress('images', images) as bar:
+            many = images >= _PROGRESS_FROM
+            with progress_bar('images', images, 'image') if many else contextlib.nullcontext() as bar:
                 for item, output in zip(self.inputs, self.outputs):
-                    self.bar = bar if images >= _PROGRESS_FROM else None
+                    self.bar = bar
                     self._process(item, output)
                     if self.stopped:
                         break
@@ -221,7 +226,7 @@ class _Prediction:
         except CustomPoseError as error:
             self._fail(error)
         if self.bar is not None and item.kind == 'image':
-            self.bar.advance()
+            self.bar.update()
 
     def _process_image(self, item: Input, output: Path | None) -> None:
         image = read_image(Path(item.source))
@@ -239,8 +244,12 @@ class _Prediction:
         with VideoReader(item.source) as reader:
             known = [count for count in (reader.length, self.args.frames) if count]
             video = None if output is None else VideoFile(output, reader.fps)
+            self._clear_bar()
             try:
-                with video or contextlib.nullcontext(), Progress(item.name, min(known, default=None)) as self.bar:
+                with (
+                    video or contextlib.nullcontext(),
+                    progress_bar(item.name, min(known, default=None), 'frame') as self.bar,
+                ):
                     self._process_frames(item, reader, video)
             finally:
                 if video is not None and video.saved:
@@ -258,7 +267,7 @@ class _Prediction:
                     if video is not None:
                         video.write(drawing)
                     self._show(drawing, hold=False)
-                self.bar.advance()
+                self.bar.update()
                 if self.stopped:
                     return
         except MediaError as error:  # what was read before is kept
@@ -278,8 +287,7 @@ class _Prediction:
         self.instances += len(result.poses)
         if self.coco is not None:
             self.coco.add(result)
-        if self.bar is not None:
-            self.bar.clear()
+        self._clear_bar()
         print((format_json if self.args.json else format_table)(result, self.model), flush=True)
 
     def _draw(self, image: np.ndarray, result: PictureResult, sequence: PictureSequence) -> np.ndarray:
@@ -315,9 +323,12 @@ class _Prediction:
 
     def _fail(self, error: CustomPoseError) -> None:
         self.failed = True
+        self._clear_bar()
+        say(f'error: {error}')
+
+    def _clear_bar(self) -> None:
         if self.bar is not None:
             self.bar.clear()
-        say(f'error: {error}')
 
 
 if __name__ == '__main__':

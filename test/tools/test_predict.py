@@ -322,7 +322,7 @@ def run_module(code, *arguments, **options):
 
 def test_runs_without_ros_and_torch(picture, tiny_folder):
     code = (
-        'import sys; sys.modules.update(dict.fromkeys(("torch", "rclpy", "custom_pose_msgs", "tqdm", "rich")));'
+        'import sys; sys.modules.update(dict.fromkeys(("torch", "rclpy", "custom_pose_msgs")));'
         'from custom_pose_ros.tools.predict import main; sys.exit(main())'
     )
     process = run_module(code, picture, '--object', tiny_folder, '--json')

@@ -11,9 +11,9 @@ from custom_pose_ros.core.drawing.overlay import draw_poses
 from custom_pose_ros.core.files import VideoFile, write_image
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.object_model import ObjectModel
+from custom_pose_ros.core.progress import progress_bar
 from custom_pose_ros.evaluation.scoring.frame_scores import FrameScore
 from custom_pose_ros.tools.media import VideoReader
-from custom_pose_ros.tools.progress import Progress
 
 
 def draw_video(
@@ -24,14 +24,14 @@ def draw_video(
     with (
         VideoReader(clip) as reader,
         VideoFile(out / 'annotated.mp4', reader.fps) as video,
-        Progress('drawing', reader.length) as bar,
+        progress_bar('drawing', reader.length, 'frame') as bar,
     ):
         for frame in reader:
             score = scores.get(frame.index)
             video.write(_draw(frame.image, score, model, camera))
             if frame.index == still:
                 write_image(out / 'overlay.png', _draw(frame.image, score, model, camera, names=True))
-            bar.advance()
+            bar.update()
 
 
 def _draw(

@@ -16,11 +16,11 @@ from typing import Any
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
 from custom_pose_ros.core.drawing.contact_sheet import draw_tile, write_contact_sheet
 from custom_pose_ros.core.errors import DatasetError
 from custom_pose_ros.core.files import write_image, write_json
+from custom_pose_ros.core.progress import progress_bar
 
 JPEG_QUALITY = 93
 IMAGES, RECORDS, LABELS, RECIPE, SHEET = 'images', '.records', 'labels.json', 'recipe.json', 'contact_sheet.png'
@@ -59,7 +59,7 @@ def write_dataset(job: Job, processes: int) -> Path:
     """
     _check_recipe(job)
     missing = [start for start in range(0, job.count, job.block) if not _recorded(job, start)]
-    with tqdm(total=job.count, unit='img') as bar:
+    with progress_bar('images', job.count, 'image') as bar:
         bar.update(job.count - sum(_block_size(job, start) for start in missing))
         for made in _make_blocks(job, missing, processes):
             bar.update(made)
