@@ -29,8 +29,8 @@ ALLOWED = {
 ORDER = {
     'custom_pose_ros/core': (
         ('errors', 'limits'),
-        ('command_line', 'files', 'yaml_files'),
-        ('optional', 'progress'),
+        ('command_line', 'files'),
+        ('progress',),
         ('geometry',),
         ('object_model',),
         ('keypoints',),

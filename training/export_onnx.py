@@ -19,10 +19,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script from anywhere
 
-from custom_pose_ros.core.command_line import DONE, command, say
+from custom_pose_ros.core.command_line import DONE, command, optional_packages, say
 from custom_pose_ros.core.errors import ModelError
 from custom_pose_ros.core.object_model import ObjectModel
-from custom_pose_ros.core.optional import optional_packages
 
 with optional_packages('export_onnx', ['training']):
     from custom_pose_ros.inference.checkpoints import load_checkpoint

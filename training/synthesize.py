@@ -17,10 +17,9 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script from anywhere
 
-from custom_pose_ros.core.command_line import DONE, command, image_size, positive_integer
+from custom_pose_ros.core.command_line import DONE, command, image_size, optional_packages, positive_integer
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.object_model import ObjectModel
-from custom_pose_ros.core.optional import optional_packages
 from custom_pose_ros.core.progress import progress_bar
 
 with optional_packages('synthesize', ['synthetic']):

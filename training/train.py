@@ -21,8 +21,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script from anywhere
 
-from custom_pose_ros.core.command_line import DONE, INTERRUPTED, command, say
-from custom_pose_ros.core.optional import optional_packages
+from custom_pose_ros.core.command_line import DONE, INTERRUPTED, command, optional_packages, say
 
 with optional_packages('train', ['training']):
     from custom_pose_ros.core.keypoints.preprocessing import SIZE_MULTIPLE

@@ -1,4 +1,4 @@
-"""What all commands share: one table of exit codes, one line on stderr for each error, and kinds of arguments."""
+"""What all commands share: exit codes, one line on stderr for each error, kinds of arguments, optional packages."""
 
 from __future__ import annotations
 
@@ -6,11 +6,15 @@ import argparse
 import contextlib
 import functools
 import os
+import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from importlib import metadata
 
 from custom_pose_ros.core.errors import CustomPoseError, UsageError
 
+_PACKAGE = 'custom_pose_ros'
+_OWN = (_PACKAGE, 'custom_pose_msgs', 'training')
 DONE = 0
 CANNOT = 1  # the last line on stderr says why
 WRONG_USE = 2  # options that argparse refuses, that contradict each other or that do not fit the inputs
@@ -76,3 +80,33 @@ def image_size(text: str) -> tuple[int, int]:
     if not (width.isdecimal() and height.isdecimal() and int(width) and int(height)):
         raise argparse.ArgumentTypeError(f'wanted WIDTHxHEIGHT such as 640x480, got {text!r}')
     return int(width), int(height)
+
+
+@contextlib.contextmanager
+def optional_packages(program: str, extras: Sequence[str]) -> Iterator[None]:
+    """
+    Import within this block what needs the packages of some extras of setup.cfg.
+
+    Without one of them the process ends with exit code 1 and a line that names it and what to install.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        name = error.name or ''
+        if name.partition('.')[0] in _OWN:
+            raise
+        say(f'error: {program} needs {name}, which is not installed: {pip_install(extras)}')
+        sys.exit(CANNOT)
+
+
+def pip_install(extras: Sequence[str]) -> str:
+    """Return the command that installs what the extras ask for; of this checkout where it is not installed itself."""
+    try:
+        lines = metadata.requires(_PACKAGE) or []
+    except metadata.PackageNotFoundError:
+        lines = []
+    marked = [re.split(r'\s*;\s*', line, maxsplit=1) for line in lines if ';' in line]
+    found = dict.fromkeys(
+        name for name, marker in marked if re.search(rf"extra == ['\"]({'|'.join(extras)})['\"]", marker)
+    )  # an extra may repeat what another one has
+    return 'pip install ' + ' '.join(f"'{name}'" for name in found or [f'.[{",".join(extras)}]'])

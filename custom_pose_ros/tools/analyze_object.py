@@ -19,12 +19,11 @@ from pathlib import Path
 
 import numpy as np
 
-from custom_pose_ros.core.command_line import DONE, command, field_of_view_deg, image_size, say
+from custom_pose_ros.core.command_line import DONE, command, field_of_view_deg, image_size, pip_install, say
 from custom_pose_ros.core.errors import UsageError
 from custom_pose_ros.core.files import replacing, write_json
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.object_model import ObjectModel
-from custom_pose_ros.core.optional import pip_install
 from custom_pose_ros.core.orientation.observability import Observability, random_attitudes, tilted_at_most
 from custom_pose_ros.tools.object_analysis import analyse, error_curves, format_changes, format_table, to_dict
 

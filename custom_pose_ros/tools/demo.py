@@ -19,12 +19,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
-from custom_pose_ros.core.command_line import DONE, command
+from custom_pose_ros.core.command_line import DONE, command, optional_packages
 from custom_pose_ros.core.errors import ConfigError
 from custom_pose_ros.core.files import write_json
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.object_model import ObjectModel, find_object_folder
-from custom_pose_ros.core.optional import optional_packages
 from custom_pose_ros.core.progress import progress_bar
 from custom_pose_ros.tools.children import ChildError, Children
 from custom_pose_ros.tools.demo_parts.demo_clip import Clip

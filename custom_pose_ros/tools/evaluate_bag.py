@@ -21,11 +21,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from custom_pose_ros.core.command_line import CANNOT, DONE, PARTLY, command, field_of_view_deg, say
+from custom_pose_ros.core.command_line import CANNOT, DONE, PARTLY, command, field_of_view_deg, optional_packages, say
 from custom_pose_ros.core.errors import UsageError
 from custom_pose_ros.core.files import VideoFile, write_text
 from custom_pose_ros.core.object_model import find_object_folder
-from custom_pose_ros.core.optional import optional_packages
 from custom_pose_ros.core.progress import progress_bar
 from custom_pose_ros.tools.media import quiet_opencv
 

@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 
 from custom_pose_ros.core.errors import ConfigError
+from custom_pose_ros.core.files import read_yaml
 from custom_pose_ros.core.limits import MAX_IMAGE_SIDE_PX
-from custom_pose_ros.core.yaml_files import read_yaml
 
 # Names of sensor_msgs/distortion_models.hpp and how many coefficients each may have; none at all means no distortion.
 DISTORTION_MODELS = {'plumb_bob': (4, 5), 'rational_polynomial': (8,), 'equidistant': (4,)}

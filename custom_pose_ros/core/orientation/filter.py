@@ -19,9 +19,8 @@ from custom_pose_ros.core.geometry.rotations import (
     rotation_vectors_from_matrices,
     skew_matrix,
 )
+from custom_pose_ros.core.orientation.filter_models import KeypointNoise, SingerMotion
 from custom_pose_ros.core.orientation.hypotheses import POSE, STATE_SIZE, TURN, Hypotheses
-from custom_pose_ros.core.orientation.keypoint_noise import KeypointNoise
-from custom_pose_ros.core.orientation.motion import SingerMotion
 from custom_pose_ros.core.orientation.pnp import PointSet
 from custom_pose_ros.core.orientation.solver import MISFIT_TOLERANCE, Observation, PoseSolution, chi2_quantile
 
