@@ -39,8 +39,7 @@ ORDER = {
     ),
     'custom_pose_ros/inference': (
         ('network', 'image_messages', 'pose_messages'),
-        ('camera_calibration', 'published_checkpoints'),
-        ('checkpoints',),
+        ('camera_calibration', 'checkpoints'),
         ('backends',),
         ('faces',),
         ('estimator',),
@@ -77,7 +76,6 @@ HOMES = {
     'torch': (
         'custom_pose_ros/inference/network.py',
         'custom_pose_ros/inference/checkpoints.py',
-        'custom_pose_ros/inference/published_checkpoints.py',
         'custom_pose_ros/inference/backends/',
         'training/',
     ),

@@ -1,11 +1,17 @@
-"""Checkpoints of trained networks: plain tensors and text, never code."""
+"""
+Checkpoints of trained networks: plain tensors and text, never code.
+
+Those of training/train.py, and published ones of Lightweight OpenPose in any of the layouts that they are kept in.
+"""
 
 from __future__ import annotations
 
 import argparse
 import os
 import pickle
+import re
 import zipfile
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +24,6 @@ from custom_pose_ros.core.errors import ConfigError, ModelError, OutputError
 from custom_pose_ros.core.files import replacing
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.inference.network import NETWORKS, LightweightOpenPose, PoseNetwork, build_network
-from custom_pose_ros.inference.published_checkpoints import describe_layout, published_weights
 
 try:
     from numpy._core import multiarray
@@ -38,6 +43,10 @@ _HARMLESS = [
     ),
 ]
 CHECKPOINT_FORMAT = 'custom_pose_ros checkpoint 1'
+_ANCHOR = 'cpm.align.0.weight'  # a layer of every such network, whatever stands before its name
+_REFINEMENT = re.compile(r'refinement_stages\.(\d+)\.')
+_MAX_DEPTH = 4  # of dictionaries in dictionaries
+_NAMED = 4  # layers that an error names
 
 
 @dataclass(frozen=True)
@@ -84,13 +93,10 @@ def load_checkpoint(path: str | Path, model: ObjectModel | None = None) -> Check
     if content.get('format') != CHECKPOINT_FORMAT:
         if model is None:
             raise ModelError(
-                f'{path}: is not a checkpoint of training/train.py ({describe_layout(content)}); '
+                f'{path}: is not a checkpoint of training/train.py ({_describe_layout(content)}); '
                 'a published one of Lightweight OpenPose needs its object, such as --object human18'
             )
-        published = published_weights(content, model, str(path))
-        return Checkpoint(
-            LightweightOpenPose.architecture, published.options, model, published.weights, None, published.ignored
-        )
+        return _published_checkpoint(content, model, path)
     if content.get('architecture') not in list(NETWORKS):
         raise ModelError(
             f'{path}: unknown architecture {content.get("architecture")!r}, wanted {" or ".join(NETWORKS)}'
@@ -154,3 +160,74 @@ def read_torch_file(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ModelError(f'{path}: wanted a dictionary of tensors, got {type(content).__name__}')
     return content
+
+
+def _published_checkpoint(content: Mapping[str, Any], model: ObjectModel, path: Path) -> Checkpoint:
+    """
+    Find the weights of Lightweight OpenPose in what a file holds, and check that they fit an object.
+
+    The weights may lie in dictionaries of any name, their names may begin with anything (`module.`, `_orig_mod.`,
+    `net.`); the number of refinement stages follows from the names.
+    """
+    state = _find_state(content)
+    if state is None:
+        raise ModelError(
+            f'{path}: is neither a checkpoint of training/train.py nor one of Lightweight OpenPose; '
+            f'{_describe_layout(content)}'
+        )
+    heatmaps, pafs = (_outputs(state, name) for name in ('heatmaps', 'pafs'))
+    wanted = model.keypoint_count + 1, 2 * model.limb_count
+    if (heatmaps, pafs) != wanted:
+        raise ModelError(
+            f'{path}: was trained for {heatmaps} heatmaps and {pafs} part affinity fields; {model.name} with its '
+            f'{model.keypoint_count} keypoints and {model.limb_count} limbs needs {wanted[0]} and {wanted[1]}'
+        )
+    stages = {int(match[1]) for name in state if (match := _REFINEMENT.match(name))}
+    architecture = LightweightOpenPose.architecture
+    options = {'channels': state[_ANCHOR].shape[0], 'refinement_stages': len(stages)}
+    own = build_network(architecture, model, **options).state_dict()
+    weights = {name: state.get(name, tensor) for name, tensor in own.items()}
+    bad = [
+        f'{name} ({"missing" if name not in state else f"{tuple(state[name].shape)} for {tuple(tensor.shape)}"})'
+        for name, tensor in own.items()
+        if not name.endswith('.num_batches_tracked') and (name not in state or state[name].shape != tensor.shape)
+    ]
+    if bad:
+        more = f' and {len(bad) - _NAMED} more' if len(bad) > _NAMED else ''
+        raise ModelError(f'{path}: these layers do not fit: {", ".join(bad[:_NAMED])}{more}')
+    ignored = tuple(name for name in state if name not in own)
+    return Checkpoint(architecture, options, model, weights, ignored=ignored)
+
+
+def _find_state(content: Mapping[str, Any]) -> dict[str, Tensor] | None:
+    """Return the tensors of the first dictionary that holds the network, by the names of its layers."""
+    for mapping in _mappings(content):
+        anchor = next((str(name) for name in mapping if str(name).endswith(_ANCHOR)), None)
+        if anchor is not None:
+            prefix = anchor[: -len(_ANCHOR)]
+            tensors = {str(name): value for name, value in mapping.items() if isinstance(value, Tensor)}
+            return {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
+    return None
+
+
+def _mappings(content: Mapping[str, Any], depth: int = 0) -> Iterator[Mapping[str, Any]]:
+    yield content
+    if depth < _MAX_DEPTH:
+        for value in content.values():
+            if isinstance(value, Mapping):
+                yield from _mappings(value, depth + 1)
+
+
+def _outputs(state: Mapping[str, Tensor], name: str) -> int:
+    """Return the number of channels of the initial stage's maps, 0 when that layer is missing."""
+    weight = state.get(f'initial_stage.{name}.1.0.weight')
+    return 0 if weight is None else int(weight.shape[0])
+
+
+def _describe_layout(content: Mapping[str, Any]) -> str:
+    """Say what a file holds instead: its first layers, or its keys."""
+    for mapping in _mappings(content):
+        layers = [str(name) for name, value in mapping.items() if isinstance(value, Tensor)]
+        if layers:
+            return f'it holds {len(layers)} tensors such as {", ".join(layers[:_NAMED])}'
+    return f'it holds no tensors, only {", ".join(map(str, list(content)[:_NAMED])) or "nothing"}'

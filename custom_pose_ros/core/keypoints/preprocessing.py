@@ -70,7 +70,7 @@ def prepare(image: np.ndarray, input_height: int, out: np.ndarray | None = None)
     Raises:
         ValueError: the image or the buffer cannot be used.
     """
-    _check_image(image)
+    check_image(image)
     height, width = _content_shape(image.shape, input_height)
     shape = input_shape(image.shape, input_height)
     if out is None:
@@ -114,17 +114,6 @@ def _halve(image: np.ndarray, height: int, width: int) -> tuple[np.ndarray, int]
         image = cv2.resize(image[: 2 * rows, : 2 * columns], (columns, rows), interpolation=cv2.INTER_AREA)
         factor *= 2
     return image, factor
-
-
-def _check_image(image: np.ndarray) -> None:
-    if not isinstance(image, np.ndarray):
-        raise ValueError(f'image must be a numpy array (H, W, 3) of uint8, got {type(image).__name__}')
-    if image.ndim != 3 or image.shape[2] != 3:
-        raise ValueError(f'image must have shape (H, W, 3), BGR, got {image.shape}')
-    if image.dtype != np.uint8:
-        raise ValueError(f'image must be of uint8, got {image.dtype}')
-    if not image.size:
-        raise ValueError(f'image must not be empty, got shape {image.shape}')
 
 
 def _check_buffer(out: np.ndarray, shape: tuple[int, int]) -> None:
