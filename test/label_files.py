@@ -10,7 +10,7 @@ import numpy as np
 
 from training.pose_training.labels.checking import check
 from training.pose_training.labels.formats import read_labels
-from training.pose_training.labels.image_index import ImageIndex
+from training.pose_training.labels.image_files import ImageIndex
 
 ROOT = Path(__file__).resolve().parents[1]
 DEEPLABCUT = """scorer,me,me,me,me

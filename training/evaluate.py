@@ -26,8 +26,12 @@ with optional_packages('evaluate', ['training', 'report']):
 
     from custom_pose_ros.inference.estimator import PoseEstimator
     from training.pose_training.judging.accuracy import Accuracy, measure
-    from training.pose_training.judging.error_plots import draw_error_curves, write_worst_images
-    from training.pose_training.judging.figures import all_figures, figure_lines
+    from training.pose_training.judging.evaluation_output import (
+        all_figures,
+        draw_error_curves,
+        figure_lines,
+        write_worst_images,
+    )
     from training.pose_training.judging.suspects import find_suspects
     from training.pose_training.labels.coco import LabelledImage, read_dataset
     from training.pose_training.networks.trained import load_trained

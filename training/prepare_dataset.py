@@ -32,9 +32,16 @@ from training.pose_training.labels.checking import CheckedImage, check
 from training.pose_training.labels.dataset_writer import load_pixels, split, statistics, write_dataset
 from training.pose_training.labels.drafts import label_studio_config, object_yaml
 from training.pose_training.labels.formats import read_labels
-from training.pose_training.labels.image_index import ImageIndex
-from training.pose_training.labels.naming import with_object, with_safe_names
-from training.pose_training.labels.raw_labels import NOTE, REFUSED, REPAIRED, RawLabels, problem_table
+from training.pose_training.labels.image_files import ImageIndex
+from training.pose_training.labels.raw_labels import (
+    NOTE,
+    REFUSED,
+    REPAIRED,
+    RawLabels,
+    problem_table,
+    with_object,
+    with_safe_names,
+)
 
 _SHEET_IMAGES = 48
 

@@ -26,7 +26,7 @@ with optional_packages('quantize', ['quantization', 'openvino', 'training']):
     from training.pose_training.export.quantization import quantize
     from training.pose_training.judging.drift import DriftLimits
     from training.pose_training.labels.coco import LabelledImage, read_dataset
-    from training.pose_training.labels.image_sampling import sample_images
+    from training.pose_training.labels.image_files import sample_images
     from training.pose_training.networks.trained import object_inside
 
 

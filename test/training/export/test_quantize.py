@@ -21,7 +21,7 @@ from custom_pose_ros.inference.backends.choice import Candidate
 from training.pose_training.export import quantization
 from training.pose_training.export.quantization import quantize
 from training.pose_training.judging.drift import DriftLimits
-from training.pose_training.labels.image_sampling import sample_images
+from training.pose_training.labels.image_files import sample_images
 from training.quantize import main
 
 SUBMARINE = installed_objects()['submarine']

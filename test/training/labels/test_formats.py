@@ -9,7 +9,7 @@ from label_files import DEEPLABCUT, checked, coco, picture, problems, save, text
 from custom_pose_ros.core.errors import DatasetError
 from training.pose_training.labels.checking import check
 from training.pose_training.labels.formats import read_labels
-from training.pose_training.labels.image_index import ImageIndex
+from training.pose_training.labels.image_files import ImageIndex
 from training.pose_training.labels.raw_labels import NOTE, REFUSED, REPAIRED
 from training.prepare_dataset import main
 

@@ -12,7 +12,7 @@ from custom_pose_ros.core.errors import DatasetError
 from custom_pose_ros.core.object_model import ObjectModel
 from training.pose_training.labels.checking import check
 from training.pose_training.labels.formats import read_labels
-from training.pose_training.labels.image_index import ImageIndex
+from training.pose_training.labels.image_files import ImageIndex
 from training.pose_training.labels.raw_labels import NOTE, REFUSED
 from training.prepare_dataset import main
 

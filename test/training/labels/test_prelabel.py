@@ -15,7 +15,7 @@ from custom_pose_ros.core.keypoints.poses import KeypointPose
 from training.pose_training.labels.checking import check
 from training.pose_training.labels.coco import read_dataset
 from training.pose_training.labels.formats import read_labels
-from training.pose_training.labels.image_index import ImageIndex
+from training.pose_training.labels.image_files import ImageIndex
 from training.pose_training.labels.prelabels import FoundImage, coco_prelabels, label_studio_prelabels
 from training.prelabel import main
 

@@ -16,8 +16,7 @@ from training.pose_training.labels.coco import read_dataset
 from training.pose_training.labels.dataset_writer import split
 from training.pose_training.labels.drafts import input_height, left_right_pairs, object_yaml, shortest_tree
 from training.pose_training.labels.formats import read_labels
-from training.pose_training.labels.naming import safe_name
-from training.pose_training.labels.raw_labels import REFUSED, REPAIRED
+from training.pose_training.labels.raw_labels import REFUSED, REPAIRED, safe_name
 from training.prepare_dataset import main
 
 

@@ -12,9 +12,8 @@ import trimesh
 
 from custom_pose_ros.core.errors import ConfigError, DatasetError
 from custom_pose_ros.core.object_model import ObjectModel
-from training.synthetic.geometry.object_builder import object_builder
+from training.synthetic.geometry.object_builder import axes_rotation, check_against_model, load_parts, object_builder
 from training.synthetic.geometry.parts import all_vertices
-from training.synthetic.geometry.user_mesh import axes_rotation, check_against_model, load_parts
 
 
 def a_model(**points) -> ObjectModel:

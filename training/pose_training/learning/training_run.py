@@ -24,15 +24,43 @@ from training.pose_training.data.training_set import TrainingSample, TrainingSet
 from training.pose_training.judging.accuracy import Accuracy, measure
 from training.pose_training.learning import distributed
 from training.pose_training.learning.engine import OptimiserSettings, Trainer
-from training.pose_training.learning.image_sources import default_crop, load_sources
 from training.pose_training.learning.log import HISTORY, RunLog
-from training.pose_training.learning.run_clock import RunClock
-from training.pose_training.learning.run_settings import RunSettings
+from training.pose_training.learning.run_settings import RunSettings, default_crop, load_sources
 from training.pose_training.networks.initial_weights import load_initial_weights
 
 SAVE_EVERY_S = 60.0
 _FEW_STEPS = 300  # from ImageNet weights, a thousand are a good number
 _NORM_BATCHES = 8  # of samples, for the statistics of an exported network
+_LAST_SHARE = 0.02  # of a run limited by time: kept for the last validation
+
+
+class RunClock:
+    """How long a run has taken, interruptions left out, and which share of it is over."""
+
+    def __init__(self, steps: int | None, minutes: float | None, started: float, elapsed_before_s: float = 0.0):
+        """
+        Start at a time that may lie in the past.
+
+        Args:
+            steps: Length of the run in steps; None when `minutes` is given.
+            minutes: Length of the run; None when `steps` is given.
+            started: When this process began, by `time.monotonic`.
+            elapsed_before_s: Time of training before an interruption.
+        """
+        self._steps, self._minutes = steps, minutes
+        self._started = started - elapsed_before_s
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds of training so far, those before an interruption included."""
+        return time.monotonic() - self._started
+
+    def progress(self, step_count: int) -> float:
+        """Return the share of the run that is over after so many steps; 1 or more at its end."""
+        if self._steps is not None:
+            return step_count / self._steps
+        assert self._minutes is not None
+        return self.elapsed_s / (self._minutes * 60 * (1 - _LAST_SHARE))
 
 
 class TrainingRun:

@@ -1,21 +1,26 @@
-"""Chooses what is drawn for an object file: the built-in parametric shape of its name, or the user's mesh."""
+"""What is drawn for an object file: the built-in shape of its name, or the user's mesh in the object's frame."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from custom_pose_ros.core.errors import ConfigError
+from custom_pose_ros.core.errors import ConfigError, DatasetError
+from custom_pose_ros.core.limits import MAX_MESH_FACES
 from custom_pose_ros.core.object_model import ObjectModel
-from training.synthetic.geometry.parts import Material, Part
+from training.synthetic.geometry.mesh_files import load_urdf, read_mesh
+from training.synthetic.geometry.parts import Material, Part, all_vertices
 from training.synthetic.geometry.submarine import build_submarine
-from training.synthetic.geometry.user_mesh import check_against_model, load_parts
 
 Builder = Callable[[np.random.Generator], list[Part]]
 BUILT_IN: dict[str, Builder] = {'submarine': build_submarine}
+MARGIN = 0.10  # share of the mesh's size that a keypoint may lie outside its bounding box
+LIKELY_SCALES = (1.0, 0.001, 0.01, 0.0254, 0.1, 1000.0)  # metres per unit: metres, millimetres, ..., kilometres
 
 
 def object_size(model: ObjectModel) -> float:
@@ -29,7 +34,7 @@ def object_builder(model: ObjectModel, mesh: dict[str, Any] | None) -> Builder:
 
     Args:
         model: with complete model_points.
-        mesh: arguments of `user_mesh.load_parts`; None for the built-in shape of the object's name.
+        mesh: arguments of `load_parts`; None for the built-in shape of the object's name.
 
     Raises:
         ConfigError: when there is neither, or when the shape does not fit the object's model_points.
@@ -62,3 +67,96 @@ def _resurfaced(rng: np.random.Generator, material: Material) -> Material:
         grain=rng.uniform(0, 0.4),
         wrinkle=rng.uniform(0, 0.2),
     )
+
+
+def load_parts(path: str | Path, scale: float = 1.0, axes: str = 'x,y,z', origin=(0.0, 0.0, 0.0)) -> list[Part]:
+    """
+    Return the parts of a mesh file in the object's frame [m].
+
+    Args:
+        path: stl, obj, glb, ply, ..., or urdf.
+        scale: metres per unit of the file.
+        axes: which axes of the file become the object's x (forward), y (left) and z (up), such as '-y,x,z'.
+        origin: (3,), where the object's origin lies in the file, in its own units and axes.
+
+    Raises:
+        DatasetError: for files that cannot be read.
+        ConfigError: for axes that are no right-handed frame.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise DatasetError(f'{path}: no such mesh file')
+    parts = load_urdf(path) if path.suffix.lower() == '.urdf' else read_mesh(path)
+    faces = sum(len(part.faces) for part in parts)
+    if faces > MAX_MESH_FACES:
+        raise DatasetError(
+            f'{path}: {faces} triangles, wanted {MAX_MESH_FACES} at most: simplify the mesh (MeshLab, Blender)'
+        )
+    R_object_file = axes_rotation(axes)
+    return [replace(p, vertices=scale * (p.vertices - np.asarray(origin, float)) @ R_object_file.T) for p in parts]
+
+
+def axes_rotation(axes: str) -> np.ndarray:
+    """Return R_object_file (3, 3) for text such as '-y,x,z' (see `load_parts`)."""
+    names = [name.strip().lower() for name in axes.split(',')]
+    rows = {
+        sign + letter: value * np.eye(3)[i]
+        for i, letter in enumerate('xyz')
+        for sign, value in (('', 1), ('+', 1), ('-', -1))
+    }
+    if len(names) != 3 or any(name not in rows for name in names):
+        raise ConfigError(f'mesh axes: wanted three of x, y, z, -x, -y, -z such as "-y,x,z", got {axes!r}')
+    rotation = np.array([rows[name] for name in names])
+    if round(float(np.linalg.det(rotation))) != 1:
+        raise ConfigError(f'mesh axes: wanted a right-handed frame (no axis twice, not mirrored), got {axes!r}')
+    return rotation
+
+
+def check_against_model(parts: list[Part], model: ObjectModel, source: str) -> None:
+    """
+    Check that the keypoints of the object file can belong to this mesh.
+
+    Raises:
+        ConfigError: when they cannot; the text says where the mesh lies, and which scale and axes would fit.
+    """
+    vertices = all_vertices(parts)
+    outside = _outside(vertices, model.model_points)
+    if outside.max() <= 0 and not _much_larger(vertices, model.model_points):
+        return
+    hint = _fitting_change(vertices, model.model_points)
+    low, high = vertices.min(0), vertices.max(0)
+    spans = ', '.join(f'{axis} {a:.4g} to {b:.4g}' for axis, a, b in zip('xyz', low, high))
+    worst = int(outside.argmax())
+    if outside[worst] > 0:
+        point = ', '.join(f'{v:.4g}' for v in model.model_points[worst])
+        problem = f'keypoint {model.keypoint_names[worst]} ({point}) lies outside the mesh'
+    else:
+        problem = 'the mesh is more than ten times as large as its keypoints spread'
+    raise ConfigError(f'{source}: {problem}, which spans {spans} m: {hint}')
+
+
+def _outside(vertices: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Return how far (K,) each point lies outside the mesh's box, beyond the margin; <= 0 inside."""
+    low, high = vertices.min(0), vertices.max(0)
+    margin = MARGIN * np.linalg.norm(high - low)
+    return (np.maximum(low - points, points - high) - margin).max(1)
+
+
+def _much_larger(vertices: np.ndarray, points: np.ndarray) -> bool:
+    spread = np.linalg.norm(np.ptp(points, 0))
+    return bool(len(points) > 1 and np.linalg.norm(np.ptp(vertices, 0)) > 10 * spread > 0)
+
+
+def _fitting_change(vertices: np.ndarray, points: np.ndarray) -> str:
+    """Say which scale and axes would bring the keypoints onto the mesh."""
+    names = [sign + letter for letter in 'xyz' for sign in ('', '-')]
+    frames = [('x', 'y', 'z'), *itertools.permutations(names, 3)]
+    for scale, frame in itertools.product(LIKELY_SCALES, frames):
+        axes = ','.join(frame)
+        try:
+            moved = scale * vertices @ axes_rotation(axes).T
+        except ConfigError:  # an axis twice, or mirrored
+            continue
+        if _outside(moved, points).max() <= 0 and not _much_larger(moved, points):
+            return f'--mesh-scale {scale:g} --mesh-axes={axes} would fit'
+    return 'give --mesh-scale, --mesh-axes or --mesh-origin so that the mesh is in metres in the frame of model_points'

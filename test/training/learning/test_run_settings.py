@@ -10,7 +10,7 @@ from training_samples import settings_for
 
 from custom_pose_ros.core.errors import DatasetError
 from training.pose_training.labels.coco import LabelledImage
-from training.pose_training.learning.image_sources import default_crop, load_sources
+from training.pose_training.learning.run_settings import default_crop, load_sources
 
 
 @pytest.mark.parametrize(('size_px', 'wanted'), [(100, 256), (300, 384), (700, 448)])

@@ -10,7 +10,7 @@ from random_networks import randomised
 from custom_pose_ros.core.errors import ModelError
 from custom_pose_ros.inference.network import NETWORKS, build_network
 from training.pose_training.export.onnx_export import export_onnx
-from training.pose_training.networks.exported import load_exported
+from training.pose_training.networks.initial_weights import load_exported
 
 
 @pytest.mark.parametrize('architecture', NETWORKS)

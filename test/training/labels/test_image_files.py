@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from custom_pose_ros.core.errors import DatasetError
-from training.pose_training.labels.image_sampling import sample_images
+from training.pose_training.labels.image_files import sample_images
 
 
 @pytest.fixture
