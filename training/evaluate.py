@@ -15,6 +15,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from tqdm import tqdm
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script from anywhere
 
 from custom_pose_ros.core.command_line import DONE, command, optional_packages
@@ -22,9 +24,6 @@ from custom_pose_ros.core.files import write_json
 from custom_pose_ros.core.keypoints.poses import KeypointPose
 
 with optional_packages('evaluate', ['training', 'report']):
-    from tqdm import tqdm
-
-    from custom_pose_ros.inference.estimator import PoseEstimator
     from training.pose_training.judging.accuracy import Accuracy, measure
     from training.pose_training.judging.evaluation_output import (
         all_figures,
