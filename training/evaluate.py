@@ -22,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script 
 from custom_pose_ros.core.command_line import DONE, command, optional_packages
 from custom_pose_ros.core.files import write_json
 from custom_pose_ros.core.keypoints.poses import KeypointPose
+from custom_pose_ros.inference.estimator import PoseEstimator
 
 with optional_packages('evaluate', ['training', 'report']):
     from training.pose_training.judging.accuracy import Accuracy, measure
