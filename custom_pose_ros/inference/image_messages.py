@@ -182,17 +182,14 @@ class _PlainImage:
     is_bigendian: int = int(sys.byteorder == 'big')
 
 
-def _with_cv_bridge(encoding: str) -> Converter:
-    from cv_bridge import CvBridge
+def _converter_of(library: str, encoding: str) -> Converter:
+    if library == 'cv_bridge':
+        from cv_bridge import CvBridge
 
-    bridge = CvBridge()
-    return lambda pixels: bridge.imgmsg_to_cv2(_plain(pixels, encoding), 'bgr8')
-
-
-def _with_rosbags(encoding: str) -> Converter:
-    from rosbags.image import image_to_cvimage
-
-    return lambda pixels: image_to_cvimage(_plain(pixels, encoding), 'bgr8')
+        convert = CvBridge().imgmsg_to_cv2
+    else:
+        from rosbags.image import image_to_cvimage as convert
+    return lambda pixels: convert(_plain(pixels, encoding), 'bgr8')
 
 
 def _plain(pixels: np.ndarray, encoding: str) -> _PlainImage:
@@ -211,12 +208,11 @@ def color_converter(encoding: str, libraries: tuple[str, ...] = LIBRARIES) -> Co
     Raises:
         MessageError: There is neither; the text names the packages.
     """
-    makers = {'cv_bridge': _with_cv_bridge, 'rosbags': _with_rosbags}
     channels = LAYOUTS[encoding].channels
     probe = np.zeros((2, 2) if channels == 1 else (2, 2, channels), np.uint8)
     for library in libraries:
         try:
-            convert = makers[library](encoding)
+            convert = _converter_of(library, encoding)
             if convert(probe).shape == (2, 2, 3):
                 return convert
         except Exception as error:  # absent, built for another numpy, or without this encoding: it fails in many ways

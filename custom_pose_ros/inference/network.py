@@ -136,7 +136,7 @@ class LightNetwork(PoseNetwork):
             nn.BatchNorm2d(channels),
             nn.ReLU(inplace=True),
         )
-        self.mix = nn.ModuleList([_separable(channels, 5), _separable(channels, 5)])
+        self.mix = nn.ModuleList(_separable(channels, channels, kernel=5) for _ in range(2))
         self.heatmaps = nn.Conv2d(channels, model.keypoint_count + 1, 1)
         self.pafs = nn.Conv2d(channels, 2 * model.limb_count, 1)
         _start_at_empty_image(self.heatmaps, self.pafs)
@@ -170,7 +170,7 @@ class LightweightOpenPose(PoseNetwork):
         heatmaps, pafs = model.keypoint_count + 1, 2 * model.limb_count
         self.model = nn.Sequential(
             _conv(3, 32, stride=2, bias=False),
-            *(_conv_dw(*layer) for layer in _MOBILENET_LAYERS),
+            *(_separable(*layer) for layer in _MOBILENET_LAYERS),
         )
         self.cpm = _Cpm(_MOBILENET_LAYERS[-1][1], channels)
         self.initial_stage = _InitialStage(channels, heatmaps, pafs)
@@ -250,13 +250,14 @@ def _convolution(inputs: int, outputs: int, kernel: int, stride: int = 1, groups
     )
 
 
-def _separable(channels: int, kernel: int) -> nn.Sequential:
+def _separable(inputs: int, outputs: int, stride: int = 1, dilation: int = 1, kernel: int = 3) -> nn.Sequential:
+    padding = dilation * (kernel // 2)
     return nn.Sequential(
-        nn.Conv2d(channels, channels, kernel, padding=kernel // 2, groups=channels, bias=False),
-        nn.BatchNorm2d(channels),
+        nn.Conv2d(inputs, inputs, kernel, stride, padding, dilation, groups=inputs, bias=False),
+        nn.BatchNorm2d(inputs),
         nn.ReLU(inplace=True),
-        nn.Conv2d(channels, channels, 1, bias=False),
-        nn.BatchNorm2d(channels),
+        nn.Conv2d(inputs, outputs, 1, bias=False),
+        nn.BatchNorm2d(outputs),
         nn.ReLU(inplace=True),
     )
 
@@ -302,18 +303,7 @@ def _conv(
     return nn.Sequential(*layers)
 
 
-def _conv_dw(inputs: int, outputs: int, stride: int = 1, dilation: int = 1) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(inputs, inputs, 3, stride, dilation, dilation, groups=inputs, bias=False),
-        nn.BatchNorm2d(inputs),
-        nn.ReLU(inplace=True),
-        nn.Conv2d(inputs, outputs, 1, bias=False),
-        nn.BatchNorm2d(outputs),
-        nn.ReLU(inplace=True),
-    )
-
-
-def _conv_dw_elu(channels: int) -> nn.Sequential:
+def _separable_elu(channels: int) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv2d(channels, channels, 3, padding=1, groups=channels, bias=False),
         nn.ELU(inplace=True),
@@ -332,7 +322,7 @@ class _Cpm(nn.Module):
     def __init__(self, inputs: int, outputs: int):
         super().__init__()
         self.align = _conv(inputs, outputs, kernel=1, norm=False)
-        self.trunk = nn.Sequential(*(_conv_dw_elu(outputs) for _ in range(3)))
+        self.trunk = nn.Sequential(*(_separable_elu(outputs) for _ in range(3)))
         self.conv = _conv(outputs, outputs, norm=False)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 
-ORDERS = 3  # pose, rate, acceleration
 # Gauss-Legendre rule of four points (Abramowitz and Stegun, 25.4.30); numpy.polynomial would be imported for it alone.
 _NODES = np.array([-0.8611363115940526, -0.3399810435848563, 0.3399810435848563, 0.8611363115940526])
 _NODE_WEIGHTS = np.array([0.34785484513745385, 0.6521451548625461, 0.6521451548625461, 0.34785484513745385])
@@ -44,7 +43,7 @@ class SingerMotion:
         """
         # By quadrature, which stays positive where closed forms cancel. The last of _TIMES is the end of the step.
         response = self._response(step_s * _TIMES)
-        axis = np.eye(ORDERS)
+        axis = np.eye(3)
         axis[0, 1] = step_s
         axis[:, 2] = response[:, -1]
         noise = (response * (_WEIGHTS * (step_s / self._duration_s))) @ response.T
@@ -107,19 +106,13 @@ class KeypointNoise:
         excess = float(unexplained @ unexplained) / (_MISFIT_LIMIT * freedom * self.scale)
         if excess > 1.0:
             unexplained = unexplained / math.sqrt(excess)
-        self._learn_scale(float(unexplained @ unexplained), freedom)
+        weight = min(self._scale_weight, _MEMORY)
+        self.scale *= (weight + float(unexplained @ unexplained) / self.scale) / (weight + freedom)
+        self._scale_weight = weight + freedom
         fading = math.exp(-step_s / _HORIZON_S)
         self._sum *= fading
         self._sum[used] += unexplained.reshape(-1, 2)
         self._sum_weight = self._sum_weight * fading**2 + 1.0
-        self._learn_persistence(freedom)
-
-    def _learn_scale(self, misfit: float, freedom: float) -> None:
-        weight = min(self._scale_weight, _MEMORY)
-        self.scale *= (weight + misfit / self.scale) / (weight + freedom)
-        self._scale_weight = weight + freedom
-
-    def _learn_persistence(self, freedom: float) -> None:
         keep = _MEMORY / (_MEMORY + freedom)
         self._misfit = keep * self._misfit + float((self._sum * self._sum).sum()) / (self._sum_weight * self.scale)
         self._freedom = keep * self._freedom + freedom

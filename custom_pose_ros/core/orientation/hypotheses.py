@@ -40,17 +40,11 @@ class Hypotheses:
 
     def select(self, keep: np.ndarray | list[int]) -> Hypotheses:
         """Return some of the hypotheses, in the given order."""
-        return Hypotheses(self.R[keep], self.centre[keep], self.rates[keep], self.covariance[keep], self.weights[keep])
+        return Hypotheses(*(part[keep] for part in vars(self).values()))
 
     def joined(self, other: Hypotheses) -> Hypotheses:
         """Return these hypotheses and others; the weights do not sum to 1 then."""
-        return Hypotheses(
-            np.concatenate([self.R, other.R]),
-            np.concatenate([self.centre, other.centre]),
-            np.concatenate([self.rates, other.rates]),
-            np.concatenate([self.covariance, other.covariance]),
-            np.concatenate([self.weights, other.weights]),
-        )
+        return Hypotheses(*map(np.concatenate, zip(vars(self).values(), vars(other).values())))
 
     def move(self, step: np.ndarray) -> None:
         """Move each hypothesis, in place, by its row of `step` (M, 18), an error as in `covariance`."""

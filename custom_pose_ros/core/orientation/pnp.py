@@ -50,11 +50,6 @@ class PointSet:
         return self._principal[1][2]
 
     @property
-    def radius(self) -> float:
-        """Root mean square distance of the points from their centroid [m]."""
-        return float(np.linalg.norm(self._principal[0]) / np.sqrt(len(self.points)))
-
-    @property
     def planar(self) -> bool:
         return bool(self._principal[0][2] < _PLANAR_RATIO * self._principal[0][0])
 

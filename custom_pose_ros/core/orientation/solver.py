@@ -194,12 +194,6 @@ class PoseSolver:
         covariances = jacobians @ _usable_covariances(pose.covariances[used]) @ jacobians.transpose(0, 2, 1)
         return Observation(points, used, pose.keypoints[used], directions, whitening(covariances))
 
-    def without(self, observation: Observation, index: int) -> Observation | Refusal:
-        """Return the observation without its keypoint number `index` (0 <= index < U), or why that is too few."""
-        rest = observation.subset(np.arange(len(observation.pixels)) != index)
-        points = self._point_set(rest.used)  # computed before, mostly
-        return Refusal(points.refusal) if points.refusal else replace(rest, points=points)
-
     def solve(self, pose: KeypointPose) -> PoseSolution | Refusal:
         """
         Return every pose that explains the keypoints, best first, or the reason why there is none.
@@ -245,8 +239,11 @@ class PoseSolver:
             return suspect
         best = suspect
         for index in range(len(observation.pixels)):
-            rest = self.without(observation, index)
-            solution = rest if isinstance(rest, Refusal) else self.solve_observation(rest)
+            rest = observation.subset(np.arange(len(observation.pixels)) != index)
+            points = self._point_set(rest.used)  # computed before, mostly
+            if points.refusal:
+                continue
+            solution = self.solve_observation(replace(rest, points=points))
             if not isinstance(solution, Refusal) and solution.chi2[0] < best.chi2[0]:
                 best = solution
         resolved = consistent(best.chi2[0], int(best.used.sum()))

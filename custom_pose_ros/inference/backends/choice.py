@@ -14,6 +14,7 @@ import importlib
 import importlib.metadata
 import importlib.util
 import logging
+import operator
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,8 +48,7 @@ class Kind:
     One kind of backend.
 
     Attributes:
-        module: In this package.
-        factory: In that module; it takes path, precision and threads.
+        factory: In the module NAME_backend of this package; it takes path, precision and threads.
         libraries: Modules that must be importable.
         package: How they are installed.
         files: Precision -> ending of the file that it reads.
@@ -56,7 +56,6 @@ class Kind:
             they were written.
     """
 
-    module: str
     factory: str
     libraries: tuple[str, ...]
     package: str
@@ -71,7 +70,6 @@ class Kind:
 
 KINDS: dict[str, Kind] = {
     'onnxruntime': Kind(
-        module='onnxruntime_backend',
         factory='OnnxRuntimeBackend',
         libraries=('onnxruntime',),
         package='pip install onnxruntime (onnxruntime-gpu for an NVIDIA GPU)',
@@ -79,7 +77,6 @@ KINDS: dict[str, Kind] = {
         checked=('f32', 'int8'),
     ),
     'openvino': Kind(
-        module='openvino_backend',
         factory='OpenVinoBackend',
         libraries=('openvino',),
         package='pip install openvino',
@@ -87,7 +84,6 @@ KINDS: dict[str, Kind] = {
         checked=('f32', 'int8'),
     ),
     'torch': Kind(
-        module='torch_backend',
         factory='TorchBackend.load',
         libraries=('torch',),
         package='pip install torch --index-url https://download.pytorch.org/whl/cpu (without it for an NVIDIA GPU)',
@@ -95,7 +91,6 @@ KINDS: dict[str, Kind] = {
         checked=('f32',),
     ),
     'tensorrt': Kind(
-        module='tensorrt_backend',
         factory='TensorRtBackend',
         libraries=('torch', 'tensorrt', 'torch2trt'),
         package="apt install python3-libnvinfer (JetPack) or pip install 'tensorrt<11', and "
@@ -153,11 +148,8 @@ class Candidate:
         return self._factory()(path, 'f32', threads) if self.precision in MARGINS and path.is_file() else None
 
     def _factory(self) -> Any:
-        kind = KINDS[self.name]
-        factory: Any = importlib.import_module(f'{__package__}.{kind.module}')
-        for part in kind.factory.split('.'):
-            factory = getattr(factory, part)
-        return factory
+        module = importlib.import_module(f'{__package__}.{self.name}_backend')
+        return operator.attrgetter(KINDS[self.name].factory)(module)
 
 
 def load_network(

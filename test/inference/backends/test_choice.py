@@ -166,7 +166,7 @@ def test_a_backend_that_is_named_finds_its_file_beside(everything_installed, fol
 def test_every_kind_can_be_found_by_its_name():
     """The table is right: modules exist, and only what is not installed keeps them from being imported."""
     for name, kind in KINDS.items():
-        assert importlib.util.find_spec(f'custom_pose_ros.inference.backends.{kind.module}'), name
+        assert importlib.util.find_spec(f'custom_pose_ros.inference.backends.{name}_backend'), name
         assert set(kind.checked) <= set(kind.files)
 
 
