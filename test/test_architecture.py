@@ -38,8 +38,8 @@ ORDER = {
         ('drawing',),
     ),
     'custom_pose_ros/inference': (
-        ('network', 'image_messages', 'pose_messages'),
-        ('camera_calibration', 'checkpoints'),
+        ('network', 'image_messages', 'pose_messages', 'camera_calibration'),
+        ('checkpoints',),
         ('backends',),
         ('faces',),
         ('estimator',),

@@ -1,13 +1,19 @@
-"""CameraCalibration: the intrinsics for images of a size, from a given calibration or from camera_info."""
+"""
+CameraCalibration: the intrinsics for images of a size, from a given calibration or from camera_info; needs no ROS.
+
+Takes any object with the fields of a CameraInfo message, made by rclpy or by rosbags, of ROS 1 or 2.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
+
+import numpy as np
 
 from custom_pose_ros.core.errors import ConfigError
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
-from custom_pose_ros.inference.pose_messages import calibration_fields, camera_from_message
 
 _SIZES = 16  # of images whose intrinsics are kept
 
@@ -53,7 +59,7 @@ class CameraCalibration:
         Raises:
             ConfigError: it is no calibration.
         """
-        fields = calibration_fields(message, self._rectified)
+        fields = _calibration_fields(message, self._rectified)
         if fields == self._used:
             self.refusal = ''
             return False
@@ -89,3 +95,56 @@ class CameraCalibration:
             else:
                 self._scaled[key] = CameraIntrinsics.from_fov(width, height, math.radians(fov_deg))
         return self._scaled[key]
+
+
+def camera_from_message(message: Any, rectified: bool = False) -> CameraIntrinsics:
+    """
+    Return the intrinsics of the images that a CameraInfo (ROS 1 or 2) belongs to, after its region and binning.
+
+    Args:
+        message: The CameraInfo.
+        rectified: False for raw images: K and D; True for rectified images: P, without distortion.
+
+    Raises:
+        ConfigError: It is not a calibration (an uncalibrated camera sends zeros).
+    """
+    if rectified:
+        projection = np.reshape(_numbers(message, 'p'), (3, 4))
+        camera = CameraIntrinsics(message.width, message.height, projection[:, :3])
+    else:
+        camera = CameraIntrinsics.from_camera_info_fields(
+            width=message.width,
+            height=message.height,
+            distortion_model=message.distortion_model,
+            d=_numbers(message, 'd'),
+            k=_numbers(message, 'k'),
+        )
+    roi, binning = message.roi, (max(message.binning_x, 1), max(message.binning_y, 1))
+    width, height = roi.width or message.width, roi.height or message.height
+    if roi.x_offset + width > message.width or roi.y_offset + height > message.height:
+        raise ConfigError(
+            f'camera: roi: wanted a region inside {message.width}x{message.height}, '
+            f'got {width}x{height} at ({roi.x_offset}, {roi.y_offset})'
+        )
+    if (width, height) == (message.width, message.height) and binning == (1, 1):
+        return camera
+    K = camera.K.copy()
+    K[:2, 2] -= roi.x_offset, roi.y_offset
+    for axis in (0, 1):
+        K[axis] /= binning[axis]
+        K[axis, 2] += 0.5 / binning[axis] - 0.5  # (0, 0) is the centre of a pixel, also of a binned one
+    return CameraIntrinsics(width // binning[0], height // binning[1], K, camera.D, camera.distortion_model)
+
+
+def _calibration_fields(message: Any, rectified: bool = False) -> tuple:
+    """Return all that `camera_from_message` depends on: two messages with the same are the same calibration."""
+    roi, matrices = message.roi, ('p',) if rectified else ('k', 'd')
+    return (
+        message.width, message.height, message.distortion_model, message.binning_x, message.binning_y,
+        roi.x_offset, roi.y_offset, roi.width, roi.height, *(tuple(_numbers(message, name)) for name in matrices),
+    )  # fmt: skip
+
+
+def _numbers(message: Any, name: str) -> Sequence[float]:
+    """Return the field `k`, `d` or `p` of a CameraInfo; ROS 1 spells them in capitals."""
+    return getattr(message, name) if hasattr(message, name) else getattr(message, name.upper())

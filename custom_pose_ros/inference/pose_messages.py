@@ -1,5 +1,5 @@
 """
-Camera and keypoint messages -> core dataclasses, and what the fields of pose messages are; needs no ROS.
+Keypoint messages -> core dataclasses, and what the fields of pose messages are; needs no ROS.
 
 Takes any object with the fields of the message, made by rclpy or by rosbags. Who builds a message picks the classes;
 which value goes into which field stands here.
@@ -7,72 +7,17 @@ which value goes into which field stands here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from custom_pose_ros.core.errors import ConfigError, MessageError
-from custom_pose_ros.core.geometry.camera import CameraIntrinsics
+from custom_pose_ros.core.errors import MessageError
 from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.limits import MAX_POSES
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.orientation.estimate import OrientationEstimate
 
 NOT_TRACKED = -1  # TRACK_ID_NOT_TRACKED of Pose.msg and Orientation.msg
-
-
-def camera_from_message(message: Any, rectified: bool = False) -> CameraIntrinsics:
-    """
-    Return the intrinsics of the images that a CameraInfo (ROS 1 or 2) belongs to, after its region and binning.
-
-    Args:
-        message: The CameraInfo.
-        rectified: False for raw images: K and D; True for rectified images: P, without distortion.
-
-    Raises:
-        ConfigError: It is not a calibration (an uncalibrated camera sends zeros).
-    """
-    if rectified:
-        projection = np.reshape(_numbers(message, 'p'), (3, 4))
-        camera = CameraIntrinsics(message.width, message.height, projection[:, :3])
-    else:
-        camera = CameraIntrinsics.from_camera_info_fields(
-            width=message.width,
-            height=message.height,
-            distortion_model=message.distortion_model,
-            d=_numbers(message, 'd'),
-            k=_numbers(message, 'k'),
-        )
-    roi, binning = message.roi, (max(message.binning_x, 1), max(message.binning_y, 1))
-    width, height = roi.width or message.width, roi.height or message.height
-    if roi.x_offset + width > message.width or roi.y_offset + height > message.height:
-        raise ConfigError(
-            f'camera: roi: wanted a region inside {message.width}x{message.height}, '
-            f'got {width}x{height} at ({roi.x_offset}, {roi.y_offset})'
-        )
-    if (width, height) == (message.width, message.height) and binning == (1, 1):
-        return camera
-    K = camera.K.copy()
-    K[:2, 2] -= roi.x_offset, roi.y_offset
-    for axis in (0, 1):
-        K[axis] /= binning[axis]
-        K[axis, 2] += 0.5 / binning[axis] - 0.5  # (0, 0) is the centre of a pixel, also of a binned one
-    return CameraIntrinsics(width // binning[0], height // binning[1], K, camera.D, camera.distortion_model)
-
-
-def calibration_fields(message: Any, rectified: bool = False) -> tuple:
-    """Return all that `camera_from_message` depends on: two messages with the same are the same calibration."""
-    roi, matrices = message.roi, ('p',) if rectified else ('k', 'd')
-    return (
-        message.width, message.height, message.distortion_model, message.binning_x, message.binning_y,
-        roi.x_offset, roi.y_offset, roi.width, roi.height, *(tuple(_numbers(message, name)) for name in matrices),
-    )  # fmt: skip
-
-
-def _numbers(message: Any, name: str) -> Sequence[float]:
-    """Return the field `k`, `d` or `p` of a CameraInfo; ROS 1 spells them in capitals."""
-    return getattr(message, name) if hasattr(message, name) else getattr(message, name.upper())
 
 
 def message_to_poses(message: Any, model: ObjectModel) -> list[KeypointPose]:

@@ -31,6 +31,7 @@ MISFIT_TOLERANCE = 4.0  # chi-square may exceed its 99.9 % quantile by this fact
 SAME_POSE_RAD = np.deg2rad(0.05)  # two solutions nearer than this are one
 NEGLIGIBLE_AMBIGUITY = 1e-4  # below it the second solution is not reported
 _SMALLEST_COVARIANCE = SMALLEST_KEYPOINT_VARIANCE_PX2 * np.eye(2)
+_NORMAL_QUANTILE = 3.09  # 99.9 % of a standard normal
 _MISFIT_PRIOR = 4.0  # weight of the claimed covariances against the misfit that is seen, in degrees of freedom
 
 
@@ -260,18 +261,14 @@ def consistent(chi2: float, keypoints: int) -> bool:
     return bool(chi2 <= MISFIT_TOLERANCE * chi2_quantile(2 * keypoints - 6))
 
 
-def chi2_quantile(freedom: int, normal_quantile: float = 3.09) -> float:
+def chi2_quantile(freedom: int) -> float:
     """
-    Return a quantile of the chi-square distribution.
+    Return the 99.9 % quantile of the chi-square distribution with `freedom` >= 2 degrees of freedom.
 
     By the approximation of Wilson and Hilferty (1931), good to 2.5 % from 2 degrees of freedom.
-
-    Args:
-        freedom: degrees of freedom, >= 2.
-        normal_quantile: quantile of the standard normal distribution with the same probability; 3.09: 99.9 %.
     """
     spread = 2.0 / (9.0 * freedom)
-    return float(freedom * (1.0 - spread + normal_quantile * np.sqrt(spread)) ** 3)
+    return float(freedom * (1.0 - spread + _NORMAL_QUANTILE * np.sqrt(spread)) ** 3)
 
 
 def _usable_covariances(covariances: np.ndarray) -> np.ndarray:

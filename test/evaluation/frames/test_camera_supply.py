@@ -13,7 +13,7 @@ from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.evaluation.bags.reader import Bag
 from custom_pose_ros.evaluation.frames.camera_supply import CameraSupply
 from custom_pose_ros.evaluation.notes import Notes
-from custom_pose_ros.inference.pose_messages import camera_from_message
+from custom_pose_ros.inference.camera_calibration import camera_from_message
 
 WIDE = CameraIntrinsics.from_fov(320, 256, math.radians(90.0))
 

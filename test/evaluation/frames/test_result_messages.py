@@ -15,8 +15,9 @@ from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.orientation.estimate import OrientationEstimate
 from custom_pose_ros.evaluation.bags.decoding import pose_types
 from custom_pose_ros.evaluation.frames.result_messages import MessageMaker, estimates_from_message
+from custom_pose_ros.inference.camera_calibration import camera_from_message
 from custom_pose_ros.inference.image_messages import image_to_bgr
-from custom_pose_ros.inference.pose_messages import camera_from_message, message_to_poses
+from custom_pose_ros.inference.pose_messages import message_to_poses
 
 BGR = np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8)
 

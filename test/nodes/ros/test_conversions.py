@@ -21,8 +21,9 @@ from custom_pose_ros.core.geometry.rotations import R_BODY_OPTICAL, matrix_from_
 from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.orientation.estimate import OrientationEstimate
+from custom_pose_ros.inference.camera_calibration import camera_from_message
 from custom_pose_ros.inference.image_messages import image_to_bgr
-from custom_pose_ros.inference.pose_messages import camera_from_message, message_to_poses
+from custom_pose_ros.inference.pose_messages import message_to_poses
 from custom_pose_ros.nodes.ros.conversions import (
     Keypoint,
     Orientation,
