@@ -63,9 +63,8 @@ def row(name: str, declaration: Declaration) -> str:
     default = declaration.default
     if declaration.choices:
         limits = f': {", ".join(declaration.choices)}'
-    elif declaration.minimum is not None and declaration.maximum is not None:
-        ends = (declaration.minimum, declaration.maximum)
-        limits = ', ' + ' to '.join(str(end) if isinstance(end, int) else f'{end:g}' for end in ends)
+    elif type(default) in (int, float):
+        limits = ', ' + ' to '.join(str(end) if isinstance(end, int) else f'{end:g}' for end in declaration.bounds)
     else:
         limits = ''
     live = 'live' if declaration.live else 'read-only'

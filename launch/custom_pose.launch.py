@@ -38,6 +38,18 @@ NODES = {
         'reference_frame': 'frame of the published poses: camera_optical, camera_body or a TF frame',
     },
 }
+# The other arguments: name, default, description, choices.
+ARGUMENTS = (
+    ('camera', 'camera', 'namespace of the camera and of all results', None),
+    ('cameras', '', 'several cameras instead, by their namespaces, such as front,down', None),
+    ('image', 'image_raw', 'image topic, in the namespace of the camera', None),
+    ('autostart', '', 'false: wait for a lifecycle manager; empty: as in the parameter files', ['', *BOOLEANS]),
+    ('respawn', 'false', 'start a node that has ended again', BOOLEANS),
+    ('use_sim_time', 'false', 'take time from /clock', BOOLEANS),
+    ('rviz', 'false', 'show the results in RViz', BOOLEANS),
+    ('fixed_frame', '', 'fixed frame of RViz; empty: as in its file', None),
+    ('log_level', 'info', 'lowest severity the nodes log', ['debug', 'info', 'warn', 'error', 'fatal']),
+)
 DDS_PROFILE_VARIABLES = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')  # until and from Kilted
 DDS_TRANSPORTS_VARIABLE = 'FASTDDS_BUILTIN_TRANSPORTS'
 
@@ -57,49 +69,12 @@ def give_room_for_images() -> list[SetEnvironmentVariable]:
 def declare_arguments() -> list[DeclareLaunchArgument]:
     """Return all arguments with their descriptions."""
     parameters = {name: text for arguments in NODES.values() for name, text in arguments.items()}
-    return [
-        *(
-            DeclareLaunchArgument(name, default_value='', description=f'{text}; empty: as in the parameter file')
-            for name, text in parameters.items()
-        ),
-        DeclareLaunchArgument(
-            'camera', default_value='camera', description='namespace of the camera and of all results'
-        ),
-        DeclareLaunchArgument(
-            'cameras', default_value='', description='several cameras instead, by their namespaces, such as front,down'
-        ),
-        DeclareLaunchArgument(
-            'image', default_value='image_raw', description='image topic, in the namespace of the camera'
-        ),
-        DeclareLaunchArgument(
-            'autostart',
-            default_value='',
-            choices=['', *BOOLEANS],
-            description='false: wait for a lifecycle manager; empty: as in the parameter files',
-        ),
-        DeclareLaunchArgument(
-            'respawn', default_value='false', choices=BOOLEANS, description='start a node that has ended again'
-        ),
-        DeclareLaunchArgument(
-            'use_sim_time', default_value='false', choices=BOOLEANS, description='take time from /clock'
-        ),
-        DeclareLaunchArgument('rviz', default_value='false', choices=BOOLEANS, description='show the results in RViz'),
-        DeclareLaunchArgument(
-            'fixed_frame', default_value='', description='fixed frame of RViz; empty: as in its file'
-        ),
-        DeclareLaunchArgument(
-            'log_level',
-            default_value='info',
-            choices=['debug', 'info', 'warn', 'error', 'fatal'],
-            description='lowest severity the nodes log',
-        ),
-        *(
-            DeclareLaunchArgument(
-                f'{node}_file', default_value=str(CONFIG / f'{node}.yaml'), description=f'parameter file of {node}'
-            )
-            for node in NODES
-        ),
+    rows = [
+        *((name, '', f'{text}; empty: as in the parameter file', None) for name, text in parameters.items()),
+        *ARGUMENTS,
+        *((f'{node}_file', str(CONFIG / f'{node}.yaml'), f'parameter file of {node}', None) for node in NODES),
     ]
+    return [DeclareLaunchArgument(n, default_value=v, description=text, choices=c) for n, v, text, c in rows]
 
 
 def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:

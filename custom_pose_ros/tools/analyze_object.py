@@ -14,8 +14,10 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -24,13 +26,24 @@ from custom_pose_ros.core.errors import UsageError
 from custom_pose_ros.core.files import replacing, write_json
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.object_model import ObjectModel
-from custom_pose_ros.core.orientation.observability import Observability, random_attitudes, tilted_at_most
-from custom_pose_ros.tools.object_analysis import analyse, error_curves, format_changes, format_table, to_dict
+from custom_pose_ros.core.orientation.estimate import AMBIGUOUS
+from custom_pose_ros.core.orientation.observability import (
+    HALF,
+    Change,
+    Observability,
+    ViewErrors,
+    random_attitudes,
+    tilted_at_most,
+)
 
 DEFAULT_FOV_DEG = 60.0
 _VIEWS = 1500  # of which `--tilt` may leave a part
 _MOST_VIEWS = 300
 _STEPS = 7  # distances
+
+Summary = dict[str, float | None]  # what is said of the views at one distance
+_COLUMNS = 'distance    in image   rotation error [deg]    wrong one   position [mm]   ambiguous'
+_SUBCOLUMNS = '     [m]   [% views]   right one    with wrong    chosen [%]    median   90 %   [% views]'
 
 
 @command
@@ -52,12 +65,9 @@ def _parser() -> argparse.ArgumentParser:
         help=f'horizontal field of view without --camera (default: {DEFAULT_FOV_DEG:g})',
     )  # fmt: skip
     parser.add_argument(
-        '--size',
-        type=image_size,
-        default=(640, 480),
-        metavar='WxH',
+        '--size', type=image_size, default=(640, 480), metavar='WxH',
         help='of the image with --fov-deg [px] (default: 640x480)',
-    )
+    )  # fmt: skip
     parser.add_argument(
         '--distance', type=float, nargs=2, default=(1.0, 4.0), metavar=('NEAR', 'FAR'),
         help='of the object [m] (default: 1 4)',
@@ -83,7 +93,11 @@ def _parser() -> argparse.ArgumentParser:
 def run(args: argparse.Namespace) -> None:
     """Analyse, print the table and write chart and numbers."""
     model = ObjectModel.load(args.object)
-    camera = _camera(args)
+    camera = (
+        CameraIntrinsics.from_yaml(args.camera)
+        if args.camera
+        else CameraIntrinsics.from_fov(*args.size, math.radians(args.fov_deg))
+    )
     distances = _distances(*args.distance)
     if not 0.0 < args.tilt <= 90.0:
         raise UsageError(f'--tilt: wanted degrees above 0 and up to 90, got {args.tilt:g}')
@@ -114,12 +128,6 @@ def run(args: argparse.Namespace) -> None:
     say(f'\nsaved {", ".join(map(str, saved))}')
 
 
-def _camera(args: argparse.Namespace) -> CameraIntrinsics:
-    if args.camera is not None:
-        return CameraIntrinsics.from_yaml(args.camera)
-    return CameraIntrinsics.from_fov(*args.size, math.radians(args.fov_deg))
-
-
 def _candidates(given: Sequence[Sequence[str]]) -> dict[str, np.ndarray]:
     """Return name -> place (3,) [m] of what --candidate gave."""
     candidates = {}
@@ -137,6 +145,135 @@ def _distances(near_m: float, far_m: float) -> np.ndarray:
     if not 0.0 < near_m <= far_m < math.inf:
         raise UsageError(f'--distance: wanted 0 < NEAR <= FAR [m], got {near_m:g} {far_m:g}')
     return np.unique(np.geomspace(near_m, far_m, _STEPS).round(4))
+
+
+@dataclass(frozen=True, eq=False)
+class Analysis:
+    """
+    Errors of an object at D distances, as it is and with changes.
+
+    Attributes:
+        distances: (D,) m.
+        errors: Summaries of the object as it is, one for each distance.
+        changes: Keypoints to add or to move, chosen for the largest distance.
+        changed_errors: Summaries of the object with each change, at each distance.
+    """
+
+    distances: np.ndarray
+    errors: Sequence[Summary]
+    changes: Sequence[Change]
+    changed_errors: Sequence[Sequence[Summary]]
+
+
+def analyse(observability: Observability, distances: np.ndarray, candidates: Mapping[str, np.ndarray]) -> Analysis:
+    """
+    Return the errors at all distances (D,) [m], and what a keypoint added or moved would make of them.
+
+    Args:
+        observability: Object, camera, noise and attitudes.
+        distances: (D,) m.
+        candidates: Names and places (3,) [m] of points that could become keypoints; the best of them comes first.
+
+    Raises:
+        UsageError: The object does not fit into the image at any of the distances.
+    """
+    errors = [_summary(observability.errors(distance)) for distance in distances.tolist()]
+    seen = [distance for distance, error in zip(distances.tolist(), errors) if error['fitting']]
+    if not seen:
+        raise UsageError(
+            f'--distance: the object does not fit into the image even at {distances[-1]:g} m; give a larger distance'
+        )
+    known = [observability.with_candidate(seen[-1], name, point) for name, point in candidates.items()]
+    found = [observability.best_change(seen[-1], added) for added in (True, False)]
+    changes = sorted(known, key=lambda change: change.median_rotation_rad)
+    changes += [change for change in found if change is not None]
+    changed = [[_summary(observability.errors(distance, c.points)) for distance in distances.tolist()] for c in changes]
+    return Analysis(distances, errors, changes, changed)
+
+
+def format_table(analysis: Analysis) -> str:
+    """Return one line for each distance."""
+    return '\n'.join([_COLUMNS, _SUBCOLUMNS, *map(_row, analysis.distances.tolist(), analysis.errors)])
+
+
+def _row(distance_m: float, e: Summary) -> str:
+    start = f'{distance_m:8.2f}   {e["fitting"]:9.0%}'
+    if not e['fitting']:
+        return f'{start}   (does not fit into the image)'
+    return (
+        f'{start}   {e["rotation_deg"]:9.1f}   {e["rotation_with_wrong_choice_deg"]:11.1f}   {e["wrong_choice"]:11.1%}'
+        f'   {e["position_mm"]:7.0f}  {e["position_p90_mm"]:5.0f}   {e["ambiguous"]:9.0%}'
+    )
+
+
+def format_changes(analysis: Analysis) -> str:
+    """Say which keypoint to add and which to move, and what the errors are then at the far end."""
+    if not analysis.changes:
+        return 'No keypoint out of the plane makes it better.'
+    far = max(i for i, error in enumerate(analysis.errors) if error['fitting'])
+    distance, before = analysis.distances[far], analysis.errors[far]
+    now_deg = before['rotation_with_wrong_choice_deg']
+    lines = [f'At {distance:g} m the rotation error, wrong choices included, is {now_deg:.1f} deg. Better:']
+    for change, errors in zip(analysis.changes, analysis.changed_errors):
+        then_deg = errors[far]['rotation_with_wrong_choice_deg']
+        place = ', '.join(f'{value:.3f}' for value in change.point)
+        side = ' on either side' if change.either_side else ''
+        halved = '' if then_deg <= HALF * now_deg else ' (not halved)'
+        lines.append(
+            f'  {_in_words(change)}, at ({place}) m, {change.lift_m:.3f} m from the main plane{side}: '
+            f'{then_deg:.1f} deg{halved}, '
+            f'{errors[far]["ambiguous"]:.0%} of views ambiguous instead of {before["ambiguous"]:.0%}'
+        )
+    return '\n'.join(lines)
+
+
+def _in_words(change: Change) -> str:
+    if change.candidate:
+        return f'add {change.name}'
+    return f'add a keypoint near {change.name}' if change.added else f'move {change.name}'
+
+
+def to_dict(analysis: Analysis) -> dict[str, Any]:
+    """Return the numbers as plain lists; what is not a number (nothing fits into the image) is None."""
+    return {
+        'distances_m': analysis.distances.tolist(),
+        'ambiguous_from_likelihood_ratio': AMBIGUOUS,
+        'errors': analysis.errors,
+        'changes': [
+            {
+                'keypoint': change.name if change.candidate or not change.added else None,
+                'added': change.added,
+                'near': None if change.candidate else change.name,
+                'either_side': change.either_side,
+                'point_m': change.point.tolist(),
+                'lift_m': change.lift_m,
+                'errors': changed,
+            }
+            for change, changed in zip(analysis.changes, analysis.changed_errors)
+        ],
+    }
+
+
+def _summary(errors: ViewErrors) -> Summary:
+    """Return what is said of the views at one distance; None where nothing fits into the image."""
+    if not errors.fitting:
+        names = ('rotation_deg', 'rotation_with_wrong_choice_deg', 'wrong_choice', 'position_mm', 'position_p90_mm')
+        return {'fitting': 0.0, **dict.fromkeys((*names, 'ambiguous'))}
+    return {
+        'fitting': errors.fitting,
+        'rotation_deg': math.degrees(float(np.median(errors.sure_rotation_rad))),
+        'rotation_with_wrong_choice_deg': math.degrees(errors.median_rotation_rad),
+        'wrong_choice': float(errors.wrong_choice.mean()),
+        'position_mm': 1e3 * float(np.median(errors.position_m)),
+        'position_p90_mm': 1e3 * float(np.percentile(errors.position_m, 90)),
+        'ambiguous': float(errors.ambiguous.mean()),
+    }
+
+
+def error_curves(analysis: Analysis) -> dict[str, Sequence[Summary]]:
+    """Return the summaries at each distance, by the name of the curve."""
+    names = (f'{_in_words(change)}, {100 * change.lift_m:.0f} cm out' for change in analysis.changes)
+    return {'as it is': analysis.errors, **dict(zip(names, analysis.changed_errors))}
 
 
 if __name__ == '__main__':

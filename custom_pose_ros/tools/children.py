@@ -1,10 +1,13 @@
-"""Child processes that never outlive their parent: started together, watched, ended together."""
+"""Child processes that never outlive their parent, and a ROS domain in which they meet each other and nobody else."""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import os
+import random
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -12,11 +15,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from custom_pose_ros.core.errors import CustomPoseError
+from custom_pose_ros.core.errors import ConfigError, CustomPoseError
 
 _GRACE_S = 3.0  # between asking a child to end and killing it
 _LOG_LINES = 12  # how much of a log is shown when its process died
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_PORT_BASE, _DOMAIN_GAIN, _DOMAINS = 7400, 250, range(1, 101)  # DDSI-RTPS 9.6.1.1; above 101 the ports are ephemeral
 
 
 class ChildError(CustomPoseError):
@@ -127,3 +131,39 @@ def _read_lines(process: subprocess.Popen[str], on_line: Callable[[str], None]) 
 def _die_with_parent() -> None:
     """Ask Linux to end this process when its parent is gone, even after SIGKILL (prctl(2)); survives exec."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def free_domain() -> int:
+    """Return a ROS domain whose discovery ports nobody on this machine uses, chosen at random."""
+    for domain in random.sample(_DOMAINS, len(_DOMAINS)):
+        ports = [_PORT_BASE + _DOMAIN_GAIN * domain + offset for offset in (0, 10, 11)]
+        if all(_is_free(port) for port in ports):
+            return domain
+    raise ConfigError(f'no free ROS_DOMAIN_ID from {_DOMAINS[0]} to {_DOMAINS[-1]}: their UDP ports are all in use')
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind(('', port))
+        except OSError:
+            return False
+    return True
+
+
+def ros_environment(domain: int) -> dict[str, str]:
+    """Return the environment for processes that meet only each other; large images over shared memory and TCP."""
+    package_root = str(Path(__file__).resolve().parents[2])
+    environment = {
+        **os.environ,
+        'ROS_DOMAIN_ID': str(domain),
+        'PYTHONUNBUFFERED': '1',
+        'PYTHONPATH': os.pathsep.join(filter(None, (package_root, os.environ.get('PYTHONPATH')))),
+    }
+    environment.setdefault('FASTDDS_BUILTIN_TRANSPORTS', 'LARGE_DATA')
+    if os.environ.get('ROS_DISTRO') == 'humble':
+        environment['ROS_LOCALHOST_ONLY'] = '1'
+    else:
+        environment['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
+        environment.pop('ROS_LOCALHOST_ONLY', None)
+    return environment

@@ -25,9 +25,8 @@ from custom_pose_ros.core.files import write_json
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.object_model import ObjectModel, find_object_folder
 from custom_pose_ros.core.progress import progress_bar
-from custom_pose_ros.tools.children import ChildError, Children
-from custom_pose_ros.tools.demo_parts.demo_clip import Clip
-from custom_pose_ros.tools.demo_parts.ros_domain import free_domain, ros_environment
+from custom_pose_ros.tools.children import ChildError, Children, free_domain, ros_environment
+from custom_pose_ros.tools.demo_clip import Clip
 from custom_pose_ros.tools.media import VideoReader, quiet_opencv
 
 with optional_packages('demo', ['bags']):
@@ -36,8 +35,7 @@ with optional_packages('demo', ['bags']):
     from custom_pose_ros.evaluation.evaluator import Evaluator
     from custom_pose_ros.evaluation.scoring.frame_scores import FrameScore
     from custom_pose_ros.evaluation.truth.source import TruthSettings
-    from custom_pose_ros.tools.demo_parts.demo_drawing import draw_video
-    from custom_pose_ros.tools.demo_parts.demo_results import format_summary, summarise
+    from custom_pose_ros.tools.demo_results import draw_video, format_summary, summarise
 
 RECORDING = 'recording'
 _BEFORE_S = 0.001  # what is recorded so long before the first frame of the clip counts as well
@@ -208,8 +206,8 @@ def _commands(args: argparse.Namespace, clip: Clip) -> dict[str, list[str]]:
     return {
         'pose_node': module('nodes.pose.pose_node', *ros, *_parameters(backend=args.backend, **_POSE_NODE)),
         'orientation_node': module('nodes.orientation.orientation_node', *ros),
-        'recorder': module('tools.demo_parts.demo_recorder', str(args.out / RECORDING)),
-        'player': module('tools.demo_parts.demo_player', str(clip.video.parent)),
+        'recorder': module('tools.demo_recorder', str(args.out / RECORDING)),
+        'player': module('tools.demo_player', str(clip.video.parent)),
     }
 
 

@@ -67,37 +67,27 @@ def _parser() -> argparse.ArgumentParser:
         prog='evaluate_bag', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        'bags',
-        nargs='*',
-        type=Path,
-        metavar='BAG',
+        'bags', nargs='*', type=Path, metavar='BAG',
         help='rosbag2 folder, .mcap, .db3 or ROS 1 .bag; several are merged',
-    )
+    )  # fmt: skip
     parser.add_argument('--out', type=Path, metavar='FOLDER', help='where results go (default: build/evaluation/<bag>)')
     _add_estimators(parser.add_argument_group('object and network'))
     _add_inputs(parser.add_argument_group('what to read'))
     _add_truth(parser.add_argument_group('truth'))
     group = parser.add_argument_group('results')
     group.add_argument(
-        '--fail-if',
-        action='append',
-        default=[],
-        metavar='CONDITION',
+        '--fail-if', action='append', default=[], metavar='CONDITION',
         help="number of metrics.json and limit, as in 'rotation_error_deg.p90 > 5'; repeatable",
-    )
+    )  # fmt: skip
     group.add_argument('--video', action='store_true', help='write the annotated video annotated.mp4')
     group.add_argument(
-        '--write-bag',
-        type=Path,
-        metavar='FOLDER',
+        '--write-bag', type=Path, metavar='FOLDER',
         help='write a copy of the bag with poses, orientations, pose and /tf',
-    )
+    )  # fmt: skip
     group.add_argument(
-        '--compare',
-        nargs=2,
-        metavar=('A', 'B'),
+        '--compare', nargs=2, metavar=('A', 'B'),
         help='two finished runs (folders); with BAG: two objects or model files',
-    )
+    )  # fmt: skip
     return parser
 
 
@@ -107,10 +97,9 @@ def _add_estimators(group: Any) -> None:
     )
     group.add_argument('--model', type=Path, metavar='FILE', help='network file (default: beside the object.yaml)')
     group.add_argument(
-        '--backend',
-        default=Settings.backend,
+        '--backend', default=Settings.backend,
         help='what runs the network (default: %(default)s, the first that is there)',
-    )
+    )  # fmt: skip
     group.add_argument('--precision', default=Settings.precision, help='f32, f16, bf16 or int8 (default: %(default)s)')
     group.add_argument(
         '--threads', type=int, metavar='N', help='images worked on at once (default: one for each core, at most 4)'
@@ -130,11 +119,9 @@ def _add_inputs(group: Any) -> None:
         '--camera', type=Path, metavar='YAML', help='calibration as camera_calibration writes it; replaces camera_info'
     )
     group.add_argument(
-        '--fov-deg',
-        type=field_of_view_deg,
-        metavar='DEG',
+        '--fov-deg', type=field_of_view_deg, metavar='DEG',
         help='horizontal field of view to assume where there is no calibration',
-    )
+    )  # fmt: skip
     group.add_argument('--start', type=float, default=0.0, metavar='S', help='skip the first seconds of the bag')
     group.add_argument('--duration', type=float, metavar='S', help='read so many seconds only')
 
@@ -144,12 +131,9 @@ def _add_truth(group: Any) -> None:
         '--truth', metavar='TOPIC', help='PoseStamped, PoseWithCovarianceStamped, Odometry or TransformStamped'
     )
     group.add_argument(
-        '--truth-tf',
-        nargs='+',
-        default=(),
-        metavar='FRAME',
+        '--truth-tf', nargs='+', default=(), metavar='FRAME',
         help='frame of the object in /tf, or camera frame and object frame',
-    )
+    )  # fmt: skip
     group.add_argument(
         '--truth-tags', type=Path, metavar='YAML', help='AprilTags (tag36h11) fixed to the object: ids, sizes and poses'
     )
@@ -157,25 +141,18 @@ def _add_truth(group: Any) -> None:
         '--truth-coco', type=Path, metavar='JSON', help='COCO keypoint labels of some frames; goes with any other truth'
     )
     group.add_argument(
-        '--truth-moves',
-        choices=('object', 'camera'),
-        default=TruthSettings.moves,
+        '--truth-moves', choices=('object', 'camera'), default=TruthSettings.moves,
         help='whose pose the truth is (default: %(default)s)',
-    )
+    )  # fmt: skip
     group.add_argument(
-        '--extrinsics',
-        default=TruthSettings.extrinsics,
-        metavar='auto|identity|estimate|YAML',
+        '--extrinsics', default=TruthSettings.extrinsics, metavar='auto|identity|estimate|YAML',
         help='frame of the truth to camera, tracked body to object (default: %(default)s)',
-    )
+    )  # fmt: skip
     group.add_argument('--truth-offset', type=float, default=0.0, metavar='S', help='added to the stamps of the truth')
     group.add_argument(
-        '--truth-max-gap',
-        type=float,
-        default=TruthSettings.max_gap_s,
-        metavar='S',
+        '--truth-max-gap', type=float, default=TruthSettings.max_gap_s, metavar='S',
         help='longest hole in the truth to interpolate over (default: %(default)s)',
-    )
+    )  # fmt: skip
 
 
 def _conditions(args: argparse.Namespace) -> list[Condition]:

@@ -1,22 +1,24 @@
-"""Reading pictures for the command lines: image files, folders, videos and webcams."""
+"""Pictures of the command lines: reading images, folders, videos and webcams, and names for what is drawn of them."""
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from custom_pose_ros.core.errors import MediaError
+from custom_pose_ros.core.errors import MediaError, UsageError
 from custom_pose_ros.core.files import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
 FALLBACK_FPS = 30.0  # cameras and containers that do not tell theirs
 _EARLY_SHARE = 0.95  # a video that ends before this share of its announced length ended early
+_VIDEO_SUFFIX = '.mp4'
 
 
 @dataclass(frozen=True)
@@ -187,3 +189,52 @@ class VideoReader:
             raise MediaError(f'{self.name}: stopped giving frames after {frames}')
         if self.length and (max(stamp_s * self.fps, frames - 1) + 2) < _EARLY_SHARE * self.length:
             raise MediaError(f'{self.name}: ends early, {frames} of {self.length} frames; results go up to there')
+
+
+def plan_outputs(inputs: Sequence[Input], out: Path | None) -> list[Path | None]:
+    """
+    Return the file for each input; None where there is no place for it.
+
+    Args:
+        inputs: What is read.
+        out: Folder, or file for a single input; None: `NAME_pose.png` or `NAME_pose.mp4` beside each input, and nothing
+            for a webcam.
+
+    Raises:
+        UsageError: `out` cannot hold the results.
+    """
+    taken = {item.source.resolve() for item in inputs if isinstance(item.source, Path)}
+    if out is not None and not out.is_dir():
+        if out.suffix.lower() in (*IMAGE_SUFFIXES, _VIDEO_SUFFIX):
+            return [_single_output(inputs, out, taken)]
+        if out.exists():
+            raise UsageError(f'--out {out}: is neither a folder nor an image or {_VIDEO_SUFFIX} file')
+    return [_output_in_folder(item, out, taken) for item in inputs]
+
+
+def _single_output(inputs: Sequence[Input], out: Path, taken: set[Path]) -> Path:
+    if len(inputs) != 1:
+        raise UsageError(f'--out {out}: is one file and there are {len(inputs)} inputs; give a folder')
+    wanted = IMAGE_SUFFIXES if inputs[0].kind == 'image' else (_VIDEO_SUFFIX,)
+    if out.suffix.lower() not in wanted:
+        raise UsageError(
+            f'--out {out}: for the {inputs[0].kind} {inputs[0].name} wanted a file ending in {" ".join(wanted)}'
+        )
+    if out.resolve() in taken:
+        raise UsageError(f'--out {out}: is the input itself; give another name')
+    return out
+
+
+def _output_in_folder(item: Input, folder: Path | None, taken: set[Path]) -> Path | None:
+    if folder is None and not isinstance(item.source, Path):
+        return None
+    folder = folder or Path(item.source).parent
+    suffix = '.png' if item.kind == 'image' else _VIDEO_SUFFIX
+    full_name = item.source.name if isinstance(item.source, Path) else item.stem
+    numbered = (f'{item.stem}_{n}_pose' for n in itertools.count(2))
+    for stem in itertools.chain((f'{item.stem}_pose', f'{full_name}_pose'), numbered):
+        path = folder / (stem + suffix)
+        if path.resolve() not in taken:
+            break
+    taken.add(path.resolve())
+    return path

@@ -39,12 +39,17 @@ from custom_pose_ros.core.files import VideoFile, write_image, write_json
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.object_model import ObjectModel, Thresholds
 from custom_pose_ros.core.orientation.orientation_estimator import REFERENCE_ROTATIONS
+from custom_pose_ros.core.orientation.pnp import known_points
 from custom_pose_ros.core.progress import progress_bar
 from custom_pose_ros.inference.estimator import PoseEstimator
-from custom_pose_ros.tools.media import Input, VideoReader, find_inputs, quiet_opencv, read_image
-from custom_pose_ros.tools.output_names import plan_outputs
-from custom_pose_ros.tools.picture_sequence import CameraChoice, PictureSequence, orientation_problem
-from custom_pose_ros.tools.prediction_formats import CocoKeypoints, PictureResult, format_json, format_table
+from custom_pose_ros.tools.media import Input, VideoReader, find_inputs, plan_outputs, quiet_opencv, read_image
+from custom_pose_ros.tools.predictions import (
+    CocoKeypoints,
+    PictureResult,
+    PictureSequence,
+    format_json,
+    format_table,
+)
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -147,10 +152,13 @@ class _Prediction:
         self.saved: list[Path] = []
         self.bar: tqdm | None = None
         self.model = ObjectModel.load(args.object)
-        self.no_orientation = orientation_problem(self.model)
+        self.no_orientation = ''
+        try:
+            known_points(self.model)
+        except ConfigError as error:
+            self.no_orientation = str(error)
         thresholds = overridden_thresholds(self.model, args.threshold)
-        calibration = CameraIntrinsics.from_yaml(args.camera) if args.camera else None
-        self.camera = CameraChoice(calibration, math.radians(args.fov_deg))
+        self.calibration = CameraIntrinsics.from_yaml(args.camera) if args.camera else None
         self.inputs = self._find_inputs()
         self.outputs = [None] * len(self.inputs) if args.no_save else plan_outputs(self.inputs, args.out)
         self.coco = self._begin_coco()
@@ -208,7 +216,7 @@ class _Prediction:
     def _announce(self) -> None:
         if self.no_orientation:
             say(f'note: keypoints only, no orientation: {self.no_orientation}')
-        elif self.camera.calibration is None:
+        elif self.calibration is None:
             say(
                 f'note: no --camera: a horizontal field of view of {self.args.fov_deg:g} deg is assumed; '
                 'orientation and position are approximate'
@@ -274,10 +282,14 @@ class _Prediction:
             self._fail(error)
 
     def _begin_sequence(self, image: np.ndarray) -> PictureSequence:
-        camera = None
+        camera, (height, width) = None, image.shape[:2]
         if not self.no_orientation:
             try:
-                camera = self.camera.for_size(image.shape[1], image.shape[0])
+                camera = (
+                    self.calibration.scaled_to(width, height)
+                    if self.calibration
+                    else CameraIntrinsics.from_fov(width, height, math.radians(self.args.fov_deg))
+                )
             except ConfigError as error:
                 self._fail(error)
         return PictureSequence(self.estimator, camera, self.args.reference_frame)

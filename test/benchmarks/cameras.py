@@ -20,7 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from custom_pose_ros.tools.demo_parts.ros_domain import free_domain, ros_environment  # noqa: E402
+from custom_pose_ros.tools.children import free_domain, ros_environment  # noqa: E402
 
 # Before rclpy reads them: a domain of its own, transports that carry images.
 DOMAIN = free_domain()

@@ -27,9 +27,8 @@ sys.path.insert(0, str(ROOT))
 
 from custom_pose_ros.core.files import write_text  # noqa: E402
 from custom_pose_ros.core.object_model import find_object_folder  # noqa: E402
-from custom_pose_ros.tools.children import ChildError, Children  # noqa: E402
-from custom_pose_ros.tools.demo_parts.demo_clip import Clip  # noqa: E402
-from custom_pose_ros.tools.demo_parts.ros_domain import free_domain, ros_environment  # noqa: E402
+from custom_pose_ros.tools.children import ChildError, Children, free_domain, ros_environment  # noqa: E402
+from custom_pose_ros.tools.demo_clip import Clip  # noqa: E402
 
 NODES = ('pose_node', 'orientation_node')
 MAX_GROWTH_MB, MAX_LATENCY_CHANGE = 5.0, 0.1

@@ -29,7 +29,7 @@ from std_msgs.msg import Header
 
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.nodes.ros.conversions import OrientationArray, PoseArray, bgr_to_image
-from custom_pose_ros.tools.demo_parts.demo_player import FRAME_ID, camera_info
+from custom_pose_ros.tools.demo_player import FRAME_ID, camera_info
 from custom_pose_ros.tools.media import VideoReader
 
 WARM_UP_PERIOD_S = 0.2

@@ -35,7 +35,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 
 from custom_pose_ros.nodes.ros.diagnostics import Counts
 from custom_pose_ros.nodes.ros.managed_node import ManagedNode
-from custom_pose_ros.tools.demo_parts.ros_domain import free_domain
+from custom_pose_ros.tools.children import free_domain
 
 ROOT = Path(__file__).resolve().parents[2]
 DEADLINE_S = 60.0  # of everything that should take milliseconds; a busy machine may need many seconds

@@ -18,7 +18,7 @@ from std_msgs.msg import Header
 
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.nodes.ros.conversions import OrientationArray, PoseArray, bgr_to_image
-from custom_pose_ros.tools.demo_parts.demo_player import camera_info
+from custom_pose_ros.tools.demo_player import camera_info
 
 CASES = int(os.environ.get('MALFORMED_CASES', '400')) // 4
 NAMES = ('front', 'left', 'right', 'top')  # of the tiny object

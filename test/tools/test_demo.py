@@ -25,11 +25,10 @@ from custom_pose_ros.core.orientation.estimate import OrientationEstimate
 from custom_pose_ros.evaluation.bags.reader import Bag
 from custom_pose_ros.evaluation.frame_result import FrameResult
 from custom_pose_ros.evaluation.scoring.frame_scores import FrameScore
+from custom_pose_ros.tools.children import free_domain, ros_environment
 from custom_pose_ros.tools.demo import Playback, main
-from custom_pose_ros.tools.demo_parts.demo_clip import Clip
-from custom_pose_ros.tools.demo_parts.demo_drawing import representative_frame
-from custom_pose_ros.tools.demo_parts.demo_results import format_summary, summarise
-from custom_pose_ros.tools.demo_parts.ros_domain import free_domain, ros_environment
+from custom_pose_ros.tools.demo_clip import Clip
+from custom_pose_ros.tools.demo_results import format_summary, representative_frame, summarise
 from custom_pose_ros.tools.media import VideoReader
 
 FRAMES, FPS = 45, 15.0

@@ -11,7 +11,7 @@ from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from custom_pose_ros.core.errors import ConfigError
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.nodes.orientation.orientation_camera import ObjectChoice, OrientationCamera, load_solvable
-from custom_pose_ros.nodes.orientation.orientation_outputs import FusedOrientation, ObjectFrames
+from custom_pose_ros.nodes.orientation.orientation_outputs import FusedOrientation, frames_available
 from custom_pose_ros.nodes.orientation.orientation_parameters import FilterNodeParameters, OrientationNodeParameters
 from custom_pose_ros.nodes.orientation.reference_frame import (
     ReferenceFrame,
@@ -70,7 +70,7 @@ class OrientationNode(ManagedNode):
                     self, name, self.settings, statistics, self._objects, fused, held
                 )
         self._on_filter(self._filter.values)
-        if values.publish_tf and not ObjectFrames.available():
+        if values.publish_tf and not frames_available():
             self.get_logger().warning(
                 'tf2_msgs is not installed: /tf is not published (install it, or set publish_tf: false)'
             )

@@ -69,16 +69,19 @@ class OrientationOutputs:
         held: ExitStack,
     ):
         """Advertise; `frame_prefix` is put before the objects' frames, `held` is given the publishers' release."""
-        self._settings = settings
+        self._settings, self._frame_prefix = settings, frame_prefix
         self._logger = get_logger(node.get_logger().name)
+        self._body_frames: set[str] = set()
         self._publishers = {}
         for topic, kind in TOPICS.items():
             name = topic_in(namespace, topic)
             options = qos.publisher_options(node, name)
             self._publishers[topic] = node.create_lifecycle_publisher(kind, name, qos.RESULTS, **options)
-            held.callback(node.destroy_lifecycle_publisher, self._publishers[topic])
-        self._frames = ObjectFrames(node, frame_prefix)
-        held.callback(self._frames.close)
+        if frames_available():
+            self._publishers['/tf'] = node.create_lifecycle_publisher(TFMessage, '/tf', qos.TF)
+            self._publishers['/tf_static'] = node.create_lifecycle_publisher(TFMessage, '/tf_static', qos.STATIC_TF)
+        for publisher in self._publishers.values():
+            held.callback(node.destroy_lifecycle_publisher, publisher)
 
     def publish(self, result: OrientationArray, model: ObjectModel) -> None:
         """Publish the orientations of one image, and the chosen one in common messages."""
@@ -101,61 +104,28 @@ class OrientationOutputs:
         publishers['euler'].publish(Vector3Stamped(header=header, vector=angles))
 
     def publish_frames(self, header: Header, estimates: Sequence[OrientationEstimate], model: ObjectModel) -> None:
-        """Publish the objects' frames on /tf; estimates are in the frame of the header."""
+        """Publish the objects' frames on /tf, at the stamp of the image; estimates are in the frame of the header."""
         values = self._settings.values
-        if not (values.publish_tf and self._frames.available()):
+        if not values.publish_tf or '/tf' not in self._publishers:
             return
         if not header.frame_id:
             self._logger.warning('poses have no frame_id: /tf needs one', throttle_duration_sec=WARNING_PERIOD_S)
             return
-        self._frames.publish(header, estimates, model.name)
-        if values.reference_frame == CAMERA_BODY:
-            self._frames.publish_body(header)
-
-
-def topic_in(namespace: str, topic: str) -> str:
-    """Return a topic in a namespace, a private one below the node's own name."""
-    if not namespace:
-        return topic
-    return f'~/{namespace.lstrip("/")}/{topic[2:]}' if topic.startswith('~/') else f'{namespace}/{topic}'
-
-
-class ObjectFrames:
-    """Publishes camera optical frame -> object frames on /tf, and -> the camera body frame on /tf_static."""
-
-    def __init__(self, node: LifecycleNode, prefix: str = ''):
-        """Advertise; `prefix` tells the objects' frames of several cameras apart."""
-        self._node, self._prefix = node, prefix
-        self._body_frames: set[str] = set()
-        self._publishers = []
-        if self.available():
-            self._publishers = [
-                node.create_lifecycle_publisher(TFMessage, '/tf', qos.TF),
-                node.create_lifecycle_publisher(TFMessage, '/tf_static', qos.STATIC_TF),
-            ]
-
-    @staticmethod
-    def available() -> bool:
-        """Whether tf2_msgs is installed; without it nothing is published."""
-        return TFMessage is not None
-
-    def publish(self, header: Header, estimates: Sequence[OrientationEstimate], object_name: str) -> None:
-        """Publish one transform for each instance, from the frame of the image, at its stamp."""
-        if estimates and self._publishers:
+        if estimates:
             transforms = [
                 TransformStamped(
                     header=header,
-                    child_frame_id=self._prefix + object_frame(object_name, estimate.track_id, index),
+                    child_frame_id=self._frame_prefix + object_frame(model.name, estimate.track_id, index),
                     transform=transform_message(estimate.pose),
                 )
                 for index, estimate in enumerate(estimates)
             ]
-            self._publishers[0].publish(TFMessage(transforms=transforms))
+            self._publishers['/tf'].publish(TFMessage(transforms=transforms))
+        if values.reference_frame == CAMERA_BODY and header.frame_id not in self._body_frames:
+            self._publish_body(header)
 
-    def publish_body(self, header: Header) -> None:
+    def _publish_body(self, header: Header) -> None:
         """Publish, once for each camera, where its body frame is."""
-        if header.frame_id in self._body_frames or not self._publishers:
-            return
         self._body_frames.add(header.frame_id)
         body_in_optical = transform_message(BODY_OPTICAL.inverse())
         transforms = [
@@ -166,12 +136,19 @@ class ObjectFrames:
             )
             for optical in sorted(self._body_frames)  # a late listener gets the last message only
         ]
-        self._publishers[1].publish(TFMessage(transforms=transforms))
+        self._publishers['/tf_static'].publish(TFMessage(transforms=transforms))
 
-    def close(self) -> None:
-        """Stop publishing."""
-        for publisher in self._publishers:
-            self._node.destroy_lifecycle_publisher(publisher)
+
+def frames_available() -> bool:
+    """Whether tf2_msgs is installed; without it no frames are published."""
+    return TFMessage is not None
+
+
+def topic_in(namespace: str, topic: str) -> str:
+    """Return a topic in a namespace, a private one below the node's own name."""
+    if not namespace:
+        return topic
+    return f'~/{namespace.lstrip("/")}/{topic[2:]}' if topic.startswith('~/') else f'{namespace}/{topic}'
 
 
 def object_frame(object_name: str, track_id: int | None, index: int) -> str:

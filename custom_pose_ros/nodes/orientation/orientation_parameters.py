@@ -24,7 +24,7 @@ class OrientationNodeParameters:
         'x forward, y left, z up, named <image frame>_body), or the name of any TF frame (needs tf2_ros).',
     )
     tf_timeout: float = parameter(
-        0.1, 'How long [s] to wait for the transform to a TF reference_frame.', minimum=0.0, maximum=5.0, live=True
+        0.1, 'How long [s] to wait for the transform to a TF reference_frame.', bounds=(0.0, 5.0), live=True
     )
     cameras: tuple[str, ...] = parameter(
         (), 'Namespaces of several cameras: <camera>/poses and <camera>/camera_info -> <camera>/orientations and so on.'
@@ -44,27 +44,19 @@ class OrientationNodeParameters:
         'Whether the keypoints come from rectified images (image_rect): P of camera_info is used, without distortion.',
     )
     camera_info_timeout: float = parameter(
-        5.0,
-        'How long [s] to wait for camera_info, from the first poses, before the fallback is used.',
-        minimum=0.0,
-        maximum=3600.0,
-        live=True,
-    )
+        5.0, 'How long [s] to wait for camera_info, from the first poses, before the fallback is used.',
+        bounds=(0.0, 3600.0), live=True,
+    )  # fmt: skip
     fallback_fov_deg: float = parameter(
-        60.0,
-        'Horizontal field of view [deg] assumed without camera_info, with a warning; 0: no fallback.',
-        minimum=0.0,
-        maximum=170.0,
-        live=True,
-    )
+        60.0, 'Horizontal field of view [deg] assumed without camera_info, with a warning; 0: no fallback.',
+        bounds=(0.0, 170.0), live=True,
+    )  # fmt: skip
     smoothing: bool = parameter(True, 'Filter each track over time; false: what each image says on its own.', live=True)
     track_id: int = parameter(
         -1,
         'Instance that pose, pose_with_covariance, quaternion and euler are about; -1: the one with the best score.',
-        minimum=-1,
-        maximum=2**31 - 1,
-        live=True,
-    )
+        bounds=(-1, 2**31 - 1), live=True,
+    )  # fmt: skip
     publish_tf: bool = parameter(True, 'Publish camera optical frame -> <object>_<track id> on /tf.', live=True)
     publish_markers: bool = parameter(True, 'Publish ~/markers, and only while somebody subscribes to it.', live=True)
     autostart: bool = parameter(True, AUTOSTART)
@@ -75,57 +67,40 @@ class FilterNodeParameters:
     """What the object can do, `filter.*` of orientation_node; the defaults are those of core FilterParameters."""
 
     max_speed: float = parameter(
-        FilterParameters.max_speed,
-        'Speed relative to the camera [m/s] that is rarely passed.',
-        minimum=1e-3,
-        maximum=100.0,
+        FilterParameters.max_speed, 'Speed relative to the camera [m/s] that is rarely passed.', bounds=(1e-3, 100.0),
         live=True,
-    )
+    )  # fmt: skip
     max_angular_speed: float = parameter(
-        FilterParameters.max_angular_speed,
-        'Angular speed relative to the camera [rad/s] that is rarely passed.',
-        minimum=1e-3,
-        maximum=100.0,
-        live=True,
-    )
+        FilterParameters.max_angular_speed, 'Angular speed relative to the camera [rad/s] that is rarely passed.',
+        bounds=(1e-3, 100.0), live=True,
+    )  # fmt: skip
     max_acceleration: float = parameter(
         FilterParameters.max_acceleration,
         'Acceleration relative to the camera [m/s^2] that is rarely passed; less is smoother, more follows faster.',
-        minimum=1e-3,
-        maximum=1000.0,
-        live=True,
-    )
+        bounds=(1e-3, 1000.0), live=True,
+    )  # fmt: skip
     max_angular_acceleration: float = parameter(
         FilterParameters.max_angular_acceleration,
-        'Angular acceleration relative to the camera [rad/s^2] that is rarely passed.',
-        minimum=1e-3,
-        maximum=1000.0,
+        'Angular acceleration relative to the camera [rad/s^2] that is rarely passed.', bounds=(1e-3, 1000.0),
         live=True,
-    )
+    )  # fmt: skip
     manoeuvre_time_s: float = parameter(
-        FilterParameters.manoeuvre_time_s,
-        'How long [s] an acceleration lasts before it is another.',
-        minimum=1e-2,
-        maximum=100.0,
-        live=True,
-    )
+        FilterParameters.manoeuvre_time_s, 'How long [s] an acceleration lasts before it is another.',
+        bounds=(1e-2, 100.0), live=True,
+    )  # fmt: skip
     max_gap_s: float = parameter(
         FilterParameters.max_gap_s,
         'How long [s] an instance without usable keypoints is predicted, with growing covariance, before it is lost.',
-        minimum=1e-2,
-        maximum=60.0,
-        live=True,
-    )
+        bounds=(1e-2, 60.0), live=True,
+    )  # fmt: skip
     switch_rate_hz: float = parameter(
         FilterParameters.switch_rate_hz,
         'How often per second the belief in one of two mirrored attitudes may be wrong; more recovers faster from a '
         'wrong choice and is undecided more often.',
-        minimum=1e-6,
-        maximum=10.0,
-        live=True,
-    )
+        bounds=(1e-6, 10.0), live=True,
+    )  # fmt: skip
     max_hypotheses: int = parameter(
-        FilterParameters.max_hypotheses, 'Most attitudes kept for one instance.', minimum=2, maximum=50, live=True
+        FilterParameters.max_hypotheses, 'Most attitudes kept for one instance.', bounds=(2, 50), live=True
     )
 
     @property

@@ -6,7 +6,6 @@ import contextlib
 import math
 import threading
 import time
-from typing import Protocol
 
 import rclpy
 from rclpy.duration import Duration
@@ -24,19 +23,22 @@ BODY_SUFFIX = '_body'
 _NO_WAIT_S = 1.0  # after waiting in vain for the transform of one camera, so that the others are not held up
 
 
-class ReferenceFrame(Protocol):
+class ReferenceFrame:
     """
-    The frame that published poses are expressed in.
+    The frame that published poses are expressed in: at the place of the camera, turned by a fixed rotation.
 
     Attributes:
         timeout_s: how long `locate` may wait.
     """
 
-    timeout_s: float
+    timeout_s = 0.0
+
+    def __init__(self, suffix: str, frame_optical: Rigid):
+        self._suffix, self._frame_optical = suffix, frame_optical
 
     def frame_id(self, header: Header) -> str:
         """Return the name of the frame, for images with this header."""
-        ...
+        return header.frame_id + self._suffix
 
     def locate(self, header: Header) -> Rigid:
         """
@@ -45,11 +47,10 @@ class ReferenceFrame(Protocol):
         Raises:
             MessageError: the transform is not known.
         """
-        ...
+        return self._frame_optical
 
     def close(self) -> None:
         """Release what it listens with."""
-        ...
 
 
 def check_reference_frame(name: str) -> None:
@@ -76,32 +77,13 @@ def check_reference_frame(name: str) -> None:
 def make_reference_frame(name: str, node: Node, timeout_s: float) -> ReferenceFrame:
     """Return the reference frame that `check_reference_frame` has accepted; a TF frame listens until it is closed."""
     if name == CAMERA_OPTICAL:
-        return _FixedFrame('', IDENTITY)
+        return ReferenceFrame('', IDENTITY)
     if name == CAMERA_BODY:
-        return _FixedFrame(BODY_SUFFIX, BODY_OPTICAL)
+        return ReferenceFrame(BODY_SUFFIX, BODY_OPTICAL)
     return _TfFrame(name, node, timeout_s)
 
 
-class _FixedFrame:
-    """A frame that has the camera's position and is turned by a fixed rotation."""
-
-    timeout_s = 0.0
-
-    def __init__(self, suffix: str, frame_optical: Rigid):
-        self._suffix = suffix
-        self._frame_optical = frame_optical
-
-    def frame_id(self, header: Header) -> str:
-        return header.frame_id + self._suffix
-
-    def locate(self, header: Header) -> Rigid:
-        return self._frame_optical
-
-    def close(self) -> None:
-        """Nothing to release."""
-
-
-class _TfFrame:
+class _TfFrame(ReferenceFrame):
     """A frame of the TF tree; a node of its own listens, so that waiting for a transform does not block its arrival."""
 
     def __init__(self, name: str, node: Node, timeout_s: float):

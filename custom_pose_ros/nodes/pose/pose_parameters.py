@@ -26,35 +26,32 @@ class PoseNodeParameters:
         'openvino, torch, tensorrt.',
     )
     precision: str = parameter(
-        'auto',
-        'Precision of the network: auto (f32, or what was checked against it), f32, f16, bf16, int8.',
-    )
+        'auto', 'Precision of the network: auto (f32, or what was checked against it), f32, f16, bf16, int8.',
+    )  # fmt: skip
     threads: int = parameter(
-        0, 'CPU threads of the backend and of OpenCV; 0: one per physical core, at most 4.', minimum=0, maximum=256
+        0, 'CPU threads of the backend and of OpenCV; 0: one per physical core, at most 4.', bounds=(0, 256)
     )
     input_height: int = parameter(
-        0, 'Height [px] images are scaled to, a multiple of 32; 0: as in the object file.', minimum=0, maximum=1024
+        0, 'Height [px] images are scaled to, a multiple of 32; 0: as in the object file.', bounds=(0, 1024)
     )
     cameras: tuple[str, ...] = parameter(
         (), 'Namespaces of several cameras: <camera>/image -> <camera>/poses; empty: image -> poses.'
     )
     image_transport: str = parameter(
-        'raw',
-        'raw: sensor_msgs/Image on image; compressed: sensor_msgs/CompressedImage on image/compressed.',
+        'raw', 'raw: sensor_msgs/Image on image; compressed: sensor_msgs/CompressedImage on image/compressed.',
         choices=IMAGE_TRANSPORTS,
-    )
+    )  # fmt: skip
     image_reliability: str = parameter(
-        'best_effort',
-        'Reliability asked of the image publisher; best_effort matches every publisher.',
+        'best_effort', 'Reliability asked of the image publisher; best_effort matches every publisher.',
         choices=RELIABILITIES,
-    )
+    )  # fmt: skip
     overlay: bool = parameter(True, 'Draw ~/overlay, and only while somebody subscribes to it.', live=True)
     tracking: bool = parameter(True, 'Give instances ids that stay the same over time.', live=True)
     track_max_gap: float = parameter(
-        0.5, 'How long [s] an instance may be out of sight and keep its id.', minimum=0.01, maximum=60.0, live=True
+        0.5, 'How long [s] an instance may be out of sight and keep its id.', bounds=(0.01, 60.0), live=True
     )
     max_rate: float = parameter(
-        0.0, 'Most images answered per second and camera; 0: as many as can be.', minimum=0.0, maximum=1000.0, live=True
+        0.0, 'Most images answered per second and camera; 0: as many as can be.', bounds=(0.0, 1000.0), live=True
     )
     autostart: bool = parameter(True, AUTOSTART)
 
@@ -64,15 +61,15 @@ class ThresholdParameters:
     """Acceptance limits `thresholds.*` of pose_node; their defaults come from the object file (core Thresholds)."""
 
     keypoint_score: float = parameter(
-        0.25, 'Lowest heatmap peak that counts as a keypoint.', minimum=0.0, maximum=1.0, live=True
+        0.25, 'Lowest heatmap peak that counts as a keypoint.', bounds=(0.0, 1.0), live=True
     )
     limb_score: float = parameter(
-        0.15, 'Lowest mean agreement of the part affinity field along a limb.', minimum=0.0, maximum=1.0, live=True
+        0.15, 'Lowest mean agreement of the part affinity field along a limb.', bounds=(0.0, 1.0), live=True
     )
-    pose_score: float = parameter(0.25, 'Lowest score of a whole instance.', minimum=0.0, maximum=1.0, live=True)
+    pose_score: float = parameter(0.25, 'Lowest score of a whole instance.', bounds=(0.0, 1.0), live=True)
     min_keypoints: int = parameter(
-        2, 'Instances with fewer visible keypoints are not reported.', minimum=1, maximum=1000, live=True
+        2, 'Instances with fewer visible keypoints are not reported.', bounds=(1, 1000), live=True
     )
     max_instances: int = parameter(
-        50, 'Largest number of instances reported for one image.', minimum=1, maximum=1000, live=True
+        50, 'Largest number of instances reported for one image.', bounds=(1, 1000), live=True
     )

@@ -6,7 +6,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import asdict, astuple, dataclass
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
@@ -153,11 +153,7 @@ class Statistics:
             'rate [Hz]': f'{recent.processed / max(now - start, PERIOD_S):.1f}',
             **_percentiles('latency', durations[:, 1]),
             **_percentiles('processing', durations[:, 2]),
-            'received': str(total.received),
-            'processed': str(total.processed),
-            'dropped': str(total.dropped),
-            'skipped': str(total.skipped),
-            'errors': str(total.errors),
+            **{name: str(count) for name, count in asdict(total).items()},
             'last error': self.last_error,
             'since last input [s]': 'never' if silent_s is None else f'{silent_s:.1f}',
             'since last result [s]': 'never' if result_s is None else f'{result_s:.1f}',

@@ -36,7 +36,12 @@ _LONGEST_GAP_S = 10.0  # a longer pause between two stamps is a camera that stoo
 
 
 class InputWatch:
-    """Makes one subscription and watches it; its messages have a header."""
+    """
+    Makes one subscription and watches it; its messages have a header.
+
+    Attributes:
+        topic_name: the full name of the topic.
+    """
 
     def __init__(
         self,
@@ -61,7 +66,7 @@ class InputWatch:
         self._node, self._kind, self._callback, self._loss_cure = node, kind, callback, loss_cure
         self._losses = LossCounter()
         self._losing = self._overwriting = False
-        self._topic = node.resolve_topic_name(topic)
+        self.topic_name = node.resolve_topic_name(topic)
         self._mismatched = False
         self.subscription = self._subscribe(topic, profile)
 
@@ -84,10 +89,6 @@ class InputWatch:
             except UnsupportedEventTypeError:  # not every middleware knows every event
                 continue
         raise AssertionError('a subscription without events needs no support for them')
-
-    @property
-    def topic_name(self) -> str:
-        return self._topic
 
     def close(self) -> None:
         """End the subscription."""
@@ -118,8 +119,8 @@ class InputWatch:
         """Return the rows of diagnostics about the topic and its losses."""
         period_s = self._losses.period_s
         return {
-            'topic': self._topic,
-            'publishers': str(self._node.count_publishers(self._topic)),
+            'topic': self.topic_name,
+            'publishers': str(self._node.count_publishers(self.topic_name)),
             'lost on the way': str(self._losses.lost),
             'overwritten unread': str(self._losses.overwritten),
             'rate by the stamps [Hz]': 'unknown' if period_s is None else f'{1 / period_s:.1f}',
@@ -127,30 +128,31 @@ class InputWatch:
 
     def problems(self) -> list[str]:
         """Return what is wrong with the topic now, a line each; to be called regularly."""
-        mismatches = qos.mismatches(self._node, self._topic, publishes=False) if self._mismatched else []
+        mismatches = qos.mismatches(self._node, self.topic_name, publishes=False) if self._mismatched else []
         self._mismatched = bool(mismatches)
         lost, overwritten = self._losses.shares()
         self._losing = lost > (LOST_CLEAR if self._losing else LOST_WARNING)
         self._overwriting = overwritten > (LOST_CLEAR if self._overwriting else LOST_WARNING)
         lines = []
         if self._losing:
-            lines.append(f'{self._topic}: {100 * lost:.0f} % of the messages are lost on the way; {self._loss_cure}')
+            share = f'{100 * lost:.0f} % of the messages'
+            lines.append(f'{self.topic_name}: {share} are lost on the way; {self._loss_cure}')
         if self._overwriting:
             share = f'{100 * overwritten:.0f} % of the messages'
-            lines.append(f'{self._topic}: {share} are overwritten before they are read; the computer is overloaded')
+            lines.append(f'{self.topic_name}: {share} are overwritten before they are read; the computer is overloaded')
         return mismatches + lines
 
     def silence(self) -> str:
         """Return why no message comes; to be asked when none does."""
-        publishers = self._node.get_publishers_info_by_topic(self._topic)
+        publishers = self._node.get_publishers_info_by_topic(self.topic_name)
         if publishers:
             names = sorted({qos.node_name(publisher) for publisher in publishers})
-            return f'{", ".join(names[:_LISTED])} publishes {self._topic}, but nothing comes'
+            return f'{", ".join(names[:_LISTED])} publishes {self.topic_name}, but nothing comes'
         wanted = f'{self._kind.__module__.split(".")[0]}/msg/{self._kind.__name__}'
         topics = self._node.get_topic_names_and_types()
         others = [name for name, kinds in topics if wanted in kinds and self._from_others(name)]
         meant = f' ({wanted} is on {", ".join(sorted(others)[:_LISTED])}: remap it)' if others else ''
-        return f'nobody publishes {self._topic}{meant}'
+        return f'nobody publishes {self.topic_name}{meant}'
 
     def _from_others(self, topic: str) -> bool:
         """Whether another node publishes a topic: what this one publishes itself is not to be subscribed to."""
@@ -175,8 +177,7 @@ class LossCounter:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic):
         self._clock = clock
-        self._received = self._gaps = self._by_stamps = 0
-        self._reported = 0
+        self._received = self._gaps = self._by_stamps = self._reported = 0
         self._numbered = False
         self._last_numbers: dict[Hashable, int] = {}
         self._last_stamp_ns: int | None = None
@@ -234,10 +235,6 @@ class LossCounter:
     def overwritten(self) -> int:
         """How many messages came and were not read before newer ones took their place, since the start."""
         return max(0, self._gaps - self._reported) if self.reports else 0
-
-    @property
-    def received(self) -> int:
-        return self._received
 
     def shares(self) -> tuple[float, float]:
         """Return the shares lost and overwritten in the last WINDOW_S, in [0, 1]; to be called regularly."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -32,16 +31,14 @@ class Declaration:
     Attributes:
         default: also gives the type; a tuple is a list of names.
         description: what `ros2 param describe` shows.
-        minimum: of a number, inclusive; None: no end.
-        maximum: of a number, inclusive; None: no end.
+        bounds: smallest and largest number accepted; every number has them.
         choices: the only texts accepted; empty: any.
         live: whether it may be changed while the node runs.
     """
 
     default: Any
     description: str
-    minimum: float | None = None
-    maximum: float | None = None
+    bounds: tuple[float, float] = (0, 0)
     choices: tuple[str, ...] = ()
     live: bool = False
 
@@ -52,8 +49,7 @@ class Declaration:
             return 'true or false'
         if isinstance(self.default, (int, float)):
             kind = 'a whole number' if isinstance(self.default, int) else 'a number'
-            low = '' if self.minimum is None else f' from {self.minimum:g}'
-            return kind + low + ('' if self.maximum is None else f' to {self.maximum:g}')
+            return f'{kind} from {self.bounds[0]:g} to {self.bounds[1]:g}'
         if isinstance(self.default, tuple):
             return 'a list of different topic namespaces, like [front, down]'
         return f'one of {", ".join(self.choices)}' if self.choices else 'a text'
@@ -73,11 +69,8 @@ class Declaration:
             value = float(value)
         if type(value) is not kind:
             raise wrong
-        if isinstance(value, (int, float)):
-            low = -math.inf if self.minimum is None else self.minimum
-            high = math.inf if self.maximum is None else self.maximum
-            if not (math.isfinite(value) and low <= value <= high):
-                raise wrong
+        if kind in (int, float) and not self.bounds[0] <= value <= self.bounds[1]:
+            raise wrong
         if self.choices and value not in self.choices:
             raise wrong
         return value
@@ -100,13 +93,11 @@ class Declaration:
             read_only=not self.live,
             additional_constraints='' if isinstance(self.default, (bool, int, float)) else f'wanted: {self.wanted}',
         )
-        if self.minimum is not None and self.maximum is not None:
-            if isinstance(self.default, float):
-                text.floating_point_range = [
-                    FloatingPointRange(from_value=float(self.minimum), to_value=float(self.maximum))
-                ]
-            else:
-                text.integer_range = [IntegerRange(from_value=int(self.minimum), to_value=int(self.maximum), step=1)]
+        low, high = self.bounds
+        if type(self.default) is float:
+            text.floating_point_range = [FloatingPointRange(from_value=low, to_value=high)]
+        elif type(self.default) is int:
+            text.integer_range = [IntegerRange(from_value=low, to_value=high, step=1)]
         return text
 
 

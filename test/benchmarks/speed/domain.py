@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from custom_pose_ros.tools.demo_parts.ros_domain import free_domain
+from custom_pose_ros.tools.children import free_domain
 
 ROOT = Path(__file__).resolve().parents[3]
 

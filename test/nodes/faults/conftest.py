@@ -29,7 +29,7 @@ from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.nodes.orientation.orientation_node import OrientationNode
 from custom_pose_ros.nodes.pose.pose_node import PoseNode
 from custom_pose_ros.nodes.ros.conversions import OrientationArray, bgr_to_image
-from custom_pose_ros.tools.demo_parts.demo_player import camera_info
+from custom_pose_ros.tools.demo_player import camera_info
 
 DEADLINE_S = 60.0  # what is asserted
 PERIOD_S = 0.05

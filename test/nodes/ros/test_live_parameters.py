@@ -69,7 +69,8 @@ def another(value: Any, declaration) -> Any:
     if isinstance(value, bool):
         return not value
     if isinstance(value, (int, float)):
-        return type(value)(declaration.minimum + 0.25 * (declaration.maximum - declaration.minimum))
+        low, high = declaration.bounds
+        return type(value)(low + 0.25 * (high - low))
     return next(choice for choice in declaration.choices if choice != value)
 
 
@@ -77,7 +78,7 @@ def refused(declaration) -> Any:
     """Return a value of the right type that is out of range, or one of another type where there is no range."""
     if isinstance(declaration.default, bool):
         return 'perhaps'
-    return type(declaration.default)(declaration.maximum * 2 + 1)
+    return type(declaration.default)(declaration.bounds[1] * 2 + 1)
 
 
 @pytest.mark.parametrize('node_class', [PoseNode, OrientationNode])

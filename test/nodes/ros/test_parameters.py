@@ -85,7 +85,7 @@ def test_every_parameter_has_descriptor_and_default_on_the_node(bare_node, schem
         assert descriptor.read_only == (not declaration.live)
         if isinstance(declaration.default, (int, float)) and not isinstance(declaration.default, bool):
             (limits,) = [*descriptor.floating_point_range, *descriptor.integer_range]
-            assert (limits.from_value, limits.to_value) == (declaration.minimum, declaration.maximum)
+            assert (limits.from_value, limits.to_value) == declaration.bounds
 
 
 def test_given_values_are_read_and_shown(bare_node) -> None:

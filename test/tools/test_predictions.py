@@ -10,7 +10,7 @@ from custom_pose_ros.core.geometry.rigid import Rigid
 from custom_pose_ros.core.geometry.rotations import matrix_from_roll_pitch_yaw
 from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.orientation.estimate import OrientationEstimate
-from custom_pose_ros.tools.prediction_formats import CocoKeypoints, PictureResult, format_json, format_table
+from custom_pose_ros.tools.predictions import CocoKeypoints, PictureResult, format_json, format_table
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What predict prints and saves for one picture: a table, a JSON line, COCO keypoints."""
+"""What predict finds in pictures, and what it prints and saves of it: a table, a JSON line, COCO keypoints."""
 
 from __future__ import annotations
 
@@ -8,15 +8,17 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.keypoints.poses import KeypointPose
+from custom_pose_ros.core.keypoints.tracking import PoseTracker
 from custom_pose_ros.core.object_model import ObjectModel
-
-if TYPE_CHECKING:
-    from custom_pose_ros.core.orientation.estimate import OrientationEstimate
+from custom_pose_ros.core.orientation.estimate import OrientationEstimate
+from custom_pose_ros.core.orientation.orientation_estimator import OrientationEstimator
+from custom_pose_ros.inference.estimator import Estimator
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -43,6 +45,36 @@ class PictureResult:
     poses: Sequence[KeypointPose]
     orientations: dict[int | None, OrientationEstimate] = field(default_factory=dict)
     refusals: dict[int | None, str] = field(default_factory=dict)
+
+
+class PictureSequence:
+    """
+    Pictures of one scene in the order of time: a video, or a single image.
+
+    Attributes:
+        camera: Camera of the pictures, or None when no orientation is wanted or possible.
+    """
+
+    def __init__(self, estimator: Estimator, camera: CameraIntrinsics | None, reference_frame: str):
+        self._estimator = estimator
+        self._tracker = PoseTracker(estimator.model)
+        self.camera = camera
+        self._orienter = camera and OrientationEstimator(estimator.model, camera, reference_frame=reference_frame)
+
+    def analyse(self, image: np.ndarray, source: str, frame: int | None = None, stamp_s: float = 0.0) -> PictureResult:
+        """Find the object in the next (H, W, 3) uint8 BGR picture, taken at `stamp_s` [s]."""
+        poses = self._tracker.update(self._estimator(image, None if frame is None else source), stamp_s)
+        estimates = self._orienter.update(poses, stamp_s) if self._orienter else []
+        return PictureResult(
+            source=source,
+            frame=frame,
+            stamp_s=stamp_s,
+            width=image.shape[1],
+            height=image.shape[0],
+            poses=poses,
+            orientations={estimate.track_id: estimate for estimate in estimates if not estimate.coasting},
+            refusals=dict(self._orienter.refusals) if self._orienter else {},
+        )
 
 
 def format_table(result: PictureResult, model: ObjectModel) -> str:

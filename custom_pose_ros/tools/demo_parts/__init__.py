@@ -1,1 +1,0 @@
-"""What the demo is made of: clip, player, recorder, figures and pictures."""
