@@ -6,15 +6,20 @@ import math
 
 import numpy as np
 from builtin_interfaces.msg import Duration
-from geometry_msgs.msg import Point, Quaternion, Vector3
+from geometry_msgs.msg import Point, Vector3
 from std_msgs.msg import ColorRGBA
 from visualization_msgs.msg import Marker, MarkerArray
 
 from custom_pose_ros.core.geometry.rigid import Rigid
-from custom_pose_ros.core.geometry.rotations import matrix_from_quaternion, skew_matrix
+from custom_pose_ros.core.geometry.rotations import skew_matrix
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.orientation.estimate import AMBIGUOUS
-from custom_pose_ros.nodes.ros.conversions import Orientation, OrientationArray, rigid_pose_message
+from custom_pose_ros.nodes.ros.conversions import (
+    Orientation,
+    OrientationArray,
+    rigid_pose_message,
+    rotation_from_message,
+)
 
 LIFETIME = Duration(sec=1)  # what is not renewed for so long disappears, also when the node is gone
 _AXIS_COLORS = ((0.9, 0.1, 0.1), (0.1, 0.7, 0.1), (0.2, 0.3, 1.0))  # x red, y green, z blue, as RViz draws them
@@ -41,10 +46,7 @@ def orientations_to_markers(message: OrientationArray, model: ObjectModel) -> Ma
     size = model.size_m or _DEFAULT_SIZE_M
     for index, orientation in enumerate(message.orientations):
         for marker in _instance_markers(orientation, model, size):
-            marker.header = message.header
-            marker.id = index
-            marker.lifetime = LIFETIME
-            marker.frame_locked = False
+            marker.header, marker.id, marker.lifetime = message.header, index, LIFETIME
             markers.append(marker)
     return MarkerArray(markers=markers)
 
@@ -90,7 +92,7 @@ def _position_region(orientation: Orientation, color: ColorRGBA) -> Marker:
 
 def _rotation_region(orientation: Orientation, size: float, color: ColorRGBA) -> Marker:
     """Return a cone around each axis of the object that holds the true axis with 95 %; in the object frame."""
-    R = _rotation_of(orientation.pose.pose.orientation)
+    R = rotation_from_message(orientation.pose.pose.orientation)
     turning = R.T @ orientation.pose.covariance.reshape(6, 6)[3:, 3:] @ R  # about the object's axes
     corners: list[np.ndarray] = []
     for axis in np.eye(3):
@@ -124,10 +126,6 @@ def _lines(name: str, orientation: Orientation, ends: list[np.ndarray], width: f
         ns=name, type=Marker.LINE_LIST, pose=orientation.pose.pose, color=color,
         scale=Vector3(x=width), points=[_point(end) for end in ends],
     )  # fmt: skip
-
-
-def _rotation_of(quaternion: Quaternion) -> np.ndarray:
-    return matrix_from_quaternion(np.array([quaternion.x, quaternion.y, quaternion.z, quaternion.w]))
 
 
 def _label(orientation: Orientation, size: float) -> Marker:

@@ -86,7 +86,7 @@ class OrientationCamera:
         """Answer the poses of this camera in a reference frame; `held` is given the end of the subscriptions."""
         self._reference = reference
         self._estimator = None  # time has passed
-        wanted = [(PoseArray, 'poses', self._on_poses, qos.RESULTS)]
+        wanted = [(PoseArray, 'poses', self._on_poses, qos.results())]
         if self.source.wants_camera_info:
             wanted.append((CameraInfo, 'camera_info', self._on_camera_info, qos.camera_info()))
         held.callback(self.inputs.clear)
@@ -122,10 +122,8 @@ class OrientationCamera:
             result = estimates_to_message(located, model.name, header)
             if self._fused:
                 self._fused.update(self._name, header, located, model, self._parameters)
-        except CustomPoseError as error:
-            problem = str(error)
         except Exception as error:  # whatever a message does, the next one gets its chance
-            problem = f'{type(error).__name__}: {error}'
+            problem = str(error) if isinstance(error, CustomPoseError) else f'{type(error).__name__}: {error}'
         self._outputs.publish(result, model)
         self._outputs.publish_frames(message.header, estimates, model)
         if problem:
@@ -150,20 +148,15 @@ class OrientationCamera:
         self, poses: list[KeypointPose], model: ObjectModel, camera: CameraIntrinsics, stamp_s: float
     ) -> list[OrientationEstimate]:
         """Return the estimates in the camera optical frame; counts the instances that cannot be solved."""
-        estimator = self._estimator_of(model, camera)
-        estimates = estimator.update(poses, stamp_s)
-        self.unsolved += len(estimator.refusals)
-        for track_id, reason in estimator.refusals:
-            self._logger.debug(f'track {track_id}: {reason}')
-        return estimates
-
-    def _estimator_of(self, model: ObjectModel, camera: CameraIntrinsics) -> OrientationEstimator:
-        """Return the filters, new ones when the object or the camera has changed."""
         if self._estimator is None or self._estimator.model is not model or camera is not self._camera:
             self._camera = camera
             self._estimator = OrientationEstimator(model, camera, parameters=self._parameters)
         self._estimator.smoothing = self._settings.values.smoothing
-        return self._estimator
+        estimates = self._estimator.update(poses, stamp_s)
+        self.unsolved += len(self._estimator.refusals)
+        for track_id, reason in self._estimator.refusals:
+            self._logger.debug(f'track {track_id}: {reason}')
+        return estimates
 
     def _refuse(self, reason: str) -> None:
         self._statistics.failed(reason)

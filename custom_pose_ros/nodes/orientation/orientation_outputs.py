@@ -76,7 +76,7 @@ class OrientationOutputs:
         for topic, kind in TOPICS.items():
             name = topic_in(namespace, topic)
             options = qos.publisher_options(node, name)
-            self._publishers[topic] = node.create_lifecycle_publisher(kind, name, qos.RESULTS, **options)
+            self._publishers[topic] = node.create_lifecycle_publisher(kind, name, qos.results(), **options)
         if frames_available():
             self._publishers['/tf'] = node.create_lifecycle_publisher(TFMessage, '/tf', qos.TF)
             self._publishers['/tf_static'] = node.create_lifecycle_publisher(TFMessage, '/tf_static', qos.STATIC_TF)

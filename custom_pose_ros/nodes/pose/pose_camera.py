@@ -58,7 +58,7 @@ class PoseCamera:
         prefix = f'{name}/' if name else ''
         poses = f'{prefix}poses'
         options = qos.publisher_options(node, poses)
-        self._poses = node.create_lifecycle_publisher(PoseArray, poses, qos.RESULTS, **options)
+        self._poses = node.create_lifecycle_publisher(PoseArray, poses, qos.results(), **options)
         held.callback(node.destroy_lifecycle_publisher, self._poses)
         overlay = f'~/{prefix.lstrip("/")}overlay'
         options = qos.publisher_options(node, overlay)

@@ -15,7 +15,6 @@ from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 
 from custom_pose_ros.core.errors import ConfigError, MessageError
 from custom_pose_ros.core.keypoints.poses import KeypointPose
-from custom_pose_ros.core.object_model import Thresholds
 from custom_pose_ros.inference.estimator import Estimator, PoseEstimator
 from custom_pose_ros.inference.image_messages import image_to_bgr
 from custom_pose_ros.nodes.pose.image_queue import NewestFrames
@@ -114,20 +113,18 @@ class PoseNode(ManagedNode):
             try:
                 return dict(zip(images, estimator.batch(list(images.values()), list(images))))
             except Exception as error:  # one image may be at fault: each is tried on its own
-                self._tell_batch_failure(error)
+                self._batch_failures += 1
+                self._batch_failure = f'{type(error).__name__}: {error}'
+                self.get_logger().warning(
+                    'the images of the cameras cannot be processed together, each is processed alone: '
+                    f'{self._batch_failure}',
+                    throttle_duration_sec=WARNING_PERIOD_S,
+                )
         results = {}
         for name, image in images.items():
             with self._refusing(name):
                 results[name] = estimator(image, name)
         return results
-
-    def _tell_batch_failure(self, error: Exception) -> None:
-        self._batch_failures += 1
-        self._batch_failure = f'{type(error).__name__}: {error}'
-        self.get_logger().warning(
-            f'the images of the cameras cannot be processed together, each is processed alone: {self._batch_failure}',
-            throttle_duration_sec=WARNING_PERIOD_S,
-        )
 
     @contextlib.contextmanager
     def _refusing(self, *cameras: str) -> Iterator[None]:
@@ -161,7 +158,7 @@ class PoseNode(ManagedNode):
             self._thresholds = NodeParameters(
                 self, ThresholdParameters, 'thresholds.', defaults, on_change=self._on_thresholds
             )
-        estimator.thresholds = _core_thresholds(self._thresholds.with_defaults(defaults))
+        estimator.thresholds = self._thresholds.with_defaults(defaults).core
         self._estimator = estimator
         self._thresholds.set_defaults(defaults)
 
@@ -184,7 +181,7 @@ class PoseNode(ManagedNode):
 
     def _on_thresholds(self, values: ThresholdParameters) -> None:
         if self._estimator:
-            self._estimator.thresholds = _core_thresholds(values)
+            self._estimator.thresholds = values.core
 
     @property
     def _object_name(self) -> str:
@@ -209,10 +206,6 @@ class PoseNode(ManagedNode):
             rows['failed batches'] = f'{self._batch_failures}, the last by {self._batch_failure}'
         camera = self._cameras.get(name)
         return CameraReport(self._object_name, rows, camera.inputs if camera else ())
-
-
-def _core_thresholds(values: ThresholdParameters) -> Thresholds:
-    return Thresholds(**dataclasses.asdict(values))
 
 
 def main(args: Sequence[str] | None = None) -> int:

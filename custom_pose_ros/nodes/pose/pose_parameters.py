@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
+from custom_pose_ros.core.object_model import Thresholds
 from custom_pose_ros.nodes.ros.parameters import AUTOSTART, SWITCHED, parameter
 
 IMAGE_TRANSPORTS = ('raw', 'compressed')
@@ -73,3 +75,8 @@ class ThresholdParameters:
     max_instances: int = parameter(
         50, 'Largest number of instances reported for one image.', bounds=(1, 1000), live=True
     )
+
+    @property
+    def core(self) -> Thresholds:
+        """The same values for the estimator of the core."""
+        return Thresholds(**dataclasses.asdict(self))

@@ -49,28 +49,25 @@ def poses_to_message(
         image_height=height,
         keypoint_names=list(model.keypoint_names),
         skeleton=[index for edge in model.skeleton for index in edge],
-        poses=[_pose_to_message(pose, model.name) for pose in poses],
+        poses=[
+            Pose(keypoints=[Keypoint(**fields) for fields in keypoint_fields(pose)], **pose_fields(pose, model.name))
+            for pose in poses
+        ],
     )
-
-
-def _pose_to_message(pose: KeypointPose, object_name: str) -> Pose:
-    keypoints = [Keypoint(**fields) for fields in keypoint_fields(pose)]
-    return Pose(keypoints=keypoints, **pose_fields(pose, object_name))
 
 
 def estimates_to_message(
     estimates: Sequence[OrientationEstimate], object_name: str, header: Header
 ) -> OrientationArray:
     """Return the OrientationArray of one image; the header is used as it is and names the frame of the estimates."""
-    orientations = [_estimate_to_message(estimate, object_name) for estimate in estimates]
+    orientations = [
+        Orientation(
+            pose=PoseWithCovariance(pose=rigid_pose_message(estimate.pose), covariance=estimate.covariance.ravel()),
+            **orientation_fields(estimate, object_name),
+        )
+        for estimate in estimates
+    ]
     return OrientationArray(header=header, orientations=orientations)
-
-
-def _estimate_to_message(estimate: OrientationEstimate, object_name: str) -> Orientation:
-    return Orientation(
-        pose=PoseWithCovariance(pose=rigid_pose_message(estimate.pose), covariance=estimate.covariance.ravel()),
-        **orientation_fields(estimate, object_name),
-    )
 
 
 def bgr_to_image(bgr: np.ndarray, header: Header) -> Image:
@@ -97,9 +94,13 @@ def transform_message(transform: Rigid) -> Transform:
 
 def transform_from_message(message: Transform) -> Rigid:
     """Return the transform of a geometry_msgs/Transform."""
-    rotation, translation = message.rotation, message.translation
-    R = matrix_from_quaternion(np.array([rotation.x, rotation.y, rotation.z, rotation.w]))
-    return Rigid(R, np.array([translation.x, translation.y, translation.z]))
+    at = message.translation
+    return Rigid(rotation_from_message(message.rotation), np.array([at.x, at.y, at.z]))
+
+
+def rotation_from_message(message: Quaternion) -> np.ndarray:
+    """Return the (3, 3) rotation matrix of a geometry_msgs/Quaternion."""
+    return matrix_from_quaternion(np.array([message.x, message.y, message.z, message.w]))
 
 
 def _quaternion_message(R: np.ndarray) -> Quaternion:

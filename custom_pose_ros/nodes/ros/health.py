@@ -83,7 +83,7 @@ class Health:
         problems = [*(problem for watched in report.inputs for problem in watched.problems()), *of_the_node]
         for problem in problems:
             self._warnings.say(problem)
-        silence = self._explaining(report.inputs[0]) if report.inputs else str
+        silence = (lambda: self._warnings.say(report.inputs[0].silence())) if report.inputs else str
         status = self.statistics[camera].status(
             f'{self._name} {camera}'.rstrip(), report.hardware_id, rows, [*problems, *report.problems], silence
         )
@@ -92,16 +92,6 @@ class Health:
             status.level = DiagnosticStatus.ERROR if problem else DiagnosticStatus.OK
             status.message = f'{self._node.state}: {problem}' if problem else self._node.state
         return status
-
-    def _explaining(self, watched: InputWatch) -> Callable[[], str]:
-        """Return what says, and logs, why nothing comes."""
-
-        def explain() -> str:
-            why = watched.silence()
-            self._warnings.say(why)
-            return why
-
-        return explain
 
 
 class DuplicateName:
@@ -134,10 +124,11 @@ class ThrottledLog:
         self._log, self._clock = log, clock
         self._logged: dict[str, float] = {}
 
-    def say(self, line: str) -> None:
-        """Log the line unless it was logged a short while ago."""
+    def say(self, line: str) -> str:
+        """Log the line unless it was logged a short while ago; return it."""
         now, key = self._clock(), re.sub(r'[\d.]+', '#', line)
         self._logged = {other: when for other, when in self._logged.items() if now - when < REPEAT_S}
         if key not in self._logged:
             self._logged[key] = now
             self._log(line)
+        return line

@@ -84,7 +84,7 @@ class InputWatch:
                     on_message,
                     profile,
                     event_callbacks=SubscriptionEventCallbacks(**events),
-                    qos_overriding_options=qos.overridable(),
+                    qos_overriding_options=qos.OVERRIDABLE,
                 )
             except UnsupportedEventTypeError:  # not every middleware knows every event
                 continue

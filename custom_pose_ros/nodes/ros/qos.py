@@ -32,7 +32,16 @@ _UNKNOWN = '_UNKNOWN_'  # end of the name of a node that is not known (yet)
 STATIC_TF = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 TF = QoSProfile(depth=100)
 DIAGNOSTICS = QoSProfile(depth=10)
-RESULTS = QoSProfile(depth=10)  # small messages, reliable: they match every subscriber
+# qos_overrides.<topic>.<publisher|subscription>.* set these:
+OVERRIDABLE = QoSOverridingOptions((
+    QoSPolicyKind.HISTORY, QoSPolicyKind.DEPTH, QoSPolicyKind.RELIABILITY, QoSPolicyKind.DURABILITY,
+))  # fmt: skip
+
+
+# Each call makes a new profile: rclpy writes what overrides it into the one it is given.
+def results() -> QoSProfile:
+    """Return the profile of small messages, reliable: they match every subscriber."""
+    return QoSProfile(depth=10)
 
 
 def images(reliability: str = 'best_effort') -> QoSProfile:
@@ -54,12 +63,6 @@ def overlay() -> QoSProfile:
     return QoSProfile(depth=1)
 
 
-def overridable() -> QoSOverridingOptions:
-    """Let qos_overrides.<topic>.<publisher|subscription>.* set history, depth, reliability and durability."""
-    kinds = (QoSPolicyKind.HISTORY, QoSPolicyKind.DEPTH, QoSPolicyKind.RELIABILITY, QoSPolicyKind.DURABILITY)
-    return QoSOverridingOptions(kinds)
-
-
 @contextlib.contextmanager
 def overrides_explained() -> Iterator[None]:
     """
@@ -79,7 +82,7 @@ def overrides_explained() -> Iterator[None]:
 def publisher_options(node: Node, topic: str) -> dict[str, Any]:
     """Return the options of a publisher: an overridable profile, and a warning about incompatible subscribers."""
     events = PublisherEventCallbacks(incompatible_qos=lambda _: explain_mismatch(node, topic, publishes=True))
-    return {'qos_overriding_options': overridable(), 'event_callbacks': events}
+    return {'qos_overriding_options': OVERRIDABLE, 'event_callbacks': events}
 
 
 def explain_mismatch(node: Node, topic: str, publishes: bool) -> None:

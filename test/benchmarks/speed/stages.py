@@ -154,8 +154,8 @@ class Publisher:
         self._context = rclpy.Context()
         rclpy.init(args=[], context=self._context)
         self._node = rclpy.create_node('bench_publisher', context=self._context)
-        self._publisher = self._node.create_publisher(PoseArray, 'bench_poses', qos.RESULTS)
-        self._node.create_subscription(PoseArray, 'bench_poses', lambda _: None, qos.RESULTS)
+        self._publisher = self._node.create_publisher(PoseArray, 'bench_poses', qos.results())
+        self._node.create_subscription(PoseArray, 'bench_poses', lambda _: None, qos.results())
         self._message = lambda poses, image: poses_to_message(poses, model, Header(), image.shape[1], image.shape[0])
 
     @classmethod

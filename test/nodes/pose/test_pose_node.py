@@ -378,6 +378,14 @@ def test_quality_of_service_can_be_overridden(graph, tiny_object) -> None:
     assert found.qos_profile.reliability == ReliabilityPolicy.RELIABLE
 
 
+def test_an_override_changes_its_own_topic_only(graph, tiny_object) -> None:
+    override = {f'qos_overrides.{graph.namespace}/front/poses.publisher.reliability': 'best_effort'}
+    node = graph.start(PoseNode, object=tiny_object, threads=1, cameras=['front', 'down'], **override)
+    topics = {publisher.topic_name: publisher.qos_profile.reliability for publisher in node.publishers}
+    assert topics[f'{graph.namespace}/front/poses'] == ReliabilityPolicy.BEST_EFFORT
+    assert topics[f'{graph.namespace}/down/poses'] == ReliabilityPolicy.RELIABLE
+
+
 def test_an_unknown_quality_of_service_is_refused(graph, tiny_object) -> None:
     override = {f'qos_overrides.{graph.namespace}/image.subscription.reliability': 'perhaps'}
     with pytest.raises(

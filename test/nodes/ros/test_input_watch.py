@@ -29,7 +29,7 @@ class Watcher(Node):
         super().__init__('watcher', **options)
         self.got: list[Image] = []
         self.watch = InputWatch(self, Image, 'image', self.got.append, qos.images('reliable'))
-        self.create_publisher(String, 'results', qos.RESULTS, **qos.publisher_options(self, 'results'))
+        self.create_publisher(String, 'results', qos.results(), **qos.publisher_options(self, 'results'))
 
 
 def image(number: int) -> Image:
