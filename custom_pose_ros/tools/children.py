@@ -84,9 +84,8 @@ class Children:
         """Write a line to the stdin of a process; a process that is gone is found by `check`."""
         stdin = self._processes[name].stdin
         with contextlib.suppress(BrokenPipeError):
-            if stdin is not None:
-                stdin.write(line + '\n')
-                stdin.flush()
+            stdin.write(line + '\n')
+            stdin.flush()
 
     def check(self) -> None:
         """Raise ChildError, with the end of its log, when a process has ended."""
@@ -106,9 +105,8 @@ class Children:
         """End all processes: close stdin, ask, wait, kill."""
         processes = list(self._processes.values())
         for process in processes:
-            if process.stdin is not None:
-                with contextlib.suppress(BrokenPipeError):
-                    process.stdin.close()
+            with contextlib.suppress(BrokenPipeError):
+                process.stdin.close()
             if process.poll() is None:
                 process.terminate()
         deadline = time.monotonic() + _GRACE_S
@@ -122,10 +120,9 @@ class Children:
 
 
 def _read_lines(process: subprocess.Popen[str], on_line: Callable[[str], None]) -> None:
-    if process.stdout is not None:
-        with process.stdout:
-            for line in process.stdout:
-                on_line(line)
+    with process.stdout as lines:
+        for line in lines:
+            on_line(line)
 
 
 def _die_with_parent() -> None:

@@ -16,9 +16,9 @@ import math
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -43,13 +43,7 @@ from custom_pose_ros.core.orientation.pnp import known_points
 from custom_pose_ros.core.progress import progress_bar
 from custom_pose_ros.inference.estimator import PoseEstimator
 from custom_pose_ros.tools.media import Input, VideoReader, find_inputs, plan_outputs, quiet_opencv, read_image
-from custom_pose_ros.tools.predictions import (
-    CocoKeypoints,
-    PictureResult,
-    PictureSequence,
-    format_json,
-    format_table,
-)
+from custom_pose_ros.tools.predictions import CocoKeypoints, PictureSequence, format_json, format_table
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -237,16 +231,12 @@ class _Prediction:
             self.bar.update()
 
     def _process_image(self, item: Input, output: Path | None) -> None:
+        def save(drawing: np.ndarray) -> None:
+            write_image(output, drawing)
+            self.saved.append(output)
+
         image = read_image(Path(item.source))
-        sequence = self._begin_sequence(image)
-        result = sequence.analyse(image, item.name)
-        self._emit(result)
-        if output is not None or self.show:
-            drawing = self._draw(image, result, sequence)
-            if output is not None:
-                write_image(output, drawing)
-                self.saved.append(output)
-            self._show(drawing, hold=True)
+        self._answer(self._begin_sequence(image), image, save if output else None, item.name)
 
     def _process_video(self, item: Input, output: Path | None) -> None:
         with VideoReader(item.source) as reader:
@@ -268,13 +258,7 @@ class _Prediction:
         try:
             for frame in itertools.islice(reader, self.args.frames):
                 sequence = sequence or self._begin_sequence(frame.image)
-                result = sequence.analyse(frame.image, item.name, frame.index, frame.stamp_s)
-                self._emit(result)
-                if video is not None or self.show:
-                    drawing = self._draw(frame.image, result, sequence)
-                    if video is not None:
-                        video.write(drawing)
-                    self._show(drawing, hold=False)
+                self._answer(sequence, frame.image, video and video.write, item.name, frame.index, frame.stamp_s)
                 self.bar.update()
                 if self.stopped:
                     return
@@ -294,28 +278,28 @@ class _Prediction:
                 self._fail(error)
         return PictureSequence(self.estimator, camera, self.args.reference_frame)
 
-    def _emit(self, result: PictureResult) -> None:
+    def _answer(
+        self, sequence: PictureSequence, image: np.ndarray, save: Callable[[np.ndarray], None] | None, *place: Any
+    ) -> None:
+        """Find the object in the next picture of a sequence, taken at a place in it; print, draw, save and show it."""
+        result = sequence.analyse(image, *place)
         self.pictures += 1
         self.instances += len(result.poses)
         if self.coco is not None:
             self.coco.add(result)
         self._clear_bar()
         print((format_json if self.args.json else format_table)(result, self.model), flush=True)
-
-    def _draw(self, image: np.ndarray, result: PictureResult, sequence: PictureSequence) -> np.ndarray:
-        return draw_poses(
-            image,
-            result.poses,
-            self.model,
-            list(result.orientations.values()),
-            sequence.camera,
-            names=result.frame is None,
-        )
+        if save or self.show:
+            estimates = list(result.orientations.values())
+            is_image = result.frame is None
+            drawing = draw_poses(image, result.poses, self.model, estimates, sequence.camera, names=is_image)
+            if save:
+                save(drawing)
+            if self.show:
+                self._show(drawing, hold=is_image)
 
     def _show(self, drawing: np.ndarray, hold: bool) -> None:
         """Show the picture; `hold` waits for a key or for the window to be closed."""
-        if not self.show:
-            return
         cv2.imshow(_WINDOW, drawing)
         key = cv2.waitKey(1)
         while hold and key < 0 and cv2.getWindowProperty(_WINDOW, cv2.WND_PROP_VISIBLE) >= 1:
@@ -327,11 +311,12 @@ class _Prediction:
             write_json(self.args.coco, self.coco.to_dict(), indent=None)
             self.saved.append(self.args.coco)
         found = f'{self.pictures} picture{"" if self.pictures == 1 else "s"}, {self.instances} x {self.model.name}'
-        folders = sorted({str(path.parent) for path in self.saved})
-        place = '' if not folders else f'; saved {self.saved[0]}' if len(self.saved) == 1 else ''
         if len(self.saved) > 1:
-            place = f'; saved {len(self.saved)} files in {", ".join(folders)}'
-        say(found + place)
+            folders = sorted({str(path.parent) for path in self.saved})
+            found += f'; saved {len(self.saved)} files in {", ".join(folders)}'
+        elif self.saved:
+            found += f'; saved {self.saved[0]}'
+        say(found)
 
     def _fail(self, error: CustomPoseError) -> None:
         self.failed = True

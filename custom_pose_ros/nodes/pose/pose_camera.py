@@ -101,20 +101,16 @@ class PoseCamera:
         """
         values, stamp_s = self._settings.values, stamp_seconds(message.header.stamp)
         if values.tracking:
-            poses = self._tracker_of(model).update(poses, stamp_s)
+            if self._tracker is None or self._tracker.model is not model:
+                self._tracker = PoseTracker(model)
+            self._tracker.max_gap_s = values.track_max_gap
+            poses = self._tracker.update(poses, stamp_s)
         height, width = bgr.shape[:2]
         self._poses.publish(poses_to_message(poses, model, message.header, width, height))
         latency_s = 1e-9 * self._node.get_clock().now().nanoseconds - stamp_s
         self._statistics.processed(latency_s, time.monotonic() - started)
         if values.overlay and self._overlay.get_subscription_count():
             self._overlay.publish(bgr_to_image(draw_poses(bgr, poses, model), message.header))
-
-    def _tracker_of(self, model: ObjectModel) -> PoseTracker:
-        """Return the tracker, a new one where the object is another; it follows the live parameter."""
-        if self._tracker is None or self._tracker.model is not model:
-            self._tracker = PoseTracker(model)
-        self._tracker.max_gap_s = self._settings.values.track_max_gap
-        return self._tracker
 
     def refuse(self, reason: str) -> None:
         """Count an image that could not be used, and log why."""

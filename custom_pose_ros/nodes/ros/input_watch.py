@@ -98,16 +98,12 @@ class InputWatch:
         # Without the publisher (before Kilted) numbers of several publishers cannot be told apart.
         publisher = info.get('publisher_gid')
         number = None if publisher is None else info.get('publication_sequence_number')
-        self._count(message, str(publisher), number)
-        self._callback(message)
+        self._on_message(message, publisher, number)
 
-    def _on_message(self, message: Any) -> None:
-        self._count(message, None, None)
-        self._callback(message)
-
-    def _count(self, message: Any, publisher: str | None, number: int | None) -> None:
+    def _on_message(self, message: Any, publisher: Any = None, number: int | None = None) -> None:
         stamp = message.header.stamp
-        self._losses.arrived(stamp.sec * 10**9 + stamp.nanosec, publisher, number)
+        self._losses.arrived(stamp.sec * 10**9 + stamp.nanosec, str(publisher), number)
+        self._callback(message)
 
     def _on_lost(self, event: Any) -> None:
         self._losses.reported_lost(event.total_count)
