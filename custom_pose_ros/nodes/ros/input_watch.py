@@ -167,13 +167,14 @@ class LossCounter:
 
     Attributes:
         reports: whether the middleware reports losses.
+        received: how many messages have come.
     """
 
     reports = False
 
     def __init__(self, clock: Callable[[], float] = time.monotonic):
         self._clock = clock
-        self._received = self._gaps = self._by_stamps = self._reported = 0
+        self.received = self._gaps = self._by_stamps = self._reported = 0
         self._numbered = False
         self._last_numbers: dict[Hashable, int] = {}
         self._last_stamp_ns: int | None = None
@@ -189,7 +190,7 @@ class LossCounter:
             publisher: who has sent it.
             number: its place in the sequence of this publisher; None where the middleware does not number messages.
         """
-        self._received += 1
+        self.received += 1
         if number is not None:
             self._numbered = True
             self._gaps += max(0, number - self._last_numbers.pop(publisher, number - 1) - 1)
@@ -238,7 +239,7 @@ class LossCounter:
         while len(self._history) > 1 and self._history[0][0] < now - WINDOW_S:
             self._history.popleft()
         _, *before = self._history[0]
-        totals = self._received, self.lost, self.overwritten
+        totals = self.received, self.lost, self.overwritten
         self._history.append((now, *totals))
         received, lost, overwritten = (total - earlier for total, earlier in zip(totals, before))
         sent = max(received + lost + overwritten, 1)
