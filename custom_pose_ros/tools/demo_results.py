@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.progress import progress_bar
 from custom_pose_ros.evaluation.scoring.frame_scores import FrameScore
+from custom_pose_ros.evaluation.scoring.summary import distribution
 from custom_pose_ros.tools.media import VideoReader
 
 
@@ -26,10 +27,9 @@ def summarise(scores: Sequence[FrameScore], frames_sent: int, frames_dropped: in
     another process.
     """
     processed = [score for score in scores if score.result.width]  # as pose_node tells it with its result
-    keypoints_px = [score.keypoint_errors_px for score in scores if score.keypoint_errors_px is not None]
+    keypoints_px = [e for score in scores if score.keypoint_errors_px is not None for e in score.keypoint_errors_px]
     measured = [score for score in scores if score.rotation_error_rad is not None]
-    rotations = [score.rotation_error_deg for score in measured]
-    latencies = [score.result.latency_ms for score in scores if score.result.estimates]
+    latency = _figures((score.result.latency_ms for score in scores if score.result.estimates), 'median', 'p95')
     times_ns = sorted(score.result.time_ns for score in processed)
     span_s = (times_ns[-1] - times_ns[0]) / 1e9 if times_ns else 0.0
     return {
@@ -38,27 +38,18 @@ def summarise(scores: Sequence[FrameScore], frames_sent: int, frames_dropped: in
         'frames_dropped': frames_dropped,
         'detection_rate': round(sum(score.found for score in scores) / frames_sent, 4),
         'orientation_rate': round(len(measured) / frames_sent, 4),
-        'keypoint_error_px': {'mean': _mean(keypoints_px), 'p95': _percentile(keypoints_px, 95)},
-        'rotation_error_deg': {'median': _percentile(rotations, 50), 'p90': _percentile(rotations, 90)},
-        'translation_error_m': {'median': _percentile([score.translation_error_m for score in measured], 50)},
-        'latency_ms': {'p50': _percentile(latencies, 50), 'p95': _percentile(latencies, 95)},
+        'keypoint_error_px': _figures(keypoints_px, 'mean', 'p95'),
+        'rotation_error_deg': _figures((score.rotation_error_deg for score in measured), 'median', 'p90'),
+        'translation_error_m': _figures((score.translation_error_m for score in measured), 'median'),
+        'latency_ms': {'p50': latency['median'], 'p95': latency['p95']},
         'fps': round((len(processed) - 1) / span_s, 2) if span_s else None,
     }
 
 
-def _mean(values: Sequence) -> float | None:
-    array = _finite(values)
-    return round(float(array.mean()), 4) if len(array) else None
-
-
-def _percentile(values: Sequence, percent: float) -> float | None:
-    array = _finite(values)
-    return round(float(np.percentile(array, percent)), 4) if len(array) else None
-
-
-def _finite(values: Sequence) -> np.ndarray:
-    array = np.ravel(np.array(values, float))
-    return array[np.isfinite(array)]
+def _figures(values: Iterable[float], *names: str) -> dict[str, float | None]:
+    """Return these figures of the finite values; None where there are none."""
+    figures = distribution(values)
+    return {name: figures[name] and round(figures[name], 4) for name in names}
 
 
 def format_summary(summary: Mapping[str, Any]) -> str:
