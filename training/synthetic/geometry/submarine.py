@@ -116,20 +116,11 @@ def _inside(rng) -> list[Part]:
         disc = cylinder(TUBE_RADIUS - rng.uniform(0.008, 0.013), length, 28)
         parts.append(_laid('ballast', disc, x + length / 2, BLACK_TAPE if dark else WOOD))
         x, dark = x + length, not dark
-    parts.append(
-        _placed(
-            'board',
-            box((0.03, 0.018, 0.002)),
-            (0.207, rng.uniform(-0.01, 0.01), 0.042),
-            RED if rng.random() < 0.3 else BLUE_TAPE,
-        )
-    )
+    position = (0.207, rng.uniform(-0.01, 0.01), 0.042)
+    parts.append(_placed('board', box((0.03, 0.018, 0.002)), position, RED if rng.random() < 0.3 else BLUE_TAPE))
     for _ in range(rng.integers(1, 4)):
-        parts.append(
-            _placed(
-                'label', box((0.008, 0.018, 0.004)), (rng.uniform(0.17, 0.25), rng.uniform(-0.02, 0.02), 0.042), WHITE
-            )
-        )
+        position = (rng.uniform(0.17, 0.25), rng.uniform(-0.02, 0.02), 0.042)
+        parts.append(_placed('label', box((0.008, 0.018, 0.004)), position, WHITE))
     cloth = blob((rng.uniform(0.022, 0.034), rng.uniform(0.022, 0.036), 0.03), 0.5, rng)
     parts.append(_placed('cloth', cloth, (0.377 + rng.uniform(-0.01, 0.02), rng.uniform(-0.012, 0.012), 0), FABRIC))
     for color in ((0.02, 0.2, 0.6), (0.85, 0.35, 0.25), (0.3, 0.06, 0.08)):
@@ -137,15 +128,8 @@ def _inside(rng) -> list[Part]:
         position = (rng.uniform(0.392, 0.447), rng.uniform(-0.025, 0.025), rng.uniform(-0.015, 0.02))
         parts.append(_placed('thing', thing, position, Material(color, 0.7, grain=0.3), turn('z', rng.uniform(0, 3))))
     parts.append(_laid('bulkhead', cylinder(TUBE_RADIUS - 0.004, 0.006, 32), 0.277, BLACK))
-    parts.append(
-        _laid(
-            'front_bulkhead',
-            cylinder(TUBE_RADIUS - 0.010, 0.006, 32),
-            0.460,
-            Material((0.25, 0.12, 0.12), 0.6, grain=0.6),
-        )
-    )
-    return parts
+    stained = Material((0.25, 0.12, 0.12), 0.6, grain=0.6)
+    return [*parts, _laid('front_bulkhead', cylinder(TUBE_RADIUS - 0.010, 0.006, 32), 0.460, stained)]
 
 
 def _tape_bands(rng, collar_front: float) -> list[Part]:
@@ -154,32 +138,20 @@ def _tape_bands(rng, collar_front: float) -> list[Part]:
     second_blue = _sleeve(rng, 'blue_second', 0.427 + shift[1], 0.450 + shift[1], 0.0545, BLUE_TAPE, 0.0030, 1.13)
     wide_blue = _sleeve(rng, 'blue_wide', 0.292, 0.340 + shift[2] + rng.uniform(0, 0.012), 0.060, BLUE_TAPE, 0.004, 1.2)
     collar = _sleeve(rng, 'collar', collar_front - rng.uniform(0.007, 0.014), collar_front, 0.0530, BLACK_TAPE, 0.0030)
-    end_wall = cylinder(0.0530, 0.002, 40)
-    strip = tube(
-        spline(np.c_[np.linspace(0.447, 0.472, 3), rng.uniform(-0.03, 0.03, 3), np.full(3, 0.054)], 8), 0.006, 0.3
-    )
-    return [
-        front_blue,
-        second_blue,
-        wide_blue,
-        collar,
-        _laid('collar_end', end_wall, collar_front - 0.002, BLACK_TAPE),
-        Part.from_mesh('strip', strip, BLUE_TAPE),
-    ]
+    collar_end = _laid('collar_end', cylinder(0.0530, 0.002, 40), collar_front - 0.002, BLACK_TAPE)
+    path = spline(np.c_[np.linspace(0.447, 0.472, 3), rng.uniform(-0.03, 0.03, 3), np.full(3, 0.054)], 8)
+    strip = Part.from_mesh('strip', tube(path, 0.006, 0.3), BLUE_TAPE)
+    return [front_blue, second_blue, wide_blue, collar, collar_end, strip]
 
 
 def _clamp_and_mast(rng) -> list[Part]:
     parts = [_sleeve(rng, 'clamp', 0.258, rng.uniform(0.284, 0.294), 0.0575, BLACK_TAPE, 0.0025, 1.1)]
     for side in (-1, 1):
-        parts.append(
-            _placed('ear', box((0.020, 0.030, 0.034)), (0.273, side * 0.072, rng.uniform(-0.008, 0.006)), BLACK)
-        )
+        position = (0.273, side * 0.072, rng.uniform(-0.008, 0.006))
+        parts.append(_placed('ear', box((0.020, 0.030, 0.034)), position, BLACK))
         for z in (0.0175, -0.0175):
-            parts.append(
-                _placed(
-                    'screw', cylinder(0.0022, 0.004, 8), (0.273 + rng.uniform(-0.005, 0.005), side * 0.078, z), STEEL
-                )
-            )
+            position = (0.273 + rng.uniform(-0.005, 0.005), side * 0.078, z)
+            parts.append(_placed('screw', cylinder(0.0022, 0.004, 8), position, STEEL))
     parts.append(_placed('mast_foot', box((0.02, 0.022, 0.012)), (0.276, 0, 0.062), BLACK))
     lean = turn('x', rng.uniform(-0.3, 0.3)) @ turn('y', rng.uniform(-0.3, 0.35))
     length = rng.uniform(0.05, 0.075)
@@ -204,14 +176,8 @@ def _dome(rng, collar_front: float) -> list[Part]:
         ),
     }[str(kind)]
     parts = [_laid('lens', cylinder(rng.uniform(0.008, 0.016), 0.012, 20), base + 0.007, BLACK)]
-    parts.append(
-        _laid(
-            'lens_rim',
-            annulus(0.017, 0.030, 0.004, 28),
-            base + 0.005,
-            STEEL if rng.random() < 0.7 else Material((0.5, 0.06, 0.08), 0.3),
-        )
-    )
+    rim = STEEL if rng.random() < 0.7 else Material((0.5, 0.06, 0.08), 0.3)
+    parts.append(_laid('lens_rim', annulus(0.017, 0.030, 0.004, 28), base + 0.005, rim))
     parts.append(_laid('dome_rim', annulus(radius - 0.002, radius + 0.003, 0.004, 40), base + 0.004, STEEL))
     for share in rng.uniform(0.2, 0.8, rng.integers(0, 3)):  # moulded ridges, and the mirrored rim seen in the glass
         inside = 0.97 * radius * np.sqrt(1 - share**2)
@@ -231,21 +197,12 @@ def _end_flange(rng) -> list[Part]:
     for angle in np.linspace(0, 2 * np.pi, 8, endpoint=False) + rng.uniform(0, 0.7):
         material = RED if rng.random() < 0.55 else (BLACK if rng.random() < 0.6 else STEEL)
         gland = cylinder(rng.uniform(0.006, 0.009), rng.uniform(0.018, 0.030), 8)
-        parts.append(
-            _laid('gland', gland, 0.132, material).moved(None, (0, 0.031 * np.cos(angle), 0.031 * np.sin(angle)))
-        )
+        around = (0, 0.031 * np.cos(angle), 0.031 * np.sin(angle))
+        parts.append(_laid('gland', gland, 0.132, material).moved(None, around))
     lamp = (rng.uniform(0.114, 0.138), rng.uniform(-0.008, 0.012), rng.uniform(0.035, 0.048))
     parts.append(_placed('lamp', blob((0.011, 0.011, 0.011), 0, rng, 18, 10), lamp, STEEL))
-    parts.append(
-        _placed(
-            'plug',
-            cylinder(0.012, 0.04, 14),
-            (0.105, rng.uniform(-0.01, 0.015), rng.uniform(0.01, 0.03)),
-            BLACK_TAPE,
-            X_FROM_Z,
-        )
-    )
-    return parts
+    position = (0.105, rng.uniform(-0.01, 0.015), rng.uniform(0.01, 0.03))
+    return [*parts, _placed('plug', cylinder(0.012, 0.04, 14), position, BLACK_TAPE, X_FROM_Z)]
 
 
 def _thruster(rng, lean: np.ndarray, position) -> list[Part]:
@@ -255,16 +212,9 @@ def _thruster(rng, lean: np.ndarray, position) -> list[Part]:
     wall = annulus(radius - rng.uniform(0.0022, 0.0035), radius, width, 56)
     off_centre = (*rng.uniform(-0.006, 0.006, 2), rng.uniform(-0.008, 0.004))
     hub_radius, top, bottom = rng.uniform(0.0185, 0.0225), rng.uniform(0.008, 0.022), -rng.uniform(0.018, 0.026)
-    profile = [
-        (0, bottom),
-        (0.015, bottom),
-        (hub_radius, -0.004),
-        (hub_radius, top - 0.004),
-        (hub_radius - 0.004, top),
-        (0, top),
-    ]
+    radii = [0, 0.015, hub_radius, hub_radius, hub_radius - 0.004, 0]
     dents = np.outer([0, 1, 1, 1, 1, 0], 0.0012 * rng.uniform(-1, 1, 24))
-    hub = lathe(profile, 24, dents)
+    hub = lathe(np.c_[radii, [bottom, bottom, -0.004, top - 0.004, top, top]], 24, dents)
     parts = [_placed('ring', wall, off_centre, YELLOW), Part.from_mesh('hub', hub, BLACK_TAPE)]
     spin = turn('z', rng.uniform(0, 2 * np.pi))
     for k in range(3):
@@ -305,16 +255,9 @@ def _side_arm(rng, side: int) -> list[Part]:
 def _stern_bracket(rng) -> list[Part]:
     height = rng.uniform(-0.012, 0.004)
     parts = []
+    x, y, drop = np.array([(0.165, 0.057, 0), (0.125, 0.055, 0), (0.085, 0.036, 0.004), (0.055, 0, 0.008)]).T
     for side in (-1, 1):
-        arc = spline(
-            [
-                (0.165, side * 0.057, height),
-                (0.125, side * 0.055, height),
-                (0.085, side * 0.036, height - 0.004),
-                (0.055, 0, height - 0.008),
-            ],
-            20,
-        )
+        arc = spline(np.c_[x, side * y, height - drop], 20)
         parts.append(Part.from_mesh('bracket', tube(arc, 0.004, 2.6, 8), WHITE))
         stem = spline([(0.165, side * 0.057, height), (0.155, side * 0.057, height)], 4)
         parts.append(Part.from_mesh('bracket_foot', tube(stem, 0.006, 1.8, 8), WHITE))
@@ -339,10 +282,8 @@ def _cables(rng) -> list[Part]:
         parts.append(Part.from_mesh('cable', tube(spline(path, 36), 0.0029), RUBBER))
         angles = np.linspace(0, 2 * np.pi, 36)
         radius = rng.uniform(0.019, 0.027)
-        loop = (
-            np.c_[radius * np.cos(angles), radius * np.sin(angles), 0.004 * np.sin(angles)]
-            @ turn('x', rng.uniform(-0.5, 0.5)).T
-        )
+        level = np.c_[radius * np.cos(angles), radius * np.sin(angles), 0.004 * np.sin(angles)]
+        loop = level @ turn('x', rng.uniform(-0.5, 0.5)).T
         centre = (rng.uniform(0.205, 0.235), side * (0.066 + radius), rng.uniform(-0.008, 0.008))
         parts.append(Part.from_mesh('cable_loop', tube(loop + centre, 0.0027), RUBBER))
         parts.append(_placed('tie', box((0.005, 0.020, 0.008)), (centre[0], side * 0.06, 0.012), RUBBER))
@@ -379,9 +320,5 @@ def _tether(rng) -> Part:
     points.append(np.array([0.05, rng.uniform(-0.03, 0.03), -0.03]))
     for k in range(rng.integers(3, 6)):
         points.append(np.array([*(step * (k + 1) + rng.normal(0, 0.05, 2)), -0.05 - 0.03 * k]))
-    return Part.from_mesh(
-        'tether',
-        tube(spline(points, 60), rng.uniform(0.0012, 0.0022)),
-        Material((0.82, 0.70, 0.06), 0.5),
-        belongs=False,
-    )
+    line = tube(spline(points, 60), rng.uniform(0.0012, 0.0022))
+    return Part.from_mesh('tether', line, Material((0.82, 0.70, 0.06), 0.5), belongs=False)

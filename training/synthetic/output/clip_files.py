@@ -148,20 +148,9 @@ class BagRecorder:
         K = np.ascontiguousarray(camera.K, float)
         projection = np.hstack([K, np.zeros((3, 1))]).ravel()
         region = self._message('sensor_msgs/msg/RegionOfInterest', 0, 0, 0, 0, False)
-        return self._message(
-            'sensor_msgs/msg/CameraInfo',
-            header,
-            camera.height,
-            camera.width,
-            camera.distortion_model,
-            np.array(camera.D, float),
-            K.ravel(),
-            np.eye(3).ravel(),
-            projection,
-            0,
-            0,
-            region,
-        )
+        lens = (camera.height, camera.width, camera.distortion_model, np.array(camera.D, float))
+        matrices = (K.ravel(), np.eye(3).ravel(), projection)
+        return self._message('sensor_msgs/msg/CameraInfo', header, *lens, *matrices, 0, 0, region)
 
 
 def _nanoseconds(stamp_s: float) -> int:

@@ -24,13 +24,9 @@ FLOORS = (
     ((0.42, 0.50, 0.58), (0.74, 0.80, 0.86), 0.12),  # warm lamp light
 )
 JOINT_COLORS = ((0.58, 0.62, 0.46), (0.45, 0.50, 0.40), (0.85, 0.86, 0.84), (0.30, 0.33, 0.34))
-LOOKALIKE_COLORS = (
-    (0.10, 0.55, 0.82),
-    (0.05, 0.05, 0.06),
-    (0.62, 0.20, 0.03),
-    (0.40, 0.55, 0.72),
-    (0.85, 0.85, 0.85),
-)  # BGR
+# BGR
+LOOKALIKE_COLORS = ((0.10, 0.55, 0.82), (0.05, 0.05, 0.06), (0.62, 0.20, 0.03), (0.40, 0.55, 0.72), (0.85, 0.85, 0.85))
+CORD_COLORS = ((0.12, 0.76, 0.84), (0.08, 0.08, 0.08), (0.85, 0.85, 0.85), (0.5, 0.2, 0.1))
 
 
 def list_background_photos(folder: str | Path | None) -> list[Path]:
@@ -159,10 +155,8 @@ def _stain(rng, image: np.ndarray) -> np.ndarray:
 
 def _crack(rng, image: np.ndarray) -> None:
     height, width = image.shape[:2]
-    points = np.cumsum(
-        np.r_[rng.uniform(0, 1, (1, 2)) * (width, height), rng.normal(0, 0.06 * width, (7, 2)) + rng.normal(0, 30, 2)],
-        0,
-    )
+    start = rng.uniform(0, 1, (1, 2)) * (width, height)
+    points = np.cumsum(np.r_[start, rng.normal(0, 0.06 * width, (7, 2)) + rng.normal(0, 30, 2)], 0)
     shade = tuple(float(v) for v in rng.uniform(0.2, 0.5, 3))
     cv2.polylines(image, [np.int32(points * 16)], False, shade, 1, cv2.LINE_AA, 4)
 
@@ -215,10 +209,6 @@ def draw_cord(rng, image: np.ndarray) -> None:
     """Draw a cable or a line in place, over (height, width, 3) float32."""
     height, width = image.shape[:2]
     points = spline(rng.uniform(-0.1, 1.1, (int(rng.integers(3, 6)), 2)) * (width, height), 80)
-    color = np.array(
-        [(0.12, 0.76, 0.84), (0.08, 0.08, 0.08), (0.85, 0.85, 0.85), (0.5, 0.2, 0.1)][
-            rng.choice(4, p=[0.5, 0.25, 0.15, 0.1])
-        ]
-    )
+    color = np.array(CORD_COLORS[rng.choice(4, p=[0.5, 0.25, 0.15, 0.1])])
     color = tuple(float(v) for v in color * rng.uniform(0.75, 1.1))
     cv2.polylines(image, [np.int32(points * 16)], False, color, int(rng.integers(1, 5)), cv2.LINE_AA, 4)

@@ -48,8 +48,9 @@ def surface_reflection(
     light = np.zeros((height, width, 3), np.float32)
     for _ in range(rng.integers(1, 4)):
         _mirror_window(rng, light, rng.uniform(-0.1, 1.1, 2) * (width, height), rng.uniform(0.06, 0.38, 2))
-    for point in over:
-        _mirror_over(rng, light, point)
+    for point in over:  # over the point, or ending there and hiding one side; half of them are a single pane
+        ends_there, grid = rng.random() < 0.6, 2 if rng.random() < 0.5 else 5
+        _mirror_window(rng, light, point, rng.uniform(0.04, 0.20, 2), ends_there, grid)
     if rng.random() < 0.5:  # what is behind the panes: a room, trees, clouds
         light *= 0.55 + 0.75 * fractal_noise(rng, height, width, 3, int(rng.integers(3, 12)))[..., None]
     if rng.random() < 0.3:
@@ -65,12 +66,6 @@ def surface_reflection(
     if rng.random() < 0.5:
         light += _glints(rng, height, width)[..., None]
     return cv2.GaussianBlur(light, (0, 0), rng.uniform(0.5, 2.0)) if rng.random() < 0.4 else light
-
-
-def _mirror_over(rng, light: np.ndarray, point: np.ndarray) -> None:
-    """Draw a window over a point (2,), or one that ends there and hides one side; half of them are a single pane."""
-    ends_there, grid = rng.random() < 0.6, 2 if rng.random() < 0.5 else 5
-    _mirror_window(rng, light, point, rng.uniform(0.04, 0.20, 2), ends_there, grid)
 
 
 def _mirror_window(
@@ -100,12 +95,8 @@ def _mirror_window(
         for column in range(columns):
             if rng.random() < 0.12:
                 continue
-            corners = [
-                (column + bar, row + bar),
-                (column + 1 - bar, row + bar),
-                (column + 1 - bar, row + 1 - bar),
-                (column + bar, row + 1 - bar),
-            ]
+            (c0, c1), (r0, r1) = ((first + bar, first + 1 - bar) for first in (column, row))
+            corners = [(c0, r0), (c1, r0), (c1, r1), (c0, r1)]
             outline = [centre + (c / columns - 0.5) * 2 * right + (r / rows - 0.5) * 2 * down for c, r in corners]
             color = tuple(float(v) for v in tint * rng.uniform(0.45, 1.1))
             cv2.fillPoly(light, [np.int32(np.array(outline) * 16)], color, cv2.LINE_AA, 4)
@@ -162,17 +153,9 @@ def apply_water(
         over = keypoints[rng.random(len(keypoints)) < settings.reflection_on_keypoint]
         image = screen(image, surface_reflection(rng, height, width, over), rng.uniform(*settings.reflection))
     for _ in range(rng.integers(settings.bubbles[0], settings.bubbles[1] + 1)):
-        image = _bubble(rng, image)
-    return image
-
-
-def _bubble(rng, image: np.ndarray) -> np.ndarray:
-    height, width = image.shape[:2]
-    x, y = rng.uniform(0, 1, 2) * (width, height)
-    radius = rng.uniform(0.8, 4.5)
-    centre = (int(16 * x), int(16 * y))
-    shade = float(rng.uniform(0.75, 1.0))
-    cv2.circle(image, centre, int(16 * radius), (shade, shade, shade), 1, cv2.LINE_AA, 4)
+        centre = tuple(int(16 * v) for v in rng.uniform(0, 1, 2) * (width, height))
+        radius = int(16 * rng.uniform(0.8, 4.5))
+        cv2.circle(image, centre, radius, (float(rng.uniform(0.75, 1.0)),) * 3, 1, cv2.LINE_AA, 4)
     return image
 
 

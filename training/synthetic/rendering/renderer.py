@@ -162,11 +162,7 @@ class Renderer:
         self._ids = self._new_pass()
         self._ids.SetViewport(0, 0, 1 / supersampling, 1 / supersampling)
         self._shown: list[Body] = []
-        self._lit_pixels, self._id_pixels, self._z = (
-            vtkUnsignedCharArray(),
-            vtkUnsignedCharArray(),
-            vtkFloatArray(),
-        )
+        self._lit_pixels, self._id_pixels, self._z = vtkUnsignedCharArray(), vtkUnsignedCharArray(), vtkFloatArray()
         self.set_camera(np.array([[width, 0, (width - 1) / 2], [0, width, (height - 1) / 2], [0, 0, 1]]))
 
     def set_camera(self, K: np.ndarray) -> None:
@@ -220,16 +216,12 @@ class Renderer:
 
     def _show(self, bodies: list[Body]) -> None:
         """Put exactly these bodies into the window; those of the last picture keep what they hold there."""
-        for body in self._shown:
-            if body not in bodies:
-                for scene, actors in ((self._lit, body.lit_actors), (self._ids, body.id_actors)):
-                    for actor in actors:
-                        scene.RemoveActor(actor)
-        for body in bodies:
-            if body not in self._shown:
-                for scene, actors in ((self._lit, body.lit_actors), (self._ids, body.id_actors)):
-                    for actor in actors:
-                        scene.AddActor(actor)
+        changes = [(vtkRenderer.RemoveActor, body) for body in self._shown if body not in bodies]
+        changes += [(vtkRenderer.AddActor, body) for body in bodies if body not in self._shown]
+        for change, body in changes:
+            for scene, actors in ((self._lit, body.lit_actors), (self._ids, body.id_actors)):
+                for actor in actors:
+                    change(scene, actor)
         self._shown = list(bodies)
 
     def _new_pass(self) -> vtkRenderer:

@@ -58,16 +58,8 @@ def sample_lighting(rng: np.random.Generator, settings: SimpleNamespace) -> Ligh
         color = rng.uniform(*settings.window_brightness) * rng.uniform(0.85, 1.0, 3)
         windows.append(window_towards(direction, rng.uniform(0, np.pi), half_angles, color))
     environment = rng.uniform(0.15, 0.75) + rng.uniform(-0.08, 0.08, 3)
-    return Lighting(
-        directions,
-        colors,
-        intensities,
-        rng.uniform(*settings.ambient),
-        rng.uniform(*settings.diffuse),
-        tuple(environment),
-        rng.uniform(*settings.rim),
-        windows,
-    )
+    ambient, diffuse, rim = (rng.uniform(*limits) for limits in (settings.ambient, settings.diffuse, settings.rim))
+    return Lighting(directions, colors, intensities, ambient, diffuse, tuple(environment), rim, windows)
 
 
 def vary_material(rng: np.random.Generator, settings: SimpleNamespace, material: Material) -> Material:

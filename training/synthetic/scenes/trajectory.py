@@ -71,14 +71,9 @@ def _candidate(rng, model: ObjectModel, size: float, settings: SimpleNamespace) 
     centre = _path(rng, phase, 0.55 * (high + low) / 2, size * rng.uniform(0.25, 0.42, 2), 0.22 * (high - low))
     R_world_object = _attitudes(rng, phase, centre, stamps)
     eye_height = centre[:, 2].mean() + (low + high) / 2
-    eye = np.stack(
-        [
-            0.35 * size * _wave(rng, phase),
-            0.35 * size * _wave(rng, phase) - rng.uniform(0.5, 1.3) * size,
-            eye_height + 0.35 * (high - low) * _wave(rng, phase),
-        ],
-        1,
-    )
+    eye_x = 0.35 * size * _wave(rng, phase)
+    eye_y = 0.35 * size * _wave(rng, phase) - rng.uniform(0.5, 1.3) * size
+    eye = np.stack([eye_x, eye_y, eye_height + 0.35 * (high - low) * _wave(rng, phase)], 1)
     target = 0.45 * centre + 0.55 * centre.mean(0) + 0.05 * size * np.stack([_wave(rng, phase) for _ in range(3)], 1)
     R_world_camera = _looking_at(eye, target, 0.10 * _wave(rng, phase) + rng.uniform(-0.3, 0.3))
     R_camera_object = np.swapaxes(R_world_camera, 1, 2) @ R_world_object
@@ -89,10 +84,8 @@ def _candidate(rng, model: ObjectModel, size: float, settings: SimpleNamespace) 
 
 def _wave(rng, phase: np.ndarray, harmonics: int = 2) -> np.ndarray:
     """Return a smooth periodic function within about [-1, 1]."""
-    return (
-        sum(rng.uniform(0.3, 1) / k * np.sin(k * phase + rng.uniform(0, 2 * np.pi)) for k in range(1, harmonics + 1))
-        / 1.2
-    )
+    orders = range(1, harmonics + 1)
+    return sum(rng.uniform(0.3, 1) / k * np.sin(k * phase + rng.uniform(0, 2 * np.pi)) for k in orders) / 1.2
 
 
 def _path(rng, phase: np.ndarray, height: float, radii: np.ndarray, climb: float) -> np.ndarray:
@@ -112,9 +105,8 @@ def _attitudes(rng, phase: np.ndarray, centre: np.ndarray, stamps: np.ndarray) -
     yaw = np.unwrap(np.arctan2(velocity[:, 1], velocity[:, 0]))
     rate = np.angle(np.exp(1j * (np.roll(yaw, -1) - np.roll(yaw, 1)))) / (2 * step)
     roll = np.tanh(rate / 1.5) * rng.uniform(0.2, 0.45) + 0.22 * _wave(rng, phase, 3)
-    pitch = -np.arctan2(velocity[:, 2], np.hypot(velocity[:, 0], velocity[:, 1]) + 0.05) * 0.7 + 0.18 * _wave(
-        rng, phase, 3
-    )
+    climb = np.arctan2(velocity[:, 2], np.hypot(velocity[:, 0], velocity[:, 1]) + 0.05)
+    pitch = -climb * 0.7 + 0.18 * _wave(rng, phase, 3)
     yaw = yaw + 0.15 * _wave(rng, phase, 3)
     return np.stack([matrix_from_roll_pitch_yaw(np.array(angles)) for angles in zip(roll, pitch, yaw)])
 
