@@ -35,3 +35,8 @@ class MediaError(CustomPoseError):
 
 class OutputError(CustomPoseError):
     """A result cannot be written; the text names the file and the reason."""
+
+
+def reason_of(error: BaseException) -> str:
+    """Return the first line of what an error of a library says, or its kind where it says nothing."""
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from custom_pose_ros.core.errors import ConfigError, ModelError, OutputError
+from custom_pose_ros.core.errors import ConfigError, ModelError, OutputError, reason_of
 from custom_pose_ros.core.files import replacing
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.inference.network import NETWORKS, LightweightOpenPose, PoseNetwork, build_network
@@ -108,7 +108,7 @@ def load_checkpoint(path: str | Path, model: ObjectModel | None = None) -> Check
         )
         checkpoint.network()
     except (ConfigError, KeyError, RuntimeError, TypeError, AttributeError) as error:
-        raise ModelError(f'{path}: is damaged ({str(error).splitlines()[0]}); take another checkpoint') from error
+        raise ModelError(f'{path}: is damaged ({reason_of(error)}); take another checkpoint') from error
     return checkpoint
 
 
@@ -155,8 +155,7 @@ def read_torch_file(path: Path) -> dict[str, Any]:
     except pickle.UnpicklingError as error:
         raise ModelError(f'{path}: is damaged, or holds more than tensors and is refused for safety') from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError, zipfile.BadZipFile) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ModelError(f'{path}: cannot be read as a checkpoint ({reason})') from error
+        raise ModelError(f'{path}: cannot be read as a checkpoint ({reason_of(error)})') from error
     if not isinstance(content, dict):
         raise ModelError(f'{path}: wanted a dictionary of tensors, got {type(content).__name__}')
     return content

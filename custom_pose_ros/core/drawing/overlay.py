@@ -71,8 +71,7 @@ def draw_poses(
             raise ValueError(
                 f'poses of {model.name} must have {model.keypoint_count} keypoints, got {len(pose.visible)}'
             )
-        _draw_limbs(painter, pose, model)
-        _draw_keypoints(painter, pose, model, names, ellipses)
+        _draw_pose(painter, pose, model, names, ellipses)
     for pose in poses if labels else ():
         _draw_label(painter, pose, model, names)
     if orientations and camera is not None:
@@ -84,13 +83,10 @@ def draw_poses(
     return painter.image
 
 
-def _draw_limbs(painter: _Painter, pose: KeypointPose, model: ObjectModel) -> None:
+def _draw_pose(painter: _Painter, pose: KeypointPose, model: ObjectModel, names: bool, ellipses: bool) -> None:
     for limb, (a, b) in enumerate(model.skeleton):
         if pose.visible[a] and pose.visible[b]:
             painter.line(pose.keypoints[a], pose.keypoints[b], PALETTE[limb % len(PALETTE)])
-
-
-def _draw_keypoints(painter: _Painter, pose: KeypointPose, model: ObjectModel, names: bool, ellipses: bool) -> None:
     for k in np.flatnonzero(pose.visible):
         if ellipses:
             painter.ellipse(pose.keypoints[k], pose.covariances[k])

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
-from custom_pose_ros.core.errors import ModelError
+from custom_pose_ros.core.errors import ModelError, reason_of
 
 ONNX = '.onnx'
 INT8 = '_int8.onnx'
@@ -46,9 +46,7 @@ def file_beside(path: Path, ending: str) -> Path:
 
 def damaged_onnx(path: Path, error: Exception) -> ModelError:
     """Return the error for an .onnx file that a library cannot read."""
-    reason = textwrap.shorten(
-        (str(error).splitlines() or [type(error).__name__])[0], _LONGEST_REASON, placeholder=' ...'
-    )
+    reason = textwrap.shorten(reason_of(error), _LONGEST_REASON, placeholder=' ...')
     return ModelError(
         f'{path}: is damaged or not an ONNX model; export it again with training/export_onnx.py ({reason})'
     )

@@ -12,7 +12,7 @@ import tensorrt
 import torch
 import torch2trt
 
-from custom_pose_ros.core.errors import ConfigError, ModelError
+from custom_pose_ros.core.errors import ConfigError, ModelError, reason_of
 from custom_pose_ros.inference.backends.contract import check_images
 from custom_pose_ros.inference.checkpoints import read_torch_file
 
@@ -41,8 +41,9 @@ class TensorRtBackend:
         try:
             self._module.load_state_dict(content)
         except Exception as error:  # TensorRT returns no engine, and torch2trt stumbles over that
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            raise ModelError(f'{path}: TensorRT cannot load the engine ({reason}); {self._rebuild()}') from error
+            raise ModelError(
+                f'{path}: TensorRT cannot load the engine ({reason_of(error)}); {self._rebuild()}'
+            ) from error
         self.metadata: dict[str, str] = self._facts['metadata']
         self._mean, self._std = (
             torch.tensor(self._facts[name], device=DEVICE).view(1, 3, 1, 1) for name in ('mean', 'std')
