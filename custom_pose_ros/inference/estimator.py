@@ -122,11 +122,11 @@ class PoseEstimator:
             ModelError: The network is missing, damaged or made for another object; one line says what to do.
         """
         model = ObjectModel.load(source)
+        threads = default_threads() if threads is None else threads
+        _check_height(model.input_height if input_height is None else input_height)
         if model.estimator == 'face_mesh':
             return _load_face_estimator(model, model_path, backend, precision, thresholds, threads)
         path = find_object_folder(source) if model_path is None else Path(model_path).expanduser()
-        threads = default_threads() if threads is None else threads
-        _check_height(model.input_height if input_height is None else input_height)
         network = load_network(path, backend, threads, precision, parallel, model)
         estimator = cls(model, network, input_height, thresholds)
         cv2.setNumThreads(threads)
@@ -204,7 +204,7 @@ def _load_face_estimator(
     backend: str,
     precision: str,
     thresholds: Thresholds | None,
-    threads: int | None,
+    threads: int,
 ) -> Estimator:
     if model_path is not None:
         raise ConfigError(f'object {model.name!r} is found by the face mesh, which takes no model: got {model_path}')
@@ -213,9 +213,13 @@ def _load_face_estimator(
             f'object {model.name!r} is found by the face mesh, which runs on openvino in f32: '
             f'got backend {backend} and precision {precision}'
         )
+    if threads < 1:
+        raise ConfigError(f'threads: wanted at least 1, got {threads}')
     from custom_pose_ros.inference.faces.face_estimator import FaceEstimator  # needs OpenVINO
 
-    return FaceEstimator(model, thresholds, default_threads() if threads is None else threads)
+    estimator = FaceEstimator(model, thresholds, threads)
+    cv2.setNumThreads(threads)
+    return estimator
 
 
 class _InputBuffer(threading.local):

@@ -12,7 +12,7 @@ from custom_pose_ros.inference.faces.face_models import DETECTOR, FaceNetwork
 _CELL_PX = 4  # stride of the detector's one layer of anchors
 _SMALLEST_FACE_PX = 18  # in the detector's input; smaller ones are found by chance
 _OVERLAP = 0.25  # of neighbouring regions, as a share of their side
-_GROWTH = 2.5  # below _OVERLAP * size_px / _SMALLEST_FACE_PX = 2.67
+_GROWTH = 2.5  # must stay below _OVERLAP * size_px / _SMALLEST_FACE_PX = 2.67, or some faces fit neither square
 _SCORE_LIMIT = 80.0  # beyond it exp() overflows in float32
 _MAX_OVERLAP = 0.3  # intersection over union of two boxes of different faces
 

@@ -18,7 +18,9 @@ from custom_pose_ros.inference.faces.face_mesh import Crop, FaceMesh, FaceShape,
 
 _SMALLEST_FACE_PX = 50.0  # that a search is made to find; somewhat below the 60 px that are promised
 _MIN_DETECTION_SCORE = 0.5
-_MIN_PRESENCE = 0.9  # of a new face in its crop; those of 30 labelled ones were all above 0.99
+_MIN_PRESENCE = (
+    0.9  # of a new face in its crop; those of the labelled ones in docs/people_and_faces.md were all above 0.99
+)
 _MIN_FOLLOWED_PRESENCE = 0.5
 _MAX_FITS = 5  # of a new face, each in the crop that the fit before asks for
 _SETTLED = 0.03  # movement of a landmark from fit to fit, as a share of the crop; more on faces that are misread
@@ -29,10 +31,18 @@ _SAME_FACE = 0.5  # two faces whose centres are closer than this share of their 
 
 @dataclass
 class _Stream:
-    """What is known of one camera: where its faces were in the last image, and which region is searched next."""
+    """
+    What is known of one camera.
+
+    Attributes:
+        crops: where its faces were in the last image.
+        next_region: which region is searched next.
+        lock: held while an image of this stream is answered.
+    """
 
     crops: list[Crop] = field(default_factory=list)
     next_region: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
 
 class FaceEstimator:
@@ -44,7 +54,7 @@ class FaceEstimator:
 
     Attributes:
         model: the object file; its keypoints are landmarks that the face mesh knows.
-        thresholds: acceptance limits; of them only `max_instances` is used.
+        thresholds: acceptance limits; of them `pose_score`, `min_keypoints` and `max_instances` are used.
         network: what runs the networks.
         input_height: of the object file; without meaning here.
         repeated: always 0.
@@ -79,10 +89,15 @@ class FaceEstimator:
         """Return the faces in one (H, W, 3) uint8 BGR image, best first, in pixels of that image."""
         check_image(image)
         known = _Stream() if stream is None else self._stream(stream)
-        regions = self._regions(image, known, complete=stream is None)
-        faces = self._faces(image, known.crops, regions)
-        known.crops = [face.crop() for face in faces]
-        return [self._pose(face, image) for face in faces]
+        with known.lock:
+            regions = self._regions(image, known, complete=stream is None)
+            faces = self._faces(image, known.crops, regions)
+            known.crops = [face.crop() for face in faces]
+        poses = [self._pose(face, image) for face in faces]
+        limits = self.thresholds
+        return [
+            pose for pose in poses if pose.visible.sum() >= limits.min_keypoints and pose.score >= limits.pose_score
+        ]
 
     def warm_up(self) -> None:
         """Run both networks once, so that the first real image is as fast as the others."""
@@ -122,10 +137,9 @@ class FaceEstimator:
                     faces.append(face)
         kept: list[FaceShape] = []
         for face in sorted(faces, key=lambda face: -face.presence):
-            crop = face.crop()
-            if not any(_same(crop.center, crop.side_px / _DETECTION_MARGIN, other) for other in kept):
+            if not any(_same(face.crop().center, face.size_px, other) for other in kept):
                 kept.append(face)
-        return kept
+        return kept[: self.thresholds.max_instances]
 
     def _settled(self, image: np.ndarray, crop: Crop) -> FaceShape | None:
         """Return the face in a crop once it stays where it is, None when it does not: then it is misread."""
@@ -153,9 +167,8 @@ class FaceEstimator:
 
 def _same(center: np.ndarray, size_px: float, face: FaceShape) -> bool:
     """Return whether a face of this centre and size is that one."""
-    crop = face.crop()
-    distance = float(np.linalg.norm(center - crop.center))
-    return distance < _SAME_FACE * max(size_px, crop.side_px / _DETECTION_MARGIN)
+    distance = float(np.linalg.norm(center - face.crop().center))
+    return distance < _SAME_FACE * max(size_px, face.size_px)
 
 
 @lru_cache(maxsize=16)

@@ -22,7 +22,7 @@ class Landmark:
     Attributes:
         weights: mesh points and their weights, which add up to 1; a negative one goes on beyond the mesh.
         error: standard deviation of the point along the face's own horizontal and vertical, as a share of the face's
-            size (the crop's side over 1.5), measured by test/benchmarks/faces.py.
+            `size_px`, measured by test/benchmarks/faces.py.
     """
 
     weights: dict[int, float]
@@ -70,12 +70,16 @@ class FaceShape:
     presence: float
     angle: float
 
+    @property
+    def size_px(self) -> float:
+        """Longer side of the box around the points, along the face's own axes."""
+        return float(np.ptp(self.points @ _axes(self.angle), axis=0).max())
+
     def crop(self) -> Crop:
         """Return the crop in which to look for this face next."""
         upright = self.points @ _axes(self.angle)
-        low, high = upright.min(0), upright.max(0)
-        center = _axes(self.angle) @ ((low + high) / 2)
-        return Crop(center, _MARGIN * float((high - low).max()), self.angle)
+        center = _axes(self.angle) @ ((upright.min(0) + upright.max(0)) / 2)
+        return Crop(center, _MARGIN * self.size_px, self.angle)
 
 
 class FaceMesh:
@@ -126,8 +130,7 @@ class LandmarkReader:
     def __call__(self, face: FaceShape) -> tuple[np.ndarray, np.ndarray]:
         """Return the keypoints (K, 2) px and their covariances (K, 2, 2) px^2."""
         axes = _axes(face.angle)
-        size = face.crop().side_px / _MARGIN
-        variances = (self._errors * size) ** 2
+        variances = (self._errors * face.size_px) ** 2
         return self._weights @ face.points, np.einsum('ia,ka,ja->kij', axes, variances, axes)
 
 
