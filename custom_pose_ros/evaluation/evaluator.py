@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ import numpy as np
 from custom_pose_ros.core.errors import ConfigError, DatasetError, UsageError
 from custom_pose_ros.core.files import sha256_of
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
-from custom_pose_ros.core.object_model import ObjectModel, find_object_folder
+from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.evaluation.bags.reader import Bag
 from custom_pose_ros.evaluation.evaluation_settings import Settings
 from custom_pose_ros.evaluation.frame_result import FrameResult
@@ -306,7 +305,7 @@ class Reading:
         estimator = self.evaluator.estimator
         if estimator is None:
             return {'mode': 'recorded', 'camera': self._cameras.description}
-        file = _model_file(self.settings)
+        file = estimator.network.path
         return {
             'mode': 'offline',
             'camera': self._cameras.description,
@@ -329,9 +328,3 @@ class Reading:
         if frames < labels.frames:
             self.notes.info(f'{labels.frames - frames} labelled frames are not in the part of the bag that was read')
         return summarise_labels(scores, surplus, frames, self.model)
-
-
-def _model_file(settings: Settings) -> Path | None:
-    path = settings.model or find_object_folder(settings.object)
-    candidates = [path] if path.is_file() else [path / 'model.onnx', path / 'model.pth']
-    return next((p for p in candidates if p.is_file()), None)

@@ -168,12 +168,15 @@ def _published_checkpoint(content: Mapping[str, Any], model: ObjectModel, path: 
     The weights may lie in dictionaries of any name, their names may begin with anything (`module.`, `_orig_mod.`,
     `net.`); the number of refinement stages follows from the names.
     """
-    state = _find_state(content)
-    if state is None:
+    states = _find_states(content)
+    if not states:
         raise ModelError(
             f'{path}: is neither a checkpoint of training/train.py nor one of Lightweight OpenPose; '
             f'{_describe_layout(content)}'
         )
+    if len(states) > 1:
+        raise ModelError(f'{path}: holds several networks: {", ".join(states)}; save one of them alone')
+    (state,) = states.values()
     heatmaps, pafs = (_outputs(state, name) for name in ('heatmaps', 'pafs'))
     wanted = model.keypoint_count + 1, 2 * model.limb_count
     if (heatmaps, pafs) != wanted:
@@ -198,23 +201,25 @@ def _published_checkpoint(content: Mapping[str, Any], model: ObjectModel, path: 
     return Checkpoint(architecture, options, model, weights, ignored=ignored)
 
 
-def _find_state(content: Mapping[str, Any]) -> dict[str, Tensor] | None:
-    """Return the tensors of the first dictionary that holds the network, by the names of its layers."""
-    for mapping in _mappings(content):
-        anchor = next((str(name) for name in mapping if str(name).endswith(_ANCHOR)), None)
-        if anchor is not None:
+def _find_states(content: Mapping[str, Any]) -> dict[str, dict[str, Tensor]]:
+    """Return the tensors of each network in a file by the names of its layers, under the place where it was found."""
+    found = {}
+    for place, mapping in _mappings(content):
+        tensors = {str(name): value for name, value in mapping.items() if isinstance(value, Tensor) and value.dim()}
+        for anchor in [name for name, value in tensors.items() if name.endswith(_ANCHOR) and value.dim() == 4]:
             prefix = anchor[: -len(_ANCHOR)]
-            tensors = {str(name): value for name, value in mapping.items() if isinstance(value, Tensor)}
-            return {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
-    return None
+            state = {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
+            found[f'{place}[{prefix}...]'] = state
+    return found
 
 
-def _mappings(content: Mapping[str, Any], depth: int = 0) -> Iterator[Mapping[str, Any]]:
-    yield content
+def _mappings(content: Mapping[str, Any], place: str = '', depth: int = 0) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield the dictionaries in a file with the keys that lead to them."""
+    yield place, content
     if depth < _MAX_DEPTH:
-        for value in content.values():
+        for key, value in content.items():
             if isinstance(value, Mapping):
-                yield from _mappings(value, depth + 1)
+                yield from _mappings(value, f'{place}[{key}]', depth + 1)
 
 
 def _outputs(state: Mapping[str, Tensor], name: str) -> int:
@@ -225,7 +230,7 @@ def _outputs(state: Mapping[str, Tensor], name: str) -> int:
 
 def _describe_layout(content: Mapping[str, Any]) -> str:
     """Say what a file holds instead: its first layers, or its keys."""
-    for mapping in _mappings(content):
+    for _, mapping in _mappings(content):
         layers = [str(name) for name, value in mapping.items() if isinstance(value, Tensor)]
         if layers:
             return f'it holds {len(layers)} tensors such as {", ".join(layers[:_NAMED])}'

@@ -261,6 +261,21 @@ def test_layers_that_the_network_does_not_have_are_told(tmp_path, state):
     assert load_checkpoint(path, HUMAN).ignored == ('classifier.weight',)
 
 
+def test_numbers_under_the_names_of_layers_are_no_network(tmp_path, state):
+    path = tmp_path / 'rates.pth'
+    torch.save({'lr': dict.fromkeys(state, 1e-3), 'state_dict': state}, path)
+    assert load_checkpoint(path, HUMAN).options == {'channels': 128, 'refinement_stages': 2}
+
+
+def test_several_networks_in_one_file_are_not_guessed_between(tmp_path, state):
+    text = refusal(tmp_path, {'model': state, 'ema': {name: torch.zeros_like(t) for name, t in state.items()}})
+    assert 'several networks' in text
+    assert '[model]' in text
+    assert '[ema]' in text
+    text = refusal(tmp_path, {**prefixed(state, 'teacher.'), **prefixed(state, 'student.')})
+    assert 'teacher.' in text
+
+
 class Harmful:
     def __reduce__(self):
         return (print, ('code ran',))

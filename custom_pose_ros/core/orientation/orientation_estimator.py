@@ -107,10 +107,18 @@ class OrientationEstimator:
         return self._tracks[pose.track_id].update(pose, stamp_s)
 
     def _coasting(self, solved: set[int | None], stamp_s: float) -> list[OrientationEstimate]:
-        """Return the predictions of the tracks that were not solved, and drop the tracks that are over."""
+        """
+        Return the predictions of the tracks that were not solved, and drop the tracks that are over.
+
+        A track whose prediction has come behind the camera is over, too.
+        """
         self._tracks = {track_id: track for track_id, track in self._tracks.items() if track.alive(stamp_s)}
         missing = [track_id for track_id in self._tracks if track_id not in solved]
-        return [self._tracks[track_id].coast(stamp_s, track_id) for track_id in missing]
+        coasting = {track_id: self._tracks[track_id].coast(stamp_s, track_id) for track_id in missing}
+        for track_id, estimate in coasting.items():
+            if estimate.pose.translation[2] <= 0:
+                del self._tracks[track_id]
+        return [estimate for track_id, estimate in coasting.items() if track_id in self._tracks]
 
     def _finished(
         self, results: Sequence[OrientationEstimate | Refusal], poses: Sequence[KeypointPose]

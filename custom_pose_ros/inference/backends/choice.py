@@ -183,17 +183,16 @@ def load_network(
     elif threads < 1:
         raise ConfigError(f'threads: wanted at least 1, got {threads}')
     candidates = find_candidates(Path(path), name, precision, parallel, model)
-    choice = 'nothing to choose from' if len(candidates) == 1 else f'the first of {", ".join(map(str, candidates))}'
     refused: list[tuple[Candidate, Exception]] = []
     for candidate in candidates:
         try:
-            loaded = LoadedNetwork(candidate.load(threads, model), candidate.load_exact(threads), choice)
+            backend, exact = candidate.load(threads, model), candidate.load_exact(threads)
         except (CustomPoseError, ImportError, OSError) as error:
             refused.append((candidate, error))
             continue
         for left_out, reason in refused:
             _log.warning('%s is left out: %s', left_out, reason)
-        return loaded
+        return LoadedNetwork(backend, exact, _reason(candidates, len(refused)), candidate.path)
     raise refused[0][1]
 
 
@@ -233,10 +232,19 @@ def find_candidates(
         and (name != AUTO or _is_meant(path, ending))
     ]
     present = [way for way in ways if way.path.is_file()]
+    present = [way for way in present if _is_meant(path, ending_of(way.path))] or present
     usable = [way for way in present if not KINDS[way.name].missing]
     if not usable:
         raise _error(path, name, precision, ways, present, model)
     return sorted(usable, key=lambda way: _rank(way, parallel))
+
+
+def _reason(candidates: list[Candidate], refused: int) -> str:
+    """Say why the first candidate was chosen that was not refused."""
+    if len(candidates) == 1:
+        return 'nothing to choose from'
+    left = ', '.join(map(str, candidates[refused:]))
+    return f'the first of {left}' if refused < len(candidates) - 1 else f'the only one that can be loaded: {left}'
 
 
 def _rank(way: Candidate, parallel: bool) -> tuple[int, bool]:
@@ -245,7 +253,8 @@ def _rank(way: Candidate, parallel: bool) -> tuple[int, bool]:
     if way.name in _GPU_ORDER and _runs_on_gpu(way.name):
         return _GPU_ORDER.index(way.name), way.precision == 'int8'
     place = cpu_order.index(way.name) if way.name in cpu_order else len(cpu_order)
-    return len(_GPU_ORDER) + place, (way.precision == 'int8') != (hardware.has_fast_int8() and not parallel)
+    int8_first = hardware.has_fast_int8() and not parallel
+    return len(_GPU_ORDER) + place, (way.precision == 'int8') is not int8_first
 
 
 def _runs_on_gpu(name: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -59,11 +60,13 @@ class LoadedNetwork:
         backend: What runs it.
         exact: The same network in f32, where the precision is one of MARGINS and the file is there.
         choice: How the backend came to be used, for the log and the diagnostics.
+        path: The file that was read.
     """
 
     backend: Backend
     exact: Backend | None = None
     choice: str = 'given'
+    path: Path | None = None
 
     def __str__(self) -> str:
         return f'{self.backend.name} {self.backend.precision} on {self.backend.device} ({self.choice})'

@@ -118,7 +118,7 @@ class DuplicateName:
 
 
 class ThrottledLog:
-    """Logs a line at once and, while it is given again and again, every REPEAT_S; numbers in it may change."""
+    """Logs a line at once and, while it is given again and again, every REPEAT_S; numbers alone in it may change."""
 
     def __init__(self, log: Callable[[str], object], clock: Callable[[], float] = time.monotonic):
         self._log, self._clock = log, clock
@@ -126,7 +126,7 @@ class ThrottledLog:
 
     def say(self, line: str) -> str:
         """Log the line unless it was logged a short while ago; return it."""
-        now, key = self._clock(), re.sub(r'[\d.]+', '#', line)
+        now, key = self._clock(), re.sub(r'(?<![\w/])\d[\d.]*', '#', line)
         self._logged = {other: when for other, when in self._logged.items() if now - when < REPEAT_S}
         if key not in self._logged:
             self._logged[key] = now

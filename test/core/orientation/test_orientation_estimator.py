@@ -9,8 +9,10 @@ import pytest
 import simulated_tracks as simulation
 
 from custom_pose_ros.core.errors import ConfigError
+from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.geometry.rotations import (
     R_BODY_OPTICAL,
+    matrix_from_roll_pitch_yaw,
     matrix_from_rotation_vector,
     rotation_between,
 )
@@ -255,3 +257,29 @@ def test_without_the_symmetry_the_same_object_cannot_be_followed():
     estimator = an_estimator(model)
     flagged = [estimator.update([pose], stamp)[0].outlier_suspected for pose, stamp in zip(poses, track.stamps)]
     assert np.mean(flagged) > 0.3
+
+
+def test_a_track_that_coasts_behind_the_camera_is_over():
+    """A head that comes nearer at 1 m/s is lost 0.3 m before the camera: no estimate lies behind it."""
+    model = ObjectModel.load('face')
+    camera = CameraIntrinsics.from_fov(640, 480, np.radians(60))
+    rotation = matrix_from_roll_pitch_yaw(np.array([np.pi / 2, 0.0, np.pi / 2])) @ model.zero_rotation
+    orienter = OrientationEstimator(model, camera)
+    count = model.keypoint_count
+    for i in range(60):
+        stamp, distance = i / 30, 1.3 - i / 30
+        poses = []
+        if distance > 0.3:
+            pixels = camera.project(model.model_points @ rotation.T + (0, 0, distance))
+            poses = [
+                KeypointPose(
+                    keypoints=pixels,
+                    covariances=np.tile(np.eye(2), (count, 1, 1)),
+                    scores=np.ones(count),
+                    visible=np.ones(count, bool),
+                    score=1.0,
+                    track_id=0,
+                )
+            ]
+        for estimate in orienter.update(poses, stamp):
+            assert estimate.pose.translation[2] > 0

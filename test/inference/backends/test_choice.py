@@ -89,6 +89,12 @@ def test_onnxruntime_comes_first_for_several_threads(everything_installed, folde
     assert find_candidates(folder, parallel=True)[0].name == 'onnxruntime'
 
 
+def test_the_file_that_is_named_runs_also_where_the_backend_is_named(everything_installed, folder, machine):
+    machine(int8=False)
+    assert texts(folder / 'model_int8.onnx', 'openvino') == ['openvino int8 model_int8.onnx']
+    assert [str(c) for c in find_candidates(folder / 'model_int8.onnx', 'openvino', parallel=True)] == ['openvino int8']
+
+
 def test_several_threads_get_f32_first_on_every_processor(everything_installed, folder, machine):
     """evaluate_bag's numbers do not depend on the processor."""
     machine(int8=True)
