@@ -11,7 +11,7 @@ from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
 from custom_pose_ros.core.errors import ConfigError
-from custom_pose_ros.evaluation.bags.stored import StoredMessage, StoredTopic
+from custom_pose_ros.evaluation.bags.stored import StoredMessage, Topic
 from custom_pose_ros.evaluation.notes import Notes
 
 POSE_MESSAGES = 'custom_pose_msgs'
@@ -39,7 +39,7 @@ class Decoder:
             self.notes.damage(f'{topic.name}: a message is damaged and left out', counted=True)
             return None
 
-    def _readable(self, topic: StoredTopic) -> Typestore | None:
+    def _readable(self, topic: Topic) -> Typestore | None:
         """Return the types that give messages with the expected fields: the known ones where the recorded differ."""
         key = (topic.msgtype, topic.definition, topic.ros1)
         if key not in self._readable_stores:
@@ -52,14 +52,14 @@ class Decoder:
             self._readable_stores[key] = store
         return self._readable_stores[key]
 
-    def typestore(self, topic: StoredTopic) -> Typestore | None:
+    def typestore(self, topic: Topic) -> Typestore | None:
         """Return the types to copy a topic with: as recorded with it, else as known; None if neither."""
         key = (topic.msgtype, topic.definition, topic.ros1)
         if key not in self._stores:
             self._stores[key] = self._recorded(topic) or self._known(topic)
         return self._stores[key]
 
-    def _recorded(self, topic: StoredTopic) -> Typestore | None:
+    def _recorded(self, topic: Topic) -> Typestore | None:
         if not topic.definition:
             return None
         store = get_typestore(Stores.EMPTY)
@@ -76,7 +76,7 @@ class Decoder:
             )
             return None
 
-    def _known(self, topic: StoredTopic) -> Typestore | None:
+    def _known(self, topic: Topic) -> Typestore | None:
         store = ros1_types() if topic.ros1 else ros2_types()
         if topic.msgtype in store.fielddefs:
             return store

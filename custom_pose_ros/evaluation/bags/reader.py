@@ -16,20 +16,11 @@ import yaml
 from custom_pose_ros.core.errors import DatasetError
 from custom_pose_ros.evaluation.bags.decoding import Decoder
 from custom_pose_ros.evaluation.bags.storage import STORAGE_SUFFIXES, StorageFile
-from custom_pose_ros.evaluation.bags.stored import StoredMessage, StoredTopic
+from custom_pose_ros.evaluation.bags.stored import StoredMessage, Topic
 from custom_pose_ros.evaluation.notes import Notes
 
 _DEFAULT_FPS, _LOWEST_FPS, _HIGHEST_FPS = 30.0, 1.0, 120.0
 _PROBED_MESSAGES = 60
-
-
-@dataclass(frozen=True)
-class Topic:
-    """One topic of the whole bag: its message type and how many messages of it were counted."""
-
-    name: str
-    msgtype: str
-    count: int
 
 
 @dataclass(frozen=True)
@@ -68,7 +59,7 @@ class Bag:
     Every file is opened, and unpacked where it is compressed as a whole, once and stays open until the block ends.
 
     Attributes:
-        topics: By name, over all files.
+        topics: By name, as the first file describes them, with the number of messages in all files.
         start_ns: Time of the first message [ns since the epoch]; 0 for a bag without messages.
         notes: What was damaged or odd.
     """
@@ -87,7 +78,6 @@ class Bag:
         self.notes = notes or Notes()
         self.paths = [Path(path) for path in paths]
         self.topics: dict[str, Topic] = {}
-        self.stored_topics: list[StoredTopic] = []
         self.start_ns = 0
         self.decoder = Decoder(self.notes)
         self._parts = [
@@ -154,18 +144,17 @@ class Bag:
         for storage in part:
             yield from storage.messages(names, start_ns, stop_ns)
 
-    def _add_topics(self, stored: list[StoredTopic], file: str) -> None:
+    def _add_topics(self, stored: list[Topic], file: str) -> None:
         for topic in stored:
             known = self.topics.get(topic.name)
             if known is None:
-                self.stored_topics.append(topic)
-            elif known.msgtype != topic.msgtype:
+                self.topics[topic.name] = topic
+            elif known.msgtype == topic.msgtype:
+                self.topics[topic.name] = known._replace(count=known.count + topic.count)
+            else:
                 self.notes.damage(
                     f'{file}: topic {topic.name} is {topic.msgtype} here and {known.msgtype} before; left out here'
                 )
-                continue
-            count = topic.count + (known.count if known else 0)
-            self.topics[topic.name] = Topic(topic.name, topic.msgtype, count)
 
 
 def is_static(topic: str) -> bool:

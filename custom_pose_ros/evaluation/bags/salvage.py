@@ -1,15 +1,30 @@
-"""Reading what is left of damaged recordings of any kind, record by record."""
+"""Reading what is left of damaged recordings of any kind, record by record (mcap: salvage_mcap)."""
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
+import struct
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
+from custom_pose_ros.core.limits import MAX_BAG_BLOCK_BYTES
 from custom_pose_ros.evaluation.bags.salvage_mcap import MCAP_MAGIC, scan_mcap
-from custom_pose_ros.evaluation.bags.salvage_ros1 import scan_ros1
-from custom_pose_ros.evaluation.bags.salvage_sqlite import scan_sqlite
-from custom_pose_ros.evaluation.bags.stored import StoredMessage
+from custom_pose_ros.evaluation.bags.stored import (
+    Cut,
+    Fields,
+    StoredMessage,
+    Topic,
+    decompressed_prefix,
+    full_type,
+    qos_profiles,
+)
 from custom_pose_ros.evaluation.notes import Notes
+
+_ROS1_CHUNK, _ROS1_CONNECTION, _ROS1_MESSAGE = b'\x05', b'\x07', b'\x02'
+_MAX_ROW_ID = 1 << 31
+_SINGLE_STEPS = 64  # unreadable sqlite rows that are skipped one by one; then the steps grow
 
 
 def scan(path: Path, notes: Notes) -> Iterator[StoredMessage]:
@@ -17,10 +32,139 @@ def scan(path: Path, notes: Notes) -> Iterator[StoredMessage]:
     with path.open('rb') as file:
         head = file.read(16)
     if head.startswith(b'#ROSBAG V2.0'):
-        yield from scan_ros1(path, notes)
+        yield from _scan_ros1(path, notes)
     elif head.startswith(b'SQLite format 3'):
-        yield from scan_sqlite(path, notes)
+        yield from _scan_sqlite(path, notes)
     elif head.startswith(MCAP_MAGIC):
         yield from scan_mcap(path, notes)
     else:
         notes.damage(f'{path.name}: is neither an mcap, nor a sqlite3, nor a ROS 1 bag file; nothing in it can be read')
+
+
+def _scan_ros1(path: Path, notes: Notes) -> Iterator[StoredMessage]:
+    """Walk over the records (bag format 2.0, wiki.ros.org/Bags/Format/2.0)."""
+    connections: dict[int, Topic] = {}
+    size = path.stat().st_size
+    with path.open('rb') as file:
+        file.readline()
+        while file.tell() < size:
+            start = file.tell()
+            try:
+                header, data, complete = _ros1_record(file, size)
+                if header.get('op') == _ROS1_CHUNK:
+                    block = decompressed_prefix(data, header.get('compression', b'').decode('ascii', 'replace'))
+                    yield from _ros1_chunk(block, connections)
+                else:
+                    yield from _ros1_message(header, data, connections)
+            except Cut:
+                complete = False
+            if not complete:
+                notes.damage(f'{path.name}: is cut off or damaged after {start} bytes')
+                return
+
+
+def _ros1_record(file: BinaryIO, size: int) -> tuple[dict[str, bytes], bytes, bool]:
+    """Read header and data of one record and whether it is all there; a chunk is given as far as the file goes."""
+    header = _ros1_fields(file.read(_ros1_length(file, size)))
+    prefix = file.read(4)
+    length = struct.unpack('<I', prefix)[0] if len(prefix) == 4 else size
+    left = size - file.tell()
+    partial = length > left and header.get('op') == _ROS1_CHUNK and left > 0
+    if (length > left and not partial) or length > MAX_BAG_BLOCK_BYTES:
+        raise Cut
+    return header, file.read(min(length, left)), length <= left
+
+
+def _ros1_length(file: BinaryIO, size: int) -> int:
+    """Read a length that fits into the rest of the file."""
+    prefix = file.read(4)
+    if len(prefix) < 4 or struct.unpack('<I', prefix)[0] > size - file.tell():
+        raise Cut
+    return struct.unpack('<I', prefix)[0]
+
+
+def _ros1_fields(header: bytes) -> dict[str, bytes]:
+    buffer, fields = Fields(header), {}
+    while buffer.position < len(header):
+        name, _, value = buffer.bytes(buffer.number('I')).partition(b'=')
+        fields[name.decode('ascii', 'replace')] = value
+    return fields
+
+
+def _ros1_chunk(data: bytes, connections: dict[int, Topic]) -> Iterator[StoredMessage]:
+    buffer = Fields(data)
+    messages: list[StoredMessage] = []
+    with contextlib.suppress(Cut):
+        while buffer.position < len(data):
+            header = _ros1_fields(buffer.bytes(buffer.number('I')))
+            messages += _ros1_message(header, buffer.bytes(buffer.number('I')), connections)
+    yield from sorted(messages, key=lambda message: message.time_ns)
+
+
+def _ros1_message(header: dict[str, bytes], data: bytes, connections: dict[int, Topic]) -> Iterator[StoredMessage]:
+    kind, number = header.get('op'), header.get('conn', b'')
+    if len(number) != 4:
+        return
+    connection = struct.unpack('<I', number)[0]
+    if kind == _ROS1_CONNECTION:
+        fields = _ros1_fields(data)
+        topic, text = (fields.get(key, b'') for key in ('type', 'message_definition'))
+        connections[connection] = Topic(
+            header.get('topic', b'').decode('utf-8', 'replace'),
+            full_type(topic.decode('utf-8', 'replace')),
+            text.decode('utf-8', 'replace'),
+            True,
+        )
+    elif kind == _ROS1_MESSAGE and connection in connections and len(header.get('time', b'')) == 8:
+        seconds, nanoseconds = struct.unpack('<II', header['time'])
+        yield StoredMessage(connections[connection], seconds * 10**9 + nanoseconds, data)
+
+
+def _scan_sqlite(path: Path, notes: Notes) -> Iterator[StoredMessage]:
+    """Walk over the rows by id; `writable_schema` lets SQLite open a file that is shorter than its header says."""
+    try:
+        with contextlib.closing(sqlite3.connect(f'file:{path}?mode=ro', uri=True, check_same_thread=False)) as database:
+            database.execute('PRAGMA writable_schema=ON')
+            topics = _sqlite_topics(database)
+            yield from _sqlite_rows(database, topics, path, notes)
+    except sqlite3.Error as error:
+        notes.damage(f'{path.name}: damaged ({error}); nothing in it can be read')
+
+
+def _sqlite_topics(database: sqlite3.Connection) -> dict[int, Topic]:
+    definitions: dict[str, str] = {}
+    with contextlib.suppress(sqlite3.Error):  # absent before Iron
+        query = "SELECT topic_type, encoded_message_definition FROM message_definitions WHERE encoding = 'ros2msg'"
+        definitions = dict(database.execute(query))
+    profiles: dict[int, object] = {}
+    with contextlib.suppress(sqlite3.Error):  # absent in the oldest bags
+        profiles = dict(database.execute('SELECT id, offered_qos_profiles FROM topics'))
+    return {
+        number: Topic(
+            str(name),
+            str(msgtype),
+            str(definitions.get(msgtype, '')),
+            False,
+            qos=qos_profiles(str(profiles.get(number, ''))),
+        )
+        for number, name, msgtype in database.execute('SELECT id, name, type FROM topics')
+    }
+
+
+def _sqlite_rows(
+    database: sqlite3.Connection, topics: dict[int, Topic], path: Path, notes: Notes
+) -> Iterator[StoredMessage]:
+    last = good = 0
+    query = 'SELECT id, topic_id, timestamp, data FROM messages WHERE id >= ? ORDER BY id'
+    while last < _MAX_ROW_ID:
+        try:
+            for number, topic, time_ns, data in database.execute(query, (last + 1,)):
+                if number <= last:  # a damaged tree may run in circles
+                    raise sqlite3.DatabaseError('rows out of order')
+                last = good = number
+                if topic in topics and isinstance(time_ns, int) and isinstance(data, bytes):
+                    yield StoredMessage(topics[topic], time_ns, data)
+            return
+        except (sqlite3.Error, OverflowError):
+            notes.damage(f'{path.name}: is damaged; unreadable messages are left out')
+            last += max(1, (last - good) // _SINGLE_STEPS)

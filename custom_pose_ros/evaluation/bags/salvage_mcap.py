@@ -17,8 +17,15 @@ from typing import BinaryIO
 from rosbags.interfaces import Qos
 
 from custom_pose_ros.core.limits import MAX_BAG_BLOCK_BYTES
-from custom_pose_ros.evaluation.bags.fields import Cut, Fields, decompressed_prefix
-from custom_pose_ros.evaluation.bags.stored import StoredMessage, StoredTopic, full_type, qos_profiles
+from custom_pose_ros.evaluation.bags.stored import (
+    Cut,
+    Fields,
+    StoredMessage,
+    Topic,
+    decompressed_prefix,
+    full_type,
+    qos_profiles,
+)
 from custom_pose_ros.evaluation.notes import Notes
 
 MCAP_MAGIC = b'\x89MCAP0\r\n'
@@ -34,7 +41,7 @@ class _McapScanner:
     def __init__(self, path: Path, notes: Notes):
         self.path, self.notes = path, notes
         self.schemas: dict[int, tuple[str, str]] = {}
-        self.channels: dict[int, StoredTopic] = {}
+        self.channels: dict[int, Topic] = {}
         self.chunk_starts: list[int] = []
 
     def messages(self, file: BinaryIO) -> Iterator[StoredMessage]:
@@ -121,7 +128,7 @@ class _McapScanner:
         yield from sorted(messages, key=lambda message: message.time_ns)
 
 
-def _mcap_topic(name: str, msgtype: str, definition: str, encoding: str, metadata: Fields) -> StoredTopic:
+def _mcap_topic(name: str, msgtype: str, definition: str, encoding: str, metadata: Fields) -> Topic:
     """Return what a channel describes; a ROS 1 recording in an mcap is encoded as `ros1`."""
     qos: tuple[Qos, ...] = ()
     with contextlib.suppress(Cut):
@@ -129,7 +136,7 @@ def _mcap_topic(name: str, msgtype: str, definition: str, encoding: str, metadat
             key, value = metadata.text(), metadata.text()
             if key == 'offered_qos_profiles':
                 qos = qos_profiles(value)
-    return StoredTopic(name, full_type(msgtype), definition, encoding == 'ros1', qos=qos)
+    return Topic(name, full_type(msgtype), definition, encoding == 'ros1', qos=qos)
 
 
 def mcap_profile(path: Path) -> str | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import sys
 import tempfile
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -14,16 +13,10 @@ from rosbags.rosbag1 import Reader as Ros1Reader
 from rosbags.rosbag2 import Reader as Ros2Reader
 
 from custom_pose_ros.core.errors import DatasetError
-from custom_pose_ros.evaluation.bags.fields import decompressed_prefix
 from custom_pose_ros.evaluation.bags.salvage import scan
 from custom_pose_ros.evaluation.bags.salvage_mcap import mcap_profile
-from custom_pose_ros.evaluation.bags.stored import StoredMessage, StoredTopic
+from custom_pose_ros.evaluation.bags.stored import StoredMessage, Topic, decompressed_prefix, zstd
 from custom_pose_ros.evaluation.notes import Notes
-
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
 
 STORAGE_SUFFIXES = ('.mcap', '.db3', '.bag')
 _ZSTD_MAGIC = b'\x28\xb5\x2f\xfd'
@@ -76,11 +69,11 @@ class StorageFile:
         """Whether the file's own index is in use; False after damage was met."""
         return self._reader is not None
 
-    def topics(self) -> list[StoredTopic]:
+    def topics(self) -> list[Topic]:
         """Return what the file holds, in its order; without an index the whole file is read, and start_ns found."""
         if self._reader is not None:
             return [self._topic(connection) for connection in self._reader.connections]
-        counts: dict[StoredTopic, int] = {}
+        counts: dict[Topic, int] = {}
         for message in scan(self._local, self.notes):
             counts[message.topic] = counts.get(message.topic, 0) + 1
             self.start_ns = message.time_ns if self.start_ns is None else min(self.start_ns, message.time_ns)
@@ -117,12 +110,12 @@ class StorageFile:
         for connection, time_ns, data in self._reader.messages(connections, start, stop):
             yield StoredMessage(topics[connection.id], time_ns, bytes(data))
 
-    def _topic(self, connection: Connection) -> StoredTopic:
+    def _topic(self, connection: Connection) -> Topic:
         is_text = connection.msgdef.format == MessageDefinitionFormat.MSG
         definition = connection.msgdef.data if is_text else ''
         ros1, more = isinstance(self._reader, Ros1Reader), connection.ext
         qos = tuple(more.offered_qos_profiles) if isinstance(more, ConnectionExtRosbag2) else ()
-        return StoredTopic(connection.topic, connection.msgtype, definition, ros1, connection.msgcount, qos)
+        return Topic(connection.topic, connection.msgtype, definition, ros1, connection.msgcount, qos)
 
     def _note_damage(self, error: Exception) -> None:
         text = ' '.join(str(error).split()) or type(error).__name__

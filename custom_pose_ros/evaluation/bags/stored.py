@@ -1,17 +1,29 @@
-"""Topics and messages as they are stored in a bag, not decoded."""
+"""What a bag file is made of, not decoded: topics, messages, the fields of records that may be damaged."""
 
 from __future__ import annotations
 
+import bz2
 import contextlib
+import struct
+import sys
+from collections.abc import Callable
 from typing import NamedTuple
 
+import lz4.frame
 from rosbags.interfaces import Qos
 from rosbags.rosbag2.metadata import parse_qos
 
+from custom_pose_ros.core.limits import MAX_BAG_BLOCK_BYTES
 
-class StoredTopic(NamedTuple):
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+
+class Topic(NamedTuple):
     """
-    One topic of one file.
+    One topic of one file, or of the whole bag.
 
     Attributes:
         definition: Text of the message definition in ROS .msg format, '' when the file has none in that format.
@@ -22,8 +34,8 @@ class StoredTopic(NamedTuple):
 
     name: str
     msgtype: str
-    definition: str
-    ros1: bool
+    definition: str = ''
+    ros1: bool = False
     count: int = 0
     qos: tuple[Qos, ...] = ()
 
@@ -31,7 +43,7 @@ class StoredTopic(NamedTuple):
 class StoredMessage(NamedTuple):
     """One serialised message: its topic, when it was recorded [ns] and its bytes."""
 
-    topic: StoredTopic
+    topic: Topic
     time_ns: int
     data: bytes
 
@@ -47,3 +59,52 @@ def full_type(name: str) -> str:
     """Return 'sensor_msgs/msg/Image' of 'sensor_msgs/Image', as ROS 1 says."""
     package, _, message = name.rpartition('/')
     return name if '/' in package or not package else f'{package}/msg/{message}'
+
+
+class Cut(Exception):
+    """A record does not fit into what is left of the file."""
+
+
+class Fields:
+    """Walks over the fields of one record."""
+
+    def __init__(self, data: bytes):
+        self.data, self.position = data, 0
+
+    def bytes(self, size: int) -> bytes:
+        if size > len(self.data) - self.position:
+            raise Cut
+        self.position += size
+        return self.data[self.position - size : self.position]
+
+    def number(self, layout: str) -> int:
+        return struct.unpack('<' + layout, self.bytes(struct.calcsize('<' + layout)))[0]
+
+    def text(self) -> str:
+        return self.bytes(self.number('I')).decode('utf-8', 'replace')
+
+    def rest(self) -> bytes:
+        return self.data[self.position :]
+
+
+def decompressed_prefix(data: bytes, compression: str) -> bytes:
+    """Return as much of a compressed block as can be had; nothing when its compression is unknown."""
+    decompressors: dict[str, Callable[[], object]] = {
+        'zstd': zstd.ZstdDecompressor,
+        'lz4': lz4.frame.LZ4FrameDecompressor,
+        'bz2': bz2.BZ2Decompressor,
+    }
+    if compression in ('', 'none'):
+        return data
+    if compression not in decompressors:
+        return b''
+    decompressor = decompressors[compression]()
+    result = bytearray()
+    with contextlib.suppress(OSError, EOFError, ValueError, RuntimeError, MemoryError, zstd.ZstdError):
+        while not decompressor.eof and len(result) < MAX_BAG_BLOCK_BYTES:  # type: ignore[attr-defined]
+            part = decompressor.decompress(data, max_length=1 << 20)  # type: ignore[attr-defined]
+            if not part:
+                break
+            result += part
+            data = b''
+    return bytes(result)

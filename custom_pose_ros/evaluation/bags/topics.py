@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from custom_pose_ros.core.errors import UsageError
-from custom_pose_ros.evaluation.bags.reader import Topic
+from custom_pose_ros.evaluation.bags.stored import Topic
 
 IMAGE_TYPES = ('sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage')
 CAMERA_INFO_TYPE = 'sensor_msgs/msg/CameraInfo'

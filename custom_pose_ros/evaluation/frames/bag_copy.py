@@ -15,7 +15,7 @@ from custom_pose_ros.core.files import replacing
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.evaluation.bags.decoding import pose_types
 from custom_pose_ros.evaluation.bags.reader import Bag, BagMessage
-from custom_pose_ros.evaluation.bags.stored import StoredTopic
+from custom_pose_ros.evaluation.bags.stored import Topic
 from custom_pose_ros.evaluation.frames.frame_sources import EvaluatedFrame
 from custom_pose_ros.evaluation.frames.result_messages import MessageMaker
 
@@ -40,7 +40,7 @@ def bag_copy(path: Path, bag: Bag, model: ObjectModel) -> Iterator[BagCopy]:
     """
     if path.exists():
         raise UsageError(f'--write-bag {path}: exists already; give another name or remove it')
-    if any(topic.ros1 for topic in bag.stored_topics):
+    if any(topic.ros1 for topic in bag.topics.values()):
         raise UsageError(
             '--write-bag: this is a ROS 1 bag; convert it first (rosbags-convert), then evaluate the result'
         )
@@ -101,7 +101,7 @@ class BagCopy:
             self._connections[name] = connection
         return connection
 
-    def _copied_connection(self, topic: StoredTopic) -> Connection | None:
+    def _copied_connection(self, topic: Topic) -> Connection | None:
         types = self._decoder.typestore(topic)
         if types is None:
             return None

@@ -11,10 +11,10 @@ from bag_maker import IMAGE, ROS1, TRUTH, Messages, tiny_entries, trajectory, wr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from custom_pose_ros.evaluation.bags.fields import decompressed_prefix
 from custom_pose_ros.evaluation.bags.reader import Bag
 from custom_pose_ros.evaluation.bags.salvage import scan
 from custom_pose_ros.evaluation.bags.salvage_mcap import MCAP_MAGIC
+from custom_pose_ros.evaluation.bags.stored import decompressed_prefix
 from custom_pose_ros.evaluation.notes import Notes
 
 FRAMES = 20

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from custom_pose_ros.core.errors import UsageError
-from custom_pose_ros.evaluation.bags.reader import Topic
+from custom_pose_ros.evaluation.bags.stored import Topic
 from custom_pose_ros.evaluation.bags.topics import (
     camera_namespace,
     choose_camera_info,
@@ -19,7 +19,7 @@ POSES, ORIENTATIONS = 'custom_pose_msgs/msg/PoseArray', 'custom_pose_msgs/msg/Or
 
 
 def topics(*entries: tuple[str, str] | tuple[str, str, int]) -> dict[str, Topic]:
-    return {name: Topic(name, msgtype, *(rest or (5,))) for name, msgtype, *rest in entries}
+    return {name: Topic(name, msgtype, count=rest[0] if rest else 5) for name, msgtype, *rest in entries}
 
 
 def test_the_only_image_topic_is_taken_and_overlay_and_empty_ones_do_not_count():
