@@ -45,7 +45,7 @@ ORDER = {
         ('estimator',),
     ),
     'custom_pose_ros/evaluation': (
-        ('notes', 'versions', 'frame_result'),
+        ('notes', 'frame_result'),
         ('bags',),
         ('truth',),
         ('evaluation_settings',),

@@ -1,11 +1,15 @@
-"""What to evaluate and how: the options of evaluate_bag."""
+"""What to evaluate and how: the options of evaluate_bag, and the topics and part of a bag that they select."""
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from custom_pose_ros.core.errors import UsageError
 from custom_pose_ros.core.object_model import Thresholds
+from custom_pose_ros.evaluation.bags.reader import Bag
+from custom_pose_ros.evaluation.bags.topics import choose_camera_info, choose_image_topic, choose_recorded
 from custom_pose_ros.evaluation.truth.source import TruthSettings
 
 
@@ -38,3 +42,40 @@ class Settings:
     start_s: float = 0.0
     duration_s: float | None = None
     write_bag: Path | None = None
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Topics in use and the part of the bag [ns, recording time]; None where there is no such topic or limit."""
+
+    image: str | None
+    camera_info: str | None = None
+    poses: str | None = None
+    orientations: str | None = None
+    truth: tuple[str, ...] = ()
+    start_ns: int | None = None
+    stop_ns: int | None = None
+
+    @property
+    def names(self) -> set[str]:
+        return {name for name in (self.image, self.camera_info, self.poses, self.orientations, *self.truth) if name}
+
+
+def select(bag: Bag, settings: Settings, truth_topics: tuple[str, ...]) -> Selection:
+    """Choose the topics of a bag; UsageError with all choices where the settings do not fit it."""
+    poses, orientations = choose_recorded(bag.topics, settings.recorded) if settings.recorded else (None, None)
+    image = None
+    is_optional = settings.recorded and not (settings.image or settings.truth.tags)
+    with contextlib.suppress(UsageError) if is_optional else contextlib.nullcontext():
+        image = choose_image_topic(bag.topics, settings.image).name
+    info = choose_camera_info(bag.topics, settings.camera_info, image)
+    start_ns = bag.start_ns + round(settings.start_s * 1e9)
+    return Selection(
+        image=image,
+        camera_info=info.name if info else None,
+        poses=poses.name if poses else None,
+        orientations=orientations.name if orientations else None,
+        truth=truth_topics,
+        start_ns=start_ns if settings.start_s else None,
+        stop_ns=None if settings.duration_s is None else start_ns + round(settings.duration_s * 1e9),
+    )

@@ -5,33 +5,31 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from custom_pose_ros.core.errors import ConfigError, DatasetError, UsageError
-from custom_pose_ros.core.files import sha256_of
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.evaluation.bags.reader import Bag
-from custom_pose_ros.evaluation.evaluation_settings import Settings
+from custom_pose_ros.evaluation.evaluation_settings import Selection, Settings, select
 from custom_pose_ros.evaluation.frame_result import FrameResult
 from custom_pose_ros.evaluation.frames.bag_copy import BagCopy, bag_copy
 from custom_pose_ros.evaluation.frames.camera_supply import CameraSupply
 from custom_pose_ros.evaluation.frames.frame_sources import EstimatedFrames, EvaluatedFrame, RecordedFrames
 from custom_pose_ros.evaluation.frames.message_stream import decoded_messages
-from custom_pose_ros.evaluation.frames.selection import Selection, select
 from custom_pose_ros.evaluation.notes import Notes
 from custom_pose_ros.evaluation.scoring.frame_scores import FrameScore, Scorer
 from custom_pose_ros.evaluation.scoring.frame_table import frame_table, to_csv
-from custom_pose_ros.evaluation.scoring.summary import SCHEMA, rounded, summarise, summarise_labels, to_json
+from custom_pose_ros.evaluation.scoring.run_metrics import run_metrics
+from custom_pose_ros.evaluation.scoring.summary import to_json
 from custom_pose_ros.evaluation.truth.alignment import Alignment
 from custom_pose_ros.evaluation.truth.apriltag import TagTruth, read_tags
 from custom_pose_ros.evaluation.truth.coco_labels import CocoLabels
 from custom_pose_ros.evaluation.truth.source import TruthSettings, TruthSource
-from custom_pose_ros.evaluation.versions import versions
 from custom_pose_ros.inference.backends import default_threads
 from custom_pose_ros.inference.estimator import Estimator, PoseEstimator
 
@@ -190,7 +188,9 @@ class Reading:
             raise DatasetError(f'{self.bag.name}: nothing could be evaluated; {notes}')
         truths, alignment = self._truths(results)
         scores = Scorer(self.model, self._cameras.for_size).score(results, truths)
-        metrics = self._metrics(scores, alignment)
+        metrics = run_metrics(
+            self.settings, self.bag, self._source, self.evaluator.estimator, self.evaluator.labels, scores, alignment
+        )
         damaged = self.bag.notes.damaged or self.notes.damaged
         return Evaluation(
             self.settings, self.model, metrics, scores, alignment, self.bag, self.selection, self._cameras, damaged,
@@ -249,82 +249,3 @@ class Reading:
                 raise
             self.notes.damage(f'scored without truth: {error}')
             return None, None
-
-    def _metrics(self, scores: Sequence[FrameScore], alignment: Alignment | None) -> dict[str, Any]:
-        settings, selection, source, reading = self.settings, self.selection, self._source, self.bag.notes
-        metrics: dict[str, Any] = {
-            'schema': SCHEMA,
-            'object': self.model.name,
-            'bag': {
-                'name': self.bag.name,
-                'image': selection.image,
-                'poses': selection.poses,
-                'orientations': selection.orientations,
-                'truth': self._truth_name(),
-                'duration_s': (scores[-1].result.time_ns - scores[0].result.time_ns) * 1e-9,
-            },
-            'frames': {
-                'scored': len(scores),
-                'unreadable': source.unreadable,
-                'with_truth': sum(s.truth is not None for s in scores),
-                'image_sizes': {f'{w}x{h}': n for (w, h), n in source.image_sizes.items()},
-                'missing_results': self._missing(len(scores)),
-            },
-            'configuration': self._configuration(),
-            **summarise(scores, self.model, alignment is not None),
-        }
-        if self.evaluator.labels is not None:
-            metrics['labels'] = self._label_metrics([s.result for s in scores])
-        if alignment is not None:
-            metrics['alignment'] = alignment.to_dict()
-        metrics['versions'] = versions()
-        metrics['notes'] = {
-            'damage': reading.lines(True) + self.notes.lines(True),
-            'information': reading.lines(False) + self.notes.lines(False),
-        }
-        metrics['configuration']['extrinsics'] = settings.truth.extrinsics if alignment is not None else None
-        return rounded(metrics)
-
-    def _truth_name(self) -> str | None:
-        truth = self.settings.truth
-        if truth.kind == 'topic':
-            return self.selection.truth[0]
-        if truth.kind == 'tf':
-            return 'tf: ' + ' '.join(truth.tf)
-        if truth.kind == 'tags':
-            return 'AprilTags on the object'
-        return 'labels' if self.evaluator.labels else None
-
-    def _missing(self, scored: int) -> int | None:
-        """Return how many images have no recorded result (dropped live); None when results were not recorded."""
-        if not self.settings.recorded or self.selection.image is None:
-            return None
-        return max(self.bag.topics[self.selection.image].count - scored, 0)
-
-    def _configuration(self) -> dict[str, Any]:
-        estimator = self.evaluator.estimator
-        if estimator is None:
-            return {'mode': 'recorded', 'camera': self._cameras.description}
-        file = estimator.network.path
-        return {
-            'mode': 'offline',
-            'camera': self._cameras.description,
-            'backend': estimator.backend.name,
-            'precision': estimator.backend.precision,
-            'model_sha256': None if file is None else sha256_of(file),
-            'input_height': estimator.input_height,
-            'thresholds': asdict(estimator.thresholds),
-        }
-
-    def _label_metrics(self, results: Sequence[FrameResult]) -> dict[str, Any]:
-        labels = self.evaluator.labels
-        assert labels is not None
-        scores, surplus, frames = [], 0, 0
-        for index, result in enumerate(results):
-            labelled = labels.of(index, result.stamp_ns)
-            if labelled is not None:
-                of_frame, left_over = labels.score(result, labelled)
-                scores, surplus, frames = scores + of_frame, surplus + left_over, frames + 1
-        if frames < labels.frames:
-            self.notes.info(f'{labels.frames - frames} labelled frames are not in the part of the bag that was read')
-        return summarise_labels(scores, surplus, frames, self.model)

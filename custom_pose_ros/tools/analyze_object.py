@@ -117,13 +117,13 @@ def run(args: argparse.Namespace) -> None:
     write_json(numbers, to_dict(analysis))
     saved = [numbers]
     try:
-        from custom_pose_ros.evaluation.report.observability_chart import draw_chart
+        from custom_pose_ros.evaluation.report.charts import draw_observability
     except ImportError as error:
         say(f'note: no chart: {error}; {pip_install(["report"])}')
     else:
         chart = args.out / f'{model.name}.png'
         with replacing(chart) as temporary:
-            draw_chart(temporary, heading, analysis.distances, error_curves(analysis))
+            draw_observability(temporary, heading, analysis.distances, error_curves(analysis))
         saved.insert(0, chart)
     say(f'\nsaved {", ".join(map(str, saved))}')
 

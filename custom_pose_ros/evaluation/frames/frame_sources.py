@@ -11,20 +11,21 @@ import numpy as np
 from custom_pose_ros.core.errors import MessageError
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.geometry.rigid import Rigid
+from custom_pose_ros.core.geometry.rotations import matrix_from_quaternion
 from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.keypoints.tracking import PoseTracker
 from custom_pose_ros.core.object_model import ObjectModel
+from custom_pose_ros.core.orientation.estimate import OrientationEstimate
 from custom_pose_ros.core.orientation.orientation_estimator import OrientationEstimator
 from custom_pose_ros.evaluation.bags.reader import BagMessage
 from custom_pose_ros.evaluation.bags.topics import ORIENTATIONS_TYPE
+from custom_pose_ros.evaluation.evaluation_settings import Selection
 from custom_pose_ros.evaluation.frame_result import FrameResult
 from custom_pose_ros.evaluation.frames.camera_supply import CameraSupply
 from custom_pose_ros.evaluation.frames.message_stream import DecodedMessage
-from custom_pose_ros.evaluation.frames.result_messages import estimates_from_message
-from custom_pose_ros.evaluation.frames.selection import Selection
 from custom_pose_ros.evaluation.truth.apriltag import TagTruth
 from custom_pose_ros.evaluation.truth.tracks import stamp_ns
-from custom_pose_ros.inference.pose_messages import message_to_poses
+from custom_pose_ros.inference.pose_messages import message_to_poses, track_id_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,3 +186,28 @@ class RecordedFrames(FrameSource):
         for result in self._results:
             result.truth = self._tag_truth.get(result.stamp_ns)
         return self._results
+
+
+def estimates_from_message(message: Any, model: ObjectModel) -> list[OrientationEstimate]:
+    """Return the estimates of a recorded OrientationArray; those that are no pose (NaN, zero) are left out."""
+    estimates = []
+    for item in message.orientations:
+        position, quaternion = item.pose.pose.position, item.pose.pose.orientation
+        t = np.array([position.x, position.y, position.z])
+        q = np.array([quaternion.x, quaternion.y, quaternion.z, quaternion.w])
+        covariance = np.asarray(item.pose.covariance, float).reshape(6, 6)
+        if not (np.isfinite(t).all() and np.isfinite(q).all() and 1e-3 < np.linalg.norm(q) < 1e3):
+            continue
+        estimates.append(
+            OrientationEstimate(
+                pose=Rigid(matrix_from_quaternion(q), t),
+                covariance=covariance,
+                reprojection_error_px=float(item.reprojection_error_px),
+                ambiguity=float(item.ambiguity),
+                track_id=track_id_of(item),
+                keypoints_used=int(item.keypoints_used),
+                outlier_suspected=bool(item.outlier_suspected),
+                model=model,
+            )
+        )
+    return estimates

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Collection, Iterator
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from custom_pose_ros.core.errors import MessageError
 from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.evaluation.bags.reader import Bag, BagMessage
-from custom_pose_ros.evaluation.frames.read_ahead import read_ahead
-from custom_pose_ros.evaluation.frames.selection import Selection
+from custom_pose_ros.evaluation.evaluation_settings import Selection
 from custom_pose_ros.inference.image_messages import image_to_bgr
 
 _LIGHT_BYTES = 1 << 16  # messages of other topics that are larger count as images do when memory is bounded
 _IMAGES_AHEAD = 2  # besides those that are worked on
+_MAX_WAITING = 256  # results that wait for the caller, light ones included
+Item = TypeVar('Item')
+Result = TypeVar('Result')
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,3 +91,34 @@ def decoded_messages(
         return not is_image(message.raw) and len(message.raw.stored.data) <= _LIGHT_BYTES
 
     return read_ahead(map(decode, messages), work, workers, workers + _IMAGES_AHEAD, is_light)
+
+
+def read_ahead(
+    items: Iterable[Item],
+    work: Callable[[Item], Result],
+    workers: int = 1,
+    depth: int = 4,
+    is_light: Callable[[Item], bool] = lambda item: False,
+) -> Iterator[Result]:
+    """
+    Yield `work(item)` of every item, in order, worked out by `workers` threads at most `depth` items ahead.
+
+    Those that `is_light` names do not count for the depth: they are small. An exception of `work` is raised in its
+    place in the order. Closing the iterator ends the threads.
+    """
+    waiting: deque[tuple[Future[Result], int]] = deque()
+    ahead = 0
+    pool = ThreadPoolExecutor(workers, thread_name_prefix='read_ahead')
+    try:
+        for item in items:
+            weight = 0 if is_light(item) else 1
+            waiting.append((pool.submit(work, item), weight))
+            ahead += weight
+            while ahead > depth or len(waiting) > _MAX_WAITING:
+                future, weight = waiting.popleft()
+                ahead -= weight
+                yield future.result()
+        while waiting:
+            yield waiting.popleft()[0].result()
+    finally:
+        pool.shutdown(cancel_futures=True)

@@ -11,7 +11,7 @@ import numpy as np
 
 from custom_pose_ros.core.files import VideoFile
 from custom_pose_ros.evaluation.evaluator import Evaluation
-from custom_pose_ros.evaluation.report import charts, page, worst_frames
+from custom_pose_ros.evaluation.report import charts, frame_pictures, page
 from custom_pose_ros.evaluation.report.page import Verdict, number, percent
 from custom_pose_ros.evaluation.scoring.conditions import number_at
 from custom_pose_ros.evaluation.scoring.frame_scores import FrameScore
@@ -192,8 +192,8 @@ def _worst(evaluation: Evaluation, video: VideoFile | None) -> list[str]:
     if topic is None:
         return ['<p class="soft">No image topic: no pictures.</p>']
     figures = []
-    chosen = worst_frames.choose(evaluation.scores)
-    images = worst_frames.fetch_images(evaluation.bag, topic, [evaluation.scores[index].result for index in chosen])
+    chosen = frame_pictures.choose(evaluation.scores)
+    images = frame_pictures.fetch_images(evaluation.bag, topic, [evaluation.scores[index].result for index in chosen])
     for index, image in zip(chosen, images):
         score = evaluation.scores[index]
         if image is None:
@@ -201,7 +201,7 @@ def _worst(evaluation: Evaluation, video: VideoFile | None) -> list[str]:
         camera = None
         if evaluation.model.model_points is not None:
             camera = evaluation.cameras.for_size(image.shape[1], image.shape[0])
-        drawing = worst_frames.draw(image, score, evaluation.model, camera)
+        drawing = frame_pictures.draw(image, score, evaluation.model, camera)
         link = f'{quote(video.path.name)}#t={index / video.fps:.2f}' if video else ''
         caption = _caption(evaluation, index, score, link)
         figures.append(page.picture(drawing, caption, f'frame {index}', f'frame-{index}'))

@@ -1,4 +1,4 @@
-"""The charts of the report, as SVG for a page; in colours that everybody can tell apart (Okabe and Ito 2008)."""
+"""The charts of the reports, as SVG for a page; in colours that everybody can tell apart (Okabe and Ito 2008)."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ import io
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FormatStrFormatter, MaxNLocator, NullFormatter
 
 BLUE, ORANGE, GREEN, RED, SKY, PURPLE, GREY = (
     '#0072B2',
@@ -46,6 +48,14 @@ _STYLE = {
     'legend.frameon': False,
     'figure.dpi': 100,
 }
+_OBSERVABILITY_PANELS = (
+    ('rotation_with_wrong_choice_deg', 'rotation error [deg]\nwrong choices included', 1.0, True),
+    ('position_mm', 'position error [mm]', 1.0, True),
+    ('ambiguous', 'ambiguous views [%]', 100.0, False),
+)
+_CURVE_COLOURS, _CURVE_DASHES = (BLUE, GREEN, ORANGE), ('-', '--', ':', '-.')
+_MOST_IN_A_ROW = 3  # names under the chart
+_PNG_STYLE = {'font.size': 9, 'axes.grid': True, 'grid.color': '#dddddd', 'axes.spines.top': False}
 Columns = Mapping[str, np.ndarray]
 
 
@@ -268,3 +278,41 @@ def _upper(values: np.ndarray) -> float:
 
 def _limits(time: np.ndarray) -> tuple[float, float]:
     return (float(time[0]), float(time[-1])) if len(time) > 1 and time[-1] > time[0] else (0.0, 1.0)
+
+
+def draw_observability(
+    path: Path, title: str, distances: np.ndarray, curves: Mapping[str, Sequence[Mapping[str, float | None]]]
+) -> None:
+    """
+    Write the PNG of analyze_object: errors and ambiguous views over the distance.
+
+    Args:
+        path: Where to.
+        title: Above the panels.
+        distances: (D,) m.
+        curves: By name, what is said at each distance; None where nothing is known.
+    """
+    with matplotlib.rc_context(_PNG_STYLE):
+        figure = Figure(figsize=(10.5, 3.9), dpi=110)
+        FigureCanvasAgg(figure)
+        for i, (key, label, factor, logarithmic) in enumerate(_OBSERVABILITY_PANELS):
+            axes = figure.add_subplot(1, 3, i + 1)
+            for j, (name, rows) in enumerate(curves.items()):
+                colour, dashes = _CURVE_COLOURS[j % len(_CURVE_COLOURS)], _CURVE_DASHES[j % len(_CURVE_DASHES)]
+                values = [np.nan if row[key] is None else factor * row[key] for row in rows]
+                axes.plot(distances, values, dashes, marker='o', ms=3.5, lw=1.8, color=colour, label=name)
+            if logarithmic:
+                axes.set_yscale('log')
+                axes.yaxis.set_major_formatter(FormatStrFormatter('%g'))
+                axes.yaxis.set_minor_formatter(NullFormatter())
+            else:
+                axes.set_ylim(-2.0, 102.0)
+            axes.set_xlabel('distance [m]')
+            axes.set_title(label, fontsize=9)
+            axes.spines['right'].set_visible(False)
+        handles, names = axes.get_legend_handles_labels()
+        figure.suptitle(title, fontsize=9)
+        figure.legend(handles, names, loc='lower center', ncol=min(len(names), _MOST_IN_A_ROW), frameon=False)
+        rows = -(-len(names) // _MOST_IN_A_ROW)
+        figure.subplots_adjust(left=0.06, right=0.985, top=0.8, bottom=0.18 + 0.05 * rows, wspace=0.24)
+        figure.savefig(path, format='png')

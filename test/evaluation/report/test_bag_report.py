@@ -14,7 +14,7 @@ from bag_maker import CAMERA, IMAGE, SIZE, TRUTH, Messages, tiny_entries, trajec
 from tiny_model import draw_tiny_object
 
 from custom_pose_ros.core.files import VideoFile
-from custom_pose_ros.evaluation.report import bag_report, worst_frames
+from custom_pose_ros.evaluation.report import bag_report, frame_pictures
 from custom_pose_ros.evaluation.report.page import Verdict
 from custom_pose_ros.evaluation.scoring.conditions import Condition
 from custom_pose_ros.evaluation.truth.source import TruthSettings
@@ -87,10 +87,10 @@ def test_everything_is_on_the_page(page):
     assert 'dive &lt;1&gt;' in page and 'dive <1>' not in page  # names are escaped
 
 
-def test_the_worst_frames_are_pictures_with_their_time_in_the_bag(page):
+def test_the_frame_pictures_are_pictures_with_their_time_in_the_bag(page):
     pictures = [base64.b64decode(data) for data in re.findall(r'data:image/jpeg;base64,([^"]+)', page)]
     decoded = [cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) for data in pictures]
-    assert 2 <= len(decoded) <= worst_frames.COUNT
+    assert 2 <= len(decoded) <= frame_pictures.COUNT
     assert all(picture.shape[1] == 480 for picture in decoded)
     first = re.search(
         r'<figcaption><b>not found</b><br><a href="annotated.mp4#t=([\d.]+)">frame (\d+), t = ([\d.]+) s', page
@@ -101,20 +101,20 @@ def test_the_worst_frames_are_pictures_with_their_time_in_the_bag(page):
 
 
 def test_missed_objects_come_first_then_the_largest_errors_and_no_neighbours(evaluation):
-    chosen = worst_frames.choose(evaluation.scores)
+    chosen = frame_pictures.choose(evaluation.scores)
     assert 20 <= chosen[0] < 25
     assert 45 in chosen[1:3]  # frame 44 and 46 see half of the jump
     stamps = sorted(evaluation.scores[i].result.stamp_ns for i in chosen)
-    assert min(np.diff(stamps)) >= worst_frames.APART_S * 1e9
+    assert min(np.diff(stamps)) >= frame_pictures.APART_S * 1e9
 
 
 def test_the_picture_is_of_that_frame_and_shows_truth_and_estimate(evaluation):
     score = next(s for s in evaluation.scores if s.estimate is not None)
-    (image,) = worst_frames.fetch_images(evaluation.bag, IMAGE, [score.result])
+    (image,) = frame_pictures.fetch_images(evaluation.bag, IMAGE, [score.result])
     again = next(m for m in evaluation.bag.messages([IMAGE]) if m.time_ns == score.result.time_ns).decode()
     np.testing.assert_array_equal(image, again.data.reshape(256, 320, 3))
     before = image.copy()
-    drawing = worst_frames.draw(image, score, evaluation.model, CAMERA)
+    drawing = frame_pictures.draw(image, score, evaluation.model, CAMERA)
     np.testing.assert_array_equal(image, before)
     assert drawing.shape[1] == 480 and (drawing == 255).all(2).sum() > 50  # white of the truth
 
@@ -135,7 +135,7 @@ def test_pictures_are_fetched_around_each_frame_or_in_one_pass_without_an_index(
         passes = []
         read = evaluation.bag.messages
         monkeypatch.setattr(evaluation.bag, 'messages', lambda *a, read=read, p=passes: p.append(a) or read(*a))
-        images = worst_frames.fetch_images(evaluation.bag, IMAGE, results)
+        images = frame_pictures.fetch_images(evaluation.bag, IMAGE, results)
         assert len(passes) == wanted_passes
         for image, index in zip(images, (30, 3, 12), strict=True):
             np.testing.assert_array_equal(image, draw_tiny_object(dive[1][index].pixels, SIZE))
@@ -146,7 +146,7 @@ def test_pictures_of_recorded_results_are_found_without_an_index(evaluate, dive,
     late = evaluate(cut_off_the_index(tmp_path / 'recorded'), recorded='poses')
     assert not late.bag.indexed
     results = [late.scores[i].result for i in (30, 3)]
-    assert all(image is not None for image in worst_frames.fetch_images(late.bag, IMAGE, results))
+    assert all(image is not None for image in frame_pictures.fetch_images(late.bag, IMAGE, results))
 
 
 def test_a_report_without_truth_and_one_of_recorded_results(evaluate, dive, tmp_path):

@@ -6,7 +6,7 @@ import numpy as np
 
 from custom_pose_ros.evaluation.frame_result import FrameResult
 from custom_pose_ros.evaluation.frames.frame_sources import EvaluatedFrame
-from custom_pose_ros.evaluation.report.video import AnnotatedVideo
+from custom_pose_ros.evaluation.report.frame_pictures import AnnotatedVideo
 
 
 class Images:

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from custom_pose_ros.evaluation.frames.read_ahead import read_ahead
+from custom_pose_ros.evaluation.frames.message_stream import read_ahead
 
 
 def test_results_come_in_order():

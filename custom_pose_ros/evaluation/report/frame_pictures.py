@@ -1,4 +1,4 @@
-"""The frames to look at: the worst ones, fetched from the bag again and drawn with estimate and truth."""
+"""Pictures of frames: the annotated video, and the worst frames, fetched from the bag again, drawn with the truth."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ import numpy as np
 
 from custom_pose_ros.core.drawing.overlay import axis_points, draw_poses
 from custom_pose_ros.core.errors import MessageError
+from custom_pose_ros.core.files import VideoFile
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.evaluation.bags.reader import Bag, BagMessage
 from custom_pose_ros.evaluation.frame_result import FrameResult
+from custom_pose_ros.evaluation.frames.frame_sources import EvaluatedFrame
 from custom_pose_ros.evaluation.scoring.frame_scores import FrameScore
 from custom_pose_ros.evaluation.truth.tracks import stamp_ns
 from custom_pose_ros.inference.image_messages import image_to_bgr
@@ -25,6 +27,23 @@ _WIDTH_PX = 480
 _LEAST_CROP = 0.4  # of the image; a smaller part would not show where it is
 _TRUTH_BGR, _OUTLINE_BGR = (255, 255, 255), (20, 20, 20)
 _SEARCH_NS = 5_000_000_000  # recorded results lie behind their image in the bag by at most this
+
+
+class AnnotatedVideo:
+    """Draws frames into a video file; all in the size of the first one, as a video wants them."""
+
+    def __init__(self, file: VideoFile, model: ObjectModel):
+        self.file, self.model = file, model
+        self._size: tuple[int, int] | None = None
+
+    def add(self, frame: EvaluatedFrame) -> None:
+        """Draw a frame and append it."""
+        estimates = frame.result.estimates if frame.camera is not None else None
+        drawing = draw_poses(frame.image, frame.poses, self.model, estimates, frame.camera)
+        self._size = self._size or drawing.shape[1::-1]
+        if drawing.shape[1::-1] != self._size:
+            drawing = cv2.resize(drawing, self._size, interpolation=cv2.INTER_AREA)
+        self.file.write(drawing)
 
 
 def badness(score: FrameScore) -> float:
