@@ -1,4 +1,4 @@
-"""Files: suffixes of pictures, YAML read within bounds, and writing so that a file appears complete or not at all."""
+"""Files: suffixes of pictures, JSON and YAML read, and writing so that a file appears complete or not at all."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 import yaml
 
-from custom_pose_ros.core.errors import ConfigError, OutputError
+from custom_pose_ros.core.errors import ConfigError, DatasetError, OutputError
 from custom_pose_ros.core.limits import MAX_YAML_BYTES, MAX_YAML_VALUES
 
 # In lower case; compare with `path.suffix.lower()`.
@@ -70,6 +70,26 @@ def write_json(path: Path, content: Any, indent: int | None = 2) -> None:
         ValueError: A number is not finite.
     """
     write_text(path, json.dumps(content, indent=indent, ensure_ascii=False, allow_nan=False) + '\n')
+
+
+def read_json(path: Path, wanted: str = '') -> Any:
+    """
+    Return the content of a JSON file.
+
+    Args:
+        path: The file.
+        wanted: Said when it cannot be read, such as 'wanted a folder that evaluate_bag wrote'.
+
+    Raises:
+        DatasetError: Naming the file, when it cannot be read or is no JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding='utf-8'))
+    except OSError as error:
+        hint = f'; {wanted}' if wanted else ''
+        raise DatasetError(f'{path}: cannot be read ({error.strerror}){hint}') from error
+    except ValueError as error:
+        raise DatasetError(f'{path}: is not valid JSON ({error})') from error
 
 
 def write_image(path: Path, image: np.ndarray, jpeg_quality: int = 95) -> None:

@@ -52,7 +52,8 @@ class StorageFile:
             )
             return self
         try:
-            self._reader = self._stack.enter_context(self._open_index())
+            reader = Ros1Reader if self._local.suffix == '.bag' else Ros2Reader
+            self._reader = self._stack.enter_context(reader(self._local))
             if self._reader.message_count:
                 self.start_ns = self._reader.start_time
         except Exception as error:
@@ -83,23 +84,27 @@ class StorageFile:
         self, names: Collection[str], start_ns: int | None = None, stop_ns: int | None = None
     ) -> Iterator[StoredMessage]:
         """Yield the messages of the named topics recorded in [start_ns, stop_ns), oldest first."""
-        delivered = _LastMoment()
+        last_ns, last = (
+            -1,
+            [],
+        )  # what was delivered at the latest time: reading on by a scan repeats none and loses none
         try:
             if self._reader is not None:
                 for message in self._indexed_messages(names, start_ns, stop_ns):
-                    delivered.add(message)
+                    if message.time_ns != last_ns:
+                        last_ns, last = message.time_ns, []
+                    last.append((message.topic.name, message.data))
                     yield _decompressed(message)
                 return
         except Exception as error:
             self._note_damage(error)
             self._reader = None
         for message in scan(self._local, self.notes):
-            wanted = message.topic.name in names and (start_ns is None or message.time_ns >= start_ns)
-            if wanted and (stop_ns is None or message.time_ns < stop_ns) and delivered.is_new(message):
+            topic, time_ns, data = message
+            wanted = topic.name in names and (start_ns is None or time_ns >= start_ns)
+            is_new = not last or time_ns > last_ns or (time_ns == last_ns and (topic.name, data) not in last)
+            if wanted and (stop_ns is None or time_ns < stop_ns) and is_new:
                 yield _decompressed(message)
-
-    def _open_index(self) -> Ros1Reader | Ros2Reader:
-        return Ros1Reader(self._local) if self._local.suffix == '.bag' else Ros2Reader(self._local)
 
     def _indexed_messages(self, names: Collection[str], start: int | None, stop: int | None) -> Iterator[StoredMessage]:
         assert self._reader is not None
@@ -134,26 +139,6 @@ class StorageFile:
             except OSError as error:
                 raise DatasetError(f'{self.path.name}: cannot be unpacked into {folder} ({error.strerror})') from error
         return copy
-
-
-class _LastMoment:
-    """The messages delivered at the latest time, so that reading on in another way repeats none and loses none."""
-
-    def __init__(self) -> None:
-        self.time_ns: int | None = None
-        self.seen: list[StoredMessage] = []
-
-    def add(self, message: StoredMessage) -> None:
-        if message.time_ns != self.time_ns:
-            self.time_ns = message.time_ns
-            self.seen.clear()
-        self.seen.append(message)
-
-    def is_new(self, message: StoredMessage) -> bool:
-        if self.time_ns is None or message.time_ns > self.time_ns:
-            return True
-        same = ((other.topic.name, other.data) == (message.topic.name, message.data) for other in self.seen)
-        return message.time_ns == self.time_ns and not any(same)
 
 
 def _decompressed(message: StoredMessage) -> StoredMessage:

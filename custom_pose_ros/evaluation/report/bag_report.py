@@ -52,15 +52,7 @@ def write(evaluation: Evaluation, verdict: Verdict, video: VideoFile | None = No
 
 def summary(metrics: Mapping[str, Any], verdict: Verdict) -> str:
     """Return the verdict in a sentence or two."""
-    parts = []
-    if verdict.results:
-        failed = [str(c) for c, _, holds in verdict.results if holds]
-        count = len(verdict.results)
-        parts.append(
-            f'{len(failed)} of {count} limits exceeded: {", ".join(failed)}.'
-            if failed
-            else f'All {count} limits are kept.'
-        )
+    parts = verdict.sentence(f'All {len(verdict.results)} limits are kept.')
     detection = metrics['detection']
     seen = 'in view' if metrics['frames']['with_truth'] else 'read'
     parts.append(f'Found in {percent(detection["rate"])} of {detection["expected"]} frames {seen}.')

@@ -17,15 +17,8 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import FormatStrFormatter, MaxNLocator, NullFormatter
 
-BLUE, ORANGE, GREEN, RED, SKY, PURPLE, GREY = (
-    '#0072B2',
-    '#E69F00',
-    '#009E73',
-    '#D55E00',
-    '#56B4E9',
-    '#CC79A7',
-    '#6B6B6B',
-)
+BLUE, ORANGE, GREEN, RED = '#0072B2', '#E69F00', '#009E73', '#D55E00'
+SKY, PURPLE, GREY = '#56B4E9', '#CC79A7', '#6B6B6B'
 _WIDE, _HALF = (9.6, 2.6), (4.7, 3.0)
 _SIDES = {_WIDE[0]: (0.07, 0.995), _HALF[0]: (0.13, 0.88)}  # left and right edge of the axes, by width of the chart
 _BELOW_IN, _ABOVE_IN = 0.5, 0.28  # room for ticks and label, and for the legend
@@ -64,7 +57,8 @@ def _drawn(size: tuple[float, float], draw: Callable[[Axes], None]) -> str:
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=size)
         FigureCanvasSVG(figure)
-        figure.subplots_adjust(**_margins(size))
+        left, right = _SIDES[size[0]]
+        figure.subplots_adjust(left=left, right=right, bottom=_BELOW_IN / size[1], top=1.0 - _ABOVE_IN / size[1])
         draw(figure.add_subplot())
         file = io.StringIO()
         figure.savefig(file, format='svg', dpi=110, metadata=dict.fromkeys(('Date', 'Creator', 'Format', 'Type')))
@@ -75,26 +69,9 @@ def _drawn(size: tuple[float, float], draw: Callable[[Axes], None]) -> str:
     )
 
 
-def _margins(size: tuple[float, float]) -> dict[str, float]:
-    """Return the edges of the axes in shares of the chart."""
-    left, right = _SIDES[size[0]]
-    return {'left': left, 'right': right, 'bottom': _BELOW_IN / size[1], 'top': 1.0 - _ABOVE_IN / size[1]}
-
-
-def _points(
-    axes: Axes, x: np.ndarray, y: np.ndarray, colour: str, label: str = '', size: float = 5.0, marker: str = 'o'
-) -> None:
-    axes.plot(
-        x,
-        y,
-        marker,
-        ms=math.sqrt(size),
-        mew=0,
-        alpha=0.55,
-        color=colour,
-        label=label,
-        rasterized=len(x) > _MAX_VECTOR_POINTS,
-    )
+def _points(axes: Axes, x: np.ndarray, y: np.ndarray, colour: str, label: str, size: float) -> None:
+    as_picture = len(x) > _MAX_VECTOR_POINTS
+    axes.plot(x, y, 'o', ms=math.sqrt(size), mew=0, alpha=0.55, color=colour, label=label, rasterized=as_picture)
 
 
 def _thinned(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

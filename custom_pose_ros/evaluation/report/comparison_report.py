@@ -19,6 +19,10 @@ _UNITS = {
     'reprojection_error_px': ('Reprojection error', 'px'),
 }
 _WORST = 15
+_INTERVAL_NOTE = (
+    f'<p class="soft">B minus A over the frames in which both have a value, with the {100 * CONFIDENCE:.0f} % interval '
+    'of a paired bootstrap over whole seconds. Zero inside the interval: the difference may be chance.</p>'
+)
 
 
 def write(a: FinishedRun, b: FinishedRun, pairing: Pairing, comparison: Mapping[str, Any], verdict: Verdict) -> str:
@@ -33,7 +37,7 @@ def write(a: FinishedRun, b: FinishedRun, pairing: Pairing, comparison: Mapping[
                 'Differences',
                 page.notes(verdict.lines()),
                 _table(comparison),
-                _interval_note(),
+                _INTERVAL_NOTE,
                 page.halves(*_interval_charts(comparison)),
             ),
             page.section('Frame by frame', *_frame_charts(a, b, pairing), _frame_table(a, b, pairing)),
@@ -44,14 +48,7 @@ def write(a: FinishedRun, b: FinishedRun, pairing: Pairing, comparison: Mapping[
 
 def summary(comparison: Mapping[str, Any], verdict: Verdict) -> str:
     """Return which run is better in what, in a sentence or two."""
-    parts = []
-    if verdict.results:
-        failed = [str(c) for c, _, holds in verdict.results if holds]
-        parts.append(
-            f'{len(failed)} of {len(verdict.results)} limits exceeded: {", ".join(failed)}.'
-            if failed
-            else 'All limits are kept.'
-        )
+    parts = verdict.sentence('All limits are kept.')
     for key, (label, unit) in {'detection_rate': ('Detection rate', ''), **_UNITS}.items():
         entry = comparison['difference'].get(key)
         if entry is None:
@@ -68,14 +65,6 @@ def summary(comparison: Mapping[str, Any], verdict: Verdict) -> str:
 
 def _signed(value: float) -> str:
     return f'{value:+.3g}'
-
-
-def _interval_note() -> str:
-    return (
-        f'<p class="soft">B minus A over the frames in which both have a value, with the '
-        f'{100 * CONFIDENCE:.0f} % interval of a paired bootstrap over whole seconds. '
-        'Zero inside the interval: the difference may be chance.</p>'
-    )
 
 
 def _table(comparison: Mapping[str, Any]) -> str:

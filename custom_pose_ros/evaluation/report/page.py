@@ -39,6 +39,12 @@ class Verdict:
     def failed(self) -> bool:
         return any(holds for _, _, holds in self.results)
 
+    def sentence(self, all_kept: str) -> list[str]:
+        """Return the limits that are exceeded as a sentence, `all_kept` when there are none, nothing without limits."""
+        failed = [str(condition) for condition, _, holds in self.results if holds]
+        exceeded = f'{len(failed)} of {len(self.results)} limits exceeded: {", ".join(failed)}.'
+        return [exceeded if failed else all_kept] if self.results else []
+
     def lines(self) -> list[str]:
         """Return one line for each condition."""
         return [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from custom_pose_ros.core.errors import DatasetError
+from custom_pose_ros.core.files import read_json
 from custom_pose_ros.evaluation.scoring.frame_table import read_table
 
 SCHEMA = 'custom_pose_ros/comparison/1'
@@ -35,14 +35,7 @@ class FinishedRun:
     def load(cls, folder: str | Path) -> FinishedRun:
         """Read the folder that evaluate_bag wrote; DatasetError naming the file otherwise."""
         file = Path(folder) / 'metrics.json'
-        try:
-            metrics = json.loads(file.read_text(encoding='utf-8'))
-        except OSError as error:
-            raise DatasetError(
-                f'{file}: cannot be read ({error.strerror}); wanted a folder that evaluate_bag wrote'
-            ) from error
-        except ValueError as error:
-            raise DatasetError(f'{file}: is not valid JSON ({error})') from error
+        metrics = read_json(file, 'wanted a folder that evaluate_bag wrote')
         if not isinstance(metrics, Mapping) or not str(metrics.get('schema', '')).startswith(
             'custom_pose_ros/metrics/'
         ):

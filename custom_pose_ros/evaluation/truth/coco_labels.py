@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from custom_pose_ros.core.errors import DatasetError
+from custom_pose_ros.core.files import read_json
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.evaluation.frame_result import FrameResult
 
@@ -47,7 +47,9 @@ class CocoLabels:
 
     def __init__(self, path: str | Path, model: ObjectModel):
         self.path, self.model = Path(path), model
-        data = self._read()
+        data = read_json(self.path)
+        if not isinstance(data, Mapping):
+            raise DatasetError(f'{self.path}: wanted a COCO file with images, annotations and categories')
         self._order = self._keypoint_order(data.get('categories'))
         self._stamps: dict[int, list[np.ndarray]] = {}
         self._numbers: dict[int, list[np.ndarray]] = {}
@@ -80,17 +82,6 @@ class CocoLabels:
                 used.add(j)
                 scores[i] = LabelScore(errors, sizes[i], True)
         return scores, len(result.keypoints) - len(used)
-
-    def _read(self) -> Mapping:
-        try:
-            data = json.loads(self.path.read_text(encoding='utf-8'))
-        except OSError as error:
-            raise DatasetError(f'{self.path}: cannot be read ({error.strerror})') from error
-        except ValueError as error:
-            raise DatasetError(f'{self.path}: is not valid JSON ({error})') from error
-        if not isinstance(data, Mapping):
-            raise DatasetError(f'{self.path}: wanted a COCO file with images, annotations and categories')
-        return data
 
     def _list(self, data: Mapping, key: str) -> list[Any]:
         entries = data.get(key)
