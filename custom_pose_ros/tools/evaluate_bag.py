@@ -57,7 +57,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise UsageError('give a bag to evaluate, or --compare with two finished runs')
     if args.compare:
         return _evaluate_two(args, conditions)
-    evaluation = _evaluate(_settings(args), _out(args), conditions, args.video)
+    out = args.out or _DEFAULT_OUT / args.bags[0].resolve().stem
+    evaluation = _evaluate(_settings(args), out, conditions, args.video)
     return _status(Verdict.of(conditions, evaluation.metrics), evaluation.damaged)
 
 
@@ -183,10 +184,6 @@ def _settings(args: argparse.Namespace) -> Settings:
         camera=args.camera, fov_deg=args.fov_deg, recorded=args.recorded, truth=truth, labels=args.truth_coco,
         start_s=args.start, duration_s=args.duration, write_bag=args.write_bag,
     )  # fmt: skip
-
-
-def _out(args: argparse.Namespace) -> Path:
-    return args.out or _DEFAULT_OUT / args.bags[0].resolve().stem
 
 
 def _evaluate(settings: Settings, out: Path, conditions: Sequence[Condition], with_video: bool) -> Evaluation:

@@ -84,10 +84,7 @@ class StorageFile:
         self, names: Collection[str], start_ns: int | None = None, stop_ns: int | None = None
     ) -> Iterator[StoredMessage]:
         """Yield the messages of the named topics recorded in [start_ns, stop_ns), oldest first."""
-        last_ns, last = (
-            -1,
-            [],
-        )  # what was delivered at the latest time: reading on by a scan repeats none and loses none
+        last_ns, last = -1, []  # what was delivered at the latest time, so that a scan repeats none and loses none
         try:
             if self._reader is not None:
                 for message in self._indexed_messages(names, start_ns, stop_ns):

@@ -19,7 +19,6 @@ from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.orientation.estimate import OrientationEstimate
 from custom_pose_ros.evaluation.bags.decoding import pose_types
 from custom_pose_ros.evaluation.bags.reader import Bag, BagMessage
-from custom_pose_ros.evaluation.bags.stored import Topic
 from custom_pose_ros.evaluation.frames.frame_sources import EvaluatedFrame
 from custom_pose_ros.inference.pose_messages import keypoint_fields, orientation_fields, pose_fields
 
@@ -76,7 +75,10 @@ class BagCopy:
         """Write a message as it is; topics of unknown type are left out with a note."""
         topic = message.stored.topic
         if topic.name not in self._connections:
-            self._connections[topic.name] = self._copied_connection(topic)
+            types = self._decoder.typestore(topic)
+            self._connections[topic.name] = types and self._writer.add_connection(
+                topic.name, topic.msgtype, typestore=types, offered_qos_profiles=topic.qos
+            )
         connection = self._connections[topic.name]
         if connection is not None:
             self._writer.write(connection, message.time_ns, message.stored.data)
@@ -95,21 +97,10 @@ class BagCopy:
         for name, message in messages.items():
             msgtype = TOPICS[name]
             full = name if name == '/tf' else self.prefix + name
+            if self._connections.get(full) is None:
+                self._connections[full] = self._writer.add_connection(full, msgtype, typestore=self._types)
             data = self._types.serialize_cdr(message, msgtype)
-            self._writer.write(self._result_connection(full, msgtype), result.time_ns, bytes(data))
-
-    def _result_connection(self, name: str, msgtype: str) -> Connection:
-        connection = self._connections.get(name)
-        if connection is None:
-            connection = self._writer.add_connection(name, msgtype, typestore=self._types)
-            self._connections[name] = connection
-        return connection
-
-    def _copied_connection(self, topic: Topic) -> Connection | None:
-        types = self._decoder.typestore(topic)
-        if types is None:
-            return None
-        return self._writer.add_connection(topic.name, topic.msgtype, typestore=types, offered_qos_profiles=topic.qos)
+            self._writer.write(self._connections[full], result.time_ns, bytes(data))
 
 
 class MessageMaker:

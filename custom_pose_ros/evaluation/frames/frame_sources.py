@@ -69,7 +69,10 @@ class FrameSource(ABC):
         """Use one message; the frame if it completes one whose image is at hand."""
         topic, selection = message.raw.topic, self.selection
         if topic == selection.image and message.image is not None:
-            self._count_size(*message.image.shape[1::-1])
+            size = message.image.shape[1::-1]
+            if size not in self.image_sizes and self.image_sizes:
+                self.notes.info(f'{topic}: the image size changes to {size[0]}x{size[1]} px')
+            self.image_sizes[size] = self.image_sizes.get(size, 0) + 1
             self.frame_id = self.frame_id or message.content.header.frame_id
             return self._add_image(message, message.image)
         if topic == selection.image:
@@ -91,11 +94,6 @@ class FrameSource(ABC):
 
     @abstractmethod
     def _add_result(self, message: DecodedMessage) -> None: ...
-
-    def _count_size(self, width: int, height: int) -> None:
-        if (width, height) not in self.image_sizes and self.image_sizes:
-            self.notes.info(f'{self.selection.image}: the image size changes to {width}x{height} px')
-        self.image_sizes[width, height] = self.image_sizes.get((width, height), 0) + 1
 
     def _stamp(self, content: Any, time_ns: int) -> int:
         """Return the stamp of a header; where it was never set, the time of recording with a note."""

@@ -32,6 +32,7 @@ def write(evaluation: Evaluation, verdict: Verdict, video: VideoFile | None = No
         video: Annotated video beside the report, to which the worst frames link.
     """
     metrics, model = evaluation.metrics, evaluation.model
+    notes = page.notes(metrics['notes']['damage'], 'damage') + page.notes(metrics['notes']['information'])
     return page.page(
         title=f'{model.name} in {metrics["bag"]["name"]}',
         subtitle=_subtitle(evaluation),
@@ -39,7 +40,7 @@ def write(evaluation: Evaluation, verdict: Verdict, video: VideoFile | None = No
         summary=summary(metrics, verdict),
         body=[
             page.section('Result', _verdict_table(metrics, verdict)),
-            page.section('What to know about this bag', _notes(metrics), _alignment(evaluation)),
+            page.section('What to know about this bag', notes, _alignment(evaluation)),
             page.section('Over time', *_time_charts(evaluation)),
             page.section('Where it fails', page.halves(*_error_charts(evaluation))),
             page.section('Frames to look at', *_worst(evaluation, video)),
@@ -115,10 +116,6 @@ _ROWS = (
     ('latency_ms.p95', 'Latency, 95 %', 'ms', ''),
     ('frames.missing_results', 'Images without a result', '', 'dropped live'),
 )  # fmt: skip
-
-
-def _notes(metrics: Mapping[str, Any]) -> str:
-    return page.notes(metrics['notes']['damage'], 'damage') + page.notes(metrics['notes']['information'])
 
 
 def _alignment(evaluation: Evaluation) -> str:

@@ -23,6 +23,10 @@ COLUMNS = (
     'coasting', 'outlier_suspected', 'sigma_rotation_deg', 'sigma_position_m', 'nees_rotation', 'nees_position',
     'distance_m', 'view_angle_deg', 'latency_ms', *_POSE, *(f'true_{name}' for name in _POSE),
 )  # fmt: skip
+_OF_SCORE = (
+    'instances', 'expected', 'found', 'score', 'keypoint_error_px', 'rotation_error_deg', 'translation_error_m',
+    'nees_rotation', 'nees_position', 'distance_m', 'view_angle_deg',
+)  # fmt: skip
 _WHOLE = ('frame', 'width', 'height', 'instances', 'track_id')  # numbers with all their digits
 _DIGITS = 8
 Table = Mapping[str, np.ndarray]
@@ -58,20 +62,10 @@ def _row(index: int, score: FrameScore, model: ObjectModel, bag_start_ns: int) -
         'bag_time_s': round((result.time_ns - bag_start_ns) * 1e-9, 6),
         'width': result.width,
         'height': result.height,
-        'instances': score.instances,
-        'expected': score.expected,
-        'found': score.found,
         'track_id': score.track_id if score.track_id >= 0 else None,
-        'score': score.score,
-        'keypoint_error_px': score.keypoint_error_px,
-        'rotation_error_deg': score.rotation_error_deg,
-        'translation_error_m': score.translation_error_m,
         'coasting': any(e.coasting for e in result.estimates),
-        'nees_rotation': score.nees_rotation,
-        'nees_position': score.nees_position,
-        'distance_m': score.distance_m,
-        'view_angle_deg': score.view_angle_deg,
         'latency_ms': result.latency_ms,
+        **{name: getattr(score, name) for name in _OF_SCORE},
     }
     if estimate is not None:
         variances = np.diag(estimate.covariance)

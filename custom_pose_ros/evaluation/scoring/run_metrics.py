@@ -37,6 +37,9 @@ def run_metrics(
     """Return the content of metrics.json; labelled frames that were not read are noted."""
     selection, model, notes = source.selection, source.model, source.notes
     label_metrics = {} if labels is None else {'labels': _label_metrics(labels, source, scores)}
+    dropped_live = None  # images that have no recorded result
+    if settings.recorded and selection.image is not None:
+        dropped_live = max(bag.topics[selection.image].count - len(scores), 0)
     return rounded({
         'schema': SCHEMA,
         'object': model.name,
@@ -53,7 +56,7 @@ def run_metrics(
             'unreadable': source.unreadable,
             'with_truth': sum(s.truth is not None for s in scores),
             'image_sizes': {f'{w}x{h}': n for (w, h), n in source.image_sizes.items()},
-            'missing_results': _missing_results(settings, bag, source, len(scores)),
+            'missing_results': dropped_live,
         },
         'configuration': {
             **_configuration(source, estimator),
@@ -79,12 +82,6 @@ def _truth_name(settings: Settings, source: FrameSource, labels: CocoLabels | No
     if truth.kind == 'tags':
         return 'AprilTags on the object'
     return 'labels' if labels else None
-
-
-def _missing_results(settings: Settings, bag: Bag, source: FrameSource, scored: int) -> int | None:
-    """Return how many images have no recorded result (dropped live); None when results were not recorded."""
-    image = source.selection.image
-    return max(bag.topics[image].count - scored, 0) if settings.recorded and image is not None else None
 
 
 def _configuration(source: FrameSource, estimator: Estimator | None) -> dict[str, Any]:
