@@ -18,6 +18,7 @@ from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.keypoints.preprocessing import SIZE_MULTIPLE, STRIDE, check_image, input_shape, prepare
 from custom_pose_ros.core.object_model import ObjectModel, Thresholds, find_object_folder
 from custom_pose_ros.inference.backends import AUTO, MARGINS, Backend, LoadedNetwork, default_threads, load_network
+from custom_pose_ros.inference.faces.face_estimator import FaceEstimator
 
 _WARM_UP_ASPECT = 4 / 3
 
@@ -125,10 +126,12 @@ class PoseEstimator:
         threads = default_threads() if threads is None else threads
         _check_height(model.input_height if input_height is None else input_height)
         if model.estimator == 'face_mesh':
-            return _load_face_estimator(model, model_path, backend, precision, thresholds, threads)
-        path = find_object_folder(source) if model_path is None else Path(model_path).expanduser()
-        network = load_network(path, backend, threads, precision, parallel, model)
-        estimator = cls(model, network, input_height, thresholds)
+            _check_face_options(model, model_path, backend, precision, threads)
+            estimator: Estimator = FaceEstimator(model, thresholds, threads)
+        else:
+            path = find_object_folder(source) if model_path is None else Path(model_path).expanduser()
+            network = load_network(path, backend, threads, precision, parallel, model)
+            estimator = cls(model, network, input_height, thresholds)
         cv2.setNumThreads(threads)
         return estimator
 
@@ -198,14 +201,9 @@ class PoseEstimator:
             self.network.exact(prepare(image, self.input_height)[0][None])
 
 
-def _load_face_estimator(
-    model: ObjectModel,
-    model_path: str | Path | None,
-    backend: str,
-    precision: str,
-    thresholds: Thresholds | None,
-    threads: int,
-) -> Estimator:
+def _check_face_options(
+    model: ObjectModel, model_path: str | Path | None, backend: str, precision: str, threads: int
+) -> None:
     if model_path is not None:
         raise ConfigError(f'object {model.name!r} is found by the face mesh, which takes no model: got {model_path}')
     if backend not in (AUTO, 'openvino') or precision not in (AUTO, 'f32'):
@@ -215,11 +213,6 @@ def _load_face_estimator(
         )
     if threads < 1:
         raise ConfigError(f'threads: wanted at least 1, got {threads}')
-    from custom_pose_ros.inference.faces.face_estimator import FaceEstimator  # needs OpenVINO
-
-    estimator = FaceEstimator(model, thresholds, threads)
-    cv2.setNumThreads(threads)
-    return estimator
 
 
 class _InputBuffer(threading.local):
