@@ -25,13 +25,8 @@ from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.inference.estimator import PoseEstimator
 
 with optional_packages('evaluate', ['training', 'report']):
+    from training.pose_training.judging import evaluation_output
     from training.pose_training.judging.accuracy import Accuracy, measure
-    from training.pose_training.judging.evaluation_output import (
-        all_figures,
-        draw_error_curves,
-        figure_lines,
-        write_worst_images,
-    )
     from training.pose_training.judging.suspects import find_suspects
     from training.pose_training.labels.coco import LabelledImage, read_dataset
     from training.pose_training.networks.trained import load_trained
@@ -84,13 +79,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     model = estimator.model
     images = [image for source in parsed.data for image in read_dataset(source, model)]
     accuracy, detections = run(estimator, images)
-    figures = all_figures(accuracy, detections, images, model)
+    figures = evaluation_output.all_figures(accuracy, detections, images, model)
     suspects = find_suspects(images, detections, model) if parsed.suspects else []
     listed = {'suspects': [vars(suspect) for suspect in suspects]} if parsed.suspects else {}
     write_json(parsed.out / 'metrics.json', {**figures, **listed})
-    draw_error_curves(parsed.out / 'errors.png', accuracy, model.keypoint_names)
-    write_worst_images(parsed.out / 'worst.png', accuracy, detections, images, model.keypoint_names)
-    print('\n'.join(figure_lines(figures)))
+    evaluation_output.draw_error_curves(parsed.out / 'errors.png', accuracy, model.keypoint_names)
+    evaluation_output.write_worst_images(parsed.out / 'worst.png', accuracy, detections, images, model.keypoint_names)
+    print('\n'.join(evaluation_output.figure_lines(figures)))
     if parsed.suspects:
         if figures['found'] < _TOO_FEW:
             print('the model finds too few of the keypoints to judge labels: train it longer')

@@ -16,8 +16,7 @@ from training.pose_training.labels.checking import check
 from training.pose_training.labels.coco import read_dataset
 from training.pose_training.labels.formats import read_labels
 from training.pose_training.labels.image_files import ImageIndex
-from training.pose_training.labels.prelabels import FoundImage, coco_prelabels, label_studio_prelabels
-from training.prelabel import main
+from training.prelabel import FoundImage, coco_prelabels, label_studio_prelabels, main
 
 SCRIPT = Path(__file__).resolve().parents[3] / 'training' / 'prelabel.py'
 POINTS = np.array([[50.0, 20.5], [20.25, 80.0], [80.0, 80.0]])

@@ -119,7 +119,10 @@ class TrainingSet(Dataset):
         labels = self._sources[ticket.source][ticket.image]
         rng = np.random.default_rng((self._seed, ticket.number))
         warp = self._warp(labels, rng)
-        image = self._warped(ticket, labels, warp, rng)
+        levels = self._levels(ticket, labels)
+        level = min(halvings(warp), len(levels) - 1)
+        reduced = warp_of_halved(warp, levels[0], levels[level])
+        image = warp_image(levels[level], reduced, self._crop, random_border(rng))
         keypoints, labelled = transformed_keypoints(labels, warp, self._model.flip_order)
         inside = ((keypoints > -0.5) & (keypoints < self._crop - 0.5)).all(-1)
         visible = labelled & inside
@@ -140,11 +143,6 @@ class TrainingSet(Dataset):
             centre = rng.uniform(0, (labels.width, labels.height))
             extent = 0.0
         return random_warp(centre, extent, natural, self._input_height, self._crop, self._augmentation, rng)
-
-    def _warped(self, ticket: Ticket, labels: LabelledImage, warp: Warp, rng: np.random.Generator) -> np.ndarray:
-        levels = self._levels(ticket, labels)
-        level = min(halvings(warp), len(levels) - 1)
-        return warp_image(levels[level], warp_of_halved(warp, levels[0], levels[level]), self._crop, random_border(rng))
 
     def _levels(self, ticket: Ticket, labels: LabelledImage) -> list[np.ndarray]:
         """Return the image and its reductions to a half, a quarter, ..., from the cache where they are kept."""
@@ -203,13 +201,9 @@ def known_masks(
 def _warped_box(box: np.ndarray, margin: float, warp: Warp, shape: tuple[int, int]) -> np.ndarray:
     """Return (h, w) bool: cells inside a box of source px, grown by a share of its size."""
     left, top, right, bottom = box
-    dx, dy = margin * (right - left), margin * (bottom - top)
-    corners = np.array([
-        (left - dx, top - dy),
-        (right + dx, top - dy),
-        (right + dx, bottom + dy),
-        (left - dx, bottom + dy),
-    ])
+    grow = margin * np.array([right - left, bottom - top])
+    corners = np.array([(left, top), (right, top), (right, bottom), (left, bottom)])
+    corners += grow * [(-1, -1), (1, -1), (1, 1), (-1, 1)]
     cells = (warp.points(corners) - (STRIDE - 1) / 2) / STRIDE
     mask = np.zeros(shape, np.uint8)
     cv2.fillConvexPoly(mask, np.round(np.clip(cells, -1e4, 1e4)).astype(np.int32), 1)

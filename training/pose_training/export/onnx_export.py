@@ -54,15 +54,8 @@ def export_onnx(network: PoseNetwork, model: ObjectModel, path: Path) -> ExportR
     deployed = DeploymentNetwork(network).eval()
     with tempfile.TemporaryDirectory() as folder:
         graph = _simplified(_torch_export(deployed, Path(folder) / 'exported.onnx'))
-    onnx.helper.set_model_props(
-        graph,
-        {
-            'object': model.to_json(),
-            'stride': str(STRIDE),
-            'architecture': network.architecture,
-            'producer': 'custom_pose_ros',
-        },
-    )
+    facts = {'object': model.to_json(), 'stride': str(STRIDE), 'architecture': network.architecture}
+    onnx.helper.set_model_props(graph, {**facts, 'producer': 'custom_pose_ros'})
     onnx.checker.check_model(graph)
     serialised = graph.SerializeToString()
     difference = largest_difference(deployed, serialised)
@@ -77,6 +70,7 @@ def export_onnx(network: PoseNetwork, model: ObjectModel, path: Path) -> ExportR
 
 def _torch_export(deployed: DeploymentNetwork, path: Path) -> Path:
     # The TorchScript exporter folds batch norms and writes one node per layer; the newer one keeps shape arithmetic.
+    maps = {0: 'batch', 2: 'map_height', 3: 'map_width'}
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
         torch.onnx.export(
@@ -85,11 +79,7 @@ def _torch_export(deployed: DeploymentNetwork, path: Path) -> Path:
             str(path),
             input_names=['image'],
             output_names=['heatmaps', 'pafs'],
-            dynamic_axes={
-                'image': {0: 'batch', 1: 'height', 2: 'width'},
-                'heatmaps': {0: 'batch', 2: 'map_height', 3: 'map_width'},
-                'pafs': {0: 'batch', 2: 'map_height', 3: 'map_width'},
-            },
+            dynamic_axes={'image': {0: 'batch', 1: 'height', 2: 'width'}, 'heatmaps': maps, 'pafs': maps},
             opset_version=OPSET,
             dynamo=False,
         )
@@ -106,13 +96,10 @@ def _simplified(path: Path) -> onnx.ModelProto:
     standard = [opset for opset in model.opset_import if not opset.domain]
     del model.opset_import[:]
     model.opset_import.extend(standard)
-    for rewrite in (
-        onnx_graph.merge_padding,
-        onnx_graph.fold_division,
-        onnx_graph.convolve_before_upsampling,
-        onnx_graph.merge_heads,
-    ):
-        rewrite(model.graph)
+    onnx_graph.merge_padding(model.graph)
+    onnx_graph.fold_division(model.graph)
+    onnx_graph.convolve_before_upsampling(model.graph)
+    onnx_graph.merge_heads(model.graph)
     return model
 
 

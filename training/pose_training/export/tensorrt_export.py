@@ -138,20 +138,13 @@ def _merge_padding(layers: nn.Sequential) -> None:
     torch2trt converts padding to a layer that TensorRT 10 no longer has. The kernel gets as many zeros in front as the
     padding is larger behind.
     """
-    padding, convolution = layers[0], layers[1]
+    padding, old = layers[0], layers[1]
     before, after = padding.padding[0], padding.padding[1]
     extra = after - before
-    larger = nn.Conv2d(
-        convolution.in_channels,
-        convolution.out_channels,
-        convolution.kernel_size[0] + extra,
-        convolution.stride,
-        after,
-        groups=convolution.groups,
-        bias=False,
-    )
+    channels, kernel = (old.in_channels, old.out_channels), old.kernel_size[0] + extra
+    larger = nn.Conv2d(*channels, kernel, old.stride, after, groups=old.groups, bias=False)
     with torch.no_grad():
-        larger.weight.copy_(functional.pad(convolution.weight, [extra, 0, extra, 0]))
+        larger.weight.copy_(functional.pad(old.weight, [extra, 0, extra, 0]))
     layers[0], layers[1] = nn.Identity(), larger
 
 

@@ -98,9 +98,8 @@ def _instance_suspects(
     for a, b in model.swaps:
         pair = [a, b]
         if sure[pair].all() and is_swapped(points, labelled, pose, model, pairs=((a, b),)):
-            apart = float(np.linalg.norm(points[a] - points[b]) / size)
-            names = ' and '.join(model.keypoint_names[k] for k in pair)
-            if errors[pair].min() > 0.5 * apart:
+            if errors[pair].min() > 0.5 * np.linalg.norm(points[a] - points[b]) / size:
+                names = ' and '.join(model.keypoint_names[k] for k in pair)
                 suspects.append(Suspect(image.path.name, number, float(errors[pair].max()), f'{names} exchanged?'))
                 explained[pair] = True
     for k in np.flatnonzero(sure & ~explained & (errors > np.maximum(_FAR, _OUTLIER * usual))):

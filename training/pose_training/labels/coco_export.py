@@ -33,19 +33,12 @@ def read_coco_export(path: Path, content: Mapping[str, Any], category: str | Non
     if isinstance(info := content.get('info'), dict) and info.get('contributor') == 'Label Studio':
         annotations = _with_label_studio_boxes(labels, by_id, annotations, chosen)
     for annotation in annotations:
+        number, image_id = annotation.get('id'), annotation.get('image_id')
         if annotation.get('category_id') != chosen.get('id'):
-            labels.add(
-                NOTE, '', annotation.get('id'), f'belongs to another category than {labels.category!r}, left out'
-            )
-            continue
-        raw_image = by_id.get(str(annotation.get('image_id')))
-        if raw_image is None:
-            labels.add(
-                REFUSED, '', annotation.get('id'), f'its image {annotation.get("image_id")!r} is not in the file'
-            )
-            continue
-        instance = _coco_instance(labels, raw_image.name, annotation)
-        if instance is not None:
+            labels.add(NOTE, '', number, f'belongs to another category than {labels.category!r}, left out')
+        elif (raw_image := by_id.get(str(image_id))) is None:
+            labels.add(REFUSED, '', number, f'its image {image_id!r} is not in the file')
+        elif (instance := _coco_instance(labels, raw_image.name, annotation)) is not None:
             raw_image.instances.append(instance)
     return labels
 

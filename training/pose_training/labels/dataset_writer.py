@@ -77,11 +77,8 @@ def write_dataset(folder: Path, images: Sequence[CheckedImage], labels: RawLabel
             })
     skeleton = [[a + 1, b + 1] for a, b in labels.skeleton]
     category = {'id': 1, 'name': labels.category, 'keypoints': labels.keypoint_names, 'skeleton': skeleton}
-    write_json(
-        folder / 'labels.json',
-        {'images': content_images, 'annotations': annotations, 'categories': [category]},
-        indent=None,
-    )
+    content = {'images': content_images, 'annotations': annotations, 'categories': [category]}
+    write_json(folder / 'labels.json', content, indent=None)
 
 
 def load_pixels(image: CheckedImage) -> np.ndarray:

@@ -93,9 +93,8 @@ def shortest_tree(images: Sequence[CheckedImage], count: int) -> list[tuple[int,
         both = np.outer(seen, seen)
         total += np.where(both, distance, 0) / max(distance[both].max(initial=0), 1e-9)
         times += both
-    length = np.where(
-        times > 0, total / np.maximum(times, 1), 10.0
-    )  # never seen together: only when nothing else is left
+    # Never seen together: only when nothing else is left.
+    length = np.where(times > 0, total / np.maximum(times, 1), 10.0)
     joined, limbs = [0], []
     while len(joined) < count:
         _, a, b = min((length[a, b], a, b) for a in joined for b in range(count) if b not in joined)

@@ -39,9 +39,8 @@ def read_label_studio(path: Path, tasks: list[Any]) -> RawLabels:
         way = 'it is a JSON-MIN; export as JSON' if is_min else 'set the project up with --label-studio-config'
         raise DatasetError(f'{path}: no KeyPointLabels in this export; {way}')
     labels = RawLabels('object', names, [], [], lists_all_names=False)
-    labels.add(
-        NOTE, '', '', 'Label Studio keeps no order of keypoints: they are sorted by name unless --object is given'
-    )
+    text = 'Label Studio keeps no order of keypoints: they are sorted by name unless --object is given'
+    labels.add(NOTE, '', '', text)
     for task, submitted in zip(tasks, found):
         image = RawImage(_image_name(path, task), 0, 0, relative=True)
         if len(submitted) == 1:
@@ -105,11 +104,10 @@ class _TaskReader:
         for name in names:
             k = self._labels.keypoint_names.index(name)
             if points[k][2]:
-                self._add(
-                    REFUSED, result.get('id'), f'{name} is labelled twice in one object; draw a rectangle around each'
-                )
-                continue
-            points[k] = (x / 100, y / 100, 2)
+                text = f'{name} is labelled twice in one object; draw a rectangle around each'
+                self._add(REFUSED, result.get('id'), text)
+            else:
+                points[k] = (x / 100, y / 100, 2)
 
     def _owner(self, result: Mapping[str, Any], x: float, y: float) -> str | None:
         """Return the key of the object that a keypoint belongs to; None, and a problem, where that is not certain."""

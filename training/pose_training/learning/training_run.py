@@ -34,35 +34,6 @@ _NORM_BATCHES = 8  # of samples, for the statistics of an exported network
 _LAST_SHARE = 0.02  # of a run limited by time: kept for the last validation
 
 
-class RunClock:
-    """How long a run has taken, interruptions left out, and which share of it is over."""
-
-    def __init__(self, steps: int | None, minutes: float | None, started: float, elapsed_before_s: float = 0.0):
-        """
-        Start at a time that may lie in the past.
-
-        Args:
-            steps: Length of the run in steps; None when `minutes` is given.
-            minutes: Length of the run; None when `steps` is given.
-            started: When this process began, by `time.monotonic`.
-            elapsed_before_s: Time of training before an interruption.
-        """
-        self._steps, self._minutes = steps, minutes
-        self._started = started - elapsed_before_s
-
-    @property
-    def elapsed_s(self) -> float:
-        """Seconds of training so far, those before an interruption included."""
-        return time.monotonic() - self._started
-
-    def progress(self, step_count: int) -> float:
-        """Return the share of the run that is over after so many steps; 1 or more at its end."""
-        if self._steps is not None:
-            return step_count / self._steps
-        assert self._minutes is not None
-        return self.elapsed_s / (self._minutes * 60 * (1 - _LAST_SHARE))
-
-
 class TrainingRun:
     """
     A run in a folder: `best.pth`, `last.pth`, `history.jsonl` and TensorBoard events.
@@ -122,7 +93,8 @@ class TrainingRun:
             self.trainer.load_state(state['trainer'])
             self.start_note = f'resumed at step {self.trainer.step_count}'
             self.best_score, elapsed_before_s = float(state['best_score']), float(state['elapsed_s'])
-        self.clock = RunClock(self._total_steps(), settings.minutes, started, elapsed_before_s)
+        self._total_steps = self._count_steps()
+        self._started = started - elapsed_before_s
 
     @classmethod
     def new(
@@ -184,7 +156,7 @@ class TrainingRun:
             if progress >= 1:
                 break
             losses = self.trainer.step(batch, progress)
-            log.step(self.trainer.step_count, progress, self.clock.elapsed_s, losses)
+            log.step(self.trainer.step_count, progress, self.elapsed_s, losses)
             if not self.group.is_first:
                 continue
             if progress - validated >= self.settings.validate_every and progress < 1 - self.settings.validate_every / 2:
@@ -213,9 +185,16 @@ class TrainingRun:
         batch_bytes = size_of_batch(self.model, settings.batch, crop)
         return stream_of_batches(dataset, tickets, self._workers, batch_bytes)
 
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds of training so far, those before an interruption included."""
+        return time.monotonic() - self._started
+
     def progress(self) -> float:
-        """Return the share of the run that is over."""
-        return self.clock.progress(self.trainer.step_count)
+        """Return the share of the run that is over; 1 or more at its end."""
+        if self._total_steps is not None:
+            return self.trainer.step_count / self._total_steps
+        return self.elapsed_s / (self.settings.minutes * 60 * (1 - _LAST_SHARE))
 
     def validate(self) -> Accuracy | None:
         """Measure the averaged weights on the validation images; None when there are none."""
@@ -237,14 +216,15 @@ class TrainingRun:
                 'settings': dataclasses.asdict(self.settings),
                 'trainer': self.trainer.state(),
                 'best_score': self.best_score,
-                'elapsed_s': self.clock.elapsed_s,
+                'elapsed_s': self.elapsed_s,
             }
         checkpoint = Checkpoint(
             self.settings.architecture, self.settings.options, self.model, self.trainer.averaged_weights(), state
         )
         save_checkpoint(self.folder / name, checkpoint)
 
-    def _total_steps(self) -> int | None:
+    def _count_steps(self) -> int | None:
+        """Return the length of the run in steps; None for a run limited by time."""
         if self.settings.epochs is None:
             return self.settings.steps
         images = sum(len(source) for source in self.sources)
@@ -253,7 +233,7 @@ class TrainingRun:
     def _validate_and_save(self, log: RunLog) -> Accuracy | None:
         accuracy = self.validate()
         if accuracy is not None:
-            log.validation(self.trainer.step_count, self.clock.elapsed_s, accuracy.summary())
+            log.validation(self.trainer.step_count, self.elapsed_s, accuracy.summary())
         score = float('-inf') if accuracy is None else accuracy.score
         if score <= self.best_score:
             self.best_score = score
@@ -273,7 +253,7 @@ class TrainingRun:
         ]
 
     def _closing(self, accuracy: Accuracy | None) -> list[str]:
-        lines = [f'{self.trainer.step_count} steps in {self.clock.elapsed_s / 60:.1f} minutes']
+        lines = [f'{self.trainer.step_count} steps in {self.elapsed_s / 60:.1f} minutes']
         if self.settings.minutes is not None and self.trainer.step_count < _FEW_STEPS:
             lines.append('these are few: the weights are hardly trained; give more --minutes, or free the computer')
         if accuracy is None:

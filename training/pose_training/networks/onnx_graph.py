@@ -60,8 +60,10 @@ def fold_division(graph: onnx.GraphProto) -> None:
         weights = _constant(graph, convolution.input[1])
         if divisor.size != 1 and divisor.shape[-3:] != (weights.shape[1], 1, 1):
             continue
-        _replace_input(graph, convolution, 1, weights / divisor.reshape(1, -1, 1, 1))
-        convolution.input[0] = division.input[0]
+        folded = np.ascontiguousarray(weights / divisor.reshape(1, -1, 1, 1), np.float32)
+        tensor = numpy_helper.from_array(folded, f'{convolution.name}.folded_1')
+        graph.initializer.append(tensor)
+        convolution.input[0], convolution.input[1] = division.input[0], tensor.name
         graph.node.remove(division)
     _remove_unused(graph)
 
@@ -166,12 +168,6 @@ def _put_instead(graph: onnx.GraphProto, node: onnx.NodeProto, nodes: list[onnx.
     graph.node.remove(node)
     for new in reversed(nodes):
         graph.node.insert(place, new)
-
-
-def _replace_input(graph: onnx.GraphProto, node: onnx.NodeProto, index: int, values: np.ndarray) -> None:
-    tensor = numpy_helper.from_array(np.ascontiguousarray(values, np.float32), f'{node.name}.folded_{index}')
-    graph.initializer.append(tensor)
-    node.input[index] = tensor.name
 
 
 def _remove_unused(graph: onnx.GraphProto) -> None:
