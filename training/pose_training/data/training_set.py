@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import cv2
@@ -27,6 +26,8 @@ from training.pose_training.data.warp import (
 )
 from training.pose_training.labels.coco import LabelledImage
 
+SIGMA_PX = 7.0  # width of the heatmap Gaussians, in the network input
+LIMB_THICKNESS = 1.0  # half-width of the limbs in the part affinity fields, in cells
 _LEVELS = 5  # an image and its halvings
 _UNLABELLED_MARGIN = 0.15  # of the box: how far outside of it an unlabelled keypoint may be
 
@@ -65,20 +66,6 @@ class TrainingSample(NamedTuple):
     paf_mask: np.ndarray
 
 
-@dataclass(frozen=True)
-class TargetSettings:
-    """
-    Shape of the target maps.
-
-    Attributes:
-        sigma_px: Width of the heatmap Gaussians [px of the network input].
-        limb_thickness: Half-width of the limbs in the part affinity fields [cells].
-    """
-
-    sigma_px: float = 7.0
-    limb_thickness: float = 1.0
-
-
 class TrainingSet(Dataset):
     """Augmented samples by ticket."""
 
@@ -89,7 +76,6 @@ class TrainingSet(Dataset):
         input_height: int,
         crop: int,
         augmentation: Augmentation,
-        targets: TargetSettings | None = None,
         seed: int = 0,
         cache_bytes: int = 512 * 2**20,
     ):
@@ -102,7 +88,6 @@ class TrainingSet(Dataset):
             input_height: Height [px] that inference scales images to.
             crop: Side of the samples [px].
             augmentation: Strength of the random changes.
-            targets: Shape of the target maps.
             seed: With the ticket's number it decides every random change, whatever process makes the sample.
             cache_bytes: Decoded images are kept up to this size, in each worker process.
         """
@@ -110,7 +95,6 @@ class TrainingSet(Dataset):
         self._model = model
         self._input_height, self._crop = input_height, crop
         self._augmentation = augmentation
-        self._targets = targets or TargetSettings()
         self._seed = seed
         self._cache: dict[tuple[int, int], list[np.ndarray]] = {}
         self._cache_left = cache_bytes
@@ -128,8 +112,8 @@ class TrainingSet(Dataset):
         visible = labelled & inside
         image = photometric(image, keypoints[visible], self._augmentation, rng)
         shape = (self._crop // STRIDE, self._crop // STRIDE)
-        heatmaps = encode_heatmaps(keypoints, visible, shape, STRIDE, self._targets.sigma_px)
-        pafs = encode_pafs(keypoints, visible, self._model.skeleton, shape, STRIDE, self._targets.limb_thickness)
+        heatmaps = encode_heatmaps(keypoints, visible, shape, STRIDE, SIGMA_PX)
+        pafs = encode_pafs(keypoints, visible, self._model.skeleton, shape, STRIDE, LIMB_THICKNESS)
         return TrainingSample(image, heatmaps, pafs, *known_masks(labels, labelled, warp, shape, self._model))
 
     def _warp(self, labels: LabelledImage, rng: np.random.Generator) -> Warp:

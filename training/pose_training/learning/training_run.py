@@ -98,12 +98,7 @@ class TrainingRun:
 
     @classmethod
     def new(
-        cls,
-        source: str,
-        settings: RunSettings,
-        folder: Path,
-        threads: int | None = None,
-        workers: int | None = None,
+        cls, source: str, settings: RunSettings, folder: Path, threads: int | None = None, workers: int | None = None
     ) -> TrainingRun:
         """
         Start a run from published or random weights.

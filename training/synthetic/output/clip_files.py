@@ -81,10 +81,7 @@ def record_bag(folder: Path, camera: CameraIntrinsics, model: ObjectModel) -> It
     """Yield a recorder; its bag takes the place of `folder` when the block ends well."""
     with optional_packages('synthesize', ['bags']):
         from rosbags.rosbag2 import StoragePlugin, Writer
-    with (
-        replacing(folder) as temporary,
-        Writer(temporary, version=8, storage_plugin=StoragePlugin.MCAP) as writer,
-    ):
+    with replacing(folder) as temporary, Writer(temporary, version=8, storage_plugin=StoragePlugin.MCAP) as writer:
         yield BagRecorder(writer, camera, f'{model.name}_ground_truth')
 
 
@@ -113,14 +110,12 @@ class BagRecorder:
     def write(self, frame: ClipFrame) -> None:
         """Add one frame: image, camera, transform and pose, all with the frame's stamp."""
         header = self._header(frame.stamp_s)
-        quaternion = self._message(
-            'geometry_msgs/msg/Quaternion', *map(float, quaternion_from_matrix(frame.camera_object.rotation))
-        )
+        x_y_z_w = map(float, quaternion_from_matrix(frame.camera_object.rotation))
+        quaternion = self._message('geometry_msgs/msg/Quaternion', *x_y_z_w)
         position = tuple(map(float, frame.camera_object.translation))
         pose = self._message('geometry_msgs/msg/Pose', self._message('geometry_msgs/msg/Point', *position), quaternion)
-        transform = self._message(
-            'geometry_msgs/msg/Transform', self._message('geometry_msgs/msg/Vector3', *position), quaternion
-        )
+        vector = self._message('geometry_msgs/msg/Vector3', *position)
+        transform = self._message('geometry_msgs/msg/Transform', vector, quaternion)
         stamped = self._message('geometry_msgs/msg/TransformStamped', header, self._child, transform)
         self._add('/camera/image/compressed', frame.stamp_s, self._image(header, frame.image))
         self._add('/camera/camera_info', frame.stamp_s, self._camera_info(header))

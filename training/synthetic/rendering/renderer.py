@@ -1,7 +1,7 @@
 """
 Renderer: draws parts off-screen with VTK, without display or GPU, in the OpenCV camera frame.
 
-Two passes share one window: a lit pass at `supersampling` times the size (colour and coverage), and an unlit pass at
+Two passes share one window: a lit pass at SUPERSAMPLING times the size (colour and coverage), and an unlit pass at
 the image's own size that writes which instance is in front, and how far away it is (labels, haze).
 """
 
@@ -27,6 +27,7 @@ from training.synthetic.rendering.lens import Lens
 from training.synthetic.rendering.shading import MAX_WINDOWS, SHADER, Lighting
 
 NEAR, FAR = 0.08, 200.0  # range of depth that is drawn, in sizes of the object
+SUPERSAMPLING = 2  # the lit pass is drawn this many times larger and averaged (antialiasing)
 TEXTURE_SIZE_M = 0.6  # grain and wrinkles look right on an object of this size; on others they grow with it
 LENS_MARGIN = 1.2  # size of the pinhole image from which a picture with distortion is made
 FEATURE_ANGLE_DEG = 35.0  # sharper edges are not smoothed over
@@ -146,21 +147,20 @@ class Renderer:
         width: of the returned arrays [px].
         height: of the returned arrays [px].
         object_size: of the object that is drawn [m]; sets the range of depth and the scale of textures.
-        supersampling: the lit pass is drawn this many times larger and averaged (antialiasing).
     """
 
-    def __init__(self, width: int, height: int, object_size: float = TEXTURE_SIZE_M, supersampling: int = 2):
-        self.width, self.height, self.supersampling = width, height, supersampling
+    def __init__(self, width: int, height: int, object_size: float = TEXTURE_SIZE_M):
+        self.width, self.height = width, height
         self._near, self._far = NEAR * object_size, FAR * object_size
         self._texture_scale = TEXTURE_SIZE_M / object_size
         self._window = vtkRenderWindow()
         self._window.SetOffScreenRendering(1)
-        self._window.SetSize(width * supersampling, height * supersampling)
+        self._window.SetSize(width * SUPERSAMPLING, height * SUPERSAMPLING)
         self._window.SetMultiSamples(0)  # multisampling with translucency drops parts silently
         self._window.SetAlphaBitPlanes(1)
         self._lit = self._new_pass()
         self._ids = self._new_pass()
-        self._ids.SetViewport(0, 0, 1 / supersampling, 1 / supersampling)
+        self._ids.SetViewport(0, 0, 1 / SUPERSAMPLING, 1 / SUPERSAMPLING)
         self._shown: list[Body] = []
         self._lit_pixels, self._id_pixels, self._z = vtkUnsignedCharArray(), vtkUnsignedCharArray(), vtkFloatArray()
         self.set_camera(np.array([[width, 0, (width - 1) / 2], [0, width, (height - 1) / 2], [0, 0, 1]]))
@@ -203,10 +203,10 @@ class Renderer:
         pixels = self._draw_lit()
         pinhole = Surfaces(*self._draw_ids(), self._K)
         if lens is not None:
-            pixels = cv2.remap(
-                pixels, lens.pixel_map(self.supersampling), None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT
-            )
-        pixels = _mean_of_blocks(pixels, self.supersampling)
+            seen = lens.pixel_map(SUPERSAMPLING)
+            pixels = cv2.remap(pixels, seen, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+        size = (pixels.shape[1] // SUPERSAMPLING, pixels.shape[0] // SUPERSAMPLING)
+        pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA) * np.float32(1 / 255)
         surfaces = pinhole if lens is None else pinhole.seen_through(lens)
         return Rendering(pixels[..., 2::-1], pixels[..., 3], surfaces, pinhole)
 
@@ -253,11 +253,11 @@ class Renderer:
             self._lit.AddLight(light)
 
     def _draw_lit(self) -> np.ndarray:
-        """Return red, green, blue, coverage (H, W, 4) uint8 of the lit pass, `supersampling` times the image's size."""
+        """Return red, green, blue, coverage (H, W, 4) uint8 of the lit pass, SUPERSAMPLING times the image's size."""
         self._lit.DrawOn()
         self._ids.DrawOff()
         self._window.Render()
-        return self._read_pixels(self._lit_pixels, self.width * self.supersampling, self.height * self.supersampling)
+        return self._read_pixels(self._lit_pixels, self.width * SUPERSAMPLING, self.height * SUPERSAMPLING)
 
     def _draw_ids(self) -> tuple[np.ndarray, np.ndarray]:
         """Return instance numbers and depth (H, W)."""
@@ -308,14 +308,6 @@ class CameraViews:
             scale = LENS_MARGIN if for_lens else 1
             self._renderers[for_lens] = Renderer(*(int(scale * side) for side in self._size), self._object_size)
         return self._renderers[for_lens]
-
-
-def _mean_of_blocks(pixels: np.ndarray, factor: int) -> np.ndarray:
-    """Return the mean of each factor x factor block of (H, W, 4) uint8 as float32 in [0, 1]."""
-    if factor > 1:
-        size = (pixels.shape[1] // factor, pixels.shape[0] // factor)
-        pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
-    return pixels * np.float32(1 / 255)
 
 
 def _poly_data(part: Part) -> vtkPolyData:
