@@ -79,23 +79,31 @@ def rig(graph, tiny, tiny_object) -> Rig:
 
 def test_under_overload_every_camera_gets_the_same(rig) -> None:
     """Both cameras send at least as fast as the network is, one of them ten times as fast as the other."""
-    turns, batch = threading.Semaphore(0), rig.node._estimator.batch
-    rig.node._estimator.batch = lambda *asked: (turns.acquire(timeout=60), batch(*asked))[1]
+    turns, begun, batch = threading.Semaphore(0), [], rig.node._estimator.batch
+
+    def slow(*asked) -> list:
+        begun.append(len(asked[0]))
+        turns.acquire(timeout=60)
+        return batch(*asked)
+
+    rig.node._estimator.batch = slow
     for number in range(1, 101):
         rig.send('front', number)
         rig.wait_received('front', number)
+        if number == 1:
+            rig.graph.wait(lambda: len(begun) == 1, 'the first frame to be processed')
         if number % 10 == 0:
             rig.send('down', number)
             rig.wait_received('down', number // 10)
             turns.release()
-    turns.release(10)
+            rig.graph.wait(lambda n=number: len(begun) == 1 + n // 10, 'the next frames to be processed')
+    turns.release()
     rig.answer('down', 100)
     rig.answer('front', 100)
+    assert begun == [1] + [2] * 10  # whoever waits is in the next turn
     counts = {name: rig.graph.counts(rig.node, name) for name in NAMES}
-    assert counts['front'].dropped > 50
-    # Whatever the machine does, the one that sends more never gets a turn that the other one, waiting, does not get.
-    assert counts['down'].dropped == 0 or counts['down'].processed >= counts['front'].processed - 2
-    assert counts['down'].errors == counts['front'].errors == 0
+    assert (counts['down'].processed, counts['down'].dropped, counts['down'].errors) == (10, 0, 0)
+    assert (counts['front'].processed, counts['front'].dropped, counts['front'].errors) == (11, 89, 0)
 
 
 def test_a_camera_with_bad_images_does_not_cost_the_other_a_frame_or_a_warning(rig) -> None:
