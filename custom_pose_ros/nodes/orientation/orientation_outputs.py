@@ -72,16 +72,13 @@ class OrientationOutputs:
         self._settings, self._frame_prefix = settings, frame_prefix
         self._logger = get_logger(node.get_logger().name)
         self._body_frames: set[str] = set()
-        self._publishers = {}
-        for topic, kind in TOPICS.items():
-            name = topic_in(namespace, topic)
-            options = qos.publisher_options(node, name)
-            self._publishers[topic] = node.create_lifecycle_publisher(kind, name, qos.results(), **options)
-        if frames_available():
-            self._publishers['/tf'] = node.create_lifecycle_publisher(TFMessage, '/tf', qos.TF)
-            self._publishers['/tf_static'] = node.create_lifecycle_publisher(TFMessage, '/tf_static', qos.STATIC_TF)
-        for publisher in self._publishers.values():
-            held.callback(node.destroy_lifecycle_publisher, publisher)
+        self._publishers = {
+            topic: qos.advertise(node, kind, topic_in(namespace, topic), qos.results(), held)
+            for topic, kind in TOPICS.items()
+        }
+        for topic, profile in (('/tf', qos.TF), ('/tf_static', qos.STATIC_TF)) if frames_available() else ():
+            self._publishers[topic] = node.create_lifecycle_publisher(TFMessage, topic, profile)
+            held.callback(node.destroy_lifecycle_publisher, self._publishers[topic])
 
     def publish(self, result: OrientationArray, model: ObjectModel) -> None:
         """Publish the orientations of one image, and the chosen one in common messages."""

@@ -56,14 +56,9 @@ class PoseCamera:
         self._limit = RateLimit()
         self.topic = self._resolve_topic()
         prefix = f'{name}/' if name else ''
-        poses = f'{prefix}poses'
-        options = qos.publisher_options(node, poses)
-        self._poses = node.create_lifecycle_publisher(PoseArray, poses, qos.results(), **options)
-        held.callback(node.destroy_lifecycle_publisher, self._poses)
         overlay = f'~/{prefix.lstrip("/")}overlay'
-        options = qos.publisher_options(node, overlay)
-        self._overlay = node.create_lifecycle_publisher(Image, overlay, qos.overlay(), **options)
-        held.callback(node.destroy_lifecycle_publisher, self._overlay)
+        self._poses = qos.advertise(node, PoseArray, f'{prefix}poses', qos.results(), held)
+        self._overlay = qos.advertise(node, Image, overlay, qos.overlay(), held)
 
     def _resolve_topic(self) -> str:
         # As image_transport does: remapping the base topic moves the compressed one along.

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from rclpy.clock import Clock, ClockType
+from rclpy.lifecycle import LifecycleNode, LifecyclePublisher
 from rclpy.node import Node
 from rclpy.qos import (
     DurabilityPolicy,
@@ -83,6 +84,15 @@ def publisher_options(node: Node, topic: str) -> dict[str, Any]:
     """Return the options of a publisher: an overridable profile, and a warning about incompatible subscribers."""
     events = PublisherEventCallbacks(incompatible_qos=lambda _: explain_mismatch(node, topic, publishes=True))
     return {'qos_overriding_options': OVERRIDABLE, 'event_callbacks': events}
+
+
+def advertise(
+    node: LifecycleNode, kind: type, topic: str, profile: QoSProfile, held: contextlib.ExitStack
+) -> LifecyclePublisher:
+    """Return a publisher with these options; `held` is given its release."""
+    publisher = node.create_lifecycle_publisher(kind, topic, profile, **publisher_options(node, topic))
+    held.callback(node.destroy_lifecycle_publisher, publisher)
+    return publisher
 
 
 def explain_mismatch(node: Node, topic: str, publishes: bool) -> None:
