@@ -148,7 +148,8 @@ class VideoFile:
     def _open(self, width: int, height: int) -> cv2.VideoWriter:
         with contextlib.ExitStack() as stack:
             self._temporary = stack.enter_context(replacing(self.path))
-            writer = cv2.VideoWriter(str(self._temporary), cv2.VideoWriter_fourcc(*'mp4v'), self.fps, (width, height))
+            code = cv2.VideoWriter_fourcc(*'mp4v')  # type: ignore[attr-defined]
+            writer = cv2.VideoWriter(str(self._temporary), code, self.fps, (width, height))
             if not writer.isOpened():
                 raise OutputError(f'{self.path}: cannot be written (is the disk full? has OpenCV an MP4 encoder?)')
             self._place = stack.pop_all()

@@ -54,8 +54,8 @@ def draw_tile(
     tile = np.zeros((TILE[1], TILE[0], 3), np.uint8)
     tile[: size[1], : size[0]] = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
     for left, top, right, bottom in boxes:
-        corners = _fixed(np.array([[left, top], [right, bottom]]), scale)
-        cv2.rectangle(tile, *corners, (200, 200, 200), 1, cv2.LINE_AA, _SHIFT)
+        first, last = _fixed(np.array([[left, top], [right, bottom]]), scale)
+        cv2.rectangle(tile, first, last, (200, 200, 200), 1, cv2.LINE_AA, _SHIFT)
     for points in labelled:
         places = _fixed(points[:, :2], scale)
         for a, b in skeleton:

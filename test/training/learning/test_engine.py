@@ -13,8 +13,8 @@ from training.pose_training.learning.engine import (
     Trainer,
     chosen_precision,
     learning_rate,
-    pose_losses,
 )
+from training.pose_training.learning.losses import pose_losses
 
 
 def test_a_few_steps_reduce_the_loss(dots_folder, dots):
