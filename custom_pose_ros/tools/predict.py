@@ -38,12 +38,17 @@ from custom_pose_ros.core.errors import ConfigError, CustomPoseError, MediaError
 from custom_pose_ros.core.files import VideoFile, write_image, write_json
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.object_model import ObjectModel, Thresholds
-from custom_pose_ros.core.orientation.orientation_estimator import REFERENCE_ROTATIONS
 from custom_pose_ros.core.orientation.pnp import known_points
 from custom_pose_ros.core.progress import progress_bar
 from custom_pose_ros.inference.estimator import PoseEstimator
 from custom_pose_ros.tools.media import Input, VideoReader, find_inputs, plan_outputs, quiet_opencv, read_image
-from custom_pose_ros.tools.predictions import CocoKeypoints, PictureSequence, format_json, format_table
+from custom_pose_ros.tools.predictions import (
+    REFERENCE_FRAMES,
+    CocoKeypoints,
+    PictureSequence,
+    format_json,
+    format_table,
+)
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -91,8 +96,8 @@ def _parser() -> argparse.ArgumentParser:
         help=f'horizontal field of view assumed without --camera (default: {DEFAULT_FOV_DEG:g})',
     )  # fmt: skip
     group.add_argument(
-        '--reference-frame', choices=REFERENCE_ROTATIONS, default='camera_optical',
-        help='axes of roll, pitch and yaw; camera_body: x forward, y left, z up (default: camera_optical)',
+        '--reference-frame', choices=REFERENCE_FRAMES, default='camera_optical',
+        help='frame of the results; camera_body: x forward, y left, z up (default: camera_optical)',
     )  # fmt: skip
     group = parser.add_argument_group('output')
     group.add_argument('--json', action='store_true', help='print one line of JSON for each picture instead of a table')

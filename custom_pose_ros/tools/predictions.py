@@ -13,12 +13,15 @@ from typing import Any
 import numpy as np
 
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
+from custom_pose_ros.core.geometry.rigid import BODY_OPTICAL, IDENTITY
 from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.keypoints.tracking import PoseTracker
 from custom_pose_ros.core.object_model import ObjectModel
-from custom_pose_ros.core.orientation.estimate import OrientationEstimate
+from custom_pose_ros.core.orientation.estimate import CAMERA_OPTICAL, OrientationEstimate
 from custom_pose_ros.core.orientation.orientation_estimator import OrientationEstimator
 from custom_pose_ros.inference.estimator import Estimator
+
+REFERENCE_FRAMES = {CAMERA_OPTICAL: IDENTITY, 'camera_body': BODY_OPTICAL}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -33,8 +36,9 @@ class PictureResult:
         width: Width of the picture [px].
         height: Height of the picture [px].
         poses: Instances, best first; each has a track id.
-        orientations: Estimate for each track id that could be solved.
+        orientations: Estimate for each track id that could be solved, in the camera optical frame.
         refusals: Reason for each track id that could not.
+        reference_frame: In which position, quaternion and angles are told, one of REFERENCE_FRAMES.
     """
 
     source: str
@@ -45,6 +49,12 @@ class PictureResult:
     poses: Sequence[KeypointPose]
     orientations: dict[int | None, OrientationEstimate] = field(default_factory=dict)
     refusals: dict[int | None, str] = field(default_factory=dict)
+    reference_frame: str = CAMERA_OPTICAL
+
+    def orientation(self, track_id: int | None) -> OrientationEstimate | None:
+        """Return the estimate of a track in the reference frame, None when it could not be solved."""
+        estimate = self.orientations.get(track_id)
+        return estimate and estimate.in_frame(self.reference_frame, REFERENCE_FRAMES[self.reference_frame])
 
 
 class PictureSequence:
@@ -58,8 +68,8 @@ class PictureSequence:
     def __init__(self, estimator: Estimator, camera: CameraIntrinsics | None, reference_frame: str):
         self._estimator = estimator
         self._tracker = PoseTracker(estimator.model)
-        self.camera = camera
-        self._orienter = camera and OrientationEstimator(estimator.model, camera, reference_frame=reference_frame)
+        self.camera, self._reference_frame = camera, reference_frame
+        self._orienter = camera and OrientationEstimator(estimator.model, camera)
 
     def analyse(self, image: np.ndarray, source: str, frame: int | None = None, stamp_s: float = 0.0) -> PictureResult:
         """Find the object in the next (H, W, 3) uint8 BGR picture, taken at `stamp_s` [s]."""
@@ -74,6 +84,7 @@ class PictureSequence:
             poses=poses,
             orientations={estimate.track_id: estimate for estimate in estimates if not estimate.coasting},
             refusals=dict(self._orienter.refusals) if self._orienter else {},
+            reference_frame=self._reference_frame,
         )
 
 
@@ -91,8 +102,8 @@ def format_table(result: PictureResult, model: ObjectModel) -> str:
                 lines.append(f'    {name:<{name_width}}  {x:8.1f} {y:8.1f} px  score {pose.scores[k]:.2f}')
             else:
                 lines.append(f'    {name:<{name_width}}  not found')
-        if pose.track_id in result.orientations:
-            lines += _format_orientation(result.orientations[pose.track_id])
+        if (estimate := result.orientation(pose.track_id)) is not None:
+            lines += _format_orientation(estimate)
         elif pose.track_id in result.refusals:
             lines.append(f'    no orientation: {result.refusals[pose.track_id]}')
     return '\n'.join(lines)
@@ -100,7 +111,7 @@ def format_table(result: PictureResult, model: ObjectModel) -> str:
 
 def _format_orientation(estimate: OrientationEstimate) -> list[str]:
     roll, pitch, yaw = np.rad2deg(estimate.roll_pitch_yaw)
-    x, y, z = estimate.t_camera_object
+    x, y, z = estimate.pose.translation
     warning = '  one keypoint is probably wrong' if estimate.outlier_suspected else ''
     return [
         f'    roll {roll:7.1f}  pitch {pitch:6.1f}  yaw {yaw:7.1f} deg   ambiguity {estimate.ambiguity:.2f}',
@@ -119,6 +130,7 @@ def format_json(result: PictureResult, model: ObjectModel) -> str:
             'width': result.width,
             'height': result.height,
             'object': model.name,
+            'reference_frame': result.reference_frame,
             'poses': poses,
         },
         allow_nan=False,
@@ -126,7 +138,7 @@ def format_json(result: PictureResult, model: ObjectModel) -> str:
 
 
 def _pose_dict(pose: KeypointPose, result: PictureResult, model: ObjectModel) -> dict[str, Any]:
-    estimate = result.orientations.get(pose.track_id)
+    estimate = result.orientation(pose.track_id)
     keypoints = [
         {
             'name': name,
@@ -155,7 +167,7 @@ def _orientation_dict(estimate: OrientationEstimate) -> dict[str, Any]:
         'pitch_deg': _number(pitch, 4),
         'yaw_deg': _number(yaw, 4),
         'quaternion_xyzw': [_number(value, 7) for value in estimate.quaternion],
-        'position_m': [_number(value, 5) for value in estimate.t_camera_object],
+        'position_m': [_number(value, 5) for value in estimate.pose.translation],
         'reprojection_error_px': _number(estimate.reprojection_error_px, 3),
         'ambiguity': _number(estimate.ambiguity, 4),
         'keypoints_used': int(estimate.keypoints_used),
