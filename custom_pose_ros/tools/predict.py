@@ -90,8 +90,9 @@ def _parser() -> argparse.ArgumentParser:
         help='override a threshold of the object file, such as keypoint_score=0.4; repeatable',
     )  # fmt: skip
     group = parser.add_argument_group('camera')
-    group.add_argument('--camera', type=Path, metavar='YAML', help='calibration as camera_calibration writes it')
-    group.add_argument(
+    lens = group.add_mutually_exclusive_group()
+    lens.add_argument('--camera', type=Path, metavar='YAML', help='calibration as camera_calibration writes it')
+    lens.add_argument(
         '--fov-deg', type=field_of_view_deg, default=DEFAULT_FOV_DEG, metavar='DEG',
         help=f'horizontal field of view assumed without --camera (default: {DEFAULT_FOV_DEG:g})',
     )  # fmt: skip

@@ -97,6 +97,29 @@ def test_field_of_view_sets_the_distance(predict, picture):
     assert depth(20) / depth(60) == pytest.approx(ratio, rel=0.15)
 
 
+def test_results_are_told_in_the_reference_frame(predict, picture):
+    """Optical z forward, x right, y down is x forward, -y right, -z down of the camera's body."""
+
+    def orientation(*frame):
+        out = predict(picture, '--json', '--no-save', *frame)[1]
+        content = json.loads(out)
+        return content['reference_frame'], content['poses'][0]['orientation']
+
+    name, optical = orientation()
+    assert name == 'camera_optical'
+    name, body = orientation('--reference-frame', 'camera_body')
+    assert name == 'camera_body'
+    x, y, z = optical['position_m']
+    assert body['position_m'] == pytest.approx([z, -x, -y])
+    assert body['quaternion_xyzw'] != pytest.approx(optical['quaternion_xyzw'], abs=0.1)
+
+
+def test_a_calibration_and_an_assumed_view_contradict_each_other(predict, picture):
+    with pytest.raises(SystemExit) as exit_:
+        predict(picture, '--camera', 'camera.yaml', '--fov-deg', 60)
+    assert exit_.value.code == 2
+
+
 def test_video_is_followed_and_saved(predict, make_video):
     video = make_video('dive.mp4', frames=12)
     status, out, err = predict(video, '--json')
