@@ -2,6 +2,7 @@
 Measure the face estimator on labelled public samples: found, landmark errors, orientation, and the errors' spread.
 
     python test/benchmarks/faces.py FOLDER          # tests/data of a checkout of github.com/open-mmlab/mmpose
+    python test/benchmarks/faces.py --speed         # one drawn face that is followed at 640x480, image to orientation
 
 Errors are in per cent of the distance between the outer corners of the eyes. Orientation is compared with PnP on the
 labels. The last table is the standard deviation that inference/faces/face_mesh.py states for each landmark.
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -20,7 +22,9 @@ import cv2
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / 'test')]
+
+from drawn_face import draw_face  # noqa: E402
 
 from custom_pose_ros import CameraIntrinsics, KeypointPose, ObjectModel, OrientationEstimator  # noqa: E402
 from custom_pose_ros.inference.faces.face_estimator import FaceEstimator  # noqa: E402
@@ -80,20 +84,41 @@ def angles(model: ObjectModel, image: np.ndarray, keypoints: np.ndarray, covaria
     return np.degrees(estimate.roll_pitch_yaw)
 
 
+def print_speed(model: ObjectModel, estimator: FaceEstimator, frames: int = 300) -> None:
+    """Print how long a frame of a stream with one face takes, landmarks and orientation."""
+    image = np.full((480, 640, 3), (120, 130, 110), np.uint8)
+    draw_face(image, (320, 240), 200)
+    camera = CameraIntrinsics.from_fov(640, 480, np.radians(ASSUMED_FOV_DEG))
+    orienter = OrientationEstimator(model, camera)
+    times_ms = []
+    for i in range(frames):
+        start = time.perf_counter()
+        orienter.update(estimator(image, 'camera'), i / 60)
+        times_ms.append(1e3 * (time.perf_counter() - start))
+    low, middle, high = np.percentile(times_ms, [10, 50, 90])
+    print(f'image to orientation, one face, 640x480: {middle:.1f} ms (10 to 90 %: {low:.1f} to {high:.1f})')
+
+
 def main() -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('folder', type=Path)
-    folder = parser.parse_args().folder
+    parser.add_argument('folder', type=Path, nargs='?')
+    parser.add_argument('--speed', action='store_true', help='time a followed face instead')
+    options = parser.parse_args()
+    if options.speed == (options.folder is not None):
+        parser.error('give the folder of the samples, or --speed')
     model = ObjectModel.load(ROOT / 'config' / 'face')
     estimator = FaceEstimator(model)
+    if options.speed:
+        print_speed(model, estimator)
+        return 0
     errors, turned, spread, missed = [], [], [], 0
     print(
         f'{"data set":10}{"face px":>8}'
         + ''.join(f'{name[:14]:>15}' for name in model.keypoint_names)
         + '   r, p, y deg'
     )
-    for face in labelled_faces(folder):
+    for face in labelled_faces(options.folder):
         pose = nearest(estimator(face.image), face.landmarks)
         size = float(np.ptp(face.landmarks, axis=0).max())
         if pose is None:
