@@ -28,6 +28,7 @@ from custom_pose_ros.core.drawing.contact_sheet import draw_tile, write_contact_
 from custom_pose_ros.core.errors import DatasetError
 from custom_pose_ros.core.files import write_json, write_text
 from custom_pose_ros.core.object_model import ObjectModel
+from training.pose_training.labels.categories import CategoryChoice
 from training.pose_training.labels.checking import CheckedImage, check
 from training.pose_training.labels.dataset_writer import load_pixels, split, statistics, write_dataset
 from training.pose_training.labels.drafts import label_studio_config, object_yaml
@@ -54,7 +55,13 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         '--images', type=Path, action='append', help="folder with the images, at any depth (default: the label file's)"
     )  # fmt: skip
     parser.add_argument('--object', help='object file: keypoints are put in its order (default: a draft is written)')
-    parser.add_argument('--category', help='name of the category to use, where the file has several')
+    parser.add_argument(
+        '--category', action='append', default=[],
+        help='name of the category to use, where the file has several; repeated: they are read as one object',
+    )  # fmt: skip
+    parser.add_argument(
+        '--merge-categories', action='store_true', help='read all categories, which have the same keypoints, as one'
+    )
     parser.add_argument('--out', type=Path, help='folder to write')
     parser.add_argument('--check', action='store_true', help='only check and show the table')
     parser.add_argument(
@@ -77,6 +84,8 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
             parser.error('a label file is needed')
         if parsed.out is None and not parsed.check:
             parser.error('--out or --check is needed')
+    if parsed.category and parsed.merge_categories:
+        parser.error('--category or --merge-categories, not both')
     if parsed.max_side < 64:
         parser.error(f'--max-side must be at least 64, got {parsed.max_side}')
     if not 0 <= parsed.val_share < 1:
@@ -135,7 +144,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if parsed.label_studio_config is not None:
         print(label_studio_config(ObjectModel.load(parsed.label_studio_config)), end='')
         return DONE
-    labels = read_labels(parsed.labels, parsed.category)
+    labels = read_labels(parsed.labels, CategoryChoice(tuple(parsed.category), parsed.merge_categories))
     if parsed.object:
         labels = with_object(parsed.labels, labels, ObjectModel.load(parsed.object))
     else:

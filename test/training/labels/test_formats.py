@@ -7,6 +7,7 @@ import pytest
 from label_files import DEEPLABCUT, checked, coco, picture, problems, save, texts
 
 from custom_pose_ros.core.errors import DatasetError
+from training.pose_training.labels.categories import CategoryChoice
 from training.pose_training.labels.checking import check
 from training.pose_training.labels.formats import read_labels
 from training.pose_training.labels.image_files import ImageIndex
@@ -58,12 +59,41 @@ def test_several_categories_need_a_choice(tmp_path):
     content['categories'].append({'id': 2, 'name': 'crab', 'keypoints': ['claw']})
     path = save(tmp_path, content)
     assert read_labels(path).category == 'fish'  # the only one that is used
-    assert read_labels(path, 'crab').keypoint_names == ['claw']
+    assert read_labels(path, CategoryChoice(('crab',))).keypoint_names == ['claw']
     content['annotations'].append({'id': 99, 'image_id': 1, 'category_id': 2, 'keypoints': [1, 1, 2]})
     with pytest.raises(DatasetError, match=r'fish, crab.*--category'):
         read_labels(save(tmp_path, content))
     with pytest.raises(DatasetError, match="'cat'.*fish, crab"):
-        read_labels(path, 'cat')
+        read_labels(path, CategoryChoice(('cat',)))
+
+
+def test_categories_with_the_same_keypoints_are_read_as_one_object_on_request(tmp_path):
+    annotations = [
+        {'image_id': 1, 'keypoints': [1, 1, 2, 5, 5, 2]},
+        {'image_id': 1, 'category_id': 2, 'keypoints': [2, 2, 2, 6, 6, 2]},
+        {'image_id': 1, 'category_id': 3, 'keypoints': [3, 3, 2]},
+    ]
+    content = coco([('a.jpg', 9, 9)], annotations[:2])
+    content['categories'] += [
+        {'id': 2, 'name': 'trout', 'keypoints': ['head', 'tail']},
+        {'id': 3, 'name': 'crab', 'keypoints': ['claw']},
+    ]
+    path = save(tmp_path, content)
+    with pytest.raises(DatasetError, match='--merge-categories: they have the same keypoints'):
+        read_labels(path)
+    for choice in (CategoryChoice(merge=True), CategoryChoice(('trout', 'fish'))):
+        labels = read_labels(path, choice)
+        assert (labels.category, labels.keypoint_names) == ('object', ['head', 'tail'])
+        assert [i.keypoints for i in labels.images[0].instances] == [
+            [(1, 1, 2), (5, 5, 2)], [(2, 2, 2), (6, 6, 2)],
+        ]  # fmt: skip
+    content['annotations'].append({'id': 12, **annotations[2]})
+    path = save(tmp_path, content)
+    with pytest.raises(DatasetError, match='fish has head, tail, crab has claw'):
+        read_labels(path, CategoryChoice(merge=True))
+    with pytest.raises(DatasetError, match='choose one with --category$'):
+        read_labels(path)
+    assert len(read_labels(path, CategoryChoice(('fish', 'trout'))).images[0].instances) == 2
 
 
 def test_deeplabcut_tables(tmp_path):

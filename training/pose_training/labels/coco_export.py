@@ -8,33 +8,36 @@ from pathlib import Path
 from typing import Any
 
 from custom_pose_ros.core.errors import DatasetError
+from training.pose_training.labels.categories import CategoryChoice, object_name
 from training.pose_training.labels.coco import is_number
 from training.pose_training.labels.raw_labels import NOTE, REFUSED, REPAIRED, RawImage, RawInstance, RawLabels
 
 
-def read_coco_export(path: Path, content: Mapping[str, Any], category: str | None = None) -> RawLabels:
+def read_coco_export(path: Path, content: Mapping[str, Any], choice: CategoryChoice) -> RawLabels:
     """
     Read COCO keypoints of coco-annotator, CVAT or Label Studio.
 
     Args:
         path: The file, for messages.
         content: What it holds.
-        category: Name of the category to read; needed where several have labelled keypoints.
+        choice: Which categories to read.
 
     Raises:
         DatasetError: The file as a whole cannot be used.
     """
     images, annotations, categories = (_dictionaries(path, content, k) for k in ('images', 'annotations', 'categories'))
-    chosen = _choose_category(path, categories, annotations, category)
-    names = [str(name) for name in chosen['keypoints']]
-    labels = RawLabels(str(chosen.get('name', 'object')), names, _skeleton(chosen, len(names)), [])
+    chosen = _choose_categories(path, categories, annotations, choice)
+    chosen_ids = [category['id'] for category in chosen]
+    names = [str(name) for name in chosen[0]['keypoints']]
+    category_names = list(dict.fromkeys(_name(category) for category in chosen))
+    labels = RawLabels(object_name(category_names), names, _skeleton(chosen[0], len(names)), [])
     by_id = _coco_images(path, images)
     labels.images.extend(by_id.values())
     if isinstance(info := content.get('info'), dict) and info.get('contributor') == 'Label Studio':
-        annotations = _with_label_studio_boxes(labels, by_id, annotations, chosen)
+        annotations = _with_label_studio_boxes(labels, by_id, annotations, chosen_ids)
     for annotation in annotations:
         number, image_id = annotation.get('id'), annotation.get('image_id')
-        if annotation.get('category_id') != chosen.get('id'):
+        if annotation.get('category_id') not in chosen_ids:
             labels.add(NOTE, '', number, f'belongs to another category than {labels.category!r}, left out')
         elif (raw_image := by_id.get(str(image_id))) is None:
             labels.add(REFUSED, '', number, f'its image {image_id!r} is not in the file')
@@ -61,7 +64,7 @@ def _coco_images(path: Path, images: list[dict[str, Any]]) -> dict[str, RawImage
 
 
 def _with_label_studio_boxes(
-    labels: RawLabels, by_id: Mapping[str, RawImage], annotations: list[dict[str, Any]], chosen: Mapping[str, Any]
+    labels: RawLabels, by_id: Mapping[str, RawImage], annotations: list[dict[str, Any]], chosen_ids: list[Any]
 ) -> list[dict[str, Any]]:
     """
     Return the annotations with each rectangle as the box of its keypoints.
@@ -71,7 +74,7 @@ def _with_label_studio_boxes(
     """
     boxes: dict[str, list[Any]] = {}
     for annotation in annotations:
-        if not annotation.get('keypoints') and annotation.get('category_id') != chosen.get('id'):
+        if not annotation.get('keypoints') and annotation.get('category_id') not in chosen_ids:
             boxes.setdefault(str(annotation.get('image_id')), []).append(annotation.get('bbox'))
     for image_id in [image_id for image_id, found in boxes.items() if len(found) > 1 and image_id in by_id]:
         text = 'several objects, whose keypoints Label Studio joins in its COCO: export as JSON'
@@ -79,27 +82,33 @@ def _with_label_studio_boxes(
     return [
         {**annotation, 'bbox': boxes.get(str(annotation.get('image_id')), [annotation.get('bbox')])[0]}
         for annotation in annotations
-        if annotation.get('category_id') == chosen.get('id')
+        if annotation.get('category_id') in chosen_ids
     ]
 
 
-def _choose_category(
-    path: Path, categories: list[dict[str, Any]], annotations: list[dict[str, Any]], wanted: str | None
-) -> dict[str, Any]:
-    usable = [c for c in categories if isinstance(c.get('keypoints'), list) and c['keypoints']]
+def _choose_categories(
+    path: Path, categories: list[dict[str, Any]], annotations: list[dict[str, Any]], choice: CategoryChoice
+) -> list[dict[str, Any]]:
+    """Return the categories to read, which have the same keypoints."""
+    usable = [c for c in categories if _is_id(c.get('id')) and isinstance(c.get('keypoints'), list) and c['keypoints']]
     if not usable:
         raise DatasetError(f'{path}: no category has keypoints; define them in the labelling tool before labelling')
-    used = {a.get('category_id') for a in annotations if isinstance(a.get('category_id'), (int, str))}
-    names = ', '.join(str(c.get('name')) for c in usable)
-    if wanted is not None:
-        usable = [c for c in usable if c.get('name') == wanted]
-        if len(usable) != 1:
-            raise DatasetError(f'{path}: wanted one category named {wanted!r}, the file has {names}')
-    elif len(usable) > 1:
-        usable = [c for c in usable if isinstance(c.get('id'), (int, str)) and c['id'] in used]
-        if len(usable) != 1:
-            raise DatasetError(f'{path}: has several categories with keypoints ({names}); choose one with --category')
-    return usable[0]
+    keypoints: dict[str, list[str]] = {}
+    for category in usable:
+        names = [str(name) for name in category['keypoints']]
+        if keypoints.setdefault(_name(category), names) != names:
+            raise DatasetError(f'{path}: two categories named {_name(category)!r} have different keypoints; rename one')
+    used_ids = {a.get('category_id') for a in annotations if _is_id(a.get('category_id'))}
+    chosen = choice.of(path, keypoints, {_name(c) for c in usable if c['id'] in used_ids})
+    return [category for category in usable if _name(category) in chosen]
+
+
+def _is_id(value: Any) -> bool:
+    return isinstance(value, (int, str))
+
+
+def _name(category: Mapping[str, Any]) -> str:
+    return str(category.get('name', 'object'))
 
 
 def _skeleton(category: Mapping[str, Any], count: int) -> list[tuple[int, int]]:

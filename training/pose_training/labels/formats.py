@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from custom_pose_ros.core.errors import DatasetError
+from training.pose_training.labels.categories import THE_ONLY_ONE, CategoryChoice
 from training.pose_training.labels.coco import parse_json
 from training.pose_training.labels.coco_export import read_coco_export
 from training.pose_training.labels.label_studio import read_label_studio
@@ -16,13 +17,13 @@ from training.pose_training.labels.raw_labels import REFUSED, RawImage, RawInsta
 _TABLE_HEADS = ('scorer', 'individuals', 'bodyparts', 'coords')
 
 
-def read_labels(path: Path, category: str | None = None) -> RawLabels:
+def read_labels(path: Path, choice: CategoryChoice = THE_ONLY_ONE) -> RawLabels:
     """
     Read a label file of coco-annotator, CVAT, Label Studio or DeepLabCut.
 
     Args:
         path: .json or .csv file.
-        category: Name of the category to read; needed where a file has several with labelled keypoints.
+        choice: Which categories to read.
 
     Raises:
         DatasetError: The file as a whole cannot be used.
@@ -33,7 +34,7 @@ def read_labels(path: Path, category: str | None = None) -> RawLabels:
     if isinstance(content, list):
         return read_label_studio(path, content)
     if isinstance(content, dict):
-        return read_coco_export(path, content, category)
+        return read_coco_export(path, content, choice)
     raise DatasetError(f'{path}: wanted COCO, a Label Studio export or a DeepLabCut .csv, got {type(content).__name__}')
 
 
