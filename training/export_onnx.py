@@ -12,14 +12,13 @@ batch norms are folded, and the numbers are compared with PyTorch before anythin
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script from anywhere
 
-from custom_pose_ros.core.command_line import DONE, command, optional_packages, say
+from custom_pose_ros.core.command_line import DONE, command, command_parser, optional_packages, say
 from custom_pose_ros.core.errors import ModelError
 from custom_pose_ros.core.object_model import ObjectModel
 
@@ -31,7 +30,7 @@ with optional_packages('export_onnx', ['training']):
 @command
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_parser(__doc__)
     parser.add_argument('checkpoint', type=Path, help='best.pth or last.pth of training/train.py, or a published one')
     parser.add_argument('output', type=Path, nargs='?', help='default: model.onnx beside the checkpoint')
     parser.add_argument('--object', help='object of a published checkpoint; default: the one inside the checkpoint')

@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script from anywhere
 
-from custom_pose_ros.core.command_line import DONE, PARTLY, command, say
+from custom_pose_ros.core.command_line import DONE, PARTLY, command, command_parser, say
 from custom_pose_ros.core.errors import DatasetError
 from custom_pose_ros.core.files import write_json
 from custom_pose_ros.core.keypoints.poses import KeypointPose
@@ -39,7 +39,7 @@ _POINT_WIDTH_PERCENT = 0.5  # how large Label Studio draws a keypoint
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Return the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_parser(__doc__)
     parser.add_argument('model', help='checkpoint (.pth), model.onnx, folder with one, or installed object')
     parser.add_argument('images', type=Path, help='folder with new images')
     parser.add_argument('--out', type=Path, required=True, help='file to write')

@@ -17,7 +17,16 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script from anywhere
 
-from custom_pose_ros.core.command_line import DONE, command, image_size, optional_packages, positive_integer
+from custom_pose_ros.core.command_line import (
+    DONE,
+    command,
+    command_parser,
+    image_size,
+    integer,
+    number,
+    optional_packages,
+    positive_integer,
+)
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.progress import progress_bar
@@ -37,13 +46,13 @@ with optional_packages('synthesize', ['synthetic']):
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Return the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_parser(__doc__)
     parser.add_argument(
         '--object', required=True, help='folder with object.yaml, the file, or the name of an installed object'
     )
     parser.add_argument('--out', required=True, type=Path, help='folder for the pictures and labels')
     parser.add_argument('--count', type=positive_integer, default=1000, help='number of pictures (default 1000)')
-    parser.add_argument('--seed', type=int, default=0, help='series of random numbers (default 0)')
+    parser.add_argument('--seed', type=integer, default=0, help='series of random numbers (default 0)')
     parser.add_argument('--processes', type=positive_integer, default=2, help='processes that draw (default 2)')
     parser.add_argument(
         '--settings', type=Path, help='YAML with the knobs to change; all are in training/synthetic/settings.yaml'
@@ -53,7 +62,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         '--mesh', type=Path, help='stl, obj, glb, ply or urdf; default: the built-in shape of the object (submarine)'
     )
     shape.add_argument(
-        '--mesh-scale', type=float, default=1.0, metavar='M', help='metres per unit of the mesh (default 1)'
+        '--mesh-scale', type=number, default=1.0, metavar='M', help='metres per unit of the mesh (default 1)'
     )
     shape.add_argument(
         '--mesh-axes',
@@ -63,7 +72,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     )
     shape.add_argument(
         '--mesh-origin',
-        type=float,
+        type=number,
         nargs=3,
         default=[0, 0, 0],
         metavar=('X', 'Y', 'Z'),

@@ -1,17 +1,22 @@
-"""What all commands share: exit codes, one line on stderr for each error, kinds of arguments, optional packages."""
+"""What all commands share: parser, exit codes, one line on stderr for each error, arguments, optional packages."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
 import functools
+import math
 import os
 import re
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from importlib import metadata
+from types import TracebackType
+from typing import Any, TextIO
 
-from custom_pose_ros.core.errors import CustomPoseError, UsageError
+from custom_pose_ros.core.errors import CustomPoseError, UsageError, printable, reason_of
+from custom_pose_ros.core.limits import MAX_IMAGE_SIDE_PX
 
 _PACKAGE = 'custom_pose_ros'
 _OWN = (_PACKAGE, 'custom_pose_msgs', 'training')
@@ -20,66 +25,120 @@ CANNOT = 1  # the last line on stderr says why
 WRONG_USE = 2  # options that argparse refuses, that contradict each other or that do not fit the inputs
 PARTLY = 3  # done, without parts that are damaged or missing
 INTERRUPTED = 130  # by Ctrl-C; what was finished before is kept
+_DEBUG = '--debug'
+_WHOLE_NUMBER = re.compile('[+-]?[0-9]{1,18}')  # neither the digits of other scripts nor ones such as \u00b2
 
 Main = Callable[[Sequence[str] | None], int]
+
+
+def command_parser(description: str | None, name: str | None = None) -> argparse.ArgumentParser:
+    """Return a parser with the option --debug, which `command` obeys; options are not to be abbreviated."""
+    parser = argparse.ArgumentParser(
+        name, description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument(_DEBUG, action='store_true', help='show where in the program an error occurred')
+    return parser
 
 
 def command(main: Main) -> Main:
     """
     Wrap the `main(arguments)` of a command, which returns one of the codes above.
 
-    An error that a user is meant to read becomes one line on stderr and the code; any other exception is a fault of
-    the program and keeps its traceback. A reader of the output that closed it early, such as `head`, is no fault.
+    Every error becomes one line on stderr and a code. What is printed has no control characters and can be encoded.
+    A reader of the output that closed it early, such as `head`, is no fault.
     """
 
     @functools.wraps(main)
     def wrapped(arguments: Sequence[str] | None = None) -> int:
+        given = sys.argv[1:] if arguments is None else arguments
         try:
-            return main(arguments)
-        except UsageError as error:
-            say(f'error: {error}')
-            return WRONG_USE
+            with contextlib.redirect_stdout(_Printable(sys.stdout)):
+                return main(arguments)
         except KeyboardInterrupt:
             return INTERRUPTED
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # so that flushing stdout at exit does not fail as well
             return CANNOT
-        except CustomPoseError as error:
-            say(f'error: {error}')
-            return CANNOT
-        except OSError as error:
-            say(f'error: {error.filename}: {error.strerror}' if error.filename else f'error: {error}')
-            return CANNOT
+        except Exception as error:
+            return report(error, _DEBUG in given)
 
     return wrapped
 
 
+def report(error: Exception, debug: bool = False) -> int:
+    """Say on stderr in one line what ended a command, under `debug` behind the traceback; return the exit code."""
+    if debug:
+        traceback.print_exception(type(error), error, error.__traceback__)
+    if isinstance(error, CustomPoseError):
+        text = str(error)
+    elif isinstance(error, OSError):
+        text = f'{error.filename}: {error.strerror}' if error.filename else str(error)
+    elif isinstance(error, MemoryError):
+        text = 'there is not enough memory'
+    else:
+        text = f'this was not foreseen: {type(error).__name__}: {reason_of(error)}'
+        text += '' if debug else f'; {_DEBUG} shows where, please report it with that'
+    say(f'error: {text}')
+    return WRONG_USE if isinstance(error, UsageError) else CANNOT
+
+
+class _Printable:
+    """A text stream that writes out what would steer the terminal or cannot be encoded."""
+
+    def __init__(self, stream: TextIO):
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        encoding = getattr(self._stream, 'encoding', None) or 'utf-8'
+        return self._stream.write(printable(text).encode(encoding, 'backslashreplace').decode(encoding))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
 def say(text: str) -> None:
     """Print a line on stderr, where results do not get mixed with it."""
-    print(text, file=sys.stderr, flush=True)
+    print(printable(text), file=sys.stderr, flush=True)
+
+
+def integer(text: str) -> int:
+    """Return an argument that is a whole number (for `type` of argparse)."""
+    if not _WHOLE_NUMBER.fullmatch(text):
+        raise argparse.ArgumentTypeError(f'wanted a whole number, got {text!r}')
+    return int(text)
 
 
 def positive_integer(text: str) -> int:
     """Return an argument that is a whole number from 1 up (for `type` of argparse)."""
-    if not text.isdecimal() or int(text) < 1:
+    if not _WHOLE_NUMBER.fullmatch(text) or int(text) < 1:
         raise argparse.ArgumentTypeError(f'wanted a whole number from 1 up, got {text!r}')
     return int(text)
 
 
+def number(text: str) -> float:
+    """Return an argument that is a finite number (for `type` of argparse)."""
+    with contextlib.suppress(ValueError):
+        if text.isascii() and math.isfinite(float(text)):
+            return float(text)
+    raise argparse.ArgumentTypeError(f'wanted a number, got {text!r}')
+
+
 def field_of_view_deg(text: str) -> float:
     """Return an argument that is an angle between 0 and 180 degrees (for `type` of argparse)."""
-    with contextlib.suppress(ValueError):
-        if 0 < float(text) < 180:
+    with contextlib.suppress(argparse.ArgumentTypeError):
+        if 0 < number(text) < 180:
             return float(text)
     raise argparse.ArgumentTypeError(f'wanted degrees between 0 and 180, got {text!r}')
 
 
 def image_size(text: str) -> tuple[int, int]:
     """Return width and height [px] of an argument such as 640x480 (for `type` of argparse)."""
-    width, _, height = text.lower().partition('x')
-    if not (width.isdecimal() and height.isdecimal() and int(width) and int(height)):
+    sides = text.lower().split('x')
+    if len(sides) != 2 or not all(
+        _WHOLE_NUMBER.fullmatch(side) and 0 < int(side) <= MAX_IMAGE_SIDE_PX for side in sides
+    ):
         raise argparse.ArgumentTypeError(f'wanted WIDTHxHEIGHT such as 640x480, got {text!r}')
-    return int(width), int(height)
+    return int(sides[0]), int(sides[1])
 
 
 @contextlib.contextmanager
@@ -97,6 +156,11 @@ def optional_packages(program: str, extras: Sequence[str]) -> Iterator[None]:
             raise
         say(f'error: {program} needs {name}, which is not installed: {pip_install(extras)}')
         sys.exit(CANNOT)
+    except ImportError as error:  # installed, but a library of the system is missing or of another version
+        if (error.name or '').partition('.')[0] in _OWN:
+            raise
+        say(f'error: {program} cannot load {error.name or "a package"}: {reason_of(error)}')
+        sys.exit(CANNOT)
 
 
 def pip_install(extras: Sequence[str]) -> str:
@@ -110,3 +174,13 @@ def pip_install(extras: Sequence[str]) -> str:
         name for name, marker in marked if re.search(rf"extra == ['\"]({'|'.join(extras)})['\"]", marker)
     )  # an extra may repeat what another one has
     return 'pip install ' + ' '.join(f"'{name}'" for name in found or [f'.[{",".join(extras)}]'])
+
+
+def _without_interrupts(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Show an error that ends the process, but for Ctrl-C: while a command is imported nothing else catches that."""
+    if issubclass(kind, KeyboardInterrupt) and not hasattr(sys, 'ps1'):
+        sys.exit(INTERRUPTED)
+    _shown(kind, error, trace)
+
+
+_shown, sys.excepthook = sys.excepthook, _without_interrupts

@@ -1,8 +1,16 @@
 """Errors that a user is meant to read: one line that says what was wrong, what was wanted, what to do."""
 
+import re
+
+# Control characters but tab and line feed, marks that turn the direction of text, and bytes of names that are no UTF-8.
+_UNPRINTABLE = re.compile('[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]')
+
 
 class CustomPoseError(Exception):
-    """Base of every error whose text is written for the person at the keyboard."""
+    """Base of every error whose text is written for the person at the keyboard; it has no control characters."""
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class ConfigError(CustomPoseError, ValueError):
@@ -40,3 +48,8 @@ class OutputError(CustomPoseError):
 def reason_of(error: BaseException) -> str:
     """Return the first line of what an error of a library says, or its kind where it says nothing."""
     return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def printable(text: str) -> str:
+    r"""Return the text with what would steer a terminal or cannot be encoded written out, such as \x1b."""
+    return _UNPRINTABLE.sub(lambda match: match[0].encode('unicode_escape').decode('ascii'), text)

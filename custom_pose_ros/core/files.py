@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -10,19 +11,56 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import cv2
 import numpy as np
 import yaml
 
-from custom_pose_ros.core.errors import ConfigError, DatasetError, OutputError
-from custom_pose_ros.core.limits import MAX_YAML_BYTES, MAX_YAML_VALUES
+from custom_pose_ros.core.errors import ConfigError, DatasetError, OutputError, reason_of
+from custom_pose_ros.core.limits import (
+    MAX_JSON_BYTES,
+    MAX_NETWORK_BYTES,
+    MAX_YAML_BYTES,
+    MAX_YAML_DEPTH,
+    MAX_YAML_SCALAR,
+    MAX_YAML_VALUES,
+)
 
 # In lower case; compare with `path.suffix.lower()`.
 IMAGE_SUFFIXES = ('.bmp', '.jpeg', '.jpg', '.png', '.ppm', '.tif', '.tiff', '.webp')
 VIDEO_SUFFIXES = ('.avi', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.webm')
 _BLOCK_BYTES = 1 << 20
+YamlLoader: type[yaml.SafeLoader] = getattr(yaml, 'CSafeLoader', yaml.SafeLoader)  # the former is ten times as fast
+
+
+def open_file(path: Path, limit: int) -> BinaryIO:
+    """
+    Open a regular file to read it, and nothing else: opening a pipe would wait for somebody to write into it.
+
+    Raises:
+        OSError: It cannot be opened, is a folder, pipe, socket or device, or has more bytes than `limit`.
+    """
+    file = open(path, 'rb', opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))
+    status = os.fstat(file.fileno())
+    problem = ''
+    if not stat.S_ISREG(status.st_mode):
+        problem = 'it is no regular file'
+    elif status.st_size > limit:
+        problem = f'it has {status.st_size} bytes; at most {limit} are read'
+    if problem:
+        file.close()
+        raise OSError(errno.EINVAL, problem, str(path))
+    return file
+
+
+def read_bytes(path: Path, limit: int) -> bytes:
+    """Return the content of a regular file; OSError as from `open_file`."""
+    with open_file(path, limit) as file:
+        content = file.read(limit + 1)
+    if len(content) > limit:  # a file that grows, or one of /proc, which states no size
+        raise OSError(errno.EFBIG, f'it has more than {limit} bytes', str(path))
+    return content
 
 
 @contextlib.contextmanager
@@ -51,9 +89,9 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text; OutputError when it cannot be written."""
+    r"""Write UTF-8 text, the bytes of names that are no UTF-8 as \udcff; OutputError when it cannot be written."""
     with replacing(path) as temporary:
-        temporary.write_text(text, encoding='utf-8')
+        temporary.write_text(text, encoding='utf-8', errors='backslashreplace')
 
 
 def write_json(path: Path, content: Any, indent: int | None = 2) -> None:
@@ -84,12 +122,12 @@ def read_json(path: Path, wanted: str = '') -> Any:
         DatasetError: Naming the file, when it cannot be read or is no JSON.
     """
     try:
-        return json.loads(path.read_text(encoding='utf-8'))
+        return json.loads(read_bytes(path, MAX_JSON_BYTES))
     except OSError as error:
         hint = f'; {wanted}' if wanted else ''
         raise DatasetError(f'{path}: cannot be read ({error.strerror}){hint}') from error
-    except ValueError as error:
-        raise DatasetError(f'{path}: is not valid JSON ({error})') from error
+    except (ValueError, RecursionError) as error:
+        raise DatasetError(f'{path}: is not valid JSON ({reason_of(error)})') from error
 
 
 def write_image(path: Path, image: np.ndarray, jpeg_quality: int = 95) -> None:
@@ -104,9 +142,9 @@ def write_image(path: Path, image: np.ndarray, jpeg_quality: int = 95) -> None:
 
 
 def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file's content in hexadecimal."""
+    """Return the SHA-256 of a file's content in hexadecimal; OSError for what is larger than any network."""
     digest = hashlib.sha256()
-    with path.open('rb') as file:
+    with open_file(path, MAX_NETWORK_BYTES) as file:
         while block := file.read(_BLOCK_BYTES):
             digest.update(block)
     return digest.hexdigest()
@@ -175,7 +213,7 @@ class VideoFile:
             raise OutputError(f'{self.path}: cannot be written completely (is the disk full?)')
 
 
-def read_yaml(path: str | Path, wanted: str, loader: type[yaml.SafeLoader] = yaml.SafeLoader) -> Any:
+def read_yaml(path: str | Path, wanted: str, loader: type[yaml.SafeLoader] = YamlLoader) -> Any:
     """
     Return what a YAML file says.
 
@@ -188,35 +226,54 @@ def read_yaml(path: str | Path, wanted: str, loader: type[yaml.SafeLoader] = yam
         ConfigError: it is no file, cannot be read, is too large or is not YAML; the text names the file.
     """
     try:
-        return _parse(_read(Path(path)), loader)
+        return parse_yaml(read_bytes(Path(path), MAX_YAML_BYTES), loader)
     except OSError as error:
         raise ConfigError(f'{path}: cannot be read ({error.strerror}); {wanted}') from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: not UTF-8, or no date: 2020-13-45
-        raise ConfigError(f'{path}: is not valid YAML: {" ".join(str(error).split())}') from error
+    except ValueError as error:
+        raise ConfigError(f'{path}: is not valid YAML: {error}') from error
 
 
-def _read(path: Path) -> str:
-    # Not blocking, since opening a pipe waits for somebody to write into it.
-    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), 'rb') as stream:
-        if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
-            raise OSError(0, 'it is no file')
-        content = stream.read(MAX_YAML_BYTES + 1)
-    if len(content) > MAX_YAML_BYTES:
-        raise OSError(0, f'it has more than {MAX_YAML_BYTES} bytes')
-    return content.decode('utf-8')
+def parse_yaml(content: bytes, loader: type[yaml.SafeLoader] = YamlLoader) -> Any:
+    """
+    Return the value of the one YAML document in a UTF-8 content.
 
-
-def _parse(text: str, loader: type[yaml.SafeLoader]) -> Any:
-    reader = loader(text)
+    Raises:
+        ValueError: It is not YAML, or more than it may be (core/limits.py); the text is one line.
+    """
     try:
-        node = reader.get_single_node()
-        if node is None:
-            return None
-        if _values(node, {}) > MAX_YAML_VALUES:
-            raise yaml.YAMLError(f'its aliases stand for more than {MAX_YAML_VALUES} values')
-        return reader.construct_document(node)
-    finally:
-        reader.dispose()
+        text = content.decode('utf-8')
+        _check_extent(text, loader)
+        reader = loader(text)
+        try:
+            node = reader.get_single_node()
+            if node is None:
+                return None
+            if _values(node, {}) > MAX_YAML_VALUES:
+                raise ValueError(f'its aliases stand for more than {MAX_YAML_VALUES} values')
+            return reader.construct_document(node)
+        finally:
+            reader.dispose()
+    # PyYAML itself does not catch what a tag makes of a wrong value: !!int '', !!bool x, !!timestamp x, 1:1e999.
+    except (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:
+        raise ValueError(' '.join(str(error).split())) from error
+
+
+def _check_extent(text: str, loader: type[yaml.SafeLoader]) -> None:
+    """Raise ValueError for more, deeper or longer values than a file has that somebody wrote; before they are built."""
+    depth = values = 0
+    for event in yaml.parse(text, loader):
+        if isinstance(event, yaml.NodeEvent):
+            values += 1
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        elif isinstance(event, yaml.ScalarEvent) and len(event.value) > MAX_YAML_SCALAR:
+            raise ValueError(f'a value has {len(event.value)} characters; at most {MAX_YAML_SCALAR} are read')
+        if depth > MAX_YAML_DEPTH:
+            raise ValueError(f'it is nested more than {MAX_YAML_DEPTH} levels deep')
+        if values > MAX_YAML_VALUES:
+            raise ValueError(f'it has more than {MAX_YAML_VALUES} values')
 
 
 def _values(node: yaml.Node, known: dict[int, int]) -> int:

@@ -3,6 +3,12 @@
 # Files that users give.
 MAX_YAML_BYTES = 1 << 20  # an object of 60 keypoints has 10 kB
 MAX_YAML_VALUES = 100_000  # with what aliases stand for written out: ten lines of them can mean gigabytes
+MAX_YAML_DEPTH = 50  # lists within lists
+MAX_YAML_SCALAR = 20_000  # characters of one value; a number as long as the file would take minutes
+MAX_JSON_BYTES = 1 << 30  # the labels of all of COCO have 0.25 GB
+MAX_TABLE_BYTES = 1 << 28  # .csv
+MAX_PICTURE_BYTES = 1 << 29  # of one file
+MAX_NETWORK_BYTES = 1 << 32  # ONNX itself ends at half of it
 MAX_KEYPOINTS = 60  # of an object; far above what a network for a robot finds
 MAX_SYMMETRIES = 720  # rotations of an object that look the same; more cannot be told apart in an image
 MAX_MESH_FACES = 400_000  # triangles; a finer one must be simplified first

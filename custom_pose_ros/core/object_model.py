@@ -16,7 +16,7 @@ import numpy as np
 import yaml
 
 from custom_pose_ros.core.errors import ConfigError
-from custom_pose_ros.core.files import read_yaml
+from custom_pose_ros.core.files import YamlLoader, read_yaml
 from custom_pose_ros.core.geometry.rotations import matrix_from_roll_pitch_yaw, roll_pitch_yaw_from_matrix
 from custom_pose_ros.core.geometry.symmetry import Symmetry
 from custom_pose_ros.core.limits import MAX_KEYPOINTS
@@ -229,7 +229,7 @@ def find_object_folder(source: str | Path, wanted_file: bool = False) -> Path:
     return file if wanted_file else file.parent
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(YamlLoader):
     """Plain values only, and a key that stands twice in one mapping is an error instead of overwriting the first."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:

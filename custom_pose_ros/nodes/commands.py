@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib import import_module
 
-from custom_pose_ros.core.command_line import CANNOT, say
+from custom_pose_ros.core.command_line import CANNOT, INTERRUPTED, say
 
 NO_ROS = (
     'wanted ROS 2, got no rclpy: source /opt/ros/<distro>/setup.bash, or run "make demo" in the repository, which '
@@ -29,4 +29,6 @@ def _run(name: str) -> int:
         without_ros = (error.name or '').partition('.')[0] == 'rclpy'
         say(f'error: {NO_ROS if without_ros else error}')
         return CANNOT
+    except KeyboardInterrupt:
+        return INTERRUPTED
     return module.main()

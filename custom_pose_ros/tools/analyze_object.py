@@ -21,7 +21,16 @@ from typing import Any
 
 import numpy as np
 
-from custom_pose_ros.core.command_line import DONE, command, field_of_view_deg, image_size, pip_install, say
+from custom_pose_ros.core.command_line import (
+    DONE,
+    command,
+    command_parser,
+    field_of_view_deg,
+    image_size,
+    number,
+    pip_install,
+    say,
+)
 from custom_pose_ros.core.errors import UsageError
 from custom_pose_ros.core.files import replacing, write_json
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
@@ -54,9 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog='analyze_object', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_parser(__doc__, 'analyze_object')
     parser.add_argument('object', help='folder, object.yaml or installed object')
     group = parser.add_mutually_exclusive_group()
     group.add_argument('--camera', type=Path, metavar='YAML', help='calibration as camera_calibration writes it')
@@ -69,15 +76,15 @@ def _parser() -> argparse.ArgumentParser:
         help='of the image with --fov-deg [px] (default: 640x480)',
     )  # fmt: skip
     parser.add_argument(
-        '--distance', type=float, nargs=2, default=(1.0, 4.0), metavar=('NEAR', 'FAR'),
+        '--distance', type=number, nargs=2, default=(1.0, 4.0), metavar=('NEAR', 'FAR'),
         help='of the object [m] (default: 1 4)',
     )  # fmt: skip
     parser.add_argument(
-        '--noise', type=float, default=1.0, metavar='PX',
+        '--noise', type=number, default=1.0, metavar='PX',
         help='standard deviation of a keypoint [px of the image] (default: 1)',
     )  # fmt: skip
     parser.add_argument(
-        '--tilt', type=float, default=90.0, metavar='DEG',
+        '--tilt', type=number, default=90.0, metavar='DEG',
         help='largest angle between line of sight and the normal of the main plane of the keypoints (default: any)',
     )  # fmt: skip
     parser.add_argument(

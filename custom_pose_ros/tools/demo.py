@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
-from custom_pose_ros.core.command_line import DONE, command, optional_packages
+from custom_pose_ros.core.command_line import DONE, command, command_parser, optional_packages
 from custom_pose_ros.core.errors import ConfigError
 from custom_pose_ros.core.files import write_json
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
@@ -95,9 +95,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog='demo', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_parser(__doc__, 'demo')
     parser.add_argument(
         '--out', type=Path, default=Path('build/demo'), help='folder for the results (default: build/demo)'
     )

@@ -8,7 +8,6 @@ then {"done": 300}, and waits for the end of stdin.
 
 from __future__ import annotations
 
-import argparse
 import json
 import select
 import sys
@@ -26,7 +25,7 @@ from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
-from custom_pose_ros.core.command_line import DONE, command
+from custom_pose_ros.core.command_line import DONE, command, command_parser
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.geometry.rigid import Rigid
 from custom_pose_ros.nodes.ros.conversions import bgr_to_image, rigid_pose_message
@@ -125,7 +124,7 @@ def _print(**values: int) -> None:
 @command
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_parser(__doc__)
     parser.add_argument('clip', type=Path, metavar='FOLDER', help='video, camera_calibration YAML and ground truth')
     args = parser.parse_args(argv)
     quiet_opencv()

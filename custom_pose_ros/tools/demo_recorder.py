@@ -7,7 +7,6 @@ Used by the demo. It prints one line of JSON for each result, {"topic": "orienta
 
 from __future__ import annotations
 
-import argparse
 import functools
 import json
 import signal
@@ -28,7 +27,7 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 
-from custom_pose_ros.core.command_line import DONE, command
+from custom_pose_ros.core.command_line import DONE, command, command_parser
 from custom_pose_ros.core.files import replacing
 from custom_pose_ros.evaluation.bags.decoding import pose_types
 from custom_pose_ros.evaluation.frames.bag_copy import BAG_VERSION
@@ -76,7 +75,7 @@ class Recorder(Node):
 @command
 def main(argv: Sequence[str] | None = None) -> int:
     """Record until the process is asked to end."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_parser(__doc__)
     parser.add_argument('bag', type=Path, help='folder to write')
     path = parser.parse_args(argv).bag
     asked_to_end = threading.Event()

@@ -29,7 +29,9 @@ from custom_pose_ros.core.command_line import (
     INTERRUPTED,
     PARTLY,
     command,
+    command_parser,
     field_of_view_deg,
+    integer,
     positive_integer,
     say,
 )
@@ -67,9 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog='predict', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_parser(__doc__, 'predict')
     parser.add_argument(
         'inputs', nargs='+', metavar='INPUT', help='image, folder of images, video, or number of a webcam'
     )
@@ -83,7 +83,7 @@ def _parser() -> argparse.ArgumentParser:
         '--precision', default='auto', help='f32, f16, bf16 or int8 (default: f32, or what was checked against it)'
     )
     group.add_argument(
-        '--input-height', type=int, metavar='PX', help='height of the network input (default: object file)'
+        '--input-height', type=integer, metavar='PX', help='height of the network input (default: object file)'
     )
     group.add_argument(
         '--threshold', action='append', default=[], type=_threshold, metavar='NAME=VALUE',

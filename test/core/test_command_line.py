@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import configparser
+import os
+import re
 import subprocess
 import sys
 
@@ -15,8 +17,11 @@ from custom_pose_ros.core.command_line import (
     INTERRUPTED,
     WRONG_USE,
     command,
+    command_parser,
     field_of_view_deg,
     image_size,
+    integer,
+    number,
     optional_packages,
     pip_install,
     positive_integer,
@@ -47,9 +52,63 @@ def test_errors_become_a_code_and_a_line(error, code, said, capsys):
     assert capsys.readouterr() == ('', said)
 
 
-def test_a_fault_of_the_program_keeps_its_traceback():
-    with pytest.raises(ZeroDivisionError):
-        raising(ZeroDivisionError())()
+@pytest.mark.parametrize(
+    ('error', 'said'),
+    [
+        (ZeroDivisionError('division by zero'), 'this was not foreseen: ZeroDivisionError: division by zero; --debug'),
+        (RecursionError('maximum\nrecursion'), 'this was not foreseen: RecursionError: maximum; --debug shows where'),
+        (OverflowError(), 'this was not foreseen: OverflowError: OverflowError; --debug shows where'),
+        (KeyError('a'), "this was not foreseen: KeyError: 'a'; --debug"),
+        (MemoryError(), 'there is not enough memory'),
+        (OSError(36, 'File name too long', 'xxx'), 'xxx: File name too long'),
+    ],
+)
+def test_what_nobody_foresaw_is_one_line_and_a_traceback_on_request(error, said, capsys):
+    assert raising(error)() == CANNOT
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f'error: {said}')
+    assert raising(error)(['--debug']) == CANNOT
+    *trace, line = capsys.readouterr().err.splitlines()
+    assert trace[0].startswith('Traceback') and line.startswith('error: ')
+
+
+def test_nothing_printed_steers_the_terminal_or_cannot_be_encoded(capsys):
+    @command
+    def main(arguments=None):
+        print('table of /a\x1b[2J\u202e', os.fsdecode(b'dive_\xff'), 'ü')
+        raise ConfigError('/a\x1b]0;x\x07 is no topic')
+
+    main([])
+    printed, said = capsys.readouterr()
+    assert printed == 'table of /a\\x1b[2J\\u202e dive_\\udcff ü\n'
+    assert said == 'error: /a\\x1b]0;x\\x07 is no topic\n'
+
+
+def test_an_option_is_not_abbreviated(capsys):
+    parser = command_parser('what it does')
+    parser.add_argument('--threads', type=positive_integer)
+    assert parser.parse_args(['--threads', '2', '--debug']).threads == 2
+    with pytest.raises(SystemExit):
+        parser.parse_args(['--thr', '2'])
+    assert '--thr' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('module', ['custom_pose_ros.tools.predict', 'custom_pose_ros.nodes.commands'])
+def test_ctrl_c_while_importing_ends_without_a_traceback(module, root):
+    code = (
+        'import builtins, runpy, sys\n'
+        'original = builtins.__import__\n'
+        'def interrupted(name, *rest):\n'
+        '    if name in ("numpy", "custom_pose_ros.nodes.pose.pose_node"):\n'
+        '        raise KeyboardInterrupt\n'
+        '    return original(name, *rest)\n'
+        'builtins.__import__ = interrupted\n'
+        'import importlib; importlib.import_module = lambda name: interrupted(name)\n'
+        f'import {module} as module\n'
+        'sys.exit(module.pose_node())'
+    )
+    done = subprocess.run([sys.executable, '-c', code], cwd=root, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (INTERRUPTED, '')
 
 
 def test_arguments_and_code_pass_through():
@@ -79,7 +138,13 @@ def test_a_reader_that_stops_early_is_no_fault():
 
 @pytest.mark.parametrize(
     ('kind', 'text', 'value'),
-    [(positive_integer, '7', 7), (field_of_view_deg, '62.5', 62.5), (image_size, '640x480', (640, 480))],
+    [
+        (positive_integer, '7', 7),
+        (integer, '-7', -7),
+        (number, '-1e-3', -0.001),
+        (field_of_view_deg, '62.5', 62.5),
+        (image_size, '640x480', (640, 480)),
+    ],
 )
 def test_arguments_are_read(kind, text, value):
     assert kind(text) == value
@@ -88,14 +153,16 @@ def test_arguments_are_read(kind, text, value):
 @pytest.mark.parametrize(
     ('kind', 'texts'),
     [
-        (positive_integer, ['0', '-1', '1.5', 'x', '']),
+        (positive_integer, ['0', '-1', '1.5', 'x', '', '\u00b2', '\u0663', '9' * 5000]),
+        (integer, ['1.5', 'x', '', '1_000', '\u00b2', '\u0663', ' 1']),
+        (number, ['nan', 'inf', '-inf', '1e999', 'x', '', '\u0663']),
         (field_of_view_deg, ['0', '180', 'nan', 'wide']),
-        (image_size, ['640', '640x', 'x480', '0x480', '-1x2', '640x480x3']),
+        (image_size, ['640', '640x', 'x480', '0x480', '-1x2', '640x480x3', '\u0664x3', '9999999x2']),
     ],
 )
 def test_other_arguments_are_refused_with_what_was_given(kind, texts):
     for text in texts:
-        with pytest.raises(argparse.ArgumentTypeError, match=f'^wanted .*, got {text!r}'):
+        with pytest.raises(argparse.ArgumentTypeError, match=f'^wanted .*, got {re.escape(repr(text))}'):
             kind(text)
 
 

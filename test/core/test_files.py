@@ -12,8 +12,17 @@ import cv2
 import numpy as np
 import pytest
 
-from custom_pose_ros.core.errors import ConfigError, OutputError
-from custom_pose_ros.core.files import VideoFile, read_yaml, replacing, sha256_of, write_image, write_json, write_text
+from custom_pose_ros.core.errors import ConfigError, DatasetError, OutputError
+from custom_pose_ros.core.files import (
+    VideoFile,
+    read_json,
+    read_yaml,
+    replacing,
+    sha256_of,
+    write_image,
+    write_json,
+    write_text,
+)
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.limits import MAX_YAML_BYTES
 from custom_pose_ros.tools.media import VideoReader
@@ -64,6 +73,33 @@ def test_json_round_trip_without_nan(tmp_path):
     assert json.loads((tmp_path / 'a.json').read_text(encoding='utf-8')) == {'ä': [1, None]}
     with pytest.raises(ValueError, match='not JSON compliant'):
         write_json(tmp_path / 'a.json', float('nan'))
+
+
+def test_a_name_that_is_no_utf8_is_written_so_that_json_gives_it_back(tmp_path):
+    name = os.fsdecode(b'dive_\xff')
+    write_json(tmp_path / 'a.json', {'bag': name})
+    assert json.loads((tmp_path / 'a.json').read_text(encoding='utf-8')) == {'bag': name}
+
+
+@pytest.mark.parametrize(
+    ('content', 'text'),
+    [
+        (b'[' * 100_000, 'is not valid JSON'),
+        (b'\xff', 'is not valid JSON'),
+    ],
+)
+def test_json_that_cannot_be_used_is_one_line(tmp_path, content, text):
+    (tmp_path / 'a.json').write_bytes(content)
+    with pytest.raises(DatasetError, match=text) as caught:
+        read_json(tmp_path / 'a.json')
+    assert '\n' not in str(caught.value)
+
+
+def test_a_sparse_file_is_not_read_for_its_hash(tmp_path):
+    with (tmp_path / 'model.onnx').open('wb') as file:
+        file.truncate(12 << 30)
+    with pytest.raises(OSError, match='it has 12884901888 bytes; at most'):
+        sha256_of(tmp_path / 'model.onnx')
 
 
 def test_hash_of_a_file(tmp_path):
@@ -134,8 +170,14 @@ def test_values_and_aliases_are_read(tmp_path: Path) -> None:
         (b'a: b\n---\nc: d\n', 'is not valid YAML: expected a single document'),
         (b'a: !!python/object/apply:os.system ["true"]', 'could not determine a constructor for the tag'),
         (b'a: &a [*a, *a]', r'its aliases stand for more than \d+ values'),
-        (b'[' * 10_000, 'is not valid YAML: '),
-        (b'#' * (MAX_YAML_BYTES + 1), r'cannot be read \(it has more than 1048576 bytes\); give one'),
+        (b'[' * 10_000, 'it is nested more than 50 levels deep'),
+        (b'[' + b'1,' * 200_000 + b']', 'it has more than 100000 values'),
+        (b'a: ' + b'1:' * 50_000 + b'1', 'a value has 100001 characters; at most 20000 are read'),
+        (b'a: !!int ""', 'is not valid YAML: '),
+        (b'a: !!bool x', 'is not valid YAML: '),
+        (b'a: !!timestamp x', 'is not valid YAML: '),
+        (b'a: ' + b'9:' * 400 + b'9.0', 'is not valid YAML: '),
+        (b'#' * (MAX_YAML_BYTES + 1), r'cannot be read \(it has 1048577 bytes; at most 1048576 are read\); give one'),
     ],
 )
 def test_what_cannot_be_used_is_one_line(tmp_path: Path, content: bytes, text: str) -> None:
@@ -159,9 +201,13 @@ def test_aliases_of_aliases_do_not_fill_the_memory(tmp_path: Path) -> None:
 def test_only_files_are_read(tmp_path: Path) -> None:
     pipe = tmp_path / 'pipe'
     os.mkfifo(pipe)
-    for path, text in [(pipe, 'it is no file'), ('/dev/zero', 'it is no file'), (tmp_path, 'Is a directory|no file')]:
+    for path, text in [
+        (pipe, 'it is no regular file'),
+        ('/dev/zero', 'it is no regular'),
+        (tmp_path, 'Is a directory'),
+    ]:
         begin = time.monotonic()
-        with pytest.raises(ConfigError, match=f'cannot be read .({text}).; give one'):
+        with pytest.raises(ConfigError, match=f'cannot be read .{text}.*; give one'):
             read_yaml(path, 'give one')
         assert time.monotonic() - begin < 20.0  # else it waited for a writer
 
