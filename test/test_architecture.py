@@ -33,7 +33,7 @@ ORDER = {
         ('progress',),
         ('geometry',),
         ('object_model',),
-        ('keypoints',),
+        ('keypoints', 'labels'),
         ('orientation',),
         ('drawing',),
     ),

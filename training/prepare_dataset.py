@@ -27,14 +27,8 @@ from custom_pose_ros.core.command_line import DONE, command, command_parser, int
 from custom_pose_ros.core.drawing.contact_sheet import draw_tile, write_contact_sheet
 from custom_pose_ros.core.errors import DatasetError
 from custom_pose_ros.core.files import write_json, write_text
-from custom_pose_ros.core.object_model import ObjectModel
-from training.pose_training.labels.categories import CategoryChoice
-from training.pose_training.labels.checking import CheckedImage, check
-from training.pose_training.labels.dataset_writer import load_pixels, split, statistics, write_dataset
-from training.pose_training.labels.drafts import label_studio_config, object_yaml
-from training.pose_training.labels.formats import read_labels
-from training.pose_training.labels.image_files import ImageIndex
-from training.pose_training.labels.raw_labels import (
+from custom_pose_ros.core.labels.categories import CategoryChoice
+from custom_pose_ros.core.labels.raw_labels import (
     NOTE,
     REFUSED,
     REPAIRED,
@@ -43,6 +37,12 @@ from training.pose_training.labels.raw_labels import (
     with_object,
     with_safe_names,
 )
+from custom_pose_ros.core.object_model import ObjectModel
+from training.pose_training.labels.checking import CheckedImage, check
+from training.pose_training.labels.dataset_writer import load_pixels, split, statistics, write_dataset
+from training.pose_training.labels.drafts import label_studio_config, object_yaml
+from training.pose_training.labels.formats import read_labels
+from training.pose_training.labels.image_files import ImageIndex
 
 _SHEET_IMAGES = 48
 

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from label_files import checked, coco, picture, problems, save, texts
 
+from custom_pose_ros.core.labels.raw_labels import REFUSED, REPAIRED, safe_name
 from custom_pose_ros.core.object_model import ObjectModel
 from training.pose_training.labels.checking import CheckedImage
 from training.pose_training.labels.coco import read_dataset
 from training.pose_training.labels.dataset_writer import split
 from training.pose_training.labels.drafts import input_height, left_right_pairs, object_yaml, shortest_tree
 from training.pose_training.labels.formats import read_labels
-from training.pose_training.labels.raw_labels import REFUSED, REPAIRED, safe_name
 from training.prepare_dataset import main
 
 

@@ -11,8 +11,8 @@ import numpy as np
 from tqdm import tqdm
 
 from custom_pose_ros.core.files import sha256_of
+from custom_pose_ros.core.labels.raw_labels import NOTE, REFUSED, REPAIRED, RawImage, RawInstance, RawLabels
 from training.pose_training.labels.image_files import ImageIndex, decode_image
-from training.pose_training.labels.raw_labels import NOTE, REFUSED, REPAIRED, RawImage, RawInstance, RawLabels
 
 _BORDER_TOLERANCE = 0.01  # of the image's size: a point so little outside was meant to be on the border
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from custom_pose_ros.core.errors import DatasetError
+from custom_pose_ros.core.labels.raw_labels import is_number
 from custom_pose_ros.core.limits import MAX_LABELLED_SIDE_PX
 from custom_pose_ros.core.object_model import ObjectModel
 from training.pose_training.labels.image_files import decode_image
@@ -254,11 +254,6 @@ def _size(where: str, entry: Mapping[str, Any], key: str) -> int:
     if not is_number(value) or value != int(value) or not 0 < value <= MAX_LABELLED_SIDE_PX:
         raise DatasetError(f'{where}: {key}: wanted a size in pixels, got {_short(value)}')
     return int(value)
-
-
-def is_number(value: Any) -> bool:
-    """Return whether a JSON value is a finite number of sensible size."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) and abs(value) < 1e9
 
 
 def _mapping(path: Path, what: str, value: Any) -> Mapping[str, Any]:

@@ -13,9 +13,9 @@ import numpy as np
 
 from custom_pose_ros.core.errors import DatasetError
 from custom_pose_ros.core.files import write_image, write_json
+from custom_pose_ros.core.labels.raw_labels import RawLabels
 from training.pose_training.labels.checking import CheckedImage
 from training.pose_training.labels.image_files import decode_image
-from training.pose_training.labels.raw_labels import RawLabels
 
 
 def split(images: Sequence[CheckedImage], share: float, seed: int) -> tuple[list[CheckedImage], list[CheckedImage]]:

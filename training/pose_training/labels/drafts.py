@@ -10,9 +10,9 @@ import numpy as np
 
 from custom_pose_ros.core.drawing.contact_sheet import keypoint_colours
 from custom_pose_ros.core.keypoints.preprocessing import SIZE_MULTIPLE
+from custom_pose_ros.core.labels.raw_labels import RawLabels, safe_name
 from custom_pose_ros.core.object_model import ObjectModel
 from training.pose_training.labels.checking import CheckedImage
-from training.pose_training.labels.raw_labels import RawLabels, safe_name
 
 _GOOD_SIZE_PX = 110  # of an object in the network's input: larger ones cost time, smaller ones accuracy
 _HIGHEST_INPUT = 512

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from custom_pose_ros.core.errors import DatasetError
-from training.pose_training.labels.categories import THE_ONLY_ONE, CategoryChoice
+from custom_pose_ros.core.labels.categories import THE_ONLY_ONE, CategoryChoice
+from custom_pose_ros.core.labels.coco_file import read_coco_export
+from custom_pose_ros.core.labels.raw_labels import REFUSED, RawImage, RawInstance, RawLabels, base_name
 from training.pose_training.labels.coco import parse_json
-from training.pose_training.labels.coco_export import read_coco_export
 from training.pose_training.labels.label_studio import read_label_studio
-from training.pose_training.labels.raw_labels import REFUSED, RawImage, RawInstance, RawLabels, base_name
 
 _TABLE_HEADS = ('scorer', 'individuals', 'bodyparts', 'coords')
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from custom_pose_ros.core.errors import DatasetError
 from custom_pose_ros.core.files import IMAGE_SUFFIXES, VIDEO_SUFFIXES
-from training.pose_training.labels.raw_labels import base_name
+from custom_pose_ros.core.labels.raw_labels import base_name
 
 _UPLOAD_PREFIX = re.compile(r'^[0-9a-f]{8}-')  # Label Studio puts it before the name of every uploaded file
 

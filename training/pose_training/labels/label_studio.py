@@ -9,8 +9,7 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from custom_pose_ros.core.errors import DatasetError
-from training.pose_training.labels.coco import is_number
-from training.pose_training.labels.raw_labels import NOTE, REFUSED, RawImage, RawInstance, RawLabels, base_name
+from custom_pose_ros.core.labels.raw_labels import NOTE, REFUSED, RawImage, RawInstance, RawLabels, base_name, is_number
 
 Box = tuple[float, float, float, float]  # left, top, width, height as shares of the image's size
 

@@ -8,9 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from custom_pose_ros.core.errors import DatasetError
-from training.pose_training.labels.categories import CategoryChoice, object_name
-from training.pose_training.labels.coco import is_number
-from training.pose_training.labels.raw_labels import NOTE, REFUSED, REPAIRED, RawImage, RawInstance, RawLabels
+from custom_pose_ros.core.labels.categories import CategoryChoice, object_name
+from custom_pose_ros.core.labels.raw_labels import (
+    NOTE,
+    REFUSED,
+    REPAIRED,
+    RawImage,
+    RawInstance,
+    RawLabels,
+    is_number,
+)
 
 
 def read_coco_export(path: Path, content: Mapping[str, Any], choice: CategoryChoice) -> RawLabels:
@@ -127,8 +134,9 @@ def _coco_instance(labels: RawLabels, image: str, annotation: Mapping[str, Any])
     number, count = annotation.get('id'), len(labels.keypoint_names)
     box = annotation.get('bbox')
     # coco-annotator writes a box of four zeros for keypoints without an outline
-    good = isinstance(box, list) and len(box) == 4 and all(is_number(v) for v in box) and min(box[2:]) > 0
-    kept = (float(box[0]), float(box[1]), float(box[2]), float(box[3])) if good else None
+    kept = None
+    if isinstance(box, list) and len(box) == 4 and all(is_number(v) for v in box) and min(box[2:]) > 0:
+        kept = (float(box[0]), float(box[1]), float(box[2]), float(box[3]))
     values = annotation.get('keypoints')
     if annotation.get('iscrowd') in (1, True) or not values:
         if kept is None:

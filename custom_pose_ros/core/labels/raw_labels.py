@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import Any, TypeGuard
 
 from custom_pose_ros.core.errors import DatasetError
 from custom_pose_ros.core.object_model import ObjectModel
@@ -93,6 +95,11 @@ class RawLabels:
     def add(self, kind: str, image: str, annotation: object, text: str) -> None:
         """Add a problem."""
         self.problems.append(Problem(kind, image, str(annotation), text))
+
+
+def is_number(value: Any) -> TypeGuard[float]:
+    """Return whether a JSON value is a finite number of sensible size."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) and abs(value) < 1e9
 
 
 def base_name(name: str) -> str:
