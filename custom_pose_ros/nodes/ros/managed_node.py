@@ -19,7 +19,7 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 
-from custom_pose_ros.core.command_line import CANNOT, DONE, say
+from custom_pose_ros.core.command_line import CANNOT, DONE, report, say
 from custom_pose_ros.core.errors import CustomPoseError
 from custom_pose_ros.nodes.ros.parameters import with_declared_type
 
@@ -179,9 +179,9 @@ def run_node(make_node: Callable[[], ManagedNode], args: Sequence[str] | None = 
     except (CustomPoseError, ParameterException) as error:
         say(f'error: {" ".join(str(error).split())}')
         return CANNOT
-    except Exception:
+    except Exception as error:
         if rclpy.ok() and not interrupted.is_set():
-            raise
+            return report(error, '--debug' in sys.argv)
         return DONE  # what failed is the use of a context that is gone
     finally:
         if rclpy.ok():
