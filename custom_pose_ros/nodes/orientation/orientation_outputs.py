@@ -87,7 +87,8 @@ class OrientationOutputs:
         poses = [orientation.pose.pose for orientation in result.orientations]
         self._publishers['object_poses'].publish(RigidPoseArray(header=header, poses=poses))
         if values.publish_markers and self._publishers['~/markers'].get_subscription_count():
-            self._publishers['~/markers'].publish(orientations_to_markers(result, model))
+            optical = values.reference_frame == CAMERA_OPTICAL
+            self._publishers['~/markers'].publish(orientations_to_markers(result, model, optical))
         chosen = next((o for o in result.orientations if values.track_id in (-1, o.track_id)), None)
         if chosen is not None:
             self._publish_chosen(header, chosen)

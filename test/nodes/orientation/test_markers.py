@@ -34,8 +34,9 @@ def an_orientation(track_id: int = 4, ambiguity: float = 0.0, covariance: np.nda
     )  # fmt: skip
 
 
-def markers_of(*orientations: Orientation, model: ObjectModel = MODEL) -> list[Marker]:
-    return orientations_to_markers(OrientationArray(header=HEADER, orientations=list(orientations)), model).markers
+def markers_of(*orientations: Orientation, model: ObjectModel = MODEL, optical: bool = True) -> list[Marker]:
+    message = OrientationArray(header=HEADER, orientations=list(orientations))
+    return orientations_to_markers(message, model, optical).markers
 
 
 def xyz(points) -> np.ndarray:
@@ -57,8 +58,8 @@ def test_every_instance_has_its_markers_at_its_pose() -> None:
     ]
     for marker in markers:
         assert (marker.header, marker.action, marker.lifetime.sec) == (HEADER, Marker.ADD, 1)
-        assert marker.pose.position == POSE.position
-        assert (marker.pose == POSE) == (marker.ns != 'position_region')
+        assert (marker.pose.position == POSE.position) == (marker.ns != 'label')
+        assert (marker.pose == POSE) == (marker.ns not in ('position_region', 'label'))
 
 
 def test_points_are_those_of_the_object_in_its_own_frame() -> None:
@@ -68,7 +69,7 @@ def test_points_are_those_of_the_object_in_its_own_frame() -> None:
     length = 0.6 * MODEL.size_m
     np.testing.assert_allclose(xyz(axes.points)[1::2], length * np.eye(3))
     assert [(round(c.r), round(c.g), round(c.b)) for c in axes.colors[::2]] == [(1, 0, 0), (0, 1, 0), (0, 0, 1)]
-    assert label.text == 'submarine 4\nroll 90 pitch 0 yaw -45 deg'
+    assert label.text == 'submarine_4\nroll:90\npitch:0\nyaw:-45'  # not a blank: RViz draws each 1 m wide
 
 
 def test_ambiguity_is_seen() -> None:
@@ -80,6 +81,39 @@ def test_ambiguity_is_seen() -> None:
     assert (sure_axes.colors[0].a, axes.colors[0].a) == (1.0, pytest.approx(0.3, abs=1e-6))  # float32
     assert label.text.startswith('submarine\n')
     assert label.text.endswith('\nambiguous')
+
+
+@pytest.mark.parametrize('optical', [True, False])
+def test_the_label_is_above_the_object(optical: bool) -> None:
+    """Seen by the camera in its optical frame; by anybody in a frame whose z points up."""
+    *_, label = markers_of(an_orientation(), optical=optical)
+    R = matrix_from_quaternion(np.array([0.0, 0.6, 0.0, 0.8]))
+    corners = np.concatenate([MODEL.model_points, 0.6 * MODEL.size_m * np.eye(3)]) @ R.T + [1.0, 2.0, 3.0]
+    at = np.array([label.pose.position.x, label.pose.position.y, label.pose.position.z])
+    half = 0.5 * (3 * 1.75 + 1) * label.scale.z  # from its middle to its lower edge; four lines
+    if optical:
+        assert (at[1] + half) / at[2] < (corners[:, 1] / corners[:, 2]).min()
+    else:
+        assert at[2] - half > corners[:, 2].max()
+    assert np.linalg.norm(at - corners.mean(0)) < MODEL.size_m  # and not far away
+    assert label.scale.z == pytest.approx(0.075 * MODEL.size_m)
+
+
+def test_the_cones_are_wound_outwards_and_coloured() -> None:
+    """RViz lights one side of a triangle, the one its corners go around counterclockwise."""
+    rng = np.random.default_rng(2)
+    for _ in range(20):
+        root = rng.normal(scale=0.1, size=(3, 3))
+        covariance = np.zeros((6, 6))
+        covariance[3:, 3:] = root @ root.T
+        cones = markers_of(an_orientation(covariance=covariance))[5]
+        corners = xyz(cones.points).reshape(3, -1, 3, 3)
+        for axis, triangles in zip(np.eye(3), corners):
+            normals = np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0])
+            middles = triangles.mean(1)
+            outwards = middles - np.outer(middles @ axis, axis)
+            assert (np.einsum('ni,ni->n', normals, outwards) > 0).all()
+        assert cones.colors == [cones.color] * len(cones.points)
 
 
 def test_the_ellipsoid_holds_the_position_with_95_percent() -> None:
