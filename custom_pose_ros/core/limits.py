@@ -22,4 +22,10 @@ MAX_POSES = 1000  # instances in one message: as many as an object file may allo
 MAX_ASPECT = 8  # a wider image is scaled to 8 times the input height in width instead
 
 # Bags.
-MAX_BAG_BLOCK_BYTES = 1 << 28  # writers make chunks of about 1 MB; a larger one is a damaged length field
+MAX_BAG_BLOCK_BYTES = 1 << 28  # unpacked; writers make chunks of about 1 MB, or of one image
+MAX_BAG_BLOCK_RECORDS = 1 << 20  # in one chunk
+MAX_UNPACKED_BYTES = 1 << 30  # of a file that is compressed as a whole, and MAX_UNPACKED_RATIO times its size on top
+MAX_UNPACKED_RATIO = 100  # images of a camera get to 3
+MAX_SQLITE_STEPS = 10_000_000  # of counting the messages, and one for each byte of the file on top
+MAX_DEFINITION_BYTES = 1 << 17  # text of one message definition; the longest common ones have 20 kB
+MAX_NOTES = 1000  # different remarks about one bag

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from custom_pose_ros.core.limits import MAX_NOTES
+
 
 class Notes:
     """
@@ -22,6 +24,8 @@ class Notes:
         self._add(False, text, counted)
 
     def _add(self, damaged: bool, text: str, counted: bool) -> None:
+        if len(self._counts) >= MAX_NOTES and (damaged, text) not in self._counts:
+            text = 'further remarks are left out'
         self._counts[damaged, text] = self._counts.get((damaged, text), 0) + 1 if counted else 1
 
     @property

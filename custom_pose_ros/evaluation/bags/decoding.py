@@ -11,6 +11,7 @@ from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
 from custom_pose_ros.core.errors import ConfigError
+from custom_pose_ros.core.limits import MAX_DEFINITION_BYTES
 from custom_pose_ros.evaluation.bags.stored import StoredMessage, Topic
 from custom_pose_ros.evaluation.notes import Notes
 
@@ -61,6 +62,12 @@ class Decoder:
 
     def _recorded(self, topic: Topic) -> Typestore | None:
         if not topic.definition:
+            return None
+        if len(topic.definition) > MAX_DEFINITION_BYTES:
+            self.notes.damage(
+                f'{topic.name}: its recorded message definition has {len(topic.definition)} characters, '
+                f'wanted {MAX_DEFINITION_BYTES} at most; the known one of {topic.msgtype} is used'
+            )
             return None
         store = get_typestore(Stores.EMPTY)
         try:

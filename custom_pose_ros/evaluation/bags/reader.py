@@ -5,15 +5,16 @@ from __future__ import annotations
 import contextlib
 import heapq
 import itertools
+import os
 import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import yaml
 
-from custom_pose_ros.core.errors import DatasetError
+from custom_pose_ros.core.errors import ConfigError, DatasetError
+from custom_pose_ros.core.files import read_yaml
 from custom_pose_ros.evaluation.bags.decoding import Decoder
 from custom_pose_ros.evaluation.bags.storage import STORAGE_SUFFIXES, StorageFile
 from custom_pose_ros.evaluation.bags.stored import StoredMessage, Topic
@@ -166,7 +167,7 @@ def _storage_files(path: Path, notes: Notes) -> list[Path]:
     """Return the storage files of one bag in their order; DatasetError when there are none."""
     if not path.exists():
         raise DatasetError(f'{path}: no such bag; wanted a rosbag2 folder, or an .mcap, .db3 or .bag file')
-    if path.is_file():
+    if not path.is_dir():
         if not _is_storage(path):
             raise DatasetError(f'{path}: is not a bag; wanted a rosbag2 folder, or an .mcap, .db3 or .bag file')
         return [path]
@@ -185,16 +186,17 @@ def _storage_files(path: Path, notes: Notes) -> list[Path]:
 def _listed_files(folder: Path, notes: Notes) -> list[str] | None:
     """Return the names of the storage files in the order of metadata.yaml; None, with a note, when it does not tell."""
     file = folder / 'metadata.yaml'
-    try:
-        paths = yaml.safe_load(file.read_text(encoding='utf-8'))['rosbag2_bagfile_information']['relative_file_paths']
-        return [Path(str(entry)).name for entry in paths]
-    except FileNotFoundError:
+    if not os.path.lexists(file):
         if not list(folder.glob('*.bag')):
             notes.damage(
                 f'{folder.name}: has no metadata.yaml (recording not closed?); '
                 'its files are read in the order of their names'
             )
-    except (OSError, yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, ValueError):
+        return None
+    try:
+        content = read_yaml(file, '')
+        return [Path(str(entry)).name for entry in content['rosbag2_bagfile_information']['relative_file_paths']]
+    except (ConfigError, LookupError, TypeError):
         notes.damage(f'{folder.name}: its metadata.yaml is damaged; the files are read in the order of their names')
     return None
 
@@ -205,4 +207,4 @@ def _is_storage(path: Path) -> bool:
 
 def _natural_order(path: Path) -> list[tuple[int, str]]:
     """Sort key in which bag_2 comes before bag_10."""
-    return [(int(part), '') if part.isdigit() else (0, part) for part in re.split(r'(\d+)', path.name)]
+    return [(int(part), '') if part.isdecimal() else (0, part) for part in re.split(r'(\d+)', path.name)]

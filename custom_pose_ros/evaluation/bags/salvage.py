@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from custom_pose_ros.core.limits import MAX_BAG_BLOCK_BYTES
+from custom_pose_ros.core.limits import MAX_BAG_BLOCK_BYTES, MAX_BAG_BLOCK_RECORDS, MAX_SQLITE_STEPS
 from custom_pose_ros.evaluation.bags.salvage_mcap import MCAP_MAGIC, scan_mcap
 from custom_pose_ros.evaluation.bags.stored import (
     Cut,
@@ -24,6 +24,8 @@ from custom_pose_ros.evaluation.notes import Notes
 
 _ROS1_CHUNK, _ROS1_CONNECTION, _ROS1_MESSAGE = b'\x05', b'\x07', b'\x02'
 _MAX_ROW_ID = 1 << 31
+_SQLITE_TABLES = ('message_definitions', 'messages', 'metadata', 'schema', 'topics')
+_STEPS_AT_ONCE = 10_000
 _SINGLE_STEPS = 64  # unreadable sqlite rows that are skipped one by one; then the steps grow
 
 
@@ -95,8 +97,10 @@ def _ros1_chunk(data: bytes, connections: dict[int, Topic]) -> Iterator[StoredMe
     buffer = Fields(data)
     messages: list[StoredMessage] = []
     with contextlib.suppress(Cut):
-        while buffer.position < len(data):
+        while buffer.position < len(data) and len(messages) < MAX_BAG_BLOCK_RECORDS:
             header = _ros1_fields(buffer.bytes(buffer.number('I')))
+            if not header:  # nothing but zeros
+                return
             messages += _ros1_message(header, buffer.bytes(buffer.number('I')), connections)
     yield from sorted(messages, key=lambda message: message.time_ns)
 
@@ -123,12 +127,47 @@ def _ros1_message(header: dict[str, bytes], data: bytes, connections: dict[int, 
 def _scan_sqlite(path: Path, notes: Notes) -> Iterator[StoredMessage]:
     """Walk over the rows by id; `writable_schema` lets SQLite open a file that is shorter than its header says."""
     try:
-        with contextlib.closing(sqlite3.connect(f'file:{path}?mode=ro', uri=True, check_same_thread=False)) as database:
-            database.execute('PRAGMA writable_schema=ON')
+        with contextlib.closing(_open_sqlite(path)) as database:
+            _check_tables(database)
             topics = _sqlite_topics(database)
             yield from _sqlite_rows(database, topics, path, notes)
     except sqlite3.Error as error:
         notes.damage(f'{path.name}: damaged ({error}); nothing in it can be read')
+
+
+def _open_sqlite(path: Path) -> sqlite3.Connection:
+    """Open for reading; as a URI, whose `#`, `%` and `?` have to be written out."""
+    database = sqlite3.connect(path.absolute().as_uri() + '?mode=ro', uri=True, check_same_thread=False)
+    database.execute('PRAGMA writable_schema=ON')
+    return database
+
+
+def check_sqlite(path: Path) -> None:
+    """
+    Raise sqlite3.DatabaseError where reading might never end: views, computed columns, trees that run in circles.
+
+    Both are small: a view of a few bytes can have any number of rows, and so can twenty pages that name each other.
+    """
+    steps_left = [(MAX_SQLITE_STEPS + path.stat().st_size) // _STEPS_AT_ONCE]
+
+    def too_long() -> bool:
+        steps_left[0] -= 1
+        return steps_left[0] < 0
+
+    with contextlib.closing(_open_sqlite(path)) as database:
+        database.set_progress_handler(too_long, _STEPS_AT_ONCE)
+        _check_tables(database)
+        database.execute('SELECT SUM(1) FROM messages NOT INDEXED').fetchone()
+        database.execute('SELECT MIN(timestamp), MAX(timestamp), COUNT(*) FROM messages').fetchone()
+
+
+def _check_tables(database: sqlite3.Connection) -> None:
+    """Raise sqlite3.DatabaseError where what is read of a bag is no plain table: no view, nor computed."""
+    for name, kind, page in database.execute('SELECT name, type, rootpage FROM sqlite_master').fetchall():
+        if name in _SQLITE_TABLES:
+            columns = database.execute(f'PRAGMA table_xinfo({name})').fetchall()
+            if kind != 'table' or not page or any(column[-1] for column in columns):
+                raise sqlite3.DatabaseError(f'{name!r} is no table as rosbag2 writes it')
 
 
 def _sqlite_topics(database: sqlite3.Connection) -> dict[int, Topic]:

@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 from rosbags.interfaces import Qos
 
-from custom_pose_ros.core.limits import MAX_BAG_BLOCK_BYTES
+from custom_pose_ros.core.limits import MAX_BAG_BLOCK_BYTES, MAX_BAG_BLOCK_RECORDS
 from custom_pose_ros.evaluation.bags.stored import (
     Cut,
     Fields,
@@ -114,18 +114,33 @@ class _McapScanner:
             compression, stored = buffer.text(), buffer.number('Q')
         except Cut:
             return
-        data = decompressed_prefix(buffer.rest()[:stored], compression)
-        complete = len(data) == size
-        if not data or (complete and checksum and zlib.crc32(data) != checksum):
+        fits = size <= MAX_BAG_BLOCK_BYTES
+        data = decompressed_prefix(buffer.rest()[:stored], compression, size + 1) if fits else b''
+        if not data or len(data) > size or (len(data) == size and checksum and zlib.crc32(data) != checksum):
             self.notes.damage(f'{self.path.name}: a damaged chunk of {len(content)} bytes at byte {start} is left out')
             return
         messages: list[StoredMessage] = []
-        inner = Fields(data)
-        with contextlib.suppress(Cut):
-            while inner.position < len(data):
-                kind, record = inner.number('B'), inner.bytes(inner.number('Q'))
-                messages += self.record(kind, record, start)
+        try:
+            for kind, begin, end in chunk_records(data):
+                messages += self.record(kind, data[begin:end], start)
+        except Cut:
+            self.notes.damage(f'{self.path.name}: the chunk at byte {start} is damaged; its first records are used')
         yield from sorted(messages, key=lambda message: message.time_ns)
+
+
+def chunk_records(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """Yield kind, begin and end of each record in an unpacked chunk; Cut where no writer would have written on."""
+    position = count = 0
+    while position < len(data):
+        count += 1
+        begin = position + _MCAP_HEAD_BYTES
+        if begin > len(data) or count > MAX_BAG_BLOCK_RECORDS or data[position] == 0:  # 0 is no kind of record
+            raise Cut
+        kind, length = struct.unpack_from('<BQ', data, position)
+        if length > len(data) - begin:
+            raise Cut
+        position = begin + length
+        yield kind, begin, position
 
 
 def _mcap_topic(name: str, msgtype: str, definition: str, encoding: str, metadata: Fields) -> Topic:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
+import functools
+import re
 import tempfile
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from rosbags.interfaces import Connection, ConnectionExtRosbag2, MessageDefinitionFormat
 from rosbags.rosbag1 import Reader as Ros1Reader
+from rosbags.rosbag1 import reader as rosbag1_reader
 from rosbags.rosbag2 import Reader as Ros2Reader
+from rosbags.rosbag2 import storage_mcap
 
 from custom_pose_ros.core.errors import DatasetError
-from custom_pose_ros.evaluation.bags.salvage import scan
-from custom_pose_ros.evaluation.bags.salvage_mcap import mcap_profile
-from custom_pose_ros.evaluation.bags.stored import StoredMessage, Topic, decompressed_prefix, zstd
+from custom_pose_ros.core.limits import MAX_BAG_BLOCK_BYTES, MAX_UNPACKED_BYTES, MAX_UNPACKED_RATIO
+from custom_pose_ros.evaluation.bags.salvage import check_sqlite, scan
+from custom_pose_ros.evaluation.bags.salvage_mcap import chunk_records, mcap_profile
+from custom_pose_ros.evaluation.bags.stored import Cut, StoredMessage, Topic, decompressed_prefix, zstd
 from custom_pose_ros.evaluation.notes import Notes
 
 STORAGE_SUFFIXES = ('.mcap', '.db3', '.bag')
@@ -52,8 +56,10 @@ class StorageFile:
             )
             return self
         try:
+            if self._local.suffix == '.db3':
+                check_sqlite(self._local)
             reader = Ros1Reader if self._local.suffix == '.bag' else Ros2Reader
-            self._reader = self._stack.enter_context(reader(self._local))
+            self._reader = self._stack.enter_context(reader(self._plainly_named(self._local)))
             if self._reader.message_count:
                 self.start_ns = self._reader.start_time
         except Exception as error:
@@ -123,14 +129,28 @@ class StorageFile:
         text = ' '.join(str(error).split()) or type(error).__name__
         self.notes.damage(f'{self.path.name}: its index cannot be used ({text[:150]}); read record by record')
 
+    def _plainly_named(self, path: Path) -> Path:
+        """Return a link to a file whose path rosbags would take for a URI with parts, or could not pass to SQLite."""
+        if re.fullmatch(r'[^#%?\x00-\x1f\ud800-\udfff]*', str(path)):
+            return path
+        folder = self._stack.enter_context(tempfile.TemporaryDirectory(prefix='evaluate_bag_'))
+        link = Path(folder, 'bag').with_suffix(path.suffix)
+        link.symlink_to(path.absolute())
+        return link
+
     def _decompressed_copy(self) -> Path:
-        """Unpack into a temporary file (never into memory); as far as it goes when the file is cut off."""
+        """Unpack into a temporary file (never into memory), as far as a file that may be cut off or a bomb goes."""
         folder = self._stack.enter_context(tempfile.TemporaryDirectory(prefix='evaluate_bag_'))
         copy = Path(folder) / self.path.stem
+        left = MAX_UNPACKED_BYTES + MAX_UNPACKED_RATIO * self.path.stat().st_size
         with self.path.open('rb') as packed, copy.open('wb') as target:
             try:
                 with zstd.open(packed, 'rb') as source:
-                    shutil.copyfileobj(source, target, _COPY_BYTES)
+                    while left > 0 and (part := source.read(_COPY_BYTES)):
+                        target.write(part)
+                        left -= len(part)
+                if left <= 0:
+                    self.notes.damage(f'{self.path.name}: unpacked, it is larger than a recording would be; cut off')
             except (EOFError, zstd.ZstdError) as error:
                 self.notes.damage(f'{self.path.name}: is cut off or damaged ({error}); unpacked as far as it goes')
             except OSError as error:
@@ -143,3 +163,30 @@ def _decompressed(message: StoredMessage) -> StoredMessage:
     if not message.data.startswith(_ZSTD_MAGIC):
         return message
     return message._replace(data=decompressed_prefix(message.data, 'zstd'))
+
+
+def _unpacked(compression: str, data: bytes, size: int = MAX_BAG_BLOCK_BYTES) -> bytes:
+    """Return an unpacked block; ValueError when it is larger than `size` or than MAX_BAG_BLOCK_BYTES."""
+    limit = min(size, MAX_BAG_BLOCK_BYTES)
+    block = decompressed_prefix(data, compression, limit + 1)
+    if len(block) > limit:
+        raise ValueError(f'a chunk of {len(data)} bytes has more than {limit} bytes unpacked')
+    return block
+
+
+def _unpacked_chunk(compression: str, data: bytes, size: int) -> bytes:
+    """Return an unpacked chunk of an mcap; ValueError when it or the number of its records is not to be believed."""
+    block = _unpacked(compression, data, size)
+    try:
+        for _ in chunk_records(block):
+            pass
+    except Cut as error:
+        raise ValueError('a chunk whose records do not fit') from error
+    return block
+
+
+# rosbags itself unpacks a block whatever comes out, and walks over any number of records.
+for _compression in ('lz4', 'zstd'):
+    storage_mcap.DECOMPRESSORS[_compression] = functools.partial(_unpacked_chunk, _compression)
+for _compression in ('lz4', 'bz2'):
+    rosbag1_reader.decompressors[_compression] = functools.partial(_unpacked, _compression)

@@ -7,7 +7,7 @@ import contextlib
 import struct
 import sys
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import lz4.frame
 from rosbags.interfaces import Qos
@@ -19,6 +19,8 @@ if sys.version_info >= (3, 14):
     from compression import zstd
 else:
     from backports import zstd
+
+_PART_BYTES = 1 << 20
 
 
 class Topic(NamedTuple):
@@ -87,9 +89,16 @@ class Fields:
         return self.data[self.position :]
 
 
-def decompressed_prefix(data: bytes, compression: str) -> bytes:
-    """Return as much of a compressed block as can be had; nothing when its compression is unknown."""
-    decompressors: dict[str, Callable[[], object]] = {
+def decompressed_prefix(data: bytes, compression: str, limit: int = MAX_BAG_BLOCK_BYTES) -> bytes:
+    """
+    Return as much of a compressed block as can be had; nothing when its compression is unknown.
+
+    Args:
+        data: The block, of one or more frames.
+        compression: '', 'none', 'zstd', 'lz4' or 'bz2'.
+        limit: Bytes at which unpacking ends; up to 1 MB more may be returned.
+    """
+    decompressors: dict[str, Callable[[], Any]] = {
         'zstd': zstd.ZstdDecompressor,
         'lz4': lz4.frame.LZ4FrameDecompressor,
         'bz2': bz2.BZ2Decompressor,
@@ -98,13 +107,15 @@ def decompressed_prefix(data: bytes, compression: str) -> bytes:
         return data
     if compression not in decompressors:
         return b''
-    decompressor = decompressors[compression]()
     result = bytearray()
     with contextlib.suppress(OSError, EOFError, ValueError, RuntimeError, MemoryError, zstd.ZstdError):
-        while not decompressor.eof and len(result) < MAX_BAG_BLOCK_BYTES:  # type: ignore[attr-defined]
-            part = decompressor.decompress(data, max_length=1 << 20)  # type: ignore[attr-defined]
-            if not part:
-                break
-            result += part
-            data = b''
+        while data and len(result) < limit:
+            decompressor = decompressors[compression]()
+            while not decompressor.eof and len(result) < limit:
+                part = decompressor.decompress(data, max_length=_PART_BYTES)
+                if not part and not decompressor.eof:
+                    return bytes(result)
+                result += part
+                data = b''
+            data = decompressor.unused_data if decompressor.eof else b''
     return bytes(result)

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import random
+import sqlite3
 import struct
 from pathlib import Path
 
+import lz4.frame
 import pytest
 from bag_maker import IMAGE, ROS1, TRUTH, Messages, tiny_entries, trajectory, write_bag, write_ros1_bag
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rosbags.rosbag2 import storage_mcap
 
+from custom_pose_ros.core.errors import DatasetError
+from custom_pose_ros.core.limits import MAX_BAG_BLOCK_RECORDS
+from custom_pose_ros.evaluation.bags import salvage, storage
 from custom_pose_ros.evaluation.bags.reader import Bag
 from custom_pose_ros.evaluation.bags.salvage import scan
 from custom_pose_ros.evaluation.bags.salvage_mcap import MCAP_MAGIC
-from custom_pose_ros.evaluation.bags.stored import decompressed_prefix
+from custom_pose_ros.evaluation.bags.stored import decompressed_prefix, zstd
 from custom_pose_ros.evaluation.notes import Notes
 
 FRAMES = 20
@@ -215,3 +223,132 @@ def test_a_ros1_recording_in_an_mcap_is_read(tmp_path):
     (line,) = bag.notes.lines()
     assert 'old.mcap' in line and "profile 'ros1'" in line
     assert not bag.notes.damaged
+
+
+def bomb(path: Path, compression: str, inside: bytes, stated: int) -> Path:
+    """Write an mcap with one compressed chunk that holds `inside` and states its size as `stated`."""
+    packed = {'zstd': zstd.compress, 'lz4': lz4.frame.compress}[compression](inside)
+    name = compression.encode()
+    chunk = struct.pack('<QQQII', 0, 0, stated, 0, len(name)) + name + struct.pack('<Q', len(packed)) + packed
+    header = struct.pack('<I', 4) + b'ros2' + struct.pack('<I', 0)
+    records = b''.join(
+        bytes([kind]) + struct.pack('<Q', len(content)) + content
+        for kind, content in [(1, header), (6, chunk), (0x0F, bytes(4)), (2, bytes(20))]
+    )
+    path.write_bytes(MCAP_MAGIC + records + MCAP_MAGIC)
+    return path
+
+
+@pytest.mark.parametrize('compression', ['zstd', 'lz4'])
+def test_a_chunk_that_unpacks_to_more_than_it_says_is_left_out(compression, tmp_path):
+    path = bomb(tmp_path / 'a.mcap', compression, bytes(1 << 22), 1 << 20)
+    found, notes = count(path)
+    assert found == 0
+    assert any('damaged chunk' in line for line in notes.lines(damaged=True))
+
+
+@pytest.mark.parametrize('record', [bytes(9), b'\x80' + bytes(8)], ids=['zeros', 'empty records of a private kind'])
+def test_a_chunk_of_more_records_than_anybody_writes_is_left(record, tmp_path):
+    inside = record * (MAX_BAG_BLOCK_RECORDS + 10)
+    path = bomb(tmp_path / 'a.mcap', 'zstd', inside, len(inside))
+    found, notes = count(path)
+    assert found == 0
+    assert any('the chunk at byte' in line for line in notes.lines(damaged=True))
+    with pytest.raises(ValueError, match='records do not fit'):
+        storage_mcap.decompress(zstd.compress(inside), 'zstd', len(inside), 0)
+
+
+def test_rosbags_unpacks_no_more_than_the_index_states(tmp_path):
+    for name in ('zstd', 'lz4'):
+        packed = {'zstd': zstd.compress, 'lz4': lz4.frame.compress}[name](bytes(1 << 22))
+        with pytest.raises(ValueError, match='more than 1000 bytes unpacked'):
+            storage_mcap.DECOMPRESSORS[name](packed, 1000)
+        with pytest.raises(ValueError, match='more than 268435456 bytes unpacked|records do not fit'):
+            storage_mcap.DECOMPRESSORS[name](packed, 1 << 40)
+
+
+def test_a_packed_file_is_unpacked_as_far_as_a_recording_would_go(files, tmp_path, monkeypatch):
+    monkeypatch.setattr(storage, 'MAX_UNPACKED_BYTES', 1 << 20)
+    monkeypatch.setattr(storage, 'MAX_UNPACKED_RATIO', 1)
+    packed = tmp_path / 'a.mcap.zstd'
+    packed.write_bytes(zstd.compress(files['mcap'].read_bytes() + bytes(1 << 24)))
+    _, notes = count(packed)
+    assert any('is larger than a recording would be' in line for line in notes.lines(damaged=True))
+
+
+ENDLESS = 'WITH RECURSIVE r(id) AS (SELECT 1 UNION ALL SELECT id + 1 FROM r)'
+
+
+@pytest.mark.parametrize(
+    'change',
+    [
+        f'ALTER TABLE messages RENAME TO m; CREATE VIEW messages AS {ENDLESS} '
+        'SELECT id, 1 AS topic_id, id AS timestamp, zeroblob(10) AS data FROM r',
+        f'ALTER TABLE topics RENAME TO t; CREATE VIEW topics AS {ENDLESS} SELECT id, "/a" AS name, "b" AS type FROM r',
+        f'DROP TABLE schema; CREATE VIEW schema AS {ENDLESS} SELECT id AS schema_version FROM r',
+        'ALTER TABLE messages ADD COLUMN more BLOB GENERATED ALWAYS AS (zeroblob(900000000))',
+    ],
+    ids=['messages', 'topics', 'schema', 'computed column'],
+)
+def test_a_view_that_never_ends_is_no_bag(change, files, tmp_path):
+    path = tmp_path / 'a.db3'
+    path.write_bytes(files['sqlite3'].read_bytes())
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        database.executescript(change)
+    found, notes = count(path)
+    assert found == 0
+    assert any('is no table as rosbag2 writes it' in line for line in notes.lines(damaged=True))
+
+
+def test_a_tree_with_more_rows_than_the_file_has_bytes_is_not_walked_to_its_end(files, tmp_path):
+    """Eleven pages name the next one fifty times each, and so stand for 50^11 rows."""
+    path = tmp_path / 'a.db3'
+    path.write_bytes(files['sqlite3'].read_bytes())
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        ((root,),) = database.execute("SELECT rootpage FROM sqlite_master WHERE name = 'messages'").fetchall()
+    data = bytearray(path.read_bytes())
+    page_bytes = int.from_bytes(data[16:18], 'big')
+    pages = len(data) // page_bytes
+    leaf = next(i for i in range(2, pages) if data[i * page_bytes] == 0x0D) + 1
+    data[(root - 1) * page_bytes : root * page_bytes] = tree_page(page_bytes, pages + 1)
+    for i in range(1, 11):
+        data += tree_page(page_bytes, pages + 1 + i if i < 10 else leaf)
+    data[28:32] = struct.pack('>I', pages + 10)
+    path.write_bytes(data)
+
+    with pytest.raises(sqlite3.OperationalError, match='interrupted'):
+        salvage.check_sqlite(path)
+    _, notes = count(path)
+    assert any('its index cannot be used (interrupted)' in line for line in notes.lines(damaged=True))
+
+
+def tree_page(size: int, child: int, children: int = 50) -> bytes:
+    """Return an interior page of a table (SQLite file format, section 1.6) that names one page again and again."""
+    cells = (struct.pack('>I', child) + b'\x7f') * children
+    starts = [size - len(cells) + 5 * i for i in range(children)]
+    head = struct.pack('>BHHHBI', 5, 0, children, starts[0], 0, child) + struct.pack(f'>{children}H', *starts)
+    return head + bytes(size - len(head) - len(cells)) + cells
+
+
+@pytest.mark.parametrize('name', ['a#b', 'a?b', 'a%20b', 'a%b', os.fsdecode(b'a\xff'), 'a b', '\u00b2', 'a\nb'])
+@pytest.mark.parametrize('kind', ['sqlite3', 'mcap', 'ros1'])
+def test_a_bag_may_have_any_name(name, kind, files, tmp_path):
+    folder = tmp_path / name
+    folder.mkdir()
+    path = folder / (name + files[kind].suffix)
+    path.write_bytes(files[kind].read_bytes())
+    found, notes = count(path)
+    assert (found, notes.lines()) == (FRAMES, [])
+    assert count(folder)[0] == FRAMES
+    assert len([m for m in scan(path, notes) if m.topic.name == IMAGE + '/compressed']) == FRAMES
+
+
+def test_a_pipe_named_like_a_part_of_a_bag_holds_nobody_up(files, tmp_path):
+    os.mkfifo(tmp_path / 'metadata.yaml')
+    os.mkfifo(tmp_path / 'b.mcap')
+    (tmp_path / 'a.mcap').write_bytes(files['mcap'].read_bytes())
+    found, notes = count(tmp_path)
+    assert found == FRAMES
+    assert any('metadata.yaml is damaged' in line for line in notes.lines(damaged=True))
+    with pytest.raises(DatasetError, match='is not a bag'):
+        count(tmp_path / 'b.mcap')
