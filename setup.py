@@ -16,6 +16,7 @@ CONFIG = (
 COMMANDS = {
     'pose_node': 'nodes.commands:pose_node',
     'orientation_node': 'nodes.commands:orientation_node',
+    'show_in_rviz': 'nodes.commands:show_in_rviz',
     'predict': 'tools.predict:main',
     'evaluate_bag': 'tools.evaluate_bag:main',
     'demo': 'tools.demo:main',
@@ -33,7 +34,7 @@ def share(folder: str) -> list:
 setup(
     packages=[*find_packages(include=[NAME, f'{NAME}.*']), CONFIG],
     package_dir={CONFIG: 'config'},
-    package_data={CONFIG: ['*/*', '*/demo/*'], f'{NAME}.evaluation': ['*/*.html', '*/*.json']},
+    package_data={CONFIG: ['*.rviz', '*/*', '*/demo/*'], f'{NAME}.evaluation': ['*/*.html', '*/*.json']},
     data_files=[
         ('share/ament_index/resource_index/packages', [f'.make/resource/{NAME}']),
         (f'share/{NAME}', ['package.xml']),

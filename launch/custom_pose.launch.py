@@ -47,10 +47,11 @@ ARGUMENTS = (
     ('respawn', 'false', 'start a node that has ended again', BOOLEANS),
     ('use_sim_time', 'false', 'take time from /clock', BOOLEANS),
     ('rviz', 'false', 'show the results in RViz', BOOLEANS),
-    ('fixed_frame', '', 'fixed frame of RViz; empty: as in its file', None),
+    ('fixed_frame', '', 'fixed frame of RViz; empty: that of the camera', None),
     ('log_level', 'info', 'lowest severity the nodes log', ['debug', 'info', 'warn', 'error', 'fatal']),
 )
-DDS_PROFILE_VARIABLES = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')  # until and from Kilted
+BEFORE_KILTED = ('humble', 'iron', 'jazzy')
+DDS_PROFILE_VARIABLES = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')  # before and from Kilted
 DDS_TRANSPORTS_VARIABLE = 'FASTDDS_BUILTIN_TRANSPORTS'
 
 
@@ -63,7 +64,9 @@ def give_room_for_images() -> list[SetEnvironmentVariable]:
     """Return what makes Fast DDS carry images without loss; nothing where the user has set up its transports."""
     if any(variable in os.environ for variable in (*DDS_PROFILE_VARIABLES, DDS_TRANSPORTS_VARIABLE)):
         return []
-    return [SetEnvironmentVariable(variable, str(CONFIG / 'fastdds.xml')) for variable in DDS_PROFILE_VARIABLES]
+    # One of them only: Kilted warns of the old name.
+    variable = DDS_PROFILE_VARIABLES[os.environ.get('ROS_DISTRO') not in BEFORE_KILTED]
+    return [SetEnvironmentVariable(variable, str(CONFIG / 'fastdds.xml'))]
 
 
 def declare_arguments() -> list[DeclareLaunchArgument]:
@@ -114,14 +117,15 @@ def image_remappings(cameras: list[str], image: str) -> list[tuple[str, str]]:
 def rviz(arguments: dict[str, str], namespace: str, cameras: list[str]) -> Node:
     """Return RViz; of several cameras it shows the first."""
     frame = ['--fixed-frame', arguments['fixed_frame']] if arguments['fixed_frame'] else []
-    shown = [('pose_node', 'overlay'), ('orientation_node', 'markers')]
+    shown = [('pose_node/', 'overlay'), ('orientation_node/', 'markers'), ('', 'poses'), ('', 'camera_info')]
     return Node(
-        package='rviz2',
-        executable='rviz2',
+        package=PACKAGE,
+        executable='show_in_rviz',
         namespace=namespace,  # the topics in the RViz file are relative
+        output='screen',
         arguments=['--display-config', str(CONFIG / 'custom_pose.rviz'), *frame],
         parameters=[{'use_sim_time': arguments['use_sim_time'] == 'true'}],
-        remappings=[(f'{node}/{topic}', f'{node}/{name}/{topic}') for node, topic in shown for name in cameras[:1]],
+        remappings=[(node + topic, f'{node}{name}/{topic}') for node, topic in shown for name in cameras[:1]],
     )
 
 

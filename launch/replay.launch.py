@@ -1,5 +1,5 @@
 """
-Play a bag through pose_node and orientation_node, on the bag's own time. Ends with the bag.
+Play a bag through pose_node and orientation_node, on the bag's own time. Ends with the bag; with status 1 if it fails.
 
     ros2 launch custom_pose_ros replay.launch.py bag:=dive_3 camera:=front rviz:=true
 
@@ -12,6 +12,7 @@ from pathlib import Path
 
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 from launch.actions import DeclareLaunchArgument, ExecuteProcess, IncludeLaunchDescription, OpaqueFunction, Shutdown
+from launch.events.process import ProcessExited
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 
 
@@ -33,9 +34,16 @@ def generate_launch_description() -> LaunchDescription:
 
 
 def play(context: LaunchContext) -> list[LaunchDescriptionEntity]:
-    """Return the player; its end, or its failure, ends the rest."""
+    """Return the player, which ends the rest."""
     arguments = context.launch_configurations
     options = ['--clock', '--rate', arguments['rate'], '--delay', arguments['delay']]
     options += ['--loop'] if arguments['loop'] == 'true' else []
     command = ['ros2', 'bag', 'play', arguments['bag'], *options]
-    return [ExecuteProcess(cmd=command, output='screen', on_exit=Shutdown(reason='the bag has ended'))]
+    return [ExecuteProcess(cmd=command, output='screen', on_exit=end)]
+
+
+def end(event: ProcessExited, context: LaunchContext) -> list[LaunchDescriptionEntity]:
+    """Return what ends the rest; RuntimeError, with which ros2 launch ends with status 1, where the player failed."""
+    if event.returncode and not context.is_shutdown:  # not by Ctrl-C
+        raise RuntimeError(f'the bag was not played to its end: ros2 bag play ended with status {event.returncode}')
+    return [Shutdown(reason='the bag has ended')]

@@ -5,10 +5,12 @@ from __future__ import annotations
 import ast
 import importlib.util
 import os
+import re
 import shutil
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
@@ -22,6 +24,7 @@ HUMBLE_API = {
         'DeclareLaunchArgument', 'ExecuteProcess', 'IncludeLaunchDescription', 'OpaqueFunction',
         'SetEnvironmentVariable', 'Shutdown',
     },
+    'launch.events.process': {'ProcessExited'},
     'launch.launch_description_sources': {'PythonLaunchDescriptionSource'},
     'launch_ros.actions': {'Node'},
     'launch_ros.parameter_descriptions': {'ParameterValue'},
@@ -80,24 +83,56 @@ def test_arguments_are_parameters_of_their_node():
     assert set(nodes['orientation_node']) <= set(declarations(OrientationNodeParameters))
 
 
-def test_rviz_shows_topics_the_nodes_publish():
-    displays = yaml.safe_load((ROOT / 'config/custom_pose.rviz').read_text())['Visualization Manager']['Displays']
+@pytest.fixture(scope='module')
+def view() -> dict:
+    """The content of the RViz file."""
+    return yaml.safe_load((ROOT / 'config/custom_pose.rviz').read_text(encoding='utf-8'))
+
+
+def test_rviz_shows_topics_the_nodes_publish(view):
+    displays = view['Visualization Manager']['Displays']
     shown = {display['Class'].split('/')[1]: display.get('Topic', {}).get('Value') for display in displays}
-    assert shown == {
-        'Image': 'pose_node/overlay',
-        'MarkerArray': 'orientation_node/markers',
-        'TF': None,
-        'Axes': None,
-        'Grid': None,
-    }
+    assert shown == {'Image': 'pose_node/overlay', 'MarkerArray': 'orientation_node/markers', 'TF': None, 'Axes': None}
     for module, topic in (('pose/pose_camera', 'overlay'), ('orientation/orientation_outputs', 'markers')):
         text = (ROOT / f'custom_pose_ros/nodes/{module}.py').read_text(encoding='utf-8')
         assert topic in text[text.index('~/') :]
+    enabled = {display['Class'].split('/')[1] for display in displays if display['Enabled']}
+    assert 'TF' not in enabled  # its axes would lie over those of the markers
+
+
+def test_rviz_shows_every_namespace_of_the_markers(view):
+    (markers,) = (d for d in view['Visualization Manager']['Displays'] if d['Class'].endswith('MarkerArray'))
+    text = (ROOT / 'custom_pose_ros/nodes/orientation/markers.py').read_text(encoding='utf-8')
+    named = set(re.findall(r"ns='(\w+)'|_lines\('(\w+)'", text))
+    assert set(markers['Namespaces']) == {a or b for a, b in named}
+
+
+def test_rviz_opens_with_picture_and_space_side_by_side(view):
+    """Qt's state of the window: the docks on the left, from top to bottom, and the width left for the 3-D view."""
+    state = bytes.fromhex(view['Window Geometry']['QMainWindow State'])
+    docks = [name for name in ('Overlay', 'Displays', 'Views', 'Time') if name.encode('utf-16-be') in state]
+    assert docks == ['Overlay', 'Displays']
+    assert [panel['Class'] for panel in view['Panels']] == ['rviz_common/Displays']
+    area, left, width = (int.from_bytes(state[start : start + 4], 'big') for start in (13, 17, -68))
+    assert area == 0
+    assert width > left > 0.3 * view['Window Geometry']['Width']
+
+
+def test_rviz_looks_from_the_camera_and_names_no_frame(view):
+    manager = view['Visualization Manager']
+    assert 'Fixed Frame' not in manager['Global Options']  # show_in_rviz has it from the camera
+    look = manager['Views']['Current']
+    focus = np.array([look['Focal Point'][axis] for axis in 'XYZ'])
+    yaw, pitch = look['Yaw'], look['Pitch']
+    to_eye = np.array([np.cos(yaw) * np.cos(pitch), np.sin(yaw) * np.cos(pitch), np.sin(pitch)])  # of RViz's Orbit
+    np.testing.assert_allclose(focus + look['Distance'] * to_eye, 0.0, atol=0.01)  # m
 
 
 def write_recorder(path: Path) -> None:
     """Write an executable that appends its command line and DDS profile to $RECORD, in place of the real one."""
-    path.write_text('#!/bin/sh\necho "$0 $* profile=$FASTDDS_DEFAULT_PROFILES_FILE" >> "$RECORD"\n')
+    path.write_text(
+        '#!/bin/sh\necho "$0 $* profile=$FASTDDS_DEFAULT_PROFILES_FILE$FASTRTPS_DEFAULT_PROFILES_FILE" >> "$RECORD"\n'
+    )
     path.chmod(0o755)
 
 
@@ -105,14 +140,13 @@ def write_recorder(path: Path) -> None:
 def installed(tmp_path, monkeypatch) -> Path:
     """An ament prefix with this checkout's files, and executables that record how they are called; yields its share."""
     prefix = tmp_path / 'prefix'
-    for package, executables in (('custom_pose_ros', ('pose_node', 'orientation_node')), ('rviz2', ('rviz2',))):
-        marker = prefix / 'share/ament_index/resource_index/packages' / package
-        marker.parent.mkdir(parents=True, exist_ok=True)
-        marker.touch()
-        binaries = prefix / 'lib' / package
-        binaries.mkdir(parents=True)
-        for name in executables:
-            write_recorder(binaries / name)
+    marker = prefix / 'share/ament_index/resource_index/packages/custom_pose_ros'
+    marker.parent.mkdir(parents=True)
+    marker.touch()
+    binaries = prefix / 'lib/custom_pose_ros'
+    binaries.mkdir(parents=True)
+    for name in ('pose_node', 'orientation_node', 'show_in_rviz'):
+        write_recorder(binaries / name)
     share = prefix / 'share/custom_pose_ros'
     share.mkdir()
     shutil.copytree(LAUNCH, share / 'launch')
@@ -125,12 +159,13 @@ def installed(tmp_path, monkeypatch) -> Path:
     monkeypatch.setenv('PATH', f'{bag_player.parent}:{os.environ["PATH"]}')
     monkeypatch.setenv('ROS_LOG_DIR', str(tmp_path / 'log'))
     for variable in ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE', 'FASTDDS_BUILTIN_TRANSPORTS'):
-        monkeypatch.delenv(variable, raising=False)
+        monkeypatch.setenv(variable, '')  # so that it is undone when launch sets it in this process
+        monkeypatch.delenv(variable)
     return share
 
 
-def run_launch(path: Path, *arguments: str) -> dict[str, str]:
-    """Launch a file with name:=value arguments; return how each process was called, by the name of its executable."""
+def launch_status(path: Path, *arguments: str) -> int:
+    """Launch a file with name:=value arguments; return the status that `ros2 launch` would end with."""
     from launch import LaunchDescription, LaunchService
     from launch.actions import IncludeLaunchDescription
     from launch.launch_description_sources import PythonLaunchDescriptionSource
@@ -139,7 +174,12 @@ def run_launch(path: Path, *arguments: str) -> dict[str, str]:
     service = LaunchService(noninteractive=True)
     source = PythonLaunchDescriptionSource(str(path))
     service.include_launch_description(LaunchDescription([IncludeLaunchDescription(source, launch_arguments=pairs)]))
-    assert service.run() == 0
+    return service.run()
+
+
+def run_launch(path: Path, *arguments: str) -> dict[str, str]:
+    """Launch a file; return how each process was called, by the name of its executable."""
+    assert launch_status(path, *arguments) == 0
     lines = Path(os.environ['RECORD']).read_text().splitlines()
     return {Path(line.split()[0]).name: line for line in lines}
 
@@ -176,8 +216,8 @@ def test_several_cameras_share_the_nodes(installed):
         for camera in ('front', 'rig/down'):
             assert f'{camera}/image:={camera}/image_raw' in started[name]
             assert f'{camera}/image/compressed:={camera}/image_raw/compressed' in started[name]
-    assert 'pose_node/overlay:=pose_node/front/overlay' in started['rviz2']
-    assert 'orientation_node/markers:=orientation_node/front/markers' in started['rviz2']
+    for topic in ('pose_node/{}overlay', 'orientation_node/{}markers', '{}poses', '{}camera_info'):
+        assert f' {topic.format("")}:={topic.format("front/")} ' in started['show_in_rviz']
 
 
 @needs_launch
@@ -264,8 +304,8 @@ def test_dds_settings_of_the_user_are_kept(installed, monkeypatch, variable, val
 @needs_launch
 def test_rviz_starts_on_demand(installed):
     started = run_launch(installed / 'launch/custom_pose.launch.py', 'rviz:=true', 'fixed_frame:=map', 'camera:=front')
-    assert f'--display-config {installed / "config/custom_pose.rviz"} --fixed-frame map' in started['rviz2']
-    assert '__ns:=/front' in started['rviz2']
+    assert f'--display-config {installed / "config/custom_pose.rviz"} --fixed-frame map' in started['show_in_rviz']
+    assert '__ns:=/front' in started['show_in_rviz']
 
 
 @needs_launch
@@ -278,6 +318,24 @@ def test_replay_plays_the_bag_on_its_own_clock(installed):
         f'bag play dive_3 --clock --rate 2.0 --delay 5.0 --loop profile={installed}/config/fastdds.xml'
         in started['ros2']
     )
+
+
+@needs_launch
+@pytest.mark.parametrize(('distro', 'old'), [('jazzy', True), ('kilted', False), ('rolling', False)])
+def test_each_distribution_gets_the_variable_it_knows(installed, monkeypatch, distro, old):
+    """Kilted warns about the old name, also where the new one is set."""
+    monkeypatch.setenv('ROS_DISTRO', distro)
+    (action,) = load(installed / 'launch/custom_pose.launch.py').give_room_for_images()
+    (name,) = action.name
+    assert name.text == ('FASTRTPS' if old else 'FASTDDS') + '_DEFAULT_PROFILES_FILE'
+
+
+@needs_launch
+@pytest.mark.parametrize(('status', 'expected'), [(0, 0), (3, 1)])
+def test_replay_ends_as_the_player_ended(installed, tmp_path, status, expected):
+    player = tmp_path / 'bin/ros2'
+    player.write_text(f'#!/bin/sh\nexit {status}\n')
+    assert launch_status(installed / 'launch/replay.launch.py', 'bag:=dive_3') == expected
 
 
 @needs_launch

@@ -191,13 +191,16 @@ class ObjectModel:
         return None
 
 
+def config_folder() -> Path:
+    """Return the folder `config` of the package: its installed data, or that of a checkout."""
+    root = Path(__file__).resolve().parents[1]
+    installed = root / 'config'
+    return installed if installed.is_dir() else root.parent / 'config'
+
+
 def installed_objects() -> dict[str, Path]:
     """Return the folders of the objects that come with the package, by name."""
-    root = Path(__file__).resolve().parents[1]
-    for folder in (root / 'config', root.parent / 'config'):  # installed package data, or a checkout
-        if folder.is_dir():
-            return {p.parent.name: p.parent for p in sorted(folder.glob('*/object.yaml'))}
-    return {}
+    return {p.parent.name: p.parent for p in sorted(config_folder().glob('*/object.yaml'))}
 
 
 def find_object_folder(source: str | Path, wanted_file: bool = False) -> Path:

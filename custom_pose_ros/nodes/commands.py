@@ -1,4 +1,4 @@
-"""The commands pose_node and orientation_node: where ROS or the messages are missing, one line says what to do."""
+"""The commands that need rclpy: where ROS or the messages are missing, one line says what to do."""
 
 from __future__ import annotations
 
@@ -20,6 +20,11 @@ def pose_node() -> int:
 def orientation_node() -> int:
     """Run orientation_node; return the exit code."""
     return _run('orientation.orientation_node')
+
+
+def show_in_rviz() -> int:
+    """Run RViz; return the exit code where that is not possible."""
+    return _run('ros.rviz_starter')
 
 
 def _run(name: str) -> int:

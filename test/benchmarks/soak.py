@@ -116,8 +116,8 @@ def soak(args: argparse.Namespace) -> Record:
     clip = Clip.find(folder.parent / 'demo')
     environment = ros_environment(free_domain())
     environment.pop('FASTDDS_BUILTIN_TRANSPORTS', None)
-    for name in ('FASTDDS_DEFAULT_PROFILES_FILE', 'FASTRTPS_DEFAULT_PROFILES_FILE'):  # as the launch files do
-        environment[name] = str(ROOT / 'config/fastdds.xml')
+    generation = 'FASTRTPS' if os.environ.get('ROS_DISTRO', 'kilted') < 'kilted' else 'FASTDDS'
+    environment[f'{generation}_DEFAULT_PROFILES_FILE'] = str(ROOT / 'config/fastdds.xml')  # as the launch files do
     lines: queue.Queue[dict[str, Any]] = queue.Queue()
     record = Record()
     with Children(args.out / 'log', environment) as children:
