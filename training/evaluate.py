@@ -19,13 +19,7 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script from anywhere
 
-from custom_pose_ros.core.command_line import (
-    DONE,
-    command,
-    command_parser,
-    integer,
-    optional_packages,
-)
+from custom_pose_ros.core.command_line import DONE, command, command_parser, optional_packages
 from custom_pose_ros.core.files import write_json
 from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.inference.estimator import PoseEstimator
@@ -56,9 +50,9 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     )
     parser.add_argument('--precision', default='auto', help='f32, f16, bf16, int8 or auto')
     parser.add_argument(
-        '--input-height', type=integer, help="height [px] images are scaled to (default: the object file's)"
+        '--input-height', type=int, help="height [px] images are scaled to (default: the object file's)"
     )
-    parser.add_argument('--threads', type=integer, help='threads of the backend')
+    parser.add_argument('--threads', type=int, help='threads of the backend')
     parser.add_argument('--suspects', action='store_true', help='list annotations that the model contradicts')
     return parser.parse_args(arguments)
 

@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script from anywhere
 
-from custom_pose_ros.core.command_line import DONE, command, command_parser, integer, number
+from custom_pose_ros.core.command_line import DONE, command, command_parser
 from custom_pose_ros.core.drawing.contact_sheet import draw_tile, write_contact_sheet
 from custom_pose_ros.core.errors import DatasetError
 from custom_pose_ros.core.files import write_json, write_text
@@ -71,10 +71,10 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         '--labelled-only', action='store_true', help='leave out images without annotation (default: nothing is on them)'
     )
     parser.add_argument(
-        '--max-side', type=integer, default=1024, help='longer side [px] that images are reduced to (default 1024)'
+        '--max-side', type=int, default=1024, help='longer side [px] that images are reduced to (default 1024)'
     )
-    parser.add_argument('--val-share', type=number, default=0.1, help='share of the images to validate on (0.1)')
-    parser.add_argument('--seed', type=integer, default=0, help='of the split (default 0)')
+    parser.add_argument('--val-share', type=float, default=0.1, help='share of the images to validate on (default 0.1)')
+    parser.add_argument('--seed', type=int, default=0, help='of the split (default 0)')
     parser.add_argument(
         '--label-studio-config', metavar='OBJECT', help='print the labelling interface for an object file'
     )

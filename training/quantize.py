@@ -18,14 +18,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script from anywhere
 
-from custom_pose_ros.core.command_line import (
-    DONE,
-    command,
-    command_parser,
-    integer,
-    number,
-    optional_packages,
-)
+from custom_pose_ros.core.command_line import DONE, command, command_parser, optional_packages
 
 with optional_packages('quantize', ['quantization', 'openvino', 'training']):
     from custom_pose_ros.inference.backends import load_network
@@ -49,17 +42,17 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     )
     parser.add_argument('--out', type=Path, metavar='FILE', help='default: the model with the ending _int8.onnx')
     parser.add_argument(
-        '--max-images', type=integer, default=300, metavar='N', help='of all of them (default: %(default)s)'
+        '--max-images', type=int, default=300, metavar='N', help='of all of them (default: %(default)s)'
     )
-    parser.add_argument('--input-height', type=integer, metavar='PX', help="default: the object file's")
+    parser.add_argument('--input-height', type=int, metavar='PX', help="default: the object file's")
     parser.add_argument(
-        '--max-mean-px', type=number, default=DriftLimits.mean_px, metavar='PX', help='default: %(default)s'
-    )
-    parser.add_argument(
-        '--max-p99-px', type=number, default=DriftLimits.p99_px, metavar='PX', help='default: %(default)s'
+        '--max-mean-px', type=float, default=DriftLimits.mean_px, metavar='PX', help='default: %(default)s'
     )
     parser.add_argument(
-        '--max-changed', type=number, default=DriftLimits.changed, metavar='SHARE',
+        '--max-p99-px', type=float, default=DriftLimits.p99_px, metavar='PX', help='default: %(default)s'
+    )
+    parser.add_argument(
+        '--max-changed', type=float, default=DriftLimits.changed, metavar='SHARE',
         help='of keypoints that only one of both finds (default: %(default)s)',
     )  # fmt: skip
     parser.add_argument(

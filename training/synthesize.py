@@ -22,8 +22,6 @@ from custom_pose_ros.core.command_line import (
     command,
     command_parser,
     image_size,
-    integer,
-    number,
     optional_packages,
     positive_integer,
 )
@@ -52,7 +50,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     )
     parser.add_argument('--out', required=True, type=Path, help='folder for the pictures and labels')
     parser.add_argument('--count', type=positive_integer, default=1000, help='number of pictures (default 1000)')
-    parser.add_argument('--seed', type=integer, default=0, help='series of random numbers (default 0)')
+    parser.add_argument('--seed', type=int, default=0, help='series of random numbers (default 0)')
     parser.add_argument('--processes', type=positive_integer, default=2, help='processes that draw (default 2)')
     parser.add_argument(
         '--settings', type=Path, help='YAML with the knobs to change; all are in training/synthetic/settings.yaml'
@@ -62,7 +60,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         '--mesh', type=Path, help='stl, obj, glb, ply or urdf; default: the built-in shape of the object (submarine)'
     )
     shape.add_argument(
-        '--mesh-scale', type=number, default=1.0, metavar='M', help='metres per unit of the mesh (default 1)'
+        '--mesh-scale', type=float, default=1.0, metavar='M', help='metres per unit of the mesh (default 1)'
     )
     shape.add_argument(
         '--mesh-axes',
@@ -72,7 +70,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     )
     shape.add_argument(
         '--mesh-origin',
-        type=number,
+        type=float,
         nargs=3,
         default=[0, 0, 0],
         metavar=('X', 'Y', 'Z'),

@@ -21,16 +21,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script from anywhere
 
-from custom_pose_ros.core.command_line import (
-    DONE,
-    INTERRUPTED,
-    command,
-    command_parser,
-    integer,
-    number,
-    optional_packages,
-    say,
-)
+from custom_pose_ros.core.command_line import DONE, INTERRUPTED, command, command_parser, optional_packages, say
 
 with optional_packages('train', ['training']):
     from custom_pose_ros.core.keypoints.preprocessing import SIZE_MULTIPLE
@@ -52,14 +43,14 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         '--data', action='append', default=[], metavar='DIR_OR_JSON', help='COCO keypoints; may be repeated'
     )
     data.add_argument(
-        '--weight', action='append', default=[], type=number, metavar='SHARE',
+        '--weight', action='append', default=[], type=float, metavar='SHARE',
         help='share of the samples from each --data, in their order (default: by number of images)',
     )  # fmt: skip
     data.add_argument(
         '--val', action='append', default=[], metavar='DIR_OR_JSON', help='images to validate on (never trained on)'
     )
     data.add_argument(
-        '--val-share', type=number, default=0.1, help='without --val: share of the images set aside (default 0.1)'
+        '--val-share', type=float, default=0.1, help='without --val: share of the images set aside (default 0.1)'
     )
     data.add_argument(
         '--augment', choices=STRENGTHS, default='strong',
@@ -67,16 +58,16 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         'photos. Default: strong',
     )  # fmt: skip
     data.add_argument(
-        '--object-size', nargs=2, type=number, metavar=('MIN', 'MAX'),
+        '--object-size', nargs=2, type=float, metavar=('MIN', 'MAX'),
         help='train on objects of this share of the input height, instead of the sizes in the data x 0.6 to 1.5',
     )  # fmt: skip
     network = parser.add_argument_group('network')
     network.add_argument('--architecture', choices=list(NETWORKS), default='light', help='default: light')
-    network.add_argument('--refinement-stages', type=integer, help='of lightweight_openpose (default 1)')
+    network.add_argument('--refinement-stages', type=int, help='of lightweight_openpose (default 1)')
     network.add_argument(
-        '--input-height', type=integer, help="height [px] images are scaled to (default: the object file's)"
+        '--input-height', type=int, help="height [px] images are scaled to (default: the object file's)"
     )
-    network.add_argument('--crop', type=integer, help='side [px] of the training samples (default: holds most objects)')
+    network.add_argument('--crop', type=int, help='side [px] of the training samples (default: holds most objects)')
     network.add_argument(
         '--weights', default='auto',
         help="start from: 'imagenet', 'none', or a file: one's own checkpoint or model.onnx, or a published one "
@@ -84,14 +75,14 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     )  # fmt: skip
     length = parser.add_argument_group('length')
     length.add_argument(
-        '--minutes', type=number, help='stop after this time; the learning rate falls to its end by then'
+        '--minutes', type=float, help='stop after this time; the learning rate falls to its end by then'
     )
-    length.add_argument('--epochs', type=number, help='or after so many passes over the data (exactly repeatable)')
-    length.add_argument('--steps', type=integer, help='or after so many batches (exactly repeatable)')
+    length.add_argument('--epochs', type=float, help='or after so many passes over the data (exactly repeatable)')
+    length.add_argument('--steps', type=int, help='or after so many batches (exactly repeatable)')
     learning = parser.add_argument_group('learning')
-    learning.add_argument('--batch', type=integer, default=8, help='samples in one step (default 8)')
+    learning.add_argument('--batch', type=int, default=8, help='samples in one step (default 8)')
     learning.add_argument(
-        '--learning-rate', type=number, default=OptimiserSettings.learning_rate, help='default: %(default)s'
+        '--learning-rate', type=float, default=OptimiserSettings.learning_rate, help='default: %(default)s'
     )
     learning.add_argument(
         '--precision', choices=PRECISIONS, default='auto', help='default: bfloat16 where the hardware has it'
@@ -99,17 +90,17 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     learning.add_argument(
         '--no-freeze', action='store_true', help='train the first layers too, which otherwise keep what they start from'
     )
-    learning.add_argument('--seed', type=integer, default=0, help='default: 0')
+    learning.add_argument('--seed', type=int, default=0, help='default: 0')
     machine = parser.add_argument_group('machine and output')
     machine.add_argument('--out', type=Path, required=True, help='folder for best.pth, last.pth and the log')
     machine.add_argument('--resume', action='store_true', help='go on from last.pth in --out, with its settings')
-    machine.add_argument('--threads', type=integer, help='CPU threads for the network (default: all cores)')
-    machine.add_argument('--workers', type=integer, help='processes that make samples (default: by number of cores)')
+    machine.add_argument('--threads', type=int, help='CPU threads for the network (default: all cores)')
+    machine.add_argument('--workers', type=int, help='processes that make samples (default: by number of cores)')
     machine.add_argument(
-        '--validate-every', type=number, default=0.1, help='share of the run between validations (default 0.1)'
+        '--validate-every', type=float, default=0.1, help='share of the run between validations (default 0.1)'
     )
     machine.add_argument(
-        '--val-limit', type=integer, default=100, help='images used in a validation while training (default 100)'
+        '--val-limit', type=int, default=100, help='images used in a validation while training (default 100)'
     )
     parsed = parser.parse_args(arguments)
     for name, least in _LEAST.items():

@@ -12,6 +12,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from importlib import metadata
+from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
 
@@ -32,10 +33,17 @@ Main = Callable[[Sequence[str] | None], int]
 
 
 def command_parser(description: str | None, name: str | None = None) -> argparse.ArgumentParser:
-    """Return a parser with the option --debug, which `command` obeys; options are not to be abbreviated."""
+    """
+    Return a parser with the option --debug, which `command` obeys; options are not to be abbreviated.
+
+    `type=int` takes decimal digits only, `type=float` finite numbers only, and `type=Path` knows `~`, which the shell
+    leaves as it is in --out=~/x.
+    """
     parser = argparse.ArgumentParser(
         name, description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
+    for kind, reader in ((int, _integer), (float, _number), (Path, _path)):
+        parser.register('type', kind, reader)
     parser.add_argument(_DEBUG, action='store_true', help='show where in the program an error occurred')
     return parser
 
@@ -101,8 +109,7 @@ def say(text: str) -> None:
     print(printable(text), file=sys.stderr, flush=True)
 
 
-def integer(text: str) -> int:
-    """Return an argument that is a whole number (for `type` of argparse)."""
+def _integer(text: str) -> int:
     if not _WHOLE_NUMBER.fullmatch(text):
         raise argparse.ArgumentTypeError(f'wanted a whole number, got {text!r}')
     return int(text)
@@ -115,18 +122,24 @@ def positive_integer(text: str) -> int:
     return int(text)
 
 
-def number(text: str) -> float:
-    """Return an argument that is a finite number (for `type` of argparse)."""
+def _number(text: str) -> float:
     with contextlib.suppress(ValueError):
         if text.isascii() and math.isfinite(float(text)):
             return float(text)
     raise argparse.ArgumentTypeError(f'wanted a number, got {text!r}')
 
 
+def _path(text: str) -> Path:
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise argparse.ArgumentTypeError(f'{text}: {error}') from error
+
+
 def field_of_view_deg(text: str) -> float:
     """Return an argument that is an angle between 0 and 180 degrees (for `type` of argparse)."""
     with contextlib.suppress(argparse.ArgumentTypeError):
-        if 0 < number(text) < 180:
+        if 0 < _number(text) < 180:
             return float(text)
     raise argparse.ArgumentTypeError(f'wanted degrees between 0 and 180, got {text!r}')
 

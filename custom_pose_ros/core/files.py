@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 import yaml
 
-from custom_pose_ros.core.errors import ConfigError, DatasetError, OutputError, reason_of
+from custom_pose_ros.core.errors import ConfigError, DatasetError, ModelError, OutputError, reason_of
 from custom_pose_ros.core.limits import (
     MAX_JSON_BYTES,
     MAX_NETWORK_BYTES,
@@ -90,6 +90,14 @@ def replacing(path: Path) -> Iterator[Path]:
             os.replace(temporary, path)
     except OSError as error:
         raise OutputError(f'{path}: cannot be written ({error.strerror or error})') from error
+
+
+def check_network_file(path: Path) -> None:
+    """Raise ModelError unless a network can be read: a library would read on and on in a pipe or a sparse file."""
+    try:
+        open_file(path, MAX_NETWORK_BYTES).close()
+    except OSError as error:
+        raise ModelError(f'{path}: cannot be read ({error.strerror})') from error
 
 
 def write_text(path: Path, text: str) -> None:

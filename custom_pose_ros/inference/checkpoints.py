@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from custom_pose_ros.core.errors import ConfigError, ModelError, OutputError, reason_of
-from custom_pose_ros.core.files import replacing
+from custom_pose_ros.core.files import check_network_file, replacing
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.inference.network import NETWORKS, LightweightOpenPose, PoseNetwork, build_network
 
@@ -149,6 +149,7 @@ def read_torch_file(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         raise ModelError(f'{path}: no such file; give a checkpoint of training/train.py or a published one')
+    check_network_file(path)
     try:
         with torch.serialization.safe_globals(_HARMLESS):
             content = torch.load(path, map_location='cpu', weights_only=True)

@@ -27,7 +27,6 @@ from custom_pose_ros.core.command_line import (
     command_parser,
     field_of_view_deg,
     image_size,
-    number,
     pip_install,
     say,
 )
@@ -76,15 +75,15 @@ def _parser() -> argparse.ArgumentParser:
         help='of the image with --fov-deg [px] (default: 640x480)',
     )  # fmt: skip
     parser.add_argument(
-        '--distance', type=number, nargs=2, default=(1.0, 4.0), metavar=('NEAR', 'FAR'),
+        '--distance', type=float, nargs=2, default=(1.0, 4.0), metavar=('NEAR', 'FAR'),
         help='of the object [m] (default: 1 4)',
     )  # fmt: skip
     parser.add_argument(
-        '--noise', type=number, default=1.0, metavar='PX',
+        '--noise', type=float, default=1.0, metavar='PX',
         help='standard deviation of a keypoint [px of the image] (default: 1)',
     )  # fmt: skip
     parser.add_argument(
-        '--tilt', type=number, default=90.0, metavar='DEG',
+        '--tilt', type=float, default=90.0, metavar='DEG',
         help='largest angle between line of sight and the normal of the main plane of the keypoints (default: any)',
     )  # fmt: skip
     parser.add_argument(

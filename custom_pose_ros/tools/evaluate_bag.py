@@ -28,8 +28,6 @@ from custom_pose_ros.core.command_line import (
     command,
     command_parser,
     field_of_view_deg,
-    integer,
-    number,
     optional_packages,
     say,
 )
@@ -111,10 +109,10 @@ def _add_estimators(group: Any) -> None:
     )  # fmt: skip
     group.add_argument('--precision', default=Settings.precision, help='f32, f16, bf16 or int8 (default: %(default)s)')
     group.add_argument(
-        '--threads', type=integer, metavar='N', help='images worked on at once (default: one for each core, at most 4)'
+        '--threads', type=int, metavar='N', help='images worked on at once (default: one for each core, at most 4)'
     )
     group.add_argument(
-        '--input-height', type=integer, metavar='PX', help='height of the network input (default: object file)'
+        '--input-height', type=int, metavar='PX', help='height of the network input (default: object file)'
     )
     group.add_argument(
         '--recorded', default='', metavar='TOPICS', help='score recorded topics instead, such as poses,orientations'
@@ -131,8 +129,8 @@ def _add_inputs(group: Any) -> None:
         '--fov-deg', type=field_of_view_deg, metavar='DEG',
         help='horizontal field of view to assume where there is no calibration',
     )  # fmt: skip
-    group.add_argument('--start', type=number, default=0.0, metavar='S', help='skip the first seconds of the bag')
-    group.add_argument('--duration', type=number, metavar='S', help='read so many seconds only')
+    group.add_argument('--start', type=float, default=0.0, metavar='S', help='skip the first seconds of the bag')
+    group.add_argument('--duration', type=float, metavar='S', help='read so many seconds only')
 
 
 def _add_truth(group: Any) -> None:
@@ -157,9 +155,9 @@ def _add_truth(group: Any) -> None:
         '--extrinsics', default=TruthSettings.extrinsics, metavar='auto|identity|estimate|YAML',
         help='frame of the truth to camera, tracked body to object (default: %(default)s)',
     )  # fmt: skip
-    group.add_argument('--truth-offset', type=number, default=0.0, metavar='S', help='added to the stamps of the truth')
+    group.add_argument('--truth-offset', type=float, default=0.0, metavar='S', help='added to the stamps of the truth')
     group.add_argument(
-        '--truth-max-gap', type=number, default=TruthSettings.max_gap_s, metavar='S',
+        '--truth-max-gap', type=float, default=TruthSettings.max_gap_s, metavar='S',
         help='longest hole in the truth to interpolate over (default: %(default)s)',
     )  # fmt: skip
 

@@ -31,7 +31,6 @@ from custom_pose_ros.core.command_line import (
     command,
     command_parser,
     field_of_view_deg,
-    integer,
     positive_integer,
     say,
 )
@@ -83,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
         '--precision', default='auto', help='f32, f16, bf16 or int8 (default: f32, or what was checked against it)'
     )
     group.add_argument(
-        '--input-height', type=integer, metavar='PX', help='height of the network input (default: object file)'
+        '--input-height', type=int, metavar='PX', help='height of the network input (default: object file)'
     )
     group.add_argument(
         '--threshold', action='append', default=[], type=_threshold, metavar='NAME=VALUE',

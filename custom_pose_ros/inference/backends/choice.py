@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from custom_pose_ros.core.errors import ConfigError, CustomPoseError, ModelError
-from custom_pose_ros.core.files import sha256_of
+from custom_pose_ros.core.files import check_network_file, sha256_of
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.inference.backends import hardware
 from custom_pose_ros.inference.backends.contract import AUTO, MARGINS, PRECISIONS, Backend, LoadedNetwork
@@ -133,6 +133,7 @@ class Candidate:
             ConfigError: The machine cannot run it.
             ModelError: The file is damaged or was made from another network.
         """
+        check_network_file(self.path)
         options = {'model': model} if ending_of(self.path) == CHECKPOINT else {}
         backend = self._factory()(self.path, self.precision, threads, **options)
         if self.origin and self.origin.is_file() and backend.metadata.get('made_from') != sha256_of(self.origin):

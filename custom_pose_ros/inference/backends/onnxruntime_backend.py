@@ -56,17 +56,20 @@ class OnnxRuntimeBackend:
 def _providers(precision: str) -> list[str | tuple[str, dict[str, Any]]]:
     """Return the providers that this build of ONNX Runtime has, best first, with their options."""
     available = onnxruntime.get_available_providers()
+    engines = _engine_folder()
     tensorrt = {
         'trt_fp16_enable': precision == 'f16',
         'trt_int8_enable': precision == 'int8',
-        'trt_engine_cache_enable': True,
-        'trt_engine_cache_path': str(_engine_folder()),
+        'trt_engine_cache_enable': engines is not None,
+        'trt_engine_cache_path': str(engines or ''),
     }
     return [(p, tensorrt) if p.startswith('Tensorrt') else p for p in _PROVIDERS if p in available]
 
 
-def _engine_folder() -> Path:
-    """Return where engines are kept for the next start, since TensorRT builds one for minutes."""
+def _engine_folder() -> Path | None:
+    """Return where engines are kept for the next start, since TensorRT builds one for minutes; None without a home."""
     base = os.environ.get('XDG_CACHE_HOME', '')
-    cache = Path(base) if os.path.isabs(base) else Path('~/.cache').expanduser()
-    return cache / 'custom_pose_ros' / 'tensorrt'
+    home = os.path.expanduser('~')  # stays '~' for a user without a home
+    if not (os.path.isabs(base) or os.path.isabs(home)):
+        return None
+    return Path(base if os.path.isabs(base) else os.path.join(home, '.cache')) / 'custom_pose_ros' / 'tensorrt'

@@ -13,7 +13,7 @@ from typing import ClassVar
 import pytest
 
 from custom_pose_ros.core.errors import ConfigError, ModelError
-from custom_pose_ros.core.object_model import installed_objects
+from custom_pose_ros.core.object_model import ObjectModel, installed_objects
 from custom_pose_ros.inference.backends import KINDS, choice, hardware, load_network
 from custom_pose_ros.inference.backends.choice import Candidate, Kind, find_candidates
 from custom_pose_ros.inference.backends.model_files import file_beside
@@ -185,6 +185,14 @@ def test_a_file_made_from_another_model_is_refused(folder):
     (folder / 'model.onnx').unlink()  # nothing to compare with
     network = load_network(folder, 'onnxruntime', precision='int8')
     assert (network.backend.precision, network.exact) == ('int8', None)
+
+
+@pytest.mark.parametrize('name', ['model.onnx', 'net.pth'])
+def test_a_sparse_file_is_refused_before_a_library_reads_it(name, tmp_path):
+    with (tmp_path / name).open('wb') as file:
+        file.truncate(12 << 30)
+    with pytest.raises(ModelError, match=f'{name}: cannot be read .it has 12884901888 bytes; at most'):
+        load_network(tmp_path / name, model=ObjectModel.load('submarine'))
 
 
 def test_a_missing_file_is_named(tmp_path):

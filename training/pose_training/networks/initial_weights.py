@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from custom_pose_ros.core.errors import ModelError
+from custom_pose_ros.core.files import check_network_file
 from custom_pose_ros.inference.network import PoseNetwork
 from training.pose_training.networks import onnx_graph
 from training.pose_training.networks.pretrained import LoadedLayers, load_imagenet, load_published
@@ -84,6 +85,7 @@ def _layers(network: PoseNetwork) -> dict[str, Layer]:
 
 def _convolutions(path: Path, std: Tensor) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Return kernel and bias of each convolution of the file, by the name of its layer; `std` is that of the images."""
+    check_network_file(path)
     try:
         graph = onnx.load(str(path)).graph
     except Exception as error:  # onnx and protobuf have no common base class
