@@ -32,6 +32,8 @@ ORDER = {
         ('command_line', 'files'),
         ('progress',),
         ('geometry',),
+        ('keypoint_names',),
+        ('object_checks',),
         ('object_model',),
         ('keypoints', 'labels'),
         ('orientation',),

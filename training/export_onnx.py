@@ -42,6 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         raise ModelError(f'{parsed.checkpoint}: was trained for {difference}; leave out --object {parsed.object}')
     if checkpoint.ignored:
         say(f'{len(checkpoint.ignored)} tensors that the network does not have: {", ".join(checkpoint.ignored[:4])}')
+    if note := checkpoint.model.mirroring[1]:
+        say(f'note: {note}')
     report = export_onnx(checkpoint.network(), model or checkpoint.model, output)
     print(
         f'{output}: {report.size_bytes / 1e6:.2f} MB, {report.node_count} nodes, '

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import json
+import logging
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -20,13 +22,15 @@ from custom_pose_ros.core.files import YamlLoader, read_yaml
 from custom_pose_ros.core.geometry.rotations import matrix_from_roll_pitch_yaw, roll_pitch_yaw_from_matrix
 from custom_pose_ros.core.geometry.symmetry import Symmetry
 from custom_pose_ros.core.limits import MAX_KEYPOINTS
+from custom_pose_ros.core.object_checks import doubtful_geometry, doubtful_sigmas, impossible_points, mirroring
 
 DEFAULT_SIGMA = 0.05  # OKS sigma of a point labelled with about 1 % of the object's size (COCO: eyes 0.025, hips 0.107)
 ESTIMATORS = ('network', 'face_mesh')
+_MIRROR = {True: 'yes', False: 'no', 'yes': 'yes', 'no': 'no', 'auto': 'auto'}  # YAML reads yes as true
 _REQUIRED_KEYS = ('name', 'keypoints', 'skeleton')
 _OPTIONAL_KEYS = (
     'description', 'sigmas', 'swaps', 'model_points', 'zero_roll_pitch_yaw_deg', 'symmetries', 'input_height',
-    'thresholds', 'estimator', 'network_source',
+    'thresholds', 'estimator', 'network_source', 'mirror',
 )  # fmt: skip
 
 
@@ -71,6 +75,7 @@ class ObjectModel:
         description: text for people.
         estimator: what finds it in images, one of ESTIMATORS: a network trained for it, or MediaPipe's face mesh.
         network_source: where a trained network comes from, said when there is none.
+        mirror: whether training mirrors images: 'yes', 'no', or 'auto', see `mirroring`.
         source: where it was read from, for messages.
     """
 
@@ -87,6 +92,7 @@ class ObjectModel:
     description: str = ''
     estimator: str = 'network'
     network_source: str = ''
+    mirror: str = 'auto'
     source: str = ''
 
     @property
@@ -104,6 +110,23 @@ class ObjectModel:
         for a, b in self.swaps:
             order[[a, b]] = b, a
         return order
+
+    @cached_property
+    def mirroring(self) -> tuple[bool, str | None]:
+        """Whether training mirrors images, and what its user should know about it."""
+        return mirroring(self.mirror, self.keypoint_names, self._points, self.flip_order)
+
+    @property
+    def warnings(self) -> list[str]:
+        """What is most likely a mistake in the object file, though it can be used."""
+        names = self.keypoint_names
+        geometry = doubtful_geometry(names, self._points, self.flip_order, self.symmetries)
+        return [*geometry, *doubtful_sigmas(names, self.sigmas)]
+
+    @property
+    def _points(self) -> np.ndarray:
+        """(K, 3) model points [m], NaN where not known."""
+        return np.full((self.keypoint_count, 3), np.nan) if self.model_points is None else self.model_points
 
     @cached_property
     def zero_rotation(self) -> np.ndarray:
@@ -142,12 +165,17 @@ class ObjectModel:
         """
         Read an object: a folder with object.yaml, an object.yaml, or the name of an installed object.
 
+        What is most likely a mistake in it is logged as a warning, once.
+
         Raises:
             ConfigError: the file cannot be used; the text names file, key, what was wanted and what it says.
         """
         path = find_object_folder(source, wanted_file=True)
         data = read_yaml(path, 'give a folder with an object.yaml', _Loader)
-        return cls.from_dict(data, str(path))
+        model = cls.from_dict(data, str(path))
+        for text in model.warnings:
+            _warn_once(f'warning: {path}: {text}')
+        return model
 
     @classmethod
     def from_dict(cls, data: Any, source: str = 'object') -> ObjectModel:
@@ -171,8 +199,9 @@ class ObjectModel:
         for key in ('description', 'network_source'):
             if getattr(self, key):
                 data[key] = getattr(self, key)
-        if self.estimator != ObjectModel.estimator:
-            data['estimator'] = self.estimator
+        for key in ('estimator', 'mirror'):
+            if getattr(self, key) != getattr(ObjectModel, key):
+                data[key] = getattr(self, key)
         if self.model_points is not None:
             known = zip(names, self.model_points.tolist())
             data['model_points'] = {name: point for name, point in known if not math.isnan(point[0])}
@@ -196,6 +225,11 @@ def config_folder() -> Path:
     root = Path(__file__).resolve().parents[1]
     installed = root / 'config'
     return installed if installed.is_dir() else root.parent / 'config'
+
+
+@functools.lru_cache(maxsize=256)
+def _warn_once(text: str) -> None:
+    logging.getLogger(__name__).warning('%s', text)
 
 
 def installed_objects() -> dict[str, Path]:
@@ -251,25 +285,24 @@ class _Reader:
     def __init__(self, source: str):
         self.source = source
 
-    def fail(self, key: str, wanted: str, got: Any) -> ConfigError:
-        text = repr(got)
-        text = text if len(text) < 120 else text[:117] + '...'
-        return ConfigError(f'{self.source}: {key}: wanted {wanted}, got {text}')
+    def want(self, good: bool, key: str, wanted: str, got: Any) -> None:
+        if not good:
+            text = repr(got)
+            text = text if len(text) < 120 else text[:117] + '...'
+            raise ConfigError(f'{self.source}: {key}: wanted {wanted}, got {text}')
 
     def read(self, data: Any) -> ObjectModel:
-        if not isinstance(data, Mapping):
-            raise self.fail('(whole file)', 'keys and values', data)
+        self.want(isinstance(data, Mapping), '(whole file)', 'keys and values', data)
         self.check_keys('', data, _REQUIRED_KEYS, _OPTIONAL_KEYS)
         data = {key: value for key, value in data.items() if value is not None}  # an empty optional key is its default
         names = self.read_names(data['keypoints'])
         swaps = self.read_pairs('swaps', data.get('swaps', []), names)
         used = [k for pair in swaps for k in pair]
-        if len(set(used)) != len(used):
-            raise self.fail('swaps', 'every keypoint in one pair at most', data['swaps'])
+        self.want(len(set(used)) == len(used), 'swaps', 'every keypoint in one pair at most', data.get('swaps'))
         skeleton = self.read_pairs('skeleton', data['skeleton'], names)
-        if len({frozenset(pair) for pair in skeleton}) != len(skeleton):
-            raise self.fail('skeleton', 'every edge once', data['skeleton'])
-        zero_key = 'zero_roll_pitch_yaw_deg'
+        different = len({frozenset(pair) for pair in skeleton}) == len(skeleton)
+        self.want(different, 'skeleton', 'every edge once', data['skeleton'])
+        zero_key, estimators = 'zero_roll_pitch_yaw_deg', {name: name for name in ESTIMATORS}
         return ObjectModel(
             name=self.read_name('name', data['name']),
             keypoint_names=names,
@@ -282,74 +315,63 @@ class _Reader:
             input_height=self.read_input_height(data.get('input_height', ObjectModel.input_height)),
             thresholds=self.read_thresholds(data.get('thresholds', {}), len(names)),
             description=self.read_text('description', data.get('description', '')),
-            estimator=self.read_estimator(data.get('estimator', ObjectModel.estimator)),
+            estimator=self.read_choice('estimator', data.get('estimator', ObjectModel.estimator), estimators),
             network_source=self.read_text('network_source', data.get('network_source', '')),
+            mirror=self.read_choice('mirror', data.get('mirror', ObjectModel.mirror), _MIRROR),
             source=self.source,
         )
 
     def check_keys(self, where: str, data: Mapping, required: Sequence[str], optional: Sequence[str]) -> None:
+        allowed = (*required, *optional)
         for key in data:
-            if key not in (*required, *optional):
-                near = difflib.get_close_matches(str(key), (*required, *optional), 1)
+            if key not in allowed:
+                near = difflib.get_close_matches(str(key), allowed, 1)
                 hint = f' (did you mean {near[0]!r}?)' if near else ''
-                raise ConfigError(
-                    f'{self.source}: {where}{key}: unknown key{hint}, wanted one of {", ".join((*required, *optional))}'
-                )
+                raise ConfigError(f'{self.source}: {where}{key}: unknown key{hint}, wanted one of {", ".join(allowed)}')
         for key in required:
             if data.get(key) is None:
                 raise ConfigError(f'{self.source}: {where}{key}: is missing, wanted one')
 
     def read_name(self, key: str, value: Any) -> str:
-        if not isinstance(value, str) or not re.fullmatch(r'[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}', value):
-            raise self.fail(key, 'a name of letters, digits, "_", "-" and ".", not starting with "-" or "."', value)
+        good = isinstance(value, str) and re.fullmatch(r'[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}', value)
+        self.want(bool(good), key, 'a name of letters, digits, "_", "-" and ".", not starting with "-" or "."', value)
         return value
 
     def read_text(self, key: str, value: Any) -> str:
-        if not isinstance(value, str):
-            raise self.fail(key, 'text', value)
+        self.want(isinstance(value, str), key, 'text', value)
         return value
 
-    def read_estimator(self, value: Any) -> str:
-        if value not in ESTIMATORS:
-            raise self.fail('estimator', ' or '.join(ESTIMATORS), value)
-        return str(value)
+    def read_choice(self, key: str, value: Any, choices: Mapping[Any, str]) -> str:
+        good = isinstance(value, (str, bool)) and value in choices
+        self.want(good, key, ' or '.join(dict.fromkeys(choices.values())), value)
+        return choices[value]
 
     def read_names(self, value: Any) -> tuple[str, ...]:
-        if not isinstance(value, list) or not 1 <= len(value) <= MAX_KEYPOINTS:
-            raise self.fail('keypoints', f'a list of 1 to {MAX_KEYPOINTS} names', value)
+        good = isinstance(value, list) and 1 <= len(value) <= MAX_KEYPOINTS
+        self.want(good, 'keypoints', f'a list of 1 to {MAX_KEYPOINTS} names', value)
         names = tuple(self.read_name(f'keypoints[{i}]', v) for i, v in enumerate(value))
-        doubles = [n for n in names if names.count(n) > 1]
-        if doubles:
-            raise self.fail('keypoints', 'different names', doubles[0] + ' twice')
+        double = next((name for name in names if names.count(name) > 1), '')
+        self.want(not double, 'keypoints', 'different names', double + ' twice')
         return names
 
-    def read_keypoint(self, key: str, value: Any, names: tuple[str, ...]) -> int:
-        if value not in names:
-            raise self.fail(key, f'one of the keypoints {", ".join(names)}', value)
-        return names.index(value)
-
     def read_pairs(self, key: str, value: Any, names: tuple[str, ...]) -> tuple[tuple[int, int], ...]:
-        if not isinstance(value, list):
-            raise self.fail(key, 'a list of pairs of keypoint names', value)
+        self.want(isinstance(value, list), key, 'a list of pairs of keypoint names', value)
         pairs = []
         for i, pair in enumerate(value):
-            if not isinstance(pair, list) or len(pair) != 2:
-                raise self.fail(f'{key}[{i}]', 'a pair of keypoint names', pair)
-            a, b = (self.read_keypoint(f'{key}[{i}]', name, names) for name in pair)
-            if a == b:
-                raise self.fail(f'{key}[{i}]', 'two different keypoints', pair)
-            pairs.append((a, b))
+            self.want(isinstance(pair, list) and len(pair) == 2, f'{key}[{i}]', 'a pair of keypoint names', pair)
+            for name in pair:
+                self.want(name in names, f'{key}[{i}]', f'one of the keypoints {", ".join(names)}', name)
+            self.want(pair[0] != pair[1], f'{key}[{i}]', 'two different keypoints', pair)
+            pairs.append((names.index(pair[0]), names.index(pair[1])))
         return tuple(pairs)
 
     def read_number(self, key: str, value: Any, low: float, high: float) -> float:
         good = isinstance(value, (int, float)) and not isinstance(value, bool) and low <= value <= high
-        if not good:
-            raise self.fail(key, f'a number from {low:g} to {high:g}', value)
+        self.want(good, key, f'a number from {low:g} to {high:g}', value)
         return float(value)
 
     def read_vector(self, key: str, value: Any) -> tuple[float, float, float]:
-        if not isinstance(value, list) or len(value) != 3:
-            raise self.fail(key, 'three numbers', value)
+        self.want(isinstance(value, list) and len(value) == 3, key, 'three numbers', value)
         x, y, z = (self.read_number(f'{key}[{i}]', v, -1e6, 1e6) for i, v in enumerate(value))
         return x, y, z
 
@@ -366,50 +388,52 @@ class _Reader:
         points = np.full((len(names), 3), np.nan)
         for name, point in value.items():
             points[names.index(name)] = self.read_vector(f'model_points.{name}', point)
+        if fault := impossible_points(names, points):
+            raise ConfigError(f'{self.source}: model_points: {fault}')
         return points
 
     def check_names(self, key: str, value: Any, names: tuple[str, ...], complete: bool) -> None:
-        if not isinstance(value, Mapping) or not value:
-            raise self.fail(key, 'one value for each keypoint name', value)
+        self.want(isinstance(value, Mapping) and bool(value), key, 'one value for each keypoint name', value)
         self.check_keys(f'{key}.', value, names if complete else (), () if complete else names)
 
     def read_symmetries(self, value: Any) -> tuple[Symmetry, ...]:
-        if not isinstance(value, list):
-            raise self.fail('symmetries', 'a list of {axis: [x, y, z], fold: N or continuous}', value)
-        symmetries = []
-        for i, item in enumerate(value):
-            key = f'symmetries[{i}]'
-            if not isinstance(item, Mapping):
-                raise self.fail(key, '{axis: [x, y, z], fold: N or continuous}', item)
-            self.check_keys(key + '.', item, ('axis', 'fold'), ())
-            axis = np.array(self.read_vector(key + '.axis', item['axis']))
-            length = float(np.linalg.norm(axis))
-            if length < 1e-9:
-                raise self.fail(key + '.axis', 'a direction', item['axis'])
-            fold = item['fold']
-            if fold != 'continuous' and (not isinstance(fold, int) or isinstance(fold, bool) or not 2 <= fold <= 360):
-                raise self.fail(key + '.fold', 'a whole number from 2 to 360 or "continuous"', fold)
-            x, y, z = (axis / length).tolist()
-            symmetries.append(Symmetry((x, y, z), 0 if fold == 'continuous' else fold))
-        return tuple(symmetries)
+        form = '{axis: [x, y, z], fold: N or continuous}'
+        self.want(isinstance(value, list), 'symmetries', f'a list of {form}', value)
+        return tuple(self.read_symmetry(f'symmetries[{i}]', item, form) for i, item in enumerate(value))
+
+    def read_symmetry(self, key: str, item: Any, form: str) -> Symmetry:
+        self.want(isinstance(item, Mapping), key, form, item)
+        self.check_keys(key + '.', item, ('axis', 'fold'), ())
+        axis = np.array(self.read_vector(key + '.axis', item['axis']))
+        length = float(np.linalg.norm(axis))
+        self.want(length >= 1e-9, key + '.axis', 'a direction', item['axis'])
+        fold = 0 if item['fold'] == 'continuous' else item['fold']
+        good = fold == 0 if item['fold'] == 'continuous' else _is_whole(fold, 2, 360)
+        self.want(good, key + '.fold', 'a whole number from 2 to 360 or "continuous"', item['fold'])
+        x, y, z = (axis / length).tolist()
+        return Symmetry((x, y, z), fold)
 
     def read_input_height(self, value: Any) -> int:
-        if not isinstance(value, int) or isinstance(value, bool) or not 64 <= value <= 1024 or value % 32:
-            raise self.fail('input_height', 'a multiple of 32 from 64 to 1024', value)
+        good = _is_whole(value, 64, 1024) and value % 32 == 0
+        self.want(good, 'input_height', 'a multiple of 32 from 64 to 1024', value)
         return value
 
     def read_thresholds(self, value: Any, keypoint_count: int) -> Thresholds:
-        if not isinstance(value, Mapping):
-            raise self.fail('thresholds', 'names and numbers', value)
+        self.want(isinstance(value, Mapping), 'thresholds', 'names and numbers', value)
         self.check_keys('thresholds.', value, (), [f.name for f in fields(Thresholds)])
         read: dict[str, Any] = {}
-        for key, number in value.items():
-            if isinstance(getattr(Thresholds, key), int):
-                if not isinstance(number, int) or isinstance(number, bool) or not 1 <= number <= 1000:
-                    raise self.fail(f'thresholds.{key}', 'a whole number from 1 to 1000', number)
-                if key == 'min_keypoints' and number > max(keypoint_count, Thresholds.min_keypoints):
-                    raise self.fail(f'thresholds.{key}', f'at most the number of keypoints, {keypoint_count}', number)
-                read[key] = number
+        for name, number in value.items():
+            key = f'thresholds.{name}'
+            if isinstance(getattr(Thresholds, name), int):
+                self.want(_is_whole(number, 1, 1000), key, 'a whole number from 1 to 1000', number)
+                read[name] = number
             else:
-                read[key] = self.read_number(f'thresholds.{key}', number, 0.0, 1.0)
+                read[name] = self.read_number(key, number, 0.0, 1.0)
+        least = read.get('min_keypoints', 0)
+        enough = least <= max(keypoint_count, Thresholds.min_keypoints)
+        self.want(enough, 'thresholds.min_keypoints', f'at most the number of keypoints, {keypoint_count}', least)
         return Thresholds(**read)
+
+
+def _is_whole(value: Any, low: int, high: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high

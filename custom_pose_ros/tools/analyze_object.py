@@ -33,6 +33,7 @@ from custom_pose_ros.core.command_line import (
 from custom_pose_ros.core.errors import UsageError
 from custom_pose_ros.core.files import replacing, write_json
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
+from custom_pose_ros.core.object_checks import left_handed
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.orientation.estimate import AMBIGUOUS
 from custom_pose_ros.core.orientation.observability import (
@@ -114,8 +115,11 @@ def run(args: argparse.Namespace) -> None:
         raise UsageError(f'--tilt {args.tilt:g}: no view is left; give at least 5')
     candidates = _candidates(args.candidate)
     analysis = analyse(Observability(model, camera, args.noise, attitudes), distances, candidates)
+    if not model.warnings and (text := left_handed(model.keypoint_names, model.model_points)):
+        say(f'note: model_points: {text}')
     heading = (
-        f'{model.name}: {len(observability.names)} keypoints with a known position, noise {args.noise:g} px, '
+        f'{model.name}: {len(observability.names)} keypoints with a known position, spread over {model.size_m:.3g} m, '
+        f'noise {args.noise:g} px, '
         f'camera of {camera.width}x{camera.height} px, f = {camera.K[0, 0]:.0f} px'
     )
     print(f'{heading}\n\n{format_table(analysis)}\n\n{format_changes(analysis)}')

@@ -27,7 +27,8 @@ def test_the_submarine_far_away_needs_a_mast(tmp_path, capsys):
         assert after <= 0.5 * far['rotation_with_wrong_choice_deg']
     out = capsys.readouterr().out
     assert out.startswith(
-        'submarine: 4 keypoints with a known position, noise 1 px, camera of 640x480 px, f = 554 px\n'
+        'submarine: 4 keypoints with a known position, spread over 0.599 m, noise 1 px, '
+        'camera of 640x480 px, f = 554 px\n'
     )
     assert f'{far["rotation_with_wrong_choice_deg"]:.1f} deg. Better:\n  add a keypoint near ' in out
     assert cv2.imread(str(tmp_path / 'submarine.png')).shape[1] > 1000

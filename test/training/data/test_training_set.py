@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import numpy as np
@@ -36,8 +37,6 @@ def test_a_sample_shows_the_object_where_its_maps_say(dots_folder, dots):
 
 
 def test_mirrored_samples_exchange_left_and_right(dots_folder, dots):
-    import dataclasses
-
     mirror = dataclasses.replace(PLAIN, p_flip=1.0)
     sample = plain_set(dots_folder, dots, augmentation=mirror)[Ticket(0, 0, 0)]
     columns = [sample.heatmaps[k].max(0).argmax() for k in range(3)]
@@ -45,6 +44,15 @@ def test_mirrored_samples_exchange_left_and_right(dots_folder, dots):
     row, column = np.unravel_index(sample.heatmaps[1].argmax(), (8, 8))
     cell = sample.image[row * 8 : row * 8 + 8, column * 8 : column * 8 + 8].reshape(-1, 3).mean(0)
     assert cell.argmax() == 0  # where the blue disc, the former right, now is
+
+
+def test_an_object_without_a_mirror_image_is_never_mirrored(dots_folder, dots):
+    always = dataclasses.replace(PLAIN, p_flip=1.0)
+    plain = plain_set(dots_folder, dots)[Ticket(0, 0, 0)]
+    for chiral in (dataclasses.replace(dots, mirror='no'), dataclasses.replace(dots, swaps=())):
+        sample = plain_set(dots_folder, chiral, augmentation=always)[Ticket(0, 0, 0)]
+        np.testing.assert_array_equal(sample.image, plain.image)
+        np.testing.assert_array_equal(sample.heatmaps, plain.heatmaps)
 
 
 def test_a_sample_depends_on_its_ticket_only(dots_folder, dots):

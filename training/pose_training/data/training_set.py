@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -87,14 +88,14 @@ class TrainingSet(Dataset):
             model: The object.
             input_height: Height [px] that inference scales images to.
             crop: Side of the samples [px].
-            augmentation: Strength of the random changes.
+            augmentation: Strength of the random changes; nothing is mirrored where the object says so.
             seed: With the ticket's number it decides every random change, whatever process makes the sample.
             cache_bytes: Decoded images are kept up to this size, in each worker process.
         """
         self._sources = sources
         self._model = model
         self._input_height, self._crop = input_height, crop
-        self._augmentation = augmentation
+        self._augmentation = augmentation if model.mirroring[0] else dataclasses.replace(augmentation, p_flip=0.0)
         self._seed = seed
         self._cache: dict[tuple[int, int], list[np.ndarray]] = {}
         self._cache_left = cache_bytes

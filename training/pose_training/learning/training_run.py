@@ -238,6 +238,7 @@ class TrainingRun:
 
     def _opening(self) -> list[str]:
         count = sum(p.numel() for p in self.trainer.network.parameters())
+        note = self.model.mirroring[1] if self.settings.augmentation().p_flip else None
         return [
             f'object {self.model.name}: {self.model.keypoint_count} keypoints, {self.model.limb_count} limbs, '
             f'input height {self.model.input_height} px',
@@ -245,6 +246,7 @@ class TrainingRun:
             f'{len(self.validation)} to validate on',
             f'network {self.settings.architecture}: {count / 1e6:.2f} million weights, {self.trainer.precision}; '
             f'{self.start_note}',
+            *([f'note: {note}'] if note else []),
         ]
 
     def _closing(self, accuracy: Accuracy | None) -> list[str]:
