@@ -20,7 +20,7 @@ import yaml
 from custom_pose_ros.core.errors import ConfigError
 from custom_pose_ros.core.files import YamlLoader, read_yaml
 from custom_pose_ros.core.geometry.rotations import matrix_from_roll_pitch_yaw, roll_pitch_yaw_from_matrix
-from custom_pose_ros.core.geometry.symmetry import Symmetry
+from custom_pose_ros.core.geometry.symmetry import Symmetry, SymmetryGroup
 from custom_pose_ros.core.limits import MAX_KEYPOINTS
 from custom_pose_ros.core.object_checks import doubtful_geometry, doubtful_sigmas, impossible_points, mirroring
 
@@ -399,7 +399,12 @@ class _Reader:
     def read_symmetries(self, value: Any) -> tuple[Symmetry, ...]:
         form = '{axis: [x, y, z], fold: N or continuous}'
         self.want(isinstance(value, list), 'symmetries', f'a list of {form}', value)
-        return tuple(self.read_symmetry(f'symmetries[{i}]', item, form) for i, item in enumerate(value))
+        symmetries = tuple(self.read_symmetry(f'symmetries[{i}]', item, form) for i, item in enumerate(value))
+        try:
+            SymmetryGroup(symmetries)
+        except ValueError as error:
+            raise ConfigError(f'{self.source}: symmetries: {error}; two axes rarely fit') from error
+        return symmetries
 
     def read_symmetry(self, key: str, item: Any, form: str) -> Symmetry:
         self.want(isinstance(item, Mapping), key, form, item)

@@ -195,6 +195,8 @@ def test_difference_names_both():
         ({'symmetries': [{'axis': [0, 0, 1], 'fold': 2, 'order': 1}]},
          'symmetries[0].order: unknown key, wanted one of axis, fold'),
         ({'symmetries': [{'axis': [0, 0, 0], 'fold': 2}]}, 'symmetries[0].axis: wanted a direction, got [0, 0, 0]'),
+        ({'symmetries': [{'axis': [0, 0, 1], 'fold': 5}, {'axis': [3, 0, 4], 'fold': 7}]},
+         'symmetries: wanted at most 720 rotations together, got more; two axes rarely fit'),
         ({'symmetries': [{'axis': [0, 0], 'fold': 2}]}, 'symmetries[0].axis: wanted three numbers, got [0, 0]'),
         ({'symmetries': [{'axis': [0, 0, 1], 'fold': 1}]}, f'symmetries[0].fold: wanted {FOLD}, got 1'),
         ({'symmetries': [{'axis': [0, 0, 1], 'fold': True}]}, f'symmetries[0].fold: wanted {FOLD}, got True'),
