@@ -47,6 +47,24 @@ def write_tiny_object(folder: str | Path, name: str = 'tiny') -> Path:
     return folder
 
 
+def make_endless(model: Path) -> None:
+    """Let a written network run for ever: its input goes round in a loop without an end."""
+    network = onnx.load(str(model))
+    same = [helper.make_node('Identity', [f'{name}_in'], [f'{name}_out']) for name in ('again', 'pixels')]
+    kinds = {'again': TensorProto.BOOL, 'pixels': TensorProto.FLOAT}
+    inputs = [helper.make_tensor_value_info(f'{name}_in', kind, None) for name, kind in kinds.items()]
+    outputs = [helper.make_tensor_value_info(f'{name}_out', kind, None) for name, kind in kinds.items()]
+    body = helper.make_graph(
+        same, 'body', [helper.make_tensor_value_info('round', TensorProto.INT64, []), *inputs], outputs
+    )
+    network.graph.initializer.append(helper.make_tensor('true', TensorProto.BOOL, [], [True]))
+    loop = helper.make_node('Loop', ['', 'true', 'float_image'], ['looped'], body=body)
+    nodes = network.graph.node
+    nodes[1].input[0] = 'looped'  # nodes[0] makes float_image
+    nodes.insert(1, loop)
+    onnx.save(network, str(model))
+
+
 def draw_tiny_object(
     points: np.ndarray, size: tuple[int, int] = (320, 256), image: np.ndarray | None = None
 ) -> np.ndarray:

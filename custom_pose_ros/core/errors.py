@@ -17,6 +17,10 @@ class ConfigError(CustomPoseError, ValueError):
     """An object file, parameter or calibration is wrong; the text names file, key, wanted and got."""
 
 
+class ObjectFileError(ConfigError):
+    """An object.yaml cannot be used; the text may quote the file, so it is for its owner and not for network peers."""
+
+
 class ModelError(CustomPoseError, ValueError):
     """A trained model is missing, damaged, or does not fit the object file; the text names both."""
 

@@ -29,3 +29,6 @@ MAX_UNPACKED_RATIO = 100  # images of a camera get to 3
 MAX_SQLITE_STEPS = 10_000_000  # of counting the messages, and one for each byte of the file on top
 MAX_DEFINITION_BYTES = 1 << 17  # text of one message definition; the longest common ones have 20 kB
 MAX_NOTES = 1000  # different remarks about one bag
+
+# Nodes.
+MAX_SWITCH_S = 300.0  # for loading another object; TensorRT may build its engine first

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from custom_pose_ros.core.errors import ConfigError
+from custom_pose_ros.core.errors import ConfigError, ObjectFileError
 from custom_pose_ros.core.files import YamlLoader, read_yaml
 from custom_pose_ros.core.geometry.rotations import matrix_from_roll_pitch_yaw, roll_pitch_yaw_from_matrix
 from custom_pose_ros.core.geometry.symmetry import Symmetry, SymmetryGroup
@@ -168,11 +168,14 @@ class ObjectModel:
         What is most likely a mistake in it is logged as a warning, once.
 
         Raises:
-            ConfigError: the file cannot be used; the text names file, key, what was wanted and what it says.
+            ConfigError: there is no such object.
+            ObjectFileError: the file cannot be used; the text names file, key, what was wanted and what it says.
         """
         path = find_object_folder(source, wanted_file=True)
-        data = read_yaml(path, 'give a folder with an object.yaml', _Loader)
-        model = cls.from_dict(data, str(path))
+        try:
+            model = cls.from_dict(read_yaml(path, 'give a folder with an object.yaml', _Loader), str(path))
+        except ConfigError as error:
+            raise ObjectFileError(str(error)) from error
         for text in model.warnings:
             _warn_once(f'warning: {path}: {text}')
         return model

@@ -46,8 +46,12 @@ class OrientationNode(ManagedNode):
         """
         super().__init__('orientation_node', **node_options)
         with self.destroyed_on_error():
-            self.settings = NodeParameters(self, OrientationNodeParameters, on_change=self._on_settings)
-            self._filter = NodeParameters(self, FilterNodeParameters, 'filter.', on_change=self._on_filter)
+            self.settings = NodeParameters(
+                self, OrientationNodeParameters, check=self._check_settings, apply=self._on_settings
+            )
+            self._filter = NodeParameters(
+                self, FilterNodeParameters, 'filter.', apply=self._on_filter, beside=self.settings
+            )
             self._source = ''
             self._objects: ObjectChoice | None = None
             self._reference: ReferenceFrame | None = None
@@ -109,10 +113,12 @@ class OrientationNode(ManagedNode):
         self._objects = None
         self._cameras.clear()
 
-    def _on_settings(self, values: OrientationNodeParameters) -> None:
-        """Apply the live parameters; refuse another object while one is loaded."""
+    def _check_settings(self, values: OrientationNodeParameters) -> None:
+        """Refuse another object while one is loaded."""
         if self.state != UNCONFIGURED and values.object != self._source:
             raise ConfigError('parameter object: wanted a call of ~/switch_object, or the node cleaned up first')
+
+    def _on_settings(self, values: OrientationNodeParameters) -> None:
         for camera in self._cameras.values():
             camera.source.timeout_s = values.camera_info_timeout
             camera.source.fallback_fov_deg = values.fallback_fov_deg

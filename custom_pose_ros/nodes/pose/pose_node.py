@@ -22,6 +22,7 @@ from custom_pose_ros.nodes.pose.pose_camera import WARNING_PERIOD_S, ImageMessag
 from custom_pose_ros.nodes.pose.pose_parameters import PoseNodeParameters, ThresholdParameters
 from custom_pose_ros.nodes.ros import qos
 from custom_pose_ros.nodes.ros.health import CameraReport, Health
+from custom_pose_ros.nodes.ros.loading import loaded_before_shutdown
 from custom_pose_ros.nodes.ros.managed_node import ACTIVE, INACTIVE, UNCONFIGURED, ManagedNode, run_node, transition
 from custom_pose_ros.nodes.ros.object_switch import ObjectSwitch
 from custom_pose_ros.nodes.ros.parameters import NodeParameters, warn_of_unknown_overrides
@@ -51,7 +52,7 @@ class PoseNode(ManagedNode):
         """
         super().__init__('pose_node', **node_options)
         with self.destroyed_on_error():
-            self.settings = NodeParameters(self, PoseNodeParameters, on_change=self._on_settings)
+            self.settings = NodeParameters(self, PoseNodeParameters, check=self._check_settings)
             self._thresholds: NodeParameters[ThresholdParameters] | None = None
             self._estimator: Estimator | None = None
             self._source = ('', '')
@@ -65,7 +66,7 @@ class PoseNode(ManagedNode):
         """Load and warm up the network, advertise."""
         held, values = self.until_cleanup, self.settings.values
         self._source = values.object, values.model
-        self._install(self._load(*self._source))
+        self._install(loaded_before_shutdown(lambda: self._load(*self._source), self.context))
         held.callback(self._unload)
         with qos.overrides_explained():
             for name, statistics in self.health.statistics.items():
@@ -156,7 +157,7 @@ class PoseNode(ManagedNode):
         defaults = dataclasses.asdict(estimator.model.thresholds)
         if self._thresholds is None:
             self._thresholds = NodeParameters(
-                self, ThresholdParameters, 'thresholds.', defaults, on_change=self._on_thresholds
+                self, ThresholdParameters, 'thresholds.', defaults, apply=self._on_thresholds, beside=self.settings
             )
         estimator.thresholds = self._thresholds.with_defaults(defaults).core
         self._estimator = estimator
@@ -174,7 +175,7 @@ class PoseNode(ManagedNode):
         self.get_logger().info(text)
         return text
 
-    def _on_settings(self, values: PoseNodeParameters) -> None:
+    def _check_settings(self, values: PoseNodeParameters) -> None:
         """Refuse another object or model while one is loaded."""
         if self.state != UNCONFIGURED and (values.object, values.model) != self._source:
             raise ConfigError(SWITCH_INSTEAD)

@@ -21,7 +21,9 @@ from rclpy.parameter import Parameter
 
 from custom_pose_ros.core.command_line import CANNOT, DONE, report, say
 from custom_pose_ros.core.errors import CustomPoseError
+from custom_pose_ros.nodes.ros.loading import exit_without_waiting
 from custom_pose_ros.nodes.ros.parameters import with_declared_type
+from custom_pose_ros.nodes.ros.reasons import is_expected, reason_for_peers
 
 UNCONFIGURED, INACTIVE, ACTIVE, FINALIZED = 'unconfigured', 'inactive', 'active', 'finalized'
 
@@ -33,7 +35,8 @@ def transition(reached: str) -> Callable[[LifecycleCallback], LifecycleCallback]
     Let a lifecycle callback of a ManagedNode raise, which rclpy swallows without a word.
 
     What had been acquired for the next state is released, the reason is logged and kept in `problem`. A CustomPoseError
-    refuses the transition and the state stays; any other exception is an error, after which the node is unconfigured.
+    refuses the transition and the state stays; any other exception, or one while something is released, is an error,
+    after which the node is unconfigured.
 
     Args:
         reached: the state after success.
@@ -98,7 +101,7 @@ class ManagedNode(LifecycleNode):
         self._starting = True
         for trigger in (self.trigger_configure, self.trigger_activate):
             if trigger() != TransitionCallbackReturn.SUCCESS:
-                raise self._failure or RuntimeError(self.problem)
+                raise self._failure or RuntimeError(f'{self.get_name()} does not start')
         self._starting = False
 
     @transition(INACTIVE)
@@ -149,14 +152,12 @@ class ManagedNode(LifecycleNode):
             self.until_deactivate.close()
         if self.state == UNCONFIGURED:
             self.until_cleanup.close()
-        expected = isinstance(error, (CustomPoseError, ParameterException))
-        text = ' '.join(str(error).split())
-        self.problem = text if expected else f'{type(error).__name__}: {text}'
         self._failure = error
-        if not self._starting:  # else `start` raises it
-            details = '' if expected else '\n' + traceback.format_exc()
-            self.get_logger().error(f'stays {self.state}, not {reached}: {self.problem}{details}')
-        return TransitionCallbackReturn.FAILURE if expected else TransitionCallbackReturn.ERROR
+        if not self._starting and self.context.ok():  # else `start` raises it, or nobody is left to read it
+            self.problem = reason_for_peers(error)
+            self.get_logger().error(f'stays {self.state}, not {reached}: {self.problem}')
+        refused = is_expected(error) and reached in (INACTIVE, ACTIVE) and self.state != ACTIVE
+        return TransitionCallbackReturn.FAILURE if refused else TransitionCallbackReturn.ERROR
 
 
 def run_node(make_node: Callable[[], ManagedNode], args: Sequence[str] | None = None) -> int:
@@ -173,6 +174,16 @@ def run_node(make_node: Callable[[], ManagedNode], args: Sequence[str] | None = 
     signal.signal(signal.SIGINT, lambda *_: interrupted.set())
     rclpy.init(args=list(sys.argv if args is None else args))
     try:
+        return exit_without_waiting(_spun(make_node, interrupted))
+    finally:
+        if rclpy.ok():
+            rclpy.shutdown()
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # nothing is left to interrupt but the end of the interpreter
+
+
+def _spun(make_node: Callable[[], ManagedNode], interrupted: threading.Event) -> int:
+    """Run the node; return the exit code."""
+    try:
         _spin(make_node)
     except ExternalShutdownException:
         return DONE
@@ -183,10 +194,6 @@ def run_node(make_node: Callable[[], ManagedNode], args: Sequence[str] | None = 
         if rclpy.ok() and not interrupted.is_set():
             return report(error, '--debug' in sys.argv)
         return DONE  # what failed is the use of a context that is gone
-    finally:
-        if rclpy.ok():
-            rclpy.shutdown()
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # nothing is left to interrupt but the end of the interpreter
     return DONE
 
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import time
 import types
 from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, wait
 from typing import Generic, TypeVar
 
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
 
-from custom_pose_ros.core.errors import ConfigError, CustomPoseError
+from custom_pose_ros.core.errors import ConfigError
+from custom_pose_ros.core.limits import MAX_SWITCH_S
 from custom_pose_ros.nodes.ros.conversions import SwitchObject
+from custom_pose_ros.nodes.ros.loading import start_loading
+from custom_pose_ros.nodes.ros.reasons import reason_for_peers
 
 _POLL_S = 0.005  # how long other callbacks may have to wait while something is loaded
 
@@ -37,7 +41,7 @@ class ObjectSwitch(Generic[Loaded]):
             install: lets it serve, in the executor's thread; returns what serves now.
         """
         self._node, self._load, self._install = node, load, install
-        self._accepted: tuple[Callable[[], tuple[str, str]], ThreadPoolExecutor] | None = None
+        self._serving: Callable[[], tuple[str, str]] | None = None
         self._loading = ''
         self.last = 'none'
         # A group of its own: an answer that is waited for holds up the rest of its group.
@@ -47,45 +51,50 @@ class ObjectSwitch(Generic[Loaded]):
     @contextlib.contextmanager
     def accepting(self, serving: Callable[[], tuple[str, str]]) -> Iterator[None]:
         """Accept requests; `serving` names object and model that serve. What is still loading at the end is dropped."""
-        with ThreadPoolExecutor(1, thread_name_prefix='object_loader') as loader:
-            self._accepted = serving, loader
-            try:
-                yield
-            finally:
-                self._accepted = None
+        self._serving = serving
+        try:
+            yield
+        finally:
+            self._serving = None
 
     async def _answer(self, request: SwitchObject.Request, response: SwitchObject.Response) -> SwitchObject.Response:
         try:
             response.message = await self._switch(request.object, request.model)
             response.success = True
         except Exception as error:  # whatever a file holds, what serves goes on
-            text = ' '.join(str(error).split())
-            response.message = text if isinstance(error, CustomPoseError) else f'{type(error).__name__}: {text}'
+            response.message = reason_for_peers(error)
             self._node.get_logger().warning(f'switch refused: {response.message}')
         self.last = response.message if response.success else f'refused: {response.message}'
         return response
 
     async def _switch(self, source: str, model: str) -> str:
-        accepted = self._accepted
-        if accepted is None:
+        serving = self._serving
+        if serving is None:
             raise ConfigError('nothing serves: set the parameter object and configure the node')
         if self._loading:
             raise ConfigError(f'{self._loading} is being loaded: wait for its answer')
-        serving, loader = accepted
         if not source:
             source, serving_model = serving()
             model = model or serving_model
-        self._loading, future = source, loader.submit(self._load, source, model)
-        try:
-            while not future.done():
-                wait([future], _POLL_S)
-                await _let_others_run()
-            loaded = future.result()
-        finally:
-            self._loading = ''
-        if self._accepted is not accepted:
+        loaded = await self._loaded(source, model)
+        if self._serving is not serving:
             raise ConfigError(f'{source} is not needed any more: the node was cleaned up')
         return self._install(source, model, loaded)
+
+    async def _loaded(self, source: str, model: str) -> Loaded:
+        """Load while other callbacks run, for a limited time; nothing else is loaded until the thread has ended."""
+        self._loading, future = source, start_loading(lambda: self._load(source, model))
+        future.add_done_callback(self._on_loaded)
+        deadline = time.monotonic() + MAX_SWITCH_S
+        while not future.done():
+            if time.monotonic() > deadline:
+                raise ConfigError(f'{source} is not loaded after {MAX_SWITCH_S:g} s: what served goes on')
+            wait([future], _POLL_S)
+            await _let_others_run()
+        return future.result()
+
+    def _on_loaded(self, _: Future[Loaded]) -> None:
+        self._loading = ''
 
 
 @types.coroutine

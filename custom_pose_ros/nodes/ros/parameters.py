@@ -126,7 +126,9 @@ class NodeParameters(Generic[Schema]):
         schema: type[Schema],
         prefix: str = '',
         defaults: Mapping[str, Any] | None = None,
-        on_change: Callable[[Schema], None] | None = None,
+        check: Callable[[Schema], None] | None = None,
+        apply: Callable[[Schema], None] | None = None,
+        beside: NodeParameters | None = None,
     ):
         """
         Declare and read all parameters.
@@ -136,7 +138,9 @@ class NodeParameters(Generic[Schema]):
             schema: dataclass whose fields are made by `parameter`.
             prefix: put before each field name, as in 'thresholds.'.
             defaults: defaults that replace those of the dataclass, by field name.
-            on_change: called with the new values before they hold; may refuse them with ConfigError.
+            check: called with new values before they hold; may refuse them with ConfigError.
+            apply: called with new values that hold.
+            beside: other parameters of the same node: a request that one of them refuses changes none of both.
 
         Raises:
             ConfigError: names the parameter, the values accepted and the one given.
@@ -144,7 +148,8 @@ class NodeParameters(Generic[Schema]):
         self._node = node
         self._declarations = declarations(schema, prefix)
         self._prefix = prefix
-        self._on_change = on_change
+        self._check, self._apply = check, apply
+        self._together = [self] if beside is None else beside._together
         self._defaults = dict(defaults or {})
         read = {}
         for name, declaration in self._declarations.items():
@@ -152,7 +157,10 @@ class NodeParameters(Generic[Schema]):
             default = self._defaults.setdefault(field, declaration.default)
             read[field] = _declare(node, name, declaration, default)
         self.values: Schema = schema(**read)
-        node.add_on_set_parameters_callback(self._set)
+        if beside:
+            self._together.append(self)
+        else:
+            node.add_on_set_parameters_callback(self._set)
 
     def with_defaults(self, defaults: Mapping[str, Any]) -> Schema:
         """Return the values with these defaults in place of those before, where nobody has changed them."""
@@ -180,17 +188,26 @@ class NodeParameters(Generic[Schema]):
 
     def _set(self, parameters: list[Parameter]) -> SetParametersResult:
         """Check and apply live changes, all or none; parameters declared elsewhere are not looked at."""
-        own = [p for p in parameters if p.name in self._declarations]
         try:
-            changes = {p.name[len(self._prefix) :]: self._declarations[p.name].check(p.name, p.value) for p in own}
-            if changes:
-                values = dataclasses.replace(self.values, **changes)
-                if self._on_change:
-                    self._on_change(values)
-                self.values = values
+            changed = [(group, values) for group in self._together if (values := group._checked(parameters))]
         except ConfigError as error:
             return SetParametersResult(successful=False, reason=str(error))
+        for group, values in changed:
+            group.values = values
+            if group._apply:
+                group._apply(values)
         return SetParametersResult(successful=True)
+
+    def _checked(self, parameters: list[Parameter]) -> Schema | None:
+        """Return the values as they will be, None when nothing of this group changes; ConfigError refuses them."""
+        own = [p for p in parameters if p.name in self._declarations]
+        changes = {p.name[len(self._prefix) :]: self._declarations[p.name].check(p.name, p.value) for p in own}
+        if not changes:
+            return None
+        values = dataclasses.replace(self.values, **changes)
+        if self._check:
+            self._check(values)
+        return values
 
 
 def _declare(node: Node, name: str, declaration: Declaration, default: Any) -> Any:

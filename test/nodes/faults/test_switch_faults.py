@@ -46,7 +46,7 @@ def forget_object(folder: Path) -> None:
         (delete, 'no model.onnx in this folder'),
         (halve, 'is damaged or not an ONNX model'),
         (empty, 'is damaged or not an ONNX model'),
-        (forget_object, 'is not valid YAML'),
+        (forget_object, 'the object.yaml cannot be used'),
     ],
     ids=['deleted', 'half written', 'empty', 'broken object'],
 )

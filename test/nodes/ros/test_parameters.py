@@ -161,10 +161,29 @@ def test_the_owner_may_refuse_a_change(bare_node) -> None:
         raise ConfigError(f'not {values.max_instances}')
 
     node = bare_node()
-    parameters = NodeParameters(node, ThresholdParameters, 'thresholds.', on_change=refuse)
+    parameters = NodeParameters(node, ThresholdParameters, 'thresholds.', check=refuse)
     (result,) = node.set_parameters([Parameter('thresholds.max_instances', value=3)])
     assert (result.successful, result.reason) == (False, 'not 3')
     assert parameters.values.max_instances == ThresholdParameters().max_instances
+
+
+def test_a_refused_request_changes_nothing_in_any_group(bare_node) -> None:
+    def refuse_nine_tenths(values: ThresholdParameters) -> None:
+        if values.pose_score == 0.9:
+            raise ConfigError('not 0.9')
+
+    node = bare_node()
+    applied: list[PoseNodeParameters] = []
+    settings = NodeParameters(node, PoseNodeParameters, apply=applied.append)
+    thresholds = NodeParameters(node, ThresholdParameters, 'thresholds.', check=refuse_nine_tenths, beside=settings)
+    wrong = [Parameter('overlay', value=False), Parameter('thresholds.pose_score', value=0.9)]
+    for request in (wrong, wrong[::-1]):
+        assert node.set_parameters_atomically(request).reason == 'not 0.9'
+    assert (settings.values.overlay, thresholds.values.pose_score, applied) == (True, 0.25, [])
+    right = [Parameter('overlay', value=False), Parameter('thresholds.pose_score', value=0.5)]
+    assert node.set_parameters_atomically(right).successful
+    assert (settings.values.overlay, thresholds.values.pose_score) == (False, 0.5)
+    assert applied == [settings.values]
 
 
 def test_static_parameters_are_read_only(bare_node) -> None:

@@ -1,0 +1,66 @@
+"""Tests of what peers may read: whatever file a request names, no text of it comes back, is logged or diagnosed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from diagnostic_msgs.msg import DiagnosticArray
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
+from rcl_interfaces.msg import Log
+from rclpy.parameter import Parameter
+
+from custom_pose_ros.nodes.orientation.orientation_node import OrientationNode
+from custom_pose_ros.nodes.pose.pose_node import PoseNode
+from custom_pose_ros.nodes.ros.conversions import SwitchObject
+
+SECRET = 'c2VjcmV0'
+FILES = {
+    'a key': f'-----BEGIN OPENSSH PRIVATE KEY-----\n{SECRET}\n-----END OPENSSH PRIVATE KEY-----\n',
+    'shadow': f'root:$6${SECRET}:19000:0:99999:7:::\nme:$6${SECRET}:19000:0:99999:7:::\n',
+    'another YAML': f'password: {SECRET}\nname: a\n',
+    'a name': f'name: {SECRET} {SECRET}\nkeypoints: [a, b]\nskeleton: [[a, b]]\n',
+    'a keypoint': f'name: a\nkeypoints: [a, b]\nskeleton: [[a, {SECRET}]]\n',
+    'a number': f'name: a\nkeypoints: [a, b]\nskeleton: [[a, b]]\ninput_height: {SECRET}\n',
+    'a tab': f'{SECRET}:\t- x\n\t{SECRET}',
+}
+
+
+@pytest.mark.parametrize(('kind', 'name'), [(PoseNode, 'pose_node'), (OrientationNode, 'orientation_node')])
+def test_no_text_of_a_file_reaches_a_peer(graph, tiny_object, tmp_path, capfd, kind, name) -> None:
+    node = graph.start(kind, object=tiny_object)
+    diagnostics = graph.listen('/diagnostics', DiagnosticArray)
+    client = graph.tester.create_client(SwitchObject, f'{name}/switch_object')
+    graph.wait(client.service_is_ready, 'the service')
+    for number, text in enumerate(FILES.values()):
+        file = tmp_path / f'file_{number}'
+        file.write_text(text, encoding='utf-8')
+        folder = tmp_path / f'folder_{number}'
+        folder.mkdir()
+        (folder / 'object.yaml').write_text(text, encoding='utf-8')
+        for given in (file, folder):
+            future = client.call_async(SwitchObject.Request(object=str(given)))
+            graph.wait(future.done, 'the answer')
+            response = future.result()
+            assert (response.success, SECRET in response.message) == (False, False), response.message
+            assert 'terminal' in response.message
+    assert SECRET in capfd.readouterr().err  # whoever owns the file reads why
+    refuse_to_configure(graph, node, name, tmp_path / 'file_1')
+    message = diagnostics.wait(lambda m: any('terminal' in pair.value for pair in m.status[0].values))
+    assert SECRET not in str(message)
+    assert not any(SECRET in line for level in (Log.WARN, Log.ERROR) for line in graph.logs(level, name))
+
+
+def refuse_to_configure(graph, node, name: str, file: Path) -> None:
+    """Configure with a file that is no object, as any peer may."""
+    client = graph.tester.create_client(ChangeState, f'{name}/change_state')
+    graph.wait(client.service_is_ready, 'the service')
+    for number in (Transition.TRANSITION_DEACTIVATE, Transition.TRANSITION_CLEANUP, Transition.TRANSITION_CONFIGURE):
+        if number == Transition.TRANSITION_CONFIGURE:
+            assert node.set_parameters([Parameter('object', value=str(file))])[0].successful
+        future = client.call_async(ChangeState.Request(transition=Transition(id=number)))
+        graph.wait(future.done, 'the transition')
+    assert not future.result().success
+    assert SECRET not in node.problem
+    graph.wait_for_log(Log.ERROR, name, 'stays unconfigured, not inactive: the object.yaml')
