@@ -24,10 +24,12 @@ from custom_pose_ros.core.command_line import (
     image_size,
     optional_packages,
     positive_integer,
+    say,
 )
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.progress import progress_bar
+from custom_pose_ros.inference.camera_calibration import CameraCalibration
 
 with optional_packages('synthesize', ['synthetic']):
     from training.synthetic.geometry.object_builder import object_builder
@@ -133,7 +135,8 @@ def mesh_of(options: argparse.Namespace) -> dict[str, Any] | None:
 
 def camera_of(options: argparse.Namespace) -> CameraIntrinsics:
     """Return the calibrated camera at the size of the pictures."""
-    return CameraIntrinsics.from_yaml(options.camera).scaled_to(*options.size)
+    calibration = CameraCalibration(options.camera, report=lambda text: say(f'note: {options.camera}: {text}'))
+    return calibration.for_size(*options.size)
 
 
 def generator_arguments(recipe: dict[str, Any]) -> tuple[Any, ...]:

@@ -237,6 +237,14 @@ def read_yaml(path: str | Path, wanted: str, loader: type[YamlLoader] = YamlLoad
     Raises:
         ConfigError: it is no file, cannot be read, is too large or is not YAML; the text names the file.
     """
+    documents = read_yaml_documents(path, wanted, loader)
+    if len(documents) > 1:
+        raise ConfigError(f'{path}: is not valid YAML: it has {len(documents)} documents, wanted one')
+    return documents[0] if documents else None
+
+
+def read_yaml_documents(path: str | Path, wanted: str, loader: type[YamlLoader] = YamlLoader) -> list[Any]:
+    """Return what each document of a YAML file says, those between lines of `---`; see `read_yaml`."""
     try:
         return parse_yaml(read_bytes(Path(path), MAX_YAML_BYTES), loader)
     except OSError as error:
@@ -245,9 +253,9 @@ def read_yaml(path: str | Path, wanted: str, loader: type[YamlLoader] = YamlLoad
         raise ConfigError(f'{path}: is not valid YAML: {error}') from error
 
 
-def parse_yaml(content: bytes, loader: type[YamlLoader] = YamlLoader) -> Any:
+def parse_yaml(content: bytes, loader: type[YamlLoader] = YamlLoader) -> list[Any]:
     """
-    Return the value of the one YAML document in a UTF-8 content.
+    Return the values of the YAML documents in a UTF-8 content.
 
     Raises:
         ValueError: It is not YAML, or more than it may be (core/limits.py); the text is one line.
@@ -257,12 +265,14 @@ def parse_yaml(content: bytes, loader: type[YamlLoader] = YamlLoader) -> Any:
         _check_extent(text, loader)
         reader = loader(text)
         try:
-            node = reader.get_single_node()
-            if node is None:
-                return None
-            if _values(node, {}) > MAX_YAML_VALUES:
-                raise ValueError(f'its aliases stand for more than {MAX_YAML_VALUES} values')
-            return reader.construct_document(node)
+            documents, values = [], 0
+            while reader.check_node():
+                node = reader.get_node()
+                values += _values(node, {}) if node else 0
+                if values > MAX_YAML_VALUES:
+                    raise ValueError(f'its aliases stand for more than {MAX_YAML_VALUES} values')
+                documents.append(reader.construct_document(node))
+            return documents
         finally:
             reader.dispose()
     # PyYAML itself does not catch what a tag makes of a wrong value: !!int '', !!bool x, !!timestamp x, 1:1e999.

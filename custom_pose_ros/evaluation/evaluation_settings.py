@@ -21,6 +21,7 @@ class Settings:
     Attributes:
         recorded: Topics to score instead of running the estimators, '' to run them.
         fov_deg: Horizontal field of view assumed without a calibration.
+        rectified: Whether the images are rectified; None: by the name of their topic.
         start_s, duration_s: Part of the bag, from its first message [s].
     """
 
@@ -36,6 +37,7 @@ class Settings:
     camera_info: str | None = None
     camera: Path | None = None
     fov_deg: float | None = None
+    rectified: bool | None = None
     recorded: str = ''
     truth: TruthSettings = field(default_factory=TruthSettings)
     labels: Path | None = None

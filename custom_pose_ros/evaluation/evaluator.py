@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from custom_pose_ros.core.errors import ConfigError, DatasetError, UsageError
-from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.evaluation.bags.reader import Bag
 from custom_pose_ros.evaluation.evaluation_settings import Selection, Settings, select
@@ -31,6 +30,7 @@ from custom_pose_ros.evaluation.truth.apriltag import TagTruth, read_tags
 from custom_pose_ros.evaluation.truth.coco_labels import CocoLabels
 from custom_pose_ros.evaluation.truth.source import TruthSettings, TruthSource
 from custom_pose_ros.inference.backends import default_threads
+from custom_pose_ros.inference.camera_calibration import shows_rectified_images
 from custom_pose_ros.inference.estimator import Estimator, PoseEstimator
 
 
@@ -222,8 +222,8 @@ class Reading:
 
     def _find_cameras(self) -> CameraSupply:
         s = self.settings
-        given = CameraIntrinsics.from_yaml(s.camera) if s.camera else None
-        cameras = CameraSupply(self.notes, given, s.fov_deg, s.camera.name if s.camera else '')
+        rectified = shows_rectified_images(self.selection.image or '') if s.rectified is None else s.rectified
+        cameras = CameraSupply(self.notes, s.camera, s.fov_deg, rectified)
         if self.selection.camera_info:
             cameras.find_first(self.bag, self.selection.camera_info)
         return cameras

@@ -1,53 +1,100 @@
 """
-CameraCalibration: the intrinsics for images of a size, from a given calibration or from camera_info; needs no ROS.
+CameraCalibration: the intrinsics for images of a size, from a calibration file or from camera_info; needs no ROS.
 
-Takes any object with the fields of a CameraInfo message, made by rclpy or by rosbags, of ROS 1 or 2.
+Here alone it is decided whether a calibration belongs to an image, and what is done with it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Sequence
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from custom_pose_ros.core.errors import ConfigError
+from custom_pose_ros.core.geometry.calibration_files import CameraInfoFields
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 
 _SIZES = 16  # of images whose intrinsics are kept
+_FAR_FROM_MIDDLE = 0.15  # of the side; lenses are centred to a few percent, K of a binned or cropped image is not
+_UNEQUAL_FOCALS = 1.15  # ratio; pixels are square, or nearly so
 
 
 class CameraCalibration:
     """
     Answers with the intrinsics for an image size; the same object as long as nothing changes.
 
-    A camera_info that is no calibration is refused and the last valid one stays in use. Intrinsics for another
-    resolution of the same shape are scaled.
+    A camera_info that is no calibration is refused and the last valid one stays in use.
 
     Attributes:
-        is_given: whether a calibration was given; camera_info is not needed then.
+        is_given: whether a file was given; camera_info is not needed then.
         refusal: why the last camera_info is no calibration; empty when it is one.
+        remarks: what a user should know of the last answer: that it was scaled, that a roi was ignored, ...
     """
 
-    def __init__(self, given: CameraIntrinsics | None = None, rectified: bool = False):
+    def __init__(
+        self,
+        file: str | Path | None = None,
+        rectified: bool = False,
+        report: Callable[[str], None] = lambda remark: None,
+    ):
         """
-        Begin with a given calibration or without one.
+        Read a calibration file, or wait for camera_info.
 
         Args:
-            given: the calibration, instead of any camera_info.
-            rectified: whether the images are rectified, so that P of camera_info is used.
+            file: the calibration, instead of any camera_info.
+            rectified: whether the images are rectified, so that P is used, without distortion.
+            report: is told each remark once.
+
+        Raises:
+            ConfigError: the file is no calibration; the text names it.
         """
-        self.is_given, self.refusal = given is not None, ''
-        self._camera, self._rectified = given, rectified
-        self._used: tuple = ()
-        self._refused: tuple = ()
-        self._scaled: dict[tuple[int, int, float], CameraIntrinsics] = {}
+        self.is_given, self.refusal = bool(file), ''
+        self.remarks: list[str] = []
+        self._rectified, self._report = rectified, report
+        self._fields: CameraInfoFields | None = None
+        self._refused: CameraInfoFields | None = None
+        self._camera: CameraIntrinsics | None = None
+        self._said: set[str] = set()
+        self._fitted: dict[tuple[int, int, float], tuple[CameraIntrinsics, list[str]]] = {}
+        if file:
+            try:
+                self._use(CameraInfoFields.from_yaml(file))
+            except ConfigError as error:
+                raise ConfigError(str(error) if str(error).startswith(str(file)) else f'{file}: {error}') from None
 
     @property
     def is_known(self) -> bool:
         """Whether there is a calibration, given or from camera_info."""
         return self._camera is not None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height [px] of the images of the calibration, before region and binning; there must be one."""
+        assert self._camera is not None
+        return self._camera.width, self._camera.height
+
+    @property
+    def rectified(self) -> bool:
+        """Whether the images are rectified, so that P is used, without distortion."""
+        return self._rectified
+
+    @rectified.setter
+    def rectified(self, rectified: bool) -> None:
+        if rectified == self._rectified:
+            return
+        self._rectified, self._camera = rectified, None
+        if self._fields is not None:
+            with contextlib.suppress(ConfigError):  # is told in `refusal`
+                self._use(self._fields)
+
+    @property
+    def rectifies(self) -> bool:
+        """Whether P is used, and K and D would give something else."""
+        return self._rectified and self._fields is not None and self._fields.changes_when_rectified
 
     def accept(self, message: Any) -> bool:
         """
@@ -59,20 +106,24 @@ class CameraCalibration:
         Raises:
             ConfigError: it is no calibration.
         """
-        fields = _calibration_fields(message, self._rectified)
-        if fields == self._used:
+        fields = CameraInfoFields.from_message(message)
+        if fields == self._fields and self._camera:
             self.refusal = ''
             return False
-        if fields != self._refused or not self.refusal:
-            try:
-                camera = camera_from_message(message, self._rectified)
-            except (ConfigError, ValueError, OverflowError) as error:
-                self._refused, self.refusal = fields, str(error)
-            else:
-                self._used, self.refusal, self._camera = fields, '', camera
-                self._scaled.clear()
-                return True
-        raise ConfigError(self.refusal)
+        if fields == self._refused and self.refusal:
+            raise ConfigError(self.refusal)
+        self._use(fields)
+        return True
+
+    def _use(self, fields: CameraInfoFields) -> None:
+        """Use this calibration from now on; ConfigError, and the one before stays, when it is none."""
+        try:
+            camera = calibrated_camera(fields, self._rectified)
+        except (ConfigError, ValueError, OverflowError) as error:
+            self._refused, self.refusal = fields, str(error)
+            raise ConfigError(self.refusal) from None
+        self._fields, self.refusal, self._camera = fields, '', camera
+        self._fitted.clear()
 
     def for_size(self, width: int, height: int, fov_deg: float = 0.0) -> CameraIntrinsics:
         """
@@ -84,67 +135,150 @@ class CameraCalibration:
             fov_deg: horizontal field of view to assume while there is no calibration.
 
         Raises:
-            ConfigError: the image has another shape than that of the calibration.
+            ConfigError: the calibration cannot be that of such images.
         """
         key = width, height, 0.0 if self._camera else fov_deg
-        if key not in self._scaled:
-            if len(self._scaled) == _SIZES:
-                self._scaled.clear()
-            if self._camera:
-                self._scaled[key] = self._camera.scaled_to(width, height)
+        if key not in self._fitted:
+            if len(self._fitted) == _SIZES:
+                self._fitted.clear()
+            if self._camera is None or self._fields is None:
+                self._fitted[key] = CameraIntrinsics.from_fov(width, height, math.radians(fov_deg)), []
             else:
-                self._scaled[key] = CameraIntrinsics.from_fov(width, height, math.radians(fov_deg))
-        return self._scaled[key]
+                camera, remark = _fitted_camera(self._fields, self._camera, width, height)
+                remarks = [remark, *_oddities(self._fields, self._camera, self._rectified)]
+                self._fitted[key] = camera, [text for text in remarks if text]
+        camera, self.remarks = self._fitted[key]
+        for text in self.remarks:
+            if text not in self._said:
+                self._said.add(text)
+                self._report(text)
+        return camera
 
 
-def camera_from_message(message: Any, rectified: bool = False) -> CameraIntrinsics:
+def shows_rectified_images(topic: str) -> bool:
+    """Whether images are rectified by the name of their topic: image_rect, image_rect_color/compressed, rect/image."""
+    for name in reversed(topic.lower().split('/')):
+        parts = name.split('_')
+        if 'rect' in parts or 'rectified' in parts:
+            return True
+        if 'raw' in parts:
+            return False
+    return False
+
+
+def calibrated_camera(fields: CameraInfoFields, rectified: bool = False) -> CameraIntrinsics:
     """
-    Return the intrinsics of the images that a CameraInfo (ROS 1 or 2) belongs to, after its region and binning.
+    Return the camera of the whole images that a calibration belongs to, before region and binning.
 
     Args:
-        message: The CameraInfo.
+        fields: What the calibration says.
         rectified: False for raw images: K and D; True for rectified images: P, without distortion.
 
     Raises:
         ConfigError: It is not a calibration (an uncalibrated camera sends zeros).
     """
-    if rectified:
-        projection = np.reshape(_numbers(message, 'p'), (3, 4))
-        camera = CameraIntrinsics(message.width, message.height, projection[:, :3])
-    else:
-        camera = CameraIntrinsics.from_camera_info_fields(
-            width=message.width,
-            height=message.height,
-            distortion_model=message.distortion_model,
-            d=_numbers(message, 'd'),
-            k=_numbers(message, 'k'),
-        )
-    roi, binning = message.roi, (max(message.binning_x, 1), max(message.binning_y, 1))
-    width, height = roi.width or message.width, roi.height or message.height
-    if roi.x_offset + width > message.width or roi.y_offset + height > message.height:
+    projected = rectified and any(fields.p)
+    lens = {'distortion_model': fields.distortion_model, 'd': fields.d, 'k': fields.k}
+    if projected:
+        lens = {'distortion_model': '', 'd': (), 'k': _projection(fields)[:, :3].ravel()}
+    try:
+        camera = CameraIntrinsics.from_camera_info_fields(width=fields.width, height=fields.height, **lens)
+    except ConfigError as error:
+        raise ConfigError(str(error).replace('camera: K:', 'camera: P:' if projected else 'camera: K:')) from None
+    if rectified and camera.has_distortion:
+        raise ConfigError('camera: P: is missing, and the images are rectified, so that K and D do not apply to them')
+    (left, top), (width, height) = fields.offset, fields.region
+    if not fields.is_offset_only and (left + width > camera.width or top + height > camera.height):
         raise ConfigError(
-            f'camera: roi: wanted a region inside {message.width}x{message.height}, '
-            f'got {width}x{height} at ({roi.x_offset}, {roi.y_offset})'
+            f'camera: roi: wanted a region inside {camera.width}x{camera.height}, '
+            f'got {width}x{height} at ({left}, {top})'
         )
-    if (width, height) == (message.width, message.height) and binning == (1, 1):
-        return camera
-    K = camera.K.copy()
-    K[:2, 2] -= roi.x_offset, roi.y_offset
-    for axis in (0, 1):
-        K[axis] /= binning[axis]
-        K[axis, 2] += 0.5 / binning[axis] - 0.5  # (0, 0) is the centre of a pixel, also of a binned one
-    return CameraIntrinsics(width // binning[0], height // binning[1], K, camera.D, camera.distortion_model)
+    if min(_binned((left, top, width, height), fields.binning)) < 1:
+        raise ConfigError(
+            f'camera: binning: wanted images of a pixel or more, got {fields.binning[0]}x{fields.binning[1]} for '
+            f'{width}x{height}'
+        )
+    return camera
 
 
-def _calibration_fields(message: Any, rectified: bool = False) -> tuple:
-    """Return all that `camera_from_message` depends on: two messages with the same are the same calibration."""
-    roi, matrices = message.roi, ('p',) if rectified else ('k', 'd')
-    return (
-        message.width, message.height, message.distortion_model, message.binning_x, message.binning_y,
-        roi.x_offset, roi.y_offset, roi.width, roi.height, *(tuple(_numbers(message, name)) for name in matrices),
-    )  # fmt: skip
+def _projection(fields: CameraInfoFields) -> np.ndarray:
+    """Return P (3, 4)."""
+    try:
+        return np.array(fields.p, float).reshape(3, 4)
+    except (TypeError, ValueError, OverflowError):
+        raise ConfigError(f'camera: P: wanted 12 numbers (3x4 projection matrix), got {fields.p!r:.120}') from None
 
 
-def _numbers(message: Any, name: str) -> Sequence[float]:
-    """Return the field `k`, `d` or `p` of a CameraInfo; ROS 1 spells them in capitals."""
-    return getattr(message, name) if hasattr(message, name) else getattr(message, name.upper())
+def _fitted_camera(
+    fields: CameraInfoFields, camera: CameraIntrinsics, width: int, height: int
+) -> tuple[CameraIntrinsics, str]:
+    """
+    Return the camera of images of a size, and what was done for it that nobody asked for.
+
+    Images show the whole of the calibration or its region, each as it is, binned, or scaled otherwise; whichever
+    explains their size is taken, if it is the only one.
+    """
+    whole, part = (0, 0, camera.width, camera.height), (*fields.offset, *fields.region)
+    if fields.is_offset_only:
+        part = whole
+    stated = _binned(part, fields.binning)
+    if (width, height) == stated:
+        columns, rows = (size * binning for size, binning in zip(stated, fields.binning))  # without a rest at the end
+        return camera.cropped(part[0], part[1], columns, rows).stretched_to(width, height), ''
+    size, calibrated = f'{width}x{height}', f'{camera.width}x{camera.height}'
+    views = [whole] if part == whole else [whole, part]
+    if (width, height) == whole[2:]:
+        ignored = ' and '.join(['roi'] * (part != whole) + ['binning'] * (fields.binning != (1, 1)))
+        return camera, f'{ignored} of the calibration ignored: images of {size} have its full size'
+    fitting = [view for view in views if (width, height) in (view[2:], _binned(view, fields.binning))]
+    fitting = fitting or [view for view in views if camera.cropped(*view).has_shape(width, height)]
+    if len(fitting) > 1:
+        raise ConfigError(
+            f'camera: images of {size} may show all {calibrated} of the calibration or its roi, '
+            f'{part[2]}x{part[3]} at ({part[0]}, {part[1]}): nobody can tell; correct roi and binning'
+        )
+    view = (fitting or [whole])[0]
+    scaled = camera.cropped(*view).scaled_to(width, height)
+    if view != whole:
+        return scaled, f'the roi of the calibration, {part[2]}x{part[3]}, is scaled to the images, {size}'
+    ignored = '; its roi is ignored' if part != whole else ''
+    return scaled, (
+        f'the calibration is for {calibrated} and is scaled to images of {size}{ignored}: right where images are '
+        'resized, wrong where they are cropped'
+    )
+
+
+def _binned(view: tuple[int, int, int, int], binning: tuple[int, int]) -> tuple[int, int]:
+    """Return the size of the images of a view."""
+    return view[2] // binning[0], view[3] // binning[1]
+
+
+def _oddities(fields: CameraInfoFields, camera: CameraIntrinsics, rectified: bool) -> list[str]:
+    """Return what looks as if the calibration was made for other images."""
+    matrix, found = 'P' if rectified and any(fields.p) else 'K', []
+    if fields.is_offset_only and any(fields.offset):
+        found.append(
+            f'roi is ignored: it has the size of the calibration, so its offset {fields.offset} is in {matrix} already'
+        )
+    middle = (np.array([camera.width, camera.height]) - 1) / 2
+    shares = np.abs(camera.K[:2, 2] - middle) / [camera.width, camera.height]
+    if shares.max() > _FAR_FROM_MIDDLE:
+        side = ('width', 'height')[int(shares.argmax())]
+        found.append(
+            f'the principal point is far from the middle of the {camera.width}x{camera.height} image, by '
+            f'{100 * shares.max():.0f} % of its {side}: {matrix} may be that of a binned or cropped image, and '
+            'distances wrong'
+        )
+    fx, fy = camera.K[0, 0], camera.K[1, 1]
+    if max(fx, fy) > _UNEQUAL_FOCALS * min(fx, fy):
+        found.append(
+            f'the focal lengths differ by {100 * (max(fx, fy) / min(fx, fy) - 1):.0f} %: {matrix} may be that of an '
+            'image of another shape, and distances wrong'
+        )
+    if rectified and not any(fields.p):
+        found.append('P is empty and there is no distortion: K is used for the rectified images')
+    elif rectified and any(_projection(fields)[:2, 3]):
+        found.append(
+            'P is that of the second camera of a stereo pair: poses are relative to this camera, not to the first'
+        )
+    return found

@@ -32,7 +32,6 @@ from custom_pose_ros.core.command_line import (
 )
 from custom_pose_ros.core.errors import UsageError
 from custom_pose_ros.core.files import replacing, write_json
-from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.object_checks import left_handed
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.orientation.estimate import AMBIGUOUS
@@ -44,6 +43,7 @@ from custom_pose_ros.core.orientation.observability import (
     random_attitudes,
     tilted_at_most,
 )
+from custom_pose_ros.inference.camera_calibration import CameraCalibration
 
 DEFAULT_FOV_DEG = 60.0
 _VIEWS = 1500  # of which `--tilt` may leave a part
@@ -100,11 +100,8 @@ def _parser() -> argparse.ArgumentParser:
 def run(args: argparse.Namespace) -> None:
     """Analyse, print the table and write chart and numbers."""
     model = ObjectModel.load(args.object)
-    camera = (
-        CameraIntrinsics.from_yaml(args.camera)
-        if args.camera
-        else CameraIntrinsics.from_fov(*args.size, math.radians(args.fov_deg))
-    )
+    calibration = CameraCalibration(args.camera, report=lambda text: say(f'note: {args.camera}: {text}'))
+    camera = calibration.for_size(*(calibration.size if args.camera else args.size), args.fov_deg)
     distances = _distances(*args.distance)
     if not 0.0 < args.tilt <= 90.0:
         raise UsageError(f'--tilt: wanted degrees above 0 and up to 90, got {args.tilt:g}')

@@ -129,6 +129,11 @@ def _add_inputs(group: Any) -> None:
         '--fov-deg', type=field_of_view_deg, metavar='DEG',
         help='horizontal field of view to assume where there is no calibration',
     )  # fmt: skip
+    group.add_argument(
+        '--rectified', action=argparse.BooleanOptionalAction,
+        help='whether the images are rectified, so that P of the calibration is used, without distortion (default: by '
+        'the topic, such as image_rect)',
+    )  # fmt: skip
     group.add_argument('--start', type=float, default=0.0, metavar='S', help='skip the first seconds of the bag')
     group.add_argument('--duration', type=float, metavar='S', help='read so many seconds only')
 
@@ -188,8 +193,8 @@ def _settings(args: argparse.Namespace) -> Settings:
     return Settings(
         bags=tuple(args.bags), object=args.object, model=args.model, backend=args.backend, precision=args.precision,
         threads=args.threads, input_height=args.input_height, image=args.image, camera_info=args.camera_info,
-        camera=args.camera, fov_deg=args.fov_deg, recorded=args.recorded, truth=truth, labels=args.truth_coco,
-        start_s=args.start, duration_s=args.duration, write_bag=args.write_bag,
+        camera=args.camera, fov_deg=args.fov_deg, rectified=args.rectified, recorded=args.recorded, truth=truth,
+        labels=args.truth_coco, start_s=args.start, duration_s=args.duration, write_bag=args.write_bag,
     )  # fmt: skip
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import itertools
-import math
 import os
 import re
 import sys
@@ -37,10 +36,10 @@ from custom_pose_ros.core.command_line import (
 from custom_pose_ros.core.drawing.overlay import draw_poses
 from custom_pose_ros.core.errors import ConfigError, CustomPoseError, MediaError, UsageError
 from custom_pose_ros.core.files import VideoFile, write_image, write_json
-from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.object_model import ObjectModel, Thresholds
 from custom_pose_ros.core.orientation.pnp import known_points
 from custom_pose_ros.core.progress import progress_bar
+from custom_pose_ros.inference.camera_calibration import CameraCalibration
 from custom_pose_ros.inference.estimator import PoseEstimator
 from custom_pose_ros.tools.media import Input, VideoReader, find_inputs, plan_outputs, quiet_opencv, read_image
 from custom_pose_ros.tools.predictions import (
@@ -94,6 +93,10 @@ def _parser() -> argparse.ArgumentParser:
     lens.add_argument(
         '--fov-deg', type=field_of_view_deg, default=DEFAULT_FOV_DEG, metavar='DEG',
         help=f'horizontal field of view assumed without --camera (default: {DEFAULT_FOV_DEG:g})',
+    )  # fmt: skip
+    group.add_argument(
+        '--rectified', action='store_true',
+        help='the pictures are rectified: P of the calibration is used, without distortion',
     )  # fmt: skip
     group.add_argument(
         '--reference-frame', choices=REFERENCE_FRAMES, default='camera_optical',
@@ -157,7 +160,9 @@ class _Prediction:
         except ConfigError as error:
             self.no_orientation = str(error)
         thresholds = overridden_thresholds(self.model, args.threshold)
-        self.calibration = CameraIntrinsics.from_yaml(args.camera) if args.camera else None
+        if args.rectified and not args.camera:
+            raise UsageError('--rectified is about the calibration: give one with --camera')
+        self.calibration = CameraCalibration(args.camera, args.rectified, self._remark)
         self.inputs = self._find_inputs()
         self.outputs = [None] * len(self.inputs) if args.no_save else plan_outputs(self.inputs, args.out)
         self.coco = self._begin_coco()
@@ -215,7 +220,7 @@ class _Prediction:
     def _announce(self) -> None:
         if self.no_orientation:
             say(f'note: keypoints only, no orientation: {self.no_orientation}')
-        elif self.calibration is None:
+        elif not self.calibration.is_given:
             say(
                 f'note: no --camera: a horizontal field of view of {self.args.fov_deg:g} deg is assumed; '
                 'orientation and position are approximate'
@@ -274,11 +279,7 @@ class _Prediction:
         camera, (height, width) = None, image.shape[:2]
         if not self.no_orientation:
             try:
-                camera = (
-                    self.calibration.scaled_to(width, height)
-                    if self.calibration
-                    else CameraIntrinsics.from_fov(width, height, math.radians(self.args.fov_deg))
-                )
+                camera = self.calibration.for_size(width, height, self.args.fov_deg)
             except ConfigError as error:
                 self._fail(error)
         return PictureSequence(self.estimator, camera, self.args.reference_frame)
@@ -322,6 +323,10 @@ class _Prediction:
         elif self.saved:
             found += f'; saved {self.saved[0]}'
         say(found)
+
+    def _remark(self, text: str) -> None:
+        self._clear_bar()
+        say(f'note: {self.args.camera}: {text}')
 
     def _fail(self, error: CustomPoseError) -> None:
         self.failed = True

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -13,11 +14,18 @@ import cv2
 import numpy as np
 
 from custom_pose_ros.core.errors import ConfigError
-from custom_pose_ros.core.files import read_yaml
+from custom_pose_ros.core.geometry.calibration_files import CameraInfoFields
 from custom_pose_ros.core.limits import MAX_IMAGE_SIDE_PX
 
-# Names of sensor_msgs/distortion_models.hpp and how many coefficients each may have; none at all means no distortion.
-DISTORTION_MODELS = {'plumb_bob': (4, 5), 'rational_polynomial': (8,), 'equidistant': (4,)}
+# Names of sensor_msgs/distortion_models.hpp and how many coefficients each may have, in OpenCV's order.
+DISTORTION_MODELS = {'plumb_bob': (4, 5), 'rational_polynomial': (8, 12, 14), 'equidistant': (4,)}
+# Other names of the same models, as Kalibr, OpenCV and drivers write them.
+_MODEL_NAMES = {
+    'radtan': 'plumb_bob', 'radial_tangential': 'plumb_bob', 'rational': 'rational_polynomial', 'equi': 'equidistant',
+    'fisheye': 'equidistant', 'kannala_brandt': 'equidistant', 'kannala_brandt4': 'equidistant',
+}  # fmt: skip
+_NO_MODEL = ('', 'none', 'pinhole', 'perspective')  # allow no coefficient but zeros
+_LOWEST_FOCAL = 0.05  # of the image width; no lens sees that much: 4.2 are millimetres
 _NEWTON_STEPS = 15
 _CONVERGED_PX = 1e-7  # where the iteration stops
 _ACCEPTED_PX = 1e-2  # largest difference after distorting again; a point that misses it has no undistorted position
@@ -35,8 +43,10 @@ class CameraIntrinsics:
         width: of the images that K belongs to [px].
         height: of the images that K belongs to [px].
         K: (3, 3) camera matrix [px].
-        D: distortion coefficients in OpenCV's order; empty or all zero for none.
-        distortion_model: plumb_bob (4 or 5 coefficients), rational_polynomial (8) or equidistant (4, fisheye).
+        D: distortion coefficients in OpenCV's order, without zeros at the end that its model does not have; empty or
+            all zero for no distortion, but for equidistant, whose radius is f times the angle then.
+        distortion_model: plumb_bob (4 or 5 coefficients), rational_polynomial (8; 12 with thin prism, 14 with tilt) or
+            equidistant (4, fisheye).
 
     Raises:
         ConfigError: sizes, matrix or model cannot be those of a calibration.
@@ -87,41 +97,57 @@ class CameraIntrinsics:
         """
         Build from the fields of a sensor_msgs/CameraInfo of an unrectified image (k row-major, 9 numbers).
 
-        An empty model name means that the driver knows of no distortion.
+        An empty model name, `none` or `pinhole`, means that the driver knows of no distortion.
 
         Raises:
-            ConfigError: the camera is not calibrated.
+            ConfigError: the camera is not calibrated, or K is that of another image size.
         """
-        if not distortion_model and any(d):
+        model = _model_of(distortion_model, d)
+        matrix: Any = list(k)
+        coefficients: Any = list(d)
+        camera = cls(width, height, matrix, coefficients, model)
+        (cx, cy), (fx, fy) = camera.K[:2, 2], camera.K[[0, 1], [0, 1]]
+        if not (-0.5 <= cx <= width - 0.5 and -0.5 <= cy <= height - 0.5):
             raise ConfigError(
-                f'camera: distortion_model: wanted one of {", ".join(DISTORTION_MODELS)} '
-                f'for the {len(d)} coefficients, got none'
+                f'camera: K: wanted a principal point inside of the {width}x{height} image, got ({cx:g}, {cy:g}): '
+                'it is the matrix of another image size; calibrate at the resolution in use'
             )
-        return cls(width, height, np.asarray(k, float), np.asarray(d, float), distortion_model or 'plumb_bob')
+        if min(fx, fy) < _LOWEST_FOCAL * width:
+            raise ConfigError(
+                f'camera: K: wanted focal lengths in pixels, {_LOWEST_FOCAL * width:g} or more for a width of {width}, '
+                f'got fx = {fx:g}, fy = {fy:g}'
+            )
+        return camera
 
     @classmethod
     def from_yaml(cls, path: str | Path) -> CameraIntrinsics:
-        """Read a YAML of camera_calibration (image_width, ...); ConfigError names file, key, wanted and got."""
-        return cls.from_yaml_dict(read_yaml(path, 'give a camera_calibration YAML'), str(path))
+        """
+        Read a calibration file of camera_calibration, Kalibr or OpenCV, or a printed CameraInfo.
+
+        Raises:
+            ConfigError: it cannot be used; the text names file, key, wanted and got.
+        """
+        return cls._from_fields(CameraInfoFields.from_yaml(path), str(path))
 
     @classmethod
     def from_yaml_dict(cls, data: Any, source: str = 'camera') -> CameraIntrinsics:
         """Build from the content of a camera_calibration YAML; `source` names it in the ConfigError of a mistake."""
-        if not isinstance(data, Mapping):
+        return cls._from_fields(CameraInfoFields.from_yaml_dict(data, source), source)
+
+    @classmethod
+    def _from_fields(cls, fields: CameraInfoFields, source: str) -> CameraIntrinsics:
+        if not fields.is_whole:
             raise ConfigError(
-                f'{source}: wanted a camera_calibration YAML with image_width, image_height, ..., got {data!r:.80}'
+                f'{source}: roi, binning: the images are a part of the {fields.width}x{fields.height} of the '
+                'calibration, or binned; take these lines out for images that are not'
             )
         try:
-            return cls(
-                width=_entry(data, source, 'image_width'),
-                height=_entry(data, source, 'image_height'),
-                K=_numbers(data, source, 'camera_matrix'),
-                D=_numbers(data, source, 'distortion_coefficients'),
-                distortion_model=_entry(data, source, 'distortion_model'),
-            )
+            return cls.from_camera_info_fields(
+                width=fields.width, height=fields.height, distortion_model=fields.distortion_model, d=fields.d,
+                k=fields.k,
+            )  # fmt: skip
         except ConfigError as error:
-            text = str(error)
-            raise ConfigError(text if text.startswith(source) else f'{source}: {text}') from None
+            raise ConfigError(f'{source}: {error}') from None
 
     def to_yaml_dict(self, name: str = 'camera') -> dict[str, Any]:
         """Return the content of a camera_calibration YAML (as camera_info_manager reads it) of this camera."""
@@ -147,12 +173,20 @@ class CameraIntrinsics:
         """
         if (width, height) == (self.width, self.height):
             return self
-        misfit = abs(width * self.height - height * self.width)
-        if min(width, height) < 1 or misfit > max(self.width, self.height, width, height):
+        if not self.has_shape(width, height):
             raise ConfigError(
                 f'camera: the calibration is for {self.width}x{self.height} and the image has {width}x{height}: '
                 'wanted the same shape; calibrate at the resolution in use'
             )
+        return self.stretched_to(width, height)
+
+    def has_shape(self, width: int, height: int) -> bool:
+        """Whether images of this size [px] have the aspect of the calibration, to a pixel."""
+        misfit = abs(width * self.height - height * self.width)
+        return min(width, height) > 0 and misfit <= max(self.width, self.height, width, height)
+
+    def stretched_to(self, width: int, height: int) -> CameraIntrinsics:
+        """Return the camera of the same view at another size, each axis scaled on its own."""
         sx, sy = width / self.width, height / self.height
         K = self.K.copy()
         K[0] *= sx
@@ -161,9 +195,16 @@ class CameraIntrinsics:
         K[1, 2] += 0.5 * sy - 0.5
         return CameraIntrinsics(width, height, K, self.D, self.distortion_model)
 
+    def cropped(self, left: int, top: int, width: int, height: int) -> CameraIntrinsics:
+        """Return the camera of a part of the image."""
+        K = self.K.copy()
+        K[:2, 2] -= left, top
+        return CameraIntrinsics(width, height, K, self.D, self.distortion_model)
+
     @cached_property
     def has_distortion(self) -> bool:
-        return bool(np.any(self.D))
+        """Whether a direction lies elsewhere in the image than K alone says."""
+        return self.distortion_model == 'equidistant' or bool(np.any(self.D))
 
     @cached_property
     def _inverse(self) -> np.ndarray:
@@ -278,30 +319,38 @@ def _checked_matrix(K: Any) -> np.ndarray:
     return matrix
 
 
+def _model_of(name: Any, d: Sequence[float]) -> Any:
+    """Return the lens model that a name stands for; one that is unknown as it is."""
+    if not isinstance(name, str):
+        return name
+    plain = re.sub(r'[\s-]+', '_', name.strip().lower())
+    if plain not in _NO_MODEL:
+        return _MODEL_NAMES.get(plain, plain if plain in DISTORTION_MODELS else name)
+    if any(d):
+        raise ConfigError(
+            f'camera: distortion_model: wanted one of {", ".join(DISTORTION_MODELS)} '
+            f'for the {len(d)} coefficients, got {name or "none"}'
+        )
+    return 'plumb_bob'
+
+
 def _checked_distortion(D: Any, model: Any) -> np.ndarray:
     if not isinstance(model, str) or model not in DISTORTION_MODELS:
         raise ConfigError(f'camera: distortion_model: wanted one of {", ".join(DISTORTION_MODELS)}, got {model!r:.80}')
     try:
-        coefficients = np.array(D, float).ravel()
+        given = np.array(D, float).ravel()
     except (TypeError, ValueError, OverflowError):
         raise ConfigError(f'camera: D: wanted numbers, got {D!r:.120}') from None
+    if not np.isfinite(given).all():
+        raise ConfigError(f'camera: D: wanted finite numbers, got {given.tolist()}')
     counts = DISTORTION_MODELS[model]
-    if len(coefficients) not in (0, *counts):
-        wanted = ' or '.join(str(count) for count in counts)
-        raise ConfigError(f'camera: D: wanted {wanted} coefficients for {model} (or none), got {len(coefficients)}')
-    if not np.isfinite(coefficients).all():
-        raise ConfigError(f'camera: D: wanted finite numbers, got {coefficients.tolist()}')
+    coefficients: np.ndarray = given
+    while len(coefficients) > counts[0] and len(coefficients) not in counts and coefficients[-1] == 0.0:
+        coefficients = coefficients[:-1]  # drivers fill up a fixed number of places with zeros
+    if model != 'equidistant' and not coefficients.any():
+        return coefficients if len(coefficients) in counts else np.empty(0)
+    if len(coefficients) not in counts:
+        wanted, none = ' or '.join(str(count) for count in counts), '' if model == 'equidistant' else ' (or none)'
+        more = '; with more the model is rational_polynomial' if model == 'plumb_bob' and len(given) >= 8 else ''
+        raise ConfigError(f'camera: D: wanted {wanted} coefficients for {model}{none}, got {len(given)}{more}')
     return coefficients
-
-
-def _entry(data: Mapping, source: str, key: str) -> Any:
-    if data.get(key) is None:
-        raise ConfigError(f'{source}: {key}: is missing, wanted as written by camera_calibration')
-    return data[key]
-
-
-def _numbers(data: Mapping, source: str, key: str) -> Any:
-    entry = _entry(data, source, key)
-    if not isinstance(entry, Mapping) or not isinstance(entry.get('data'), list):
-        raise ConfigError(f'{source}: {key}: wanted "data" with a list of numbers, got {entry!r:.80}')
-    return entry['data']

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from custom_pose_ros.core.errors import ConfigError
@@ -19,21 +20,22 @@ class CameraSupply:
         description: Where the intrinsics come from.
     """
 
-    def __init__(
-        self, notes: Notes, given: CameraIntrinsics | None = None, fov_deg: float | None = None, source: str = ''
-    ):
+    def __init__(self, notes: Notes, file: Path | None = None, fov_deg: float | None = None, rectified: bool = False):
         """
-        Begin with a given calibration or without one.
+        Begin with a calibration file or without one; ConfigError when it cannot be used.
 
         Args:
             notes: Where problems are written to.
-            given: Calibration that replaces any camera_info.
+            file: Calibration that replaces any camera_info.
             fov_deg: Horizontal field of view to assume where there is neither.
-            source: Describes the given calibration.
+            rectified: Whether the images are rectified.
         """
         self.notes, self._fov_deg = notes, fov_deg
-        self.description = source if given is not None else 'none'
-        self._calibration = CameraCalibration(given)
+        self.description = file.name if file else 'none'
+        self._calibration = CameraCalibration(file, rectified, self._report)
+
+    def _report(self, remark: str) -> None:
+        self.notes.info(f'{self.description}: {remark}')
 
     def find_first(self, bag: Bag, topic: str) -> None:
         """Use the first usable camera_info of the bag, so that images recorded before it are not lost."""
@@ -67,6 +69,8 @@ class CameraSupply:
             return None
         if not self._calibration.is_known:
             self.description = f'assumed, horizontal field of view {self._fov_deg:g} deg'
+        if self._calibration.rectifies:
+            self.notes.info(f'{self.description}: P is used, without distortion, as the images are rectified')
         try:
             return self._calibration.for_size(width, height, self._fov_deg or 0.0)
         except ConfigError as error:

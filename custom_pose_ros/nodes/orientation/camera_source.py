@@ -31,35 +31,45 @@ class CameraSource:
         timeout_s: float = 5.0,
         fallback_fov_deg: float = 60.0,
         clock: Callable[[], float] = time.monotonic,
+        report: Callable[[str], None] = lambda remark: None,
     ):
         """
         Read the calibration file if there is one.
 
         Args:
             calibration_file: a camera_calibration YAML file; empty: camera_info is used.
-            rectified: whether the images are rectified, so that P of camera_info is used.
+            rectified: whether the images are rectified, so that P is used.
             timeout_s: how long to wait for camera_info.
             fallback_fov_deg: horizontal field of view; 0: no fallback.
             clock: a monotonic clock [s].
+            report: is told once what a user should know of the use of the calibration.
 
         Raises:
             ConfigError: the file cannot be used.
         """
         self.timeout_s, self.fallback_fov_deg = timeout_s, fallback_fov_deg
         self._file, self._clock = calibration_file, clock
-        given = CameraIntrinsics.from_yaml(calibration_file) if calibration_file else None
-        self._calibration = CameraCalibration(given, rectified)
+        self._calibration = CameraCalibration(calibration_file, rectified, report)
         self._first_asked_s: float | None = None
         self._guessed_fov_deg = 0.0
 
     @property
     def state(self) -> str:
         """Where the intrinsics come from, in words."""
-        if self._file:
-            return f'file {self._file}'
         if self._calibration.is_known:
-            return 'camera_info'
+            source = f'file {self._file}' if self._file else 'camera_info'
+            images = ['rectified images'] if self._calibration.rectifies else []
+            return '; '.join([source, *images, *self._calibration.remarks])
         return f'guessed: {self._guessed_fov_deg:g} deg' if self.is_guess else 'waiting for camera_info'
+
+    @property
+    def rectified(self) -> bool:
+        """Whether the images are rectified, so that P is used, without distortion."""
+        return self._calibration.rectified
+
+    @rectified.setter
+    def rectified(self, rectified: bool) -> None:
+        self._calibration.rectified = rectified
 
     @property
     def wants_camera_info(self) -> bool:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
 from rclpy.lifecycle import LifecycleNode
 from rclpy.logging import get_logger
+from rclpy.node import Node, NodeNameNonExistentError
 from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 
@@ -19,6 +21,7 @@ from custom_pose_ros.core.orientation.estimate import OrientationEstimate
 from custom_pose_ros.core.orientation.filter import FilterParameters
 from custom_pose_ros.core.orientation.orientation_estimator import OrientationEstimator
 from custom_pose_ros.core.orientation.pnp import known_points
+from custom_pose_ros.inference.camera_calibration import shows_rectified_images
 from custom_pose_ros.inference.pose_messages import message_to_poses
 from custom_pose_ros.nodes.orientation.camera_source import CameraSource
 from custom_pose_ros.nodes.orientation.orientation_outputs import FusedOrientation, OrientationOutputs, topic_in
@@ -31,6 +34,7 @@ from custom_pose_ros.nodes.ros.input_watch import InputWatch
 from custom_pose_ros.nodes.ros.parameters import NodeParameters
 
 WARNING_PERIOD_S = 5.0
+IMAGE_TYPES = {'sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage'}
 
 
 class OrientationCamera:
@@ -71,9 +75,10 @@ class OrientationCamera:
         self.restart_filter(FilterParameters())
         self.source = CameraSource(
             _calibration_of(name, values.camera_calibration),
-            values.image_rectified,
+            values.image_rectified or shows_rectified_images(node.resolve_topic_name(topic_in(name, 'image'))),
             values.camera_info_timeout,
             values.fallback_fov_deg,
+            report=self._on_remark,
         )
         self._outputs = OrientationOutputs(node, name, f'{name.lstrip("/")}/' if name else '', settings, held)
 
@@ -86,6 +91,7 @@ class OrientationCamera:
         """Answer the poses of this camera in a reference frame; `held` is given the end of the subscriptions."""
         self._reference = reference
         self._estimator = None  # time has passed
+        self._has_answered = False
         wanted = [(PoseArray, 'poses', self._on_poses, qos.results())]
         if self.source.wants_camera_info:
             wanted.append((CameraInfo, 'camera_info', self._on_camera_info, qos.camera_info()))
@@ -95,10 +101,23 @@ class OrientationCamera:
             held.callback(self.inputs[-1].close)
 
     def problems(self) -> list[str]:
-        """Return what is wrong with the calibration."""
+        """Return what is wrong with the calibration; to be called regularly."""
+        self._follow_image_topic()
         if not (self.inputs and self.source.is_missing):
             return []
         return [f'camera {self.source.state}: {self.inputs[-1].silence()}']
+
+    def _follow_image_topic(self) -> None:
+        """Take the images as rectified once the poses are found to come from such a topic."""
+        if self.source.rectified or not self.inputs:
+            return
+        topics = image_topics_behind(self._node, self.inputs[0].topic_name)
+        if topics and all(shows_rectified_images(topic) for topic in topics):
+            self.source.rectified = True
+            self._logger.info(f'{", ".join(topics)}: rectified images by their topic: P of the calibration is used')
+
+    def _on_remark(self, remark: str) -> None:
+        self._logger.warning(f'{self._name or "camera"}: {remark}')
 
     def _on_camera_info(self, message: CameraInfo) -> None:
         try:
@@ -110,6 +129,9 @@ class OrientationCamera:
         """Answer one message, by an empty array when it cannot be used."""
         started, stamp_s = time.monotonic(), stamp_seconds(message.header.stamp)
         self._statistics.received()
+        if not self._has_answered:
+            self._has_answered = True
+            self._follow_image_topic()
         model = self._objects.of(message.keypoint_names)
         header = Header(stamp=message.header.stamp, frame_id=self._reference.frame_id(message.header))
         result, estimates, problem = OrientationArray(header=header), [], ''
@@ -170,6 +192,16 @@ def _calibration_of(camera: str, path: str) -> str:
             f'parameter camera_calibration: wanted {{camera}} in the path where there are several cameras, got {path!r}'
         )
     return path.replace('{camera}', camera.strip('/'))
+
+
+def image_topics_behind(node: Node, topic: str) -> list[str]:
+    """Return the image topics that the publishers of a topic subscribe, as far as the middleware knows them now."""
+    found = set()
+    for publisher in node.get_publishers_info_by_topic(topic):
+        with contextlib.suppress(NodeNameNonExistentError):
+            subscribed = node.get_subscriber_names_and_types_by_node(publisher.node_name, publisher.node_namespace)
+            found |= {name for name, kinds in subscribed if not IMAGE_TYPES.isdisjoint(kinds)}
+    return sorted(found)
 
 
 class ObjectChoice:

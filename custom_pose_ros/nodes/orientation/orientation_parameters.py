@@ -41,7 +41,8 @@ class OrientationNodeParameters:
     )
     image_rectified: bool = parameter(
         False,
-        'Whether the keypoints come from rectified images (image_rect): P of camera_info is used, without distortion.',
+        'Whether the keypoints come from rectified images, so that P of the calibration is used, without distortion; '
+        'false: by the name of the image topic, such as image_rect.',
     )
     camera_info_timeout: float = parameter(
         5.0, 'How long [s] to wait for camera_info, from the first poses, before the fallback is used.',

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 import yaml
@@ -55,6 +56,45 @@ def refusal(call, *args, **kwargs) -> str:
         call(*args, **kwargs)
     assert '\n' not in str(error.value)
     return str(error.value)
+
+
+@pytest.mark.parametrize(
+    ('model', 'D'),
+    [
+        ('plumb_bob', PLUMB_BOB),
+        ('plumb_bob', [*PLUMB_BOB, 0, 0, 0]),  # Orbbec
+        ('rational_polynomial', [*RATIONAL, 0.01, -0.002, 0.005, 0.001]),  # thin prism
+        (
+            'rational_polynomial',
+            [4.65, 1.34, -1e-4, 2e-4, 0.05, 5.0, 2.7, 0.3, 0, 0, 0, 0, 0.001, -0.002],
+        ),  # OAK-D
+        ('rational_polynomial', [*RATIONAL, 0, 0, 0, 0, 0, 0]),
+        ('equidistant', EQUIDISTANT),
+        ('equidistant', [*EQUIDISTANT, 0]),  # T265
+        ('equidistant', [0, 0, 0, 0]),
+    ],
+)
+def test_lenses_are_those_of_opencv(model, D):
+    camera = CameraIntrinsics(640, 480, np.array(K), D, model)
+    directions = np.array([[0.1, 0.05], [-0.3, 0.2], [0.45, -0.35], [0.0, 0.0], [-0.01, -0.4]])
+    points, zero = np.column_stack([directions, np.ones(5)]), np.zeros(3)
+    project = cv2.fisheye.projectPoints if model == 'equidistant' else cv2.projectPoints
+    coefficients = np.array(D[:4] if model == 'equidistant' else D, float)
+    wanted = project(points.reshape(-1, 1, 3), zero, zero, np.array(K), coefficients)[0].reshape(-1, 2)
+    np.testing.assert_allclose(camera.project(points), wanted, atol=1e-9)
+    np.testing.assert_allclose(camera.undistort(wanted), directions, atol=1e-8)
+
+
+def test_zeros_mean_no_distortion_but_of_a_fisheye():
+    """Its radius is f theta then, not f tan(theta): 0.6 * 610 instead of 0.684 * 610 px."""
+    point = [[np.tan(0.6), 0.0, 1.0]]
+    for model, D in [('plumb_bob', [0.0] * 5), ('plumb_bob', [0.0] * 8), ('rational_polynomial', [0.0] * 5)]:
+        camera = CameraIntrinsics(640, 480, np.array(K), D, model)
+        assert not camera.has_distortion
+        assert camera.project(point)[0, 0] == pytest.approx(322 + 610 * np.tan(0.6))
+    fisheye = CameraIntrinsics(640, 480, np.array(K), [0.0] * 4, 'equidistant')
+    assert fisheye.has_distortion
+    assert fisheye.project(point)[0, 0] == pytest.approx(322 + 610 * 0.6)
 
 
 def test_pinhole_by_value():
@@ -203,6 +243,37 @@ def test_camera_info_without_a_lens_model():
     )
 
 
+@pytest.mark.parametrize(
+    ('name', 'd', 'model'),
+    [
+        ('none', [0.0] * 5, 'plumb_bob'),
+        ('Pinhole', [], 'plumb_bob'),
+        ('Plumb Bob', PLUMB_BOB, 'plumb_bob'),
+        ('radtan', PLUMB_BOB[:4], 'plumb_bob'),
+        ('radial-tangential', PLUMB_BOB[:4], 'plumb_bob'),
+        ('rational', RATIONAL, 'rational_polynomial'),
+        ('fisheye', EQUIDISTANT, 'equidistant'),
+        ('KANNALA_BRANDT', EQUIDISTANT, 'equidistant'),
+    ],
+)
+def test_other_names_of_the_lens_models(name, d, model):
+    camera = CameraIntrinsics.from_camera_info_fields(width=640, height=480, distortion_model=name, d=d, k=np.ravel(K))
+    assert camera.distortion_model == model
+
+
+@pytest.mark.parametrize(
+    ('k', 'text'),
+    [
+        ([2250, 0, 1908, 0, 2250, 1046, 0, 0, 1], 'inside of the 640x480 image, got (1908, 1046): it is the matrix of'),
+        ([600, 0, -3, 0, 600, 240, 0, 0, 1], 'inside of the 640x480 image, got (-3, 240)'),
+        ([4.2, 0, 320, 0, 4.2, 240, 0, 0, 1], 'focal lengths in pixels, 32 or more for a width of 640, got fx = 4.2'),
+    ],
+)
+def test_matrices_of_another_image_or_unit(k, text):
+    fields = {'width': 640, 'height': 480, 'distortion_model': 'plumb_bob', 'd': []}
+    assert text in refusal(CameraIntrinsics.from_camera_info_fields, **fields, k=k)
+
+
 def test_uncalibrated_camera_info():
     text = refusal(
         CameraIntrinsics.from_camera_info_fields, width=640, height=480, distortion_model='plumb_bob', d=[], k=[0.0] * 9
@@ -240,8 +311,13 @@ def matrix_like(**changes) -> list[list[float]]:
             "wanted one of plumb_bob, rational_polynomial, equidistant, got ['plumb_bob']",
         ),
         ({'D': [0.1]}, 'camera: D: wanted 4 or 5 coefficients for plumb_bob (or none), got 1'),
-        ({'D': PLUMB_BOB, 'distortion_model': 'equidistant'}, 'wanted 4 coefficients for equidistant (or none), got 5'),
-        ({'D': PLUMB_BOB, 'distortion_model': 'rational_polynomial'}, 'wanted 8 coefficients for rational_polynomial'),
+        ({'D': PLUMB_BOB, 'distortion_model': 'equidistant'}, 'wanted 4 coefficients for equidistant, got 5'),
+        (
+            {'D': PLUMB_BOB, 'distortion_model': 'rational_polynomial'},
+            '8 or 12 or 14 coefficients for rational_polynomial',
+        ),
+        ({'D': [], 'distortion_model': 'equidistant'}, 'wanted 4 coefficients for equidistant, got 0'),
+        ({'D': RATIONAL}, 'for plumb_bob (or none), got 8; with more the model is rational_polynomial'),
         ({'D': [np.inf, 0, 0, 0]}, 'camera: D: wanted finite numbers, got [inf, 0.0, 0.0, 0.0]'),
         ({'D': ['a', 0, 0, 0]}, "camera: D: wanted numbers, got ['a', 0, 0, 0]"),
     ],
@@ -286,7 +362,7 @@ def test_yaml_without_a_key(tmp_path, key, missing):
 @pytest.mark.parametrize(
     ('changes', 'text'),
     [
-        ({'camera_matrix': [1, 2, 3]}, 'camera_matrix: wanted "data" with a list of numbers, got [1, 2, 3]'),
+        ({'camera_matrix': [1, 2, 3]}, 'camera: K: wanted 9 numbers (3x3 camera matrix), got [1, 2, 3]'),
         ({'camera_matrix': {'data': 5}}, 'camera_matrix: wanted "data" with a list of numbers'),
         ({'camera_matrix': {'data': [1.0] * 8}}, 'camera: K: wanted 9 numbers'),
         ({'camera_matrix': {'data': [None] * 9}}, 'camera: K: wanted finite numbers'),
@@ -296,8 +372,8 @@ def test_yaml_without_a_key(tmp_path, key, missing):
             'wanted 4 or 5 coefficients for plumb_bob (or none), got 2',
         ),
         (
-            {'distortion_model': 'fisheye'},
-            "distortion_model: wanted one of plumb_bob, rational_polynomial, equidistant, got 'fisheye'",
+            {'distortion_model': 'thin_prism'},
+            "distortion_model: wanted one of plumb_bob, rational_polynomial, equidistant, got 'thin_prism'",
         ),
         ({'distortion_model': ['plumb_bob']}, 'distortion_model: wanted one of'),
         ({'image_width': 640.0}, 'width: wanted a whole number of pixels'),
@@ -319,7 +395,7 @@ def test_yaml_with_a_wrong_value_names_the_file(tmp_path, changes, text):
         (b'\xff\xfe\x00a', 'is not valid YAML: '),
         (b'day: 2020-13-45', 'is not valid YAML: month must be in 1..12'),
         (b'[' * 1000, 'is not valid YAML: '),
-        (b'', 'wanted a camera_calibration YAML with image_width, image_height, ..., got None'),
+        (b'', 'wanted a camera_calibration YAML with image_width, image_height, ..., got an empty file'),
         (b'- 1\n- 2\n', 'wanted a camera_calibration YAML with image_width, image_height, ..., got [1, 2]'),
         (b'!!python/object/apply:os.getcwd []', 'is not valid YAML: could not determine a constructor'),
     ],

@@ -10,6 +10,7 @@ import pytest
 from bag_maker import CAMERA, IMAGE, ROS1, ROS2, START_NS, Messages, tiny_entries, trajectory, write_bag, write_ros1_bag
 from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
 from rosbags.rosbag2 import Reader
+from stated_camera import stated_camera
 
 from custom_pose_ros.core.errors import MessageError, OutputError, UsageError
 from custom_pose_ros.core.geometry.rigid import Rigid
@@ -20,7 +21,6 @@ from custom_pose_ros.evaluation.bags.decoding import pose_types
 from custom_pose_ros.evaluation.bags.reader import Bag
 from custom_pose_ros.evaluation.frames.bag_copy import MessageMaker
 from custom_pose_ros.evaluation.frames.frame_sources import estimates_from_message
-from custom_pose_ros.inference.camera_calibration import camera_from_message
 from custom_pose_ros.inference.image_messages import image_to_bgr
 from custom_pose_ros.inference.pose_messages import message_to_poses
 
@@ -146,7 +146,7 @@ def test_calibrations_of_a_bag_are_read(store):
     """ROS 1 spells K, D, P in capitals."""
     message = through_a_bag(store, Messages(store).camera_info(START_NS), 'sensor_msgs/msg/CameraInfo')
     for rectified in (False, True):
-        camera = camera_from_message(message, rectified)
+        camera = stated_camera(message, rectified)
         assert (camera.width, camera.height) == (CAMERA.width, CAMERA.height)
         np.testing.assert_array_equal(camera.K, CAMERA.K)
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from bag_maker import CAMERA, CAMERA_INFO, START_NS, Messages, write_bag
+from stated_camera import stated_camera
 
 from custom_pose_ros.core.errors import ConfigError
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.evaluation.bags.reader import Bag
 from custom_pose_ros.evaluation.frames.camera_supply import CameraSupply
 from custom_pose_ros.evaluation.notes import Notes
-from custom_pose_ros.inference.camera_calibration import camera_from_message
 
 WIDE = CameraIntrinsics.from_fov(320, 256, math.radians(90.0))
 
@@ -25,10 +27,16 @@ def info(camera: CameraIntrinsics = CAMERA, **changes) -> object:
     return message
 
 
-def test_a_given_calibration_goes_before_recorded_ones():
-    supply = CameraSupply(Notes(), WIDE, source='wide.yaml')
+def file_of(folder: Path, camera: CameraIntrinsics) -> Path:
+    path = folder / 'wide.yaml'
+    path.write_text(yaml.safe_dump(camera.to_yaml_dict()), encoding='utf-8')
+    return path
+
+
+def test_a_given_calibration_goes_before_recorded_ones(tmp_path):
+    supply = CameraSupply(Notes(), file_of(tmp_path, WIDE))
     supply.accept(info(), CAMERA_INFO)
-    assert supply.for_size(320, 256) is WIDE
+    np.testing.assert_array_equal(supply.for_size(320, 256).K, WIDE.K)
     assert supply.description == 'wide.yaml'
 
 
@@ -45,10 +53,15 @@ def test_the_same_object_is_returned_until_the_calibration_changes():
     assert CAMERA_INFO in line and 'changes' in line
 
 
-def test_another_resolution_is_scaled_and_another_shape_refused():
+def test_another_resolution_is_scaled_and_another_shape_refused(tmp_path):
     notes = Notes()
-    supply = CameraSupply(notes, CAMERA)
-    assert supply.for_size(640, 512).K[0, 0] == pytest.approx(2 * CAMERA.K[0, 0])
+    supply = CameraSupply(notes, file_of(tmp_path, CAMERA))
+    for _ in range(3):
+        assert supply.for_size(640, 512).K[0, 0] == pytest.approx(2 * CAMERA.K[0, 0])
+    assert notes.lines() == [
+        'wide.yaml: the calibration is for 320x256 and is scaled to images of 640x512: right where images are resized, '
+        'wrong where they are cropped'
+    ]
     assert supply.for_size(640, 480) is None
     assert 'images of 640x480 px' in notes.lines(damaged=True)[0]
 
@@ -76,14 +89,14 @@ def test_region_and_binning_are_taken_into_account():
     message = info(x_offset=32, y_offset=16, height=128)
     message.roi.width, message.roi.height = 160, 128
     message.height, message.binning_x, message.binning_y = 256, 2, 2
-    camera = camera_from_message(message)
+    camera = stated_camera(message)
     assert (camera.width, camera.height) == (80, 64)
     point = np.array([[0.1, -0.05, 1.0]])
     full = CAMERA.project(point)[0]
     np.testing.assert_allclose(camera.project(point)[0], (full - [32, 16] + 0.5) / 2 - 0.5)
     message.roi.x_offset = 200
     with pytest.raises(ConfigError, match='wanted a region inside 320x256'):
-        camera_from_message(message)
+        stated_camera(message)
 
 
 def test_another_distortion_or_region_is_another_calibration():
@@ -96,3 +109,14 @@ def test_another_distortion_or_region_is_another_calibration():
     right_half.roi.x_offset, right_half.roi.width, right_half.roi.height = 160, 160, 256
     supply.accept(right_half, CAMERA_INFO)
     assert supply.for_size(160, 256).K[0, 2] == CAMERA.K[0, 2] - 160.0
+
+
+def test_rectified_images_are_told_where_that_makes_a_difference():
+    for d, told in (([0.0] * 5, 0), ([-0.3, 0.1, 0.0, 0.0, 0.0], 1)):
+        notes = Notes()
+        supply = CameraSupply(notes, rectified=True)
+        supply.accept(info(d=np.array(d)), CAMERA_INFO)
+        assert not supply.for_size(320, 256).has_distortion
+        assert (
+            notes.lines() == ['/camera/camera_info: P is used, without distortion, as the images are rectified'] * told
+        )

@@ -121,7 +121,7 @@ def test_a_calibration_file_replaces_camera_info(tmp_path) -> None:
     assert not source.wants_camera_info
     assert source.intrinsics(640, 480).K[0, 0] == 444.0
     assert source.intrinsics(320, 240).K[0, 0] == 222.0
-    assert source.state == f'file {path}'
+    assert source.state.startswith(f'file {path}; the calibration is for 640x480 and is scaled to images of 320x240')
 
 
 def test_a_calibration_file_that_is_missing_or_wrong_is_named(tmp_path) -> None:
