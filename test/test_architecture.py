@@ -30,7 +30,7 @@ ORDER = {
     'custom_pose_ros/core': (
         ('errors', 'limits'),
         ('command_line', 'files'),
-        ('progress',),
+        ('progress', 'pictures'),
         ('geometry',),
         ('keypoint_names',),
         ('object_checks',),

@@ -26,11 +26,13 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script from anywhere
 
 from custom_pose_ros.core.command_line import DONE, PARTLY, command, command_parser, say
-from custom_pose_ros.core.errors import DatasetError
+from custom_pose_ros.core.errors import DatasetError, MediaError
 from custom_pose_ros.core.files import write_json
 from custom_pose_ros.core.keypoints.poses import KeypointPose
+from custom_pose_ros.core.labels.coco_file import OWN_CONTRIBUTOR
 from custom_pose_ros.core.object_model import ObjectModel
-from training.pose_training.labels.image_files import decode_image, find_images
+from custom_pose_ros.core.pictures import read_sound_picture
+from training.pose_training.labels.image_files import find_images
 from training.pose_training.networks.trained import load_trained
 
 _BOX_MARGIN = 0.1  # of its longer side: keypoints lie inside of the object, its box around it
@@ -90,7 +92,10 @@ def coco_prelabels(images: Sequence[FoundImage], model: ObjectModel) -> dict[str
                 'score': round(float(pose.score), 4),
             })
     return {
-        'info': {'description': f'labels proposed by a model of {model.name}: correct them'},
+        'info': {
+            'description': f'labels proposed by a model of {model.name}: correct them',
+            'contributor': OWN_CONTRIBUTOR,
+        },
         'licenses': [],
         'images': [
             {'id': i, 'file_name': im.name, 'width': im.width, 'height': im.height} for i, im in enumerate(images, 1)
@@ -171,24 +176,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
     parsed = parse_arguments(arguments)
     estimator = load_trained(parsed.model)
-    found, unreadable = [], []
+    found, unreadable, turned = [], [], []
     for path in tqdm(find_images(parsed.images), unit='image', leave=False, disable=None):
-        pixels = decode_image(path)
-        if pixels is None:
-            unreadable.append(path)
+        try:
+            picture = read_sound_picture(path)
+        except MediaError as error:
+            unreadable.append(error)
             continue
+        turned += [path] if picture.orientation != 1 else []
+        pixels = picture.upright
         name = path.relative_to(parsed.images).as_posix()
         found.append(FoundImage(name, pixels.shape[1], pixels.shape[0], estimator(pixels)))
     if not found:
-        raise DatasetError(f'{unreadable[0]}: cannot be read as an image, nor can any other there')
+        raise DatasetError(f'{unreadable[0]}; nor can any other image there be read')
     if parsed.format == 'coco':
         write_json(parsed.out, coco_prelabels(found, estimator.model), indent=None)
     else:
         folder = quote(parsed.images.resolve().name)
         prefix = f'/data/local-files/?d={folder}/' if parsed.prefix is None else parsed.prefix
         write_json(parsed.out, label_studio_prelabels(found, estimator.model, prefix), indent=None)
-    for path in unreadable:
-        say(f'error: {path}: cannot be read as an image, left out')
+    for error in unreadable:
+        say(f'error: {error}; left out')
+    if turned and parsed.format == 'coco':
+        say(
+            f'note: {len(turned)} images are turned by their EXIF orientation (first: {turned[0]}): the proposals lie '
+            'on them as viewers and CVAT show them; coco-annotator shows them unturned, so turn the files first'
+        )
     empty = sum(not image.poses for image in found)
     count = sum(len(image.poses) for image in found)
     print(f'{parsed.out}: {count} objects in {len(found)} images; nothing found in {empty}')

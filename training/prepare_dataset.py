@@ -32,6 +32,8 @@ from custom_pose_ros.core.labels.raw_labels import (
     NOTE,
     REFUSED,
     REPAIRED,
+    STORED,
+    TURNED,
     RawLabels,
     problem_table,
     with_object,
@@ -70,6 +72,11 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument(
         '--labelled-only', action='store_true', help='leave out images without annotation (default: nothing is on them)'
     )
+    parser.add_argument(
+        '--exif', choices=(TURNED, STORED),
+        help='what was labelled of pictures with an EXIF orientation, where the labels do not tell: the picture as '
+        'viewers show it (turned), or as the file holds it (stored)',
+    )  # fmt: skip
     parser.add_argument(
         '--max-side', type=int, default=1024, help='longer side [px] that images are reduced to (default 1024)'
     )
@@ -145,6 +152,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(label_studio_config(ObjectModel.load(parsed.label_studio_config)), end='')
         return DONE
     labels = read_labels(parsed.labels, CategoryChoice(tuple(parsed.category), parsed.merge_categories))
+    labels.exif = labels.exif or parsed.exif or ''
     if parsed.object:
         labels = with_object(parsed.labels, labels, ObjectModel.load(parsed.object))
     else:

@@ -7,6 +7,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import stat
 import tempfile
 from collections.abc import Iterator
@@ -134,7 +135,11 @@ def read_json(path: Path, wanted: str = '') -> Any:
         DatasetError: Naming the file, when it cannot be read or is no JSON.
     """
     try:
-        return json.loads(read_bytes(path, MAX_JSON_BYTES))
+        content = read_bytes(path, MAX_JSON_BYTES)
+        value = json.loads(content)
+        if re.search(rb'\\u[dD][89a-fA-F]', content):
+            json.dumps(value, ensure_ascii=False).encode()  # half a character, like "\ud800", reads but never prints
+        return value
     except OSError as error:
         hint = f'; {wanted}' if wanted else ''
         raise DatasetError(f'{path}: cannot be read ({error.strerror}){hint}') from error

@@ -105,38 +105,6 @@ def _folder_images(folder: Path) -> list[Input]:
     return [Input(p, 'image') for p in images]
 
 
-def read_image(path: Path) -> np.ndarray:
-    """
-    Return the picture as (H, W, 3) uint8 BGR, turned upright by its EXIF orientation.
-
-    Raises:
-        MediaError: The file is missing, damaged or cut off.
-    """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise MediaError(f'{path}: cannot be read ({error.strerror})') from error
-    if _is_cut_jpeg(data):
-        raise MediaError(f'{path}: is cut off (the JPEG has no end); copy the file again')
-    try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
-    except cv2.error as error:
-        raise MediaError(f'{path}: cannot be decoded ({error.err})') from error
-    if image is None:
-        raise MediaError(f'{path}: is {"damaged or not an image" if data else "empty"}')
-    return image
-
-
-def _is_cut_jpeg(data: bytes) -> bool:
-    """Tell whether a JPEG lacks its end marker, which decoders answer with a grey lower half instead of an error."""
-    if data[:2] != b'\xff\xd8':
-        return False
-    at = 2
-    while data[at : at + 1] == b'\xff' and data[at + 1 : at + 2] != b'\xda':  # skip segments up to the scan
-        at += 2 + int.from_bytes(data[at + 2 : at + 4], 'big')
-    return b'\xff\xd9' not in data[at:]  # inside a scan FF is always followed by 00 or a restart marker
-
-
 class VideoReader:
     """
     The frames of a video file or webcam, one after the other. Use as a context manager.

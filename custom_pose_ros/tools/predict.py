@@ -38,10 +38,11 @@ from custom_pose_ros.core.errors import ConfigError, CustomPoseError, MediaError
 from custom_pose_ros.core.files import VideoFile, write_image, write_json
 from custom_pose_ros.core.object_model import ObjectModel, Thresholds
 from custom_pose_ros.core.orientation.pnp import known_points
+from custom_pose_ros.core.pictures import read_image
 from custom_pose_ros.core.progress import progress_bar
 from custom_pose_ros.inference.camera_calibration import CameraCalibration
 from custom_pose_ros.inference.estimator import PoseEstimator
-from custom_pose_ros.tools.media import Input, VideoReader, find_inputs, plan_outputs, quiet_opencv, read_image
+from custom_pose_ros.tools.media import Input, VideoReader, find_inputs, plan_outputs, quiet_opencv
 from custom_pose_ros.tools.predictions import (
     REFERENCE_FRAMES,
     CocoKeypoints,

@@ -1,22 +1,12 @@
 """Reading pictures: what is found, what is refused and how."""
 
 import os
-import shutil
 
-import cv2
 import numpy as np
 import pytest
 
 from custom_pose_ros.core.errors import MediaError
-from custom_pose_ros.tools.media import Input, VideoReader, find_inputs, quiet_opencv, read_image
-
-
-def write_jpeg_with_orientation(path, image, orientation):
-    """Write a JPEG with an EXIF block that holds nothing but the orientation tag (0x0112)."""
-    jpeg = cv2.imencode('.jpg', image)[1].tobytes()
-    tiff = b'II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0' + bytes([orientation]) + b'\0\0\0\0\0\0\0'
-    exif = b'Exif\0\0' + tiff
-    path.write_bytes(jpeg[:2] + b'\xff\xe1' + (len(exif) + 2).to_bytes(2, 'big') + exif + jpeg[2:])
+from custom_pose_ros.tools.media import Input, VideoReader, find_inputs, quiet_opencv
 
 
 def test_folder_gives_its_images_by_name_without_drawn_ones(tmp_path):
@@ -61,56 +51,6 @@ def test_inputs_refused(tmp_path, monkeypatch, name, text):
         find_inputs(name)
 
 
-@pytest.mark.parametrize(
-    'encode',
-    [
-        lambda image: image,
-        lambda image: np.dstack([image, np.full(image.shape[:2], 9, np.uint8)]),
-        lambda image: image.astype(np.uint16) * 257,
-    ],
-    ids=['bgr', 'alpha', '16 bit'],
-)
-def test_read_image_gives_8_bit_bgr(tmp_path, encode):
-    image = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
-    cv2.imwrite(str(tmp_path / 'a.png'), encode(image))
-    read = read_image(tmp_path / 'a.png')
-    assert read.dtype == np.uint8
-    assert np.array_equal(read, image)  # PNG is lossless; 257 v / 256 cut to 8 bits is v
-
-
-def test_read_image_turns_by_exif_orientation(tmp_path):
-    image = np.zeros((40, 80, 3), np.uint8)
-    image[:, :40] = 255  # white left half
-    write_jpeg_with_orientation(tmp_path / 'turned.jpg', image, 6)  # 6: turn clockwise to show
-    upright = read_image(tmp_path / 'turned.jpg')
-    assert upright.shape == (80, 40, 3)
-    assert upright[:36].min() > 200 > 50 > upright[44:].max()  # the left half is on top now; JPEG blurs the edge
-
-
-def test_unreadable_images_are_refused(tmp_path):
-    image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
-    jpeg, png = (cv2.imencode(suffix, image)[1].tobytes() for suffix in ('.jpg', '.png'))
-    cases = {
-        'cut.jpg': (jpeg[: len(jpeg) // 2], r'is cut off \(the JPEG has no end\); copy the file again'),
-        'head.jpg': (jpeg[:3], r'is cut off'),
-        'cut.png': (png[: len(png) // 2], 'is damaged or not an image'),
-        'text.jpg': (b'hello', 'is damaged or not an image'),
-        'empty.png': (b'', 'is empty'),
-    }
-    for name, (data, text) in cases.items():
-        (tmp_path / name).write_bytes(data)
-        with pytest.raises(MediaError, match=f'{name}: {text}'):
-            read_image(tmp_path / name)
-    with pytest.raises(MediaError, match=r'gone.png: cannot be read \(No such file or directory\)'):
-        read_image(tmp_path / 'gone.png')
-
-
-def test_jpeg_with_data_after_its_end_is_read(tmp_path):
-    jpeg = cv2.imencode('.jpg', np.full((16, 16, 3), 128, np.uint8))[1].tobytes()
-    (tmp_path / 'motion.jpg').write_bytes(jpeg + b'\xff\xda trailing film of a phone')
-    assert read_image(tmp_path / 'motion.jpg').shape == (16, 16, 3)
-
-
 def test_video_gives_all_frames_with_rising_stamps(make_video):
     for name in ('dive.avi', 'dive.mp4'):
         with VideoReader(make_video(name, frames=12)) as reader:
@@ -146,8 +86,3 @@ def test_missing_webcam_is_refused_without_a_word_of_opencv(capfd):
     with pytest.raises(MediaError, match='webcam 63: cannot be opened; is there a camera, and is it free?'):
         VideoReader(63)
     assert capfd.readouterr().err == ''
-
-
-def test_non_ascii_names_are_read(picture, tmp_path):
-    shutil.copy(picture, tmp_path / 'Unterwasser-Fähre 潜水艇.png')
-    assert read_image(tmp_path / 'Unterwasser-Fähre 潜水艇.png').shape == (256, 320, 3)

@@ -3,54 +3,146 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from custom_pose_ros.core.command_line import say
 from custom_pose_ros.core.errors import DatasetError
-from custom_pose_ros.core.labels.categories import CategoryChoice, object_name
+from custom_pose_ros.core.files import read_json
+from custom_pose_ros.core.labels.categories import THE_ONLY_ONE, CategoryChoice, object_name
+from custom_pose_ros.core.labels.placement import bring_inside
 from custom_pose_ros.core.labels.raw_labels import (
     NOTE,
     REFUSED,
     REPAIRED,
+    STORED,
+    TURNED,
+    Point,
     RawImage,
     RawInstance,
     RawLabels,
     is_number,
 )
+from custom_pose_ros.core.labels.settling import settle
+from custom_pose_ros.core.limits import MAX_LABELLED_SIDE_PX
+from custom_pose_ros.core.object_model import ObjectModel
+
+_PREPARE = 'let training/prepare_dataset.py check and repair the labels'
+LABEL_STUDIO = 'Label Studio'  # contributor in its files
+OWN_CONTRIBUTOR = 'custom_pose_ros'  # in what prelabel.py writes, whose points lie on the picture as EXIF turns it
 
 
-def read_coco_export(path: Path, content: Mapping[str, Any], choice: CategoryChoice) -> RawLabels:
+def read_coco(
+    path: Path, content: Mapping[str, Any], choice: CategoryChoice = THE_ONLY_ONE, names: Sequence[str] = ()
+) -> RawLabels:
     """
-    Read COCO keypoints of coco-annotator, CVAT or Label Studio.
+    Read COCO keypoints of any tool, with what coco-annotator, CVAT and Label Studio each do differently.
 
     Args:
         path: The file, for messages.
         content: What it holds.
-        choice: Which categories to read.
+        choice: Which categories to read, unless `names` are given.
+        names: Keypoints of an object: every category that has them is read, in their order.
+
+    Returns:
+        Labels that are not settled yet, images in the order of the file.
 
     Raises:
         DatasetError: The file as a whole cannot be used.
     """
     images, annotations, categories = (_dictionaries(path, content, k) for k in ('images', 'annotations', 'categories'))
-    chosen = _choose_categories(path, categories, annotations, choice)
-    chosen_ids = [category['id'] for category in chosen]
-    names = [str(name) for name in chosen[0]['keypoints']]
-    category_names = list(dict.fromkeys(_name(category) for category in chosen))
-    labels = RawLabels(object_name(category_names), names, _skeleton(chosen[0], len(names)), [])
+    if names:
+        chosen, title = _categories_with(path, categories, names), 'object'
+    else:
+        chosen = _choose_categories(path, categories, annotations, choice)
+        names = [str(name) for name in chosen[0]['keypoints']]
+        title = object_name(list(dict.fromkeys(_name(category) for category in chosen)))
+    orders = {str(c['id']): _Order(c['keypoints'], names) for c in chosen}
+    labels = RawLabels(title, list(names), _skeleton(chosen[0], len(names)), [], exif=_exif(content, images))
     by_id = _coco_images(path, images)
     labels.images.extend(by_id.values())
-    if isinstance(info := content.get('info'), dict) and info.get('contributor') == 'Label Studio':
-        annotations = _with_label_studio_boxes(labels, by_id, annotations, chosen_ids)
+    if _contributor(content) == LABEL_STUDIO:
+        annotations = _with_label_studio_boxes(labels, by_id, annotations, orders)
+    known = {str(category.get('id')) for category in categories}
     for annotation in annotations:
-        number, image_id = annotation.get('id'), annotation.get('image_id')
-        if annotation.get('category_id') not in chosen_ids:
+        number, image_id, category_id = (annotation.get(key) for key in ('id', 'image_id', 'category_id'))
+        if str(category_id) not in known:
+            labels.add(REFUSED, '', number, f'its category {category_id!r} is not in the file')
+        elif (order := orders.get(str(category_id))) is None:
             labels.add(NOTE, '', number, f'belongs to another category than {labels.category!r}, left out')
         elif (raw_image := by_id.get(str(image_id))) is None:
             labels.add(REFUSED, '', number, f'its image {image_id!r} is not in the file')
-        elif (instance := _coco_instance(labels, raw_image.name, annotation)) is not None:
+        elif (instance := _coco_instance(labels, raw_image.name, annotation, order)) is not None:
             raw_image.instances.append(instance)
     return labels
+
+
+def read_object_labels(path: Path, model: ObjectModel) -> tuple[RawLabels, list[dict[str, Any]]]:
+    """
+    Read a COCO file of an object's labels that a person has checked already.
+
+    What is repaired is said on stderr, in one line for the file.
+
+    Returns:
+        Settled labels in the object's order of keypoints, no point outside of its image where the file tells the size;
+        and the entries of `images` in the same order.
+
+    Raises:
+        DatasetError: The labels do not fit the object, or anything in them is not certain.
+    """
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise DatasetError(f'{path}: wanted a COCO file with keys and values, got {str(content)[:60]}')
+    labels = read_coco(path, content, names=model.keypoint_names)
+    settle(path, labels)
+    _bring_inside(labels)
+    refused = [problem for problem in labels.problems if problem.kind == REFUSED]
+    if refused:
+        raise DatasetError(f'{path}: {refused[0].line}{" ..." * (len(refused) > 1)}; {_PREPARE}')
+    of_file = [problem for problem in labels.problems if not problem.image and not problem.annotation]
+    repaired = [problem for problem in labels.problems if problem.kind == REPAIRED and problem not in of_file]
+    for problem in of_file:
+        say(f'note: {path}: {problem.line}')
+    if repaired:
+        say(f'note: {path}: {repaired[0].line}{f" (and {len(repaired) - 1} more)" * (len(repaired) > 1)}')
+    return labels, content['images']
+
+
+def _bring_inside(labels: RawLabels) -> None:
+    for image in labels.images:
+        for instance in image.instances if image.width and image.height else ():
+            if instance.keypoints is not None:
+                points = np.array(instance.keypoints, float)
+                for text in bring_inside(points, image.width, image.height, labels.keypoint_names).outside:
+                    labels.add(REFUSED, image.name, instance.annotation_id, text)
+                instance.keypoints = [(x, y, int(v)) for x, y, v in points.tolist()]
+
+
+class _Order:
+    """Where the keypoints of an object stand in the annotations of a category."""
+
+    def __init__(self, given: Sequence[Any], wanted: Sequence[str]):
+        names = [str(name) for name in given]
+        self.count = len(names)
+        self.places = [names.index(name) for name in wanted]
+        self.is_whole = len(self.places) == self.count
+
+
+def _contributor(content: Mapping[str, Any]) -> Any:
+    info = content.get('info')
+    return info.get('contributor') if isinstance(info, dict) else None
+
+
+def _exif(content: Mapping[str, Any], images: Sequence[Mapping[str, Any]]) -> str:
+    """Return on which pictures the labels were made, where the tool that wrote the file is known."""
+    if _contributor(content) in (LABEL_STUDIO, OWN_CONTRIBUTOR):
+        return TURNED  # shown by a browser; points are in pixels of what it showed
+    if images and all(is_number(i.get('dataset_id')) and isinstance(i.get('path'), str) for i in images):
+        return STORED  # coco-annotator, which sends pictures to the browser without their EXIF note
+    return ''
 
 
 def _coco_images(path: Path, images: list[dict[str, Any]]) -> dict[str, RawImage]:
@@ -65,13 +157,17 @@ def _coco_images(path: Path, images: list[dict[str, Any]]) -> dict[str, RawImage
             raise DatasetError(f'{path}: image {image.get("id")!r}: file_name: wanted a name, got {name!r}')
         if str(image.get('id')) in by_id:
             raise DatasetError(f'{path}: image id {image.get("id")!r} is used twice')
-        sizes = [int(s) if is_number(s) and s > 0 else 0 for s in (image.get('width'), image.get('height'))]
-        by_id[str(image.get('id'))] = RawImage(name, sizes[0], sizes[1])
+        by_id[str(image.get('id'))] = RawImage(name, _size(image.get('width')), _size(image.get('height')))
     return by_id
 
 
+def _size(value: Any) -> int:
+    """Return a size in pixels, 0 where that is none."""
+    return int(value) if is_number(value) and value == int(value) and 0 < value <= MAX_LABELLED_SIDE_PX else 0
+
+
 def _with_label_studio_boxes(
-    labels: RawLabels, by_id: Mapping[str, RawImage], annotations: list[dict[str, Any]], chosen_ids: list[Any]
+    labels: RawLabels, by_id: Mapping[str, RawImage], annotations: list[dict[str, Any]], chosen_ids: Collection[str]
 ) -> list[dict[str, Any]]:
     """
     Return the annotations with each rectangle as the box of its keypoints.
@@ -81,7 +177,7 @@ def _with_label_studio_boxes(
     """
     boxes: dict[str, list[Any]] = {}
     for annotation in annotations:
-        if not annotation.get('keypoints') and annotation.get('category_id') not in chosen_ids:
+        if not annotation.get('keypoints') and str(annotation.get('category_id')) not in chosen_ids:
             boxes.setdefault(str(annotation.get('image_id')), []).append(annotation.get('bbox'))
     for image_id in [image_id for image_id, found in boxes.items() if len(found) > 1 and image_id in by_id]:
         text = 'several objects, whose keypoints Label Studio joins in its COCO: export as JSON'
@@ -89,7 +185,7 @@ def _with_label_studio_boxes(
     return [
         {**annotation, 'bbox': boxes.get(str(annotation.get('image_id')), [annotation.get('bbox')])[0]}
         for annotation in annotations
-        if annotation.get('category_id') in chosen_ids
+        if str(annotation.get('category_id')) in chosen_ids
     ]
 
 
@@ -108,6 +204,18 @@ def _choose_categories(
     used_ids = {a.get('category_id') for a in annotations if _is_id(a.get('category_id'))}
     chosen = choice.of(path, keypoints, {_name(c) for c in usable if c['id'] in used_ids})
     return [category for category in usable if _name(category) in chosen]
+
+
+def _categories_with(path: Path, categories: list[dict[str, Any]], names: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the categories that have all these keypoints."""
+    usable = [c for c in categories if isinstance(c.get('keypoints'), list)]
+    chosen = [c for c in usable if set(names) <= {str(name) for name in c['keypoints']} and _is_id(c.get('id'))]
+    if not chosen:
+        found = '; '.join(', '.join(map(str, c['keypoints'])) for c in usable) or 'none'
+        raise DatasetError(
+            f'{path}: no category has the keypoints of the object ({", ".join(names)}); it has {found[:100]}'
+        )
+    return chosen
 
 
 def _is_id(value: Any) -> bool:
@@ -130,45 +238,60 @@ def _skeleton(category: Mapping[str, Any], count: int) -> list[tuple[int, int]]:
     return pairs
 
 
-def _coco_instance(labels: RawLabels, image: str, annotation: Mapping[str, Any]) -> RawInstance | None:
-    number, count = annotation.get('id'), len(labels.keypoint_names)
-    box = annotation.get('bbox')
-    # coco-annotator writes a box of four zeros for keypoints without an outline
-    kept = None
-    if isinstance(box, list) and len(box) == 4 and all(is_number(v) for v in box) and min(box[2:]) > 0:
-        kept = (float(box[0]), float(box[1]), float(box[2]), float(box[3]))
-    values = annotation.get('keypoints')
+def _coco_instance(labels: RawLabels, image: str, annotation: Mapping[str, Any], order: _Order) -> RawInstance | None:
+    number, stated, values = (annotation.get(key) for key in ('id', 'num_keypoints', 'keypoints'))
+    box = _box(annotation.get('bbox'))
+    if isinstance(box, str):
+        labels.add(REFUSED, image, number, box)
+        return None
     if annotation.get('iscrowd') in (1, True) or not values:
-        if kept is None:
+        if box is None:
             labels.add(REFUSED, image, number, 'has neither keypoints nor a box')
             return None
         if annotation.get('iscrowd') not in (1, True):
             labels.add(NOTE, image, number, 'has no keypoints: its box will be ignored, neither object nor background')
-        return RawInstance(str(number), None, kept)
-    if not isinstance(values, list) or len(values) % 3 or not all(is_number(v) for v in values):
-        labels.add(REFUSED, image, number, f'keypoints are not triples of numbers: {str(values)[:60]}')
+        return RawInstance(str(number), None, box)
+    points = _triples(values)
+    if points is None:
+        labels.add(REFUSED, image, number, f'keypoints: wanted x, y and visibility of each, got {str(values)[:60]}')
         return None
-    triples = [(float(x), float(y), int(v)) for x, y, v in zip(*[iter(values)] * 3)]
-    if len(triples) > count:
-        stale = [t for t in triples if t[2] == 0 and t[0] == t[1] == 0]
-        if len(triples) - len(stale) != count:
-            labels.add(REFUSED, image, number, f'{_counts(labels, triples)}: label it again')
+    if len(points) > order.count:
+        stale = [point for point in points if point == (0, 0, 0)]
+        if len(points) - len(stale) != order.count:
+            labels.add(REFUSED, image, number, f'{_counts(labels, points, order)}: label it again')
             return None
-        triples = [t for t in triples if t not in stale]
-        labels.add(REPAIRED, image, number, f'{len(stale)} empty keypoints of deleted names left out, {count} kept')
-    elif len(triples) < count:
-        labels.add(REFUSED, image, number, f'{_counts(labels, triples)}: label the missing ones')
+        points = [point for point in points if point not in stale]
+        text = f'{len(stale)} empty keypoints of deleted names left out, {order.count} kept'
+        labels.add(REPAIRED, image, number, text)
+    elif len(points) < order.count:
+        labels.add(REFUSED, image, number, f'{_counts(labels, points, order)}: label the missing ones')
         return None
-    labelled = sum(t[2] > 0 for t in triples)
-    stated = annotation.get('num_keypoints')
-    if is_number(stated) and stated != labelled:
-        labels.add(REPAIRED, image, number, f'num_keypoints said {stated}, but {labelled} are labelled: corrected')
-    return RawInstance(str(number), triples, kept)
+    count = int(stated) if order.is_whole and is_number(stated) else None
+    return RawInstance(str(number), [points[k] for k in order.places], box, count)
 
 
-def _counts(labels: RawLabels, triples: Sequence[object]) -> str:
-    names = labels.keypoint_names
-    return f'lists {len(triples)} keypoint{"s" * (len(triples) != 1)}, but {labels.category!r} has {len(names)}'
+def _box(value: Any) -> tuple[float, float, float, float] | str | None:
+    """Return left, top, width, height; None where there is none, text where it is damaged."""
+    if value is None or value == []:
+        return None
+    if not isinstance(value, list) or len(value) != 4 or not all(is_number(v) for v in value):
+        return f'bbox: wanted left, top, width, height, got {str(value)[:60]}'
+    left, top, width, height = map(float, value)
+    # coco-annotator writes four zeros for keypoints without an outline
+    return (left, top, width, height) if min(width, height) > 0 else None
+
+
+def _triples(values: Any) -> list[Point] | None:
+    """Return x, y, visibility of each keypoint, from one list of all or a list for each; None where it is neither."""
+    if isinstance(values, list) and all(isinstance(v, list) and len(v) == 3 for v in values):
+        values = [number for triple in values for number in triple]
+    if not isinstance(values, list) or len(values) % 3 or any(isinstance(v, (list, dict)) for v in values):
+        return None
+    return list(zip(*[iter(values)] * 3))
+
+
+def _counts(labels: RawLabels, points: Sequence[object], order: _Order) -> str:
+    return f'lists {len(points)} keypoint{"s" * (len(points) != 1)}, but {labels.category!r} has {order.count}'
 
 
 def _dictionaries(path: Path, content: Mapping[str, Any], key: str) -> list[dict[str, Any]]:

@@ -14,6 +14,10 @@ from custom_pose_ros.core.errors import DatasetError
 from custom_pose_ros.core.object_model import ObjectModel
 
 REPAIRED, REFUSED, NOTE = 'repaired', 'refused', 'note'
+ABSENT, HIDDEN, SEEN = 0, 1, 2  # of a keypoint: no known place, a known place that is covered, visible
+TURNED, STORED = 'turned', 'stored'  # pictures as viewers show them, obeying EXIF, or as the file holds them
+
+Point = tuple[Any, Any, Any]
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,12 @@ class Problem:
     annotation: str
     text: str
 
+    @property
+    def line(self) -> str:
+        """Image, annotation and text in one line."""
+        where = [f'image {self.image}'] * bool(self.image) + [f'annotation {self.annotation}'] * bool(self.annotation)
+        return ': '.join([*where, self.text])
+
 
 @dataclass
 class RawInstance:
@@ -41,14 +51,17 @@ class RawInstance:
 
     Attributes:
         annotation_id: Id in the label file, for messages.
-        keypoints: K entries x, y, visibility 0, 1 or 2; None for a region to ignore. In pixels, or in shares of the
-            image's size as `RawImage.relative` says.
+        keypoints: K entries x, y, visibility; None for a region to ignore. In pixels, or in shares of the image's size
+            as `RawImage.relative` says. Readers give what the file says; `settling.settle` makes numbers of it, with
+            visibility ABSENT, HIDDEN or SEEN.
         box: Left, top, width, height in the same unit.
+        stated_count: How many keypoints are labelled, as the file says; None where it does not.
     """
 
     annotation_id: str
-    keypoints: list[tuple[float, float, int]] | None
+    keypoints: list[Point] | None
     box: tuple[float, float, float, float] | None = None
+    stated_count: int | None = None
 
 
 @dataclass
@@ -83,6 +96,7 @@ class RawLabels:
         images: The images of the file.
         problems: Those found so far.
         lists_all_names: False where the format lists only the names of keypoints that somebody labelled.
+        exif: TURNED or STORED where it is known which pictures the labelling tool shows; '' where it is not.
     """
 
     category: str
@@ -91,6 +105,7 @@ class RawLabels:
     images: list[RawImage]
     problems: list[Problem] = field(default_factory=list)
     lists_all_names: bool = True
+    exif: str = ''
 
     def add(self, kind: str, image: str, annotation: object, text: str) -> None:
         """Add a problem."""

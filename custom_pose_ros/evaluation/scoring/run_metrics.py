@@ -102,12 +102,15 @@ def _configuration(source: FrameSource, estimator: Estimator | None) -> dict[str
 def _label_metrics(labels: CocoLabels, source: FrameSource, scores: Sequence[FrameScore]) -> dict[str, Any]:
     label_scores, surplus, frames = [], 0, 0
     for index, score in enumerate(scores):
-        labelled = labels.of(index, score.result.stamp_ns)
+        labelled = labels.of(index, score.result.stamp_ns, score.result.width, score.result.height)
         if labelled is not None:
             of_frame, left_over = labels.score(score.result, labelled)
             label_scores, surplus, frames = label_scores + of_frame, surplus + left_over, frames + 1
-    if frames < labels.frames:
-        source.notes.info(f'{labels.frames - frames} labelled frames are not in the part of the bag that was read')
+    if labels.misfits:
+        text = f'{len(labels.misfits)} labelled images do not fit their frames and are not scored: {labels.misfits[0]}'
+        source.notes.info(text + ', ...' * (len(labels.misfits) > 1))
+    if missing := labels.frames - frames - len(labels.misfits):
+        source.notes.info(f'{missing} labelled frames are not in the part of the bag that was read')
     return summarise_labels(label_scores, surplus, frames, source.model)
 
 

@@ -11,13 +11,16 @@ from typing import Any
 import numpy as np
 
 from custom_pose_ros.core.errors import DatasetError
-from custom_pose_ros.core.files import read_json
+from custom_pose_ros.core.labels.coco_file import read_object_labels
+from custom_pose_ros.core.labels.placement import same_shape
+from custom_pose_ros.core.labels.raw_labels import RawImage
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.evaluation.frame_result import FrameResult
 
 MATCH_RADIUS = 0.5  # an instance whose keypoints are off by more than this share of the label's size is another thing
 _STAMP_DIGITS = 16  # a number in a file name with at least so many digits is a stamp [ns], a shorter one counts frames
 _MIN_SIZE_PX = 16.0
+_ROBOFLOW_SUFFIX = re.compile(r'_[a-z]+\.rf\.[0-9a-f]+$')  # frame_000120_png.rf.0a1b2c: its digits are no number
 
 
 @dataclass(eq=False)
@@ -43,28 +46,49 @@ class CocoLabels:
     An image of the file belongs to the frame with its `stamp_ns` entry, else with the number in its file name: a stamp
     [ns] (16 digits or more, as in 1700000000123456789.png) or the number of the frame, from 0 (frame_000120.png).
     Raises DatasetError naming the file and the image or annotation id.
+
+    Attributes:
+        misfits: Names of images that were labelled at another shape than their frame has; they are not scored.
     """
 
     def __init__(self, path: str | Path, model: ObjectModel):
         self.path, self.model = Path(path), model
-        data = read_json(self.path)
-        if not isinstance(data, Mapping):
-            raise DatasetError(f'{self.path}: wanted a COCO file with images, annotations and categories')
-        self._order = self._keypoint_order(data.get('categories'))
-        self._stamps: dict[int, list[np.ndarray]] = {}
-        self._numbers: dict[int, list[np.ndarray]] = {}
-        instances = self._instances(data.get('annotations'))
-        for image in self._list(data, 'images'):
-            kind, key = self._frame_of(image)
-            (self._stamps if kind == 'stamp' else self._numbers)[key] = instances.get(image.get('id'), [])
+        self.misfits: list[str] = []
+        self._images: dict[tuple[str, int], RawImage] = {}
+        labels, entries = read_object_labels(self.path, model)
+        for image, entry in zip(labels.images, entries):
+            frame = self._frame_of(entry)
+            if (other := self._images.setdefault(frame, image)) is not image:
+                raise DatasetError(f'{self.path}: {other.name} and {image.name} belong to the same frame, {frame[1]}')
 
     @property
     def frames(self) -> int:
-        return len(self._stamps) + len(self._numbers)
+        return len(self._images)
 
-    def of(self, index: int, stamp_ns: int) -> list[np.ndarray] | None:
-        """Return the (K, 2) labels [px] of a frame, NaN where not labelled; None for frames that nobody looked at."""
-        return self._stamps.get(stamp_ns, self._numbers.get(index))
+    def of(self, index: int, stamp_ns: int, width: int = 0, height: int = 0) -> list[np.ndarray] | None:
+        """
+        Return the labels of a frame.
+
+        Args:
+            index: Of the frame, from 0.
+            stamp_ns: Of the frame.
+            width: Of the frame [px], to which the labels are scaled; 0 where it is not known.
+            height: Of the frame [px].
+
+        Returns:
+            (K, 2) [px] of each instance, NaN where not labelled; None for frames that nobody labelled as they are.
+        """
+        image = self._images.get(('stamp', stamp_ns), self._images.get(('number', index)))
+        if image is None:
+            return None
+        factors = np.ones(2)
+        if image.width and image.height and width and height and (image.width, image.height) != (width, height):
+            if not same_shape((image.width, image.height), (width, height)):
+                self.misfits.append(f'{image.name} ({image.width} x {image.height} px, the frame {width} x {height})')
+                return None
+            factors = np.array([width / image.width, height / image.height])
+        points = [np.array(i.keypoints, float) for i in image.instances if i.keypoints is not None]
+        return [np.where(p[:, 2:] > 0, p[:, :2] * factors, np.nan) for p in points]
 
     def score(self, result: FrameResult, labels: Sequence[np.ndarray]) -> tuple[list[LabelScore], int]:
         """Match instances to labels, nearest first; returns a score for each label and the instances left over."""
@@ -83,49 +107,10 @@ class CocoLabels:
                 scores[i] = LabelScore(errors, sizes[i], True)
         return scores, len(result.keypoints) - len(used)
 
-    def _list(self, data: Mapping, key: str) -> list[Any]:
-        entries = data.get(key)
-        if not isinstance(entries, list) or not entries or not all(isinstance(e, Mapping) for e in entries):
-            raise DatasetError(f'{self.path}: {key}: wanted a list of objects, got {entries!r:.60}')
-        return entries
-
-    def _keypoint_order(self, categories: Any) -> list[int]:
-        """Return for each keypoint of the object its place in the annotations."""
-        names = list(self.model.keypoint_names)
-        listed = [c.get('keypoints') for c in categories or [] if isinstance(c, Mapping) and c.get('keypoints')]
-        if not listed:
-            return list(range(len(names)))
-        for given in listed:
-            if set(names) <= set(given):
-                return [given.index(name) for name in names]
-        raise DatasetError(
-            f'{self.path}: categories: wanted one with the keypoints {", ".join(names)}, got {listed[0]!r:.120}'
-        )
-
-    def _instances(self, annotations: Any) -> dict[Any, list[np.ndarray]]:
-        found: dict[Any, list[np.ndarray]] = {}
-        for annotation in annotations if isinstance(annotations, list) else []:
-            values = annotation.get('keypoints') if isinstance(annotation, Mapping) else None
-            if values is None:
-                continue
-            good = (
-                isinstance(values, list) and all(isinstance(v, (int, float)) for v in values) and len(values) % 3 == 0
-            )
-            if not good or len(values) <= 3 * max(self._order):
-                wanted = 3 * len(self._order)
-                raise DatasetError(
-                    f'{self.path}: annotation {annotation.get("id")}: keypoints: '
-                    f'wanted {wanted} numbers, got {values!r:.60}'
-                )
-            rows = np.array(values, float).reshape(-1, 3)[self._order]
-            if (rows[:, 2] > 0).any():
-                found.setdefault(annotation.get('image_id'), []).append(np.where(rows[:, 2:] > 0, rows[:, :2], np.nan))
-        return found
-
-    def _frame_of(self, image: Mapping) -> tuple[str, int]:
+    def _frame_of(self, image: Mapping[str, Any]) -> tuple[str, int]:
         if isinstance(image.get('stamp_ns'), int):
             return 'stamp', image['stamp_ns']
-        digits = re.findall(r'\d+', Path(str(image.get('file_name', ''))).stem)
+        digits = re.findall(r'\d+', _ROBOFLOW_SUFFIX.sub('', Path(str(image.get('file_name', ''))).stem))
         if not digits:
             raise DatasetError(
                 f'{self.path}: image {image.get("id")}: wanted stamp_ns, or a file name with a frame number or stamp, '

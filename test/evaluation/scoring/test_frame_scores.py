@@ -260,12 +260,14 @@ def check(value, schema: dict, root: dict, where: str) -> None:
             check(item, schema['items'], root, f'{where}[]')
 
 
-def test_metrics_follow_their_schema(evaluate, dive, tmp_path):
+def test_metrics_follow_their_schema(evaluate, dive, tmp_path, tiny_model):
     from custom_pose_ros.evaluation.truth.source import TruthSettings
 
     schema = json.loads(Path(summary_module.__file__).with_name('metrics.schema.json').read_text())
     labels = tmp_path / 'labels.json'
-    labels.write_text(json.dumps({'images': [{'id': 1, 'file_name': '3.png'}], 'annotations': []}))
+    category = {'id': 1, 'keypoints': list(tiny_model.keypoint_names)}
+    content = {'images': [{'id': 1, 'file_name': '3.png'}], 'annotations': [], 'categories': [category]}
+    labels.write_text(json.dumps(content))
     with_truth = evaluate(dive[0], truth=TruthSettings(topic='/truth/pose'), labels=labels)
     for evaluation in (with_truth, evaluate(dive[0])):
         check(json.loads(evaluation.metrics_text()), schema, schema, 'metrics')

@@ -28,6 +28,12 @@ def labels_file(tmp_path, annotations, images=None, names=NAMES):
     return path
 
 
+def content(images, names=NAMES, **annotation):
+    """Return a label file with one annotation of the first image, where its keypoints are given."""
+    annotations = [{'id': 8, 'image_id': 1, 'category_id': 1, **annotation}] if annotation else []
+    return json.dumps({'images': images, 'annotations': annotations, 'categories': [{'id': 1, 'keypoints': names}]})
+
+
 def annotation(points: np.ndarray, visible=(2, 2, 2, 2), image_id: int = 1) -> dict:
     values = [v for (x, y), seen in zip(points.tolist(), visible) for v in (x, y, seen)]
     return {'id': 1, 'image_id': image_id, 'category_id': 1, 'keypoints': values}
@@ -100,16 +106,12 @@ def test_instances_are_matched_nearest_first_and_counted(tmp_path, tiny_model):
     [
         ('{', 'is not valid JSON'),
         ('[]', 'wanted a COCO file'),
-        ('{"images": []}', 'images: wanted a list of objects'),
-        ('{"images": [{"id": 5, "file_name": "x.png"}]}', "image 5: wanted stamp_ns, or a file name .* got 'x.png'"),
-        (
-            '{"images": [{"file_name": "1"}], "annotations": [{"id": 8, "keypoints": [1, 2]}]}',
-            'annotation 8: keypoints: wanted 12 numbers',
-        ),
-        (
-            '{"images": [{"file_name": "1"}], "categories": [{"keypoints": ["a"]}]}',
-            'wanted one with the keypoints front, left',
-        ),
+        ('{"images": []}', "a list 'annotations'"),
+        (content([{'id': 5, 'file_name': 'x.png'}]), "image 5: wanted stamp_ns, or a file name .* got 'x.png'"),
+        (content([{'id': 1, 'file_name': 'a_1.png'}, {'id': 2, 'file_name': 'b_1.png'}]), 'the same frame, 1'),
+        (content([{'id': 1, 'file_name': '1'}], keypoints=[1, 2]), 'annotation 8: keypoints: wanted x, y and vis'),
+        (content([{'id': 1, 'file_name': '1'}], keypoints=[1, 2, 3] * 4), 'annotation 8: front at .*visibility 3'),
+        (content([{'id': 1, 'file_name': '1'}], names=['a']), 'no category has the keypoints .*front, left.* has a'),
     ],
 )
 def test_wrong_files_are_refused_by_name(tmp_path, tiny_model, text, message):

@@ -42,8 +42,8 @@ def test_empty_keypoints_of_deleted_names_are_left_out(tmp_path):
     [
         ([252, 378, 2] * 6, "lists 6 keypoints, but 'fish' has 2"),
         ([252, 378, 2], "lists 1 keypoint, but 'fish' has 2"),
-        ([252, 378], 'keypoints are not triples of numbers'),
-        ([252, None, 2, 1, 1, 2], 'keypoints are not triples of numbers'),
+        ([252, 378], 'keypoints: wanted x, y and visibility of each'),
+        ([252, None, 2, 1, 1, 2], 'head at (252, nothing) with visibility 2: one coordinate is missing'),
         ([50, 160, 2, 3, 3, 2], 'head at (50, 160)'),
     ],
 )

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from custom_pose_ros.core.errors import DatasetError
+from custom_pose_ros.core.errors import DatasetError, MediaError
 from training.pose_training.labels.image_files import sample_images
 
 
@@ -49,8 +49,8 @@ def test_what_cannot_be_read_is_named(folder):
     for name, message in {
         'empty': 'empty: no images found; give a folder with',
         'gone': 'gone: no such file or folder',
-        'broken.png': r'broken\.png: cannot be read as an image; remove it',
+        'broken.png': r'broken\.png: is damaged or not an image',
         'broken.mp4': r'broken\.mp4: cannot be read as a video',
     }.items():
-        with pytest.raises(DatasetError, match=message):
+        with pytest.raises((DatasetError, MediaError), match=message):
             sample_images([folder / name], 10)

@@ -86,9 +86,11 @@ def test_labels_on_the_turned_picture_are_kept_and_the_picture_written_upright(t
     assert written.shape == (120, 80, 3)
 
 
-def test_labels_on_the_unturned_picture_are_recognised_by_their_size(tmp_path):
+def test_coco_annotator_labels_on_the_unturned_picture_are_recognised(tmp_path):
     exif_jpeg(tmp_path / 'a.jpg', 6)
-    labels, ready = checked(tmp_path, coco([('a.jpg', 120, 80)], [{'image_id': 1, 'keypoints': [110, 70, 2, 5, 5, 2]}]))
+    content = coco([('a.jpg', 120, 80)], [{'image_id': 1, 'keypoints': [110, 70, 2, 5, 5, 2]}])
+    content['images'][0]['dataset_id'] = 3  # it sends pictures to the browser without their EXIF note
+    labels, ready = checked(tmp_path, content)
     assert problems(labels, REPAIRED) == [('a.jpg', '')]
     assert (ready[0].width, ready[0].height) == (120, 80)
     np.testing.assert_allclose(ready[0].keypoints[0][0], [110, 70, 2])
@@ -109,7 +111,7 @@ def test_missing_damaged_and_doubtful_files_are_refused(tmp_path):
     refused = '\n'.join(texts(labels, REFUSED))
     assert 'gone.jpg  no such file in ' in refused
     assert 'twice.jpg  2 files match' in refused
-    assert 'text.png  cannot be read as an image' in refused
+    assert 'text.png  is damaged or not an image' in refused
     assert 'elsewhere' not in refused  # the end of the path tells which
 
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from tqdm import tqdm
 
+from custom_pose_ros.core.errors import DatasetError, MediaError
 from custom_pose_ros.core.files import sha256_of
+from custom_pose_ros.core.labels.placement import Placement, bring_inside, place
 from custom_pose_ros.core.labels.raw_labels import NOTE, REFUSED, REPAIRED, RawImage, RawInstance, RawLabels
-from training.pose_training.labels.image_files import ImageIndex, decode_image
-
-_BORDER_TOLERANCE = 0.01  # of the image's size: a point so little outside was meant to be on the border
+from custom_pose_ros.core.pictures import read_picture
+from training.pose_training.labels.image_files import ImageIndex
 
 
 @dataclass
@@ -31,6 +31,7 @@ class CheckedImage:
         boxes: Left, top, right, bottom of each instance.
         scale: Factor from the source to the written image.
         upright: False when the labels were made without the camera's rotation note.
+        renamed: Whether the file's name differs in case, Unicode form or %-signs from that in the labels.
     """
 
     source: Path
@@ -41,6 +42,7 @@ class CheckedImage:
     boxes: list[tuple[float, float, float, float]] = field(default_factory=list)
     scale: float = 1.0
     upright: bool = True
+    renamed: bool = False
 
     @property
     def recording(self) -> str:
@@ -79,6 +81,9 @@ def check(labels: RawLabels, index: ImageIndex, max_side: int) -> list[CheckedIm
         if checked is not None and image.name not in refused:
             sound.append(checked)
     sound = _without_duplicates(labels, sound)
+    if renamed := [image.name for image in sound if image.renamed]:
+        text = f'{len(renamed)} files have names in another case, Unicode form or with %-signs ({renamed[0]}'
+        labels.add(NOTE, '', '', f'{text}{", ..." * (len(renamed) > 1)})')
     empty = [image.name for image in sound if not image.keypoints]
     if 0 < len(empty) < len(sound):
         text = f'{len(empty)} images without annotation ({empty[0]}{", ..." * (len(empty) > 1)}) are trained on as '
@@ -86,15 +91,6 @@ def check(labels: RawLabels, index: ImageIndex, max_side: int) -> list[CheckedIm
     if not any(image.instances for image in sound):
         labels.add(REFUSED, '', '', 'nothing is labelled: there is no image with an annotation')
     return sound
-
-
-class _Placement(NamedTuple):
-    """How the labels of an image lie on its pixels."""
-
-    width: int
-    height: int
-    factors: tuple[float, float]  # from label to pixel, for x and y
-    upright: bool  # whether the rotation note of the file is obeyed
 
 
 class _ImageCheck:
@@ -105,47 +101,32 @@ class _ImageCheck:
 
     def run(self, index: ImageIndex, max_side: int) -> CheckedImage | None:
         """Return the image with its labels, None when anything about it is refused."""
-        files = index.find(self._image.name)
-        if len(files) != 1:
-            missing = f'no such file in {index}: give the folder that holds it with --images'
-            self._add(REFUSED, f'{len(files)} files match: {files[0]}, {files[1]}' if files else missing)
+        try:
+            file = index.find(self._image.name)
+            picture = read_picture(file.path)
+            stated = (self._image.width, self._image.height)
+            placement = place(picture, stated, self._labels.exif, self._image.relative)
+        except MediaError as error:
+            self._add(REFUSED, str(error).removeprefix(f'{file.path}: '))
             return None
-        if files[0].parts[-1] != self._image.name and self._image.name.startswith('/'):
-            self._add(NOTE, f'container path resolved to {files[0]}')
-        upright, as_stored = decode_image(files[0]), decode_image(files[0], obey_exif=False)
-        if upright is None or as_stored is None:
-            self._add(REFUSED, 'cannot be read as an image')
+        except DatasetError as error:
+            self._add(REFUSED, str(error))
             return None
-        placement = self._place(upright, as_stored)
-        if placement is None:
-            return None
+        if file.path.name != self._image.name and self._image.name.startswith('/'):
+            self._add(NOTE, f'container path resolved to {file.path}')
+        if picture.damage:
+            self._add(NOTE, f'is damaged inside ({picture.damage}): look at it')
+        if placement.repair:
+            self._add(REPAIRED, placement.repair)
         width, height = placement.width, placement.height
         scale = min(1.0, max_side / max(width, height))
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
-        checked = CheckedImage(files[0], files[0].name, *size, scale=scale, upright=placement.upright)
+        checked = CheckedImage(file.path, file.path.name, *size, scale=scale, upright=placement.upright)
+        checked.renamed = file.renamed
         accepted = [self._add_instance(instance, placement, checked) for instance in self._image.instances]
         return checked if all(accepted) else None
 
-    def _place(self, upright: np.ndarray, as_stored: np.ndarray) -> _Placement | None:
-        """Return how the labels lie on the file's pixels, None (and a problem) when that is not certain."""
-        height, width = upright.shape[:2]
-        if self._image.relative:
-            return _Placement(width, height, (width, height), True)
-        stated = (self._image.width, self._image.height)
-        if 0 in stated or stated == (width, height):
-            if as_stored.shape == upright.shape and (as_stored != upright).any():
-                self._add(NOTE, 'is turned by its EXIF note: see on the contact sheet that the labels fit')
-            return _Placement(width, height, (1.0, 1.0), True)
-        if as_stored.shape[:2] != (height, width) and stated == as_stored.shape[1::-1]:
-            self._add(REPAIRED, 'labelled without its EXIF rotation: written as it was labelled')
-            return _Placement(*stated, (1.0, 1.0), False)
-        if abs(stated[0] * height - stated[1] * width) <= max(*stated, width, height):
-            self._add(REPAIRED, f'labelled at {stated[0]} x {stated[1]}, is {width} x {height}: labels scaled')
-            return _Placement(width, height, (width / stated[0], height / stated[1]), True)
-        self._add(REFUSED, f'labels are for {stated[0]} x {stated[1]} px, the file has {width} x {height}')
-        return None
-
-    def _add_instance(self, instance: RawInstance, placement: _Placement, checked: CheckedImage) -> bool:
+    def _add_instance(self, instance: RawInstance, placement: Placement, checked: CheckedImage) -> bool:
         """Add an instance in pixels of the written image; return False when it is refused."""
         box = None
         if instance.box is not None:
@@ -158,16 +139,14 @@ class _ImageCheck:
         points = np.array(instance.keypoints, float)
         # Shares of the image count from its corner, pixels from the centre of the first one.
         points[:, :2] = points[:, :2] * placement.factors - (0.5 if self._image.relative else 0.0)
-        labelled = points[:, 2] > 0
-        if not self._bring_inside(instance, points, placement):
+        moved = bring_inside(points, placement.width, placement.height, self._labels.keypoint_names)
+        for text in moved.outside:
+            self._add(REFUSED, text, instance)
+        if moved.outside:
             return False
-        if not labelled.any():
-            self._add(NOTE, 'no keypoint is labelled: its box will be ignored', instance)
-            if box is None:
-                self._add(REFUSED, 'has neither keypoints nor a box', instance)
-                return False
-            _append(checked, None, box)
-            return True
+        if moved.nudged:
+            self._add(REPAIRED, f'{moved.nudged} points just outside moved onto the border', instance)
+        labelled = points[:, 2] > 0
         if labelled.sum() > 1 and len(np.unique(points[labelled, :2].round(1), axis=0)) < labelled.sum():
             self._add(NOTE, 'two keypoints lie on each other: look at it', instance)
         points[~labelled] = 0
@@ -176,24 +155,6 @@ class _ImageCheck:
         points[labelled, :2] = (points[labelled, :2] + 0.5) * checked.scale - 0.5
         _append(checked, points, np.concatenate([corners.min(0), corners.max(0)]))
         return True
-
-    def _bring_inside(self, instance: RawInstance, points: np.ndarray, placement: _Placement) -> bool:
-        """Move points (K, 3) just outside of the image onto its border; return False when one lies far outside."""
-        width, height = placement.width, placement.height
-        last = np.array([width, height]) - 1
-        labelled = points[:, 2] > 0
-        outside = np.maximum(-points[:, :2], points[:, :2] - last).max(1)
-        far = labelled & (outside > np.maximum(1.0, _BORDER_TOLERANCE * max(width, height)))
-        for k in np.flatnonzero(far):
-            name, (x, y) = self._labels.keypoint_names[k], points[k, :2]
-            text = f'{name} at ({x:.0f}, {y:.0f}) lies outside of the image of {width} x {height} px'
-            self._add(REFUSED, text, instance)
-        near = labelled & (outside > 0) & ~far
-        points[near, :2] = np.clip(points[near, :2], 0, last)
-        # Half a pixel is the difference between corners and centres of pixels, no fault.
-        if (moved := (near & (outside > 0.5)).sum()) and not far.any():
-            self._add(REPAIRED, f'{moved} points just outside moved onto the border', instance)
-        return not far.any()
 
     def _add(self, kind: str, text: str, instance: RawInstance | None = None) -> None:
         self._labels.add(kind, self._image.name, '' if instance is None else instance.annotation_id, text)

@@ -1,8 +1,8 @@
-"""COCO keypoint files: read and checked against the object file; every refusal names file, image or annotation."""
+"""COCO keypoint files of an object as images to train and to measure on; refusals name file, image or annotation."""
 
 from __future__ import annotations
 
-import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 
 from custom_pose_ros.core.errors import DatasetError
-from custom_pose_ros.core.labels.raw_labels import is_number
-from custom_pose_ros.core.limits import MAX_LABELLED_SIDE_PX
+from custom_pose_ros.core.labels.coco_file import read_object_labels
+from custom_pose_ros.core.labels.placement import place
+from custom_pose_ros.core.labels.raw_labels import RawImage, RawInstance, RawLabels
 from custom_pose_ros.core.object_model import ObjectModel
-from training.pose_training.labels.image_files import decode_image
+from custom_pose_ros.core.pictures import read_sound_picture
+from training.pose_training.labels.image_files import ImageIndex
 
 _PREPARE = 'let training/prepare_dataset.py check and repair the labels'
 
@@ -34,6 +36,7 @@ class LabelledImage:
         boxes: (A, 4) float64 left, top, right, bottom; where unlabelled keypoints of the instance may be.
         crowds: (C, 4) float64 left, top, right, bottom of regions with objects that nobody labelled one by one.
         annotation_ids: A ids, for messages.
+        exif: On which pictures the labels were made, see `RawLabels.exif`.
     """
 
     path: Path
@@ -45,31 +48,35 @@ class LabelledImage:
     boxes: np.ndarray
     crowds: np.ndarray
     annotation_ids: tuple[str, ...] = ()
+    exif: str = ''
 
     def read(self) -> np.ndarray:
         """
-        Return the (H, W, 3) uint8 BGR image.
+        Return the (H, W, 3) uint8 BGR image as it was labelled.
 
         Raises:
-            DatasetError: The file is damaged, or not of the labelled size.
+            MediaError: The file is damaged.
+            DatasetError: It is not of the labelled size.
         """
-        image = decode_image(self.path)
-        if image is None:
-            raise DatasetError(f'{self.path}: cannot be read as an image; replace it or remove it from the labels')
-        if image.shape[:2] != (self.height, self.width):
+        picture = read_sound_picture(self.path)
+        try:
+            placement = place(picture, (self.width, self.height), self.exif)
+        except DatasetError as error:
+            raise DatasetError(f'{self.path}: {error}; {_PREPARE}') from error
+        if (placement.width, placement.height) != (self.width, self.height):
             raise DatasetError(
-                f'{self.path}: is {image.shape[1]} x {image.shape[0]} px, but its labels are for '
+                f'{self.path}: is {placement.width} x {placement.height} px, but its labels are for '
                 f'{self.width} x {self.height}; {_PREPARE}'
             )
-        return image
+        return picture.upright if placement.upright else picture.stored
 
 
 def read_dataset(source: str | Path, model: ObjectModel) -> list[LabelledImage]:
     """
     Read a COCO keypoint file, or the one in a folder.
 
-    Images are looked for beside the file and in `images/` there. Images without annotation are negatives.
-    Keypoints are matched to the object by name.
+    Images are looked for beside the file and in `images/` there, then anywhere below. Images without annotation are
+    negatives. Keypoints are matched to the object by name.
 
     Args:
         source: The file, or its folder.
@@ -79,28 +86,9 @@ def read_dataset(source: str | Path, model: ObjectModel) -> list[LabelledImage]:
         DatasetError: The labels do not fit the object, are damaged, or contradict each other.
     """
     path = find_labels(Path(source).expanduser())
-    content = read_json(path)
-    for key in ('images', 'annotations', 'categories'):
-        if not isinstance(content.get(key), list):
-            raise DatasetError(f'{path}: wanted a COCO file with a list {key!r}, got {_short(content.get(key))}')
-    categories = _read_categories(path, content['categories'], model)
-    by_image: dict[Any, list[Mapping[str, Any]]] = {}
-    for annotation in content['annotations']:
-        annotation = _mapping(path, 'annotation', annotation)
-        by_image.setdefault(_hashable(path, annotation, 'image_id'), []).append(annotation)
-    images, ids = [], set()
-    for entry in content['images']:
-        entry = _mapping(path, 'image', entry)
-        image_id = _hashable(path, entry, 'id')
-        if image_id in ids:
-            raise DatasetError(f'{path}: image id {image_id!r} is used twice; {_PREPARE}')
-        ids.add(image_id)
-        images.append(_read_image(path, entry, by_image.get(image_id, []), categories, model))
-    orphans = set(by_image) - ids
-    if orphans:
-        raise DatasetError(
-            f'{path}: annotation of image {min(orphans, key=str)!r}, which is not in the file; {_PREPARE}'
-        )
+    labels, entries = read_object_labels(path, model)
+    finder = _Finder(path)
+    images = [_labelled_image(path, labels, image, entry, finder) for image, entry in zip(labels.images, entries)]
     if not any(len(image.keypoints) for image in images):
         raise DatasetError(f'{path}: no instance of {model.name!r} is labelled')
     return images
@@ -124,151 +112,54 @@ def find_labels(source: Path) -> Path:
     return files[0]
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """
-    Read a JSON object.
+class _Finder:
+    """Finds the images of a label file; those that are not where they are expected by the names below its folder."""
 
-    Raises:
-        DatasetError: The file is damaged, or holds something else.
-    """
-    content = parse_json(path)
-    if not isinstance(content, dict):
-        raise DatasetError(f'{path}: wanted a JSON object as COCO files have, got {_short(content)}')
-    return content
+    def __init__(self, labels: Path):
+        self._labels, self._index = labels, None
 
-
-def parse_json(path: Path) -> Any:
-    """
-    Read any JSON value.
-
-    Raises:
-        DatasetError: The file is damaged, also where its texts cannot be written again.
-    """
-    try:
-        content = json.loads(path.read_text(encoding='utf-8-sig'))
-        json.dumps(content, ensure_ascii=False).encode()  # half a character, like "\ud800", reads but never prints
-    except OSError as error:
-        raise DatasetError(f'{path}: cannot be read ({error.strerror})') from error
-    except (ValueError, RecursionError) as error:
-        raise DatasetError(f'{path}: is not valid JSON ({str(error).splitlines()[0]}); export it again') from error
-    return content
+    def find(self, name: str) -> Path:
+        folder = self._labels.parent
+        for candidate in (folder / name, folder / 'images' / name):
+            if os.path.isfile(candidate):  # False also for names that no file can have
+                return candidate
+        self._index = self._index or ImageIndex([folder])
+        try:
+            return self._index.find(name).path
+        except DatasetError as error:
+            raise DatasetError(f'{self._labels}: image {name}: {error}; {_PREPARE}') from error
 
 
-def _read_categories(path: Path, entries: list[Any], model: ObjectModel) -> dict[Any, list[int]]:
-    """Return for each category with the object's keypoints: position of each keypoint in its annotations."""
-    orders, seen = {}, []
-    for entry in entries:
-        entry = _mapping(path, 'category', entry)
-        names = entry.get('keypoints')
-        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            continue
-        if set(model.keypoint_names) <= set(names):
-            orders[_hashable(path, entry, 'id')] = [names.index(name) for name in model.keypoint_names]
-        seen.append(', '.join(names))
-    if not orders:
-        raise DatasetError(
-            f'{path}: no category has the keypoints of {model.name!r} ({", ".join(model.keypoint_names)}); '
-            f'it has {_short("; ".join(seen) or "none")}'
-        )
-    return orders
-
-
-def _read_image(
-    path: Path,
-    entry: Mapping[str, Any],
-    annotations: list[Mapping[str, Any]],
-    categories: dict[Any, list[int]],
-    model: ObjectModel,
+def _labelled_image(
+    path: Path, labels: RawLabels, image: RawImage, entry: Mapping[str, Any], finder: _Finder
 ) -> LabelledImage:
-    where = f'{path}: image {entry["id"]!r}'
-    width, height = (_size(where, entry, key) for key in ('width', 'height'))
-    keypoints, labelled, boxes, crowds, ids = [], [], [], [], []
-    for annotation in annotations:
-        where_annotation = f'{path}: annotation {annotation.get("id")!r}'
-        order = categories.get(_hashable(path, annotation, 'category_id'))
-        if order is None:
-            continue
-        points = _points(where_annotation, annotation, order)
-        box = _box(where_annotation, annotation, points)
-        if annotation.get('iscrowd') in (1, True) or not points[:, 2].any():
-            if box is None:
-                raise DatasetError(f'{where_annotation}: has neither keypoints nor a bbox; {_PREPARE}')
-            crowds.append(box)
-            continue
-        keypoints.append(points[:, :2])
-        labelled.append(points[:, 2] > 0)
-        boxes.append(box)
-        ids.append(str(annotation.get('id')))
-    count = model.keypoint_count
+    if not image.width or not image.height:
+        got = f'{entry.get("width")!r:.20} x {entry.get("height")!r:.20}'
+        raise DatasetError(
+            f'{path}: image {image.name}: width and height: wanted sizes in pixels, got {got}; {_PREPARE}'
+        )
+    instances = [instance for instance in image.instances if instance.keypoints is not None]
+    points = [np.array(instance.keypoints, float) for instance in instances]
+    boxes = [_box(instance, keypoints) for instance, keypoints in zip(instances, points)]
+    crowds = [_box(instance, np.zeros((0, 3))) for instance in image.instances if instance.keypoints is None]
+    stacked = np.array(points, float).reshape(-1, len(labels.keypoint_names), 3)
     return LabelledImage(
-        _find_image(where, path.parent, entry.get('file_name')),
-        entry['id'],
-        width,
-        height,
-        np.array(keypoints, float).reshape(-1, count, 2),
-        np.array(labelled, bool).reshape(-1, count),
+        finder.find(image.name),
+        entry.get('id', 0),
+        image.width,
+        image.height,
+        stacked[..., :2],
+        stacked[..., 2] > 0,
         np.array(boxes, float).reshape(-1, 4),
         np.array(crowds, float).reshape(-1, 4),
-        tuple(ids),
+        tuple(instance.annotation_id for instance in instances),
+        labels.exif,
     )
 
 
-def _points(where: str, annotation: Mapping[str, Any], order: list[int]) -> np.ndarray:
-    """Return (K, 3) x, y, visibility in the object's order."""
-    values = annotation.get('keypoints', [])
-    if not isinstance(values, list) or not all(is_number(v) for v in values):
-        raise DatasetError(f'{where}: keypoints: wanted a list of numbers, got {_short(values)}; {_PREPARE}')
-    if not values:
-        return np.zeros((len(order), 3))
-    if len(values) % 3 or len(values) // 3 <= max(order):
-        raise DatasetError(
-            f'{where}: keypoints: wanted three numbers for each of at least {max(order) + 1} keypoints, '
-            f'got {len(values)} numbers; {_PREPARE}'
-        )
-    return np.array(values, float).reshape(-1, 3)[order]
-
-
-def _box(where: str, annotation: Mapping[str, Any], points: np.ndarray) -> np.ndarray | None:
+def _box(instance: RawInstance, points: np.ndarray) -> np.ndarray:
     """Return left, top, right, bottom around the annotation's box and its labelled keypoints."""
     corners = points[points[:, 2] > 0, :2]
-    box = annotation.get('bbox')
-    if box is not None:
-        if not isinstance(box, list) or len(box) not in (0, 4) or not all(is_number(v) for v in box):
-            raise DatasetError(f'{where}: bbox: wanted left, top, width, height, got {_short(box)}; {_PREPARE}')
-        if box and min(box[2:]) > 0:
-            corners = np.vstack([corners, box[:2], np.add(box[:2], box[2:])])
-    return np.concatenate([corners.min(0), corners.max(0)]) if len(corners) else None
-
-
-def _find_image(where: str, folder: Path, name: Any) -> Path:
-    if not isinstance(name, str) or not name or '\0' in name:
-        raise DatasetError(f'{where}: file_name: wanted a name, got {_short(name)}')
-    for candidate in (folder / name, folder / 'images' / name):
-        if candidate.is_file():
-            return candidate
-    raise DatasetError(f'{where}: {name} is neither in {folder} nor in its images/; {_PREPARE}')
-
-
-def _size(where: str, entry: Mapping[str, Any], key: str) -> int:
-    value = entry.get(key)
-    if not is_number(value) or value != int(value) or not 0 < value <= MAX_LABELLED_SIDE_PX:
-        raise DatasetError(f'{where}: {key}: wanted a size in pixels, got {_short(value)}')
-    return int(value)
-
-
-def _mapping(path: Path, what: str, value: Any) -> Mapping[str, Any]:
-    if not isinstance(value, dict):
-        raise DatasetError(f'{path}: {what}: wanted keys and values, got {_short(value)}')
-    return value
-
-
-def _hashable(path: Path, entry: Mapping[str, Any], key: str) -> Any:
-    value = entry.get(key)
-    if not isinstance(value, (int, str)) or isinstance(value, bool):
-        raise DatasetError(f'{path}: {key}: wanted a number or text, got {_short(value)}')
-    return value
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) < 100 else text[:97] + '...'
+    if instance.box is not None:
+        corners = np.vstack([corners, instance.box[:2], np.add(instance.box[:2], instance.box[2:])])
+    return np.concatenate([corners.min(0), corners.max(0)])

@@ -11,11 +11,10 @@ from typing import Any
 import cv2
 import numpy as np
 
-from custom_pose_ros.core.errors import DatasetError
 from custom_pose_ros.core.files import write_image, write_json
 from custom_pose_ros.core.labels.raw_labels import RawLabels
+from custom_pose_ros.core.pictures import Picture, read_picture
 from training.pose_training.labels.checking import CheckedImage
-from training.pose_training.labels.image_files import decode_image
 
 
 def split(images: Sequence[CheckedImage], share: float, seed: int) -> tuple[list[CheckedImage], list[CheckedImage]]:
@@ -54,7 +53,7 @@ def write_dataset(folder: Path, images: Sequence[CheckedImage], labels: RawLabel
     Write images and labels.json in COCO form; file names stay unless two images share one.
 
     Raises:
-        DatasetError: An image can no longer be read.
+        MediaError: An image can no longer be read.
         OutputError: A file cannot be written.
     """
     (folder / 'images').mkdir(parents=True, exist_ok=True)
@@ -86,21 +85,22 @@ def load_pixels(image: CheckedImage) -> np.ndarray:
     Return the (H, W, 3) uint8 BGR image as it is written.
 
     Raises:
-        DatasetError: The source can no longer be read.
+        MediaError: The source can no longer be read.
     """
-    pixels = decode_image(image.source, obey_exif=image.upright)
-    if pixels is None:
-        raise DatasetError(f'{image.source}: can no longer be read as an image')
+    return _pixels(image, read_picture(image.source))
+
+
+def _pixels(image: CheckedImage, picture: Picture) -> np.ndarray:
+    pixels = picture.upright if image.upright else picture.stored
     return pixels if image.scale == 1 else cv2.resize(pixels, (image.width, image.height), interpolation=cv2.INTER_AREA)
 
 
 def _write_image(image: CheckedImage, path: Path) -> None:
-    pixels = load_pixels(image)
-    as_stored = decode_image(image.source, obey_exif=False)
-    if image.scale == 1 and image.upright and as_stored is not None and np.array_equal(as_stored, pixels):
+    picture = read_picture(image.source)
+    if image.scale == 1 and picture.orientation == 1:
         shutil.copyfile(image.source, path)
     else:
-        write_image(path, pixels)
+        write_image(path, _pixels(image, picture))
 
 
 def statistics(images: Sequence[CheckedImage], labels: RawLabels) -> dict[str, Any]:

@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from custom_pose_ros.core.errors import DatasetError
+from custom_pose_ros.core.files import read_json
 from custom_pose_ros.core.labels.categories import THE_ONLY_ONE, CategoryChoice
-from custom_pose_ros.core.labels.coco_file import read_coco_export
+from custom_pose_ros.core.labels.coco_file import read_coco
 from custom_pose_ros.core.labels.raw_labels import REFUSED, RawImage, RawInstance, RawLabels, base_name
-from training.pose_training.labels.coco import parse_json
+from custom_pose_ros.core.labels.settling import settle
 from training.pose_training.labels.label_studio import read_label_studio
 
 _TABLE_HEADS = ('scorer', 'individuals', 'bodyparts', 'coords')
@@ -25,16 +26,25 @@ def read_labels(path: Path, choice: CategoryChoice = THE_ONLY_ONE) -> RawLabels:
         path: .json or .csv file.
         choice: Which categories to read.
 
+    Returns:
+        Settled labels.
+
     Raises:
         DatasetError: The file as a whole cannot be used.
     """
+    labels = _read(path, choice)
+    settle(path, labels)
+    return labels
+
+
+def _read(path: Path, choice: CategoryChoice) -> RawLabels:
     if path.suffix.lower() == '.csv':
         return read_deeplabcut(path)
-    content = parse_json(path)
+    content = read_json(path)
     if isinstance(content, list):
         return read_label_studio(path, content)
     if isinstance(content, dict):
-        return read_coco_export(path, content, choice)
+        return read_coco(path, content, choice)
     raise DatasetError(f'{path}: wanted COCO, a Label Studio export or a DeepLabCut .csv, got {type(content).__name__}')
 
 

@@ -1,10 +1,15 @@
-"""Image files: found in folders or by the name in a label file, decoded, and sampled over folders and videos."""
+"""Image files: found in folders or by the name in a label file, and sampled over folders and videos."""
 
 from __future__ import annotations
 
 import re
+import unicodedata
+from collections import defaultdict
 from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import unquote
 
 import cv2
 import numpy as np
@@ -12,7 +17,10 @@ import numpy as np
 from custom_pose_ros.core.errors import DatasetError
 from custom_pose_ros.core.files import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from custom_pose_ros.core.labels.raw_labels import base_name
+from custom_pose_ros.core.pictures import read_image
 
+_NEARLY = 0.75  # likeness of names, as difflib counts it, of which one is offered for the other
+_ADDRESS = re.compile(r'[A-Za-z][A-Za-z0-9+.-]*://')
 _UPLOAD_PREFIX = re.compile(r'^[0-9a-f]{8}-')  # Label Studio puts it before the name of every uploaded file
 
 
@@ -29,26 +37,25 @@ def find_images(folder: Path) -> list[Path]:
     return images
 
 
-def decode_image(path: Path, obey_exif: bool = True) -> np.ndarray | None:
+class FoundFile(NamedTuple):
     """
-    Return the (H, W, 3) uint8 BGR image of a file, None when the file is damaged.
+    A file that belongs to a name in a label file.
 
-    Args:
-        path: Image file.
-        obey_exif: Turn the image as its EXIF orientation says.
+    Attributes:
+        path: The file.
+        renamed: Whether its name differs in case, Unicode form or %-signs.
     """
-    flags = cv2.IMREAD_COLOR if obey_exif else cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-    try:
-        return cv2.imread(str(path), flags)
-    except cv2.error:  # a header that claims an image too large to decode
-        return None
+
+    path: Path
+    renamed: bool
 
 
 class ImageIndex:
     """
     Finds images by the end of the path that a label file gives: container paths are resolved by file name.
 
-    Where no file has a name, the name is treated as that of an upload, which Label Studio changes.
+    Where no file has a name, one is taken that differs only as systems and tools change names: in case, Unicode form,
+    %-signs, and by what Label Studio makes of the name of an upload.
     """
 
     def __init__(self, folders: Sequence[Path], exclude: Path | None = None):
@@ -63,31 +70,73 @@ class ImageIndex:
             DatasetError: A folder does not exist.
         """
         self._folders = folders
-        self._files: dict[str, list[Path]] = {}
-        self._uploads: dict[str, list[Path]] = {}
+        self._files, self._alike, self._uploads = (defaultdict[str, list[Path]](list) for _ in range(3))
+        self._others = defaultdict[str, list[Path]](list)  # everything, for hints
         for folder in folders:
             if not folder.is_dir():
                 raise DatasetError(f'{folder}: no such folder with images')
             for file in sorted(folder.rglob('*')):
-                if file.suffix.lower() in IMAGE_SUFFIXES and (exclude is None or exclude not in file.parents):
-                    self._files.setdefault(file.name, []).append(file)
-                    self._uploads.setdefault(_upload_name(file.name), []).append(file)
+                if exclude is not None and exclude in file.parents:
+                    continue
+                self._others[_numbers(file.stem)].append(file)
+                if file.suffix.lower() in IMAGE_SUFFIXES:
+                    self._files[file.name].append(file)
+                    self._alike[_plain(file.name)].append(file)
+                    self._uploads[_upload_name(file.name)].append(file)
 
-    def __str__(self) -> str:
-        return ', '.join(str(folder) for folder in self._folders)
+    def find(self, name: str) -> FoundFile:
+        """
+        Return the file that shares the longest end of the path `name`.
 
-    def find(self, name: str) -> list[Path]:
-        """Return the files that share the longest end of the path `name`; several when it is not clear which."""
-        wanted = name.replace('\\', '/').split('/')
-        last = base_name(name)
-        candidates = self._files.get(last) or self._uploads.get(_UPLOAD_PREFIX.sub('', last), [])
-        best = max((_common_end(wanted, file.parts) for file in candidates), default=0)
-        return [file for file in candidates if _common_end(wanted, file.parts) == best]
+        Raises:
+            DatasetError: There is none, or it is not clear which; the text lacks the name.
+        """
+        path = _without_address(name)
+        last = base_name(path)
+        known = self._files.get(last) or self._files.get(name)
+        candidates = known or self._alike.get(_plain(last)) or self._uploads.get(_upload_name(last), [])
+        wanted = [_plain(part) for part in path.replace('\\', '/').split('/')[:-1]]
+        ends = [_common_end(wanted, [_plain(part) for part in file.parts[:-1]]) for file in candidates]
+        best = [file for file, end in zip(candidates, ends) if end == max(ends)]
+        if len(best) > 1:
+            raise DatasetError(f'{len(best)} files match: {best[0]}, {best[1]}')
+        if best:
+            return FoundFile(best[0], not known and _plain(last) in self._alike)
+        raise DatasetError(f'no such file in {", ".join(map(str, self._folders))}{self._hint(last)}')
+
+    def _hint(self, name: str) -> str:
+        """Return what lies there that may be meant, '' when nothing does."""
+        stem = Path(_plain(name)).stem
+        near = {_plain(file.stem): file for file in self._others.get(_numbers(stem), []) if file.is_file()}
+        found = get_close_matches(stem, near, 1, _NEARLY)
+        if not found:
+            return ''
+        file = near[found[0]]
+        if file.suffix.lower() not in IMAGE_SUFFIXES:
+            return f', but {file.name}, which is no format that is read: convert it to JPEG or PNG'
+        return f', but {file.name}: if it is meant, correct the name in the labels or of the file'
+
+
+def _without_address(name: str) -> str:
+    """Return the path in an address such as https://host/a%20b.jpg?version=1, any other name as it is."""
+    if not _ADDRESS.match(name):
+        return name
+    return unquote(name.partition('?')[0].partition('://')[2])
+
+
+def _plain(name: str) -> str:
+    """Return what names have in common that differ in case, Unicode form or %-signs only."""
+    return unicodedata.normalize('NFKC', unquote(name)).casefold().strip()
 
 
 def _upload_name(name: str) -> str:
-    """Return what Label Studio makes of a file name: blanks become '_', brackets and the like go."""
-    return re.sub(r'[^-\w.]', '', name.strip().replace(' ', '_'))
+    """Return what Label Studio makes of a file name (blanks become '_', brackets go), without its prefix."""
+    return re.sub(r'[^-\w.]', '', _plain(_UPLOAD_PREFIX.sub('', name)).replace(' ', '_'))
+
+
+def _numbers(name: str) -> str:
+    """Return the numbers in a name: names that differ in them are names of different pictures."""
+    return ' '.join(str(int(digits)) for digits in re.findall('[0-9]+', name))
 
 
 def _common_end(a: Sequence[str], b: Sequence[str]) -> int:
@@ -112,6 +161,7 @@ def sample_images(sources: Sequence[Path], limit: int) -> list[np.ndarray]:
 
     Raises:
         DatasetError: A source cannot be read.
+        MediaError: A picture cannot be read.
     """
     frames = [frame for source in sources for frame in _frames(source)]
     count = min(limit, len(frames))
@@ -122,7 +172,7 @@ def sample_images(sources: Sequence[Path], limit: int) -> list[np.ndarray]:
         if path in videos:
             images += _read_video(path, videos[path])
         elif (path, None) in chosen:
-            images.append(_read_image(path))
+            images.append(read_image(path))
     return images
 
 
@@ -140,13 +190,6 @@ def _frames(source: Path) -> list[tuple[Path, int | None]]:
             raise DatasetError(f'{source}: cannot be read as a video')
         return [(source, i) for i in range(count)]
     return [(source, None)]
-
-
-def _read_image(path: Path) -> np.ndarray:
-    image = decode_image(path)
-    if image is None:
-        raise DatasetError(f'{path}: cannot be read as an image; remove it and start again')
-    return image
 
 
 def _read_video(path: Path, wanted: set[int]) -> list[np.ndarray]:

@@ -9,7 +9,16 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from custom_pose_ros.core.errors import DatasetError
-from custom_pose_ros.core.labels.raw_labels import NOTE, REFUSED, RawImage, RawInstance, RawLabels, base_name, is_number
+from custom_pose_ros.core.labels.raw_labels import (
+    NOTE,
+    REFUSED,
+    TURNED,
+    RawImage,
+    RawInstance,
+    RawLabels,
+    base_name,
+    is_number,
+)
 
 Box = tuple[float, float, float, float]  # left, top, width, height as shares of the image's size
 
@@ -37,7 +46,7 @@ def read_label_studio(path: Path, tasks: list[Any]) -> RawLabels:
         is_min = any(isinstance(value, list) and 'keypointlabels' in str(value) for t in tasks for value in t.values())
         way = 'it is a JSON-MIN; export as JSON' if is_min else 'set the project up with --label-studio-config'
         raise DatasetError(f'{path}: no KeyPointLabels in this export; {way}')
-    labels = RawLabels('object', names, [], [], lists_all_names=False)
+    labels = RawLabels('object', names, [], [], lists_all_names=False, exif=TURNED)
     text = 'Label Studio keeps no order of keypoints: they are sorted by name unless --object is given'
     labels.add(NOTE, '', '', text)
     for task, submitted in zip(tasks, found):
@@ -63,7 +72,7 @@ class _TaskReader:
 
     def read(self, annotation: Mapping[str, Any]) -> None:
         """Add the instances, and what is wrong with them."""
-        others = set()
+        others, sizes = set(), set()
         keypoints = []
         for result in _results(annotation):
             if _texts(result, 'rectanglelabels'):
@@ -72,6 +81,14 @@ class _TaskReader:
                 keypoints.append(result)
             elif str(result.get('type')).endswith('labels'):
                 others.add(str(result['type']))
+                continue
+            if all(is_number(size) and size > 0 for size in _sizes(result)):
+                sizes.add(tuple(map(int, _sizes(result))))
+        if len(sizes) == 1:
+            self._image.width, self._image.height = sizes.pop()
+        elif sizes:
+            shown = ' and '.join(f'{width} x {height}' for width, height in sorted(sizes))
+            self._add(REFUSED, annotation.get('id', ''), f'labelled on pictures of {shown} px: label it again')
         for kind in sorted(others):
             self._add(NOTE, annotation.get('id', ''), f'{kind} are not read, left out')
         for result in keypoints:
@@ -153,10 +170,15 @@ def _texts(result: Mapping[str, Any], key: str) -> list[str]:
     return [str(label) for label in labels] if isinstance(labels, list) else []
 
 
+def _sizes(result: Mapping[str, Any]) -> tuple[Any, Any]:
+    """Return width and height [px] of the picture that the browser showed."""
+    return result.get('original_width'), result.get('original_height')
+
+
 def _turned(value: Mapping[str, float], result: Mapping[str, Any]) -> Box:
     """Return the upright box around a rectangle, which may be turned about its left top corner."""
     angle = value.get('rotation', 0)
-    sizes = (result.get('original_width'), result.get('original_height'))
+    sizes = _sizes(result)
     if not is_number(angle) or angle == 0 or not all(is_number(size) and size > 0 for size in sizes):
         return value['x'] / 100, value['y'] / 100, value['width'] / 100, value['height'] / 100
     width, height = sizes

@@ -10,6 +10,7 @@ import numpy as np
 
 from custom_pose_ros.core.errors import DatasetError
 from custom_pose_ros.core.files import IMAGE_SUFFIXES
+from custom_pose_ros.core.pictures import read_image
 from training.synthetic.geometry.shapes import spline
 from training.synthetic.rendering.noise import blend, fractal_noise, white_noise
 
@@ -45,9 +46,7 @@ def list_background_photos(folder: str | Path | None) -> list[Path]:
 def photo_background(rng: np.random.Generator, photos: list[Path], height: int, width: int) -> np.ndarray:
     """Return a random, mirrored or turned crop (height, width, 3) float32 BGR in [0, 1] of one of the photos."""
     path = photos[rng.integers(len(photos))]
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if image is None:
-        raise DatasetError(f'{path}: cannot be read as an image')
+    image = read_image(path)
     if rng.random() < 0.5:
         image = image[:, ::-1]
     image = np.rot90(image, int(rng.choice([0, 2])))

@@ -1,0 +1,129 @@
+"""How labels lie on their picture: as viewers show it or as the file holds it, at which size, and what is outside."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from custom_pose_ros.core.errors import DatasetError
+from custom_pose_ros.core.labels.raw_labels import STORED, TURNED
+from custom_pose_ros.core.pictures import Picture
+
+_BORDER_TOLERANCE = 0.01  # of the image's size: a point so little outside was meant to be on the border
+
+Size = tuple[int, int]  # width, height [px]
+
+
+class Placement(NamedTuple):
+    """
+    How the labels of an image lie on its pixels.
+
+    Attributes:
+        width: Of the picture that was labelled [px].
+        height: Of the picture that was labelled [px].
+        factors: From label to pixel, for x and y.
+        upright: Whether the picture that was labelled is turned as its EXIF orientation says.
+        repair: What was found and done about it, '' when nothing.
+    """
+
+    width: int
+    height: int
+    factors: tuple[float, float]
+    upright: bool
+    repair: str
+
+
+def place(picture: Picture, stated: Size, exif: str, relative: bool = False) -> Placement:
+    """
+    Return how labels lie on a picture.
+
+    Args:
+        picture: The file.
+        stated: Size that the label file states, with a 0 where it states none.
+        exif: TURNED, STORED or '', see `RawLabels.exif`.
+        relative: Coordinates are shares of the image's size.
+
+    Raises:
+        DatasetError: That is not certain; the text says what to do, without the file's name.
+    """
+    turned, stored = (pixels.shape[1::-1] for pixels in (picture.upright, picture.stored))
+    upright, repair = True, ''
+    if picture.orientation != 1:
+        upright = _is_on_turned(picture.orientation, turned, stored, stated, exif, relative)
+        is_unturned = same_shape(stated, stored) and not same_shape(stated, turned)
+        if upright and is_unturned and not relative:
+            stated = stated[::-1]  # Label Studio states the size of the file beside labels on the turned picture
+            repair = 'labelled on the picture as its EXIF orientation turns it, though its size is stated unturned'
+        elif not upright:
+            repair = 'labelled without its EXIF orientation: written as it was labelled'
+    width, height = turned if upright else stored
+    if relative and (0 in stated or same_shape(stated, (width, height))):
+        return Placement(width, height, (width, height), upright, repair)
+    if 0 in stated or stated == (width, height):
+        return Placement(width, height, (1.0, 1.0), upright, repair)
+    if relative or not same_shape(stated, (width, height)):
+        raise DatasetError(f'labels are for {stated[0]} x {stated[1]} px, the file has {width} x {height}')
+    scaled = f'labelled at {stated[0]} x {stated[1]}, is {width} x {height}: labels scaled'
+    return Placement(
+        width, height, (width / stated[0], height / stated[1]), upright, '; '.join(filter(None, (repair, scaled)))
+    )
+
+
+def _is_on_turned(orientation: int, turned: Size, stored: Size, stated: Size, exif: str, relative: bool) -> bool:
+    """Return whether labels lie on the picture as its EXIF orientation turns it; DatasetError where that is unknown."""
+    sizes_tell = 0 not in stated and same_shape(stated, turned) != same_shape(stated, stored)
+    by_size = '' if not sizes_tell else TURNED if same_shape(stated, turned) else STORED
+    # A tool that states the turned size has obeyed EXIF. The unturned size says nothing: most programs that read it
+    # from the file do not turn it, whatever the person who labelled saw.
+    found = exif or (TURNED if by_size == TURNED else '')
+    contradicted = (by_size == TURNED and found == STORED) or (by_size == STORED and found == TURNED and relative)
+    if not found or contradicted:
+        raise DatasetError(
+            f'has EXIF orientation {orientation}, and the label file does not tell whether its labels lie on the '
+            'picture as viewers show it (--exif turned) or as the file holds it (--exif stored)'
+        )
+    return found == TURNED
+
+
+def same_shape(stated: Size, size: Size) -> bool:
+    """Return whether sizes have the same shape, up to rounding."""
+    return abs(stated[0] * size[1] - stated[1] * size[0]) <= max(*stated, *size)
+
+
+class Moved(NamedTuple):
+    """
+    What was done to labelled points outside of an image.
+
+    Attributes:
+        nudged: How many were moved by more than half a pixel, which is no fault but the difference between corners and
+            centres of pixels.
+        outside: A text for each that lies too far outside to be moved.
+    """
+
+    nudged: int
+    outside: list[str]
+
+
+def bring_inside(points: np.ndarray, width: int, height: int, names: Sequence[str]) -> Moved:
+    """
+    Move labelled points just outside of an image onto its border.
+
+    Args:
+        points: (K, 3) x, y, visibility in pixels; changed in place.
+        width: Of the image [px].
+        height: Of the image [px].
+        names: K names, for the texts.
+    """
+    last = np.array([width, height]) - 1
+    labelled = points[:, 2] > 0
+    outside = np.maximum(-points[:, :2], points[:, :2] - last).max(1)
+    far = labelled & (outside > np.maximum(1.0, _BORDER_TOLERANCE * max(width, height)))
+    near = labelled & (outside > 0) & ~far
+    points[near, :2] = np.clip(points[near, :2], 0, last)
+    texts = [
+        f'{names[k]} at ({points[k, 0]:.0f}, {points[k, 1]:.0f}) lies outside of the image of {width} x {height} px'
+        for k in np.flatnonzero(far)
+    ]
+    return Moved(int((near & (outside > 0.5)).sum()), texts)

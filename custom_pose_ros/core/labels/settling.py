@@ -1,0 +1,191 @@
+"""What a keypoint in a label file is: seen, hidden or not labelled. Decided here for every format and every command."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from custom_pose_ros.core.errors import DatasetError
+from custom_pose_ros.core.labels.raw_labels import (
+    ABSENT,
+    HIDDEN,
+    NOTE,
+    REFUSED,
+    REPAIRED,
+    SEEN,
+    RawImage,
+    RawInstance,
+    RawLabels,
+    is_number,
+)
+
+_PLACEHOLDERS = ((0.0, 0.0), (-1.0, -1.0))  # what tools write for "no place"
+_NUMBER = re.compile(r'\s*[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?\s*', re.IGNORECASE)
+_NOTHING = ('', 'nan', 'none', 'null')
+_PERCENT = 100.0
+_LIKELY, _SURE = 0.05, 0.001  # how likely labels in pixels all lie within 100 x 100 of them by chance
+_PERCENT_SPAN = 50.0  # per cents of several pictures reach over more than half of them
+
+
+class _Unclear(Exception):
+    """A keypoint whose meaning is not certain; the text says what it has."""
+
+
+def settle(path: Path, labels: RawLabels) -> None:
+    """
+    Turn every keypoint into x, y, visibility with visibility ABSENT, HIDDEN or SEEN.
+
+    Certain repairs are added to the problems; instances that are not certain are refused and taken out.
+
+    Args:
+        path: The label file, for messages.
+        labels: Changed in place.
+
+    Raises:
+        DatasetError: The coordinates or visibilities of the whole file mean something else.
+    """
+    instances = [i for image in labels.images for i in image.instances if i.keypoints is not None]
+    are_scores = any(_is_fraction(v) for i in instances for _, _, v in i.keypoints or ())
+    if are_scores:
+        labels.add(REPAIRED, '', '', 'visibilities are scores, not 0, 1 or 2: every one above 0 counts as seen')
+    had_places = any(_is_place(x, y) for i in instances for x, y, _ in i.keypoints or ())
+    for image in labels.images:
+        image.instances = [i for i in image.instances if _Settling(labels, image, i).done(are_scores)]
+    kept = [i for image in labels.images for i in image.instances if i.keypoints is not None]
+    if instances and had_places and not kept and not any(p.kind == REFUSED for p in labels.problems):
+        raise DatasetError(
+            f'{path}: keypoints have places, but every visibility is 0, which means not labelled; '
+            'export again with 1 for hidden and 2 for seen ones'
+        )
+    _refuse_percent(path, labels)
+
+
+class _Settling:
+    """One instance on its way from what the file says to certain keypoints."""
+
+    def __init__(self, labels: RawLabels, image: RawImage, instance: RawInstance):
+        self._labels, self._image, self._instance = labels, image, instance
+
+    def done(self, are_scores: bool) -> bool:
+        """Settle the instance; return whether it is kept."""
+        if self._instance.keypoints is None:
+            return True
+        points, said = [], []
+        try:
+            for name, (x, y, v) in zip(self._labels.keypoint_names, self._instance.keypoints):
+                point, repair = _point(name, x, y, v, are_scores)
+                points.append(point)
+                said += [repair] if repair else []
+        except _Unclear as error:
+            return self._refuse(str(error))
+        places = [(x, y) for x, y, v in points if v]
+        if not self._image.relative and len(places) > 1 and max(abs(value) for place in places for value in place) <= 1:
+            return self._refuse(
+                'all keypoints lie within one pixel: are these shares of the image size? '
+                'Multiply x by the width and y by the height'
+            )
+        if said:
+            more = f' and {len(said) - 1} more' if len(said) > 1 else ''
+            self._add(REPAIRED, f'{said[0]}{more}: taken as not labelled')
+        elif self._instance.stated_count not in (None, len(places)):
+            text = f'num_keypoints said {self._instance.stated_count}, but {len(places)} are labelled: corrected'
+            self._add(REPAIRED, text)
+        self._instance.keypoints = points
+        return bool(places) or self._ignore()
+
+    def _ignore(self) -> bool:
+        """Make a region to ignore of an instance without labelled keypoints."""
+        if self._instance.box is None:
+            return self._refuse('has neither labelled keypoints nor a box')
+        self._add(NOTE, 'no keypoint is labelled: its box will be ignored, neither object nor background')
+        self._instance.keypoints = None
+        return True
+
+    def _refuse(self, text: str) -> bool:
+        self._add(REFUSED, text)
+        return False
+
+    def _add(self, kind: str, text: str) -> None:
+        self._labels.add(kind, self._image.name, self._instance.annotation_id, text)
+
+
+def _point(name: str, x: Any, y: Any, v: Any, is_score: bool) -> tuple[tuple[float, float, int], str]:
+    """Return x, y, visibility of a keypoint, and what the file said where that was no label after all."""
+    said = f'{name} at ({_shown(x)}, {_shown(y)}) with visibility {_shown(v)}'
+    try:
+        place = _number(x), _number(y)
+        visibility = (2.0 if v else 0.0) if isinstance(v, bool) else _number(v)
+    except ValueError:
+        raise _Unclear(f'{said}: wanted three numbers') from None
+    missing = [math.isnan(value) for value in place]
+    nowhere = all(missing) or place in _PLACEHOLDERS
+    if nowhere:
+        return (0.0, 0.0, ABSENT), said if visibility > 0 else ''
+    if any(missing):
+        raise _Unclear(f'{said}: one coordinate is missing')
+    if visibility == 0 and v is not False:
+        return (0.0, 0.0, ABSENT), ''
+    if visibility > 0 and (is_score or visibility in (HIDDEN, SEEN)):
+        return (*place, SEEN if is_score else int(visibility)), ''
+    raise _Unclear(f'{said}: wanted 0 (not labelled), 1 (hidden) or 2 (seen)')
+
+
+def _number(value: Any) -> float:
+    """Return a number, also one written as text; NaN for nothing; ValueError for anything else."""
+    if isinstance(value, str):
+        if value.strip().lower() in _NOTHING:
+            return math.nan
+        if not _NUMBER.fullmatch(value):
+            raise ValueError(value)
+        value = float(value)
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return math.nan
+    if not is_number(value):
+        raise ValueError(value)
+    return float(value)
+
+
+def _is_fraction(visibility: Any) -> bool:
+    try:
+        value = _number(visibility)
+    except ValueError:
+        return False
+    return not math.isnan(value) and value != int(value)
+
+
+def _is_place(x: Any, y: Any) -> bool:
+    try:
+        place = _number(x), _number(y)
+    except ValueError:
+        return False
+    return not any(map(math.isnan, place)) and place not in _PLACEHOLDERS
+
+
+def _shown(value: Any) -> str:
+    text = 'nothing' if value is None else f'{value:g}' if is_number(value) else str(value)
+    return text if len(text) < 20 else text[:17] + '...'
+
+
+def _refuse_percent(path: Path, labels: RawLabels) -> None:
+    """Refuse or note labels that all lie within the first 100 pixels of larger images: per cents of their size."""
+    images = [image for image in labels.images if any(True for _ in _places(image))]
+    points = [place for image in images for place in _places(image)]
+    if not points or any(image.relative or min(image.width, image.height) <= _PERCENT for image in images):
+        return
+    spans = [max(axis) - min(axis) for axis in zip(*points)]
+    if min(map(min, points)) < 0 or max(map(max, points)) > _PERCENT or min(spans) < _PERCENT_SPAN:
+        return
+    chance = math.prod(_PERCENT**2 / (image.width * image.height) for image in images)
+    text = 'all keypoints lie within the first 100 pixels of their images: are these per cents of the image size?'
+    if chance < _SURE:
+        raise DatasetError(f'{path}: {text} Multiply x by width / 100 and y by height / 100')
+    if chance < _LIKELY:
+        labels.add(NOTE, '', '', f'{text} Look at the contact sheet')
+
+
+def _places(image: RawImage) -> Iterator[tuple[float, float]]:
+    for instance in image.instances:
+        yield from ((x, y) for x, y, v in instance.keypoints or () if v)
