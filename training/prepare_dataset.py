@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import yaml
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script from anywhere
@@ -111,8 +112,10 @@ def require_sound(parsed: argparse.Namespace, labels: RawLabels, images: list[Ch
     raise DatasetError(f'{parsed.labels}: {len(refused)} refused: {first}{" ..." * (len(refused) > 1)}; {way}')
 
 
-def write_outputs(parsed: argparse.Namespace, labels: RawLabels, checked: list[CheckedImage]) -> None:
-    """Write the data set, its pictures and its figures."""
+def write_outputs(
+    parsed: argparse.Namespace, labels: RawLabels, checked: list[CheckedImage], model: ObjectModel, draft: str
+) -> None:
+    """Write the data set, its pictures, its figures, and the draft of an object file unless that is empty."""
     out: Path = parsed.out
     if (out / 'train').exists():
         raise DatasetError(f'{out}: holds a data set already; give another --out or remove it')
@@ -136,9 +139,12 @@ def write_outputs(parsed: argparse.Namespace, labels: RawLabels, checked: list[C
     for name, count in figures['labelled_by_keypoint'].items():
         print(f'  {name}: {count} labelled')
     print(f'look at {out / "contact_sheet.png"} before you train')
-    if parsed.object is None:
-        write_text(out / 'object.yaml', object_yaml(labels, checked))
-        print(f'finish the draft {out / "object.yaml"}')
+    if draft:
+        write_text(out / 'object.yaml', draft)
+        swaps = ', '.join(f'{model.keypoint_names[a]}/{model.keypoint_names[b]}' for a, b in model.swaps) or 'none'
+        print(f'finish the draft {out / "object.yaml"}; left and right by their names: {swaps}')
+    if note := model.mirroring[1]:
+        print(f'note: {note}')
     val = f' --val {out / "val"}' if validation else ' --val-share 0'
     data = f'--object {parsed.object or out} --data {out / "train"}{val}'
     print(f'next: python training/train.py {data} --minutes 10 --out ...')
@@ -154,19 +160,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     labels = read_labels(parsed.labels, CategoryChoice(tuple(parsed.category), parsed.merge_categories))
     labels.exif = labels.exif or parsed.exif or ''
     if parsed.object:
-        labels = with_object(parsed.labels, labels, ObjectModel.load(parsed.object))
+        model = ObjectModel.load(parsed.object)
+        labels = with_object(parsed.labels, labels, model)
     else:
         labels = with_safe_names(parsed.labels, labels)
     if parsed.labelled_only:
         labels.images = [image for image in labels.images if image.instances]
     checked = check(labels, ImageIndex(parsed.images or [parsed.labels.parent], parsed.out), parsed.max_side)
+    draft = '' if parsed.object else object_yaml(labels, checked)
+    if draft:
+        model = ObjectModel.from_dict(yaml.safe_load(draft), 'the draft of object.yaml')
     if labels.problems:
         print('\n'.join(problem_table(labels.problems)))
     counts = ', '.join(f'{kind} {sum(p.kind == kind for p in labels.problems)}' for kind in (REFUSED, REPAIRED, NOTE))
     print(f'sound images: {len(checked)} of {len(labels.images)}; problems: {counts}')
     require_sound(parsed, labels, checked)
     if not parsed.check:
-        write_outputs(parsed, labels, checked)
+        write_outputs(parsed, labels, checked, model, draft)
     return DONE
 
 

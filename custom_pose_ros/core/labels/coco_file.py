@@ -27,6 +27,7 @@ from custom_pose_ros.core.labels.raw_labels import (
     is_number,
 )
 from custom_pose_ros.core.labels.settling import settle
+from custom_pose_ros.core.labels.skeleton import read_skeleton
 from custom_pose_ros.core.limits import MAX_LABELLED_SIDE_PX
 from custom_pose_ros.core.object_model import ObjectModel
 
@@ -60,8 +61,14 @@ def read_coco(
         chosen = _choose_categories(path, categories, annotations, choice)
         names = [str(name) for name in chosen[0]['keypoints']]
         title = object_name(list(dict.fromkeys(_name(category) for category in chosen)))
+    listed = [[str(name) for name in category['keypoints']] for category in chosen]
+    if twice := [name for name in names if max(own.count(name) for own in listed) > 1]:
+        raise DatasetError(f'{path}: keypoint {twice[0]!r} is there twice; rename one of them in the labelling tool')
     orders = {str(c['id']): _Order(c['keypoints'], names) for c in chosen}
-    labels = RawLabels(title, list(names), _skeleton(chosen[0], len(names)), [], exif=_exif(content, images))
+    skeleton, skeleton_note = read_skeleton(chosen[0].get('skeleton'), listed[0])
+    labels = RawLabels(
+        title, list(names), skeleton, [], exif=_exif(content, images), skeleton_note=skeleton_note
+    )
     by_id = _coco_images(path, images)
     labels.images.extend(by_id.values())
     if _contributor(content) == LABEL_STUDIO:
@@ -224,18 +231,6 @@ def _is_id(value: Any) -> bool:
 
 def _name(category: Mapping[str, Any]) -> str:
     return str(category.get('name', 'object'))
-
-
-def _skeleton(category: Mapping[str, Any], count: int) -> list[tuple[int, int]]:
-    """Return pairs of indices; COCO counts from 1. Pairs that mean nothing are left out: the draft shows the rest."""
-    pairs: list[tuple[int, int]] = []
-    stated = category.get('skeleton')
-    for pair in stated if isinstance(stated, list) else []:
-        if isinstance(pair, list) and len(pair) == 2 and all(isinstance(k, int) and 1 <= k <= count for k in pair):
-            a, b = pair[0] - 1, pair[1] - 1
-            if a != b and (a, b) not in pairs and (b, a) not in pairs:
-                pairs.append((a, b))
-    return pairs
 
 
 def _coco_instance(labels: RawLabels, image: str, annotation: Mapping[str, Any], order: _Order) -> RawInstance | None:

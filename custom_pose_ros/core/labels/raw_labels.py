@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, TypeGuard
 
 from custom_pose_ros.core.errors import DatasetError
+from custom_pose_ros.core.limits import MAX_KEYPOINTS
 from custom_pose_ros.core.object_model import ObjectModel
 
 REPAIRED, REFUSED, NOTE = 'repaired', 'refused', 'note'
@@ -97,6 +98,7 @@ class RawLabels:
         problems: Those found so far.
         lists_all_names: False where the format lists only the names of keypoints that somebody labelled.
         exif: TURNED or STORED where it is known which pictures the labelling tool shows; '' where it is not.
+        skeleton_note: What a person should know about how the skeleton was read.
     """
 
     category: str
@@ -106,6 +108,7 @@ class RawLabels:
     problems: list[Problem] = field(default_factory=list)
     lists_all_names: bool = True
     exif: str = ''
+    skeleton_note: str = ''
 
     def add(self, kind: str, image: str, annotation: object, text: str) -> None:
         """Add a problem."""
@@ -136,8 +139,8 @@ def problem_table(problems: Sequence[Problem], limit: int = 200) -> list[str]:
 
 
 def safe_name(name: str) -> str:
-    """Return a name of letters, digits, '_', '-' and '.'."""
-    return re.sub(r'[^A-Za-z0-9_.-]+', '_', name.strip()).strip('_') or 'unnamed'
+    """Return a name that an object file accepts: letters, digits, '_', '-' and '.', at most 64 of them."""
+    return re.sub(r'[^A-Za-z0-9_.-]+', '_', name.strip()).strip('_').lstrip('-.')[:64] or 'unnamed'
 
 
 def with_object(path: Path, labels: RawLabels, model: ObjectModel) -> RawLabels:
@@ -178,8 +181,15 @@ def with_safe_names(path: Path, labels: RawLabels) -> RawLabels:
     Return the labels with keypoint names that an object file accepts.
 
     Raises:
-        DatasetError: Two names become the same.
+        DatasetError: There are too many, or two names become the same.
     """
+    if len(labels.keypoint_names) > MAX_KEYPOINTS:
+        raise DatasetError(
+            f'{path}: {labels.category!r} has {len(labels.keypoint_names)} keypoints, wanted {MAX_KEYPOINTS} at most; '
+            'choose some of them with an object file: --object'
+        )
+    if labels.skeleton_note:
+        labels.add(NOTE, '', '', labels.skeleton_note)
     names = [safe_name(name) for name in labels.keypoint_names]
     if len(set(names)) != len(names):
         twice = ', '.join(repr(old) for old, new in zip(labels.keypoint_names, names) if names.count(new) > 1)

@@ -7,16 +7,13 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import pytest
 from label_files import checked, coco, picture, problems, save, texts
 
-from custom_pose_ros.core.labels.raw_labels import REFUSED, REPAIRED, safe_name
+from custom_pose_ros.core.labels.raw_labels import REFUSED, REPAIRED
 from custom_pose_ros.core.object_model import ObjectModel
 from training.pose_training.labels.checking import CheckedImage
 from training.pose_training.labels.coco import read_dataset
 from training.pose_training.labels.dataset_writer import split
-from training.pose_training.labels.drafts import input_height, left_right_pairs, object_yaml, shortest_tree
-from training.pose_training.labels.formats import read_labels
 from training.prepare_dataset import main
 
 
@@ -214,48 +211,3 @@ def test_an_object_file_decides_names_and_order(tmp_path):
     np.testing.assert_allclose(image.keypoints[0], [[60, 40], [10, 20]])
     (tmp_path / 'object.yaml').write_text('name: fish\nkeypoints: [tail, fin]\nskeleton: [[tail, fin]]\n')
     assert main([str(labels), '--object', str(tmp_path), '--check']) == 1
-
-
-@pytest.mark.parametrize(
-    'names, pairs',
-    [
-        (['head', 'left_engine', 'right_engine'], [(1, 2)]),
-        (['l_eye', 'nose', 'r_eye'], [(0, 2)]),
-        (['leftear', 'rightear', 'Left-Paw', 'Right-Paw'], [(0, 1), (2, 3)]),
-        (['lamp', 'ramp', 'left'], []),
-    ],
-)
-def test_left_and_right_are_paired_by_name(names, pairs):
-    assert left_right_pairs(names) == pairs
-
-
-def test_the_draft_joins_near_keypoints():
-    points = np.array([[0, 0, 2], [100, 0, 2], [30, 0, 2], [60, 0, 2]], float)
-    image = CheckedImage(Path('a'), 'a', 200, 100, [points], [(0, 0, 1, 1)])
-    assert shortest_tree([image], 4) == [(0, 2), (2, 3), (3, 1)]
-
-
-@pytest.mark.parametrize(
-    ('size_px', 'image_height', 'wanted'),
-    [
-        (110, 480, 480),
-        (110, 1080, 512),
-        (400, 480, 256),
-        (150, 480, 352),
-        (60, 480, 480),
-        (50, 200, 256),
-        (0, 480, 256),
-    ],
-)
-def test_the_draft_sees_small_objects_large_enough(size_px, image_height, wanted):
-    points = np.array([[0, 0, 2], [size_px, 10 * (size_px > 0), 2]], float)
-    image = CheckedImage(Path('a'), 'a', 640, image_height, [points, None], [(0, 0, 1, 1)] * 2)
-    assert input_height([image]) == wanted
-
-
-def test_a_draft_with_odd_names_loads(tmp_path):
-    path = save(tmp_path, coco([], [], names=['1', 'yes', 'no', 'Ohr/links', '2.5']))
-    labels = read_labels(path)
-    labels.keypoint_names = [safe_name(name) for name in labels.keypoint_names]
-    (tmp_path / 'object.yaml').write_text(object_yaml(labels, []))
-    assert ObjectModel.load(tmp_path).keypoint_names == ('1', 'yes', 'no', 'Ohr_links', '2.5')

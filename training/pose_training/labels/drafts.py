@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import combinations
 from xml.sax.saxutils import quoteattr
 
 import numpy as np
 
 from custom_pose_ros.core.drawing.contact_sheet import keypoint_colours
+from custom_pose_ros.core.keypoint_names import find_sides
 from custom_pose_ros.core.keypoints.preprocessing import SIZE_MULTIPLE
-from custom_pose_ros.core.labels.raw_labels import RawLabels, safe_name
+from custom_pose_ros.core.labels.raw_labels import NOTE, RawLabels, safe_name
 from custom_pose_ros.core.object_model import ObjectModel
 from training.pose_training.labels.checking import CheckedImage
 
@@ -22,12 +24,19 @@ def object_yaml(labels: RawLabels, images: Sequence[CheckedImage]) -> str:
     """
     Return an object.yaml that loads, with comments on what to check.
 
-    The skeleton is that of the labels, or the shortest tree that joins the keypoints in the labelled pictures.
-    Left/right pairs are taken from the names.
+    The skeleton is that of the labels; where it leaves keypoints apart, the shortest limbs in the pictures join them.
+    Pairs of left and right are taken from the names.
+
+    Args:
+        labels: Names and skeleton; what is worth knowing about the draft is added to their problems.
+        images: Where the keypoints lie.
     """
     names = [safe_name(name) for name in labels.keypoint_names]
-    skeleton = labels.skeleton or shortest_tree(images, len(names))
-    pairs = left_right_pairs(names)
+    skeleton = joined_limbs(labels.skeleton, images, len(names))
+    added = ', '.join(f'{names[a]}-{names[b]}' for a, b in skeleton[len(labels.skeleton) :])
+    if labels.skeleton and added:
+        labels.add(NOTE, '', '', f'the skeleton leaves keypoints apart; the draft joins {added}')
+    sides = find_sides(names)
     lines = [
         '# Draft made from labels: check names, skeleton and swaps, then add model_points for an orientation.',
         f'name: {_quoted(safe_name(labels.category))}',
@@ -37,9 +46,14 @@ def object_yaml(labels: RawLabels, images: Sequence[CheckedImage]) -> str:
         'skeleton:' if skeleton else 'skeleton: []',
         *(f'  - [{_quoted(names[a])}, {_quoted(names[b])}]' for a, b in skeleton),
         '',
-        '# Keypoints that change places when the image is mirrored (training only).',
-        'swaps:' if pairs else 'swaps: []',
-        *(f'  - [{_quoted(names[a])}, {_quoted(names[b])}]' for a, b in pairs),
+        '# Keypoints that change places when the image is mirrored (training only); here by their names.',
+        'swaps:' if sides.pairs else 'swaps: []',
+        *(f'  - [{_quoted(names[a])}, {_quoted(names[b])}]' for a, b in sides.pairs),
+        *(f'#  - [{_quoted(names[a])}, {_quoted(names[b])}]   # left and right?' for a, b in sides.likely),
+        '',
+        '# Whether training mirrors images: yes; no where the mirrored object does not exist, as one with print on it;',
+        '# auto: where swaps names every left and right.',
+        'mirror: auto',
         '',
         '# Height [px] that images are scaled to before the network; chosen by the size of the labelled objects.',
         '# Smaller is faster and less exact, a multiple of 32.',
@@ -70,22 +84,12 @@ def _quoted(name: str) -> str:
 _YAML_WORDS = {'yes', 'no', 'on', 'off', 'true', 'false', 'null', 'y', 'n'}
 
 
-def left_right_pairs(names: Sequence[str]) -> list[tuple[int, int]]:
-    """Return pairs of names that differ in left/right, or in l/r set apart by '_', '-' or '.'."""
-    mirrored = {}
-    for i, name in enumerate(names):
-        lower = name.lower()
-        if 'left' in lower:
-            mirrored[lower.replace('left', 'right')] = i
-        else:
-            other = re.sub(r'(?<![a-z])l(?![a-z])', 'r', lower)
-            if other != lower:
-                mirrored[other] = i
-    return [(mirrored[name.lower()], i) for i, name in enumerate(names) if name.lower() in mirrored]
+def joined_limbs(limbs: Sequence[tuple[int, int]], images: Sequence[CheckedImage], count: int) -> list[tuple[int, int]]:
+    """
+    Return limbs that join all keypoints: the given ones, and the shortest between the parts that these leave.
 
-
-def shortest_tree(images: Sequence[CheckedImage], count: int) -> list[tuple[int, int]]:
-    """Return the limbs of the tree with the shortest mean length, relative to the object's size (Prim's algorithm)."""
+    Lengths are means over the labelled pictures, relative to the object's size (Kruskal's algorithm).
+    """
     total, times = np.zeros((count, count)), np.zeros((count, count))
     for points in (points for image in images for points in image.instances):
         seen = points[:, 2] > 0
@@ -95,12 +99,13 @@ def shortest_tree(images: Sequence[CheckedImage], count: int) -> list[tuple[int,
         times += both
     # Never seen together: only when nothing else is left.
     length = np.where(times > 0, total / np.maximum(times, 1), 10.0)
-    joined, limbs = [0], []
-    while len(joined) < count:
-        _, a, b = min((length[a, b], a, b) for a in joined for b in range(count) if b not in joined)
-        limbs.append((a, b))
-        joined.append(b)
-    return limbs
+    shortest = sorted(combinations(range(count), 2), key=lambda pair: length[pair])
+    part, joined = np.arange(count), list(limbs)
+    for a, b in (*limbs, *shortest):
+        if part[a] != part[b]:
+            part[part == part[b]] = part[a]
+            joined += [] if (a, b) in limbs else [(a, b)]
+    return joined
 
 
 def label_studio_config(model: ObjectModel) -> str:
