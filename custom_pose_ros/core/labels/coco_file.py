@@ -66,9 +66,7 @@ def read_coco(
         raise DatasetError(f'{path}: keypoint {twice[0]!r} is there twice; rename one of them in the labelling tool')
     orders = {str(c['id']): _Order(c['keypoints'], names) for c in chosen}
     skeleton, skeleton_note = read_skeleton(chosen[0].get('skeleton'), listed[0])
-    labels = RawLabels(
-        title, list(names), skeleton, [], exif=_exif(content, images), skeleton_note=skeleton_note
-    )
+    labels = RawLabels(title, list(names), skeleton, [], exif=_exif(content, images), skeleton_note=skeleton_note)
     by_id = _coco_images(path, images)
     labels.images.extend(by_id.values())
     if _contributor(content) == LABEL_STUDIO:
