@@ -1,11 +1,14 @@
-"""Which images are processed: the newest of each camera (NewestFrames), at a rate at most (RateLimit)."""
+"""Which images are processed: the newest (NewestFrames), at a rate at most (RateLimit), on demand (ImageDemand)."""
 
 from __future__ import annotations
 
 import math
 import threading
 import time
+from concurrent.futures import Future
 from typing import Any
+
+from custom_pose_ros.core.errors import MessageError
 
 _LONGEST_WAIT_S = 0.01
 _OLD = 0.2  # of the wait for the next frame: a frame that is older than this is worth replacing by the next one
@@ -108,3 +111,46 @@ class RateLimit:
             return False
         self._due_s = max(self._due_s + period_s, now_s + (1.0 - _EARLY) * period_s)
         return True
+
+
+class ImageDemand:
+    """Who waits for the answer to the next image of a camera; thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._next: list[Future[int]] = []
+        self._taken: list[tuple[Any, Future[int]]] = []  # images that were asked for, oldest first
+
+    def ask(self) -> Future[int]:
+        """
+        Ask for the answer to the next image, until the future is cancelled.
+
+        Its result is the number of instances found, or MessageError.
+        """
+        asked: Future[int] = Future()
+        with self._lock:
+            self._next.append(asked)
+        return asked
+
+    def takes(self, image: Any) -> bool:
+        """Whether somebody waits for the next image, which is this one; it has to be answered or refused then."""
+        with self._lock:
+            waiting = [asked for asked in self._next if asked.set_running_or_notify_cancel()]
+            self._next.clear()
+            self._taken += [(image, asked) for asked in waiting]
+        return bool(waiting)
+
+    def answered(self, image: Any, count: int) -> None:
+        """Tell those who asked for this image, or for an older one that it has replaced."""
+        with self._lock:
+            place = max((place for place, (taken, _) in enumerate(self._taken, 1) if taken is image), default=0)
+            told, self._taken = self._taken[:place], self._taken[place:]
+        for _, asked in told:
+            asked.set_result(count)
+
+    def refused(self, reason: str) -> None:
+        """Tell all whose image has come that it cannot be used."""
+        with self._lock:
+            told, self._taken = self._taken, []
+        for _, asked in told:
+            asked.set_exception(MessageError(reason))

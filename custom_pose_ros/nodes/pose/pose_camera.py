@@ -15,7 +15,7 @@ from custom_pose_ros.core.drawing.overlay import draw_poses
 from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.keypoints.tracking import PoseTracker
 from custom_pose_ros.core.object_model import ObjectModel
-from custom_pose_ros.nodes.pose.image_queue import RateLimit
+from custom_pose_ros.nodes.pose.image_queue import ImageDemand, RateLimit
 from custom_pose_ros.nodes.pose.pose_parameters import PoseNodeParameters
 from custom_pose_ros.nodes.ros import qos
 from custom_pose_ros.nodes.ros.conversions import PoseArray, bgr_to_image, poses_to_message, stamp_seconds
@@ -36,6 +36,7 @@ class PoseCamera:
         name: the namespace of its topics; empty for the only camera.
         topic: where its images come from.
         inputs: the subscription of the images, while there is one.
+        demand: who waits for the answer to an image.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class PoseCamera:
         """Advertise; `held` is given the release of the publishers."""
         self.name = name
         self.inputs: list[InputWatch] = []
+        self.demand = ImageDemand()
         self._node, self._settings, self._statistics = node, settings, statistics
         # One of its own, of the same name: how often it warns does not depend on the other cameras.
         self._logger = get_logger(node.get_logger().name)
@@ -71,7 +73,7 @@ class PoseCamera:
         self._tracker = None  # time has passed
 
         def on_image(message: ImageMessage) -> None:
-            skipped = not self._limit.admits(time.monotonic(), self._settings.values.max_rate)
+            skipped = not self._admits(message)
             self._statistics.received(dropped=not skipped and put(self.name, message), skipped=skipped)
 
         kind = CompressedImage if values.image_transport == 'compressed' else Image
@@ -80,6 +82,11 @@ class PoseCamera:
         held.callback(images.close)
         self.inputs.append(images)
         held.callback(self.inputs.clear)
+
+    def _admits(self, message: ImageMessage) -> bool:
+        """Whether an image is to be answered."""
+        values = self._settings.values
+        return self.demand.takes(message) or (values.enabled and self._limit.admits(time.monotonic(), values.max_rate))
 
     def publish(
         self, message: ImageMessage, bgr: np.ndarray, poses: list[KeypointPose], model: ObjectModel, started: float
@@ -106,8 +113,10 @@ class PoseCamera:
         self._statistics.processed(latency_s, time.monotonic() - started)
         if values.overlay and self._overlay.get_subscription_count():
             self._overlay.publish(bgr_to_image(draw_poses(bgr, poses, model), message.header))
+        self.demand.answered(message, len(poses))
 
     def refuse(self, reason: str) -> None:
         """Count an image that could not be used, and log why."""
+        self.demand.refused(reason)
         self._statistics.failed(reason)
         self._logger.warning(f'frame refused: {reason}', throttle_duration_sec=WARNING_PERIOD_S)

@@ -18,6 +18,7 @@ from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.inference.estimator import Estimator, PoseEstimator
 from custom_pose_ros.inference.image_messages import image_to_bgr
 from custom_pose_ros.nodes.pose.image_queue import NewestFrames
+from custom_pose_ros.nodes.pose.on_demand import OnDemand
 from custom_pose_ros.nodes.pose.pose_camera import WARNING_PERIOD_S, ImageMessage, PoseCamera
 from custom_pose_ros.nodes.pose.pose_parameters import PoseNodeParameters, ThresholdParameters
 from custom_pose_ros.nodes.ros import qos
@@ -59,6 +60,7 @@ class PoseNode(ManagedNode):
             self._cameras: dict[str, PoseCamera] = {}
             self._batch_failures, self._batch_failure = 0, ''
             self._switch = ObjectSwitch(self, self._load, self._switch_to)
+            self._on_demand = OnDemand(self, self.settings, self._cameras)
             self.health = Health(self, 'pose estimation', self.settings.values.cameras, self._report)
 
     @transition(INACTIVE)
@@ -192,6 +194,7 @@ class PoseNode(ManagedNode):
         """Return what diagnostics say about a camera and what serves it."""
         model = self.settings.values.model or 'of the object'
         rows = {'object': self._object_name, 'model': model, 'last switch': self._switch.last}
+        rows['answers'] = 'every image' if self.settings.values.enabled else 'on demand'
         if estimator := self._estimator:
             backend = estimator.backend
             rows |= {

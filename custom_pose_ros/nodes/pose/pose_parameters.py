@@ -47,6 +47,9 @@ class PoseNodeParameters:
         'best_effort', 'Reliability asked of the image publisher; best_effort matches every publisher.',
         choices=RELIABILITIES,
     )  # fmt: skip
+    enabled: bool = parameter(
+        True, 'Answer every image; false: one of each camera for each call of ~/detect. ~/enable sets it.', live=True
+    )
     overlay: bool = parameter(True, 'Draw ~/overlay, and only while somebody subscribes to it.', live=True)
     tracking: bool = parameter(True, 'Give instances ids that stay the same over time.', live=True)
     track_max_gap: float = parameter(

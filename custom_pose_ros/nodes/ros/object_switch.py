@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import time
-import types
-from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import Future, wait
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from typing import Generic, TypeVar
 
 from rclpy.callback_groups import ReentrantCallbackGroup
@@ -17,8 +15,7 @@ from custom_pose_ros.core.limits import MAX_SWITCH_S
 from custom_pose_ros.nodes.ros.conversions import SwitchObject
 from custom_pose_ros.nodes.ros.loading import start_loading
 from custom_pose_ros.nodes.ros.reasons import reason_for_peers
-
-_POLL_S = 0.005  # how long other callbacks may have to wait while something is loaded
+from custom_pose_ros.nodes.ros.waiting import finished
 
 Loaded = TypeVar('Loaded')
 
@@ -85,19 +82,9 @@ class ObjectSwitch(Generic[Loaded]):
         """Load while other callbacks run, for a limited time; nothing else is loaded until the thread has ended."""
         self._loading, future = source, start_loading(lambda: self._load(source, model))
         future.add_done_callback(self._on_loaded)
-        deadline = time.monotonic() + MAX_SWITCH_S
-        while not future.done():
-            if time.monotonic() > deadline:
-                raise ConfigError(f'{source} is not loaded after {MAX_SWITCH_S:g} s: what served goes on')
-            wait([future], _POLL_S)
-            await _let_others_run()
+        if not await finished([future], MAX_SWITCH_S):
+            raise ConfigError(f'{source} is not loaded after {MAX_SWITCH_S:g} s: what served goes on')
         return future.result()
 
     def _on_loaded(self, _: Future[Loaded]) -> None:
         self._loading = ''
-
-
-@types.coroutine
-def _let_others_run() -> Generator[None, None, None]:
-    """Let the executor run other callbacks before this one goes on; rclpy has no sleep of its own."""
-    yield
