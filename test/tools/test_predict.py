@@ -224,7 +224,7 @@ def test_bad_inputs_do_not_stop_the_others(predict, picture, make_video):
     assert status == 3
     errors = [line for line in err.splitlines() if line.startswith('error: ')]
     assert errors[0].startswith(f'error: {gone}: not found')
-    assert errors[1] == f'error: {damaged}: is damaged or not an image'
+    assert errors[1] == f'error: {damaged}: is cut off (the PNG has no end); copy the file again'
     assert errors[2].startswith(f'error: {cut}: ends early')
     assert len(errors) == 3
     lines = [json.loads(line) for line in out.splitlines()]

@@ -82,7 +82,9 @@ class _Settling:
         except _Unclear as error:
             return self._refuse(str(error))
         places = [(x, y) for x, y, v in points if v]
-        if not self._image.relative and len(places) > 1 and max(abs(value) for place in places for value in place) <= 1:
+        values = [value for place in places for value in place]
+        are_shares = max(map(abs, values), default=2) <= 1 and (len(places) > 1 or any(map(_is_fraction, values)))
+        if are_shares and not self._image.relative:
             return self._refuse(
                 'all keypoints lie within one pixel: are these shares of the image size? '
                 'Multiply x by the width and y by the height'

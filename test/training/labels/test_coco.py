@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import struct
 
 import cv2
@@ -10,9 +11,15 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from picture_files import picture, with_orientation
 
 from custom_pose_ros.core.errors import DatasetError, MediaError
+from custom_pose_ros.core.labels.raw_labels import REFUSED
+from custom_pose_ros.evaluation.truth.coco_labels import CocoLabels
+from training.pose_training.labels.checking import check
 from training.pose_training.labels.coco import find_labels, read_dataset
+from training.pose_training.labels.formats import read_labels
+from training.pose_training.labels.image_files import ImageIndex
 
 
 def edit(folder, change):
@@ -141,6 +148,80 @@ def test_damaged_and_resized_images_are_refused(dots_folder, dots):
     cv2.imwrite(str(images[1].path), np.zeros((36, 48, 3), np.uint8))
     with pytest.raises(DatasetError, match=r'1\.png: .*48 x 36 px.*96 x 72'):
         images[1].read()
+
+
+@pytest.mark.parametrize(
+    ('keypoints', 'labelled'),
+    [
+        ([10, 20, 0.87, 30, 40, 1.0, 0, 0, 0], [True, True, False]),
+        ([10, 20, 2, 0, 0, 2, 30, 40, 1], [True, False, True]),
+        ([10, 20, 2, -1, -1, 1, None, None, 0], [True, False, False]),
+        ([[10, 20, 2], [30, 40, 1], ['7', '8', '2']], [True, True, True]),
+        ([0, 0, 0, 0, 0, 0, 10, 20, 2, 30, 40, 2, 7, 8, 2], [True, True, True]),  # two names were deleted
+        ([10, 20, 3, 30, 40, 2, 7, 8, 2], 'nose at \\(10, 20\\) with visibility 3'),
+        ([0.1, 0.2, 2, 0.3, 0.4, 2, 0.7, 0.8, 2], 'shares of the image size'),
+        ([10, 20, 2, 300, 40, 2, 7, 8, 2], 'left at \\(300, 40\\) lies outside'),
+    ],
+)
+def test_every_command_reads_a_keypoint_alike(dots_folder, dots, keypoints, labelled, capfd):
+    """prepare_dataset, what trains and measures, and evaluate_bag."""
+    edit(dots_folder, lambda content: content['annotations'][2].update(keypoints=keypoints, num_keypoints=3))
+    path = dots_folder / 'labels.json'
+    prepared = read_labels(path)
+    checked = check(prepared, ImageIndex([dots_folder]), 1024)
+    if isinstance(labelled, str):
+        (refused,) = [problem for problem in prepared.problems if problem.kind == REFUSED]
+        assert (refused.image, refused.annotation) == ('2.png', '3') and re.search(labelled, refused.text)
+        for read in (read_dataset, CocoLabels):
+            with pytest.raises(DatasetError, match=f'labels.json: image 2.png: annotation 3: .*{labelled}'):
+                read(path, dots)
+        return
+    order = [prepared.keypoint_names.index(name) for name in dots.keypoint_names]
+    wanted = next(image for image in checked if image.name == '2.png').keypoints[0][order]
+    (trained,), (scored,) = read_dataset(path, dots)[2].labelled, CocoLabels(path, dots).of(2, 0)
+    assert (wanted[:, 2] > 0).tolist() == trained.tolist() == np.isfinite(scored[:, 0]).tolist() == labelled
+    np.testing.assert_array_equal(wanted[trained, :2], read_dataset(path, dots)[2].keypoints[0][trained])
+    np.testing.assert_array_equal(wanted[trained, :2], scored[trained])
+
+
+def test_a_repair_is_said_once_for_a_file(dots_folder, dots, capfd):
+    def write(content):
+        for annotation in content['annotations']:
+            annotation['keypoints'][3:6] = [0, 0, 2]
+
+    edit(dots_folder, write)
+    read_dataset(dots_folder, dots)
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith(f'note: {dots_folder / "labels.json"}: image 0.png: annotation 1: ')
+    assert line.endswith('at (0, 0) with visibility 2: taken as not labelled (and 7 more)')
+
+
+@pytest.mark.parametrize(
+    ('contributor', 'orientation', 'stated', 'shape'),
+    [
+        ('', 6, (120, 160), (160, 120)),
+        ('', 6, (160, 120), 'has EXIF orientation 6, and .*prepare_dataset'),
+        ('', 3, (160, 120), 'has EXIF orientation 3'),
+        ('Label Studio', 3, (160, 120), (120, 160)),
+        ('custom_pose_ros', 6, (120, 160), (160, 120)),
+    ],
+)
+def test_pictures_turned_by_exif_follow_the_same_rule_when_training(
+    dots_folder, dots, contributor, orientation, stated, shape
+):
+    (dots_folder / 'images' / '0.png').write_bytes(with_orientation(picture('.png'), orientation))
+
+    def write(content):
+        content['info'] = {'contributor': contributor}
+        content['images'][0].update(width=stated[0], height=stated[1])
+
+    edit(dots_folder, write)
+    image = read_dataset(dots_folder, dots)[0]
+    if isinstance(shape, str):
+        with pytest.raises(DatasetError, match=f'0.png: {shape}'):
+            image.read()
+    else:
+        assert image.read().shape[:2] == shape
 
 
 JSON = st.recursive(

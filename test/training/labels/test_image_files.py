@@ -1,7 +1,8 @@
-"""What a user has filmed: images, folders and videos, thinned out evenly."""
+"""Images found by the names in label files; what a user has filmed, thinned out evenly."""
 
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
 
 import cv2
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from custom_pose_ros.core.errors import DatasetError, MediaError
-from training.pose_training.labels.image_files import sample_images
+from training.pose_training.labels.image_files import ImageIndex, sample_images
 
 
 @pytest.fixture
@@ -54,3 +55,71 @@ def test_what_cannot_be_read_is_named(folder):
     }.items():
         with pytest.raises((DatasetError, MediaError), match=message):
             sample_images([folder / name], 10)
+
+
+# Names in label files.
+
+
+def index(tmp_path, *names: str) -> ImageIndex:
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    return ImageIndex([tmp_path])
+
+
+NFD = unicodedata.normalize('NFD', 'Übung é 1.jpg')
+
+
+@pytest.mark.parametrize(
+    ('file', 'name', 'renamed'),
+    [
+        ('IMG_1.JPG', 'IMG_1.jpg', True),
+        ('IMG_1.jpg', 'img_1.JPG', True),
+        (NFD, 'Übung é 1.jpg', True),
+        ('Übung é 1.jpg', NFD, True),
+        ('Übung é 1.jpg', 'Übung%20%C3%A9%201.JPG', True),
+        ('a b.jpg', 'a%20b.jpg', True),
+        ('a%20b.jpg', 'a b.jpg', True),
+        ('a b.jpg', 'photos%2Fa%20b.jpg', True),
+        ('a b.png', 'a b.png', True),  # screenshots of macOS
+        ('a.jpg', 'C:\\Users\\me\\a.jpg', False),
+        ('a.jpg', '\\\\server\\share\\a.jpg', False),
+        ('a.jpg', 'file:///C:/me/a.jpg', False),
+        ('a b.jpg', 's3://bucket/folder/a%20b.jpg', False),
+        ('a.jpg', 'https://host/a.jpg?X-Amz-Date=1#top', False),
+        ('a.jpg', './a.jpg', False),
+        ('a.jpg', '/datasets/x/a.jpg', False),
+        ('a.jpg', 'data/upload/3/0a1b2c3d-a.jpg', False),
+        ('0a1b2c3d-a.jpg', 'a.jpg', False),  # the folder of Label Studio itself
+        ('IMG 12 (1).jpg', '0a1b2c3d-IMG_12_1.jpg', False),
+        ('100% sure.jpg', '100% sure.jpg', False),
+    ],
+)
+def test_names_that_only_systems_and_tools_changed_are_found(tmp_path, file, name, renamed):
+    found = index(tmp_path, file, 'other.jpg').find(name)
+    assert (found.path.name, found.renamed) == (file, renamed)
+
+
+def test_an_exact_name_wins_and_several_alike_are_refused(tmp_path):
+    made = index(tmp_path, 'one/a.jpg', 'one/A.jpg', 'two/B.jpg', 'three/b.JPG')
+    assert made.find('a.jpg').path == tmp_path / 'one' / 'a.jpg'
+    assert made.find('A.jpg').path == tmp_path / 'one' / 'A.jpg'
+    with pytest.raises(DatasetError, match='2 files match: .*three.b.JPG, .*two.B.jpg'):
+        made.find('b.jpg')
+    assert made.find('TWO/b.jpg').path == tmp_path / 'two' / 'B.jpg'  # the folder tells
+
+
+@pytest.mark.parametrize(
+    ('file', 'name', 'hint'),
+    [
+        ('IMG_1.png', 'IMG_1.jpg', 'but IMG_1.png: if it is meant, correct the name'),
+        ('IMG_1.heic', 'IMG_1.jpg', 'but IMG_1.heic, which is no format that is read: convert it'),
+        ('frame_0001.png', 'frame_1.png', 'but frame_0001.png: if it is meant'),
+        ('Drone_7.jpg', 'Drohne_7.jpg', 'but Drone_7.jpg: if it is meant'),
+        ('frame_0001.png', 'frame_0002.png', ''),  # another picture, not another name
+        ('bench.png', 'flower.png', ''),
+    ],
+)
+def test_a_file_of_nearly_that_name_is_named(tmp_path, file, name, hint):
+    with pytest.raises(DatasetError, match=f'^no such file in {tmp_path}{", " if hint else "$"}{hint}'):
+        index(tmp_path, file).find(name)

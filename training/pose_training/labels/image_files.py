@@ -94,14 +94,15 @@ class ImageIndex:
         path = _without_address(name)
         last = base_name(path)
         known = self._files.get(last) or self._files.get(name)
-        candidates = known or self._alike.get(_plain(last)) or self._uploads.get(_upload_name(last), [])
+        plain = _plain(base_name(unquote(path)))
+        candidates = known or self._alike.get(plain) or self._uploads.get(_upload_name(last), [])
         wanted = [_plain(part) for part in path.replace('\\', '/').split('/')[:-1]]
         ends = [_common_end(wanted, [_plain(part) for part in file.parts[:-1]]) for file in candidates]
         best = [file for file, end in zip(candidates, ends) if end == max(ends)]
         if len(best) > 1:
             raise DatasetError(f'{len(best)} files match: {best[0]}, {best[1]}')
         if best:
-            return FoundFile(best[0], not known and _plain(last) in self._alike)
+            return FoundFile(best[0], not known and plain in self._alike)
         raise DatasetError(f'no such file in {", ".join(map(str, self._folders))}{self._hint(last)}')
 
     def _hint(self, name: str) -> str:

@@ -1,0 +1,100 @@
+"""On which pixels labels lie: every EXIF orientation, every tool, every stated size; what is not certain is refused."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from custom_pose_ros.core.errors import DatasetError
+from custom_pose_ros.core.labels.placement import bring_inside, place
+from custom_pose_ros.core.labels.raw_labels import STORED, TURNED
+from custom_pose_ros.core.pictures import Picture
+
+UNKNOWN = ''
+QUARTER, SAME_SIZE = (5, 6, 7, 8), (2, 3, 4)
+FILE, SHOWN, NONE = (120, 80), (80, 120), (0, 0)  # sizes of a picture turned by a quarter
+
+
+def picture(orientation, size=FILE):
+    return Picture(np.zeros((size[1], size[0], 3), np.uint8), orientation)
+
+
+@pytest.mark.parametrize('orientation', QUARTER)
+@pytest.mark.parametrize(
+    ('exif', 'stated', 'wanted'),
+    [
+        (UNKNOWN, SHOWN, SHOWN),  # a tool that states the turned size obeyed EXIF
+        (TURNED, SHOWN, SHOWN),
+        (TURNED, FILE, SHOWN),  # Label Studio: size of the file, points on the turned picture
+        (TURNED, NONE, SHOWN),
+        (STORED, FILE, FILE),  # coco-annotator
+        (STORED, NONE, FILE),
+    ],
+)
+def test_certain_pictures_turned_by_a_quarter(orientation, exif, stated, wanted):
+    found = place(picture(orientation), stated, exif)
+    assert (found.width, found.height) == wanted
+    assert found.upright == (wanted == SHOWN)
+    assert found.factors == (1, 1)
+    assert bool(found.repair) == (stated == FILE or wanted == FILE)
+
+
+@pytest.mark.parametrize('orientation', QUARTER)
+@pytest.mark.parametrize(('exif', 'stated'), [(UNKNOWN, FILE), (UNKNOWN, NONE), (STORED, SHOWN)])
+def test_pictures_turned_by_a_quarter_are_refused_where_that_is_not_certain(orientation, exif, stated):
+    with pytest.raises(DatasetError, match=f'has EXIF orientation {orientation}, and .*--exif turned.*--exif stored'):
+        place(picture(orientation), stated, exif)
+
+
+@pytest.mark.parametrize(
+    ('orientation', 'size'), [*((o, FILE) for o in SAME_SIZE), *((o, (90, 90)) for o in (*QUARTER, *SAME_SIZE))]
+)
+def test_where_the_size_says_nothing_the_tool_must_be_known(orientation, size):
+    assert place(picture(orientation, size), size, TURNED).upright
+    assert not place(picture(orientation, size), size, STORED).upright
+    with pytest.raises(DatasetError, match='does not tell whether'):
+        place(picture(orientation, size), size, UNKNOWN)
+
+
+def test_nearly_square_pictures_are_as_square_ones():
+    """Rounding hides which of both sizes was scaled."""
+    with pytest.raises(DatasetError, match='does not tell whether'):
+        place(picture(6, (400, 399)), (200, 200), UNKNOWN)
+
+
+@pytest.mark.parametrize('exif', [UNKNOWN, TURNED, STORED])
+def test_pictures_that_are_not_turned_need_no_tool(exif):
+    assert place(picture(1), FILE, exif) == (*FILE, (1, 1), True, '')
+    assert place(picture(1), NONE, exif) == (*FILE, (1, 1), True, '')
+
+
+def test_labels_of_another_size_are_scaled_in_the_frame_they_lie_in():
+    found = place(picture(6), (60, 40), TURNED)  # stated as the file lies, half as large
+    assert (found.width, found.height, found.factors) == (*SHOWN, (2, 2))
+    assert 'labelled at 40 x 60, is 80 x 120: labels scaled' in found.repair
+    assert place(picture(8), (60, 40), STORED)[:3] == (*FILE, (2, 2))
+    assert place(picture(1), (240, 160), UNKNOWN)[:3] == (*FILE, (0.5, 0.5))
+
+
+def test_labels_of_another_shape_are_refused():
+    for exif, orientation in ((UNKNOWN, 1), (TURNED, 6), (STORED, 6)):
+        with pytest.raises(DatasetError, match='labels are for 77 x 50 px, the file has'):
+            place(picture(orientation), (77, 50), exif)
+
+
+def test_shares_belong_to_the_picture_that_was_shown():
+    assert place(picture(6), SHOWN, TURNED, relative=True)[:4] == (*SHOWN, SHOWN, True)
+    assert place(picture(6), NONE, TURNED, relative=True).factors == SHOWN
+    assert place(picture(1), (240, 160), TURNED, relative=True).factors == FILE
+    with pytest.raises(DatasetError, match='does not tell'):  # a browser that does not turn, or a model's proposals
+        place(picture(6), FILE, TURNED, relative=True)
+    with pytest.raises(DatasetError, match='labels are for 77 x 50 px'):
+        place(picture(1), (77, 50), TURNED, relative=True)
+
+
+def test_points_outside_are_moved_a_little_or_named():
+    points = np.array([[-0.4, 5, 2], [99.9, 59, 2], [-50, -50, 0], [300, 5, 1]], float)
+    moved = bring_inside(points, 100, 60, ['a', 'b', 'c', 'd'])
+    np.testing.assert_array_equal(points[:3], [[0, 5, 2], [99, 59, 2], [-50, -50, 0]])
+    assert moved.nudged == 1  # half a pixel is between corner and centre
+    assert moved.outside == ['d at (300, 5) lies outside of the image of 100 x 60 px']
