@@ -10,10 +10,14 @@ whatever the number of processes; an interrupted run goes on where it stopped.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script from anywhere
 
@@ -32,7 +36,7 @@ from custom_pose_ros.core.progress import progress_bar
 from custom_pose_ros.inference.camera_calibration import CameraCalibration
 
 with optional_packages('synthesize', ['synthetic']):
-    from training.synthetic.geometry.object_builder import object_builder
+    from training.synthetic.geometry.object_builder import Builder, object_builder, size_note
     from training.synthetic.output.clip import ClipRenderer
     from training.synthetic.output.clip_files import write_clip
     from training.synthetic.output.rendered_dataset import SHEET, Job, write_dataset
@@ -59,11 +63,13 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     )
     shape = parser.add_argument_group('object')
     shape.add_argument(
-        '--mesh', type=Path, help='stl, obj, glb, ply or urdf; default: the built-in shape of the object (submarine)'
-    )
+        '--mesh', type=Path,
+        help='stl, obj, glb, ply, dae, 3mf or urdf; default: the built-in shape of the object (submarine)',
+    )  # fmt: skip
     shape.add_argument(
-        '--mesh-scale', type=float, default=1.0, metavar='M', help='metres per unit of the mesh (default 1)'
-    )
+        '--mesh-scale', type=positive_number, metavar='M',
+        help='metres per unit of the mesh (default: the unit that the file states, 1 where it states none)',
+    )  # fmt: skip
     shape.add_argument(
         '--mesh-axes',
         default='x,y,z',
@@ -102,6 +108,14 @@ def rendered_size(text: str) -> tuple[int, int]:
     return size
 
 
+def positive_number(text: str) -> float:
+    """Return an argument that is a finite number above 0."""
+    with contextlib.suppress(ValueError):
+        if 0 < float(text) < math.inf:
+            return float(text)
+    raise argparse.ArgumentTypeError(f'wanted a number above 0, got {text!r}')
+
+
 def make_dataset(options: argparse.Namespace) -> None:
     """Write pictures, labels and a contact sheet, as the options say."""
     model = ObjectModel.load(options.object)
@@ -114,7 +128,8 @@ def make_dataset(options: argparse.Namespace) -> None:
         'backgrounds': str(options.backgrounds.resolve()) if options.backgrounds else None,
         'categories': [coco_category(model)],
     }
-    generator_arguments(recipe)  # mistakes are told once, before any process starts
+    _, builder, *_ = generator_arguments(recipe)  # mistakes are told once, before any process starts
+    tell_size(builder, recipe['mesh'])
     block = int(recipe['settings']['pose']['variants_every'])  # a variant of the object is built once
     job = Job(options.out, options.count, options.seed, recipe, make_generator, block)
     labels = write_dataset(job, options.processes)
@@ -131,6 +146,12 @@ def mesh_of(options: argparse.Namespace) -> dict[str, Any] | None:
         'axes': options.mesh_axes,
         'origin': list(options.mesh_origin),
     }
+
+
+def tell_size(builder: Builder, mesh: dict[str, Any] | None) -> None:
+    """Print how large the user's mesh is taken to be."""
+    if mesh:
+        print(size_note(builder(np.random.default_rng(0)), **mesh))
 
 
 def camera_of(options: argparse.Namespace) -> CameraIntrinsics:
@@ -157,7 +178,9 @@ def make_clip(options: argparse.Namespace) -> None:
     """Write clip.mp4, camera.yaml, ground_truth.json and, where asked for, a bag."""
     settings = load_settings(options.settings)
     model = ObjectModel.load(options.object)
-    builder = object_builder(model, mesh_of(options))
+    mesh = mesh_of(options)
+    builder = object_builder(model, mesh)
+    tell_size(builder, mesh)
     camera = camera_of(options) if options.camera else clip_camera(*options.size, settings.trajectory)
     motion = sample_motion(options.seed, model, camera, settings.trajectory)
     renderer = ClipRenderer(model, builder, camera, options.seed, settings)

@@ -37,6 +37,14 @@ except ImportError:
 IMAGE_SUFFIXES = ('.bmp', '.jpeg', '.jpg', '.png', '.ppm', '.tif', '.tiff', '.webp')
 VIDEO_SUFFIXES = ('.avi', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.webm')
 _BLOCK_BYTES = 1 << 20
+_HEAD_BYTES = 256
+# What downloads and checkouts leave in the place of a file, by how it begins; and what to do.
+_STAND_INS = {
+    rb'version https://(git-lfs|hawser)\.github\.com/spec/': 'is a git-lfs pointer: run git lfs pull in its repository',
+    rb'(\.git)?/annex/objects/': 'is a git-annex pointer: run git annex get in its repository',
+    rb'(\xef\xbb\xbf)?\s*<(!doctype html|html)\b': 'is a web page, saved under this name: download the file itself',
+    rb'\s*\Z': 'is empty',
+}
 
 
 def open_file(path: Path, limit: int) -> BinaryIO:
@@ -156,6 +164,13 @@ def write_image(path: Path, image: np.ndarray, jpeg_quality: int = 95) -> None:
         raise OutputError(f'{path}: OpenCV cannot write {path.suffix!r} images; use .png or .jpg') from error
     with replacing(path) as temporary:
         temporary.write_bytes(data.tobytes())
+
+
+def stand_in(path: Path) -> str:
+    """Say what lies in the place of a file ('is a git-lfs pointer: run ...'); '' where it is no known stand-in."""
+    with path.open('rb') as file:
+        head = file.read(_HEAD_BYTES)
+    return next((text for start, text in _STAND_INS.items() if re.match(start, head, re.IGNORECASE)), '')
 
 
 def sha256_of(path: Path) -> str:

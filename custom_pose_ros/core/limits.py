@@ -12,6 +12,7 @@ MAX_NETWORK_BYTES = 1 << 32  # ONNX itself ends at half of it
 MAX_KEYPOINTS = 60  # of an object; far above what a network for a robot finds
 MAX_SYMMETRIES = 720  # rotations of an object that look the same; more cannot be told apart in an image
 MAX_MESH_FACES = 400_000  # triangles; a finer one must be simplified first
+MAX_MESH_BYTES = 1 << 29  # of a mesh file; 400,000 triangles with large textures have a tenth of it
 MAX_LABELLED_SIDE_PX = 100_000  # image size that a label file states; more is a damaged number
 
 # Images and messages.

@@ -130,11 +130,12 @@ URDF = """<robot name="arm">
 
 
 def test_urdf(tmp_path: Path) -> None:
-    (tmp_path / 'urdf').mkdir()
-    (tmp_path / 'meshes').mkdir()
-    (tmp_path / 'urdf' / 'arm.urdf').write_text(URDF)
-    trimesh.creation.box((100, 20, 20)).export(tmp_path / 'meshes' / 'tip.stl')
-    base, tip = load_parts(tmp_path / 'urdf' / 'arm.urdf')
+    package = tmp_path / 'arm'
+    (package / 'urdf').mkdir(parents=True)
+    (package / 'meshes').mkdir()
+    (package / 'urdf' / 'arm.urdf').write_text(URDF)
+    trimesh.creation.box((100, 20, 20)).export(package / 'meshes' / 'tip.stl')
+    base, tip = load_parts(package / 'urdf' / 'arm.urdf')
     assert base.material.color == pytest.approx((0.01, 0.8, 0.01), abs=0.005)
     # 0.1 m long about x = 0.1 m, turned by 90 degrees: along y from 0.05 to 0.15 m
     assert tip.vertices.min(0) == pytest.approx((-0.01, 0.05, 0.04), abs=1e-6)

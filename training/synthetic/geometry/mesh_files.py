@@ -1,62 +1,93 @@
-"""Reads mesh files (stl, obj, glb, ply, ...) with their colours through trimesh, and URDFs through yourdfpy."""
+"""Reads mesh files (stl, obj, glb, ply, dae, 3mf, ...) with their colours through trimesh."""
 
 from __future__ import annotations
 
 import io
+import logging
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
 
 import numpy as np
 import trimesh
-from yourdfpy import URDF
+from trimesh.resolvers import FilePathResolver
 
 from custom_pose_ros.core.errors import DatasetError
+from training.synthetic.geometry.mesh_checks import EXPORT_AGAIN, check_mesh_file
 from training.synthetic.geometry.parts import Material, Part
 
 DEFAULT_COLOR = (0.6, 0.6, 0.6)
-_PARSE_ERRORS = (ValueError, KeyError, TypeError, AttributeError, IndexError)  # what yourdfpy raises for a wrong file
+logging.getLogger('trimesh').setLevel(logging.ERROR)  # it warns of missing textures with a traceback
+_LONGEST_REASON = 200  # characters
 
 
 def read_mesh(path: Path) -> list[Part]:
     """
-    Return the parts of a mesh file as they stand in it; one for each geometry of a scene.
+    Return the parts of a mesh file as they stand in it, in its units; one for each geometry of a scene.
 
     Raises:
         DatasetError: when the file cannot be read as a mesh, or holds no triangles.
     """
+    return [part_of(name, piece) for name, piece in read_pieces(path)]
+
+
+def read_pieces(path: Path) -> list[tuple[str, trimesh.Trimesh]]:
+    """Return the name and mesh of each geometry of a mesh file, moved to its place; DatasetError as `read_mesh`."""
+    content = check_mesh_file(path)
     try:
-        parts = scene_parts(trimesh.load_scene(path))
+        # Unprocessed: trimesh would take out vertices that are not finite before anybody sees them.
+        scene = trimesh.load_scene(
+            io.BytesIO(content), path.suffix[1:].lower(), FilePathResolver(str(path)), process=False
+        )
+        pieces = [
+            (name, scene.geometry[name].copy(), transform)
+            for transform, name in (scene.graph[node] for node in scene.graph.nodes_geometry)
+            if len(getattr(scene.geometry[name], 'faces', ()))
+        ]
+        for name, piece, transform in pieces:
+            _check_piece(path, name, piece, transform)
+            piece.process()
+            piece.apply_transform(transform)
+    except DatasetError:
+        raise
     except Exception as error:  # the reader of each format has its own
-        raise DatasetError(f'{path}: cannot be read as a mesh: {" ".join(str(error).split())[:200]}') from error
-    if not parts:
+        reason = ' '.join(str(error).split())[:_LONGEST_REASON] or type(error).__name__
+        raise DatasetError(f'{path}: cannot be read as a mesh ({reason}): {EXPORT_AGAIN}') from error
+    if not pieces:
         raise DatasetError(f'{path}: no triangles in it')
-    return parts
+    return [(name, piece) for name, piece, _ in pieces]
 
 
-def scene_parts(scene: trimesh.Scene) -> list[Part]:
-    """Return a part for each placed mesh of a scene, moved to its place."""
-    parts = []
-    for node in scene.graph.nodes_geometry:
-        transform, name = scene.graph[node]
-        piece = scene.geometry[name]
-        if len(getattr(piece, 'faces', ())):
-            parts.append(_part(name, piece.copy().apply_transform(transform)))
-    return parts
+def _check_piece(path: Path, name: str, piece: trimesh.Trimesh, transform: np.ndarray) -> None:
+    """Raise DatasetError when a face of a mesh points to no vertex, or its vertices are no shape."""
+    count = len(piece.vertices)
+    wrong = piece.faces[(piece.faces < 0) | (piece.faces >= count)]
+    if wrong.size:
+        raise DatasetError(
+            f'{path}: mesh {name}: a face points to vertex {wrong[0]}, wanted 0 to {count - 1}: {EXPORT_AGAIN}'
+        )
+    bad = np.flatnonzero(~np.isfinite(piece.vertices).all(1))
+    if bad.size:
+        numbers = ', '.join(f'{v:g}' for v in piece.vertices[bad[0]])
+        raise DatasetError(
+            f'{path}: mesh {name}: vertex {bad[0]} is ({numbers}), and so are {bad.size - 1} more: {EXPORT_AGAIN}'
+        )
+    if not np.ptp(piece.vertices, 0).any():  # as where a decoder of compressed meshes failed
+        raise DatasetError(f'{path}: mesh {name}: all its vertices lie at one point: {EXPORT_AGAIN}')
+    if not np.isfinite(transform).all():
+        raise DatasetError(f'{path}: mesh {name}: its place in the scene is not finite: {EXPORT_AGAIN}')
 
 
-def _part(name: str, piece: trimesh.Trimesh) -> Part:
+def part_of(name: str, piece: trimesh.Trimesh, default_color: tuple[float, ...] = DEFAULT_COLOR) -> Part:
     """Return the part of a mesh with its colour; textures and vertex colours become colours of the vertices."""
     colors = _vertex_colors(piece)
-    color = tuple(np.clip(colors.mean(0), 0.01, 1)) if colors is not None else DEFAULT_COLOR
-    varied = colors is not None and colors.std(0).max() > 0.01
+    color = np.asarray(default_color) if colors is None else colors.mean(0)
     return Part(
         name,
         np.asarray(piece.vertices, float),
         np.asarray(piece.faces, np.int64),
-        Material(tuple(map(float, color)), 0.5),
+        Material(tuple(map(float, np.clip(color, 0.01, 1))), 0.5),
         two_sided=True,
-        vertex_colors=colors if varied else None,
+        vertex_colors=colors if colors is not None and colors.std(0).max() > 0.01 else None,
     )
 
 
@@ -74,61 +105,3 @@ def _vertex_colors(piece: trimesh.Trimesh) -> np.ndarray | None:
             return None if plain is None else np.tile(np.asarray(plain[:3], float) / 255, (len(piece.vertices), 1))
         visual = visual.to_color()
     return np.asarray(visual.vertex_colors, float)[:, :3] / 255
-
-
-def load_urdf(path: Path) -> list[Part]:
-    """
-    Return the visual parts of a robot description.
-
-    A mesh keeps its own colours where it has some, as in RViz; the URDF colours the others. Meshes are looked for
-    beside the file: `package://name/rest` as `name/rest`, then as `rest`, in the folders above.
-
-    Raises:
-        DatasetError: naming the file, and the link, joint or mesh that is wrong.
-    """
-    try:
-        document = ElementTree.parse(path).getroot()  # yourdfpy would draw what it understands of broken XML
-        robot = URDF.load(str(path), load_meshes=False)
-        for name in robot.link_map:
-            robot.get_transform(name, robot.base_link)
-    except ElementTree.ParseError as error:
-        raise DatasetError(f'{path}: is not valid XML: {error}') from error
-    except _PARSE_ERRORS as error:
-        raise DatasetError(f'{path}: {_fault(document, error)}') from error
-    meshes = {
-        name: _find_mesh(name, path, link.get('name', ''))
-        for link in document.findall('link')
-        for name in (mesh.get('filename', '') for mesh in link.findall('visual/geometry/mesh'))
-    }
-    for mesh in meshes.values():
-        read_mesh(mesh)  # refuses what yourdfpy would leave out
-    parts = scene_parts(URDF.load(str(path), filename_handler=lambda fname: str(meshes[fname])).scene)
-    if not parts:
-        raise DatasetError(f'{path}: no <visual> shapes in it')
-    return parts
-
-
-def _fault(document: ElementTree.Element, error: Exception) -> str:
-    """Say which link or joint cannot be read: yourdfpy's errors do not name it."""
-    for element in document:
-        alone = ElementTree.Element('robot', name='alone')
-        alone.append(element)
-        try:
-            URDF.load(io.BytesIO(ElementTree.tostring(alone)), build_scene_graph=False)
-        except _PARSE_ERRORS as fault:
-            hint = '; expand it first: xacro FILE > robot.urdf' if '${' in str(fault) else ''
-            return f'{element.tag} {element.get("name")}: cannot be read ({fault!r}){hint}'
-    return f'its links and joints must form one tree ({error!r})'
-
-
-def _find_mesh(name: str, path: Path, link: str) -> Path:
-    folders = path.resolve().parents
-    if name.startswith('package://'):
-        package, _, rest = name.removeprefix('package://').partition('/')
-        places = [folder / package / rest for folder in folders] + [folder / rest for folder in folders]
-    else:
-        places = [path.parent / name.removeprefix('file://')]
-    for place in places:
-        if place.is_file():
-            return place
-    raise DatasetError(f'{path}: link {link}: mesh {name!r} not found beside the file or in the folders above')

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,15 @@ import numpy as np
 from custom_pose_ros.core.errors import ConfigError, DatasetError
 from custom_pose_ros.core.limits import MAX_MESH_FACES
 from custom_pose_ros.core.object_model import ObjectModel
-from training.synthetic.geometry.mesh_files import load_urdf, read_mesh
+from training.synthetic.geometry.mesh_checks import has_y_up, stated_unit
+from training.synthetic.geometry.mesh_files import read_mesh
 from training.synthetic.geometry.parts import Material, Part, all_vertices
+from training.synthetic.geometry.robot_files import load_urdf, scaled_meshes
 from training.synthetic.geometry.submarine import build_submarine
 
 Builder = Callable[[np.random.Generator], list[Part]]
 BUILT_IN: dict[str, Builder] = {'submarine': build_submarine}
+FILE_AXES = 'x,y,z'  # of the mesh, kept as they are
 MARGIN = 0.10  # share of the mesh's size that a keypoint may lie outside its bounding box
 LIKELY_SCALES = (1.0, 0.001, 0.01, 0.0254, 0.1, 1000.0)  # metres per unit: metres, millimetres, ..., kilometres
 
@@ -53,7 +56,8 @@ def object_builder(model: ObjectModel, mesh: dict[str, Any] | None) -> Builder:
         check_against_model(builder(np.random.default_rng(0)), model, f'built-in shape {model.name}')
         return builder
     parts = load_parts(**mesh)
-    check_against_model(parts, model, mesh['path'])
+    scale = _used_scale(mesh['path'], mesh.get('scale'))
+    check_against_model(parts, model, mesh['path'], scale, mesh.get('axes', FILE_AXES))
     return lambda rng: [part.with_material(_resurfaced(rng, part.material)) for part in parts]
 
 
@@ -69,13 +73,15 @@ def _resurfaced(rng: np.random.Generator, material: Material) -> Material:
     )
 
 
-def load_parts(path: str | Path, scale: float = 1.0, axes: str = 'x,y,z', origin=(0.0, 0.0, 0.0)) -> list[Part]:
+def load_parts(
+    path: str | Path, scale: float | None = None, axes: str = FILE_AXES, origin: Sequence[float] = (0.0, 0.0, 0.0)
+) -> list[Part]:
     """
     Return the parts of a mesh file in the object's frame [m].
 
     Args:
-        path: stl, obj, glb, ply, ..., or urdf.
-        scale: metres per unit of the file.
+        path: stl, obj, glb, ply, dae, 3mf, ..., or urdf.
+        scale: metres per unit of the file; None for the unit that the file states, metres where it states none.
         axes: which axes of the file become the object's x (forward), y (left) and z (up), such as '-y,x,z'.
         origin: (3,), where the object's origin lies in the file, in its own units and axes.
 
@@ -86,14 +92,45 @@ def load_parts(path: str | Path, scale: float = 1.0, axes: str = 'x,y,z', origin
     path = Path(path)
     if not path.is_file():
         raise DatasetError(f'{path}: no such mesh file')
-    parts = load_urdf(path) if path.suffix.lower() == '.urdf' else read_mesh(path)
+    parts = load_urdf(path) if _is_urdf(path) else read_mesh(path)
     faces = sum(len(part.faces) for part in parts)
     if faces > MAX_MESH_FACES:
         raise DatasetError(
             f'{path}: {faces} triangles, wanted {MAX_MESH_FACES} at most: simplify the mesh (MeshLab, Blender)'
         )
+    scale = _used_scale(path, scale)
     R_object_file = axes_rotation(axes)
     return [replace(p, vertices=scale * (p.vertices - np.asarray(origin, float)) @ R_object_file.T) for p in parts]
+
+
+def size_note(parts: list[Part], path: str | Path, scale: float | None = None, axes: str = FILE_AXES, **_: Any) -> str:
+    """Say how large the parts of a mesh file are, and why: the arguments are those of `load_parts`."""
+    path = Path(path)
+    sides = ' x '.join(f'{side:.3g}' for side in np.ptp(all_vertices(parts), 0))
+    stated = None if _is_urdf(path) else stated_unit(path)
+    if _is_urdf(path):
+        units = ''.join(f', {mesh.name} is in units of {unit:g} m' for mesh, unit in scaled_meshes(path).items())
+        reason = f'in metres as every urdf{units}'
+    elif stated is None:
+        reason = 'the file states no unit: taken as metres' if scale is None else f'{scale:g} m per unit'
+    else:
+        reason = f'{stated:g} m per unit, as the file says'
+    if scale is not None and scale != stated and (stated or _is_urdf(path)):
+        reason += f'; --mesh-scale {scale:g} is taken {"on top" if _is_urdf(path) else "instead"}'
+    if axes == FILE_AXES and has_y_up(path):
+        reason += '; its y axis points up: --mesh-axes=z,x,y turns it'
+    return f'{path}: {sides} m forward, left, up ({reason})'
+
+
+def _is_urdf(path: Path) -> bool:
+    return path.suffix.lower() == '.urdf'
+
+
+def _used_scale(path: str | Path, scale: float | None) -> float:
+    """Return the metres per unit of a mesh file, for the `scale` of `load_parts`."""
+    if scale is not None or _is_urdf(Path(path)):
+        return scale or 1.0
+    return stated_unit(Path(path)) or 1.0
 
 
 def axes_rotation(axes: str) -> np.ndarray:
@@ -112,9 +149,18 @@ def axes_rotation(axes: str) -> np.ndarray:
     return rotation
 
 
-def check_against_model(parts: list[Part], model: ObjectModel, source: str) -> None:
+def check_against_model(
+    parts: list[Part], model: ObjectModel, source: str, scale: float = 1.0, axes: str = FILE_AXES
+) -> None:
     """
     Check that the keypoints of the object file can belong to this mesh.
+
+    Args:
+        parts: of the mesh [m].
+        model: the object.
+        source: names the mesh.
+        scale: with which the mesh was read, see `load_parts`.
+        axes: likewise.
 
     Raises:
         ConfigError: when they cannot; the text says where the mesh lies, and which scale and axes would fit.
@@ -123,7 +169,7 @@ def check_against_model(parts: list[Part], model: ObjectModel, source: str) -> N
     outside = _outside(vertices, model.model_points)
     if outside.max() <= 0 and not _much_larger(vertices, model.model_points):
         return
-    hint = _fitting_change(vertices, model.model_points)
+    hint = _fitting_change(vertices, model.model_points, scale, axes_rotation(axes))
     low, high = vertices.min(0), vertices.max(0)
     spans = ', '.join(f'{axis} {a:.4g} to {b:.4g}' for axis, a, b in zip('xyz', low, high))
     worst = int(outside.argmax())
@@ -147,16 +193,23 @@ def _much_larger(vertices: np.ndarray, points: np.ndarray) -> bool:
     return bool(len(points) > 1 and np.linalg.norm(np.ptp(vertices, 0)) > 10 * spread > 0)
 
 
-def _fitting_change(vertices: np.ndarray, points: np.ndarray) -> str:
-    """Say which scale and axes would bring the keypoints onto the mesh."""
+def _fitting_change(vertices: np.ndarray, points: np.ndarray, scale: float, R_object_file: np.ndarray) -> str:
+    """Say which scale and axes would bring the keypoints onto the mesh, read with this scale and these axes."""
     names = [sign + letter for letter in 'xyz' for sign in ('', '-')]
     frames = [('x', 'y', 'z'), *itertools.permutations(names, 3)]
-    for scale, frame in itertools.product(LIKELY_SCALES, frames):
-        axes = ','.join(frame)
+    for factor, frame in itertools.product(LIKELY_SCALES, frames):
         try:
-            moved = scale * vertices @ axes_rotation(axes).T
+            turn = axes_rotation(','.join(frame))
         except ConfigError:  # an axis twice, or mirrored
             continue
+        moved = factor * vertices @ turn.T
         if _outside(moved, points).max() <= 0 and not _much_larger(moved, points):
-            return f'--mesh-scale {scale:g} --mesh-axes={axes} would fit'
+            axes = ','.join(_axis_name(row) for row in turn @ R_object_file)
+            return f'--mesh-scale {factor * scale:g} --mesh-axes={axes} would fit'
     return 'give --mesh-scale, --mesh-axes or --mesh-origin so that the mesh is in metres in the frame of model_points'
+
+
+def _axis_name(direction: np.ndarray) -> str:
+    """Return the name of a unit vector along an axis, such as '-y'."""
+    axis = int(np.abs(direction).argmax())
+    return ('-' if direction[axis] < 0 else '') + 'xyz'[axis]

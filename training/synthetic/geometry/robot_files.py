@@ -1,0 +1,155 @@
+"""Reads the visual parts of a robot description (URDF) through yourdfpy, and names what is wrong in it."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import trimesh
+import yourdfpy
+from yourdfpy import URDF
+
+from custom_pose_ros.core.errors import DatasetError
+from custom_pose_ros.core.files import stand_in
+from training.synthetic.geometry.mesh_addresses import find_mesh
+from training.synthetic.geometry.mesh_checks import stated_unit
+from training.synthetic.geometry.mesh_files import DEFAULT_COLOR, part_of, read_pieces
+from training.synthetic.geometry.parts import Part
+
+_PARSE_ERRORS = (ValueError, KeyError, TypeError, AttributeError, IndexError)  # what yourdfpy raises for a wrong file
+_EXPAND = 'expand it first: xacro robot.urdf.xacro > robot.urdf'
+_READ = ('link', 'joint', 'material')  # elements of a robot that say how it looks
+# Element -> its attributes with how many numbers each has.
+_NUMBERS = {
+    'origin': {'xyz': 3, 'rpy': 3},
+    'axis': {'xyz': 3},
+    'color': {'rgba': 4},
+    'box': {'size': 3},
+    'cylinder': {'radius': 1, 'length': 1},
+    'sphere': {'radius': 1},
+    'mesh': {'scale': 3},
+}
+_SIZES = ('size', 'radius', 'length')
+
+
+def load_urdf(path: Path) -> list[Part]:
+    """
+    Return the visual parts of a robot description [m].
+
+    A mesh keeps its own colours where it has some, as in RViz; the URDF colours the others. Units that a mesh file
+    states count, besides the scale in the URDF.
+
+    Raises:
+        DatasetError: naming the file, and the link, joint or mesh that is wrong.
+    """
+    document = _parsed(path)
+    try:
+        robot = URDF.load(io.BytesIO(ElementTree.tostring(document)), load_meshes=False)
+        places = {name: robot.get_transform(name, robot.base_link) for name in robot.link_map}
+    except _PARSE_ERRORS as error:
+        raise DatasetError(f'{path}: {_fault(document, error)}') from error
+    materials = {material.name: material for material in robot.robot.materials}
+    parts = []
+    for link in robot.robot.links:
+        for visual in link.visuals:
+            place = places[link.name] @ (np.eye(4) if visual.origin is None else visual.origin)
+            material = visual.material
+            if material is not None and material.color is None:
+                material = materials.get(material.name)
+            known = material is not None and material.color is not None
+            color = tuple(material.color.rgba[:3]) if known else DEFAULT_COLOR
+            try:
+                for name, piece in _pieces(visual.geometry, path):
+                    parts.append(part_of(name, piece.apply_transform(place), color))
+            except DatasetError as error:
+                raise DatasetError(f'{path}: link {link.name}: {error}') from error
+    if not parts:
+        raise DatasetError(f'{path}: no <visual> shapes in it')
+    return parts
+
+
+def scaled_meshes(path: Path) -> dict[Path, float]:
+    """Return the metres per unit of the meshes of a robot description that state another unit than the metre."""
+    addresses = {mesh.get('filename', '') for mesh in _parsed(path).iterfind('link/visual/geometry/mesh')}
+    units = {mesh: stated_unit(mesh) for mesh in (find_mesh(address, path) for address in sorted(addresses))}
+    return {mesh: unit for mesh, unit in units.items() if unit not in (None, 1.0)}
+
+
+def _pieces(geometry: yourdfpy.Geometry, path: Path) -> Iterator[tuple[str, trimesh.Trimesh]]:
+    """Yield the meshes of one shape [m], in the frame of its <visual>."""
+    if geometry.mesh is not None:
+        file = find_mesh(geometry.mesh.filename or '', path)
+        scale = np.ones(3) * (1 if geometry.mesh.scale is None else geometry.mesh.scale) * (stated_unit(file) or 1)
+        for name, piece in read_pieces(file):
+            yield name, piece.apply_transform(np.diag([*scale, 1]))
+    elif geometry.box is not None:
+        yield 'box', trimesh.creation.box(geometry.box.size)
+    elif geometry.sphere is not None:
+        yield 'sphere', trimesh.creation.icosphere(radius=geometry.sphere.radius)
+    elif geometry.cylinder is not None:
+        yield 'cylinder', trimesh.creation.cylinder(geometry.cylinder.radius, geometry.cylinder.length)
+
+
+def _parsed(path: Path) -> ElementTree.Element:
+    """Return the XML of a description whose numbers are numbers; comments, which yourdfpy stumbles over, are gone."""
+    problem = stand_in(path)
+    if problem:
+        raise DatasetError(f'{path}: {problem}')
+    try:
+        document = ElementTree.fromstring(path.read_bytes())
+    except (ElementTree.ParseError, ValueError, LookupError) as error:
+        raise DatasetError(f'{path}: is not valid XML: {error}') from error
+    if document.tag != 'robot':
+        raise DatasetError(f'{path}: is no URDF: it begins with <{document.tag}>, wanted <robot>')
+    for element in (element for element in document if element.tag in _READ):
+        for part in element.iter():
+            _check_element(path, f'{element.tag} {element.get("name")}', part)
+    for element in (element for element in document if 'xacro' in element.tag):
+        raise DatasetError(f'{path}: <{_short(element.tag)} {element.get("name", "")}> is not expanded; {_EXPAND}')
+    return document
+
+
+def _short(tag: str) -> str:
+    return 'xacro:' + tag.rpartition('}')[2] if '}' in tag else tag
+
+
+def _check_element(path: Path, where: str, part: ElementTree.Element) -> None:
+    """Raise DatasetError when an element is not expanded, or has something else where numbers belong."""
+    unexpanded = [value for value in part.attrib.values() if '${' in value or '$(' in value]
+    if unexpanded or 'xacro' in part.tag:
+        text = repr(unexpanded[0]) if unexpanded else f'<{_short(part.tag)}>'
+        raise DatasetError(f'{path}: {where}: {text} is not expanded; {_EXPAND}')
+    if (part.tag == 'visual' and part.find('geometry') is None) or (part.tag == 'geometry' and not len(part)):
+        raise DatasetError(f'{path}: {where}: a <{part.tag}> has no shape, wanted a box, cylinder, sphere or mesh')
+    for attribute, count in _NUMBERS.get(part.tag, {}).items():
+        text = part.get(attribute)
+        wanted = (1, count) if attribute == 'scale' else (count,)
+        if text is not None and not _are_numbers(text, wanted, -np.inf if attribute not in _SIZES else 0):
+            limit = ' from 0 up' if attribute in _SIZES else ''
+            raise DatasetError(
+                f'{path}: {where}: {part.tag} {attribute}: wanted {count} numbers{limit} with spaces between them, '
+                f'got {text!r}'
+            )
+
+
+def _are_numbers(text: str, counts: tuple[int, ...], least: float) -> bool:
+    try:
+        numbers = [float(word) for word in text.split()]
+    except ValueError:
+        return False
+    return len(numbers) in counts and all(least <= number < np.inf for number in numbers)
+
+
+def _fault(document: ElementTree.Element, error: Exception) -> str:
+    """Say which link or joint cannot be read: yourdfpy's errors do not name it."""
+    for element in document:
+        alone = ElementTree.Element('robot', name='alone')
+        alone.append(element)
+        try:
+            URDF.load(io.BytesIO(ElementTree.tostring(alone)), build_scene_graph=False)
+        except _PARSE_ERRORS as fault:
+            return f'{element.tag} {element.get("name")}: cannot be read ({fault!r})'
+    return f'its links and joints must form one tree ({error!r})'
