@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,8 @@ from custom_pose_ros.core.labels.raw_labels import (
 )
 
 _PLACEHOLDERS = ((0.0, 0.0), (-1.0, -1.0))  # what tools write for "no place"
+_PLAIN = (int, float)
+_FAR = 1e9  # no pixel
 _NUMBER = re.compile(r'\s*[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?\s*', re.IGNORECASE)
 _NOTHING = ('', 'nan', 'none', 'null')
 _PERCENT = 100.0
@@ -116,6 +117,8 @@ class _Settling:
 
 def _point(name: str, x: Any, y: Any, v: Any, is_score: bool) -> tuple[tuple[float, float, int], str]:
     """Return x, y, visibility of a keypoint, and what the file said where that was no label after all."""
+    if type(v) is int and 0 < v <= SEEN and type(x) in _PLAIN and type(y) in _PLAIN and 0 < x < _FAR and 0 < y < _FAR:
+        return (float(x), float(y), SEEN if is_score else v), ''  # as most are, so that large files take seconds
     said = f'{name} at ({_shown(x)}, {_shown(y)}) with visibility {_shown(v)}'
     try:
         place = _number(x), _number(y)
@@ -151,6 +154,8 @@ def _number(value: Any) -> float:
 
 
 def _is_fraction(visibility: Any) -> bool:
+    if type(visibility) is int:
+        return False
     try:
         value = _number(visibility)
     except ValueError:
@@ -173,12 +178,19 @@ def _shown(value: Any) -> str:
 
 def _refuse_percent(path: Path, labels: RawLabels) -> None:
     """Refuse or note labels that all lie within the first 100 pixels of larger images: per cents of their size."""
-    images = [image for image in labels.images if any(True for _ in _places(image))]
-    points = [place for image in images for place in _places(image)]
-    if not points or any(image.relative or min(image.width, image.height) <= _PERCENT for image in images):
+    images, points = [], []
+    for image in labels.images:
+        places = [(x, y) for i in image.instances for x, y, v in i.keypoints or () if v]
+        if any(not 0 <= value <= _PERCENT for place in places for value in place):
+            return
+        if places and (image.relative or min(image.width, image.height) <= _PERCENT):
+            return
+        images += [image] if places else []
+        points += places
+    if not points:
         return
     spans = [max(axis) - min(axis) for axis in zip(*points)]
-    if min(map(min, points)) < 0 or max(map(max, points)) > _PERCENT or min(spans) < _PERCENT_SPAN:
+    if min(spans) < _PERCENT_SPAN:
         return
     chance = math.prod(_PERCENT**2 / (image.width * image.height) for image in images)
     text = 'all keypoints lie within the first 100 pixels of their images: are these per cents of the image size?'
@@ -187,7 +199,3 @@ def _refuse_percent(path: Path, labels: RawLabels) -> None:
     if chance < _LIKELY:
         labels.add(NOTE, '', '', f'{text} Look at the contact sheet')
 
-
-def _places(image: RawImage) -> Iterator[tuple[float, float]]:
-    for instance in image.instances:
-        yield from ((x, y) for x, y, v in instance.keypoints or () if v)

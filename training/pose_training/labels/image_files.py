@@ -106,12 +106,12 @@ class ImageIndex:
         raise DatasetError(f'no such file in {", ".join(map(str, self._folders))}{self._hint(last)}')
 
     def _hint(self, name: str) -> str:
-        """Return what lies there that may be meant, '' when nothing does."""
+        """Return what lies there that may be meant, and what to do."""
         stem = Path(_plain(name)).stem
         near = {_plain(file.stem): file for file in self._others.get(_numbers(stem), []) if file.is_file()}
         found = get_close_matches(stem, near, 1, _NEARLY)
         if not found:
-            return ''
+            return ': give the folder that holds it with --images'
         file = near[found[0]]
         if file.suffix.lower() not in IMAGE_SUFFIXES:
             return f', but {file.name}, which is no format that is read: convert it to JPEG or PNG'
