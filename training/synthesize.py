@@ -30,6 +30,7 @@ from custom_pose_ros.core.command_line import (
     positive_integer,
     say,
 )
+from custom_pose_ros.core.folder_lock import own_folder
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.progress import progress_bar
@@ -132,7 +133,8 @@ def make_dataset(options: argparse.Namespace) -> None:
     tell_size(builder, recipe['mesh'])
     block = int(recipe['settings']['pose']['variants_every'])  # a variant of the object is built once
     job = Job(options.out, options.count, options.seed, recipe, make_generator, block)
-    labels = write_dataset(job, options.processes)
+    with own_folder(options.out):
+        labels = write_dataset(job, options.processes)
     print(f'{labels}: labels of {options.count} pictures; look at {options.out / SHEET}')
 
 
@@ -185,7 +187,8 @@ def make_clip(options: argparse.Namespace) -> None:
     motion = sample_motion(options.seed, model, camera, settings.trajectory)
     renderer = ClipRenderer(model, builder, camera, options.seed, settings)
     frames = progress_bar('frames', len(motion.stamps), 'frame', renderer.frames(motion))
-    write_clip(options.out, frames, camera, model, settings.trajectory.rate_hz, options.bag)
+    with own_folder(options.out):
+        write_clip(options.out, frames, camera, model, settings.trajectory.rate_hz, options.bag)
     print(f'{options.out}: clip.mp4, camera.yaml and ground_truth.json of {len(motion.stamps)} frames')
 
 

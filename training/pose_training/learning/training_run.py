@@ -7,12 +7,13 @@ import time
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import cv2
 import torch
 
 from custom_pose_ros.core.errors import ConfigError, CustomPoseError, ModelError
+from custom_pose_ros.core.folder_lock import own_folder
 from custom_pose_ros.core.keypoints.preprocessing import SIZE_MULTIPLE
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.inference.backends.torch_backend import TorchBackend
@@ -69,6 +70,7 @@ class TrainingRun:
             state: Training state of a checkpoint to continue from; None for a new run.
         """
         started = time.monotonic()
+        self._lock: IO[str] | None = None  # of the folder, kept as long as the run
         self.model, self.settings, self.folder = _trainable(model, settings.input_height), settings, folder
         self._workers = default_workers() if workers is None else workers
         cv2.setNumThreads(0)  # the cores are busy; OpenCV's threads in forked workers can freeze
@@ -104,11 +106,12 @@ class TrainingRun:
         Start a run from published or random weights.
 
         Raises:
-            ConfigError: The folder holds a run already, or the object cannot be trained.
+            ConfigError: The folder holds a run already or is another process's, or the object cannot be trained.
             DatasetError: The labels cannot be used.
             ModelError: The weights to start from cannot be used.
         """
         run = cls(ObjectModel.load(source), settings, folder, threads, workers)
+        run._lock = _own(folder)
         create_history(folder)
         return run
 
@@ -118,17 +121,19 @@ class TrainingRun:
         Continue where `last.pth` in a folder stopped.
 
         Raises:
+            ConfigError: Another process writes into the folder.
             ModelError: There is no such file, or it cannot be continued.
         """
         path = folder / 'last.pth'
         if not path.is_file():
             raise ModelError(f'{path}: no such file; --out must be the folder of the run to go on with')
+        lock = _own(folder)
         checkpoint = load_checkpoint(path)
         state = checkpoint.training
         if state is None:
             raise ModelError(f'{path}: holds no training state; start anew with --weights on this file')
         try:
-            return cls(checkpoint.model, RunSettings(**state['settings']), folder, threads, workers, state)
+            run = cls(checkpoint.model, RunSettings(**state['settings']), folder, threads, workers, state)
         except CustomPoseError:
             raise
         except Exception as error:  # any, as a state of another version or a damaged one may hold anything
@@ -137,6 +142,8 @@ class TrainingRun:
                 f'{path}: its run cannot be continued ({type(error).__name__}: {reason}); '
                 'start anew with --weights on this file'
             ) from error
+        run._lock = lock
+        return run
 
     def train(self) -> Accuracy | None:
         """Train to the end; return the last validation, or None without validation images."""
@@ -164,6 +171,8 @@ class TrainingRun:
             accuracy = self._validate_and_save(log)
             log.close(self._closing(accuracy))
         self.group.close()
+        if self._lock is not None:
+            self._lock.close()
         return accuracy
 
     def batches(self) -> Iterator[TrainingSample]:
@@ -257,6 +266,11 @@ class TrainingRun:
             lines.append('no images were set aside, so nothing was validated; look at other images with tools.predict')
         best = self.folder / 'best.pth'
         return [*lines, f'best weights: {best}', f'next: python training/export_onnx.py {best}']
+
+
+def _own(folder: Path) -> IO[str] | None:
+    """Own a folder as the first of the processes that train together."""
+    return own_folder(folder) if distributed.is_first() else None
 
 
 def create_history(folder: Path) -> None:
