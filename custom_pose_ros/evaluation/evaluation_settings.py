@@ -5,12 +5,21 @@ from __future__ import annotations
 import contextlib
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from custom_pose_ros.core.errors import UsageError
 from custom_pose_ros.core.object_model import Thresholds
 from custom_pose_ros.evaluation.bags.reader import Bag
-from custom_pose_ros.evaluation.bags.topics import choose_camera_info, choose_image_topic, choose_recorded
+from custom_pose_ros.evaluation.bags.topics import (
+    camera_info_topics,
+    choose_camera_info,
+    choose_image_topic,
+    choose_recorded,
+    image_topics,
+)
+from custom_pose_ros.evaluation.notes import Notes
 from custom_pose_ros.evaluation.truth.source import TruthSettings
+from custom_pose_ros.inference.image_messages import looks_like_depth
 
 
 @dataclass(frozen=True)
@@ -63,21 +72,59 @@ class Selection:
         return {name for name in (self.image, self.camera_info, self.poses, self.orientations, *self.truth) if name}
 
 
-def select(bag: Bag, settings: Settings, truth_topics: tuple[str, ...]) -> Selection:
+def select(bag: Bag, settings: Settings, truth_topics: tuple[str, ...], notes: Notes) -> Selection:
     """Choose the topics of a bag; UsageError with all choices where the settings do not fit it."""
     poses, orientations = choose_recorded(bag.topics, settings.recorded) if settings.recorded else (None, None)
     image = None
     is_optional = settings.recorded and not (settings.image or settings.truth.tags)
     with contextlib.suppress(UsageError) if is_optional else contextlib.nullcontext():
-        image = choose_image_topic(bag.topics, settings.image).name
-    info = choose_camera_info(bag.topics, settings.camera_info, image)
+        image = _choose_image(bag, settings.image, notes)
+    results = poses or orientations
+    info = _choose_camera_info(bag, settings, image or (results.name if results else None), notes)
     start_ns = bag.start_ns + round(settings.start_s * 1e9)
     return Selection(
         image=image,
-        camera_info=info.name if info else None,
+        camera_info=info,
         poses=poses.name if poses else None,
         orientations=orientations.name if orientations else None,
         truth=truth_topics,
         start_ns=start_ns if settings.start_s else None,
         stop_ns=None if settings.duration_s is None else start_ns + round(settings.duration_s * 1e9),
     )
+
+
+def _choose_image(bag: Bag, wanted: str | None, notes: Notes) -> str:
+    """Return the image topic; depth images are taken only by name, with a note."""
+    candidates = [choose_image_topic(bag.topics, wanted)] if wanted else image_topics(bag.topics)
+    messages = {topic.name: bag.first(topic.name) for topic in candidates}
+    encodings = {name: looks_like_depth(message) for name, message in messages.items() if message is not None}
+    depth = {name: encoding for name, encoding in encodings.items() if encoding}
+    image = choose_image_topic(bag.topics, wanted, depth).name
+    if image in depth:
+        notes.info(f'{image}: {depth[image]} looks like depth, not like a picture')
+    return image
+
+
+def _choose_camera_info(bag: Bag, settings: Settings, images: str | None, notes: Notes) -> str | None:
+    """Return the calibration topic beside the images, or else the only one with their frame; the latter with a note."""
+    if settings.camera:
+        return None
+    found = choose_camera_info(bag.topics, settings.camera_info, images)
+    others = [topic.name for topic in camera_info_topics(bag.topics)]
+    if found or not others:
+        return found.name if found else None
+    frame = _frame_of(bag, images)
+    same = [name for name in others if frame and _frame_of(bag, name) == frame]
+    if len(same) == 1:
+        notes.info(f'{same[0]}: is used for {images}, as it has the same frame, {frame}')
+        return same[0]
+    notes.info(
+        f'{", ".join(others)}: may be of another camera than {images} and is not used; '
+        '--camera-info TOPIC takes it anyway'
+    )
+    return None
+
+
+def _frame_of(bag: Bag, topic: str | None) -> str:
+    message: Any = bag.first(topic) if topic else None
+    return message.header.frame_id if message is not None else ''

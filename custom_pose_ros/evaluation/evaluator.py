@@ -204,7 +204,7 @@ class Reading:
             raise DatasetError(f'{bag.name}: no message can be read; {"; ".join(bag.notes.lines()) or "it is empty"}')
         try:
             truth = self._truth_source()
-            return truth, select(bag, self.settings, truth.topics)
+            return truth, select(bag, self.settings, truth.topics, self.notes)
         except UsageError as error:
             if not bag.notes.damaged:
                 raise

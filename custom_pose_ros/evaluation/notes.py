@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from custom_pose_ros.core.limits import MAX_NOTES
+import re
 
 
 class Notes:
@@ -14,6 +14,7 @@ class Notes:
 
     def __init__(self) -> None:
         self._counts: dict[tuple[bool, str], int] = {}
+        self._first: dict[tuple[bool, str], str] = {}
 
     def damage(self, text: str, counted: bool = False) -> None:
         """Remember that something could not be used; `counted` for what happens message by message."""
@@ -24,8 +25,9 @@ class Notes:
         self._add(False, text, counted)
 
     def _add(self, damaged: bool, text: str, counted: bool) -> None:
-        if len(self._counts) >= MAX_NOTES and (damaged, text) not in self._counts:
-            text = 'further remarks are left out'
+        if counted:  # what differs only in numbers after the name of the topic is the same
+            topic, colon, remark = text.partition(': ')
+            text = self._first.setdefault((damaged, topic + colon + re.sub(r'\d+', '0', remark)), text)
         self._counts[damaged, text] = self._counts.get((damaged, text), 0) + 1 if counted else 1
 
     @property

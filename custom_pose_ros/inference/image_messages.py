@@ -1,5 +1,5 @@
 """
-Image messages -> BGR arrays: every common encoding, row padding, byte order, jpeg and png; bad messages refused.
+Image messages -> BGR arrays: every common encoding, row padding, byte order, jpeg, png and webp; bad ones refused.
 
 Takes any object with the fields of sensor_msgs/Image or CompressedImage, made by rclpy or by rosbags; needs no ROS.
 """
@@ -24,7 +24,8 @@ Converter = Callable[[np.ndarray], np.ndarray]
 
 LIBRARIES = ('cv_bridge', 'rosbags')  # colour conversion, the first that works is used
 _TO_8_BITS = 255 / 65535  # 16-bit images: full range to full range, as cv_bridge does
-_JPEG_END, _PNG_END = b'\xff\xd9', b'IEND'
+_JPEG_END, _PNG_END, _RIFF = b'\xff\xd9', b'IEND', b'RIFF'
+_DEPTH_ENCODINGS = ('16UC1', '32FC1')
 
 
 @dataclass(frozen=True)
@@ -82,12 +83,14 @@ def image_to_bgr(message: Any) -> np.ndarray:
     their full range, 65535 -> 255: a camera that fills only the low bits looks dark. Alpha is dropped.
 
     Raises:
-        MessageError: Unknown encoding, zero size, short rows or data, more than MAX_IMAGE_PIXELS, or a jpeg or png that
-            is damaged or cut off.
+        MessageError: Unknown encoding, zero size, short rows or data, more than MAX_IMAGE_PIXELS, or a compressed image
+            that is damaged or cut off.
     """
     if hasattr(message, 'format'):
         return _decode(message)
     layout = LAYOUTS.get(message.encoding)
+    if layout is None and looks_like_depth(message):
+        raise MessageError(f'image encoding {message.encoding} looks like depth, wanted a picture')
     if layout is None:
         raise MessageError(
             f'image encoding {message.encoding!r:.80} is unknown, wanted one of {", ".join(sorted(LAYOUTS))}'
@@ -133,31 +136,44 @@ def _check_size(width: int, height: int) -> None:
         raise MessageError(f'image of {width}x{height} pixels: wanted at most {MAX_IMAGE_PIXELS} pixels')
 
 
+def looks_like_depth(message: Any) -> str:
+    """Return the encoding of an Image or CompressedImage that is one of distances (REP 118), else an empty text."""
+    encoding = message.format.split(';')[0].strip() if hasattr(message, 'format') else message.encoding
+    return encoding if encoding in _DEPTH_ENCODINGS else ''
+
+
 def _decode(message: Any) -> np.ndarray:
-    """Return the BGR image of a jpeg or png message; an orientation tag is ignored, as a calibration knows none."""
+    """Return the BGR image of a compressed message; an orientation tag is ignored, as a calibration knows none."""
     data = np.frombuffer(message.data, np.uint8)
-    size, end = encoded_size(data[:MAX_IMAGE_HEADER_BYTES].tobytes()), data[-1024:].tobytes()
+    head = data[:MAX_IMAGE_HEADER_BYTES].tobytes()
+    size = encoded_size(head)
     if size is None:
-        raise MessageError(
-            f'compressed image of format {message.format!r:.80}, {len(data)} bytes: wanted a jpeg or png file'
-        )
+        raise MessageError(f'compressed image of format {message.format!r:.80}: wanted a jpeg, png or webp file')
     _check_size(*size)
-    if _JPEG_END not in end and _PNG_END not in end:
-        raise MessageError(f'compressed image of {len(data)} bytes: is cut off, wanted a complete jpeg or png')
+    if not _is_complete(head, data[-1024:].tobytes(), len(data)):
+        raise MessageError('compressed image: is cut off, wanted a complete jpeg, png or webp')
     try:
         bgr = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     except cv2.error:
         bgr = None
     if bgr is None or bgr.shape[:2] != (size[1], size[0]):
-        raise MessageError(f'compressed image of {len(data)} bytes: is damaged, wanted a complete jpeg or png')
+        raise MessageError('compressed image: is damaged, wanted a complete jpeg, png or webp')
     return bgr
 
 
+def _is_complete(head: bytes, end: bytes, length: int) -> bool:
+    if head[:4] == _RIFF:
+        return length >= 8 + int.from_bytes(head[4:8], 'little')
+    return _JPEG_END in end or _PNG_END in end
+
+
 def encoded_size(data: bytes) -> tuple[int, int] | None:
-    """Return (width, height) from the header of a png or jpeg without decoding it, or None when it is neither."""
+    """Return (width, height) from the header of a png, webp or jpeg without decoding it, or None when it is neither."""
     if data[:8] == b'\x89PNG\r\n\x1a\n' and len(data) >= 24:
         width, height = struct.unpack('>II', data[16:24])
         return width, height
+    if data[:4] == _RIFF and data[8:12] == b'WEBP' and len(data) >= 30:
+        return _webp_size(data)
     if data[:2] != b'\xff\xd8':
         return None
     at = 2
@@ -167,6 +183,19 @@ def encoded_size(data: bytes) -> tuple[int, int] | None:
             height, width = struct.unpack('>HH', data[at + 5 : at + 9])
             return width, height
         at += 1 if marker == 0xFF else 2 + length  # fill byte, or a segment
+    return None
+
+
+def _webp_size(data: bytes) -> tuple[int, int] | None:
+    """Return (width, height) of a webp; its first chunk is VP8 (lossy), VP8L (lossless) or VP8X (extended)."""
+    if data[12:16] == b'VP8 ':
+        width, height = struct.unpack('<HH', data[26:30])
+        return width & 0x3FFF, height & 0x3FFF
+    if data[12:16] == b'VP8L':
+        bits = int.from_bytes(data[21:25], 'little')
+        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    if data[12:16] == b'VP8X':
+        return int.from_bytes(data[24:27], 'little') + 1, int.from_bytes(data[27:30], 'little') + 1
     return None
 
 

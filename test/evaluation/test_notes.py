@@ -21,3 +21,13 @@ def test_information_alone_is_no_damage():
     notes = Notes()
     notes.info('a choice')
     assert not notes.damaged and not Notes().damaged
+
+
+def test_what_differs_only_in_numbers_is_counted_together():
+    notes = Notes()
+    for size in (512, 600, 77):
+        notes.damage(f'/cam1: an image of {size} bytes is cut off', counted=True)
+    notes.damage('/cam2: an image of 512 bytes is cut off', counted=True)
+    assert notes.lines() == [
+        '/cam1: an image of 512 bytes is cut off (3 times)', '/cam2: an image of 512 bytes is cut off'
+    ]  # fmt: skip

@@ -25,6 +25,7 @@ from custom_pose_ros.inference.image_messages import (
     color_converter,
     encoded_size,
     image_to_bgr,
+    looks_like_depth,
 )
 
 HEIGHT, WIDTH = 6, 8
@@ -213,7 +214,7 @@ def test_a_jpeg_is_never_turned_by_its_orientation_tag() -> None:
     [
         ({'encoding': 'rgb9'}, "encoding 'rgb9' is unknown, wanted one of 16UC1, "),
         ({'encoding': ''}, "encoding '' is unknown"),
-        ({'encoding': '32FC1'}, "encoding '32FC1' is unknown"),
+        ({'encoding': '32FC1'}, 'encoding 32FC1 looks like depth, wanted a picture'),
         ({'width': 0}, 'image of 0x6 pixels: wanted at least 1x1'),
         ({'height': 0}, 'image of 8x0 pixels: wanted at least 1x1'),
         ({'step': 23}, 'row step of 23 bytes: wanted at least 24 for 8 pixels of bgr8'),
@@ -234,17 +235,20 @@ def test_bad_raw_images_are_refused_with_what_was_wanted(fields: dict, text: str
         image_to_bgr(message)
 
 
-PNG, JPEG = (bytes(compressed(np.full((64, 64, 3), 90, np.uint8), extension).data) for extension in ('.png', '.jpg'))
+PNG, JPEG, WEBP = (
+    bytes(compressed(np.full((64, 64, 3), 90, np.uint8), extension).data) for extension in ('.png', '.jpg', '.webp')
+)
 
 
 @pytest.mark.parametrize(
     ('data', 'text'),
     [
-        (b'', "format 'jpeg', 0 bytes: wanted a jpeg or png file"),
-        (b'not an image at all', "format 'jpeg', 19 bytes: wanted a jpeg or png file"),
-        (PNG[:-20], 'is cut off, wanted a complete jpeg or png'),
-        (JPEG[:-20], 'is cut off, wanted a complete jpeg or png'),
-        (PNG[:30] + bytes(len(PNG) - 50) + PNG[-20:], 'is damaged, wanted a complete jpeg or png'),
+        (b'', "format 'jpeg': wanted a jpeg, png or webp file"),
+        (b'not an image at all', "format 'jpeg': wanted a jpeg, png or webp file"),
+        (PNG[:-20], 'is cut off, wanted a complete jpeg, png or webp'),
+        (WEBP[:-8], 'is cut off, wanted a complete jpeg, png or webp'),
+        (JPEG[:-20], 'is cut off, wanted a complete jpeg, png or webp'),
+        (PNG[:30] + bytes(len(PNG) - 50) + PNG[-20:], 'is damaged, wanted a complete jpeg, png or webp'),
         (PNG[:16] + struct.pack('>II', 1 << 20, 1 << 20) + PNG[24:], 'image of 1048576x1048576 pixels: wanted at most'),
         (PNG[:16] + struct.pack('>II', 0, 4) + PNG[24:], 'image of 0x4 pixels'),
     ],
@@ -252,6 +256,34 @@ PNG, JPEG = (bytes(compressed(np.full((64, 64, 3), 90, np.uint8), extension).dat
 def test_bad_compressed_images_are_refused(data: bytes, text: str) -> None:
     with pytest.raises(MessageError, match=text):
         image_to_bgr(compressed_message(data))
+
+
+@pytest.mark.parametrize('quality', [90, 101])  # 101: lossless, as a chunk of another kind
+def test_webp_is_read(quality: int) -> None:
+    picture = cv2.resize(np.random.default_rng(3).integers(0, 256, (6, 8, 3), np.uint8), (80, 60))
+    data = cv2.imencode('.webp', picture, (cv2.IMWRITE_WEBP_QUALITY, quality))[1].tobytes()
+    assert encoded_size(data) == (80, 60)
+    difference = np.abs(image_to_bgr(compressed_message(data)).astype(int) - picture)
+    assert difference.mean() < (8 if quality < 100 else 1e-9)  # lossy: colour at half the resolution
+    assert encoded_size(b'RIFF\x20\0\0\0WEBPVP8X\x0a\0\0\0\0\0\0\0' + b'\x4f\0\0' + b'\x3b\0\0') == (80, 60)
+    assert encoded_size(data[:12] + b'EXIF' + data[16:]) is None
+
+
+@pytest.mark.parametrize(
+    ('message', 'encoding'),
+    [
+        (raw_message(encoding='16UC1'), '16UC1'),
+        (raw_message(encoding='32FC1'), '32FC1'),
+        (raw_message(encoding='mono16'), ''),
+        (SimpleNamespace(format='16UC1; png compressed ', data=b''), '16UC1'),
+        (SimpleNamespace(format='rgb8; jpeg compressed bgr8', data=b''), ''),
+    ],
+)
+def test_depth_is_told_by_its_encoding(message, encoding: str) -> None:
+    assert looks_like_depth(message) == encoding
+    if encoding == '32FC1':
+        with pytest.raises(MessageError, match='32FC1 looks like depth, wanted a picture'):
+            image_to_bgr(message)
 
 
 def test_the_size_is_read_from_the_header_alone() -> None:
@@ -285,7 +317,7 @@ def test_any_raw_message_gives_an_image_or_one_line(encoding, width, height, ste
 
 @settings(max_examples=100, deadline=None)
 @given(
-    source=st.sampled_from([PNG, JPEG]),
+    source=st.sampled_from([PNG, JPEG, WEBP]),
     cut=st.integers(0, 400),
     at=st.integers(0, 400),
     noise=st.binary(max_size=30),

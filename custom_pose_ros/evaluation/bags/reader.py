@@ -129,6 +129,11 @@ class Bag:
         for message in self.messages(static, stop_ns=until_ns) if static else ():
             yield replace(message, stored=message.stored._replace(time_ns=until_ns))
 
+    def first(self, topic: str) -> object | None:
+        """Return the first message of a topic that can be decoded; None where there is none among the first ones."""
+        decoded = (message.decode() for message in itertools.islice(self.messages([topic]), _PROBED_MESSAGES))
+        return next((message for message in decoded if message is not None), None)
+
     def frame_rate(self, topic: str) -> float:
         """Return the messages per second of a topic, from its first ones."""
         times = [message.time_ns for message in itertools.islice(self.messages([topic]), _PROBED_MESSAGES)]

@@ -18,15 +18,25 @@ TRUTH_TYPES = (
     'nav_msgs/msg/Odometry',
 )
 _NOT_CAMERAS = ('/overlay', '/compressedDepth')  # drawn pictures of pose_node; depth in a private format
+_LISTED, _LONGEST_NAME = 12, 80  # topics in one line, characters of a name
 _TRANSPORTS = ('/compressed', '/image_raw', '/image_rect_color', '/image_rect', '/image_color', '/image_mono', '/image')
 
 
-def choose_image_topic(topics: Mapping[str, Topic], wanted: str | None) -> Topic:
-    """Return the image topic to use; UsageError with all choices unless it is clear. Raw goes before compressed."""
-    images = [t for t in topics.values() if t.msgtype in IMAGE_TYPES and not t.name.endswith(_NOT_CAMERAS)]
+def image_topics(topics: Mapping[str, Topic]) -> list[Topic]:
+    """Return the topics that may have the pictures of a camera."""
+    return [t for t in topics.values() if t.msgtype in IMAGE_TYPES and not t.name.endswith(_NOT_CAMERAS)]
+
+
+def choose_image_topic(topics: Mapping[str, Topic], wanted: str | None, depth: Mapping[str, str] = {}) -> Topic:
+    """
+    Return the image topic to use; UsageError with all choices unless it is clear. Raw goes before compressed.
+
+    `depth` has the encodings of the topics that look like depth; they are taken only by name.
+    """
     if wanted is not None:
         return _named(topics, wanted, IMAGE_TYPES, '--image')
-    filled = [t for t in images if t.count]
+    images = image_topics(topics)
+    filled = [t for t in images if t.count and t.name not in depth]
     raw = {t.name for t in filled}
     choices = [
         t
@@ -37,18 +47,25 @@ def choose_image_topic(topics: Mapping[str, Topic], wanted: str | None) -> Topic
         return choices[0]
     if choices:
         raise UsageError(f'the bag has {len(choices)} cameras; choose one with --image: {_listing(choices)}')
+    if depth:
+        name, encoding = next(iter(depth.items()))
+        raise UsageError(f'{name}: {encoding} looks like depth, not like a picture; --image {name} takes it anyway')
     if images:
         raise UsageError(f'no message on the image topic {_listing(images)}: nothing to evaluate')
-    raise UsageError(f'the bag has no image topic; it holds: {_listing(topics.values())}')
+    raise UsageError(f'the bag has no topic of type {_types(IMAGE_TYPES)}; it holds: {_listing(topics.values())}')
 
 
 def choose_camera_info(topics: Mapping[str, Topic], wanted: str | None, image: str | None) -> Topic | None:
-    """Return the calibration topic of an image topic: the one beside it, else the only one, else None."""
+    """Return the calibration topic of a topic with images or results: the one beside it, or else None."""
     if wanted is not None:
         return _named(topics, wanted, (CAMERA_INFO_TYPE,), '--camera-info')
-    filled = [t for t in topics.values() if t.msgtype == CAMERA_INFO_TYPE and t.count]
-    beside = [t for t in filled if image is not None and t.name == camera_namespace(image) + '/camera_info']
-    return (beside or filled)[0] if len(beside or filled) == 1 else None
+    beside = None if image is None else topics.get(camera_namespace(image) + '/camera_info')
+    return beside if beside in camera_info_topics(topics) else None
+
+
+def camera_info_topics(topics: Mapping[str, Topic]) -> list[Topic]:
+    """Return the topics with calibrations."""
+    return [t for t in topics.values() if t.msgtype == CAMERA_INFO_TYPE and t.count]
 
 
 def camera_namespace(image: str) -> str:
@@ -83,20 +100,26 @@ def _named(topics: Mapping[str, Topic], wanted: str, msgtypes: Collection[str], 
     fitting = [t for t in topics.values() if t.msgtype in msgtypes]
     found = [t for t in topics.values() if t.name.lstrip('/') == wanted.lstrip('/')]
     found = found or [t for t in fitting if t.name.endswith('/' + wanted.lstrip('/'))]
-    kinds = ', '.join(msgtype.rpartition('/')[2] for msgtype in msgtypes)
+    kinds = _types(msgtypes)
     if len(found) != 1:
         problem = 'is not in the bag' if not found else f'is ambiguous: {_listing(found)}'
         raise UsageError(f'{option} {wanted}: {problem}; topics of type {kinds}: {_listing(fitting)}')
     topic = found[0]
     if topic.msgtype not in msgtypes:
-        raise UsageError(f'{option} {wanted}: wanted {kinds}, got {topic.msgtype}; such topics: {_listing(fitting)}')
+        raise UsageError(
+            f'{option} {wanted}: wanted {kinds}, got {_types([topic.msgtype])}; such topics: {_listing(fitting)}'
+        )
     if not topic.count:
         raise UsageError(f'{option} {wanted}: the topic has no message')
     return topic
 
 
+def _types(msgtypes: Collection[str]) -> str:
+    return ', '.join(msgtype.replace('/msg/', '/')[:_LONGEST_NAME] for msgtype in msgtypes)
+
+
 def _listing(topics: Collection[Topic]) -> str:
-    return (
-        ', '.join(f'{t.name} ({t.msgtype.rpartition("/")[2]}, {t.count})' for t in sorted(topics, key=lambda t: t.name))
-        or 'none'
-    )
+    """Return names, types and numbers of messages, those about images first."""
+    ordered = sorted(topics, key=lambda t: ('image' not in f'{t.name}{t.msgtype}'.lower(), t.name))
+    shown = [f'{t.name[:_LONGEST_NAME]} ({_types([t.msgtype])}, {t.count})' for t in ordered[:_LISTED]]
+    return ', '.join(shown) + (f' and {len(ordered) - _LISTED} more' if len(ordered) > _LISTED else '') or 'none'

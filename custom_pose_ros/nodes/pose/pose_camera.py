@@ -15,6 +15,7 @@ from custom_pose_ros.core.drawing.overlay import draw_poses
 from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.keypoints.tracking import PoseTracker
 from custom_pose_ros.core.object_model import ObjectModel
+from custom_pose_ros.inference.image_messages import looks_like_depth
 from custom_pose_ros.nodes.pose.image_queue import ImageDemand, RateLimit
 from custom_pose_ros.nodes.pose.pose_parameters import PoseNodeParameters
 from custom_pose_ros.nodes.ros import qos
@@ -107,6 +108,8 @@ class PoseCamera:
                 self._tracker = PoseTracker(model)
             self._tracker.max_gap_s = values.track_max_gap
             poses = self._tracker.update(poses, stamp_s)
+        if encoding := looks_like_depth(message):
+            self._logger.warning(f'{self.topic}: {encoding} looks like depth, not like a picture', once=True)
         height, width = bgr.shape[:2]
         self._poses.publish(poses_to_message(poses, model, message.header, width, height))
         latency_s = 1e-9 * self._node.get_clock().now().nanoseconds - stamp_s

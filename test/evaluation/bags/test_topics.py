@@ -48,13 +48,13 @@ def test_two_cameras_are_a_choice_that_names_both():
 @pytest.mark.parametrize(
     ('found', 'wanted', 'text'),
     [
-        (topics(('/imu', 'sensor_msgs/msg/Imu')), None, 'no image topic; it holds: /imu'),
+        (topics(('/imu', 'sensor_msgs/msg/Imu')), None, 'no topic of type sensor_msgs/Image, .*; it holds: /imu'),
         (topics(('/front/image', RAW, 0)), None, 'no message on the image topic /front/image'),
         (topics(('/front/image', RAW)), '/rear/image', '--image /rear/image: is not in the bag; .* /front/image'),
         (
             topics(('/front/image', RAW), ('/imu', 'sensor_msgs/msg/Imu')),
             '/imu',
-            'wanted Image, CompressedImage, got .*Imu',
+            'wanted sensor_msgs/Image, sensor_msgs/CompressedImage, got sensor_msgs/Imu',
         ),
         (topics(('/front/image', RAW, 0)), '/front/image', 'the topic has no message'),
     ],
@@ -77,12 +77,37 @@ def test_the_namespace_of_a_camera(image, namespace):
     assert camera_namespace(image) == namespace
 
 
-def test_the_calibration_beside_the_images_is_taken_or_the_only_one():
+def test_depth_is_no_camera_but_by_name():
+    found = topics(('/color/image_raw', RAW), ('/depth/image_raw', RAW))
+    depth = {'/depth/image_raw': '16UC1'}
+    assert choose_image_topic(found, None, depth).name == '/color/image_raw'
+    assert choose_image_topic(found, '/depth/image_raw', depth).name == '/depth/image_raw'
+    with pytest.raises(UsageError, match='/depth/image_raw: 16UC1 looks like depth, .* --image /depth/image_raw takes'):
+        choose_image_topic(topics(('/depth/image_raw', RAW)), None, depth)
+
+
+def test_other_types_of_images_are_named_with_their_package():
+    other = ('/cam/image', 'foxglove_msgs/msg/CompressedImage')
+    with pytest.raises(UsageError, match=r'it holds: /cam/image \(foxglove_msgs/CompressedImage, 5\), /a '):
+        choose_image_topic(topics(('/a', 'sensor_msgs/msg/Imu'), other), None)
+    with pytest.raises(UsageError, match=r'got foxglove_msgs/CompressedImage; such topics: none'):
+        choose_image_topic(topics(other), '/cam/image')
+
+
+def test_a_list_of_topics_stays_readable():
+    many = topics(*((f'/{"long" * 100}/{i}', 'sensor_msgs/msg/Imu') for i in range(500)))
+    with pytest.raises(UsageError, match='and 488 more') as error:
+        choose_image_topic(many, None)
+    assert len(str(error.value)) < 2000
+
+
+def test_only_the_calibration_beside_the_images_is_taken():
     two = topics(('/front/camera_info', INFO), ('/down/camera_info', INFO))
     assert choose_camera_info(two, None, '/down/image_raw').name == '/down/camera_info'
     assert choose_camera_info(two, None, '/rear/image_raw') is None
-    assert choose_camera_info(topics(('/cal', INFO)), None, '/rear/image').name == '/cal'
-    assert choose_camera_info(topics(('/cal', INFO, 0)), None, '/rear/image') is None
+    assert choose_camera_info(topics(('/cal', INFO)), None, '/rear/image') is None
+    assert choose_camera_info(topics(('/cal', INFO)), '/cal', '/rear/image').name == '/cal'
+    assert choose_camera_info(topics(('/rear/camera_info', INFO, 0)), None, '/rear/image') is None
 
 
 def test_recorded_results_are_told_by_their_type_and_last_name():
@@ -106,5 +131,5 @@ def test_recorded_results_that_are_not_clear_are_refused(wanted, text):
 
 
 def test_a_truth_of_another_type_is_refused():
-    with pytest.raises(UsageError, match='--truth /imu: wanted PoseStamped, .*, got sensor_msgs/msg/Imu'):
+    with pytest.raises(UsageError, match='--truth /imu: wanted geometry_msgs/PoseStamped, .*, got sensor_msgs/Imu'):
         choose_truth_topic(topics(('/imu', 'sensor_msgs/msg/Imu')), '/imu')

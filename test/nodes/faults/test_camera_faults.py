@@ -69,7 +69,7 @@ def test_the_encoding_changes_and_changes_back(rig) -> None:
     for encoding, pixels in [('rgb8', bgr[..., ::-1].copy()), ('bgra8', cv2.cvtColor(bgr, cv2.COLOR_BGR2BGRA))]:
         rig.recover(lambda e=encoding, p=pixels: setattr(rig, 'make', lambda: message(e, p)))
     rig.make = lambda: message('32FC1', bgr)
-    rig.wait_refused("image encoding '32FC1' is unknown")
+    rig.wait_refused('image encoding 32FC1 looks like depth')
     rig.wait_bad()
     rig.recover(lambda: setattr(rig, 'make', lambda: bgr_to_image(bgr, Header())))
 
@@ -79,9 +79,9 @@ def test_jpegs_are_corrupt_for_a_while(make_rig) -> None:
     compress, good, file = rig.compress, rig.make, rig.file
     rig.wait_good()
     for spoilt, text in [
-        (file[: len(file) // 2], 'is cut off, wanted a complete jpeg or png'),
-        (file[:60] + bytes(len(file) - 100) + file[-40:], 'is damaged, wanted a complete jpeg or png'),
-        (b'', 'wanted a jpeg or png file'),
+        (file[: len(file) // 2], 'is cut off, wanted a complete jpeg, png or webp'),
+        (file[:60] + bytes(len(file) - 100) + file[-40:], 'is damaged, wanted a complete jpeg, png or webp'),
+        (b'', 'wanted a jpeg, png or webp file'),
     ]:
         rig.make = lambda data=spoilt: compress(data)
         rig.wait_refused(text)

@@ -143,7 +143,7 @@ def test_compressed_images_and_a_corrupt_one_between(graph, tiny_object, picture
     broken = compressed(picture, '.jpg')
     broken.data = broken.data[: len(broken.data) // 2]
     bench.camera.publish(broken)
-    graph.wait_for_log(Log.WARN, 'pose_node', f'frame refused: {graph.namespace}/image/compressed: compressed image of')
+    graph.wait_for_log(Log.WARN, 'pose_node', f'frame refused: {graph.namespace}/image/compressed: compressed image: ')
     check_found(bench.show(compressed(picture, '.jpg'), 2), points)
 
 
