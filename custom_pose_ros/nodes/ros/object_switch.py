@@ -17,6 +17,8 @@ from custom_pose_ros.nodes.ros.loading import start_loading
 from custom_pose_ros.nodes.ros.reasons import reason_for_peers
 from custom_pose_ros.nodes.ros.waiting import finished
 
+_LOG_PERIOD_S = 1.0  # between refusals
+
 Loaded = TypeVar('Loaded')
 
 
@@ -60,7 +62,7 @@ class ObjectSwitch(Generic[Loaded]):
             response.success = True
         except Exception as error:  # whatever a file holds, what serves goes on
             response.message = reason_for_peers(error)
-            self._node.get_logger().warning(f'switch refused: {response.message}')
+            self._node.get_logger().warning(f'switch refused: {response.message}', throttle_duration_sec=_LOG_PERIOD_S)
         self.last = response.message if response.success else f'refused: {response.message}'
         return response
 
