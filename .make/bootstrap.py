@@ -84,7 +84,7 @@ def plan(target: str, environment: Environment) -> list[Step]:
     if target == 'bench':
         steps.append(environment.packages('bench', ('openvino', 'report')))
     if target == 'test':
-        extras = ('docs', 'openvino', 'quantization', 'report', 'synthetic', 'test', 'training')
+        extras = ('docs', 'openvino', 'quantization', 'report', 'sleap', 'synthetic', 'test', 'training')
         steps += [environment.packages('test', extras), environment.face_networks()]
         if not environment.system:  # a distribution has tf2_msgs
             steps.append(environment.interfaces('test/interfaces/tf2_msgs'))

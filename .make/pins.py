@@ -9,7 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 REQUIREMENTS = ROOT / '.make/requirements'
 PINS = ROOT / '.make/pins'
-ALL_EXTRAS = ('bags', 'report', 'training', 'openvino', 'quantization', 'synthetic', 'docs', 'test', 'lint')
+ALL_EXTRAS = ('bags', 'report', 'training', 'openvino', 'quantization', 'sleap', 'synthetic', 'docs', 'test', 'lint')
 
 
 def setup_requirements(*extras: str) -> list[str]:

@@ -8,9 +8,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from custom_pose_ros.core.labels.categories import THE_ONLY_ONE
+from training.pose_training.labels import formats
 from training.pose_training.labels.checking import check
-from training.pose_training.labels.formats import read_labels
 from training.pose_training.labels.image_files import ImageIndex
+from training.pose_training.labels.readers.video_frames import VideoFrames
 
 ROOT = Path(__file__).resolve().parents[1]
 DEEPLABCUT = """scorer,me,me,me,me
@@ -20,6 +22,12 @@ labeled-data/clip/img001.png,10.5,20,,
 labeled-data/clip/img002.png,11,21,30,40
 labeled-data/clip/img003.png,,,,
 """
+
+
+def read_labels(path: Path, choice=THE_ONLY_ONE):
+    """Read a label file whose pictures and videos lie beside it; frames of videos are written to frames/ there."""
+    folder = path if path.is_dir() else path.parent
+    return formats.read_labels(path, VideoFrames([folder], folder / 'frames'), choice)
 
 
 def picture(path: Path, width: int, height: int, seed: int = 0) -> None:

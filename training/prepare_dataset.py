@@ -6,7 +6,8 @@ Turn labelled photos into a data set to train on: check, repair, resize, split, 
     python training/prepare_dataset.py labels.json --images photos/ --check
     python training/prepare_dataset.py --label-studio-config config/my_object > interface.xml
 
-Reads COCO keypoints of coco-annotator, CVAT and Label Studio, Label Studio's own JSON, and DeepLabCut's CSV.
+Reads COCO keypoints of coco-annotator, CVAT and Label Studio, the own formats of Label Studio, CVAT, DeepLabCut, SLEAP,
+labelme, VIA and Labelbox, and YOLO pose data sets; docs/own_object.md lists them.
 Writes train/ and val/ (images and labels.json), contact_sheet.png to look at, statistics.json, and, without --object,
 a draft of object.yaml. Nothing is dropped in silence: every problem is in the table, with image and annotation.
 """
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -46,6 +48,7 @@ from training.pose_training.labels.dataset_writer import load_pixels, split, sta
 from training.pose_training.labels.drafts import label_studio_config, object_yaml
 from training.pose_training.labels.formats import read_labels
 from training.pose_training.labels.image_files import ImageIndex
+from training.pose_training.labels.readers.video_frames import VideoFrames
 
 _SHEET_IMAGES = 48
 
@@ -53,7 +56,7 @@ _SHEET_IMAGES = 48
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Return the command line; exits with a message when it does not make sense."""
     parser = command_parser(__doc__)
-    parser.add_argument('labels', type=Path, nargs='?', help='label file: .json or .csv')
+    parser.add_argument('labels', type=Path, nargs='?', help='label file, or folder of a data set')
     parser.add_argument(
         '--images', type=Path, action='append', help="folder with the images, at any depth (default: the label file's)"
     )  # fmt: skip
@@ -157,7 +160,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if parsed.label_studio_config is not None:
         print(label_studio_config(ObjectModel.load(parsed.label_studio_config)), end='')
         return DONE
-    labels = read_labels(parsed.labels, CategoryChoice(tuple(parsed.category), parsed.merge_categories))
+    with tempfile.TemporaryDirectory(prefix='frames-') as folder:  # for frames of videos that are labelled
+        return _prepare(parsed, Path(folder))
+
+
+def _prepare(parsed: argparse.Namespace, frames: Path) -> int:
+    """Read, check and write; frames of videos are written to a folder in between. Return the exit code."""
+    folders = parsed.images or [parsed.labels if parsed.labels.is_dir() else parsed.labels.parent]
+    choice = CategoryChoice(tuple(parsed.category), parsed.merge_categories)
+    labels = read_labels(parsed.labels, VideoFrames(folders, frames), choice)
     labels.exif = labels.exif or parsed.exif or ''
     if parsed.object:
         model = ObjectModel.load(parsed.object)
@@ -166,7 +177,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         labels = with_safe_names(parsed.labels, labels)
     if parsed.labelled_only:
         labels.images = [image for image in labels.images if image.instances]
-    checked = check(labels, ImageIndex(parsed.images or [parsed.labels.parent], parsed.out), parsed.max_side)
+    index = ImageIndex([*(parsed.images or labels.image_folders or folders), frames], parsed.out)
+    checked = check(labels, index, parsed.max_side)
     draft = '' if parsed.object else object_yaml(labels, checked)
     if draft:
         model = ObjectModel.from_dict(yaml.safe_load(draft), 'the draft of object.yaml')

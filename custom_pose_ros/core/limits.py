@@ -8,6 +8,7 @@ MAX_YAML_SCALAR = 20_000  # characters of one value; a number as long as the fil
 MAX_JSON_BYTES = 1 << 30  # the labels of all of COCO have 0.25 GB
 MAX_TABLE_BYTES = 1 << 28  # .csv
 MAX_PICTURE_BYTES = 1 << 29  # of one file
+MAX_PROJECT_BYTES = 1 << 37  # of a SLEAP package, which holds pictures; only its labelled frames are read
 MAX_NETWORK_BYTES = 1 << 32  # ONNX itself ends at half of it
 MAX_KEYPOINTS = 60  # of an object; far above what a network for a robot finds
 MAX_SYMMETRIES = 720  # rotations of an object that look the same; more cannot be told apart in an image

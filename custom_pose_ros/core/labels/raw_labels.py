@@ -99,6 +99,9 @@ class RawLabels:
         lists_all_names: False where the format lists only the names of keypoints that somebody labelled.
         exif: TURNED or STORED where it is known which pictures the labelling tool shows; '' where it is not.
         skeleton_note: What a person should know about how the skeleton was read.
+        named: False where the format numbers the keypoints; the names are made up.
+        swaps: Pairs of keypoint indices that change places when the image is mirrored, None where nobody says.
+        image_folders: Where the images are, as the labels say; empty where they do not.
     """
 
     category: str
@@ -109,6 +112,9 @@ class RawLabels:
     lists_all_names: bool = True
     exif: str = ''
     skeleton_note: str = ''
+    named: bool = True
+    swaps: list[tuple[int, int]] | None = None
+    image_folders: list[Path] = field(default_factory=list)
 
     def add(self, kind: str, image: str, annotation: object, text: str) -> None:
         """Add a problem."""
@@ -155,7 +161,7 @@ def with_object(path: Path, labels: RawLabels, model: ObjectModel) -> RawLabels:
     Raises:
         DatasetError: Names are missing, unless the format lists only the names in use.
     """
-    own = labels.keypoint_names
+    own = labels.keypoint_names if labels.named else _names_by_order(path, labels, model)
     missing = [name for name in model.keypoint_names if name not in own]
     if missing and (labels.lists_all_names or len(missing) == model.keypoint_count):
         raise DatasetError(
@@ -176,6 +182,22 @@ def with_object(path: Path, labels: RawLabels, model: ObjectModel) -> RawLabels:
     )
 
 
+def _names_by_order(path: Path, labels: RawLabels, model: ObjectModel) -> list[str]:
+    """Return the object's names for keypoints that have numbers only, in the order of the object."""
+    count = len(labels.keypoint_names)
+    if count != model.keypoint_count:
+        text = f'has {count} keypoints without names, object {model.name!r} has {model.keypoint_count}'
+        raise DatasetError(f'{path}: {text}; they are taken in its order, so that the numbers must be the same')
+    if labels.swaps is not None and {frozenset(p) for p in labels.swaps} != {frozenset(p) for p in model.swaps}:
+        raise DatasetError(
+            f'{path}: its keypoints have no names, and its flip_idx exchanges {labels.swaps}, but the swaps of object '
+            f'{model.name!r} exchange {list(model.swaps)} (counted from 0): is the order another?'
+        )
+    text = f'the file has no keypoint names: taken in the order of object {model.name!r}; see that they fit'
+    labels.add(NOTE, '', '', text)
+    return list(model.keypoint_names)
+
+
 def with_safe_names(path: Path, labels: RawLabels) -> RawLabels:
     """
     Return the labels with keypoint names that an object file accepts.
@@ -190,6 +212,8 @@ def with_safe_names(path: Path, labels: RawLabels) -> RawLabels:
         )
     if labels.skeleton_note:
         labels.add(NOTE, '', '', labels.skeleton_note)
+    if not labels.named:
+        labels.add(NOTE, '', '', 'the file has no keypoint names: rename point_1 and so on, or give --object')
     names = [safe_name(name) for name in labels.keypoint_names]
     if len(set(names)) != len(names):
         twice = ', '.join(repr(old) for old, new in zip(labels.keypoint_names, names) if names.count(new) > 1)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from label_files import read_labels
 from picture_files import picture, with_orientation
 
 from custom_pose_ros.core.errors import DatasetError, MediaError
@@ -18,7 +19,6 @@ from custom_pose_ros.core.labels.raw_labels import REFUSED
 from custom_pose_ros.evaluation.truth.coco_labels import CocoLabels
 from training.pose_training.labels.checking import check
 from training.pose_training.labels.coco import find_labels, read_dataset
-from training.pose_training.labels.formats import read_labels
 from training.pose_training.labels.image_files import ImageIndex
 
 

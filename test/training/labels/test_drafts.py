@@ -8,13 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from label_files import coco, picture, save, texts
+from label_files import coco, picture, read_labels, save, texts
 
 from custom_pose_ros.core.labels.raw_labels import NOTE, RawLabels, safe_name, with_safe_names
 from custom_pose_ros.core.object_model import ObjectModel
 from training.pose_training.labels.checking import CheckedImage
 from training.pose_training.labels.drafts import input_height, joined_limbs, object_yaml
-from training.pose_training.labels.formats import read_labels
 from training.prepare_dataset import main
 
 LINE = CheckedImage(

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from label_files import DEEPLABCUT, checked, coco, picture, problems, save, texts
+from label_files import DEEPLABCUT, checked, coco, picture, problems, read_labels, save, texts
 
 from custom_pose_ros.core.errors import DatasetError
 from custom_pose_ros.core.labels.categories import CategoryChoice
 from custom_pose_ros.core.labels.raw_labels import NOTE, REFUSED, REPAIRED
 from training.pose_training.labels.checking import check
-from training.pose_training.labels.formats import read_labels
 from training.pose_training.labels.image_files import ImageIndex
 from training.prepare_dataset import main
 

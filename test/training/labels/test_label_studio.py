@@ -6,13 +6,12 @@ import xml.etree.ElementTree
 
 import numpy as np
 import pytest
-from label_files import checked, label_studio_task, picture, problems, save, texts
+from label_files import checked, label_studio_task, picture, problems, read_labels, save, texts
 
 from custom_pose_ros.core.errors import DatasetError
 from custom_pose_ros.core.labels.raw_labels import NOTE, REFUSED
 from custom_pose_ros.core.object_model import ObjectModel
 from training.pose_training.labels.checking import check
-from training.pose_training.labels.formats import read_labels
 from training.pose_training.labels.image_files import ImageIndex
 from training.prepare_dataset import main
 

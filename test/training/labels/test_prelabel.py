@@ -8,13 +8,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from label_files import read_labels
 from pycocotools.coco import COCO
 
 from custom_pose_ros.core.errors import DatasetError
 from custom_pose_ros.core.keypoints.poses import KeypointPose
 from training.pose_training.labels.checking import check
 from training.pose_training.labels.coco import read_dataset
-from training.pose_training.labels.formats import read_labels
 from training.pose_training.labels.image_files import ImageIndex
 from training.prelabel import FoundImage, coco_prelabels, label_studio_prelabels, main
 

@@ -25,7 +25,7 @@ def object_yaml(labels: RawLabels, images: Sequence[CheckedImage]) -> str:
     Return an object.yaml that loads, with comments on what to check.
 
     The skeleton is that of the labels; where it leaves keypoints apart, the shortest limbs in the pictures join them.
-    Pairs of left and right are taken from the names.
+    Pairs of left and right are those of the labels, or else taken from the names.
 
     Args:
         labels: Names and skeleton; what is worth knowing about the draft is added to their problems.
@@ -37,6 +37,8 @@ def object_yaml(labels: RawLabels, images: Sequence[CheckedImage]) -> str:
     if labels.skeleton and added:
         labels.add(NOTE, '', '', f'the skeleton leaves keypoints apart; the draft joins {added}')
     sides = find_sides(names)
+    pairs, likely = (sides.pairs, sides.likely) if labels.swaps is None else (labels.swaps, [])
+    source = 'by their names' if labels.swaps is None else 'as the labels say'
     lines = [
         '# Draft made from labels: check names, skeleton and swaps, then add model_points for an orientation.',
         f'name: {_quoted(safe_name(labels.category))}',
@@ -46,10 +48,10 @@ def object_yaml(labels: RawLabels, images: Sequence[CheckedImage]) -> str:
         'skeleton:' if skeleton else 'skeleton: []',
         *(f'  - [{_quoted(names[a])}, {_quoted(names[b])}]' for a, b in skeleton),
         '',
-        '# Keypoints that change places when the image is mirrored (training only); here by their names.',
-        'swaps:' if sides.pairs else 'swaps: []',
-        *(f'  - [{_quoted(names[a])}, {_quoted(names[b])}]' for a, b in sides.pairs),
-        *(f'#  - [{_quoted(names[a])}, {_quoted(names[b])}]   # left and right?' for a, b in sides.likely),
+        f'# Keypoints that change places when the image is mirrored (training only); here {source}.',
+        'swaps:' if pairs else 'swaps: []',
+        *(f'  - [{_quoted(names[a])}, {_quoted(names[b])}]' for a, b in pairs),
+        *(f'#  - [{_quoted(names[a])}, {_quoted(names[b])}]   # left and right?' for a, b in likely),
         '',
         '# Whether training mirrors images: yes; no where the mirrored object does not exist, as one with print on it;',
         '# auto: where swaps names every left and right.',

@@ -1,101 +1,186 @@
-"""Reading of label files in any known format; tables of DeepLabCut here, the JSON formats in their own modules."""
+"""Reading of label files in any known format; what a file is decides its content, not its suffix."""
 
 from __future__ import annotations
 
 import csv
-import math
-from collections.abc import Mapping
+import io
+import json
 from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
 
-from custom_pose_ros.core.errors import DatasetError
-from custom_pose_ros.core.files import read_json
+from custom_pose_ros.core.errors import DatasetError, reason_of
+from custom_pose_ros.core.files import open_file, read_bytes, read_json
 from custom_pose_ros.core.labels.categories import THE_ONLY_ONE, CategoryChoice
 from custom_pose_ros.core.labels.coco_file import read_coco
-from custom_pose_ros.core.labels.raw_labels import REFUSED, RawImage, RawInstance, RawLabels, base_name
+from custom_pose_ros.core.labels.raw_labels import RawLabels
 from custom_pose_ros.core.labels.settling import settle
+from custom_pose_ros.core.limits import MAX_JSON_BYTES, MAX_PROJECT_BYTES
 from training.pose_training.labels.label_studio import read_label_studio
+from training.pose_training.labels.readers.cvat import read_cvat
+from training.pose_training.labels.readers.deeplabcut import read_deeplabcut
+from training.pose_training.labels.readers.foreign_formats import (
+    HDF5,
+    SLEAP_PROJECT,
+    hdf5_names,
+    name_binary,
+    name_json,
+    name_table,
+    name_text,
+    name_xml,
+)
+from training.pose_training.labels.readers.labelbox import is_labelbox, read_labelbox
+from training.pose_training.labels.readers.labelme import is_labelme, read_labelme
+from training.pose_training.labels.readers.sleap import read_sleap
+from training.pose_training.labels.readers.via import CSV_COLUMNS, read_via, via_files, via_rows
+from training.pose_training.labels.readers.video_frames import VideoFrames
+from training.pose_training.labels.readers.yolo_pose import read_yolo_pose
 
-_TABLE_HEADS = ('scorer', 'individuals', 'bodyparts', 'coords')
+_YAML_SUFFIXES = ('.yaml', '.yml')
+_START_BYTES = 1 << 10  # of a file, which tell what it is
+_KNOWN = 'COCO Keypoints, or another format that docs/own_object.md lists'
 
 
-def read_labels(path: Path, choice: CategoryChoice = THE_ONLY_ONE) -> RawLabels:
+def read_labels(path: Path, frames: VideoFrames, choice: CategoryChoice = THE_ONLY_ONE) -> RawLabels:
     """
-    Read a label file of coco-annotator, CVAT, Label Studio or DeepLabCut.
+    Read a label file, or the folder of a data set, in any of the formats of docs/own_object.md.
 
     Args:
-        path: .json or .csv file.
+        path: File or folder.
+        frames: Where pictures and videos are; frames of videos are written there.
         choice: Which categories to read.
 
     Returns:
         Settled labels.
 
     Raises:
-        DatasetError: The file as a whole cannot be used.
+        DatasetError: The file as a whole cannot be used; it says what the file is, where that is known.
     """
-    labels = _read(path, choice)
+    labels = _read(path, frames, choice)
     settle(path, labels)
     return labels
 
 
-def _read(path: Path, choice: CategoryChoice) -> RawLabels:
-    if path.suffix.lower() == '.csv':
-        return read_deeplabcut(path)
-    content = read_json(path)
+def _read(path: Path, frames: VideoFrames, choice: CategoryChoice) -> RawLabels:
+    if path.is_dir():
+        return _read_folder(path, frames, choice)
+    try:
+        with open_file(path, MAX_PROJECT_BYTES) as stream:
+            start = stream.read(_START_BYTES)
+            inside = hdf5_names(stream) if start.startswith(HDF5) else ()
+    except OSError as error:
+        raise DatasetError(f'{path}: cannot be read ({error.strerror})') from error
+    if SLEAP_PROJECT in inside or (start.startswith(HDF5) and path.suffix.lower() == '.slp'):
+        return read_sleap(path, choice, frames)
+    if foreign := name_binary(path, start, inside):
+        raise DatasetError(f'{path}: is {foreign}')
+    if not start.strip():
+        raise DatasetError(f'{path}: is empty; export it again')
+    return _read_text(path, start.lstrip(b'\xef\xbb\xbf \t\r\n'), frames, choice)
+
+
+def _read_text(path: Path, start: bytes, frames: VideoFrames, choice: CategoryChoice) -> RawLabels:
+    """Read a file that is text; start : its first letters."""
+    suffix = path.suffix.lower()
+    if start.startswith(b'<'):
+        return _read_xml(path, frames, choice)
+    if start.startswith((b'{', b'[')) or suffix == '.json':
+        return _read_json(path, choice)
+    if suffix in _YAML_SUFFIXES or start.startswith((b'kpt_shape', b'names:', b'train:')):
+        return read_yolo_pose(path, choice)
+    if suffix == '.csv' or start.startswith((b'scorer,', b'filename,')):
+        return _read_table(path, choice)
+    if known := name_text(_text(path)):
+        raise DatasetError(f'{path}: is {known}')
+    raise DatasetError(f'{path}: is no label file that is known here: wanted {_KNOWN}')
+
+
+def _read_folder(path: Path, frames: VideoFrames, choice: CategoryChoice) -> RawLabels:
+    """Read the folder of a data set: of labelme, with a file for each picture, or else with one label file."""
+    contents = {file: read_json(file) for file in sorted(path.glob('*.json'))}
+    labelme = {file: content for file, content in contents.items() if is_labelme(content)}
+    if labelme:
+        return read_labelme(path, labelme, choice)
+    names = ('*.json', '*.ndjson', '*.csv', '*.xml', '*.slp', 'data.yaml', 'data.yml', 'dataset.yaml')
+    files = sorted(file for name in names for file in path.glob(name))
+    if len(files) != 1:
+        found = ', '.join(file.name for file in files[:5]) + ', ...' * (len(files) > 5) or 'none'
+        raise DatasetError(f'{path}: wanted a folder with one label file, found {found}; give the file')
+    return _read(files[0], frames, choice)
+
+
+def _read_json(path: Path, choice: CategoryChoice) -> RawLabels:
+    lines = _json_lines(path)
+    content: Any = read_json(path) if lines is None else lines
+    if is_labelme(content):
+        return read_labelme(path, {path: content}, choice)
+    if (files := via_files(content)) is not None:
+        return read_via(path, files, choice)
+    if is_labelbox(content):
+        return read_labelbox(path, content, choice)
+    if known := name_json(content):
+        raise DatasetError(f'{path}: is {known}')
+    if lines is not None:
+        raise DatasetError(f'{path}: has a JSON value in each line, but is no export of Labelbox: wanted {_KNOWN}')
     if isinstance(content, list):
         return read_label_studio(path, content)
     if isinstance(content, dict):
         return read_coco(path, content, choice)
-    raise DatasetError(f'{path}: wanted COCO, a Label Studio export or a DeepLabCut .csv, got {type(content).__name__}')
+    raise DatasetError(f'{path}: wanted {_KNOWN}, got {type(content).__name__}')
 
 
-def read_deeplabcut(path: Path) -> RawLabels:
-    """
-    Read DeepLabCut's CollectedData_*.csv of a single animal, or of several with a row of individuals.
-
-    Raises:
-        DatasetError: The file as a whole cannot be used.
-    """
+def _json_lines(path: Path) -> list[Any] | None:
+    """Return the values of a file that has a JSON object in each line (NDJSON), None for any other."""
+    lines = [line for line in _text(path).splitlines() if line.strip()]
+    if len(lines) < 2 and path.suffix.lower() not in ('.ndjson', '.jsonl'):
+        return None
     try:
-        with path.open(newline='', encoding='utf-8-sig') as stream:
-            rows = list(csv.reader(stream))
+        first = json.loads(lines[0])
+    except (ValueError, RecursionError):
+        return None  # one value over several lines
+    if not isinstance(first, dict):
+        return None
+    values = []
+    for number, line in enumerate(lines, 1):
+        try:
+            values.append(json.loads(line))
+            json.dumps(values[-1], ensure_ascii=False).encode()
+        except (ValueError, RecursionError) as error:
+            raise DatasetError(f'{path}: line {number} is no JSON ({reason_of(error)}); export it again') from error
+    return values
+
+
+def _read_xml(path: Path, frames: VideoFrames, choice: CategoryChoice) -> RawLabels:
+    text = _text(path)
+    if '<!ENTITY' in text:
+        raise DatasetError(f'{path}: defines XML entities, which label files do not need; export it again')
+    try:
+        root = ElementTree.fromstring(text)
+    except (ElementTree.ParseError, ValueError) as error:
+        raise DatasetError(f'{path}: is damaged XML ({reason_of(error)}); export it again') from error
+    if root.tag == 'annotations':
+        return read_cvat(path, root, choice, frames)
+    raise DatasetError(f'{path}: is {name_xml(root.tag)}')
+
+
+def _read_table(path: Path, choice: CategoryChoice) -> RawLabels:
+    try:
+        rows = list(csv.reader(io.StringIO(_text(path), newline='')))
+    except csv.Error as error:
+        raise DatasetError(f'{path}: is not a text table ({error}); export it again') from error
+    columns = rows[0] if rows else []
+    if set(CSV_COLUMNS) <= set(columns):
+        entries = [dict(zip(columns, row)) for row in rows[1:] if len(row) == len(columns)]
+        return read_via(path, via_rows(path, entries), choice)
+    if known := name_table(columns):
+        raise DatasetError(f'{path}: is {known}')
+    return read_deeplabcut(path, rows, choice)
+
+
+def _text(path: Path) -> str:
+    try:
+        return read_bytes(path, MAX_JSON_BYTES).decode('utf-8-sig')
     except OSError as error:
         raise DatasetError(f'{path}: cannot be read ({error.strerror})') from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DatasetError(f'{path}: is not a text table ({error}); export it again') from error
-    heads = {row[0]: row for row in rows[:4] if row and row[0] in _TABLE_HEADS}
-    if not {'bodyparts', 'coords'} <= set(heads):
-        raise DatasetError(
-            f'{path}: wanted a DeepLabCut table with rows bodyparts and coords, got {str(rows[:1])[:80]}'
-        )
-    parts, coords = heads['bodyparts'], heads['coords']
-    individuals = heads.get('individuals', [''] * len(parts))
-    columns: dict[str, dict[str, dict[str, int]]] = {}
-    for i in range(1, min(len(parts), len(coords), len(individuals))):
-        if coords[i] in ('x', 'y'):
-            columns.setdefault(individuals[i], {}).setdefault(parts[i], {})[coords[i]] = i
-    names = list(dict.fromkeys(part for by_part in columns.values() for part in by_part))
-    if not names:
-        raise DatasetError(f'{path}: no column has x or y of a bodypart')
-    labels = RawLabels('animal', names, [], [])
-    first = min(i for by_part in columns.values() for xy in by_part.values() for i in xy.values())
-    for row in rows[len(heads) :]:
-        name = '/'.join(part for part in row[:first] if part)
-        image = RawImage(name, 0, 0)
-        labels.images.append(image)
-        for individual, by_part in columns.items():
-            points = [_table_point(labels, name, row, by_part.get(part, {})) for part in names]
-            if any(v for _, _, v in points):
-                image.instances.append(RawInstance(individual or base_name(name), points))
-    return labels
-
-
-def _table_point(labels: RawLabels, image: str, row: list[str], columns: Mapping[str, int]) -> tuple[float, float, int]:
-    cells = [row[columns[axis]].strip() if axis in columns and columns[axis] < len(row) else '' for axis in 'xy']
-    if not all(cells):
-        return 0.0, 0.0, 0
-    try:
-        x, y = float(cells[0]), float(cells[1])
-    except ValueError:
-        labels.add(REFUSED, image, '', f'not a number: {cells[0][:20]!r}, {cells[1][:20]!r}')
-        return 0.0, 0.0, 0
-    return (0.0, 0.0, 0) if math.isnan(x) or math.isnan(y) else (x, y, 2)
+    except UnicodeDecodeError as error:
+        raise DatasetError(f'{path}: is not UTF-8 text ({reason_of(error)}); export it again') from error
