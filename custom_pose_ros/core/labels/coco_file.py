@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
@@ -31,6 +31,7 @@ from custom_pose_ros.core.labels.skeleton import read_skeleton
 from custom_pose_ros.core.limits import MAX_LABELLED_SIDE_PX
 from custom_pose_ros.core.object_model import ObjectModel
 
+T = TypeVar('T')
 _PREPARE = 'let training/prepare_dataset.py check and repair the labels'
 LABEL_STUDIO = 'Label Studio'  # contributor in its files
 OWN_CONTRIBUTOR = 'custom_pose_ros'  # in what prelabel.py writes, whose points lie on the picture as EXIF turns it
@@ -64,21 +65,23 @@ def read_coco(
     listed = [[str(name) for name in category['keypoints']] for category in chosen]
     if twice := [name for name in names if max(own.count(name) for own in listed) > 1]:
         raise DatasetError(f'{path}: keypoint {twice[0]!r} is there twice; rename one of them in the labelling tool')
-    orders = {str(c['id']): _Order(c['keypoints'], names) for c in chosen}
+    orders = {id(category): _Order(category['keypoints'], names) for category in chosen}
+    by_category = _ById((category.get('id'), orders.get(id(category), _NO_ORDER)) for category in categories)
     skeleton, skeleton_note = read_skeleton(chosen[0].get('skeleton'), listed[0])
     labels = RawLabels(title, list(names), skeleton, [], exif=_exif(content, images), skeleton_note=skeleton_note)
-    by_id = _coco_images(path, images)
-    labels.images.extend(by_id.values())
+    labels.images.extend(_coco_images(path, images))
+    by_id = _ById((image.get('id'), raw_image) for image, raw_image in zip(images, labels.images))
+    if by_id.twice:
+        raise DatasetError(f'{path}: image id {by_id.twice[0]!r} is used twice')
     if _contributor(content) == LABEL_STUDIO:
-        annotations = _with_label_studio_boxes(labels, by_id, annotations, orders)
-    known = {str(category.get('id')) for category in categories}
+        annotations = _with_label_studio_boxes(labels, by_id, annotations, by_category)
     for annotation in annotations:
         number, image_id, category_id = (annotation.get(key) for key in ('id', 'image_id', 'category_id'))
-        if str(category_id) not in known:
+        if (order := by_category.find(category_id)) is None:
             labels.add(REFUSED, '', number, f'its category {category_id!r} is not in the file')
-        elif (order := orders.get(str(category_id))) is None:
+        elif order is _NO_ORDER:
             labels.add(NOTE, '', number, f'belongs to another category than {labels.category!r}, left out')
-        elif (raw_image := by_id.get(str(image_id))) is None:
+        elif (raw_image := by_id.find(image_id)) is None:
             labels.add(REFUSED, '', number, f'its image {image_id!r} is not in the file')
         elif (instance := _coco_instance(labels, raw_image.name, annotation, order)) is not None:
             raw_image.instances.append(instance)
@@ -136,6 +139,37 @@ class _Order:
         self.is_whole = len(self.places) == self.count
 
 
+_NO_ORDER = _Order([], [])  # of categories that are not read
+
+
+class _ById(Generic[T]):
+    """
+    Entries of a file by their ids; a number finds an id that is written as text, and the other way round.
+
+    Attributes:
+        twice: Ids that several entries have.
+    """
+
+    def __init__(self, entries: Iterable[tuple[Any, T]]):
+        self.twice: list[Any] = []
+        self._exact: dict[str, T] = {}
+        self._alike: dict[str, list[T]] = {}
+        for value, entry in entries:
+            if (key := _key(value)) in self._exact:
+                self.twice.append(value)
+            self._exact[key] = entry
+            self._alike.setdefault(key.strip("'"), []).append(entry)
+
+    def find(self, value: Any) -> T | None:
+        key = _key(value)
+        alike = self._alike.get(key.strip("'"), [])
+        return self._exact.get(key, alike[0] if len(alike) == 1 else None)
+
+
+def _key(value: Any) -> str:
+    return repr(int(value) if is_number(value) and value == int(value) else value)
+
+
 def _contributor(content: Mapping[str, Any]) -> Any:
     info = content.get('info')
     return info.get('contributor') if isinstance(info, dict) else None
@@ -150,9 +184,9 @@ def _exif(content: Mapping[str, Any], images: Sequence[Mapping[str, Any]]) -> st
     return ''
 
 
-def _coco_images(path: Path, images: list[dict[str, Any]]) -> dict[str, RawImage]:
-    """Return the images by id; of those that share a file name, the path tells which they are."""
-    by_id: dict[str, RawImage] = {}
+def _coco_images(path: Path, images: list[dict[str, Any]]) -> list[RawImage]:
+    """Return the images; of those that share a file name, the path tells which they are."""
+    found = []
     times = Counter(str(image.get('file_name')) for image in images)
     for image in images:
         name, full = image.get('file_name'), image.get('path')
@@ -160,10 +194,8 @@ def _coco_images(path: Path, images: list[dict[str, Any]]) -> dict[str, RawImage
             name = full
         if not isinstance(name, str) or not name:
             raise DatasetError(f'{path}: image {image.get("id")!r}: file_name: wanted a name, got {name!r}')
-        if str(image.get('id')) in by_id:
-            raise DatasetError(f'{path}: image id {image.get("id")!r} is used twice')
-        by_id[str(image.get('id'))] = RawImage(name, _size(image.get('width')), _size(image.get('height')))
-    return by_id
+        found.append(RawImage(name, _size(image.get('width')), _size(image.get('height'))))
+    return found
 
 
 def _size(value: Any) -> int:
@@ -172,7 +204,7 @@ def _size(value: Any) -> int:
 
 
 def _with_label_studio_boxes(
-    labels: RawLabels, by_id: Mapping[str, RawImage], annotations: list[dict[str, Any]], chosen_ids: Collection[str]
+    labels: RawLabels, by_id: _ById[RawImage], annotations: list[dict[str, Any]], by_category: _ById[_Order]
 ) -> list[dict[str, Any]]:
     """
     Return the annotations with each rectangle as the box of its keypoints.
@@ -181,16 +213,19 @@ def _with_label_studio_boxes(
     in one list: with several rectangles, points are lost.
     """
     boxes: dict[str, list[Any]] = {}
+    kept = []
     for annotation in annotations:
-        if not annotation.get('keypoints') and str(annotation.get('category_id')) not in chosen_ids:
-            boxes.setdefault(str(annotation.get('image_id')), []).append(annotation.get('bbox'))
-    for image_id in [image_id for image_id, found in boxes.items() if len(found) > 1 and image_id in by_id]:
-        text = 'several objects, whose keypoints Label Studio joins in its COCO: export as JSON'
-        labels.add(REFUSED, by_id[image_id].name, '', text)
+        if by_category.find(annotation.get('category_id')) is not _NO_ORDER:
+            kept.append(annotation)
+        elif not annotation.get('keypoints'):
+            boxes.setdefault(_key(annotation.get('image_id')), []).append(annotation)
+    for found in boxes.values():
+        if len(found) > 1 and (image := by_id.find(found[0].get('image_id'))) is not None:
+            text = 'several objects, whose keypoints Label Studio joins in its COCO: export as JSON'
+            labels.add(REFUSED, image.name, '', text)
     return [
-        {**annotation, 'bbox': boxes.get(str(annotation.get('image_id')), [annotation.get('bbox')])[0]}
-        for annotation in annotations
-        if str(annotation.get('category_id')) in chosen_ids
+        {**annotation, 'bbox': boxes.get(_key(annotation.get('image_id')), [annotation])[0].get('bbox')}
+        for annotation in kept
     ]
 
 

@@ -198,4 +198,3 @@ def _refuse_percent(path: Path, labels: RawLabels) -> None:
         raise DatasetError(f'{path}: {text} Multiply x by width / 100 and y by height / 100')
     if chance < _LIKELY:
         labels.add(NOTE, '', '', f'{text} Look at the contact sheet')
-

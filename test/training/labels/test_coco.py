@@ -184,6 +184,20 @@ def test_every_command_reads_a_keypoint_alike(dots_folder, dots, keypoints, labe
     np.testing.assert_array_equal(wanted[trained, :2], scored[trained])
 
 
+@pytest.mark.parametrize('kind', [str, float])
+def test_ids_of_another_type_are_found(dots_folder, dots, kind):
+    """As pandas and YAML write them; whether 7 and '7' are two ids of a file or one depends on the file."""
+    before = read_dataset(dots_folder, dots)
+
+    def write(content):
+        for annotation in content['annotations']:
+            annotation.update(image_id=kind(annotation['image_id']), category_id=kind(annotation['category_id']))
+
+    edit(dots_folder, write)
+    for one, other in zip(before, read_dataset(dots_folder, dots)):
+        np.testing.assert_array_equal(one.keypoints, other.keypoints)
+
+
 def test_a_repair_is_said_once_for_a_file(dots_folder, dots, capfd):
     def write(content):
         for annotation in content['annotations']:
