@@ -14,11 +14,18 @@ import numpy as np
 from custom_pose_ros.core.errors import ConfigError, DatasetError, UsageError
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.evaluation.bags.reader import Bag
+from custom_pose_ros.evaluation.bags.topics import FOREIGN_TYPES
 from custom_pose_ros.evaluation.evaluation_settings import Selection, Settings, select
 from custom_pose_ros.evaluation.frame_result import FrameResult
 from custom_pose_ros.evaluation.frames.bag_copy import BagCopy, bag_copy
 from custom_pose_ros.evaluation.frames.camera_supply import CameraSupply
-from custom_pose_ros.evaluation.frames.frame_sources import EstimatedFrames, EvaluatedFrame, RecordedFrames
+from custom_pose_ros.evaluation.frames.frame_sources import (
+    EstimatedFrames,
+    EvaluatedFrame,
+    ForeignFrames,
+    FrameSource,
+    RecordedFrames,
+)
 from custom_pose_ros.evaluation.frames.message_stream import decoded_messages
 from custom_pose_ros.evaluation.notes import Notes
 from custom_pose_ros.evaluation.scoring.frame_scores import FrameScore, Scorer
@@ -144,8 +151,7 @@ class Reading:
         self.seconds = 0.0
         self._truth, self.selection = self._choose()
         self._cameras = self._find_cameras()
-        source = RecordedFrames if evaluator.estimator is None else EstimatedFrames
-        self._source = source(self.selection, self.model, self._cameras, evaluator.tags)
+        self._source = self._frame_source()
 
     @property
     def topic(self) -> str:
@@ -227,6 +233,17 @@ class Reading:
         if self.selection.camera_info:
             cameras.find_first(self.bag, self.selection.camera_info)
         return cameras
+
+    def _frame_source(self) -> FrameSource:
+        inputs = self.selection, self.model, self._cameras, self.evaluator.tags
+        if self.evaluator.estimator is not None:
+            return EstimatedFrames(*inputs)
+        orientations = self.selection.orientations
+        if orientations and self.bag.topics[orientations].msgtype in FOREIGN_TYPES:
+            return ForeignFrames(*inputs, self.settings.recorded_class)
+        if self.settings.recorded_class:
+            raise UsageError('--recorded-class: the recorded topics are those of this package and name one object')
+        return RecordedFrames(*inputs)
 
     @contextlib.contextmanager
     def _copy(self) -> Iterator[BagCopy | None]:

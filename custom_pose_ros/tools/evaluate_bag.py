@@ -115,7 +115,12 @@ def _add_estimators(group: Any) -> None:
         '--input-height', type=int, metavar='PX', help='height of the network input (default: object file)'
     )
     group.add_argument(
-        '--recorded', default='', metavar='TOPICS', help='score recorded topics instead, such as poses,orientations'
+        '--recorded', default='', metavar='TOPICS',
+        help='score recorded topics instead, such as poses,orientations; or poses of another program: PoseStamped, '
+        'PoseWithCovarianceStamped, PoseArray or Detection3DArray',
+    )  # fmt: skip
+    group.add_argument(
+        '--recorded-class', default='', metavar='CLASS', help='which class of a Detection3DArray is the object'
     )
 
 
@@ -186,6 +191,8 @@ def _settings(args: argparse.Namespace) -> Settings:
         raise UsageError('--truth-max-gap and --duration must be positive, --start not negative')
     if args.video and args.recorded:
         raise UsageError('--video draws what the estimators find; it does not go together with --recorded')
+    if args.recorded_class and not args.recorded:
+        raise UsageError('--recorded-class chooses from a topic that --recorded names')
     truth = TruthSettings(
         topic=args.truth, tf=tuple(args.truth_tf), tags=args.truth_tags, moves=args.truth_moves,
         extrinsics=args.extrinsics, offset_s=args.truth_offset, max_gap_s=args.truth_max_gap,
@@ -193,7 +200,8 @@ def _settings(args: argparse.Namespace) -> Settings:
     return Settings(
         bags=tuple(args.bags), object=args.object, model=args.model, backend=args.backend, precision=args.precision,
         threads=args.threads, input_height=args.input_height, image=args.image, camera_info=args.camera_info,
-        camera=args.camera, fov_deg=args.fov_deg, rectified=args.rectified, recorded=args.recorded, truth=truth,
+        camera=args.camera, fov_deg=args.fov_deg, rectified=args.rectified, recorded=args.recorded,
+        recorded_class=args.recorded_class, truth=truth,
         labels=args.truth_coco, start_s=args.start, duration_s=args.duration, write_bag=args.write_bag,
     )  # fmt: skip
 

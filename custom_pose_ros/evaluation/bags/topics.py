@@ -10,6 +10,12 @@ from custom_pose_ros.evaluation.bags.stored import Topic
 IMAGE_TYPES = ('sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage')
 CAMERA_INFO_TYPE = 'sensor_msgs/msg/CameraInfo'
 POSES_TYPE, ORIENTATIONS_TYPE = 'custom_pose_msgs/msg/PoseArray', 'custom_pose_msgs/msg/OrientationArray'
+FOREIGN_TYPES = (
+    'geometry_msgs/msg/PoseStamped',
+    'geometry_msgs/msg/PoseWithCovarianceStamped',
+    'geometry_msgs/msg/PoseArray',
+    'vision_msgs/msg/Detection3DArray',
+)  # what other programs publish poses in
 TF_TYPES = ('tf2_msgs/msg/TFMessage', 'tf/msg/tfMessage')
 TRUTH_TYPES = (
     'geometry_msgs/msg/PoseStamped',
@@ -81,19 +87,21 @@ def choose_truth_topic(topics: Mapping[str, Topic], wanted: str) -> Topic:
 
 def choose_recorded(topics: Mapping[str, Topic], wanted: str) -> tuple[Topic | None, Topic | None]:
     """
-    Resolve the recorded topics to score, `poses,orientations`: names, or their last parts when unique.
+    Resolve the recorded topics to score: `poses,orientations`, or one with poses of another program.
 
-    Returns (poses, orientations), told by message type; one may be None. UsageError otherwise.
+    Names, or their last parts when unique. Returns (poses, orientations or foreign poses), told by message type; one
+    may be None. UsageError otherwise.
     """
-    by_type: dict[str, Topic] = {}
+    chosen: dict[bool, Topic] = {}
     for name in (part.strip() for part in wanted.split(',')):
-        topic = _named(topics, name, (POSES_TYPE, ORIENTATIONS_TYPE), '--recorded')
-        if topic.msgtype in by_type:
-            raise UsageError(
-                f'--recorded {wanted}: {by_type[topic.msgtype].name} and {topic.name} are both {topic.msgtype}'
-            )
-        by_type[topic.msgtype] = topic
-    return by_type.get(POSES_TYPE), by_type.get(ORIENTATIONS_TYPE)
+        topic = _named(topics, name, (POSES_TYPE, ORIENTATIONS_TYPE, *FOREIGN_TYPES), '--recorded')
+        other = chosen.setdefault(topic.msgtype == POSES_TYPE, topic)
+        if other is not topic:
+            raise UsageError(f'--recorded {wanted}: {other.name} and {topic.name} are of one kind; choose one')
+    orientations = chosen.get(False)
+    if len(chosen) == 2 and orientations.msgtype in FOREIGN_TYPES:
+        raise UsageError(f'--recorded {wanted}: {orientations.name} is of another program: it is scored alone')
+    return chosen.get(True), orientations
 
 
 def _named(topics: Mapping[str, Topic], wanted: str, msgtypes: Collection[str], option: str) -> Topic:

@@ -22,6 +22,7 @@ from custom_pose_ros.evaluation.bags.topics import ORIENTATIONS_TYPE
 from custom_pose_ros.evaluation.evaluation_settings import Selection
 from custom_pose_ros.evaluation.frame_result import FrameResult
 from custom_pose_ros.evaluation.frames.camera_supply import CameraSupply
+from custom_pose_ros.evaluation.frames.foreign_poses import choose_label, foreign_poses
 from custom_pose_ros.evaluation.frames.message_stream import DecodedMessage
 from custom_pose_ros.evaluation.truth.apriltag import TagTruth
 from custom_pose_ros.evaluation.truth.tracks import stamp_ns
@@ -184,6 +185,69 @@ class RecordedFrames(FrameSource):
         for result in self._results:
             result.truth = self._tag_truth.get(result.stamp_ns)
         return self._results
+
+
+class ForeignFrames(RecordedFrames):
+    """
+    Takes over poses that another program has recorded, and misses them in the images that have none.
+
+    The images count where they are in the bag and the poses carry their stamps.
+    """
+
+    def __init__(
+        self,
+        selection: Selection,
+        model: ObjectModel,
+        cameras: CameraSupply,
+        tags: TagTruth | None = None,
+        label: str = '',
+    ):
+        super().__init__(selection, model, cameras, tags)
+        self.names = selection.names
+        self._label = label
+        self._labels: dict[int, list[str]] = {}  # of the estimates of each result, by its id
+        self._image_frame = self._pose_frame = ''
+
+    def _add_image(self, message: DecodedMessage, image: np.ndarray) -> None:
+        super()._add_image(message, image)
+        self._image_frame = self._image_frame or message.content.header.frame_id
+        result = self._result(self._stamp(message.content, message.raw.time_ns), message.raw)
+        result.height, result.width = image.shape[:2]
+
+    def _add_result(self, message: DecodedMessage) -> None:
+        content, raw = message.content, message.raw
+        frame = content.header.frame_id
+        self._pose_frame = self._pose_frame or frame
+        if frame != self._pose_frame:
+            self.notes.damage(f'{raw.topic}: a pose in {frame!r} among those in {self._pose_frame!r}', counted=True)
+            return
+        stamp = self._stamp(content, raw.time_ns)
+        result = self._result(stamp, raw)
+        found = foreign_poses(content, self.model)
+        result.estimates = [pose.estimate for pose in found]
+        self._labels[id(result)] = [pose.label for pose in found]
+        result.latency_ms = (raw.time_ns - stamp) * 1e-6
+
+    def results(self) -> list[FrameResult]:
+        """Return the results in the order of the bag, with the poses of the chosen class."""
+        self.frame_id = self._pose_frame
+        recorded = [label for labels in self._labels.values() for label in labels]
+        label = choose_label(recorded, self._label, self.model.name)
+        for result in self._results:
+            labels = self._labels.get(id(result), [])
+            result.estimates = [e for e, of_class in zip(result.estimates, labels) if of_class == label]
+        results = super().results()
+        answered = [result for result in results if id(result) in self._labels]
+        topic = self.selection.orientations
+        if not any(result.width for result in answered):  # by their stamps
+            self.notes.info(f'{topic}: no message has the stamp of an image: frames without one are not counted')
+            results = answered
+        elif stray := sum(not result.width for result in answered):
+            self.notes.damage(f'{topic}: {stray} messages have the stamp of no image')
+        if self._image_frame.lstrip('/') != self._pose_frame.lstrip('/'):  # cannot be compared in the image
+            for result in results:
+                result.width = result.height = 0
+        return results
 
 
 def estimates_from_message(message: Any, model: ObjectModel) -> list[OrientationEstimate]:

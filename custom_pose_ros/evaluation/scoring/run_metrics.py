@@ -39,7 +39,8 @@ def run_metrics(
     label_metrics = {} if labels is None else {'labels': _label_metrics(labels, source, scores)}
     dropped_live = None  # images that have no recorded result
     if settings.recorded and selection.image is not None:
-        dropped_live = max(bag.topics[selection.image].count - len(scores), 0)
+        recorded = sum(score.result.latency_ms is not None for score in scores)
+        dropped_live = max(bag.topics[selection.image].count - recorded, 0)
     return rounded({
         'schema': SCHEMA,
         'object': model.name,

@@ -34,7 +34,7 @@ def summarise(scores: Sequence[FrameScore], model: ObjectModel, has_truth: bool)
         'reprojection_error_px': distribution(e.reprojection_error_px for e in estimates),
         'ambiguity': {
             **distribution(e.ambiguity for e in estimates),
-            'share_ambiguous': share(e.ambiguity > AMBIGUOUS for e in estimates),
+            'share_ambiguous': share(e.ambiguity > AMBIGUOUS for e in estimates if not math.isnan(e.ambiguity)),
         },
         'tracks': _tracks(scores),
         'jitter': _jitter(scores),

@@ -121,13 +121,15 @@ def test_recorded_results_are_told_by_their_type_and_last_name():
     ('wanted', 'text'),
     [
         ('poses', r'poses: is ambiguous: /down/poses .*, /front/poses'),
-        ('/front/poses,/down/poses', 'are both custom_pose_msgs/msg/PoseArray'),
-        ('tracks', r'--recorded tracks: is not in the bag; .*: /down/poses'),
+        ('/front/poses,/down/poses', '/front/poses and /down/poses are of one kind; choose one'),
+        ('/front/poses,/dope', '/dope is of another program: it is scored alone'),
+        ('tracks', r'--recorded tracks: is not in the bag; .*: /dope'),
     ],
 )
 def test_recorded_results_that_are_not_clear_are_refused(wanted, text):
     with pytest.raises(UsageError, match=text):
-        choose_recorded(topics(('/front/poses', POSES), ('/down/poses', POSES)), wanted)
+        found = topics(('/front/poses', POSES), ('/down/poses', POSES), ('/dope', 'geometry_msgs/msg/PoseStamped'))
+        choose_recorded(found, wanted)
 
 
 def test_a_truth_of_another_type_is_refused():
