@@ -169,7 +169,7 @@ def _prepare(parsed: argparse.Namespace, frames: Path) -> int:
     folders = parsed.images or [parsed.labels if parsed.labels.is_dir() else parsed.labels.parent]
     choice = CategoryChoice(tuple(parsed.category), parsed.merge_categories)
     labels = read_labels(parsed.labels, VideoFrames(folders, frames), choice)
-    labels.exif = labels.exif or parsed.exif or ''
+    labels.exif = parsed.exif or labels.exif
     if parsed.object:
         model = ObjectModel.load(parsed.object)
         labels = with_object(parsed.labels, labels, model)

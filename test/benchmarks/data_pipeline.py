@@ -28,10 +28,11 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
+from custom_pose_ros.core.files import read_json  # noqa: E402
 from custom_pose_ros.core.object_model import ObjectModel  # noqa: E402
 from training.pose_training.data.augmentation import Augmentation  # noqa: E402
 from training.pose_training.data.training_set import Ticket, TrainingSet  # noqa: E402
-from training.pose_training.labels.coco import LabelledImage, find_labels, read_dataset, read_json  # noqa: E402
+from training.pose_training.labels.coco import LabelledImage, find_labels, read_dataset  # noqa: E402
 
 CROP = 256
 ROUNDS = 3  # the fastest counts: the rest of the machine only ever slows a round down

@@ -112,6 +112,19 @@ def test_missing_damaged_and_doubtful_files_are_refused(tmp_path):
     assert 'elsewhere' not in refused  # the end of the path tells which
 
 
+def test_a_picture_that_is_damaged_inside_is_noted_by_name(tmp_path, capfd):
+    picture(tmp_path / 'a.jpg', 160, 120)
+    data = bytearray((tmp_path / 'a.jpg').read_bytes())
+    for i in range(len(data) // 2, len(data) // 2 + 20):
+        data[i] ^= 0x5A
+    (tmp_path / 'a.jpg').write_bytes(data)
+    path = save(tmp_path, coco([('a.jpg', 160, 120)], [{'image_id': 1, 'keypoints': [1, 1, 2, 5, 5, 2]}]))
+    assert main([str(path), '--out', str(tmp_path / 'out'), '--val-share', '0']) == 0
+    shown = capfd.readouterr()
+    assert 'note  a.jpg              is damaged inside (Corrupt JPEG data: ' in shown.out
+    assert shown.err == ''
+
+
 def test_duplicate_pictures_are_left_out_or_refused(tmp_path):
     picture(tmp_path / 'a.jpg', 100, 60)
     for name in ('copy.jpg', 'other.jpg', 'empty.jpg'):
