@@ -44,11 +44,12 @@ from custom_pose_ros.core.labels.raw_labels import (
 )
 from custom_pose_ros.core.object_model import ObjectModel
 from training.pose_training.labels.checking import CheckedImage, check
-from training.pose_training.labels.dataset_writer import load_pixels, split, statistics, write_dataset
+from training.pose_training.labels.dataset_writer import load_pixels, statistics, write_dataset
 from training.pose_training.labels.drafts import label_studio_config, object_yaml
 from training.pose_training.labels.formats import read_labels
 from training.pose_training.labels.image_files import ImageIndex
 from training.pose_training.labels.readers.video_frames import VideoFrames
+from training.pose_training.labels.splitting import split_images, split_table
 
 _SHEET_IMAGES = 48
 
@@ -122,7 +123,9 @@ def write_outputs(
     out: Path = parsed.out
     if (out / 'train').exists():
         raise DatasetError(f'{out}: holds a data set already; give another --out or remove it')
-    train, validation = split(checked, parsed.val_share, parsed.seed)
+    files = [image.source for image in checked]
+    split = split_images(files, [image.thumbnail for image in checked], parsed.val_share, parsed.seed)
+    train, validation = ([image for i, image in enumerate(checked) if (i in split.aside) == part] for part in (0, 1))
     for name, images in (('train', train), ('val', validation)):
         if images:
             write_dataset(out / name, images, labels)
@@ -134,11 +137,20 @@ def write_outputs(
     ]
     write_contact_sheet(out / 'contact_sheet.png', tiles, labels.keypoint_names)
     figures = statistics(checked, labels)
-    write_json(out / 'statistics.json', {**figures, 'train': len(train), 'val': len(validation)})
+    kept = [{**group._asdict(), 'images': [files[i].name for i in group.images]} for group in split.kept]
+    sides = {'recordings': split.recordings, 'train': len(train), 'val': len(validation), 'kept_together': kept}
+    write_json(out / 'statistics.json', {**figures, **sides})
     print(
         f'{figures["instances"]} objects in {figures["images"]} images: '
         f'{len(train)} to train on, {len(validation)} to validate on'
     )
+    if validation and kept:
+        print(
+            '\n'.join([
+                'images that belong together, and their side of the split:',
+                *split_table(split, files),
+            ])
+        )
     for name, count in figures['labelled_by_keypoint'].items():
         print(f'  {name}: {count} labelled')
     print(f'look at {out / "contact_sheet.png"} before you train')

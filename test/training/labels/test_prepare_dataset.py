@@ -11,9 +11,7 @@ from label_files import checked, coco, picture, problems, save, texts
 
 from custom_pose_ros.core.labels.raw_labels import REFUSED, REPAIRED
 from custom_pose_ros.core.object_model import ObjectModel
-from training.pose_training.labels.checking import CheckedImage
 from training.pose_training.labels.coco import read_dataset
-from training.pose_training.labels.dataset_writer import split
 from training.prepare_dataset import main
 
 
@@ -147,30 +145,6 @@ def test_nothing_labelled_is_refused(tmp_path):
 
 
 # What is made of sound labels.
-
-
-def recordings(counts):
-    return [
-        CheckedImage(Path(f'/r{r}/frame{i:03d}.jpg'), f'{i}.jpg', 9, 9)
-        for r, count in enumerate(counts)
-        for i in range(count)
-    ]
-
-
-def test_whole_recordings_are_set_aside():
-    images = recordings([10] * 10)
-    train, validation = split(images, 0.2, seed=3)
-    assert len(validation) == 20
-    assert not {i.recording for i in train} & {i.recording for i in validation}
-
-
-def test_of_one_recording_consecutive_frames_are_set_aside():
-    images = recordings([50])
-    train, validation = split(images, 0.1, seed=3)
-    numbers = [int(i.source.stem[5:]) for i in validation]
-    assert numbers == list(range(numbers[0], numbers[0] + 5))
-    assert len(train) == 45
-    assert [i.source for i in split(images, 0.1, seed=3)[1]] == [i.source for i in validation]
 
 
 def test_the_written_data_set_trains_and_its_draft_loads(tmp_path, capsys):

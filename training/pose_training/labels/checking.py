@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from custom_pose_ros.core.labels.placement import Placement, bring_inside, place
 from custom_pose_ros.core.labels.raw_labels import NOTE, REFUSED, REPAIRED, RawImage, RawInstance, RawLabels
 from custom_pose_ros.core.pictures import read_picture
 from training.pose_training.labels.image_files import ImageIndex
+from training.pose_training.labels.splitting import thumbnail_of
 
 
 @dataclass
@@ -32,6 +32,7 @@ class CheckedImage:
         scale: Factor from the source to the written image.
         upright: False when the labels were made without the camera's rotation note.
         renamed: Whether the file's name differs in case, Unicode form or %-signs from that in the labels.
+        thumbnail: By which pictures are compared, see `splitting.thumbnail_of`.
     """
 
     source: Path
@@ -43,11 +44,7 @@ class CheckedImage:
     scale: float = 1.0
     upright: bool = True
     renamed: bool = False
-
-    @property
-    def recording(self) -> str:
-        """Folder and name without the frame number: images of one recording resemble each other."""
-        return f'{self.source.parent}/{re.sub(r"[0-9]+$", "", self.source.stem)}'
+    thumbnail: np.ndarray | None = None
 
     @property
     def instances(self) -> list[np.ndarray]:
@@ -122,7 +119,7 @@ class _ImageCheck:
         scale = min(1.0, max_side / max(width, height))
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
         checked = CheckedImage(file.path, file.path.name, *size, scale=scale, upright=placement.upright)
-        checked.renamed = file.renamed
+        checked.renamed, checked.thumbnail = file.renamed, thumbnail_of(picture.stored)
         accepted = [self._add_instance(instance, placement, checked) for instance in self._image.instances]
         return checked if all(accepted) else None
 

@@ -17,37 +17,6 @@ from custom_pose_ros.core.pictures import Picture, read_picture
 from training.pose_training.labels.checking import CheckedImage
 
 
-def split(images: Sequence[CheckedImage], share: float, seed: int) -> tuple[list[CheckedImage], list[CheckedImage]]:
-    """
-    Return images to train on and to validate on.
-
-    With three recordings or more, whole recordings are set aside, so that near-duplicates do not leak; with fewer, a
-    run of consecutive frames of each.
-
-    Args:
-        images: All images.
-        share: Of the images to validate on, in [0, 1).
-        seed: Decides which.
-    """
-    rng = np.random.default_rng(seed)
-    recordings: dict[str, list[CheckedImage]] = {}
-    for image in sorted(images, key=lambda image: str(image.source)):
-        recordings.setdefault(image.recording, []).append(image)
-    wanted = share * len(images)
-    aside: set[int] = set()
-    if len(recordings) >= 3:
-        groups = list(recordings.values())
-        for i in rng.permutation(len(groups)):
-            if len(aside) + len(groups[i]) / 2 <= wanted:
-                aside.update(map(id, groups[i]))
-    else:
-        for group in recordings.values():
-            count = round(share * len(group))
-            start = int(rng.integers(len(group) - count + 1))
-            aside.update(map(id, group[start : start + count]))
-    return [i for i in images if id(i) not in aside], [i for i in images if id(i) in aside]
-
-
 def write_dataset(folder: Path, images: Sequence[CheckedImage], labels: RawLabels) -> None:
     """
     Write images and labels.json in COCO form; file names stay unless two images share one.
@@ -115,5 +84,4 @@ def statistics(images: Sequence[CheckedImage], labels: RawLabels) -> dict[str, A
         'instances': len(instances),
         'labelled_by_keypoint': dict(zip(labels.keypoint_names, labelled)),
         'object_size_share_of_height': {name: float(np.percentile(sizes, q)) for name, q in percentiles.items()},
-        'recordings': len({image.recording for image in images}),
     }

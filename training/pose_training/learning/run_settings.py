@@ -14,9 +14,11 @@ from custom_pose_ros.core.keypoints.preprocessing import SIZE_MULTIPLE
 from custom_pose_ros.core.object_model import ObjectModel
 from training.pose_training.data.augmentation import Augmentation
 from training.pose_training.labels.coco import LabelledImage, read_dataset
+from training.pose_training.labels.splitting import split_images, thumbnail_of
 from training.pose_training.learning.engine import OptimiserSettings
 
 _LEAST_CROP = 256
+_MOST_COMPARED = 3000  # images whose contents are compared before a run; of more, as renderings are, only the names
 _CROP_MARGIN = 1.2  # room around the objects in a default crop
 
 
@@ -89,7 +91,7 @@ class RunSettings:
 
 def load_sources(settings: RunSettings, model: ObjectModel) -> tuple[list[list[LabelledImage]], list[LabelledImage]]:
     """
-    Read the data sets; without validation sets, set a seeded share of each aside.
+    Read the data sets; without validation sets, set a seeded share of each aside, by recordings.
 
     Returns:
         The images to train on, by data set, and at most `validation_limit` images to validate on.
@@ -102,10 +104,9 @@ def load_sources(settings: RunSettings, model: ObjectModel) -> tuple[list[list[L
     for name in settings.data:
         images = read_dataset(name, model)
         if not settings.validation:
-            order = rng.permutation(len(images))
-            aside = round(len(images) * settings.validation_share)
-            validation += [images[i] for i in order[:aside]]
-            images = [images[i] for i in order[aside:]]
+            aside = _set_aside(images, settings)
+            validation += [image for i, image in enumerate(images) if i in aside]
+            images = [image for i, image in enumerate(images) if i not in aside]
         if not images:
             raise DatasetError(f'{name}: no image is left to train on; lower --val-share')
         sources.append(images)
@@ -117,6 +118,13 @@ def load_sources(settings: RunSettings, model: ObjectModel) -> tuple[list[list[L
         )
     chosen = rng.permutation(len(validation))[: settings.validation_limit]
     return sources, [validation[i] for i in chosen]
+
+
+def _set_aside(images: Sequence[LabelledImage], settings: RunSettings) -> set[int]:
+    """Return which images to validate on, none of them a version of one that is trained on."""
+    few = settings.validation_share > 0 and len(images) <= _MOST_COMPARED
+    thumbnails = [thumbnail_of(image.read()) if few else None for image in images]
+    return split_images([image.path for image in images], thumbnails, settings.validation_share, settings.seed).aside
 
 
 def default_crop(sources: Iterable[Sequence[LabelledImage]], input_height: int) -> int:
