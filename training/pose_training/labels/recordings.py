@@ -39,7 +39,7 @@ _PAUSE = 10.0  # times the usual time between two frames
 _MOST_VERSIONS = 10  # of a photo without a number in its name: more are photos of one class
 
 
-class Frame(NamedTuple):
+class NamedFrame(NamedTuple):
     """
     Where an image belongs by its name.
 
@@ -54,7 +54,7 @@ class Frame(NamedTuple):
     photo: str
 
 
-def frames_of(files: Sequence[Path]) -> list[Frame]:
+def frames_of(files: Sequence[Path]) -> list[NamedFrame]:
     """Return where images belong by their names; a pause between the times in them is between two recordings."""
     named = [_parsed(file) for file in files]
     versions = Counter(frame.photo for frame in named)
@@ -74,7 +74,7 @@ def frames_of(files: Sequence[Path]) -> list[Frame]:
     return named
 
 
-def _parsed(file: Path) -> Frame:
+def _parsed(file: Path) -> NamedFrame:
     """Return what the name of one file says; `*` in the recording stands for a time, `#` for a number."""
     stem = _ROBOFLOW.sub('', _UPLOAD.sub('', file.stem))
     while (shorter := _CHANGED.sub('', stem)) != stem:
@@ -85,12 +85,12 @@ def _parsed(file: Path) -> Frame:
     photo, stem = f'{folder}/{stem}', _HASH.sub('', stem)
     for pattern, sign, position_of in ((_DATE, '*', _date_s), (_SECONDS, '*', _since_1970_s)):
         if (found := pattern.search(stem)) and (position := position_of(found)) is not None:
-            return Frame(f'{folder}/{stem[: found.start()]}{sign}{stem[found.end() :]}', position, photo)
+            return NamedFrame(f'{folder}/{stem[: found.start()]}{sign}{stem[found.end() :]}', position, photo)
     start, end = next((match.span(1) for match in _COUNTER.finditer(stem)), (0, 0))
     for match in [] if end else _NUMBER.finditer(stem):
         start, end = match.span()  # the last one
     number = stem[start:end]
-    return Frame(f'{folder}/{stem[:start]}{"#" if number else ""}{stem[end:]}', float(number[-15:] or 0), photo)
+    return NamedFrame(f'{folder}/{stem[:start]}{"#" if number else ""}{stem[end:]}', float(number[-15:] or 0), photo)
 
 
 def _date_s(found: re.Match[str]) -> float | None:
