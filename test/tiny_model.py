@@ -65,6 +65,26 @@ def make_endless(model: Path) -> None:
     onnx.save(network, str(model))
 
 
+def send_through(model: Path, output: str, operator: str, *constants: np.ndarray, **attributes) -> None:
+    """Send an output of a written network through one more operator."""
+    network = onnx.load(str(model))
+    for node in network.graph.node:
+        node.output[:] = [f'{name}_right' if name == output else name for name in node.output]
+    names = [f'{output}_constant{i}' for i in range(len(constants))]
+    network.graph.initializer.extend(map(numpy_helper.from_array, constants, names))
+    network.graph.node.append(helper.make_node(operator, [f'{output}_right', *names], [output], **attributes))
+    for value in network.graph.output:
+        if value.name == output:
+            value.type.tensor_type.elem_type = attributes.get('to', TensorProto.FLOAT)
+            value.type.tensor_type.ClearField('shape')
+    onnx.save(network, str(model))
+
+
+def make_nan(model: Path) -> None:
+    """Let a written network give nan, as after a training that diverged."""
+    send_through(model, 'pafs', 'Mul', np.float32('nan').reshape(1))
+
+
 def draw_tiny_object(
     points: np.ndarray, size: tuple[int, int] = (320, 256), image: np.ndarray | None = None
 ) -> np.ndarray:

@@ -35,6 +35,7 @@ from custom_pose_ros.inference.backends.model_files import (
     ending_of,
     file_beside,
 )
+from custom_pose_ros.inference.backends.probe import check_on_probe
 
 _GPU_ORDER = ('tensorrt', 'onnxruntime', 'torch')
 _CPU_ORDER = ('openvino', 'onnxruntime', 'torch')
@@ -131,7 +132,7 @@ class Candidate:
 
         Raises:
             ConfigError: The machine cannot run it.
-            ModelError: The file is damaged or was made from another network.
+            ModelError: The file is damaged, was made from another network, or cannot be right.
         """
         check_network_file(self.path)
         options = {'model': model} if ending_of(self.path) == CHECKPOINT else {}
@@ -141,12 +142,17 @@ class Candidate:
                 f'{self.path}: was not made from the {self.origin.name} beside it; write it again with '
                 f'{WRITTEN_BY[ending_of(self.path)]}, or remove it'
             )
+        check_on_probe(backend, self.path, model)
         return backend
 
-    def load_exact(self, threads: int) -> Backend | None:
+    def load_exact(self, threads: int, model: ObjectModel | None = None) -> Backend | None:
         """Load the same network in f32, where the precision is one of MARGINS and the file is there; else None."""
         path = file_beside(self.path, ONNX)
-        return self._factory()(path, 'f32', threads) if self.precision in MARGINS and path.is_file() else None
+        if self.precision not in MARGINS or not path.is_file():
+            return None
+        exact = self._factory()(path, 'f32', threads)
+        check_on_probe(exact, path, model)
+        return exact
 
     def _factory(self) -> Any:
         module = importlib.import_module(f'{__package__}.{self.name}_backend')
@@ -177,7 +183,7 @@ def load_network(
 
     Raises:
         ConfigError: The backend is unknown or not installed, or the machine cannot run it.
-        ModelError: The file is missing or damaged.
+        ModelError: The file is missing or damaged, or the network cannot be right.
     """
     if threads is None:
         threads = hardware.default_threads()
@@ -187,7 +193,7 @@ def load_network(
     refused: list[tuple[Candidate, Exception]] = []
     for candidate in candidates:
         try:
-            backend, exact = candidate.load(threads, model), candidate.load_exact(threads)
+            backend, exact = candidate.load(threads, model), candidate.load_exact(threads, model)
         except (CustomPoseError, ImportError, OSError) as error:
             refused.append((candidate, error))
             continue

@@ -28,12 +28,14 @@ class Backend(Protocol):
         device: What computes, such as CPU or CUDA.
         metadata: Text that came with the model: 'object' (JSON of the object file), 'stride', 'architecture'; of a file
             that a script made from a model.onnx also 'made_from' (SHA-256 of that file).
+        input_size: (H, W) of the only images that it takes; None for any.
     """
 
     name: str
     precision: str
     device: str
     metadata: dict[str, str]
+    input_size: tuple[int, int] | None
 
     def __call__(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """

@@ -21,6 +21,7 @@ class OnnxRuntimeBackend:
     """ONNX Runtime on the CPU, or on an NVIDIA GPU where onnxruntime-gpu finds one."""
 
     name = 'onnxruntime'
+    input_size = None
 
     def __init__(self, path: Path, precision: str, threads: int):
         """Load a file of training/export_onnx.py or training/quantize.py; f16 needs the TensorRT provider."""

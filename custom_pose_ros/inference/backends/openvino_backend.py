@@ -21,6 +21,7 @@ class OpenVinoBackend:
     """OpenVINO, reading the same ONNX files as ONNX Runtime."""
 
     name = 'openvino'
+    input_size = None
     device = CPU
 
     def __init__(self, path: Path, precision: str, threads: int):

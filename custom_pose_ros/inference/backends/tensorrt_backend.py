@@ -34,6 +34,7 @@ class TensorRtBackend:
         content = read_torch_file(path)
         self._facts = _facts(path, content)
         self._path = path
+        self.input_size: tuple[int, int] = tuple(self._facts['size'])
         self.device = torch.cuda.get_device_name()
         self._check_machine()
         self._lock = threading.Lock()  # an execution context serves one call at a time
@@ -51,8 +52,8 @@ class TensorRtBackend:
 
     def __call__(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         check_images(images)
-        height, width = self._facts['size']
-        if images.shape[1:3] != (height, width):
+        if images.shape[1:3] != self.input_size:
+            height, width = self.input_size
             raise ModelError(
                 f'{self._path}: takes {height} x {width} px, these images need {images.shape[1]} x {images.shape[2]}; '
                 + self._rebuild(*images.shape[1:3])
@@ -80,7 +81,7 @@ class TensorRtBackend:
 
     def _rebuild(self, height: int | None = None, width: int | None = None) -> str:
         """Say how the engine is built again, for images of another size where one is given."""
-        size = (height, width) if height and width else self._facts['size']
+        size = (height, width) if height and width else self.input_size
         return 'rebuild here with ' + build_command(self._path, size, self._facts['max_batch'])
 
 

@@ -18,6 +18,7 @@ class TorchBackend:
     """PyTorch, on the GPU where there is one."""
 
     name = 'torch'
+    input_size = None
     precision = 'f32'
 
     def __init__(self, network: PoseNetwork, model: ObjectModel, threads: int | None = None):

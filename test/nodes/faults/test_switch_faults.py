@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
+from tiny_model import make_nan
 
 from custom_pose_ros.nodes.ros.conversions import SwitchObject
 
@@ -40,15 +41,20 @@ def forget_object(folder: Path) -> None:
     (folder / 'object.yaml').write_text('name: [', encoding='utf-8')
 
 
+def lose_numbers(folder: Path) -> None:
+    make_nan(folder / 'model.onnx')
+
+
 @pytest.mark.parametrize(
     ('spoil', 'text'),
     [
+        (lose_numbers, 'are not finite (nan or inf)'),
         (delete, 'no model.onnx in this folder'),
         (halve, 'is damaged or not an ONNX model'),
         (empty, 'is damaged or not an ONNX model'),
         (forget_object, 'the object.yaml cannot be used'),
     ],
-    ids=['deleted', 'half written', 'empty', 'broken object'],
+    ids=['nan', 'deleted', 'half written', 'empty', 'broken object'],
 )
 def test_a_spoilt_model_is_refused_and_the_old_one_serves(rig, tiny_object: str, tmp_path: Path, spoil, text) -> None:
     folder = tmp_path / 'tiny'
