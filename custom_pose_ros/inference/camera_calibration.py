@@ -137,6 +137,8 @@ class CameraCalibration:
         Raises:
             ConfigError: the calibration cannot be that of such images.
         """
+        if self._camera is None and self.is_given:
+            raise ConfigError(self.refusal)
         key = width, height, 0.0 if self._camera else fov_deg
         if key not in self._fitted:
             if len(self._fitted) == _SIZES:

@@ -66,7 +66,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = command_parser(__doc__, 'analyze_object')
     parser.add_argument('object', help='folder, object.yaml or installed object')
     group = parser.add_mutually_exclusive_group()
-    group.add_argument('--camera', type=Path, metavar='YAML', help='calibration as camera_calibration writes it')
+    group.add_argument(
+        '--camera', type=Path, metavar='YAML', help='calibration: camera_calibration, Kalibr, OpenCV, camera_info'
+    )
     group.add_argument(
         '--fov-deg', type=field_of_view_deg, metavar='DEG', default=DEFAULT_FOV_DEG,
         help=f'horizontal field of view without --camera (default: {DEFAULT_FOV_DEG:g})',

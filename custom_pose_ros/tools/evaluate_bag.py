@@ -128,7 +128,10 @@ def _add_inputs(group: Any) -> None:
     group.add_argument('--image', metavar='TOPIC', help='image topic, raw or compressed (default: the only one)')
     group.add_argument('--camera-info', metavar='TOPIC', help='calibration topic (default: the one beside the images)')
     group.add_argument(
-        '--camera', type=Path, metavar='YAML', help='calibration as camera_calibration writes it; replaces camera_info'
+        '--camera',
+        type=Path,
+        metavar='YAML',
+        help='calibration of camera_calibration, Kalibr or OpenCV, or a printed camera_info; replaces that of the bag',
     )
     group.add_argument(
         '--fov-deg', type=field_of_view_deg, metavar='DEG',

@@ -90,7 +90,9 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     group = parser.add_argument_group('camera')
     lens = group.add_mutually_exclusive_group()
-    lens.add_argument('--camera', type=Path, metavar='YAML', help='calibration as camera_calibration writes it')
+    lens.add_argument(
+        '--camera', type=Path, metavar='YAML', help='calibration: camera_calibration, Kalibr, OpenCV, camera_info'
+    )
     lens.add_argument(
         '--fov-deg', type=field_of_view_deg, default=DEFAULT_FOV_DEG, metavar='DEG',
         help=f'horizontal field of view assumed without --camera (default: {DEFAULT_FOV_DEG:g})',

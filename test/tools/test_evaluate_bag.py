@@ -15,6 +15,7 @@ from pathlib import Path
 
 import bag_maker
 import cv2
+import numpy as np
 import pytest
 from bag_maker import (
     CAMERA_INFO,
@@ -30,6 +31,7 @@ from bag_maker import (
     write_ros1_bag,
 )
 from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 from custom_pose_ros.core.command_line import CANNOT, DONE, PARTLY, WRONG_USE
 from custom_pose_ros.core.errors import CustomPoseError
@@ -329,3 +331,88 @@ def test_damaged_bags_give_a_score_or_one_line(tiny_folder, tmp_path, monkeypatc
     assert grown_mb < MEMORY_GROWTH_MB
     # Bags of six frames lie in one chunk, so that much damage takes everything; most must still be scored.
     assert outcomes['scored'] + outcomes['damage scored'] > 0.6 * MUTATIONS, outcomes
+
+
+def with_info(change) -> list:
+    """Return a dive whose camera_info a function has changed."""
+    entries = tiny_entries(trajectory(6))
+    for topic, _, _, message in entries:
+        if topic == CAMERA_INFO:
+            change(message)
+    return entries
+
+
+def baxter(info) -> None:
+    """Say the offset of a region, in a camera_info that is of this region already."""
+    info.roi.x_offset, info.roi.y_offset, info.roi.width, info.roi.height = 80, 60, info.width, info.height
+
+
+def full_image(info) -> None:
+    """Say a region that the driver does not cut out."""
+    info.roi.x_offset, info.roi.width, info.roi.height = 80, 160, 128
+
+
+def resized(info) -> None:
+    """Give the calibration of the full sensor."""
+    info.width, info.height = 2 * info.width, 2 * info.height
+    info.k = np.array([2, 2, 2, 2, 2, 2, 1, 1, 1]) * info.k + np.array([0, 0, 0.5, 0, 0, 0.5, 0, 0, 0])
+
+
+def fifth_zero(info) -> None:
+    info.distortion_model, info.d = 'equidistant', np.array([0.1, 0.01, 0.0, 0.0, 0.0])
+
+
+def ten_places(info) -> None:
+    info.d = np.zeros(10)
+
+
+@pytest.mark.parametrize(
+    ('change', 'said'),
+    [
+        (baxter, 'roi is ignored: it has the size of the calibration, so its offset (80, 60) is in K already'),
+        (full_image, 'roi of the calibration ignored: images of 320x256 have its full size'),
+        (resized, 'the calibration is for 640x512 and is scaled to images of 320x256: right where'),
+        (ten_places, ''),
+    ],
+)
+def test_camera_info_as_drivers_fill_it_gives_the_true_poses(change, said, tiny_folder, tmp_path, capsys):
+    bag = write_bag(tmp_path / 'bag', with_info(change))
+    arguments = [str(bag), '--object', str(tiny_folder), '--out', str(tmp_path / 'out'), '--truth', TRUTH]
+    assert main([*arguments, '--fail-if', 'translation_error_m.p90 > 0.05']) == DONE
+    notes = [line for line in capsys.readouterr().err.splitlines() if line.startswith('note: /camera/camera_info')]
+    assert len(notes) == bool(said)
+    assert said in ''.join(notes)
+
+
+def test_a_fisheye_with_a_fifth_zero_serves(tiny_folder, tmp_path, capsys):
+    bag = write_bag(tmp_path / 'bag', with_info(fifth_zero))
+    assert main([str(bag), '--object', str(tiny_folder), '--out', str(tmp_path / 'out')]) == DONE
+    assert 'camera_info' not in capsys.readouterr().err
+
+
+def test_webp_is_read_and_what_cannot_be_is_one_line(tiny_folder, tmp_path, capsys):
+    entries = tiny_entries(trajectory(6), compressed='.webp')
+    arguments = ['--object', str(tiny_folder), '--out', str(tmp_path / 'out')]
+    assert main([str(write_bag(tmp_path / 'webp', entries)), *arguments, '--fail-if', 'detection.rate < 1']) == DONE
+    for number, (topic, _, _, message) in enumerate(entries):
+        if topic.endswith('/compressed') and number > 3:
+            message.format, message.data = 'h264', np.zeros(100 + number, np.uint8)
+    capsys.readouterr()
+    assert main([str(write_bag(tmp_path / 'h264', entries)), *arguments]) == PARTLY
+    (line,) = (line for line in capsys.readouterr().err.splitlines() if 'h264' in line)
+    assert "of format 'h264': wanted a jpeg, png or webp file (" in line and line.endswith('times)')
+
+
+def test_images_of_another_package_are_named_with_it(tiny_folder, tmp_path, capsys):
+    kind = 'foxglove_msgs/msg/CompressedImage'
+    store = get_typestore(Stores.ROS2_HUMBLE)
+    text = 'builtin_interfaces/Time timestamp\nstring frame_id\nuint8[] data\nstring format\n'
+    store.register(get_types_from_msg(text, kind))
+    stamp = store.types['builtin_interfaces/msg/Time'](1, 0)
+    message = store.types[kind](stamp, 'camera', np.zeros(9, np.uint8), 'jpeg')
+    bag = write_bag(tmp_path / 'bag', [('/cam/image', kind, 1, message)], store=store)
+    assert main([str(bag), '--object', str(tiny_folder), '--out', str(tmp_path / 'out')]) == WRONG_USE
+    assert capsys.readouterr().err == (
+        'error: the bag has no topic of type sensor_msgs/Image, sensor_msgs/CompressedImage; '
+        'it holds: /cam/image (foxglove_msgs/CompressedImage, 1)\n'
+    )

@@ -60,6 +60,8 @@ class CameraSource:
             source = f'file {self._file}' if self._file else 'camera_info'
             images = ['rectified images'] if self._calibration.rectifies else []
             return '; '.join([source, *images, *self._calibration.remarks])
+        if self._file:
+            return f'file {self._file}: {self._calibration.refusal}'
         return f'guessed: {self._guessed_fov_deg:g} deg' if self.is_guess else 'waiting for camera_info'
 
     @property
@@ -79,7 +81,7 @@ class CameraSource:
     @property
     def is_missing(self) -> bool:
         """Whether a calibration was asked for and there is none, from a file or camera_info."""
-        return not self._calibration.is_known and self._first_asked_s is not None
+        return not self._calibration.is_known and not self._file and self._first_asked_s is not None
 
     @property
     def is_guess(self) -> bool:
@@ -104,7 +106,7 @@ class CameraSource:
         """
         if self._first_asked_s is None:
             self._first_asked_s = self._clock()
-        if not self._calibration.is_known:
+        if not self._calibration.is_known and not self._file:
             self._guessed_fov_deg = self._checked_fallback(self._clock() - self._first_asked_s)
         try:
             return self._calibration.for_size(width, height, self._guessed_fov_deg)

@@ -195,13 +195,18 @@ def _calibration_of(camera: str, path: str) -> str:
 
 
 def image_topics_behind(node: Node, topic: str) -> list[str]:
-    """Return the image topics that the publishers of a topic subscribe, as far as the middleware knows them now."""
+    """
+    Return the image topics that the publishers of a topic subscribe, as far as the middleware knows them now.
+
+    Of a node with several cameras those in the namespace of the topic are meant, where there are any.
+    """
     found = set()
     for publisher in node.get_publishers_info_by_topic(topic):
         with contextlib.suppress(NodeNameNonExistentError):
             subscribed = node.get_subscriber_names_and_types_by_node(publisher.node_name, publisher.node_namespace)
             found |= {name for name, kinds in subscribed if not IMAGE_TYPES.isdisjoint(kinds)}
-    return sorted(found)
+    beside = [name for name in found if name.startswith(topic.rpartition('/')[0] + '/')]
+    return sorted(beside or found)
 
 
 class ObjectChoice:

@@ -131,3 +131,29 @@ def test_a_calibration_file_that_is_missing_or_wrong_is_named(tmp_path) -> None:
     path.write_text('image_width: 640\n', encoding='utf-8')
     with pytest.raises(ConfigError, match=r'camera\.yaml: image_height: is missing'):
         CameraSource(str(path))
+
+
+def test_what_a_user_should_know_is_said_once_and_in_the_state() -> None:
+    said: list[str] = []
+    source = CameraSource(report=said.append)
+    source.accept_camera_info(info())
+    for _ in range(3):
+        source.intrinsics(320, 240)
+    assert len(said) == 1
+    assert source.state == f'camera_info; {said[0]}'
+    assert 'is for 640x480 and is scaled to images of 320x240' in said[0]
+
+
+def test_a_file_that_does_not_fit_rectified_images_is_no_reason_to_guess(tmp_path) -> None:
+    camera = CameraIntrinsics(640, 480, np.array([[444.0, 0, 320], [0, 444, 240], [0, 0, 1]]), [0.1, 0, 0, 0, 0])
+    content = camera.to_yaml_dict()
+    del content['projection_matrix']
+    path = tmp_path / 'camera.yaml'
+    path.write_text(yaml.safe_dump(content), encoding='utf-8')
+    source = CameraSource(str(path), timeout_s=0.0)
+    source.rectified = True
+    with pytest.raises(MessageError, match='P: is missing, and the images are rectified'):
+        source.intrinsics(640, 480)
+    assert source.state.startswith(f'file {path}: camera: P: is missing')
+    with pytest.raises(ConfigError, match=f'^{path}: camera: P: is missing'):
+        CameraSource(str(path), rectified=True)

@@ -23,7 +23,7 @@ from rcl_interfaces.msg import Log
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
-from sensor_msgs.msg import CameraInfo
+from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 from visualization_msgs.msg import MarkerArray
 
@@ -88,19 +88,18 @@ def info_of(camera: CameraIntrinsics) -> CameraInfo:
 class Bench:
     """An orientation_node with everything around it."""
 
-    def __init__(self, graph, model: ObjectModel, **parameters):
+    def __init__(self, graph, model: ObjectModel, *arguments: str, **parameters):
         self.graph, self.model = graph, model
-        self.node = graph.start(OrientationNode, **{'object': model.source, **parameters})
+        self.node = graph.start(OrientationNode, *arguments, **{'object': model.source, **parameters})
         self.orientations = graph.listen('orientations', OrientationArray)
         self._poses = graph.advertise('poses', PoseArray)
 
-    def calibrate(self, camera: CameraIntrinsics = CAMERA, qos: QoSProfile | int = 10) -> None:
+    def calibrate(self, camera: CameraIntrinsics | CameraInfo = CAMERA, qos: QoSProfile | int = 10) -> None:
         """Publish camera_info and wait until the node works with it."""
+        info = camera if isinstance(camera, CameraInfo) else info_of(camera)
         publisher = self.graph.advertise('camera_info', CameraInfo, qos)
         source = self.node._cameras[''].source
-        self.graph.wait(
-            lambda: publisher.publish(info_of(camera)) or source.state == 'camera_info', 'camera_info', 0.02
-        )
+        self.graph.wait(lambda: publisher.publish(info) or source.state.startswith('camera_info'), 'camera_info', 0.02)
 
     def show(self, *poses: KeypointPose, seconds: int = 10, size: tuple[int, int] = (640, 480)) -> OrientationArray:
         """Publish keypoint poses and return the answer to them."""
@@ -263,6 +262,22 @@ def test_another_resolution_is_scaled_and_another_shape_refused(graph, model) ->
     assert bench.show(wide, seconds=2, size=(640, 360)).orientations == []
     graph.wait_for_log(Log.WARN, 'orientation_node', 'calibration is for 640x480 and the image has 640x360')
     check_pose(bench.show_one(seconds=3).orientations[0].pose.pose, R, T)
+
+
+@pytest.mark.parametrize('told_by', ['parameter', 'remapping', 'publisher', 'nothing'])
+def test_of_rectified_images_p_is_used(graph, model, told_by: str) -> None:
+    raw = CameraIntrinsics(640, 480, CAMERA.K, [-0.35, 0.12, 0, 0, 0])
+    rectified = CameraIntrinsics(640, 480, np.array([[450.0, 0, 310.0], [0, 450.0, 245.0], [0, 0, 1]]))
+    if told_by == 'publisher':  # the tester, which publishes the poses, stands for pose_node
+        graph.tester.create_subscription(Image, 'front/image_rect_color', lambda message: None, 1)
+    arguments = ['-r', 'image:=front/image_rect'] if told_by == 'remapping' else []
+    bench = Bench(graph, model, *arguments, **({'image_rectified': True} if told_by == 'parameter' else {}))
+    info = info_of(raw)
+    info.p = [450.0, 0, 310.0, 0, 0, 450.0, 245.0, 0, 0, 0, 1, 0]
+    bench.calibrate(info)
+    seen_by = raw if told_by == 'nothing' else rectified
+    check_pose(bench.show_one(camera=seen_by).orientations[0].pose.pose, R, T)
+    assert bench.node._cameras[''].source.rectified == (told_by != 'nothing')
 
 
 def test_a_calibration_file_needs_no_camera_info(graph, model, tmp_path) -> None:
