@@ -28,9 +28,8 @@ _TURNS = {
 _ORIENTATION_TAG = 0x0112
 _MAX_TAGS = 1000  # of an EXIF note; cameras write about 40
 _PNG = b'\x89PNG\r\n\x1a\n'
-_DAMAGE = re.compile(r'corrupt|premature|crc|error|not yet in table', re.IGNORECASE)
+_DAMAGE = re.compile(r'corrupt|premature|inconsistent|crc|error|not yet in table', re.IGNORECASE)
 _LOG_HEAD = re.compile(r'^\[.*?\] global \S+ \S+ ')  # of OpenCV
-_DECODERS = re.compile(r'^>|^$|jpeg|png|tiff|webp|imgcodecs|loadsave|grfmt', re.IGNORECASE)
 _decoding = threading.Lock()  # stderr is one for all threads
 
 
@@ -116,10 +115,7 @@ def _decode(data: bytes) -> tuple[np.ndarray | None, list[str]]:
             image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
         except cv2.error:  # also for a header that claims more pixels than OpenCV reads
             image = None
-    for line in said:
-        if not _DECODERS.search(line):
-            say(line)  # of another thread
-    return image, [line for line in said if _DECODERS.search(line)]
+    return image, said
 
 
 @contextlib.contextmanager
