@@ -43,6 +43,7 @@ ARGUMENTS = (
     ('camera', 'camera', 'namespace of the camera and of all results', None),
     ('cameras', '', 'several cameras instead, by their namespaces, such as front,down', None),
     ('image', 'image_raw', 'image topic, in the namespace of the camera', None),
+    ('pose', '', 'topic of the best pose, such as /detected_dock_pose; empty: <camera>/pose, fused/pose', None),
     ('autostart', '', 'false: wait for a lifecycle manager; empty: as in the parameter files', ['', *BOOLEANS]),
     ('respawn', 'false', 'start a node that has ended again', BOOLEANS),
     ('use_sim_time', 'false', 'take time from /clock', BOOLEANS),
@@ -98,7 +99,7 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
             namespace=namespace,
             output='screen',
             parameters=[arguments[f'{node}_file'], {**chosen_parameters(arguments, NODES[node]), **common}],
-            remappings=image_remappings(cameras, arguments['image']),
+            remappings=[*image_remappings(cameras, arguments['image']), *pose_remappings(cameras, arguments['pose'])],
             ros_arguments=['--log-level', arguments['log_level']],
             respawn=arguments['respawn'] == 'true',
             respawn_delay=RESPAWN_DELAY_S,
@@ -112,6 +113,11 @@ def image_remappings(cameras: list[str], image: str) -> list[tuple[str, str]]:
     """Return what leads the nodes to the image topics of the drivers."""
     prefixes = [f'{name}/' for name in cameras] or ['']
     return [(f'{prefix}image{end}', f'{prefix}{image}{end}') for prefix in prefixes for end in ('', '/compressed')]
+
+
+def pose_remappings(cameras: list[str], pose: str) -> list[tuple[str, str]]:
+    """Return what leads the best pose, of several cameras the fused one, to a topic of another name."""
+    return [('fused/pose' if cameras else 'pose', pose)] if pose else []
 
 
 def rviz(arguments: dict[str, str], namespace: str, cameras: list[str]) -> Node:

@@ -221,6 +221,15 @@ def test_several_cameras_share_the_nodes(installed):
 
 
 @needs_launch
+@pytest.mark.parametrize(('cameras', 'topic'), [('camera:=front', 'pose'), ('cameras:=front,down', 'fused/pose')])
+def test_the_best_pose_goes_where_a_docking_server_reads_it(installed, cameras, topic):
+    path = installed / 'launch/custom_pose.launch.py'
+    started = run_launch(path, cameras, 'pose:=/detected_dock_pose')
+    assert f' {topic}:=/detected_dock_pose ' in started['orientation_node']
+    assert 'pose:=' not in run_launch(path, cameras)['orientation_node']
+
+
+@needs_launch
 @pytest.mark.parametrize(('argument', 'given'), [('autostart:=false', False), ('autostart:=true', True), ('', None)])
 def test_autostart_is_left_to_the_parameter_file_unless_it_is_given(installed, argument, given):
     started = run_launch(installed / 'launch/custom_pose.launch.py', *([argument] if argument else []))
