@@ -64,7 +64,7 @@ def with_points(**points: tuple[float, float, float]) -> ObjectModel:
     return ObjectModel.from_dict(data)
 
 
-def simulate_track(seed: int, distance_m: float, frames: int = 300) -> Track:
+def simulate_track(seed: int, distance_m: float, frames: int = 300, stamps: np.ndarray | None = None) -> Track:
     """
     Return a track of sinusoidal motion, every component of its own frequency in 0.05 ... 0.25 Hz.
 
@@ -72,7 +72,8 @@ def simulate_track(seed: int, distance_m: float, frames: int = 300) -> Track:
     about one axis, as roll and pitch of a vehicle seen from above, about two axes mid-image with little yaw.
     """
     rng = np.random.default_rng(seed)
-    stamps = np.arange(frames) / RATE_HZ
+    stamps = np.arange(frames) / RATE_HZ if stamps is None else stamps
+    frames = len(stamps)
 
     def swing(amplitude: float) -> np.ndarray:
         return amplitude * np.sin(2.0 * np.pi * rng.uniform(0.05, 0.25) * stamps + rng.uniform(0.0, 2.0 * np.pi))
@@ -115,10 +116,11 @@ def observe_track(
         track_id=0,
     )
     pixels = [CAMERA.project(model.model_points @ R.T + t) for R, t in zip(track.R, track.t)]
-    repeated = np.exp(-1.0 / (RATE_HZ * lasts_s)) if lasts_s else 0.0
+    steps = np.diff(track.stamps, append=track.stamps[-1])
     noise, poses = rng.normal(scale=noise_px, size=(count, 2)), []
-    for p in pixels:
+    for p, step_s in zip(pixels, steps):
         poses.append(replace(perfect, keypoints=p + noise))
+        repeated = np.exp(-step_s / lasts_s) if lasts_s else 0.0
         noise = repeated * noise + np.sqrt(1.0 - repeated**2) * rng.normal(scale=noise_px, size=(count, 2))
     return poses
 

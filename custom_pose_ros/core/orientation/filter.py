@@ -6,7 +6,6 @@ The numbers of the steps in the comments are those of docs/filter.md, where each
 
 from __future__ import annotations
 
-import copy
 import math
 from dataclasses import dataclass, fields
 
@@ -20,8 +19,8 @@ from custom_pose_ros.core.geometry.rotations import (
     skew_matrix,
 )
 from custom_pose_ros.core.orientation.filter_models import KeypointNoise, SingerMotion
-from custom_pose_ros.core.orientation.hypotheses import POSE, STATE_SIZE, TURN, Hypotheses
-from custom_pose_ros.core.orientation.pnp import PointSet
+from custom_pose_ros.core.orientation.hypotheses import POSE, STATE_SIZE, TURN, Correction, Hypotheses, reweighted
+from custom_pose_ros.core.orientation.pnp import PointSet, linearise
 from custom_pose_ros.core.orientation.solver import MISFIT_TOLERANCE, Observation, PoseSolution, chi2_quantile
 
 _SIGMAS_TO_MAXIMUM = 3.0  # the maxima of FilterParameters are three standard deviations
@@ -32,8 +31,14 @@ _SPLIT_RAD = np.deg2rad(3.0)  # standard deviation of the tilt below which a hyp
 _SPLIT_TILT_RATIO = 0.5  # standard deviation of the tilt / tilt above which one Gaussian cannot follow foreshortening
 _CURVED_RAD = np.deg2rad(1.0)  # standard deviation of the rotation below which its second order is negligible
 _OUTLIER_CHI2 = MISFIT_TOLERANCE * chi2_quantile(2)  # squared whitened distance from where a keypoint is expected
+_STRAIGHT = 2e-3  # bend of the projection up to which one linearisation will do
+_VAGUE_RAD = 0.2  # standard deviation of the rotation above which a single image tells it better
+_VAGUE_DEPTH = 0.15  # the same of the distance, relative to it
+_UNKNOWN_RAD = 2.0  # the same above which nothing is known
+_VAGUE_GROWTH = 4.0  # the variance must also have grown by this factor since the last image
 _FAR_RAD = np.deg2rad(5.0)  # a correction of the rotation above which the linearisation is checked
 _NO_STEP = np.zeros(6)
+_UNIT = np.eye(6)
 _NEIGHBOUR_RAD = np.deg2rad(20.0)  # hypotheses about this near support each other in the choice of the best one
 
 
@@ -127,27 +132,20 @@ class PoseFilter:
         self._motion = SingerMotion(acceleration, p.manoeuvre_time_s)
         self.noise = KeypointNoise(keypoint_count)
         self._since_s = 0.0  # time since the last correction
+        self._known = np.zeros(2)  # largest variances after it: of the rotation, of the distance relative to it
         self.hypotheses: Hypotheses | None = None
 
     def start(self, solution: PoseSolution) -> None:
         """Begin with all solutions of one image; nothing is known about the motion."""
         # Step 6: all solutions become hypotheses, with the covariance of the middle instead of the origin.
         count = len(solution.chi2)
-        arms = solution.poses.rotation @ self._shape.centroid
-        to_centre = np.tile(np.eye(6), (count, 1, 1))
-        to_centre[:, :3, 3:] = -skew_matrix(arms)
+        poses, spread = self._about_middle(solution, solution.misfit)
         covariance = np.zeros((count, STATE_SIZE, STATE_SIZE))
-        spread = np.linalg.inv(solution.information) * solution.misfit
-        covariance[:, POSE, POSE] = to_centre @ spread @ to_centre.transpose(0, 2, 1)
+        covariance[:, POSE, POSE] = spread
         covariance[:, 6:, 6:] = self._first_rates
         evidence = -0.5 * solution.chi2 / solution.misfit + 0.5 * np.linalg.slogdet(spread)[1]
-        self.hypotheses = Hypotheses(
-            solution.poses.rotation,
-            solution.poses.translation + arms,
-            np.zeros((count, 2, 6)),
-            covariance,
-            _reweighted(1.0, evidence),
-        )
+        weights = reweighted(1.0, evidence)
+        self._keep(Hypotheses(poses.rotation, poses.translation, np.zeros((count, 2, 6)), covariance, weights))
 
     def predict(self, step_s: float) -> None:
         """Let a time of `step_s` >= 0 [s] pass."""
@@ -188,35 +186,78 @@ class PoseFilter:
         """
         assert self.hypotheses is not None, 'start first'
         # Steps 9 and 10: split what is too uncertain, and compare with what is expected.
-        now = copy.copy(self._split_uncertain_tilts(self.hypotheses))
-        residual, jacobian, spread = self._innovation(now, observation)
-        inverse = np.linalg.inv(spread)
-        explained = (inverse @ residual[..., None])[..., 0]
-        chi2 = (residual * explained).sum(1)
+        prior = self._split_uncertain_tilts(self.hypotheses)
+        self.noise.begin(self._since_s)
+        correction = prior.correction(*self._innovation(prior, observation))
         # Step 11: wrong keypoints. Here the errors count in full: the variance without persistence.
         repeats = self.noise.persistence
-        wrong = _keypoints_beyond(_OUTLIER_CHI2, residual, spread, chi2, repeats)
+        wrong = _keypoints_beyond(_OUTLIER_CHI2, correction, repeats)
         if wrong.any():
             return wrong
-        # Step 12: correction of states, covariances and weights.
-        to_state = now.covariance[:, :, POSE] @ jacobian.transpose(0, 2, 1)
-        step = (to_state @ explained[..., None])[..., 0]
-        now.move(step)
-        covariance = now.covariance - to_state @ inverse @ to_state.transpose(0, 2, 1)
-        now.covariance = 0.5 * (covariance + covariance.transpose(0, 2, 1))
-        now.weights = _reweighted(now.weights, -0.5 * (chi2 + np.linalg.slogdet(spread)[1]))
+        # Step 12: correction of states, covariances and weights; once more, from where it led, where it led far.
+        now = prior.corrected(correction)
+        if _bend(prior, now, correction) > _STRAIGHT:
+            correction = prior.correction(*self._innovation(prior, observation, now, correction.step))
+            now = prior.corrected(correction)
         # Step 13: after a far correction, the pose must explain the keypoints as they are really projected.
         best = int(now.weights.argmax())
-        far = step[best, TURN] @ step[best, TURN] > _FAR_RAD**2 or repeats * chi2[best] > chi2_quantile(2 * len(wrong))
+        turn = correction.step[best, TURN]
+        far = turn @ turn > _FAR_RAD**2 or repeats * correction.chi2[best] > chi2_quantile(2 * len(wrong))
         if far and not self._explains(now, best, observation):
             return np.ones_like(wrong)
         # Step 14: learn the noise of the keypoints, in claimed standard deviations.
         unit = math.sqrt(self.noise.variance)  # as it was when the residuals were computed
-        self.noise.learn(unit * residual[best], unit * jacobian[best], observation.used, self._since_s)
-        self._since_s = 0.0
-        # Step 15: few hypotheses.
-        self.hypotheses = now.pruned(self._parameters.max_hypotheses, _LEAST_WEIGHT, _SAME_DISTANCE)
+        residual, jacobian = unit * correction.residual[best], unit * correction.jacobian[best]
+        self.noise.learn(residual, jacobian, observation.used, self._since_s)
+        self._keep(now)
         return wrong
+
+    @property
+    def vague(self) -> bool:
+        """Whether one image on its own tells the pose better than what is expected (step 12a)."""
+        assert self.hypotheses is not None, 'start first'
+        now, before = self.hypotheses, _VAGUE_GROWTH * self._known
+        turn = _widest(now.covariance[:, TURN, TURN])
+        depth = float(_depth_variance(now).max())
+        return (turn > _VAGUE_RAD**2 and turn > before[0]) or (depth > _VAGUE_DEPTH**2 and depth > before[1])
+
+    def fuse(self, solution: PoseSolution, observation: Observation) -> None:
+        """
+        Correct vague hypotheses by the solutions of one image, or start anew with these (step 12a).
+
+        Args:
+            solution: of the image.
+            observation: the keypoints that it uses.
+        """
+        assert self.hypotheses is not None, 'start first'
+        self.noise.begin(self._since_s)
+        poses, spread = self._about_middle(solution, max(solution.misfit, self.noise.variance))
+        count, most = len(poses.rotation), len(self.hypotheses)
+        log_evidence = -0.5 * solution.chi2 / solution.misfit + 0.5 * np.linalg.slogdet(spread)[1]
+        prior = self.hypotheses.select(np.repeat(np.arange(most), count))
+        prior.weights = reweighted(prior.weights, np.tile(log_evidence, most))
+        residual = np.empty((most * count, 6))
+        residual[:, :3] = np.tile(poses.translation, (most, 1)) - prior.centre
+        turns = np.tile(poses.rotation, (most, 1, 1)) @ prior.R.transpose(0, 2, 1)
+        residual[:, 3:] = rotation_vectors_from_matrices(turns)
+        pose = np.broadcast_to(_UNIT, (most * count, 6, 6))
+        correction = prior.correction(residual, pose, np.tile(spread, (most, 1, 1)))
+        unknown = _widest(self.hypotheses.covariance[:, TURN, TURN]) > _UNKNOWN_RAD**2
+        if unknown or correction.chi2.min() > MISFIT_TOLERANCE * chi2_quantile(6):
+            self.start(solution)
+            return
+        unexplained, jacobian, _ = linearise(
+            solution.poses, observation.points.points, observation.directions, observation.whiten
+        )
+        self.noise.learn(unexplained[0], jacobian[0], observation.used, self._since_s)
+        self._keep(prior.corrected(correction).combined(count))
+
+    def _keep(self, now: Hypotheses) -> None:
+        """Take over corrected hypotheses, but only a few (step 15)."""
+        self.hypotheses = now.pruned(self._parameters.max_hypotheses, _LEAST_WEIGHT, _SAME_DISTANCE)
+        self._since_s = 0.0
+        turn = _widest(self.hypotheses.covariance[:, TURN, TURN])
+        self._known = np.array([turn, _depth_variance(self.hypotheses).max()])
 
     def result(self) -> FilteredPose:
         """
@@ -229,7 +270,7 @@ class PoseFilter:
         now = self.hypotheses
         if len(now) == 1:
             pose = self._pose(0, _NO_STEP)
-            return FilteredPose(pose, self._about_origin(pose.rotation, now.covariance[0, POSE, POSE]), 0.0, None)
+            return FilteredPose(pose, self._covariance_about(pose), 0.0, None)
         flat = now.R.reshape(-1, 9)
         traces = flat @ flat.T
         support = np.exp((traces - 3.0) / (2.0 * _NEIGHBOUR_RAD**2)) @ now.weights  # 3 - trace = angle^2 for small ones
@@ -242,19 +283,32 @@ class PoseFilter:
         alternative, other_share = None, float(now.weights @ second)
         if other_share > 0.0:
             alternative = self._pose(best, (now.weights * second) @ steps / other_share)
-        mean = (now.weights * ~second) @ steps / (1.0 - other_share)
-        pose = self._pose(best, mean)
-        steps -= mean
-        covariance = (now.weights @ now.covariance[:, POSE, POSE].reshape(-1, 36)).reshape(6, 6)
-        covariance = covariance + (now.weights * steps.T) @ steps
-        ambiguity = other_share / (1.0 - other_share)
-        return FilteredPose(pose, self._about_origin(pose.rotation, covariance), ambiguity, alternative)
+        pose = self._pose(best, (now.weights * ~second) @ steps / (1.0 - other_share))
+        return FilteredPose(pose, self._covariance_about(pose), other_share / (1.0 - other_share), alternative)
 
-    def _about_origin(self, R: np.ndarray, covariance: np.ndarray) -> np.ndarray:
-        """Return the (6, 6) covariance of the object's origin and rotation from that of its middle and rotation."""
-        to_origin = np.eye(6)
-        to_origin[:3, 3:] = skew_matrix(R @ self._shape.centroid)
-        return to_origin @ covariance @ to_origin.T
+    def _covariance_about(self, pose: Rigid) -> np.ndarray:
+        """Return the (6, 6) second moment of the object's origin and rotation about a pose, over all hypotheses."""
+        assert self.hypotheses is not None, 'start first'
+        now = self.hypotheses
+        arms = now.R @ self._shape.centroid
+        to_origin = np.empty((len(now), 6, 6))
+        to_origin[:] = _UNIT
+        to_origin[:, :3, 3:] = skew_matrix(arms)
+        steps = np.empty((len(now), 6))
+        steps[:, :3] = now.centre - arms - pose.translation
+        steps[:, 3:] = rotation_vectors_from_matrices(now.R @ pose.rotation.T)
+        moments = to_origin @ now.covariance[:, POSE, POSE] @ to_origin.transpose(0, 2, 1)
+        covariance = (now.weights @ moments.reshape(-1, 36)).reshape(6, 6) + (now.weights * steps.T) @ steps
+        return 0.5 * (covariance + covariance.T)
+
+    def _about_middle(self, solution: PoseSolution, scale: float) -> tuple[Rigid, np.ndarray]:
+        """Return poses of the object's middle and their covariances (B, 6, 6), `scale` times the claimed ones."""
+        R = solution.poses.rotation
+        arms = R @ self._shape.centroid
+        to_middle = np.tile(_UNIT, (len(R), 1, 1))
+        to_middle[:, :3, 3:] = -skew_matrix(arms)
+        spread = to_middle @ np.linalg.inv(solution.information) @ to_middle.transpose(0, 2, 1)
+        return Rigid(R, solution.poses.translation + arms), scale * spread
 
     def _pose(self, index: int, step: np.ndarray) -> Rigid:
         """Return the pose `camera_object` of a hypothesis moved by a (6,) step."""
@@ -271,12 +325,25 @@ class PoseFilter:
         limit = MISFIT_TOLERANCE * chi2_quantile(residual.size) * max(1.0, self.noise.scale)
         return bool((residual * residual).sum() <= limit)
 
-    def _innovation(self, now: Hypotheses, observation: Observation) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _innovation(
+        self,
+        prior: Hypotheses,
+        observation: Observation,
+        there: Hypotheses | None = None,
+        step: np.ndarray | None = None,
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """
-        Return whitened residuals (M, 2U), their Jacobians (M, 2U, 6) and their covariances (M, 2U, 2U) (step 10).
+        Return whitened residuals (M, 2U), their Jacobians (M, 2U, 6) and the noise (M, 2U, 2U) (step 10).
 
-        The residual is observed minus expected; expectation and covariance contain the second order of the rotation.
+        The residual is observed minus expected; expectation and noise contain the second order of the rotation.
+
+        Args:
+            prior: the hypotheses to correct.
+            observation: the keypoints.
+            there: the same hypotheses as they were corrected before, to linearise there; default: at `prior`.
+            step: (M, 18) from `prior` to `there`.
         """
+        now = prior if there is None else there
         count, keypoints = len(now), len(observation.directions)
         whiten = observation.whiten / math.sqrt(self.noise.variance)
         rotated = (observation.points.points - self._shape.centroid) @ now.R.transpose(0, 2, 1)
@@ -290,16 +357,17 @@ class PoseFilter:
         first = (rotated @ _FIRST_ORDER + _SHIFT).reshape(count, keypoints, 3, 6)
         jacobian = (to_image @ first).reshape(count, 2 * keypoints, 6)
         residual = (whiten @ (observation.directions - projected)[..., None]).reshape(count, 2 * keypoints)
-        spread = jacobian @ now.covariance[:, POSE, POSE] @ jacobian.transpose(0, 2, 1)
-        spread = spread + np.eye(2 * keypoints)
+        noise = np.zeros((count, 2 * keypoints, 2 * keypoints)) + np.eye(2 * keypoints)
         turn = now.covariance[:, TURN, TURN]
         if _widest(turn) > _CURVED_RAD**2:
             second = (rotated @ _SECOND_ORDER).reshape(count, keypoints, 3, 9)
             curvature = (to_image @ second).reshape(count, 2 * keypoints, 9)
             products = 2.0 * (turn[:, :, None, :, None] * turn[:, None, :, None, :]).reshape(count, 9, 9)
             residual = residual - (curvature @ turn.reshape(count, 9, 1))[..., 0]
-            spread = spread + curvature @ products @ curvature.transpose(0, 2, 1)
-        return residual, jacobian, spread
+            noise = noise + curvature @ products @ curvature.transpose(0, 2, 1)
+        if step is not None:  # what is expected at `prior` by the line through `there`
+            residual = residual + (jacobian @ step[:, POSE, None])[..., 0]
+        return residual, jacobian, noise
 
     def _split_uncertain_tilts(self, now: Hypotheses) -> Hypotheses:
         """Return the hypotheses, those split whose tilt is too uncertain for one Gaussian (step 9)."""
@@ -325,32 +393,39 @@ def _widest(turn: np.ndarray) -> float:
     return float(turn.trace(0, 1, 2).max())
 
 
-def _keypoints_beyond(
-    limit: float, residual: np.ndarray, spread: np.ndarray, chi2: np.ndarray, repeats: float
-) -> np.ndarray:
+def _depth_variance(now: Hypotheses) -> np.ndarray:
+    """Return (M,) variances of the distance of hypotheses, relative to it."""
+    return now.pose_variances[:, 2] / now.centre[:, 2] ** 2
+
+
+def _bend(prior: Hypotheses, now: Hypotheses, correction: Correction) -> float:
+    """
+    Return how far the projection bends between the hypotheses before and after a correction, relative to its size.
+
+    It bends by the square of the turn and of the relative change of the distance, and by what their variances lost.
+    """
+    bend = correction.step[:, POSE] ** 2 + prior.pose_variances - now.pose_variances
+    bend = bend[:, TURN].sum(1) + bend[:, 2] / now.centre[:, 2] ** 2
+    return float((bend * (now.weights > _SPLIT_WEIGHT)).max())
+
+
+def _keypoints_beyond(limit: float, correction: Correction, repeats: float) -> np.ndarray:
     """
     Return (U,) bool, True for keypoints whose squared Mahalanobis distance exceeds a limit under every hypothesis.
 
     Args:
         limit: squared Mahalanobis distance.
-        residual: (M, 2U).
-        spread: (M, 2U, 2U) covariance of the residuals, in which each keypoint has a variance of 1.
-        chi2: (M,) squared Mahalanobis distance of all keypoints together.
+        correction: by the whitened keypoints; in its `spread` each of them has a variance of 1.
         repeats: the variance of each keypoint is taken as 1 / repeats instead.
     """
-    if repeats * chi2.min() <= limit:  # then none of them exceeds it
+    residual, spread = correction.residual, correction.spread
+    if repeats * correction.chi2.min() <= limit:  # then none of them exceeds it
         return np.zeros(residual.shape[1] // 2, bool)
     surplus = 1.0 - 1.0 / repeats
     xx, yy = (spread[:, k::2, k::2].diagonal(0, 1, 2) - surplus for k in (0, 1))
     xy = spread[:, 0::2, 1::2].diagonal(0, 1, 2)
     x, y = residual[:, 0::2], residual[:, 1::2]
     return ((yy * x * x - 2.0 * xy * x * y + xx * y * y) / (xx * yy - xy * xy)).min(0) > limit
-
-
-def _reweighted(weights: np.ndarray | float, log_evidence: np.ndarray) -> np.ndarray:
-    """Return weights times exp(log_evidence), sum 1."""
-    updated = np.asarray(weights * np.exp(log_evidence - log_evidence.max()))
-    return updated / updated.sum()
 
 
 def _rotation_orders() -> tuple[np.ndarray, np.ndarray]:

@@ -16,6 +16,7 @@ _PERSISTENCE_PRIOR = 30.0  # weight of errors that are new in each image, in deg
 _MEMORY = 200.0  # degrees of freedom after which older misfit is forgotten
 _MISFIT_LIMIT = 20.0  # a single image counts for at most this many times its expected misfit
 _HORIZON_S = 0.5  # errors that last longer count as if they lasted about as long
+_REPEATED_S = 0.03  # how long the errors of a detector are taken to last before anything is learnt
 _CHANCE = 0.25  # persistence above 1 that errors show by chance, within _MEMORY, when they are new in each image
 
 
@@ -79,6 +80,7 @@ class KeypointNoise:
     def __init__(self, keypoint_count: int):
         self.scale = 1.0
         self.persistence = 1.0
+        self._begun = False
         self._scale_weight = _SCALE_PRIOR
         self._sum = np.zeros((keypoint_count, 2))  # of the unexplained residuals, older ones faded
         self._sum_weight = 0.0  # sum of their squared weights
@@ -88,6 +90,19 @@ class KeypointNoise:
     def variance(self) -> float:
         """Variance over the claimed one with which images may be used as if their errors were independent."""
         return self.scale * self.persistence
+
+    def begin(self, step_s: float) -> None:
+        """
+        Expect errors that are repeated as a detector's are, before the first image is learnt from.
+
+        Args:
+            step_s: time between images [s]; the more often they come, the less each of them tells.
+        """
+        if self._begun:
+            return
+        self._begun = True
+        self.persistence = 1.0 / math.tanh(max(step_s, 1e-4) / (2.0 * _REPEATED_S))  # exponential autocorrelation
+        self._misfit = _PERSISTENCE_PRIOR * (self.persistence + _CHANCE)
 
     def learn(self, residual: np.ndarray, jacobian: np.ndarray, used: np.ndarray, step_s: float) -> None:
         """

@@ -12,6 +12,7 @@ POSE = slice(0, 6)
 TURN = slice(3, 6)
 STATE_SIZE = 18
 _UNIT = np.eye(3)
+_WHOLE = np.eye(STATE_SIZE)
 # A standard normal as three narrower ones: weight of the outer two, texisting distance, texisting standard deviation.
 _OUTER_WEIGHT, _OUTER_DISTANCE, _NARROWER = 0.2252, 1.0575, 0.6715
 
@@ -38,6 +39,11 @@ class Hypotheses:
     def __len__(self) -> int:
         return len(self.weights)
 
+    @property
+    def pose_variances(self) -> np.ndarray:
+        """(M, 6) variances of the middle and the rotation."""
+        return self.covariance.reshape(len(self), -1)[:, : 6 * STATE_SIZE : STATE_SIZE + 1]
+
     def select(self, keep: np.ndarray | list[int]) -> Hypotheses:
         """Return some of the hypotheses, in the given order."""
         return Hypotheses(*(part[keep] for part in vars(self).values()))
@@ -51,6 +57,51 @@ class Hypotheses:
         self.R = matrix_from_rotation_vector(step[:, TURN]) @ self.R
         self.centre = self.centre + step[:, :3]
         self.rates = self.rates + step[:, 6:].reshape(-1, 2, 6)
+
+    def correction(self, residual: np.ndarray, jacobian: np.ndarray, noise: np.ndarray) -> Correction:
+        """
+        Return how n measurements correct each hypothesis; nothing is changed yet (see `corrected`).
+
+        Args:
+            residual: (M, n) measured minus expected.
+            jacobian: (M, n, 6) of what is expected, over the pose.
+            noise: (M, n, n) covariance of the measurements, positive definite.
+        """
+        to_state = self.covariance[:, :, POSE] @ jacobian.transpose(0, 2, 1)
+        spread = jacobian @ to_state[:, POSE] + noise
+        inverse = np.linalg.inv(spread)
+        gain = to_state @ inverse
+        return Correction(
+            residual=residual,
+            step=(gain @ residual[..., None])[..., 0],
+            chi2=(residual * (inverse @ residual[..., None])[..., 0]).sum(1),
+            spread=spread,
+            gain=gain,
+            jacobian=jacobian,
+            noise=noise,
+        )
+
+    def corrected(self, correction: Correction) -> Hypotheses:
+        """
+        Return the hypotheses moved by a correction, their weights times its evidence.
+
+        The covariance is taken in Joseph's form, which rounding leaves positive (Bucy and Joseph 1968).
+        """
+        c = correction
+        keep = np.empty_like(self.covariance)
+        keep[:] = _WHOLE
+        keep[:, :, POSE] -= c.gain @ c.jacobian
+        covariance = keep @ self.covariance @ keep.transpose(0, 2, 1) + c.gain @ c.noise @ c.gain.transpose(0, 2, 1)
+        log_evidence = -0.5 * (c.chi2 + np.linalg.slogdet(c.spread)[1])
+        result = Hypotheses(
+            self.R,
+            self.centre,
+            self.rates,
+            0.5 * (covariance + covariance.transpose(0, 2, 1)),
+            reweighted(self.weights, log_evidence),
+        )
+        result.move(c.step)
+        return result
 
     def difference(self, i: int, j: int) -> np.ndarray:
         """Return the (18,) error that leads from hypothesis i to hypothesis j."""
@@ -124,6 +175,13 @@ class Hypotheses:
         three.weights = three.weights * [1.0 - 2.0 * _OUTER_WEIGHT, _OUTER_WEIGHT, _OUTER_WEIGHT]
         return self.select(np.flatnonzero(np.arange(len(self)) != index)).joined(three)
 
+    def combined(self, groups: int) -> Hypotheses:
+        """Return one hypothesis for each of the groups; hypothesis i belongs to the group `i % groups`."""
+        for i in range(groups, len(self)):
+            if self.weights[i] > 0.0:
+                self._merge(i % groups, i)
+        return self.select(list(range(groups)))
+
     def pruned(self, most: int, least_weight: float, same: float) -> Hypotheses:
         """
         Return at most `most` hypotheses, most likely first, without those below `least_weight` (step 15).
@@ -165,3 +223,33 @@ class Hypotheses:
         self.centre[into] += share * difference[:3]
         self.rates[into] += share * difference[6:].reshape(2, 6)
         self.weights[into] = total
+
+
+@dataclass(frozen=True, eq=False)
+class Correction:
+    """
+    What n measurements tell about M hypotheses.
+
+    Attributes:
+        residual: (M, n) measured minus expected.
+        step: (M, 18) by which each hypothesis moves.
+        chi2: (M,) squared Mahalanobis distance of the measurements from what is expected.
+        spread: (M, n, n) covariance of measured minus expected.
+        gain: (M, 18, n).
+        jacobian: (M, n, 6) of what is expected, over the pose.
+        noise: (M, n, n) covariance of the measurements.
+    """
+
+    residual: np.ndarray
+    step: np.ndarray
+    chi2: np.ndarray
+    spread: np.ndarray
+    gain: np.ndarray
+    jacobian: np.ndarray
+    noise: np.ndarray
+
+
+def reweighted(weights: np.ndarray | float, log_evidence: np.ndarray) -> np.ndarray:
+    """Return weights times exp(log_evidence), sum 1."""
+    updated = np.asarray(weights * np.exp(log_evidence - log_evidence.max()))
+    return updated / updated.sum()

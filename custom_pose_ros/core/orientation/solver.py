@@ -202,8 +202,10 @@ class PoseSolver:
         With five or more keypoints, one that contradicts the others is left out; with four it can only be suspected.
         """
         observation = self.observe(pose)
-        if isinstance(observation, Refusal):
-            return observation
+        return observation if isinstance(observation, Refusal) else self.solve_without_outlier(observation)
+
+    def solve_without_outlier(self, observation: Observation) -> PoseSolution | Refusal:
+        """Return every pose that explains the keypoints of an observation but one that is wrong, see `solve`."""
         solution = self.solve_observation(observation)
         if not isinstance(solution, Refusal) and not consistent(solution.chi2[0], len(observation.pixels)):
             solution = self._without_outlier(observation, solution)

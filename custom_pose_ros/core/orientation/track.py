@@ -64,6 +64,8 @@ class InstanceTrack:
         self._advance(stamp_s)
         if not self._symmetries.trivial:  # step 19
             observation = self._turned(observation)
+        if self._filter.vague:  # step 12a
+            return self._fuse(pose, observation, stamp_s)
         accepted = self._correct(observation)
         if accepted is None:
             self._filter.loosen(step_s)  # step 17
@@ -75,6 +77,16 @@ class InstanceTrack:
         if stamp_s - self._seen_s > CONTRADICTION_S:
             return self._start(pose, stamp_s)
         return self._estimate(pose.track_id, None, True)
+
+    def _fuse(self, pose: KeypointPose, observation: Observation, stamp_s: float) -> OrientationEstimate | Refusal:
+        """Correct a filter that is vague by the pose that the image gives on its own."""
+        solution = self._solver.solve_without_outlier(observation)
+        if isinstance(solution, Refusal):
+            return solution
+        used = observation.subset(solution.used[observation.used])
+        self._filter.fuse(solution, used)
+        self._seen_s = stamp_s
+        return self._estimate(pose.track_id, used, solution.outlier_suspected)
 
     def alive(self, stamp_s: float) -> bool:
         """Tell whether the instance was seen recently enough to predict where it is (step 18)."""
