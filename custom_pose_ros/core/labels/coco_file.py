@@ -20,6 +20,7 @@ from custom_pose_ros.core.labels.raw_labels import (
     REPAIRED,
     STORED,
     TURNED,
+    TURNED_WITH_SIZE,
     Point,
     RawImage,
     RawInstance,
@@ -177,8 +178,10 @@ def _contributor(content: Mapping[str, Any]) -> Any:
 
 def _exif(content: Mapping[str, Any], images: Sequence[Mapping[str, Any]]) -> str:
     """Return on which pictures the labels were made, where the tool that wrote the file is known."""
-    if _contributor(content) in (LABEL_STUDIO, OWN_CONTRIBUTOR):
-        return TURNED  # shown by a browser; points are in pixels of what it showed
+    if _contributor(content) == LABEL_STUDIO:
+        return TURNED  # points are in pixels of what the browser showed, the size is that of the file
+    if _contributor(content) == OWN_CONTRIBUTOR:
+        return TURNED_WITH_SIZE
     if images and all(is_number(i.get('dataset_id')) and isinstance(i.get('path'), str) for i in images):
         return STORED  # coco-annotator, which sends pictures to the browser without their EXIF note
     return ''

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from custom_pose_ros.core.errors import DatasetError
-from custom_pose_ros.core.labels.raw_labels import STORED, TURNED
+from custom_pose_ros.core.labels.raw_labels import STORED, TURNED, TURNED_WITH_SIZE
 from custom_pose_ros.core.pictures import Picture
 
 _BORDER_TOLERANCE = 0.01  # of the image's size: a point so little outside was meant to be on the border
@@ -42,7 +42,7 @@ def place(picture: Picture, stated: Size, exif: str, relative: bool = False) -> 
     Args:
         picture: The file.
         stated: Size that the label file states, with a 0 where it states none.
-        exif: TURNED, STORED or '', see `RawLabels.exif`.
+        exif: See `RawLabels.exif`.
         relative: Coordinates are shares of the image's size.
 
     Raises:
@@ -51,9 +51,9 @@ def place(picture: Picture, stated: Size, exif: str, relative: bool = False) -> 
     turned, stored = (pixels.shape[1::-1] for pixels in (picture.upright, picture.stored))
     upright, repair = True, ''
     if picture.orientation != 1:
-        upright = _is_on_turned(picture.orientation, turned, stored, stated, exif, relative)
+        upright = _is_on_turned(picture.orientation, turned, stored, stated, exif)
         is_unturned = same_shape(stated, stored) and not same_shape(stated, turned)
-        if upright and is_unturned and not relative:
+        if upright and is_unturned:
             stated = stated[::-1]  # Label Studio states the size of the file beside labels on the turned picture
             repair = 'labelled on the picture as its EXIF orientation turns it, though its size is stated unturned'
         elif not upright:
@@ -71,20 +71,19 @@ def place(picture: Picture, stated: Size, exif: str, relative: bool = False) -> 
     )
 
 
-def _is_on_turned(orientation: int, turned: Size, stored: Size, stated: Size, exif: str, relative: bool) -> bool:
+def _is_on_turned(orientation: int, turned: Size, stored: Size, stated: Size, exif: str) -> bool:
     """Return whether labels lie on the picture as its EXIF orientation turns it; DatasetError where that is unknown."""
     sizes_tell = 0 not in stated and same_shape(stated, turned) != same_shape(stated, stored)
     by_size = '' if not sizes_tell else TURNED if same_shape(stated, turned) else STORED
     # A tool that states the turned size has obeyed EXIF. The unturned size says nothing: most programs that read it
     # from the file do not turn it, whatever the person who labelled saw.
-    found = exif or (TURNED if by_size == TURNED else '')
-    contradicted = (by_size == TURNED and found == STORED) or (by_size == STORED and found == TURNED and relative)
-    if not found or contradicted:
+    certain = {TURNED: True, TURNED_WITH_SIZE: by_size != STORED, STORED: by_size != TURNED, '': by_size == TURNED}
+    if not certain[exif]:
         raise DatasetError(
             f'has EXIF orientation {orientation}, and the label file does not tell whether its labels lie on the '
             'picture as viewers show it (--exif turned) or as the file holds it (--exif stored)'
         )
-    return found == TURNED
+    return exif != STORED
 
 
 def same_shape(stated: Size, size: Size) -> bool:

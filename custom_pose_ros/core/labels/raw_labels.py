@@ -16,7 +16,9 @@ from custom_pose_ros.core.object_model import ObjectModel
 
 REPAIRED, REFUSED, NOTE = 'repaired', 'refused', 'note'
 ABSENT, HIDDEN, SEEN = 0, 1, 2  # of a keypoint: no known place, a known place that is covered, visible
-TURNED, STORED = 'turned', 'stored'  # pictures as viewers show them, obeying EXIF, or as the file holds them
+# What was labelled of a picture with an EXIF orientation: as viewers show it, whatever its size is stated to be; the
+# same, with the size of that; as the file holds it.
+TURNED, TURNED_WITH_SIZE, STORED = 'turned', 'turned with size', 'stored'
 
 Point = tuple[Any, Any, Any]
 
@@ -97,7 +99,7 @@ class RawLabels:
         images: The images of the file.
         problems: Those found so far.
         lists_all_names: False where the format lists only the names of keypoints that somebody labelled.
-        exif: TURNED or STORED where it is known which pictures the labelling tool shows; '' where it is not.
+        exif: TURNED, TURNED_WITH_SIZE or STORED where it is known what the labelling tool shows; '' where it is not.
         skeleton_note: What a person should know about how the skeleton was read.
         named: False where the format numbers the keypoints; the names are made up.
         swaps: Pairs of keypoint indices that change places when the image is mirrored, None where nobody says.

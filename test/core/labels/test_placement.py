@@ -7,7 +7,7 @@ import pytest
 
 from custom_pose_ros.core.errors import DatasetError
 from custom_pose_ros.core.labels.placement import bring_inside, place
-from custom_pose_ros.core.labels.raw_labels import STORED, TURNED
+from custom_pose_ros.core.labels.raw_labels import STORED, TURNED, TURNED_WITH_SIZE
 from custom_pose_ros.core.pictures import Picture
 
 UNKNOWN = ''
@@ -27,6 +27,8 @@ def picture(orientation, size=FILE):
         (TURNED, SHOWN, SHOWN),
         (TURNED, FILE, SHOWN),  # Label Studio: size of the file, points on the turned picture
         (TURNED, NONE, SHOWN),
+        (TURNED_WITH_SIZE, SHOWN, SHOWN),
+        (TURNED_WITH_SIZE, NONE, SHOWN),
         (STORED, FILE, FILE),  # coco-annotator
         (STORED, NONE, FILE),
     ],
@@ -40,7 +42,9 @@ def test_certain_pictures_turned_by_a_quarter(orientation, exif, stated, wanted)
 
 
 @pytest.mark.parametrize('orientation', QUARTER)
-@pytest.mark.parametrize(('exif', 'stated'), [(UNKNOWN, FILE), (UNKNOWN, NONE), (STORED, SHOWN)])
+@pytest.mark.parametrize(
+    ('exif', 'stated'), [(UNKNOWN, FILE), (UNKNOWN, NONE), (STORED, SHOWN), (TURNED_WITH_SIZE, FILE)]
+)
 def test_pictures_turned_by_a_quarter_are_refused_where_that_is_not_certain(orientation, exif, stated):
     with pytest.raises(DatasetError, match=f'has EXIF orientation {orientation}, and .*--exif turned.*--exif stored'):
         place(picture(orientation), stated, exif)
@@ -50,7 +54,8 @@ def test_pictures_turned_by_a_quarter_are_refused_where_that_is_not_certain(orie
     ('orientation', 'size'), [*((o, FILE) for o in SAME_SIZE), *((o, (90, 90)) for o in (*QUARTER, *SAME_SIZE))]
 )
 def test_where_the_size_says_nothing_the_tool_must_be_known(orientation, size):
-    assert place(picture(orientation, size), size, TURNED).upright
+    for known in (TURNED, TURNED_WITH_SIZE):
+        assert place(picture(orientation, size), size, known).upright
     assert not place(picture(orientation, size), size, STORED).upright
     with pytest.raises(DatasetError, match='does not tell whether'):
         place(picture(orientation, size), size, UNKNOWN)
@@ -83,11 +88,12 @@ def test_labels_of_another_shape_are_refused():
 
 
 def test_shares_belong_to_the_picture_that_was_shown():
-    assert place(picture(6), SHOWN, TURNED, relative=True)[:4] == (*SHOWN, SHOWN, True)
-    assert place(picture(6), NONE, TURNED, relative=True).factors == SHOWN
-    assert place(picture(1), (240, 160), TURNED, relative=True).factors == FILE
+    assert place(picture(6), SHOWN, TURNED_WITH_SIZE, relative=True)[:4] == (*SHOWN, SHOWN, True)
+    assert place(picture(6), NONE, TURNED_WITH_SIZE, relative=True).factors == SHOWN
+    assert place(picture(1), (240, 160), TURNED_WITH_SIZE, relative=True).factors == FILE
+    assert place(picture(6), FILE, TURNED, relative=True).factors == SHOWN  # somebody says so
     with pytest.raises(DatasetError, match='does not tell'):  # a browser that does not turn, or a model's proposals
-        place(picture(6), FILE, TURNED, relative=True)
+        place(picture(6), FILE, TURNED_WITH_SIZE, relative=True)
     with pytest.raises(DatasetError, match='labels are for 77 x 50 px'):
         place(picture(1), (77, 50), TURNED, relative=True)
 

@@ -12,7 +12,7 @@ from custom_pose_ros.core.errors import DatasetError
 from custom_pose_ros.core.labels.raw_labels import (
     NOTE,
     REFUSED,
-    TURNED,
+    TURNED_WITH_SIZE,
     RawImage,
     RawInstance,
     RawLabels,
@@ -46,7 +46,7 @@ def read_label_studio(path: Path, tasks: list[Any]) -> RawLabels:
         is_min = any(isinstance(value, list) and 'keypointlabels' in str(value) for t in tasks for value in t.values())
         way = 'it is a JSON-MIN; export as JSON' if is_min else 'set the project up with --label-studio-config'
         raise DatasetError(f'{path}: no KeyPointLabels in this export; {way}')
-    labels = RawLabels('object', names, [], [], lists_all_names=False, exif=TURNED)
+    labels = RawLabels('object', names, [], [], lists_all_names=False, exif=TURNED_WITH_SIZE)
     text = 'Label Studio keeps no order of keypoints: they are sorted by name unless --object is given'
     labels.add(NOTE, '', '', text)
     for task, submitted in zip(tasks, found):
