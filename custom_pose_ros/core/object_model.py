@@ -160,6 +160,14 @@ class ObjectModel:
         """
         return roll_pitch_yaw_from_matrix(R_reference_object @ self.zero_rotation.T)
 
+    def check_thresholds(self, thresholds: Thresholds) -> None:
+        """Raise ConfigError when no instance of this object can pass the thresholds."""
+        if thresholds.min_keypoints > self.keypoint_count:
+            raise ConfigError(
+                f'{self.source or self.name}: thresholds.min_keypoints: wanted at most the number of keypoints, '
+                f'{self.keypoint_count}, got {thresholds.min_keypoints}'
+            )
+
     @classmethod
     def load(cls, source: str | Path) -> ObjectModel:
         """
@@ -306,7 +314,7 @@ class _Reader:
         different = len({frozenset(pair) for pair in skeleton}) == len(skeleton)
         self.want(different, 'skeleton', 'every edge once', data['skeleton'])
         zero_key, estimators = 'zero_roll_pitch_yaw_deg', {name: name for name in ESTIMATORS}
-        return ObjectModel(
+        model = ObjectModel(
             name=self.read_name('name', data['name']),
             keypoint_names=names,
             skeleton=skeleton,
@@ -323,6 +331,8 @@ class _Reader:
             mirror=self.read_choice('mirror', data.get('mirror', ObjectModel.mirror), _MIRROR),
             source=self.source,
         )
+        model.check_thresholds(model.thresholds)
+        return model
 
     def check_keys(self, where: str, data: Mapping, required: Sequence[str], optional: Sequence[str]) -> None:
         allowed = (*required, *optional)
@@ -437,10 +447,7 @@ class _Reader:
                 read[name] = number
             else:
                 read[name] = self.read_number(key, number, 0.0, 1.0)
-        least = read.get('min_keypoints', 0)
-        enough = least <= max(keypoint_count, Thresholds.min_keypoints)
-        self.want(enough, 'thresholds.min_keypoints', f'at most the number of keypoints, {keypoint_count}', least)
-        return Thresholds(**read)
+        return Thresholds(**{'min_keypoints': min(Thresholds.min_keypoints, keypoint_count), **read})
 
 
 def _is_whole(value: Any, low: int, high: int) -> bool:

@@ -73,6 +73,7 @@ class PoseEstimator:
         thresholds: Acceptance limits; default: the object file's.
 
     Raises:
+        ConfigError: No instance can pass the thresholds, or the height is none.
         ModelError: The network was made for another object.
     """
 
@@ -86,6 +87,7 @@ class PoseEstimator:
         self.model = model
         self.input_height = model.input_height if input_height is None else input_height
         self.thresholds = model.thresholds if thresholds is None else thresholds
+        model.check_thresholds(self.thresholds)
         _check_height(self.input_height)
         self.network = network if isinstance(network, LoadedNetwork) else LoadedNetwork(network)
         self.repeated = 0

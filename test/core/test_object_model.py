@@ -88,6 +88,7 @@ def test_one_keypoint_and_no_limbs(tmp_path):
     write(tmp_path, {'name': 'dot', 'keypoints': ['dot'], 'skeleton': []})
     model = ObjectModel.load(tmp_path)
     assert (model.keypoint_count, model.limb_count) == (1, 0)
+    assert model.thresholds.min_keypoints == 1  # more than it has could never be found
 
 
 def test_empty_optional_keys_are_their_defaults(tmp_path):

@@ -54,6 +54,12 @@ def pair() -> ObjectModel:
     )
 
 
+def test_thresholds_that_no_instance_can_pass_are_refused(pair):
+    impossible = dataclasses.replace(pair.thresholds, min_keypoints=3)
+    with pytest.raises(ConfigError, match='thresholds.min_keypoints: wanted at most the number of keypoints, 2, got 3'):
+        PoseEstimator(pair, ColourBackend(pair), thresholds=impossible)
+
+
 def picture(width: int, height: int, a: tuple[int, int], b: tuple[int, int]) -> np.ndarray:
     image = np.zeros((height, width, 3), np.uint8)
     radius = height // 20

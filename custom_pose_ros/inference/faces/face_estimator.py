@@ -70,6 +70,7 @@ class FaceEstimator:
         """
         self.model = model
         self.thresholds = model.thresholds if thresholds is None else thresholds
+        model.check_thresholds(self.thresholds)
         self._read = LandmarkReader(model.keypoint_names)
         self._detect = FaceDetector(threads, _MIN_DETECTION_SCORE)
         self._fit = FaceMesh(threads)

@@ -159,9 +159,12 @@ class PoseNode(ManagedNode):
         defaults = dataclasses.asdict(estimator.model.thresholds)
         if self._thresholds is None:
             self._thresholds = NodeParameters(
-                self, ThresholdParameters, 'thresholds.', defaults, apply=self._on_thresholds, beside=self.settings
-            )
-        estimator.thresholds = self._thresholds.with_defaults(defaults).core
+                self, ThresholdParameters, 'thresholds.', defaults,
+                check=self._check_thresholds, apply=self._on_thresholds, beside=self.settings,
+            )  # fmt: skip
+        thresholds = self._thresholds.with_defaults(defaults).core
+        estimator.model.check_thresholds(thresholds)
+        estimator.thresholds = thresholds
         self._estimator = estimator
         self._thresholds.set_defaults(defaults)
 
@@ -181,6 +184,10 @@ class PoseNode(ManagedNode):
         """Refuse another object or model while one is loaded."""
         if self.state != UNCONFIGURED and (values.object, values.model) != self._source:
             raise ConfigError(SWITCH_INSTEAD)
+
+    def _check_thresholds(self, values: ThresholdParameters) -> None:
+        if self._estimator:
+            self._estimator.model.check_thresholds(values.core)
 
     def _on_thresholds(self, values: ThresholdParameters) -> None:
         if self._estimator:

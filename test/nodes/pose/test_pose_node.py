@@ -328,9 +328,17 @@ def test_thresholds_change_over_the_parameter_service_and_refuse_nonsense(graph,
     assert (successful, 'thresholds.pose_score' in reason) == (False, True)
     assert change('thresholds.pose_score', 0.25) == (True, '')
     check_found(bench.show(picture, 3), points)
+    successful, reason = change('thresholds.min_keypoints', 5)
+    assert (successful, 'at most the number of keypoints, 4, got 5' in reason) == (False, True)
+    check_found(bench.show(picture, 4), points)
     successful, reason = change('backend', 'torch')
     assert (successful, 'read-only' in reason) == (False, True)
     assert change('object', 'submarine') == (False, SWITCH_INSTEAD)
+
+
+def test_thresholds_that_no_instance_can_pass_keep_the_node_from_serving(graph, tiny_object) -> None:
+    with pytest.raises(ConfigError, match='thresholds.min_keypoints: wanted at most the number of keypoints, 4, got 9'):
+        Bench(graph, tiny_object, thresholds__min_keypoints=9)
 
 
 def test_diagnostics_tell_rate_latency_model_and_errors(graph, tiny_object, picture) -> None:
