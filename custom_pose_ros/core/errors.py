@@ -5,12 +5,15 @@ import re
 # Control characters but tab and line feed, marks that turn the direction of text, and bytes of names that are no UTF-8.
 _UNPRINTABLE = re.compile('[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]')
 
+_LONGEST = 2000  # characters; a text that quotes an input may be as long as the input
+
 
 class CustomPoseError(Exception):
-    """Base of every error whose text is written for the person at the keyboard; it has no control characters."""
+    """Base of every error whose text is written for the person at the keyboard; short, without control characters."""
 
     def __str__(self) -> str:
-        return printable(super().__str__())
+        text = printable(super().__str__())
+        return text if len(text) <= _LONGEST else f'{text[: _LONGEST - 500]} ... {text[-490:]}'
 
 
 class ConfigError(CustomPoseError, ValueError):

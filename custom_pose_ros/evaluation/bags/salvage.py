@@ -16,9 +16,9 @@ from custom_pose_ros.evaluation.bags.stored import (
     Fields,
     StoredMessage,
     Topic,
-    decompressed_prefix,
     full_type,
     qos_profiles,
+    unpack,
 )
 from custom_pose_ros.evaluation.notes import Notes
 
@@ -54,8 +54,11 @@ def _scan_ros1(path: Path, notes: Notes) -> Iterator[StoredMessage]:
             try:
                 header, data, complete = _ros1_record(file, size)
                 if header.get('op') == _ROS1_CHUNK:
-                    block = decompressed_prefix(data, header.get('compression', b'').decode('ascii', 'replace'))
-                    yield from _ros1_chunk(block, connections)
+                    block, sound = unpack(data, header.get('compression', b'').decode('ascii', 'replace'))
+                    if sound or not complete:
+                        yield from _ros1_chunk(block, connections)
+                    else:
+                        notes.damage(f'{path.name}: a damaged chunk at byte {start} is left out')
                 else:
                     yield from _ros1_message(header, data, connections)
             except Cut:

@@ -22,9 +22,9 @@ from custom_pose_ros.evaluation.bags.stored import (
     Fields,
     StoredMessage,
     Topic,
-    decompressed_prefix,
     full_type,
     qos_profiles,
+    unpack,
 )
 from custom_pose_ros.evaluation.notes import Notes
 
@@ -58,7 +58,7 @@ class _McapScanner:
             if length > size - position - _MCAP_HEAD_BYTES or head[0] > _MCAP_LAST_RECORD:
                 self.notes.damage(f'{self.path.name}: is cut off or damaged after {position} bytes')
                 if head[0] == _CHUNK and not self.chunk_starts:
-                    yield from self.chunk(file.read(min(length, size - position, MAX_BAG_BLOCK_BYTES)), position)
+                    yield from self.chunk(file.read(min(length, size - position, MAX_BAG_BLOCK_BYTES)), position, True)
                 position = next((start for start in self.chunk_starts if start > position), None)
                 continue
             if head[0] == _CHUNK and length <= MAX_BAG_BLOCK_BYTES:
@@ -107,7 +107,8 @@ class _McapScanner:
         except Cut:
             self.notes.damage(f'{self.path.name}: a damaged record at byte {start} is left out')
 
-    def chunk(self, content: bytes, start: int) -> Iterator[StoredMessage]:
+    def chunk(self, content: bytes, start: int, is_cut: bool = False) -> Iterator[StoredMessage]:
+        """Yield the messages of a chunk; one that does not unpack as it says is used only as the cut end of a file."""
         buffer = Fields(content)
         try:
             _, _, size, checksum = (buffer.number(layout) for layout in 'QQQI')
@@ -115,8 +116,9 @@ class _McapScanner:
         except Cut:
             return
         fits = size <= MAX_BAG_BLOCK_BYTES
-        data = decompressed_prefix(buffer.rest()[:stored], compression, size + 1) if fits else b''
-        if not data or len(data) > size or (len(data) == size and checksum and zlib.crc32(data) != checksum):
+        data = unpack(buffer.rest()[:stored], compression, size)[0] if fits else b''
+        sound = len(data) == size and (not checksum or zlib.crc32(data) == checksum)
+        if not data or not (sound or (is_cut and len(data) < size)):
             self.notes.damage(f'{self.path.name}: a damaged chunk of {len(content)} bytes at byte {start} is left out')
             return
         messages: list[StoredMessage] = []

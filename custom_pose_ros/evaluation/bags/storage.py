@@ -19,7 +19,7 @@ from custom_pose_ros.core.errors import DatasetError
 from custom_pose_ros.core.limits import MAX_BAG_BLOCK_BYTES, MAX_UNPACKED_BYTES, MAX_UNPACKED_RATIO
 from custom_pose_ros.evaluation.bags.salvage import check_sqlite, scan
 from custom_pose_ros.evaluation.bags.salvage_mcap import chunk_records, mcap_profile
-from custom_pose_ros.evaluation.bags.stored import Cut, StoredMessage, Topic, decompressed_prefix, zstd
+from custom_pose_ros.evaluation.bags.stored import Cut, StoredMessage, Topic, unpack, zstd
 from custom_pose_ros.evaluation.notes import Notes
 
 STORAGE_SUFFIXES = ('.mcap', '.db3', '.bag')
@@ -60,6 +60,9 @@ class StorageFile:
                 check_sqlite(self._local)
             reader = Ros1Reader if self._local.suffix == '.bag' else Ros2Reader
             self._reader = self._stack.enter_context(reader(self._plainly_named(self._local)))
+            lost = self._reader.message_count - sum(c.msgcount for c in self._reader.connections)
+            if lost:
+                self.notes.damage(f'{self.path.name}: its topics and its number of messages differ by {abs(lost)}')
             if self._reader.message_count:
                 self.start_ns = self._reader.start_time
         except Exception as error:
@@ -90,14 +93,19 @@ class StorageFile:
         self, names: Collection[str], start_ns: int | None = None, stop_ns: int | None = None
     ) -> Iterator[StoredMessage]:
         """Yield the messages of the named topics recorded in [start_ns, stop_ns), oldest first."""
+        found = 0
         last_ns, last = -1, []  # what was delivered at the latest time, so that a scan repeats none and loses none
         try:
             if self._reader is not None:
                 for message in self._indexed_messages(names, start_ns, stop_ns):
+                    found += 1
                     if message.time_ns != last_ns:
                         last_ns, last = message.time_ns, []
                     last.append((message.topic.name, message.data))
-                    yield _decompressed(message)
+                    yield from self._unpacked(message)
+                promised = sum(c.msgcount for c in self._reader.connections if c.topic in names)
+                if start_ns is None and stop_ns is None and found < promised:
+                    raise ValueError(f'{found} of {promised} messages are where it says')
                 return
         except Exception as error:
             self._note_damage(error)
@@ -107,7 +115,7 @@ class StorageFile:
             wanted = topic.name in names and (start_ns is None or time_ns >= start_ns)
             is_new = not last or time_ns > last_ns or (time_ns == last_ns and (topic.name, data) not in last)
             if wanted and (stop_ns is None or time_ns < stop_ns) and is_new:
-                yield _decompressed(message)
+                yield from self._unpacked(message)
 
     def _indexed_messages(self, names: Collection[str], start: int | None, stop: int | None) -> Iterator[StoredMessage]:
         assert self._reader is not None
@@ -117,6 +125,17 @@ class StorageFile:
         topics = {c.id: self._topic(c) for c in connections}
         for connection, time_ns, data in self._reader.messages(connections, start, stop):
             yield StoredMessage(topics[connection.id], time_ns, bytes(data))
+
+    def _unpacked(self, message: StoredMessage) -> Iterator[StoredMessage]:
+        """Unpack a message of a bag with message compression; it is told from CDR by zstd's magic number."""
+        if not message.data.startswith(_ZSTD_MAGIC):
+            yield message
+            return
+        data, complete = unpack(message.data, 'zstd')
+        if complete:
+            yield message._replace(data=data)
+        else:
+            self.notes.damage(f'{message.topic.name}: a message is damaged and left out', counted=True)
 
     def _topic(self, connection: Connection) -> Topic:
         is_text = connection.msgdef.format == MessageDefinitionFormat.MSG
@@ -158,19 +177,14 @@ class StorageFile:
         return copy
 
 
-def _decompressed(message: StoredMessage) -> StoredMessage:
-    """Unpack a message of a bag with message compression; it is told from CDR by zstd's magic number."""
-    if not message.data.startswith(_ZSTD_MAGIC):
-        return message
-    return message._replace(data=decompressed_prefix(message.data, 'zstd'))
-
-
 def _unpacked(compression: str, data: bytes, size: int = MAX_BAG_BLOCK_BYTES) -> bytes:
     """Return an unpacked block; ValueError when it is larger than `size` or than MAX_BAG_BLOCK_BYTES."""
     limit = min(size, MAX_BAG_BLOCK_BYTES)
-    block = decompressed_prefix(data, compression, limit + 1)
+    block, complete = unpack(data, compression, limit)
     if len(block) > limit:
         raise ValueError(f'a chunk of {len(data)} bytes has more than {limit} bytes unpacked')
+    if not complete:
+        raise ValueError(f'a chunk of {len(data)} bytes is damaged')
     return block
 
 

@@ -89,14 +89,17 @@ class Fields:
         return self.data[self.position :]
 
 
-def decompressed_prefix(data: bytes, compression: str, limit: int = MAX_BAG_BLOCK_BYTES) -> bytes:
+def unpack(data: bytes, compression: str, limit: int = MAX_BAG_BLOCK_BYTES) -> tuple[bytes, bool]:
     """
-    Return as much of a compressed block as can be had; nothing when its compression is unknown.
+    Unpack a compressed block as far as it goes.
 
     Args:
         data: The block, of one or more frames.
-        compression: '', 'none', 'zstd', 'lz4' or 'bz2'.
+        compression: '', 'none', 'zstd', 'lz4' or 'bz2'; nothing comes of another.
         limit: Bytes at which unpacking ends; up to 1 MB more may be returned.
+
+    Returns:
+        What came of it, and whether that is all: False when the block is cut off or damaged, or larger than the limit.
     """
     decompressors: dict[str, Callable[[], Any]] = {
         'zstd': zstd.ZstdDecompressor,
@@ -104,18 +107,19 @@ def decompressed_prefix(data: bytes, compression: str, limit: int = MAX_BAG_BLOC
         'bz2': bz2.BZ2Decompressor,
     }
     if compression in ('', 'none'):
-        return data
+        return data, True
     if compression not in decompressors:
-        return b''
-    result = bytearray()
+        return b'', False
+    result, complete = bytearray(), False
     with contextlib.suppress(OSError, EOFError, ValueError, RuntimeError, MemoryError, zstd.ZstdError):
-        while data and len(result) < limit:
-            decompressor = decompressors[compression]()
-            while not decompressor.eof and len(result) < limit:
+        while data and len(result) <= limit:
+            complete, decompressor = False, decompressors[compression]()
+            while not decompressor.eof and len(result) <= limit:
                 part = decompressor.decompress(data, max_length=_PART_BYTES)
                 if not part and not decompressor.eof:
-                    return bytes(result)
+                    return bytes(result), False
                 result += part
                 data = b''
-            data = decompressor.unused_data if decompressor.eof else b''
-    return bytes(result)
+            complete = decompressor.eof
+            data = decompressor.unused_data if complete else b''
+    return bytes(result), complete and not data and len(result) <= limit

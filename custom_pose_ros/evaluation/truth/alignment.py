@@ -118,7 +118,7 @@ def rigid_from_mapping(data: Any, source: str) -> Rigid:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and np.isfinite(value)
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and -1e9 < value < 1e9
 
 
 def estimate_alignment(measured: Sequence[Rigid], truth: Sequence[Rigid]) -> Alignment:

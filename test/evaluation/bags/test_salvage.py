@@ -22,7 +22,7 @@ from custom_pose_ros.evaluation.bags import salvage, storage
 from custom_pose_ros.evaluation.bags.reader import Bag
 from custom_pose_ros.evaluation.bags.salvage import scan
 from custom_pose_ros.evaluation.bags.salvage_mcap import MCAP_MAGIC
-from custom_pose_ros.evaluation.bags.stored import decompressed_prefix, zstd
+from custom_pose_ros.evaluation.bags.stored import unpack, zstd
 from custom_pose_ros.evaluation.notes import Notes
 
 FRAMES = 20
@@ -188,7 +188,10 @@ def test_a_cut_block_gives_a_prefix_of_what_it_held(cut, compression):
 
     content = bytes(random.Random(1).randbytes(700)) * 3
     pack = {'zstd': zstd.compress, 'lz4': lz4.frame.compress, 'bz2': bz2.compress}.get(compression, bytes)
-    assert content.startswith(decompressed_prefix(pack(content)[:cut], compression))
+    assert content.startswith(unpack(pack(content)[:cut], compression)[0])
+    if compression != 'unknown':
+        assert unpack(pack(content), compression) == (content, True)
+        assert unpack(pack(content)[:-1], compression)[1] == (compression == 'none')
 
 
 def mcap_record(kind: int, *fields: bytes) -> bytes:
