@@ -16,6 +16,7 @@ import contextlib
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import sys
@@ -34,12 +35,13 @@ import cv2
 import numpy as np
 import yaml
 from bag_maker import ROS1, Messages, tiny_entries, trajectory, write_bag, write_ros1_bag
-from label_files import DEEPLABCUT, coco, label_studio_task, picture, save
-from mutators import mutate_bytes, mutate_table, mutate_tree
+from label_files import coco, label_studio_task, picture, read_labels
+from mutators import mutate_file
 from tiny_model import TINY_POINTS, draw_tiny_object, write_tiny_object
 
 from custom_pose_ros.core.errors import CustomPoseError
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
+from custom_pose_ros.core.labels.raw_labels import REPAIRED
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.pictures import read_picture
 from custom_pose_ros.evaluation.bags.reader import Bag
@@ -48,6 +50,11 @@ from custom_pose_ros.evaluation.scoring import compare
 from custom_pose_ros.evaluation.truth.alignment import read_alignment
 from custom_pose_ros.evaluation.truth.apriltag import read_tags
 from custom_pose_ros.evaluation.truth.coco_labels import CocoLabels
+from training.pose_training.labels.checking import check
+from training.pose_training.labels.coco import read_dataset
+from training.pose_training.labels.drafts import object_yaml
+from training.pose_training.labels.image_files import ImageIndex
+from training.synthetic.settings import DEFAULTS_FILE, load_settings
 
 LIMIT_S = 30  # for one input; everything here takes milliseconds
 ACCEPTED, REFUSED, TRACEBACK, WRONG = 'accepted', 'refused', 'traceback', 'wrong number'
@@ -63,14 +70,15 @@ class Reader:
     One reader.
 
     Attributes:
-        make: Writes the sound input into a folder and returns what `mutate` and `read` need.
-        mutate: Writes a mutated input into a copy of that folder; returns the kind of the mutation.
-        read: Reads it and checks the result; raises what the reader raises, or Wrong.
+        make: Writes the sound input into a folder and returns what `read` needs.
+        spoilt: Pattern of the files of the input of which one is mutated.
+        read: Reads the folder and checks the result by what `make` returned and the kind of the mutation; raises what
+            the reader raises, or Wrong.
         share: How many of the inputs it gets, beside the others.
     """
 
     make: Callable[[Path], Any]
-    mutate: Callable[[Path, Any, random.Random], str]
+    spoilt: str
     read: Callable[[Path, Any, str], None]
     share: float = 1.0
 
@@ -83,24 +91,55 @@ class Outcome:
     faults: list[str] = field(default_factory=list)
 
 
-# Labels.
+# Labels. All pictures have 64 x 48 px; the numbers of a file are found again in what is read of it.
+
+WIDTH, HEIGHT = 64, 48
+PICTURES = ('a.png', 'b.png', 'c.png')
+_NUMBER = re.compile(r'[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?')
 
 
-def _make_labels(content: Any, suffix: str = 'labels.json') -> Callable[[Path], Any]:
-    def make(folder: Path) -> Any:
-        for i, name in enumerate(('a.png', 'b.png', 'c.png')):
-            picture(folder / name, 64, 48, i)
-        if isinstance(content, str):
-            (folder / suffix).write_text(content, encoding='utf-8')
-        else:
-            save(folder, content)
-        return content
+def _labels(files: dict[str, str], spoilt: str, share: float = 2, pictures: str = '') -> Reader:
+    """Return the reader of a label format: its files, of which the first is read, and those that are mutated."""
 
-    return make
+    def make(folder: Path) -> None:
+        for i, name in enumerate(PICTURES):
+            picture(folder / pictures / name, WIDTH, HEIGHT, i)
+        for name, text in files.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text(text, encoding='utf-8')
+
+    def read(folder: Path, _: Any, kind: str) -> None:
+        labels = read_labels(folder / next(iter(files)))
+        images = check(labels, ImageIndex([folder]), 1024)
+        texts = [(folder / name).read_text(encoding='utf-8', errors='replace') for name in files]
+        numbers = np.array([float(word) for text in texts for word in _NUMBER.findall(text)])
+        with np.errstate(over='ignore'):  # shares and per cent of the picture, and pixels; a difference of two as width
+            meant = [numbers, numbers * WIDTH - 0.5, numbers * HEIGHT - 0.5]
+            stated = np.concatenate([*meant, meant[1] / 100 - 0.495, meant[2] / 100 - 0.495])
+        repaired = {problem.image for problem in labels.problems if problem.kind == REPAIRED}
+        for image in images:
+            for points in image.instances:
+                _check_points(image, points, labels, stated if not any(map(image.name.endswith, repaired)) else None)
+        if any(image.instances for image in images):
+            object_yaml(labels, images)
+
+    return Reader(make, spoilt, read, share)
+
+
+def _check_points(image: Any, points: np.ndarray, labels: Any, stated: np.ndarray | None) -> None:
+    """Raise Wrong unless the labels lie in the picture and stand in the file; stated : its numbers."""
+    if points.shape != (len(labels.keypoint_names), 3) or not np.isfinite(points).all():
+        raise Wrong(f'{image.name}: {points.tolist()}')
+    places = points[points[:, 2] > 0, :2]
+    if (places < -0.5).any() or (places > [image.width - 0.5, image.height - 0.5]).any():
+        raise Wrong(f'{image.name}: outside of the image: {places.tolist()}')
+    for value in places.ravel() if stated is not None else ():
+        if not np.abs(stated - value).min() < 0.51:  # a point half a pixel outside is put on the border
+            raise Wrong(f'{image.name}: {value} of {places.tolist()} stands nowhere in the file')
 
 
 COCO = coco(
-    [('a.png', 64, 48), ('b.png', 64, 48), ('c.png', 64, 48)],
+    [(name, WIDTH, HEIGHT) for name in PICTURES],
     [
         {'image_id': 1, 'keypoints': [10, 20, 2, 30, 40, 1], 'bbox': [8, 18, 30, 28], 'area': 840.0},
         {'image_id': 1, 'keypoints': [50.5, 5.25, 2, 0, 0, 0], 'bbox': [45, 2, 10, 10], 'area': 100.0},
@@ -112,70 +151,81 @@ LABEL_STUDIO = [
     label_studio_task('a.png', ('head', 10.0, 20.0), ('tail', 55.5, 80.25)),
     label_studio_task('b.png', ('head', 0.5, 99.0)),
 ]
-CONTENT_OF_JSON: dict[str, Any] = {'coco': COCO, 'label_studio': LABEL_STUDIO}
+DEEPLABCUT = """\
+scorer,me,me,me,me
+bodyparts,nose,nose,tail,tail
+coords,x,y,x,y
+a.png,10.5,20,,
+b.png,11,21,30,40
+c.png,,,,
+"""
+LABELME = {
+    'version': '5.4.1', 'flags': {}, 'imagePath': 'a.png', 'imageData': None, 'imageWidth': WIDTH,
+    'imageHeight': HEIGHT, 'shapes': [
+        {'label': 'head', 'shape_type': 'point', 'points': [[30.5, 40.25]], 'group_id': 1, 'flags': {}},
+        {'label': 'tail', 'shape_type': 'point', 'points': [[5.5, 6.5]], 'group_id': 1, 'flags': {}},
+        {'label': 'fish', 'shape_type': 'rectangle', 'points': [[60, 40], [2, 3]], 'group_id': 1, 'flags': {}},
+    ],
+}  # fmt: skip
+VIA = {
+    f'{name}1': {
+        'filename': name, 'size': 1, 'file_attributes': {},
+        'regions': [
+            {'shape_attributes': {'name': 'point', 'cx': 10 + i, 'cy': 21.5}, 'region_attributes': {'kp': 'head'}},
+            {'shape_attributes': {'name': 'point', 'cx': 33, 'cy': 41}, 'region_attributes': {'kp': 'tail'}},
+        ],
+    }
+    for i, name in enumerate(PICTURES)
+}  # fmt: skip
+LABELBOX = [
+    {
+        'data_row': {'id': f'id-{name}', 'external_id': name, 'row_data': f'https://x.example/{name}'},
+        'media_attributes': {'width': WIDTH, 'height': HEIGHT},
+        'projects': {'p': {'labels': [{'annotations': {'objects': [
+            {'name': 'head', 'point': {'x': 12.5 + i, 'y': 31}}, {'name': 'tail', 'point': {'x': 44, 'y': 7.25}},
+            {'name': 'fish', 'bounding_box': {'left': 2, 'top': 3, 'width': 60, 'height': 44}},
+        ]}}]}},
+    }
+    for i, name in enumerate(PICTURES)
+]  # fmt: skip
+CVAT = """\
+<?xml version="1.0" encoding="utf-8"?>
+<annotations><version>1.1</version><meta><task><id>1</id><labels>
+<label><name>fish</name><type>skeleton</type></label>
+<label><name>head</name><type>points</type><parent>fish</parent></label>
+<label><name>tail</name><type>points</type><parent>fish</parent></label></labels></task></meta>
+<image id="0" name="a.png" width="64" height="48"><skeleton label="fish">
+<points label="tail" outside="0" occluded="1" points="50.50,6.25"/>
+<points label="head" outside="0" occluded="0" points="30.00,40.00"/></skeleton></image>
+<image id="1" name="b.png" width="64" height="48"><skeleton label="fish">
+<points label="tail" outside="1" occluded="0" points="1.00,1.00"/>
+<points label="head" outside="0" occluded="0" points="33.00,17.00"/></skeleton></image>
+</annotations>
+"""
+YOLO = {
+    'data.yaml': 'kpt_shape: [3, 3]\nflip_idx: [0, 2, 1]\nnames: {0: fish}\ntrain: images/train\n',
+    'labels/train/a.txt': '0 0.25 0.5 0.2 0.4 0.25 0.5 2 0.3 0.6 1 0 0 0\n',
+    'labels/train/b.txt': '0 0.5 0.5 0.2 0.4 0.5 0.5 2 0.45 0.6 2 0.4 0.3 2\n0 0.1 0.1 0.1 0.1\n',
+}
 
 
-def _mutate_json(folder: Path, content: Any, rng: random.Random) -> str:
-    path = folder / 'labels.json'
-    if rng.random() < 0.25:
-        kind, data = mutate_bytes(path.read_bytes(), rng)
-        path.write_bytes(data)
-        return kind
-    kind, tree = mutate_tree(content, rng)
-    path.write_text(json.dumps(tree), encoding='utf-8')  # lone halves of characters are written as \ud800
-    return kind
-
-
-def _read_labels(folder: Path, content: Any, kind: str, name: str = 'labels.json') -> None:
-    from training.pose_training.labels.checking import check
-    from training.pose_training.labels.drafts import object_yaml
-    from training.pose_training.labels.formats import read_labels
-    from training.pose_training.labels.image_files import ImageIndex
-
-    labels = read_labels(folder / name)
-    images = check(labels, ImageIndex([folder]), 1024)
-    for image in images:
-        for points in image.instances:
-            if points.shape != (len(labels.keypoint_names), 3) or not np.isfinite(points).all():
-                raise Wrong(f'{image.name}: {points.tolist()}')
-            labelled = points[points[:, 2] > 0, :2]
-            if (labelled < -0.5).any() or (labelled > [image.width - 0.5, image.height - 0.5]).any():
-                raise Wrong(f'{image.name}: outside of the image: {labelled.tolist()}')
-        if name == 'labels.json' and isinstance(content, dict) and image.scale == 1.0:
-            _check_stated(image, labels, json.loads((folder / name).read_text(encoding='utf-8-sig')))
-    if any(image.instances for image in images):
-        object_yaml(labels, images)
-
-
-def _check_stated(image: Any, labels: Any, content: dict[str, Any]) -> None:
-    """Whether the labels of an image stand in the COCO file, but for what a problem says was repaired."""
-    if any(p.image.endswith(image.name) and p.kind == 'repaired' for p in labels.problems):
-        return
-    stated = [
-        np.array(a['keypoints'], float).reshape(-1, 3)
-        for a in content['annotations']
-        if isinstance(a, dict) and isinstance(a.get('keypoints'), list) and len(a['keypoints']) % 3 == 0
-        if all(isinstance(v, (int, float)) for v in a['keypoints'])
-    ]
-    for points in image.instances:
-        labelled = points[points[:, 2] > 0, :2]
-        fits = [
-            all(np.abs(rows[:, :2] - point).max(1).min() < 0.51 for point in labelled) for rows in stated if len(rows)
-        ]
-        if not any(fits):
-            raise Wrong(f'{image.name}: {labelled.tolist()} stands nowhere in the file')
-
-
-def _read_dataset(folder: Path, content: Any, kind: str) -> None:
-    from training.pose_training.labels.coco import read_dataset
-
+def _read_dataset(folder: Path, _: Any, kind: str) -> None:
     for image in read_dataset(folder, _fish()):
         places = image.keypoints[image.labelled]
         if not np.isfinite(places).all() or not np.isfinite(image.boxes).all():
             raise Wrong(f'{image.path.name}: {places.tolist()} {image.boxes.tolist()}')
-        # What lies further outside was refused by prepare_dataset; training itself takes points beside the picture.
-        if (np.abs(places - [32, 24]) > [64, 48]).any() and (image.width, image.height) == (64, 48):
+        if (np.abs(places - [WIDTH / 2, HEIGHT / 2]) > [WIDTH, HEIGHT]).any() and image.width == WIDTH:
             raise Wrong(f'{image.path.name}: far outside of the image: {places.tolist()}')
+
+
+def _read_truth(folder: Path, _: Any, kind: str) -> None:
+    labels = CocoLabels(folder / 'labels.json', _fish())
+    for number in range(3):
+        for points in labels.of(number, number, WIDTH, HEIGHT) or []:
+            if points.shape != (2, 2) or np.isinf(points).any() or np.isnan(points).all():
+                raise Wrong(str(points.tolist()))
+            if (np.abs(points - [WIDTH / 2, HEIGHT / 2]) > [WIDTH, HEIGHT]).any():
+                raise Wrong(f'far outside of the image: {points.tolist()}')
 
 
 def _fish() -> ObjectModel:
@@ -184,59 +234,19 @@ def _fish() -> ObjectModel:
     )
 
 
-def _read_truth_labels(folder: Path, content: Any, kind: str) -> None:
-    labels = CocoLabels(folder / 'labels.json', _fish())
-    for number in range(3):
-        for points in labels.of(number, number, 64, 48) or []:
-            if points.shape != (2, 2) or np.isinf(points).any() or np.isnan(points).all():
-                raise Wrong(str(points.tolist()))
-            if (np.abs(points - [32, 24]) > [64, 48]).any():
-                raise Wrong(f'far outside of the image: {points.tolist()}')
-
-
-def _make_truth_labels(folder: Path) -> Any:
-    content = json.loads(json.dumps(COCO))
-    for i, image in enumerate(content['images']):
-        image['file_name'] = f'frame_{i:06d}.png'
-    return _make_labels(content)(folder)
-
-
-def _mutate_csv(folder: Path, content: str, rng: random.Random) -> str:
-    path = folder / 'labels.csv'
-    if rng.random() < 0.25:
-        kind, data = mutate_bytes(path.read_bytes(), rng)
-        path.write_bytes(data)
-        return kind
-    kind, text = mutate_table(content, rng)
-    path.write_text(text, encoding='utf-8', errors='replace')
-    return kind
-
-
 # YAML.
 
 
 def _yaml(text: str, read: Callable[[Path], Any], check: Callable[[Any, Any], None] | None = None) -> Reader:
-    def make(folder: Path) -> Any:
+    def make(folder: Path) -> None:
         (folder / 'a.yaml').write_text(text, encoding='utf-8')
-        return yaml.safe_load(text)
 
-    def mutate(folder: Path, tree: Any, rng: random.Random) -> str:
-        path = folder / 'a.yaml'
-        if rng.random() < 0.3:
-            kind, data = mutate_bytes(path.read_bytes(), rng)
-            path.write_bytes(data)
-            return kind
-        kind, changed = mutate_tree(tree, rng)
-        with contextlib.suppress(yaml.YAMLError, UnicodeError):
-            path.write_text(yaml.safe_dump(changed, allow_unicode=rng.random() < 0.5), encoding='utf-8')
-        return kind
-
-    def read_and_check(folder: Path, tree: Any, kind: str) -> None:
+    def read_and_check(folder: Path, _: Any, kind: str) -> None:
         result = read(folder / 'a.yaml')
         if check is not None:
             check(result, yaml.safe_load((folder / 'a.yaml').read_text(encoding='utf-8')))
 
-    return Reader(make, mutate, read_and_check)
+    return Reader(make, 'a.yaml', read_and_check, 2)
 
 
 CAMERA_YAML = """\
@@ -315,7 +325,7 @@ def _check_tags(tags: Any, said: Any) -> None:
     for tag, entry in zip(tags, said['tags']):
         if (tag.number, tag.size_m) != (entry['id'], entry['size_m']) or not np.isfinite(tag.corners).all():
             raise Wrong(f'{tag}')
-        if not np.allclose(tag.object_tag.translation, entry['object_from_tag'].get('xyz_m', [0, 0, 0])):
+        if not np.allclose(tag.object_tag.translation, entry['object_from_tag'].get('xyz_m') or [0, 0, 0]):
             raise Wrong(f'{tag}')
 
 
@@ -328,15 +338,7 @@ def _check_alignment(alignment: Any, said: Any) -> None:
             raise Wrong(f'{pose}')
 
 
-def _settings_reader() -> Reader:
-    from training.synthetic.settings import DEFAULTS_FILE, load_settings
-
-    return _yaml(DEFAULTS_FILE.read_text(encoding='utf-8'), load_settings)
-
-
 # Meshes.
-
-MESH_SUFFIXES = ('stl', 'obj', 'ply', 'glb', 'dae', 'urdf')
 
 
 def _mesh(suffix: str) -> Reader:
@@ -350,16 +352,6 @@ def _mesh(suffix: str) -> Reader:
         else:
             mesh.export(folder / f'a.{suffix}')
 
-    def mutate(folder: Path, _: Any, rng: random.Random) -> str:
-        path = folder / f'a.{suffix}'
-        if suffix == 'obj' and rng.random() < 0.5:
-            kind, text = mutate_table(path.read_text(encoding='utf-8'), rng, ' ')
-            path.write_text(text, encoding='utf-8', errors='replace')
-            return kind
-        kind, data = mutate_bytes(path.read_bytes(), rng)
-        path.write_bytes(data)
-        return kind
-
     def read(folder: Path, _: Any, kind: str) -> None:
         from training.synthetic.geometry.object_builder import load_parts
 
@@ -372,7 +364,7 @@ def _mesh(suffix: str) -> Reader:
         if suffix == 'stl':
             _check_stl(parts, (folder / 'a.stl').read_bytes())
 
-    return Reader(make, mutate, read)
+    return Reader(make, f'a.{suffix}', read)
 
 
 URDF = """\
@@ -420,15 +412,6 @@ def _bag(name: str) -> Reader:
             path = packed
         return SimpleNamespace(messages=_messages(path)[0], path=path.relative_to(folder))
 
-    def mutate(folder: Path, made: Any, rng: random.Random) -> str:
-        path = folder / made.path
-        if path.is_dir():
-            files = sorted(path.iterdir())
-            path = next(f for f in files if (f.name == 'metadata.yaml') == (kind == 'metadata'))
-        mutation, data = mutate_bytes(path.read_bytes(), rng)
-        path.write_bytes(data)
-        return mutation
-
     def read(folder: Path, made: Any, mutation: str) -> None:
         found, notes = _messages(folder / made.path)
         lost, more = made.messages - found, found - made.messages
@@ -438,7 +421,8 @@ def _bag(name: str) -> Reader:
         if lost and not more and not notes:
             raise Wrong(f'{sum(lost.values())} of {sum(made.messages.values())} messages lost without a word')
 
-    return Reader(make, mutate, read)
+    spoilt = {'ros1': 'a.bag', 'metadata': 'bag/metadata.yaml', 'file': 'a.mcap.zstd'}.get(kind, 'bag/bag.*')
+    return Reader(make, spoilt, read)
 
 
 def _add_sums(path: Path) -> None:
@@ -475,12 +459,6 @@ def _picture(suffix: str) -> Reader:
         cv2.imwrite(str(folder / f'a{suffix}'), smooth)
         return cv2.imread(str(folder / f'a{suffix}'))
 
-    def mutate(folder: Path, _: Any, rng: random.Random) -> str:
-        path = folder / f'a{suffix}'
-        kind, data = mutate_bytes(path.read_bytes(), rng)
-        path.write_bytes(data)
-        return kind
-
     def read(folder: Path, original: np.ndarray, kind: str) -> None:
         picture = read_picture(folder / f'a{suffix}')
         image = picture.upright
@@ -490,21 +468,12 @@ def _picture(suffix: str) -> Reader:
         if unseen and not picture.damage and not np.array_equal(image, original):
             raise Wrong('not the same picture, without a word')
 
-    return Reader(make, mutate, read)
+    return Reader(make, f'a{suffix}', read)
 
 
 def _make_network(folder: Path) -> np.ndarray:
     write_tiny_object(folder)
     return draw_tiny_object(TINY_POINTS)
-
-
-def _mutate_file(name: str) -> Callable[[Path, Any, random.Random], str]:
-    def mutate(folder: Path, _: Any, rng: random.Random) -> str:
-        kind, data = mutate_bytes((folder / name).read_bytes(), rng)
-        (folder / name).write_bytes(data)
-        return kind
-
-    return mutate
 
 
 def _read_network(folder: Path, image: np.ndarray, kind: str) -> None:
@@ -565,21 +534,6 @@ def _evaluate(out: Path) -> None:
             evaluate_bag.main([str(bag), '--object', str(model), '--truth', '/truth/pose', '--out', str(out)])
 
 
-def _mutate_run(folder: Path, metrics: Any, rng: random.Random) -> str:
-    path = folder / 'b' / rng.choice(['metrics.json', 'frames.csv'])
-    if path.suffix == '.json' and rng.random() < 0.7:
-        kind, tree = mutate_tree(metrics, rng)
-        path.write_text(json.dumps(tree), encoding='utf-8')
-        return kind
-    if path.suffix == '.csv' and rng.random() < 0.7:
-        kind, text = mutate_table(path.read_text(encoding='utf-8'), rng)
-        path.write_text(text, encoding='utf-8', errors='replace')
-        return kind
-    kind, data = mutate_bytes(path.read_bytes(), rng)
-    path.write_bytes(data)
-    return kind
-
-
 def _read_run(folder: Path, metrics: Any, kind: str) -> None:
     from custom_pose_ros.evaluation.report import comparison_report
     from custom_pose_ros.evaluation.report.page import Verdict
@@ -591,31 +545,36 @@ def _read_run(folder: Path, metrics: Any, kind: str) -> None:
     comparison_report.summary(result, Verdict.of((), result))
 
 
+TRUTH = json.loads(json.dumps(COCO))
+for _number, _image in enumerate(TRUTH['images']):
+    _image['file_name'] = f'frame_{_number:06d}.png'
+
 READERS: dict[str, Reader] = {
-    'coco': Reader(_make_labels(COCO), _mutate_json, _read_labels, 3),
-    'coco_training': Reader(_make_labels(COCO), _mutate_json, _read_dataset, 3),
-    'coco_truth': Reader(_make_truth_labels, _mutate_json, _read_truth_labels, 2),
-    'label_studio': Reader(_make_labels(LABEL_STUDIO), _mutate_json, _read_labels, 3),
-    'deeplabcut': Reader(
-        _make_labels(DEEPLABCUT.replace('labeled-data/clip/img001', 'a'), 'labels.csv'),
-        _mutate_csv,
-        lambda folder, content, kind: _read_labels(folder, content, kind, 'labels.csv'),
-        2,
-    ),
-    'object': _yaml(OBJECT_YAML, lambda path: ObjectModel.load(path), _check_object),
+    'coco': _labels({'labels.json': json.dumps(COCO)}, 'labels.json', 3),
+    'coco_training': Reader(_labels({'labels.json': json.dumps(COCO)}, '').make, 'labels.json', _read_dataset, 3),
+    'coco_truth': Reader(_labels({'labels.json': json.dumps(TRUTH)}, '').make, 'labels.json', _read_truth, 2),
+    'label_studio': _labels({'labels.json': json.dumps(LABEL_STUDIO)}, 'labels.json', 3),
+    'deeplabcut': _labels({'labels.csv': DEEPLABCUT}, 'labels.csv'),
+    'labelme': _labels({'a.json': json.dumps(LABELME)}, 'a.json'),
+    'via': _labels({'labels.json': json.dumps(VIA)}, 'labels.json'),
+    'labelbox': _labels({'labels.json': json.dumps(LABELBOX)}, 'labels.json'),
+    'cvat': _labels({'labels.xml': CVAT}, 'labels.xml'),
+    'yolo': _labels(YOLO, 'labels/train/*.txt', pictures='images/train'),
+    'yolo_data': _labels(YOLO, 'data.yaml', 0.01, pictures='images/train'),
+    'object': _yaml(OBJECT_YAML, ObjectModel.load, _check_object),
     'camera': _yaml(CAMERA_YAML, CameraIntrinsics.from_yaml, _check_camera),
     'tags': _yaml(TAGS_YAML, read_tags, _check_tags),
     'extrinsics': _yaml(EXTRINSICS_YAML, read_alignment, _check_alignment),
-    'render_settings': _settings_reader(),
-    **{f'mesh_{suffix}': _mesh(suffix) for suffix in MESH_SUFFIXES},
+    'render_settings': _yaml(DEFAULTS_FILE.read_text(encoding='utf-8'), load_settings),
+    **{f'mesh_{suffix}': _mesh(suffix) for suffix in ('stl', 'obj', 'ply', 'glb', 'dae', 'urdf')},
     **{
         name: _bag(name)
         for name in ('bag_mcap', 'bag_mcap_zstd', 'bag_sqlite3', 'bag_ros1', 'bag_message', 'bag_file', 'bag_metadata')
     },
     **{f'picture{suffix}': _picture(suffix) for suffix in ('.jpg', '.png', '.bmp', '.webp')},
-    'network': Reader(_make_network, _mutate_file('model.onnx'), _read_network, 0.5),
-    'checkpoint': Reader(_make_checkpoint, _mutate_file('a.pth'), _read_checkpoint, 0.1),
-    'run': Reader(_make_run, _mutate_run, _read_run, 0.5),
+    'network': Reader(_make_network, 'model.onnx', _read_network, 0.5),
+    'checkpoint': Reader(_make_checkpoint, 'a.pth', _read_checkpoint, 0.1),
+    'run': Reader(_make_run, 'b/*[sv]*', _read_run, 0.5),
 }
 
 
@@ -648,7 +607,7 @@ def run(name: str, count: int, folder: Path, seed: int = 0, first: int = 0, keep
         rng = random.Random(f'{name} {seed} {number}')
         shutil.rmtree(mutated, ignore_errors=True)
         shutil.copytree(sound, mutated)
-        kind = reader.mutate(mutated, made, rng)
+        kind = mutate_file(rng.choice(sorted(mutated.glob(reader.spoilt))), rng)
         result, text = ACCEPTED, ''
         try:
             with _time_limit():

@@ -7,9 +7,14 @@ What reads the results, and what they may be, stands in mutated_inputs.py.
 from __future__ import annotations
 
 import copy
+import json
 import math
 import random
+from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
+
+import yaml
 
 EXTREMES = (
     0, -1, 1, 2, -0.0, 0.5, 0.87, 1e-300, 1e300, -1e300, 1e9, -1e9, 2**31, 2**63, 2**64, -(2**63), 10**30, 1.0000001,
@@ -112,3 +117,80 @@ def mutate_table(text: str, rng: random.Random, separator: str = ',') -> tuple[s
         rows = [[str(rows)]]
     lines = [separator.join(map(str, row)) if isinstance(row, list) else str(row) for row in rows]
     return kind, '\n'.join(lines) + '\n'
+
+
+def mutate_xml(text: str, rng: random.Random) -> tuple[str, str]:
+    """Return the kind of a mutation and an XML document with attributes, texts or elements changed."""
+    root = ElementTree.fromstring(text)
+    kinds = []
+    for _ in range(rng.choice([1, 1, 2])):
+        parent = rng.choice(list(root.iter()))
+        element = rng.choice(list(parent)) if len(parent) else parent
+        kind = rng.choice(('attribute', 'attribute', 'attribute', 'text', 'remove', 'double', 'exchange', 'rename'))
+        if kind == 'remove' and element is not parent:
+            parent.remove(element)
+        elif kind == 'double' and element is not parent:
+            parent.append(copy.deepcopy(element))
+        elif kind == 'exchange':
+            other = rng.choice(list(root.iter()))
+            element.attrib, other.attrib = other.attrib, element.attrib
+        elif kind == 'rename':
+            element.tag += rng.choice(['', 's', 'X'])
+        elif kind == 'text':
+            element.text = _other_words(element.text or '', rng)
+        elif element.attrib:
+            name = rng.choice(sorted(element.attrib))
+            element.attrib[name] = _other_words(element.attrib[name], rng)
+        kinds.append(kind)
+    return ', '.join(kinds), ElementTree.tostring(root, encoding='unicode')
+
+
+def _other_words(text: str, rng: random.Random) -> str:
+    """Return the text with one of its words removed, doubled, nudged or made extreme."""
+    words = text.split(' ')
+    at = rng.randrange(len(words))
+    try:
+        number = float(words[at])
+    except ValueError:
+        number = math.nan
+    extreme = ''.join(c for c in str(rng.choice(EXTREMES)) if c.isprintable())  # XML has no control characters
+    others = [[], [words[at]] * 2, [extreme], [str(number + 1)], [str(number * 1.5)], [str(-number)]]
+    words[at : at + 1] = rng.choice(others if math.isfinite(number) else others[:3])
+    return ' '.join(words)
+
+
+def mutate_glb(data: bytes, rng: random.Random) -> tuple[str, bytes]:
+    """Return the kind of a mutation and a binary glTF whose JSON is changed."""
+    length = int.from_bytes(data[12:16], 'little')
+    kind, tree = mutate_tree(json.loads(data[20 : 20 + length]), rng)
+    text = json.dumps(tree).encode()
+    text += b' ' * (-len(text) % 4)
+    chunks = len(text).to_bytes(4, 'little') + data[16:20] + text + data[20 + length :]
+    return kind, data[:8] + (12 + len(chunks)).to_bytes(4, 'little') + chunks
+
+
+def mutate_file(path: Path, rng: random.Random, share_of_bytes: float = 0.25) -> str:
+    """Change a file by what its suffix says of its content, or else its bytes; return the kind of the mutation."""
+    data, suffix = path.read_bytes(), path.suffix
+    known = suffix in ('.json', '.yaml', '.csv', '.txt', '.obj', '.xml', '.urdf', '.dae', '.glb')
+    if not known or rng.random() < share_of_bytes:
+        kind, changed = mutate_bytes(data, rng)
+        path.write_bytes(changed)
+        return kind
+    if suffix == '.glb':
+        kind, changed = mutate_glb(data, rng)
+        path.write_bytes(changed)
+        return kind
+    text = data.decode()
+    if suffix == '.json':
+        kind, tree = mutate_tree(json.loads(text), rng)
+        text = json.dumps(tree)  # lone halves of characters are written as \\ud800
+    elif suffix == '.yaml':
+        kind, tree = mutate_tree(yaml.safe_load(text), rng)
+        text = yaml.safe_dump(tree, allow_unicode=rng.random() < 0.5)
+    elif suffix in ('.xml', '.urdf', '.dae'):
+        kind, text = mutate_xml(text, rng)
+    else:
+        kind, text = mutate_table(text, rng, ',' if suffix == '.csv' else ' ')
+    path.write_text(text, encoding='utf-8', errors='replace')
+    return kind

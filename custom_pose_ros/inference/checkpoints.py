@@ -150,6 +150,8 @@ def read_torch_file(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise ModelError(f'{path}: no such file; give a checkpoint of training/train.py or a published one')
     check_network_file(path)
+    if part := _damaged_part(path):
+        raise ModelError(f'{path}: is damaged ({part} has another sum than the file states); copy it again')
     try:
         with torch.serialization.safe_globals(_HARMLESS):
             content = torch.load(path, map_location='cpu', weights_only=True)
@@ -160,6 +162,15 @@ def read_torch_file(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ModelError(f'{path}: wanted a dictionary of tensors, got {type(content).__name__}')
     return content
+
+
+def _damaged_part(path: Path) -> str:
+    """Return the part of a file whose sum is not as stated, '' if none: torch writes sums and never reads them."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() or ''
+    except Exception:  # of older files, which are no archives, or of damage that torch finds as well
+        return ''
 
 
 def _published_checkpoint(content: Mapping[str, Any], model: ObjectModel, path: Path) -> Checkpoint:

@@ -147,6 +147,14 @@ def test_wrong_content_is_refused(checkpoint, key, value, message):
     assert '\n' not in str(caught.value)
 
 
+def test_a_flipped_bit_in_a_weight_is_found(checkpoint):
+    data = bytearray(checkpoint.read_bytes())
+    data[len(data) // 2] ^= 4  # amid the largest tensor
+    checkpoint.write_bytes(data)
+    with pytest.raises(ModelError, match='is damaged .*data/[0-9]+ has another sum'):
+        load_checkpoint(checkpoint)
+
+
 def test_damaged_bytes_never_end_in_a_traceback(checkpoint):
     content = checkpoint.read_bytes()
     numbers = random.Random(0)

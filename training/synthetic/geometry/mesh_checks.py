@@ -229,9 +229,11 @@ def _check_gltf(path: Path, content: bytes) -> None:
             *tree.get('extensionsRequired', ()),
             *(n for n in tree.get('extensionsUsed', ()) if n in _MOVING_EXTENSIONS),
         }
+        is_draco = any(_DRACO in p.get('extensions', ()) for p in primitives) or _DRACO in used
+        is_sparse = any('sparse' in a or a.get('normalized') for a in accessors)
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
         raise DatasetError(f'{path}: is no glTF, or damaged ({error!r}): {EXPORT_AGAIN}') from error
-    if any(_DRACO in p.get('extensions', ()) for p in primitives) or _DRACO in used:
+    if is_draco:
         used.discard(_DRACO)
         if importlib.util.find_spec('DracoPy') is None:
             raise DatasetError(
@@ -240,7 +242,7 @@ def _check_gltf(path: Path, content: bytes) -> None:
     unread = sorted(name for name in used if not _READ_EXTENSIONS.match(name))
     if unread:
         raise DatasetError(f'{path}: needs {", ".join(unread)}, which is not read: export it without compression')
-    if any('sparse' in a or a.get('normalized') for a in accessors):
+    if is_sparse:
         raise DatasetError(f'{path}: has sparse or normalised positions, which are not read: {EXPORT_AGAIN}')
     for uri, length in buffers:
         if not uri.startswith('data:'):
