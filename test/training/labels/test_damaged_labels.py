@@ -56,12 +56,13 @@ def check_500_damaged_files(folder: Path, originals: list[tuple[str, str]], caps
         name, text = originals[number % len(originals)]
         (folder / name).write_bytes(damaged(text, numbers))
         out = folder / f'out{number}'
-        ends.append(main([str(folder / name), '--images', str(folder / 'photos'), '--out', str(out), '--leave-out']))
+        path = folder / 'data.yaml' if name.endswith('.txt') else folder / name
+        ends.append(main([str(path), '--images', str(folder / 'photos'), '--out', str(out), '--leave-out']))
         shown = capsys.readouterr()
         (shown.out + shown.err).encode()
         if ends[-1]:
             assert shown.err.count('\n') == 1
-            assert shown.err.startswith(f'error: {folder / name}: ')
+            assert shown.err.startswith(f'error: {path}: ')
     assert ends.count(1) > 100  # the damage was felt
     assert ends.count(0) > 20  # and not every file was refused at its first letter
 
@@ -77,6 +78,49 @@ def test_500_damaged_files_of_each_format_never_end_in_a_traceback(tmp_path, cap
         ('labels.json', json.dumps([label_studio_task('a.jpg', ('head', 1, 1), ('tail', 2, 2), parent=['r', 'r'])])),
         ('table.csv', DEEPLABCUT),
     ]
+    check_500_damaged_files(tmp_path, originals, capsys)
+
+
+def test_500_damaged_files_of_other_tools_never_end_in_a_traceback(tmp_path, capsys):
+    for i, name in enumerate('abc'):
+        picture(tmp_path / 'photos' / f'{name}.jpg', 99, 99, seed=i)
+    places = {'head': (30, 40), 'tail': (50, 60)}
+    points = ''.join(f'<points label="{n}" outside="0" occluded="1" points="{x},{y}"/>' for n, (x, y) in places.items())
+    boxes = '<box label="fish" xtl="1" ytl="1" xbr="60" ybr="70" group_id="1"/>'
+    cvat = '<annotations><image id="0" name="a.jpg" width="99" height="99">{}</image></annotations>'
+    track = f'<track id="0" label="fish"><skeleton frame="0" keyframe="1">{points}</skeleton></track>'
+    shapes = [{'label': n, 'points': [p], 'group_id': 1, 'shape_type': 'point'} for n, p in places.items()]
+    via = {
+        f'{picture_name}1': {
+            'filename': picture_name,
+            'regions': [
+                {'shape_attributes': {'name': 'point', 'cx': x, 'cy': y}, 'region_attributes': {'kp': n}}
+                for n, (x, y) in places.items()
+            ],
+        }
+        for picture_name in ('a.jpg', 'b.jpg')
+    }
+    row = '"{""name"":""point"",""cx"":30,""cy"":40}","{""kp"":""head""}"'
+    objects = [{'name': n, 'point': {'x': x, 'y': y}} for n, (x, y) in places.items()]
+    labelbox = json.dumps({
+        'data_row': {'id': '1', 'external_id': 'a.jpg'},
+        'projects': {'p': {'labels': [{'annotations': {'objects': objects}}]}},
+    })
+    yaml = 'kpt_shape: [2, 3]\nflip_idx: [1, 0]\nnames: {0: fish}\ntrain: photos\n'
+    (tmp_path / 'data.yaml').write_text(yaml)
+    originals = [
+        ('photos/a.txt', '0 0.5 0.5 0.2 0.2 0.4 0.4 2 0.5 0.6 1\n0 0.5 0.5 0.2 0.2\n'),
+        ('labelme.json', json.dumps({'shapes': shapes, 'imagePath': 'a.jpg', 'imageWidth': 99, 'imageHeight': 99})),
+        ('via.json', json.dumps(via)),
+        ('via.csv', f'filename,region_shape_attributes,region_attributes\na.jpg,{row}\nb.jpg,{row}\n'),
+        ('labelbox.ndjson', f'{labelbox}\n{labelbox.replace("a.jpg", "b.jpg")}\n'),
+        ('cvat.xml', cvat.format(f'<skeleton label="fish">{points}</skeleton>') + '\n'),
+        ('points.xml', cvat.format(points + boxes)),
+        ('video.xml', f'<annotations><meta><task><source>a.mp4</source></task></meta>{track}</annotations>'),
+    ]
+    (tmp_path / 'frame_000000.jpg').write_bytes((tmp_path / 'photos/a.jpg').read_bytes())
+    (tmp_path / 'other').mkdir()
+    originals.append(('other/data.yaml', yaml.replace('photos', '../photos')))
     check_500_damaged_files(tmp_path, originals, capsys)
 
 
