@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
+import multiprocessing
+import os
 from collections.abc import Mapping
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +33,8 @@ def read_sleap(path: Path, choice: CategoryChoice, frames: VideoFrames) -> RawLa
     """
     Read the labels of people; a point that is not visible has no certain place in SLEAP and counts as not labelled.
 
+    A process of its own reads them: a damaged file can end the HDF5 library, and the process with it.
+
     Args:
         path: The .slp file.
         choice: Which skeletons to read.
@@ -36,10 +43,25 @@ def read_sleap(path: Path, choice: CategoryChoice, frames: VideoFrames) -> RawLa
     Raises:
         DatasetError: sleap-io is missing or cannot read the file, or it is not clear which skeletons are meant.
     """
-    try:
-        import sleap_io
-    except ImportError as error:
-        raise DatasetError(f'{path}: is a SLEAP file, which needs sleap-io: pip install sleap-io') from error
+    if importlib.util.find_spec('sleap_io') is None:
+        raise DatasetError(f'{path}: is a SLEAP file, which needs sleap-io: pip install sleap-io')
+    with ProcessPoolExecutor(1, multiprocessing.get_context('spawn'), _silence) as pool:
+        try:
+            return pool.submit(_read, path, choice, frames).result()
+        except BrokenProcessPool as error:
+            raise DatasetError(f'{path}: is a damaged SLEAP file, which ends the library that reads it') from error
+
+
+def _silence() -> None:
+    """Let the libraries in this process write nothing: what is wrong is said in one line."""
+    with open(os.devnull, 'wb') as nothing:
+        for stream in (1, 2):
+            os.dup2(nothing.fileno(), stream)
+
+
+def _read(path: Path, choice: CategoryChoice, frames: VideoFrames) -> RawLabels:
+    import sleap_io
+
     try:
         project = sleap_io.load_slp(str(path), open_videos=False)
         keypoints = {str(skeleton.name): list(skeleton.node_names) for skeleton in project.skeletons}
