@@ -28,6 +28,7 @@ _NUMBER = re.compile(r'\s*[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?\s*', re.IGNORECASE)
 _NOTHING = ('', 'nan', 'none', 'null')
 _PERCENT = 100.0
 _LIKELY, _SURE = 0.05, 0.001  # how likely labels in pixels all lie within 100 x 100 of them by chance
+_FEW = 2  # images, in which a small object may well lie in the corner
 _PERCENT_SPAN = 50.0  # per cents of several pictures reach over more than half of them
 
 
@@ -97,6 +98,9 @@ class _Settling:
             text = f'num_keypoints said {self._instance.stated_count}, but {len(places)} are labelled: corrected'
             self._add(REPAIRED, text)
         self._instance.keypoints = points
+        box = self._instance.box
+        if box is not None and len(places) > 1 and not any(_is_in(box, place) for place in places):
+            self._add(NOTE, 'none of its keypoints lies in its box: look at it')
         return bool(places) or self._ignore()
 
     def _ignore(self) -> bool:
@@ -136,6 +140,11 @@ def _point(name: str, x: Any, y: Any, v: Any, is_score: bool) -> tuple[tuple[flo
     if visibility > 0 and (is_score or visibility in (HIDDEN, SEEN)):
         return (*place, SEEN if is_score else int(visibility)), ''
     raise _Unclear(f'{said}: wanted 0 (not labelled), 1 (hidden) or 2 (seen)')
+
+
+def _is_in(box: tuple[float, float, float, float], place: tuple[float, float]) -> bool:
+    left, top, width, height = box
+    return left <= place[0] <= left + width and top <= place[1] <= top + height
 
 
 def _number(value: Any) -> float:
@@ -190,11 +199,10 @@ def _refuse_percent(path: Path, labels: RawLabels) -> None:
     if not points:
         return
     spans = [max(axis) - min(axis) for axis in zip(*points)]
-    if min(spans) < _PERCENT_SPAN:
-        return
     chance = math.prod(_PERCENT**2 / (image.width * image.height) for image in images)
     text = 'all keypoints lie within the first 100 pixels of their images: are these per cents of the image size?'
-    if chance < _SURE:
+    is_wide = min(spans) > _PERCENT_SPAN
+    if chance < _SURE and is_wide:
         raise DatasetError(f'{path}: {text} Multiply x by width / 100 and y by height / 100')
-    if chance < _LIKELY:
+    if chance < _LIKELY and (is_wide or len(images) > _FEW):
         labels.add(NOTE, '', '', f'{text} Look at the contact sheet')

@@ -69,7 +69,7 @@ class ImageIndex:
         Raises:
             DatasetError: A folder does not exist.
         """
-        self._folders = folders
+        self._folders = list(folders)
         self._files, self._alike, self._uploads = (defaultdict[str, list[Path]](list) for _ in range(3))
         self._others = defaultdict[str, list[Path]](list)  # everything, for hints
         for folder in folders:
@@ -103,7 +103,8 @@ class ImageIndex:
             raise DatasetError(f'{len(best)} files match: {best[0]}, {best[1]}')
         if best:
             return FoundFile(best[0], not known and plain in self._alike)
-        raise DatasetError(f'no such file in {", ".join(map(str, self._folders))}{self._hint(last)}')
+        searched = [folder for folder in self._folders if any(folder.iterdir())] or self._folders
+        raise DatasetError(f'no such file in {", ".join(map(str, searched))}{self._hint(last)}')
 
     def _hint(self, name: str) -> str:
         """Return what lies there that may be meant, and what to do."""
