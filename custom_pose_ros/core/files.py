@@ -245,6 +245,19 @@ class VideoFile:
             raise OutputError(f'{self.path}: cannot be written completely (is the disk full?)')
 
 
+class UniqueKeyLoader(YamlLoader):
+    """Plain values only, and a key that stands twice in one mapping is an error instead of overwriting the first."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                text = f'the key {key.value!r} stands twice'
+                raise yaml.constructor.ConstructorError(None, None, text, key.start_mark)
+            seen.add(str(key.value))
+        return super().construct_mapping(node, deep)
+
+
 def read_yaml(path: str | Path, wanted: str, loader: type[YamlLoader] = YamlLoader) -> Any:
     """
     Return what a YAML file says.
@@ -297,7 +310,7 @@ def parse_yaml(content: bytes, loader: type[YamlLoader] = YamlLoader) -> list[An
             reader.dispose()
     # PyYAML itself does not catch what a tag makes of a wrong value: !!int '', !!bool x, !!timestamp x, 1:1e999.
     except (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:
-        raise ValueError(' '.join(str(error).split())) from error
+        raise ValueError(f'{" ".join(str(error).split()):.300}') from error
 
 
 def _check_extent(text: str, loader: type[YamlLoader]) -> None:

@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from custom_pose_ros.core.errors import ConfigError, ObjectFileError
-from custom_pose_ros.core.files import YamlLoader, read_yaml
+from custom_pose_ros.core.files import UniqueKeyLoader, read_yaml
 from custom_pose_ros.core.geometry.rotations import matrix_from_roll_pitch_yaw, roll_pitch_yaw_from_matrix
 from custom_pose_ros.core.geometry.symmetry import Symmetry, SymmetryGroup
 from custom_pose_ros.core.limits import MAX_KEYPOINTS
@@ -181,7 +180,7 @@ class ObjectModel:
         """
         path = find_object_folder(source, wanted_file=True)
         try:
-            model = cls.from_dict(read_yaml(path, 'give a folder with an object.yaml', _Loader), str(path))
+            model = cls.from_dict(read_yaml(path, 'give a folder with an object.yaml', UniqueKeyLoader), str(path))
         except ConfigError as error:
             raise ObjectFileError(str(error)) from error
         for text in model.warnings:
@@ -275,19 +274,6 @@ def find_object_folder(source: str | Path, wanted_file: bool = False) -> Path:
             )
         file = installed[str(source)] / 'object.yaml'
     return file if wanted_file else file.parent
-
-
-class _Loader(YamlLoader):
-    """Plain values only, and a key that stands twice in one mapping is an error instead of overwriting the first."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.value in seen:
-                text = f'the key {key.value!r} stands twice'
-                raise yaml.constructor.ConstructorError(None, None, text, key.start_mark)
-            seen.add(str(key.value))
-        return super().construct_mapping(node, deep)
 
 
 class _Reader:

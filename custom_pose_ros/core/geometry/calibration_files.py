@@ -12,7 +12,7 @@ import numpy as np
 import yaml
 
 from custom_pose_ros.core.errors import ConfigError
-from custom_pose_ros.core.files import YamlLoader, read_yaml_documents
+from custom_pose_ros.core.files import UniqueKeyLoader, read_yaml_documents
 
 # One thing and the keys it has: of camera_calibration first, then of messages (ROS 2, ROS 1), OpenCV and Kalibr.
 _KEYS = {
@@ -116,7 +116,7 @@ class CameraInfoFields:
 _WANTED = 'wanted a camera_calibration YAML with image_width, image_height, ...'
 
 
-class _CalibrationLoader(YamlLoader):
+class _CalibrationLoader(UniqueKeyLoader):
     """Reads also what OpenCV's FileStorage writes: `%YAML:1.0` and matrices with a tag of their own."""
 
     def __init__(self, stream: str):
@@ -136,9 +136,7 @@ def _only_camera(data: Any, source: str) -> Mapping:
         raise ConfigError(f'{source}: {_WANTED}, got {data!r:.80}')
     cameras = {name: entry for name, entry in data.items() if isinstance(entry, Mapping) and 'intrinsics' in entry}
     if len(cameras) > 1:
-        raise ConfigError(
-            f'{source}: has the cameras {", ".join(map(str, cameras))}: give a file with the one that took the images'
-        )
+        raise ConfigError(f'{source}: has the cameras {", ".join(map(str, cameras)):.120}: give a file with one')
     data = next(iter(cameras.values()), data)
     model = data.get('camera_model', 'pinhole')
     if model != 'pinhole':
@@ -151,6 +149,8 @@ def _distortion_model(data: Mapping, source: str) -> Any:
     if data.get('distortion_model') is not None:
         return data['distortion_model']
     coefficients = _first(data, 'distortion_coefficients')
+    if coefficients is not None and not any(_numbers(data, source, 'distortion_coefficients')):
+        return ''
     if isinstance(coefficients, Mapping) and coefficients.get('type_id') == 'opencv-matrix':
         count = len(_numbers(data, source, 'distortion_coefficients'))
         if data.get('fisheye_model'):
@@ -194,6 +194,9 @@ def _numbers(data: Mapping, source: str, key: str) -> tuple:
     flat = np.ravel(np.array(values, object)) if values else ()
     if any(isinstance(value, (Mapping, list)) for value in flat):
         raise ConfigError(f'{source}: {key}: wanted a list of numbers, got {values!r:.80}')
+    rows, columns = (entry.get('rows'), entry.get('cols')) if isinstance(entry, Mapping) else (None, None)
+    if isinstance(rows, int) and isinstance(columns, int) and rows * columns != len(flat):
+        raise ConfigError(f'{source}: {key}: wanted {rows}x{columns} numbers, as it says, got {len(flat)}')
     return tuple(flat)
 
 

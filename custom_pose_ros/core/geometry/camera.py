@@ -67,7 +67,7 @@ class CameraIntrinsics:
                 or not 0 < value <= MAX_IMAGE_SIDE_PX
             ):
                 raise ConfigError(
-                    f'camera: {name}: wanted a whole number of pixels from 1 to {MAX_IMAGE_SIDE_PX}, got {value!r}'
+                    f'camera: {name}: wanted a whole number of pixels from 1 to {MAX_IMAGE_SIDE_PX}, got {value!r:.80}'
                 )
             object.__setattr__(self, name, int(value))
         object.__setattr__(self, 'K', _checked_matrix(self.K))
@@ -329,7 +329,7 @@ def _model_of(name: Any, d: Sequence[float]) -> Any:
     if any(d):
         raise ConfigError(
             f'camera: distortion_model: wanted one of {", ".join(DISTORTION_MODELS)} '
-            f'for the {len(d)} coefficients, got {name or "none"}'
+            f'for the {len(d)} coefficients, got {name[:80] or "none"}'
         )
     return 'plumb_bob'
 
@@ -342,7 +342,7 @@ def _checked_distortion(D: Any, model: Any) -> np.ndarray:
     except (TypeError, ValueError, OverflowError):
         raise ConfigError(f'camera: D: wanted numbers, got {D!r:.120}') from None
     if not np.isfinite(given).all():
-        raise ConfigError(f'camera: D: wanted finite numbers, got {given.tolist()}')
+        raise ConfigError(f'camera: D: wanted finite numbers, got {given.tolist()!r:.120}')
     counts = DISTORTION_MODELS[model]
     coefficients: np.ndarray = given
     while len(coefficients) > counts[0] and len(coefficients) not in counts and coefficients[-1] == 0.0:

@@ -131,7 +131,10 @@ class Bag:
 
     def first(self, topic: str) -> object | None:
         """Return the first message of a topic that can be decoded; None where there is none among the first ones."""
-        decoded = (message.decode() for message in itertools.islice(self.messages([topic]), _PROBED_MESSAGES))
+        probe = Decoder(Notes())  # what is damaged is told when it is read for good
+        decoded = (
+            probe.decode(message.stored) for message in itertools.islice(self.messages([topic]), _PROBED_MESSAGES)
+        )
         return next((message for message in decoded if message is not None), None)
 
     def frame_rate(self, topic: str) -> float:

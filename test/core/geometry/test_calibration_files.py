@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import random
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +13,7 @@ import pytest
 from custom_pose_ros.core.errors import ConfigError
 from custom_pose_ros.core.geometry.calibration_files import CameraInfoFields
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
+from custom_pose_ros.inference.camera_calibration import CameraCalibration
 
 D = [-0.28, 0.07, 0.0002, -0.0003]
 K = [458.6, 0.0, 367.2, 0.0, 457.3, 248.4, 0.0, 0.0, 1.0]
@@ -118,10 +122,17 @@ def test_the_lens_model_is_told_or_follows_from_the_coefficients(tmp_path, text,
     assert CameraIntrinsics.from_yaml(written(tmp_path, text)).distortion_model == model
 
 
+@pytest.mark.parametrize('model', ["distortion_model: ''", 'distortion_model: none', 'distortion_model:', ''])
+@pytest.mark.parametrize('d', [[], [0.0] * 5, [0] * 8])
+def test_no_model_and_zeros_are_no_distortion(tmp_path, model, d):
+    text = LISTS.replace('distortion_model: plumb_bob', model).replace(str([[*D, 0.0]]), str([d]))
+    assert not CameraIntrinsics.from_yaml(written(tmp_path, text)).has_distortion
+
+
 @pytest.mark.parametrize(
     ('text', 'reason'),
     [
-        (KALIBR + KALIBR.replace('cam0', 'cam1'), 'has the cameras cam0, cam1: give a file with the one that took'),
+        (KALIBR + KALIBR.replace('cam0', 'cam1'), 'has the cameras cam0, cam1: give a file with one'),
         (KALIBR.replace('camera_model: pinhole', 'camera_model: omni'), "camera_model: wanted pinhole, got 'omni'"),
         (
             KALIBR.replace('radtan', 'fov'),
@@ -137,6 +148,8 @@ def test_the_lens_model_is_told_or_follows_from_the_coefficients(tmp_path, text,
         (ECHO + ECHO.replace('367.2', '300.0'), 'its 2 documents are different calibrations; keep one'),
         (ECHO.replace('  width: 0', '  width: -4'), 'width: wanted a whole number from 0 up, got -4'),
         (ECHO.replace('binning_x: 0', 'binning_x: 2'), 'roi, binning: the images are a part of the 752x480'),
+        (KALIBR + '  resolution: [640, 480]\n', "the key 'resolution' stands twice"),
+        (OPENCV.replace('rows: 5', 'rows: 14'), 'distortion_coefficients: wanted 14x1 numbers, as it says, got 5'),
         ('---\n---\n', 'wanted a camera_calibration YAML with image_width, image_height, ..., got an empty file'),
         ('image_width: 3\nimage_height: 4\ncamera_matrix: [[{}], 3]\n', 'wanted'),
     ],
@@ -156,3 +169,47 @@ def test_a_printed_message_keeps_what_the_message_says(tmp_path):
     assert (fields.binning, fields.offset, fields.region) == ((2, 1), (40, 0), (600, 480))
     assert fields.p[:3] == (430.0, 0.0, 367.2)
     assert fields.changes_when_rectified
+
+
+TOKENS = [
+    '0', '-1', '1e400', '.nan', '-.inf', 'null', 'true', "''", '[]', '{}', '[[1], 2]', '2020-01-01', '1e-3', '---',
+    '&a', '*a', '!!opencv-matrix', '!!binary aGk=', '65537', '9' * 400, 'equidistant', 'roi: 5', 'width: {}', '? [a]',
+    ': ', '\t',
+]  # fmt: skip
+
+
+def mutated(text: str, rng: random.Random) -> str:
+    """Return a file with some of its words, lines or characters replaced, dropped or repeated."""
+    for _ in range(rng.randint(1, 4)):
+        pieces = re.split(r'(\s+|[,\[\]{}:])', text) if rng.random() < 0.6 else list(text)
+        at = rng.randrange(len(pieces))
+        choice = rng.randrange(4)
+        if choice == 0:
+            pieces[at] = rng.choice(TOKENS)
+        elif choice == 1:
+            del pieces[at]
+        elif choice == 2:
+            pieces.insert(at, rng.choice(pieces))
+        else:
+            other = rng.randrange(len(pieces))
+            pieces[at], pieces[other] = pieces[other], pieces[at]
+        text = ''.join(pieces)
+    return text
+
+
+@pytest.mark.parametrize('seed', range(int(os.environ.get('MALFORMED_CASES', '200'))))
+def test_any_file_gives_a_camera_or_one_line(tmp_path, seed):
+    rng = random.Random(seed)
+    path = tmp_path / 'camera.yaml'
+    path.write_text(mutated(rng.choice([KALIBR, EUROC, OPENCV, OPENCV_SHORT, ECHO, LISTS]), rng), encoding='utf-8')
+    for read in (CameraIntrinsics.from_yaml, CameraCalibration, lambda file: CameraCalibration(file, rectified=True)):
+        try:
+            camera = read(path)
+        except ConfigError as error:
+            assert '\n' not in str(error)
+            assert str(error).startswith(str(path))
+            assert len(str(error)) < len(str(path)) + 400
+        else:
+            if isinstance(camera, CameraCalibration):
+                camera = camera.for_size(*camera.size)
+            assert np.isfinite(camera.K).all() and np.isfinite(camera.D).all()
