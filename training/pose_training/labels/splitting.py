@@ -12,10 +12,10 @@ import numpy as np
 from training.pose_training.labels.recordings import frames_of
 
 THUMBNAIL = 16  # side [px]
-# Photos of one chessboard on one table correlate by 0.5 at most, those of different people by 0.69 (99 % of the pairs);
-# nine of ten copies with another brightness, blur or noise, cut by 2 % or turned by 2 degrees, by 0.93 and more.
-_ALIKE = 0.9
-_FEW_IMAGES = 8  # from here on, what all images have in common is left out when they are compared
+# The brightness of different photos correlates by 0 in the median, of one chessboard on one table by 0.5. Nine
+# of ten copies with another brightness, blur or noise, cut by 2 % or turned by 2 degrees, correlate by 0.93 and more.
+_ALIKE = 0.1  # of what is usually missing to a correlation of 1 is missing between pictures that are the same
+_FEW_IMAGES = 8  # of which nothing is usual
 _BLOCK = 512  # images compared at a time
 
 Thumbnail = np.ndarray | None
@@ -105,8 +105,8 @@ class _Partition:
 
     def join(self, image: int, others: np.ndarray) -> None:
         """Join the sets of several images to that of one."""
-        different = np.unique(self.of[others])
-        if (different != self.of[image]).any():
+        different = np.setdiff1d(self.of[others], self.of[image])
+        if len(different):
             self.of[np.isin(self.of, different)] = self.of[image]
 
     def join_equal(self, keys: Sequence[str]) -> None:
@@ -129,21 +129,22 @@ def _join_alike(scenes: _Partition, thumbnails: Sequence[Thumbnail]) -> None:
     """
     Join the images that show the same, also when one is mirrored or turned by a quarter.
 
-    What all images have in common, as the background of a fixed camera, does not count.
+    What most images have in common, as the background of a fixed camera, makes none of them alike.
     """
     usable = [(i, small) for i, small in enumerate(thumbnails) if small is not None and np.ptp(small) > 0]
     if len(usable) < 2:
         return
     known, stack = np.array([i for i, _ in usable]), np.stack([small for _, small in usable])
-    mean = stack.mean(0) if len(known) >= _FEW_IMAGES else np.zeros_like(stack[0])
-    whole, apart = _normalised(stack), _normalised(stack - mean)
-    for turned in _turned(stack):
-        whole_turned, apart_turned = _normalised(turned).T, _normalised(turned - mean).T
+    vectors = _normalised(stack)
+    some = vectors[:: -(-len(vectors) // _BLOCK)]
+    usual = float(np.median((some @ some.T)[np.triu_indices(len(some), 1)])) if len(known) >= _FEW_IMAGES else 0.0
+    least = 1 - _ALIKE * (1 - max(usual, 0.0))
+    for turned in map(_normalised, _turned(stack)):
         for start in range(0, len(known), _BLOCK):
             rows = slice(start, start + _BLOCK)
-            same = (whole[rows] @ whole_turned >= _ALIKE) & (apart[rows] @ apart_turned >= _ALIKE)
-            for a, others in zip(known[rows], same):
-                scenes.join(a, known[others])
+            same = vectors[rows] @ turned.T >= least
+            for a in np.flatnonzero(same.any(1)):
+                scenes.join(known[start + a], known[same[a]])
 
 
 def _turned(stack: np.ndarray) -> list[np.ndarray]:
