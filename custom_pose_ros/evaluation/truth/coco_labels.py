@@ -12,7 +12,7 @@ import numpy as np
 
 from custom_pose_ros.core.errors import DatasetError
 from custom_pose_ros.core.labels.coco_file import read_object_labels
-from custom_pose_ros.core.labels.placement import same_shape
+from custom_pose_ros.core.labels.placement import bring_inside, same_shape
 from custom_pose_ros.core.labels.raw_labels import RawImage
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.evaluation.frame_result import FrameResult
@@ -48,7 +48,7 @@ class CocoLabels:
     Raises DatasetError naming the file and the image or annotation id.
 
     Attributes:
-        misfits: Names of images that were labelled at another shape than their frame has; they are not scored.
+        misfits: Images whose labels do not fit their frame, and why; they are not scored.
     """
 
     def __init__(self, path: str | Path, model: ObjectModel):
@@ -81,14 +81,21 @@ class CocoLabels:
         image = self._images.get(('stamp', stamp_ns), self._images.get(('number', index)))
         if image is None:
             return None
-        factors = np.ones(2)
-        if image.width and image.height and width and height and (image.width, image.height) != (width, height):
-            if not same_shape((image.width, image.height), (width, height)):
-                self.misfits.append(f'{image.name} ({image.width} x {image.height} px, the frame {width} x {height})')
-                return None
-            factors = np.array([width / image.width, height / image.height])
         points = [np.array(i.keypoints, float) for i in image.instances if i.keypoints is not None]
-        return [np.where(p[:, 2:] > 0, p[:, :2] * factors, np.nan) for p in points]
+        if width and height and (misfit := self._fit(image, points, width, height)):
+            self.misfits.append(f'{image.name}: {misfit}')
+            return None
+        return [np.where(p[:, 2:] > 0, p[:, :2], np.nan) for p in points]
+
+    def _fit(self, image: RawImage, points: Sequence[np.ndarray], width: int, height: int) -> str:
+        """Scale (K, 3) labels to the frame in place; return why that cannot be, '' when it can."""
+        if image.width and image.height:
+            if not same_shape((image.width, image.height), (width, height)):
+                return f'labelled at {image.width} x {image.height} px, the frame has {width} x {height}'
+            for each in points:
+                each[:, :2] *= (width / image.width, height / image.height)
+        outside = [bring_inside(each, width, height, self.model.keypoint_names).outside for each in points]
+        return next((texts[0] for texts in outside if texts), '')
 
     def score(self, result: FrameResult, labels: Sequence[np.ndarray]) -> tuple[list[LabelScore], int]:
         """Match instances to labels, nearest first; returns a score for each label and the instances left over."""

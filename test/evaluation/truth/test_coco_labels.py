@@ -69,6 +69,26 @@ def test_images_belong_to_frames_by_stamp_or_number(tmp_path, tiny_model):
     assert labels.of(9, 78) is None
 
 
+def test_labels_of_another_size_are_scaled_and_those_that_do_not_fit_are_told(tmp_path, tiny_model):
+    images = [{'id': i, 'file_name': f'{i}.png', 'width': w, 'height': h} for i, w, h in ((1, 160, 170), (2, 200, 170))]
+    images.append({'id': 3, 'file_name': '3.png'})
+    made = [annotation(POINTS, image_id=1), annotation(POINTS, image_id=2), annotation(POINTS * 3, image_id=3)]
+    labels = CocoLabels(labels_file(tmp_path, made, images), tiny_model)
+    np.testing.assert_array_equal(labels.of(1, 0, 320, 340)[0], POINTS * 2)
+    np.testing.assert_array_equal(labels.of(1, 0)[0], POINTS)
+    assert labels.of(2, 0, 320, 340) is None
+    assert labels.of(3, 0, 320, 340) is None
+    assert labels.misfits == [
+        '2.png: labelled at 200 x 170 px, the frame has 320 x 340',
+        '3.png: left at (180, 360) lies outside of the image of 320 x 340 px',
+    ]
+
+
+def test_the_hash_of_roboflow_is_no_frame_number(tmp_path, tiny_model):
+    images = [{'id': 1, 'file_name': 'frame_000012_png.rf.0a1b2c3d99.jpg'}]
+    assert CocoLabels(labels_file(tmp_path, [], images), tiny_model).of(12, 0) == []
+
+
 def test_errors_are_distances_and_only_of_labelled_points(tmp_path, tiny_model):
     labels = CocoLabels(labels_file(tmp_path, [annotation(POINTS, (2, 1, 0, 2))]), tiny_model)
     found = POINTS + [[3.0, 4.0], [0.0, 2.0], [50.0, 50.0], [0.0, 0.0]]

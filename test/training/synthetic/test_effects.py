@@ -8,8 +8,9 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import pytest
+from picture_files import picture
 
-from custom_pose_ros.core.errors import DatasetError
+from custom_pose_ros.core.errors import DatasetError, MediaError
 from training.synthetic.rendering.backgrounds import floor_background, list_background_photos, photo_background
 from training.synthetic.rendering.effects import _motion_kernel, apply_sensor, apply_water, surface_reflection
 from training.synthetic.rendering.noise import fractal_noise
@@ -52,9 +53,10 @@ def test_photos_are_cropped_to_the_size_asked_for(tmp_path: Path) -> None:
 def test_folders_without_photos_and_broken_photos_are_named(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match='no background photos in it'):
         list_background_photos(tmp_path)
-    (tmp_path / 'broken.jpg').write_bytes(b'no image')
-    with pytest.raises(DatasetError, match=r'broken.jpg: cannot be read as an image'):
-        photo_background(np.random.default_rng(0), list_background_photos(tmp_path), HEIGHT, WIDTH)
+    for content, text in ((b'no image', 'is damaged or not an image'), (picture('.jpg')[:-500], 'is cut off')):
+        (tmp_path / 'broken.jpg').write_bytes(content)
+        with pytest.raises(MediaError, match=f'broken.jpg: {text}'):
+            photo_background(np.random.default_rng(0), list_background_photos(tmp_path), HEIGHT, WIDTH)
 
 
 def test_noise_spreads_over_its_range() -> None:
