@@ -95,7 +95,7 @@ class Outcome:
 
 WIDTH, HEIGHT = 64, 48
 PICTURES = ('a.png', 'b.png', 'c.png')
-_NUMBER = re.compile(r'[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?')
+_NUMBER = re.compile(r'[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?')
 
 
 def _labels(files: dict[str, str], spoilt: str, share: float = 2, pictures: str = '') -> Reader:
@@ -287,10 +287,13 @@ input_height: 256
 
 
 def _check_camera(camera: CameraIntrinsics, said: Any) -> None:
-    K = np.array(said['camera_matrix']['data'], float).reshape(3, 3)
+    K, D = (
+        np.array(entry['data'] if isinstance(entry, dict) else entry, float)
+        for entry in (said['camera_matrix'], said['distortion_coefficients'])
+    )
+    K = K.reshape(3, 3)
     if not np.array_equal(camera.K, K) or (camera.width, camera.height) != (said['image_width'], said['image_height']):
         raise Wrong(f'K {camera.K.ravel().tolist()} of {said["camera_matrix"]}')
-    D = np.array(said['distortion_coefficients']['data'], float)
     if (
         camera.distortion_model == said.get('distortion_model')
         and np.trim_zeros(D, 'b').tolist() != np.trim_zeros(camera.D, 'b').tolist()

@@ -9,10 +9,10 @@ _LONGEST = 2000  # characters; a text that quotes an input may be as long as the
 
 
 class CustomPoseError(Exception):
-    """Base of every error whose text is written for the person at the keyboard; short, without control characters."""
+    """Base of every error whose text is written for the person at the keyboard: one line without control characters."""
 
     def __str__(self) -> str:
-        text = printable(super().__str__())
+        text = ' '.join(printable(super().__str__()).split('\n'))
         return text if len(text) <= _LONGEST else f'{text[: _LONGEST - 500]} ... {text[-490:]}'
 
 

@@ -34,6 +34,7 @@ class OnnxRuntimeBackend:
         options.add_session_config_entry('session.force_spinning_stop', '1')
         try:
             self._session = onnxruntime.InferenceSession(str(path), options, providers=_providers(precision))
+            self.metadata: dict[str, str] = dict(self._session.get_modelmeta().custom_metadata_map)
         except Exception as error:  # ONNX Runtime's errors have no common base but Exception
             raise damaged_onnx(path, error) from error
         check_onnx_names(
@@ -46,7 +47,6 @@ class OnnxRuntimeBackend:
                 f'precision f16 of onnxruntime needs its TensorRT provider, which cannot be loaded here (got '
                 f'{self.device}): install onnxruntime-gpu and TensorRT, or take precision f32'
             )
-        self.metadata: dict[str, str] = dict(self._session.get_modelmeta().custom_metadata_map)
 
     def __call__(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         check_images(images)

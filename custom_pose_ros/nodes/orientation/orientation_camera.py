@@ -16,6 +16,7 @@ from std_msgs.msg import Header
 from custom_pose_ros.core.errors import ConfigError, CustomPoseError
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.keypoints.poses import KeypointPose
+from custom_pose_ros.core.limits import MAX_POSES_BYTES
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.orientation.estimate import OrientationEstimate
 from custom_pose_ros.core.orientation.filter import FilterParameters
@@ -92,12 +93,17 @@ class OrientationCamera:
         self._reference = reference
         self._estimator = None  # time has passed
         self._has_answered = False
-        wanted = [(PoseArray, 'poses', self._on_poses, qos.results())]
+        wanted: list[tuple] = [(PoseArray, 'poses', self._on_poses, qos.results(), MAX_POSES_BYTES)]
         if self.source.wants_camera_info:
-            wanted.append((CameraInfo, 'camera_info', self._on_camera_info, qos.camera_info()))
+            wanted.append((CameraInfo, 'camera_info', self._on_camera_info, qos.camera_info(), None))
         held.callback(self.inputs.clear)
-        for kind, topic, callback, profile in wanted:
-            self.inputs.append(InputWatch(self._node, kind, topic_in(self._name, topic), callback, profile))
+        for kind, topic, callback, profile, max_bytes in wanted:
+            self.inputs.append(
+                InputWatch(
+                    self._node, kind, topic_in(self._name, topic), callback, profile,
+                    max_bytes=max_bytes, refuse=self._refuse,
+                )
+            )  # fmt: skip
             held.callback(self.inputs[-1].close)
 
     def problems(self) -> list[str]:

@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
+from rclpy.serialization import deserialize_message
 from rclpy.subscription import Subscription
 
+from custom_pose_ros.core.errors import reason_of
 from custom_pose_ros.nodes.ros import qos
 
 try:
@@ -51,6 +53,8 @@ class InputWatch:
         callback: Callable[[Any], None],
         profile: QoSProfile,
         loss_cure: str = LOSS_CURE,
+        max_bytes: int | None = None,
+        refuse: Callable[[str], None] | None = None,
     ):
         """
         Subscribe; the quality of service can be overridden.
@@ -62,7 +66,10 @@ class InputWatch:
             callback: gets every message.
             profile: quality of service, where it is not overridden.
             loss_cure: what to do when messages are lost.
+            max_bytes: of a message; a larger one, whose conversion would block the node, is not converted.
+            refuse: told of a message that is not converted.
         """
+        self._max_bytes, self._refuse = max_bytes, refuse
         self._node, self._kind, self._callback, self._loss_cure = node, kind, callback, loss_cure
         self._losses = LossCounter()
         self._losing = self._overwriting = False
@@ -85,6 +92,7 @@ class InputWatch:
                     profile,
                     event_callbacks=SubscriptionEventCallbacks(**events),
                     qos_overriding_options=qos.OVERRIDABLE,
+                    raw=self._max_bytes is not None,
                 )
             except UnsupportedEventTypeError:  # not every middleware knows every event
                 continue
@@ -101,9 +109,26 @@ class InputWatch:
         self._on_message(message, publisher, number)
 
     def _on_message(self, message: Any, publisher: Any = None, number: int | None = None) -> None:
+        if self._max_bytes is not None:
+            message = self._converted(message)
+            if message is None:
+                return
         stamp = message.header.stamp
         self._losses.arrived(stamp.sec * 10**9 + stamp.nanosec, str(publisher), number)
         self._callback(message)
+
+    def _converted(self, data: bytes) -> Any:
+        """Return the message of its bytes, None where they are too many or do not make one."""
+        assert self._max_bytes is not None
+        problem = f'a message of {len(data)} bytes: wanted at most {self._max_bytes}'
+        if len(data) <= self._max_bytes:
+            try:
+                return deserialize_message(data, self._kind)
+            except Exception as error:  # of the middleware; without `raw` it would drop the message itself
+                problem = f'a message cannot be read ({reason_of(error)})'
+        if self._refuse is not None:
+            self._refuse(f'{self.topic_name}: {problem}')
+        return None
 
     def _on_lost(self, event: Any) -> None:
         self._losses.reported_lost(event.total_count)

@@ -55,6 +55,29 @@ def test_every_message_goes_to_the_callback_and_none_is_missing(graph) -> None:
     assert node.watch.problems() == []
 
 
+def test_a_message_too_large_or_damaged_is_not_converted_and_the_next_one_is(graph) -> None:
+    class Limited(Node):
+        def __init__(self, **options: Any):
+            super().__init__('limited', **options)
+            self.got: list[Image] = []
+            self.refused: list[str] = []
+            limit = {'max_bytes': 1000, 'refuse': self.refused.append}
+            InputWatch(self, Image, 'image', self.got.append, qos.images('reliable'), **limit)
+
+    node = graph.start(Limited)
+    camera = graph.advertise('image', Image, RELIABLE)
+    large = image(1)
+    large.data = array.array('B', bytes(2000))
+    camera.publish(large)
+    camera.publish(b'\0\1\0\0damaged')
+    camera.publish(image(3))
+    graph.wait(lambda: node.got, 'the message')
+    assert [message.header.stamp.sec for message in node.got] == [3]
+    graph.wait(lambda: len(node.refused) == 2, 'the refusals')
+    assert 'bytes: wanted at most 1000' in node.refused[0]
+    assert 'cannot be read' in node.refused[1]
+
+
 def test_a_publisher_with_the_wrong_reliability_is_named_with_both_profiles_and_the_cure(graph) -> None:
     node = graph.start(Watcher)
     graph.tester.create_publisher(Image, 'image', BEST_EFFORT)

@@ -285,7 +285,7 @@ def _check_collada(path: Path, content: bytes) -> bytes:
                 raise DatasetError(
                     f'{path}: float_array of {source.get("id")}: a position is nan or inf: {EXPORT_AGAIN}'
                 )
-            if len(words) != int(numbers.get('count', len(words))):
+            if str(len(words)) != numbers.get('count', str(len(words))).strip():
                 raise _cut_off(path, f'{numbers.get("count")} numbers of {source.get("id")}', len(words))
     for tag in ('p', 'vcount'):
         for indices in root.iterfind(f'.//{{*}}mesh//{{*}}{tag}'):
