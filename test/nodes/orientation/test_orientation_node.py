@@ -455,3 +455,33 @@ def test_the_process_ends_with_0_on_interrupt_and_with_1_and_one_line_on_bad_inp
     assert bad.returncode == 1, out + err
     (line,) = (text for text in err.splitlines() if '[INFO]' not in text)  # it may tell of remains of killed processes
     assert line.startswith('error: parameter fallback_fov_deg: ')
+
+
+def test_the_pose_docks_a_robot_by_the_recipe_of_the_docs(graph, model, root) -> None:
+    """
+    Nav2's SimpleChargingDock turns detected_dock_pose into where the robot will stand; its rule is computed here.
+
+    The dock is ahead of the robot and turned by 0.3 rad, the camera on the robot, base_link 0.35 m behind the contacts
+    of the dock when it is docked. The numbers are those of the page.
+    """
+    page = (root / 'docs/robot_recipes.md').read_text(encoding='utf-8')
+    settings = yaml.safe_load(page.split('```yaml')[1].split('```')[0])['docking_server']['ros__parameters']['my_dock']
+    yaw = 0.3
+    base_dock = Rigid(matrix_from_roll_pitch_yaw(np.array([0.0, 0.0, yaw])), np.array([2.5, 0.4, 0.3]))
+    base_camera = Rigid(R_BODY_OPTICAL, np.array([0.2, 0.0, 0.5]))  # looks ahead
+    camera_dock = base_camera.inverse() @ base_dock
+    bench = Bench(graph, model, '-r', 'pose:=detected_dock_pose')
+    docked = graph.listen('detected_dock_pose', PoseStamped)
+    bench.calibrate()
+    bench.show(keypoints_of(model, camera_dock.rotation, camera_dock.translation, CAMERA, 1))
+    pose = docked.wait().pose
+    assert docked[0].header == header()  # with the stamp of the image, and a frame that Nav2 finds in TF
+    q, p = pose.orientation, pose.position
+    seen = base_camera @ Rigid(matrix_from_quaternion(np.array([q.x, q.y, q.z, q.w])), np.array([p.x, p.y, p.z]))
+    turn = np.array([settings[f'external_detection_rotation_{axis}'] for axis in ('roll', 'pitch', 'yaw')])
+    heading = roll_pitch_yaw_from_matrix(seen.rotation @ matrix_from_roll_pitch_yaw(turn))[2]
+    shift = np.array([settings[f'external_detection_translation_{axis}'] for axis in 'xy'])
+    target = seen.translation[:2] + [[np.cos(heading), -np.sin(heading)], [np.sin(heading), np.cos(heading)]] @ shift
+    assert heading == pytest.approx(yaw, abs=ANGLE_TOLERANCE_RAD)  # the robot looks into the dock
+    wanted = [2.5 - 0.35 * np.cos(yaw), 0.4 - 0.35 * np.sin(yaw)]
+    np.testing.assert_allclose(target, wanted, atol=POSITION_TOLERANCE_M)
