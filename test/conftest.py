@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-from custom_pose_ros.core.object_model import ObjectModel
-from custom_pose_ros.inference.backends.signal_stack import unchanged_signal_stack
+from _pytest.reports import CollectReport
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / 'test')]  # pytest 6, of Ubuntu 22.04, has no `pythonpath`
+
+from declared_packages import missing_extra  # noqa: E402
+
+from custom_pose_ros.core.object_model import ObjectModel  # noqa: E402
+from custom_pose_ros.inference.backends.signal_stack import unchanged_signal_stack  # noqa: E402
+
 SHARED = ROOT.parent / 'shared'
 
 # Read when torch is imported. Threads that wait actively stand in each other's way on a busy machine: training tests
@@ -22,6 +28,23 @@ os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
 # A shell starts background jobs with SIGINT ignored, and children inherit that: tests that interrupt them need it back.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_make_collect_report(collector: pytest.Collector) -> object:
+    """Skip a module that needs an extra which is not installed, as after `rosdep install`; say which."""
+    if not isinstance(collector, pytest.Module):
+        return None
+    try:
+        collector.obj  # noqa: B018 - imports the module
+    except (collector.CollectError, SystemExit) as error:  # the latter of commands, which say what to install
+        if name := missing_extra(error):
+            reason = f'Skipped: {name} is missing: run `make test`, or pip install it'
+            where = str(Path(collector.nodeid)), None, reason
+            return CollectReport(collector.nodeid, 'skipped', where, [])
+    except pytest.skip.Exception:
+        pass  # pytest's own report says so
+    return None
 
 
 @pytest.fixture(autouse=True)
@@ -48,7 +71,8 @@ def shared() -> Path:
 @pytest.fixture(scope='session')
 def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder with object.yaml and model.onnx of the tiny object; nobody may change it."""
-    from tiny_model import write_tiny_object  # which needs onnx
+    pytest.importorskip('onnx', reason='onnx is missing: run `make test`')
+    from tiny_model import write_tiny_object
 
     return write_tiny_object(tmp_path_factory.mktemp('object') / 'tiny')
 

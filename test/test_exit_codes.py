@@ -32,7 +32,11 @@ CONTRADICTION = {
     'training.prepare_dataset': ['labels.json'],
     'training.train': ['--object', 'submarine', '--data', 'a', '--steps', '1', '--epochs', '1', '--out', 'OUT'],
 }
-NEEDS = {'custom_pose_ros.tools.demo': 'rclpy', 'custom_pose_ros.tools.evaluate_bag': 'rosbags', 'training.': 'torch'}
+NEEDS = {
+    'custom_pose_ros.tools.demo': ('rclpy', 'rosbags'),
+    'custom_pose_ros.tools.evaluate_bag': ('rosbags',),
+    'training.': ('torch',),
+}
 
 
 def commands(root: Path) -> set[str]:
@@ -44,9 +48,8 @@ def commands(root: Path) -> set[str]:
 
 def run(module: str, arguments: list[str], folder: Path) -> int:
     """Return the exit code of a command."""
-    for start, package in NEEDS.items():
-        if module.startswith(start):
-            pytest.importorskip(package)
+    for package in (package for start, packages in NEEDS.items() if module.startswith(start) for package in packages):
+        pytest.importorskip(package)
     places = {'GONE': str(folder / 'gone.onnx'), 'OUT': str(folder / 'out')}
     try:
         return importlib.import_module(module).main([places.get(argument, argument) for argument in arguments])

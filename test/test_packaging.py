@@ -15,6 +15,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from declared_packages import declared_modules, dependencies
 
 ROOT = Path(__file__).resolve().parents[1]
 MADE_BY_MAKE = Path(sys.prefix, '.stamps/packages-test').is_file() and Path(sys.prefix).parent == ROOT
@@ -42,10 +43,6 @@ def setup_cfg() -> configparser.ConfigParser:
 def pins() -> list[str]:
     files = (ROOT / 'constraints.txt', ROOT / '.make/requirements/faces.txt')  # the second has its own
     return [pin for file in files for pin in requirements(file.read_text(encoding='utf-8'))]
-
-
-def dependencies(path: Path) -> set[str]:
-    return {element.text for element in ElementTree.parse(path).getroot() if element.tag.endswith('depend')}
 
 
 def test_one_version_everywhere(setup_cfg):
@@ -100,6 +97,44 @@ def test_every_imported_ros_package_is_a_dependency():
     ros = {name for name in imported if name in ROS_MODULES or name.endswith(ROS_SUFFIXES)}
     assert {'rclpy', 'sensor_msgs', 'custom_pose_msgs', 'launch'} <= ros
     assert ros - dependencies(ROOT / 'package.xml') == {'builtin_interfaces'}  # part of every *_msgs
+
+
+# Hides the modules named in $HIDDEN, as if they were not installed.
+HIDING = """
+import importlib.machinery, os, sys
+
+hidden = set(os.environ['HIDDEN'].split())
+
+
+class Without(importlib.machinery.PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        return None if name.partition('.')[0] in hidden else super().find_spec(name, path, target)
+
+
+sys.meta_path[:] = [Without if finder is importlib.machinery.PathFinder else finder for finder in sys.meta_path]
+"""
+
+
+def test_the_tests_are_collected_with_what_package_xml_names(setup_cfg, tmp_path):
+    """`colcon test` after `rosdep install`: what needs an extra of setup.cfg is skipped, and nothing fails for it."""
+    lists = setup_cfg['options.extras_require'].values()
+    extras = {distribution(line) for text in lists for line in requirements(text)}
+    modules = importlib.metadata.packages_distributions()
+    hidden = {module for module, names in modules.items() if {distribution(name) for name in names} & extras}
+    hidden -= declared_modules()
+    assert {'torch', 'rosbags', 'onnx'} <= hidden or not MADE_BY_MAKE
+    assert not hidden & {'numpy', 'cv2', 'yaml', 'pytest', 'hypothesis'}
+    (tmp_path / 'hiding.py').write_text(HIDING, encoding='utf-8')
+    paths = os.pathsep.join([str(tmp_path), str(ROOT), os.environ.get('PYTHONPATH', '')])
+    done = subprocess.run(
+        [sys.executable, '-m', 'pytest', '-q', '-p', 'hiding', '--collect-only', '-p', 'no:cacheprovider', 'test'],
+        cwd=ROOT, capture_output=True, text=True, timeout=250,
+        env={**os.environ, 'PYTHONPATH': paths, 'HIDDEN': ' '.join(hidden)},
+    )  # fmt: skip
+    problems = [line for line in done.stdout.splitlines() if line.startswith(('ERROR', 'INTERNALERROR'))]
+    assert problems == []
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr
 
 
 def test_message_packages_are_declared_to_cmake():

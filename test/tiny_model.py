@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import cv2
 import numpy as np
-import onnx
-from onnx import TensorProto, helper, numpy_helper
 
 from custom_pose_ros.core.object_model import ObjectModel
+
+with contextlib.suppress(ModuleNotFoundError):  # its pictures can be drawn without
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
 
 STRIDE = 8
 INPUT_HEIGHT = 256

@@ -189,6 +189,7 @@ def test_a_file_made_from_another_model_is_refused(folder):
 
 @pytest.mark.parametrize('name', ['model.onnx', 'net.pth'])
 def test_a_sparse_file_is_refused_before_a_library_reads_it(name, tmp_path):
+    pytest.importorskip('torch' if name.endswith('.pth') else 'onnxruntime')
     with (tmp_path / name).open('wb') as file:
         file.truncate(12 << 30)
     with pytest.raises(ModelError, match=f'{name}: cannot be read .it has 12884901888 bytes; at most'):
