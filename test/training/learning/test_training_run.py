@@ -13,7 +13,7 @@ import pytest
 import torch
 from training_samples import settings_for
 
-from custom_pose_ros.core.errors import ConfigError, DatasetError, ModelError
+from custom_pose_ros.core.errors import ConfigError, DatasetError, MediaError, ModelError
 from custom_pose_ros.inference.checkpoints import load_checkpoint
 from training.pose_training.learning.log import RunLog
 from training.pose_training.learning.training_run import TrainingRun
@@ -86,7 +86,7 @@ def test_a_damaged_image_stops_the_run_in_one_line(tmp_path, dots_folder, worker
     run = TrainingRun.new(str(dots_folder), settings_for(dots_folder), tmp_path / 'out', workers=workers)
     for image in run.sources[0]:
         image.path.write_bytes(b'no image')
-    with pytest.raises(DatasetError, match=r'^\S+\.png: cannot be read[^\n]*$'):
+    with pytest.raises(MediaError, match=r'^\S+\.png: is damaged or not an image$'):
         run.train()
 
 

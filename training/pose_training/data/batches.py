@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Sampler
 
-from custom_pose_ros.core.errors import DatasetError
+from custom_pose_ros.core.errors import DatasetError, MediaError
 from custom_pose_ros.core.keypoints.preprocessing import STRIDE
 from custom_pose_ros.core.object_model import ObjectModel
 from training.pose_training.data.training_set import Ticket, TrainingSample, TrainingSet
@@ -90,7 +90,8 @@ def stream_of_batches(
         batch_bytes: Size of a batch, see `size_of_batch`.
 
     Raises:
-        DatasetError: An image cannot be read.
+        DatasetError: An image does not fit its labels.
+        MediaError: It cannot be read.
     """
     workers, prefetch = affordable_workers(workers, batch_bytes)
     loader = DataLoader(
@@ -98,9 +99,10 @@ def stream_of_batches(
     )
     try:
         yield from loader
-    except DatasetError as error:  # from a worker it comes with a traceback, whose last line is for the user
-        name = f'{DatasetError.__module__}.{DatasetError.__qualname__}: '
-        raise DatasetError(str(error).strip().splitlines()[-1].removeprefix(name)) from None
+    except (DatasetError, MediaError) as error:  # from a worker with a traceback, whose last line is for the user
+        kind = type(error)
+        name = f'{kind.__module__}.{kind.__qualname__}: '
+        raise kind(str(error).strip().splitlines()[-1].removeprefix(name)) from None
 
 
 def size_of_batch(model: ObjectModel, batch: int, crop: int) -> int:
