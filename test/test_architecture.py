@@ -40,7 +40,7 @@ ORDER = {
         ('drawing',),
     ),
     'custom_pose_ros/inference': (
-        ('network', 'image_messages', 'pose_messages', 'camera_calibration'),
+        ('network', 'image_messages', 'pose_messages', 'camera_calibration', 'layouts'),
         ('checkpoints',),
         ('backends',),
         ('faces',),

@@ -10,6 +10,7 @@ import argparse
 import os
 import pickle
 import re
+import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -21,8 +22,9 @@ import torch
 from torch import Tensor
 
 from custom_pose_ros.core.errors import ConfigError, ModelError, OutputError, reason_of
-from custom_pose_ros.core.files import check_network_file, replacing
+from custom_pose_ros.core.files import check_network_file, replacing, stand_in
 from custom_pose_ros.core.object_model import ObjectModel
+from custom_pose_ros.inference.layouts import WANTED, layout_of_file, layout_of_names, refusal
 from custom_pose_ros.inference.network import NETWORKS, LightweightOpenPose, PoseNetwork, build_network
 
 try:
@@ -43,6 +45,12 @@ _HARMLESS = [
     ),
 ]
 CHECKPOINT_FORMAT = 'custom_pose_ros checkpoint 1'
+_OWN_FORMATS = CHECKPOINT_FORMAT.rpartition(' ')[0]
+# Keys of files that hold something else.
+_OTHERS = {
+    ('engine', 'input_names', 'output_names'): 'a TensorRT engine of torch2trt, whose name must end in _trt.pth',
+    ('state', 'param_groups'): 'only the state of an optimiser, without weights',
+}
 _ANCHOR = 'cpm.align.0.weight'  # a layer of every such network, whatever stands before its name
 _REFINEMENT = re.compile(r'refinement_stages\.(\d+)\.')
 _MAX_DEPTH = 4  # of dictionaries in dictionaries
@@ -91,11 +99,6 @@ def load_checkpoint(path: str | Path, model: ObjectModel | None = None) -> Check
     path = Path(path)
     content = read_torch_file(path)
     if content.get('format') != CHECKPOINT_FORMAT:
-        if model is None:
-            raise ModelError(
-                f'{path}: is not a checkpoint of training/train.py ({_describe_layout(content)}); '
-                'a published one of Lightweight OpenPose needs its object, such as --object human18'
-            )
         return _published_checkpoint(content, model, path)
     if content.get('architecture') not in list(NETWORKS):
         raise ModelError(
@@ -150,17 +153,25 @@ def read_torch_file(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise ModelError(f'{path}: no such file; give a checkpoint of training/train.py or a published one')
     check_network_file(path)
+    if stand_in(path):
+        raise ModelError(refusal(path))
     if part := _damaged_part(path):
         raise ModelError(f'{path}: is damaged ({part} has another sum than the file states); copy it again')
     try:
-        with torch.serialization.safe_globals(_HARMLESS):
+        with torch.serialization.safe_globals(_HARMLESS), warnings.catch_warnings():
+            warnings.simplefilter('ignore')  # of formats that are refused below
             content = torch.load(path, map_location='cpu', weights_only=True)
     except pickle.UnpicklingError as error:
-        raise ModelError(f'{path}: is damaged, or holds more than tensors and is refused for safety') from error
+        raise ModelError(
+            f'{path}: is {layout_of_file(path) or "damaged, or holds more than tensors"}, and is refused for safety: '
+            f'only tensors and plain values are read; {WANTED}'
+        ) from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError, zipfile.BadZipFile) as error:
+        if layout := layout_of_file(path):
+            raise ModelError(f'{path}: is {layout}; {WANTED}') from error
         raise ModelError(f'{path}: cannot be read as a checkpoint ({reason_of(error)})') from error
     if not isinstance(content, dict):
-        raise ModelError(f'{path}: wanted a dictionary of tensors, got {type(content).__name__}')
+        raise ModelError(f'{path}: holds {type(content).__name__}, no dictionary of tensors; {WANTED}')
     return content
 
 
@@ -173,7 +184,7 @@ def _damaged_part(path: Path) -> str:
         return ''
 
 
-def _published_checkpoint(content: Mapping[str, Any], model: ObjectModel, path: Path) -> Checkpoint:
+def _published_checkpoint(content: Mapping[str, Any], model: ObjectModel | None, path: Path) -> Checkpoint:
     """
     Find the weights of Lightweight OpenPose in what a file holds, and check that they fit an object.
 
@@ -182,9 +193,11 @@ def _published_checkpoint(content: Mapping[str, Any], model: ObjectModel, path: 
     """
     states = _find_states(content)
     if not states:
+        raise ModelError(f'{path}: {_describe_layout(content)}; {WANTED}')
+    if model is None:
         raise ModelError(
-            f'{path}: is neither a checkpoint of training/train.py nor one of Lightweight OpenPose; '
-            f'{_describe_layout(content)}'
+            f'{path}: is not a checkpoint of training/train.py but a published one of Lightweight OpenPose, which '
+            'needs its object, such as --object human18'
         )
     if len(states) > 1:
         raise ModelError(f'{path}: holds several networks: {", ".join(states)}; save one of them alone')
@@ -230,7 +243,7 @@ def _mappings(content: Mapping[str, Any], place: str = '', depth: int = 0) -> It
     yield place, content
     if depth < _MAX_DEPTH:
         for key, value in content.items():
-            if isinstance(value, Mapping):
+            if isinstance(value, Mapping) and 'param_groups' not in value:  # else it is an optimiser's
                 yield from _mappings(value, f'{place}[{key}]', depth + 1)
 
 
@@ -241,9 +254,15 @@ def _outputs(state: Mapping[str, Tensor], name: str) -> int:
 
 
 def _describe_layout(content: Mapping[str, Any]) -> str:
-    """Say what a file holds instead: its first layers, or its keys."""
+    """Say what a file holds instead: whose network, its first layers, or its keys."""
+    for keys, text in _OTHERS.items():
+        if content.keys() >= set(keys):
+            return f'is {text}'
+    if str(content.get('format', '')).startswith(_OWN_FORMATS):
+        return f'is of another version of this package ({content["format"]!r})'
     for _, mapping in _mappings(content):
-        layers = [str(name) for name, value in mapping.items() if isinstance(value, Tensor)]
-        if layers:
-            return f'it holds {len(layers)} tensors such as {", ".join(layers[:_NAMED])}'
-    return f'it holds no tensors, only {", ".join(map(str, list(content)[:_NAMED])) or "nothing"}'
+        layers = [str(name) for name, value in mapping.items() if isinstance(value, (Tensor, np.ndarray))]
+        if layers and 'param_groups' not in content:
+            whose = layout_of_names(layers) or 'another network'
+            return f'holds the weights of {whose}: {len(layers)} tensors such as {", ".join(layers[:_NAMED])}'
+    return f'holds no network, only {", ".join(map(str, list(content)[:_NAMED])) or "nothing"}'

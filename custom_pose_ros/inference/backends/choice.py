@@ -36,6 +36,7 @@ from custom_pose_ros.inference.backends.model_files import (
     file_beside,
 )
 from custom_pose_ros.inference.backends.probe import check_on_probe
+from custom_pose_ros.inference.layouts import refusal
 
 _GPU_ORDER = ('tensorrt', 'onnxruntime', 'torch')
 _CPU_ORDER = ('openvino', 'onnxruntime', 'torch')
@@ -228,6 +229,9 @@ def find_candidates(
         raise ConfigError(f'backend {name!r} is unknown, wanted one of {", ".join([AUTO, *KINDS])}')
     if precision not in (AUTO, *PRECISIONS):
         raise ConfigError(f'precision {precision!r} is unknown, wanted one of {", ".join([AUTO, *PRECISIONS])}')
+    if path.is_file() and not ending_of(path):
+        check_network_file(path)
+        raise ModelError(refusal(path))
     if not path.is_dir() and not ending_of(path):
         raise ModelError(f'{path}: wanted a model (.onnx or .pth) or a folder with one')
     ways = [

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
 from custom_pose_ros.core.errors import ModelError, reason_of
+from custom_pose_ros.core.files import stand_in
+from custom_pose_ros.inference.layouts import ONNX_LAYOUT, layout_of_file, layout_of_outputs, refusal
 
 ONNX = '.onnx'
 INT8 = '_int8.onnx'
@@ -46,6 +49,9 @@ def file_beside(path: Path, ending: str) -> Path:
 
 def damaged_onnx(path: Path, error: Exception) -> ModelError:
     """Return the error for an .onnx file that a library cannot read."""
+    with contextlib.suppress(OSError):  # it may be gone
+        if stand_in(path) or layout_of_file(path) not in ('', ONNX_LAYOUT):
+            return ModelError(refusal(path))
     reason = textwrap.shorten(reason_of(error), _LONGEST_REASON, placeholder=' ...')
     return ModelError(
         f'{path}: is damaged or not an ONNX model; export it again with training/export_onnx.py ({reason})'
@@ -55,7 +61,8 @@ def damaged_onnx(path: Path, error: Exception) -> ModelError:
 def check_onnx_names(path: Path, inputs: Sequence[str], outputs: Sequence[str]) -> None:
     """Raise ModelError unless the inputs and outputs are those that training/export_onnx.py writes."""
     if (list(inputs), list(outputs)) != (INPUTS, OUTPUTS):
+        whose = layout_of_outputs(inputs, outputs)
         raise ModelError(
-            f'{path}: was not written by training/export_onnx.py: wanted input image and outputs heatmaps, pafs, '
-            f'got {", ".join(inputs)} and {", ".join(outputs)}'
+            f'{path}: was not written by training/export_onnx.py{whose and f" but is {whose}"}: wanted input image and '
+            f'outputs heatmaps, pafs, got {", ".join(inputs)} and {", ".join(outputs)}'
         )

@@ -95,7 +95,7 @@ def test_a_damaged_file_is_refused_in_one_line(tmp_path, name, keep):
     content = SHIPPED.read_bytes()
     damaged = tmp_path / 'model.onnx'
     damaged.write_bytes(content[: int(len(content) * keep) if keep < 1 else keep])
-    with pytest.raises(ModelError, match=r'model\.onnx: is damaged or not an ONNX model; export it again') as caught:
+    with pytest.raises(ModelError, match=r'model\.onnx: is (empty|damaged or not an ONNX model; export it)') as caught:
         load_network(damaged, name)
     assert '\n' not in str(caught.value)
     assert len(str(caught.value)) < len(str(damaged)) + 220  # without the C++ signatures of the library

@@ -51,7 +51,7 @@ def lose_numbers(folder: Path) -> None:
         (lose_numbers, 'are not finite (nan or inf)'),
         (delete, 'no model.onnx in this folder'),
         (halve, 'is damaged or not an ONNX model'),
-        (empty, 'is damaged or not an ONNX model'),
+        (empty, 'model.onnx: is empty'),
         (forget_object, 'the object.yaml cannot be used'),
     ],
     ids=['nan', 'deleted', 'half written', 'empty', 'broken object'],
