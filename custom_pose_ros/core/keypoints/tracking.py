@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,8 +12,40 @@ import numpy as np
 from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.object_model import ObjectModel
 
+GAP_FRAMES = 4.0  # a track also lasts through a gap of this many intervals between frames: three may be missing
+_INTERVALS = 15  # the interval between frames is the median of the last so many
+_LONGEST_INTERVAL_S = 5.0  # longer ones are pauses and count as this
 _VELOCITY_GAIN = 0.5  # weight of the newest displacement in a track's velocity
 _UNSEEN_PENALTY = 1.5  # factor on the distance where pose and track have no keypoint in common
+
+
+class FrameInterval:
+    """
+    The time between the frames of a stream, and the longest gap to follow an instance through.
+
+    Attributes:
+        interval_s: median (the lower one of two) of the last intervals [s]; 0 until there is one.
+    """
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the stream; time was set back."""
+        self._stamp_s = math.nan
+        self._intervals: deque[float] = deque(maxlen=_INTERVALS)
+        self.interval_s = 0.0
+
+    def add(self, stamp_s: float) -> None:
+        """Learn from the time of the next frame [s]."""
+        if stamp_s > self._stamp_s:
+            self._intervals.append(min(stamp_s - self._stamp_s, _LONGEST_INTERVAL_S))
+            self.interval_s = sorted(self._intervals)[(len(self._intervals) - 1) // 2]
+        self._stamp_s = stamp_s
+
+    def longest_gap_s(self, max_gap_s: float) -> float:
+        """Return `max_gap_s` [s], or GAP_FRAMES intervals where that is longer."""
+        return max(max_gap_s, GAP_FRAMES * self.interval_s)
 
 
 @dataclass(eq=False)
@@ -50,7 +83,8 @@ class PoseTracker:
 
     Args:
         model: the object; its sigmas weigh the keypoints, loose ones (hips) less than exact ones (eyes).
-        max_gap_s: a track not seen for longer is over; may be changed between updates.
+        max_gap_s: a track not seen for longer, nor for GAP_FRAMES intervals between frames, is over; may be changed
+            between updates.
         max_distance: largest distance of a pose from its track, as a share of the size.
         min_size_px: smaller sizes (one keypoint, far away) count as this.
     """
@@ -69,11 +103,13 @@ class PoseTracker:
         self._next_id = 0
         self._tracks: list[_Track] = []
         self._stamp_s = -math.inf
+        self._interval = FrameInterval()
 
     def reset(self) -> None:
         """Forget all tracks; the next poses get new ids."""
         self._tracks = []
         self._stamp_s = -math.inf
+        self._interval.reset()
 
     def update(self, poses: Sequence[KeypointPose], stamp_s: float) -> list[KeypointPose]:
         """
@@ -95,7 +131,9 @@ class PoseTracker:
         if stamp_s < self._stamp_s:
             self.reset()
         self._stamp_s = stamp_s
-        self._tracks = [track for track in self._tracks if stamp_s - track.stamp_s <= self.max_gap_s]
+        self._interval.add(stamp_s)
+        longest_s = self._interval.longest_gap_s(self.max_gap_s)
+        self._tracks = [track for track in self._tracks if stamp_s - track.stamp_s <= longest_s]
 
         points = [np.where(pose.visible[:, None], pose.keypoints, np.nan) for pose in poses]
         matched = self._match(points, stamp_s)

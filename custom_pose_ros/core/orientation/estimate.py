@@ -13,6 +13,8 @@ from custom_pose_ros.core.object_model import ObjectModel
 CAMERA_OPTICAL = 'camera_optical'  # the frame of every estimate that was not moved to another one
 AMBIGUOUS = 0.05  # likelihood of the second solution over that of the best from which on a pose is called ambiguous
 
+_LEAST_EIGENVALUE = 1e-13  # of the correlations of pose errors: below it, rounding has left no covariance
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class OrientationEstimate:
@@ -78,6 +80,24 @@ class OrientationEstimate:
     def coasting(self) -> bool:
         """Whether this was predicted through a gap, not measured."""
         return self.keypoints_used == 0
+
+    @property
+    def impossibility(self) -> str | None:
+        """Why no object can be there, or no error be distributed so; None when one can. In the camera's frame only."""
+        pose, covariance = self._camera_object, self.covariance
+        numbers = (*pose, covariance, *(self.alternative or ()), 0.0 if self.coasting else self.reprojection_error_px)
+        if not all(np.isfinite(part).all() for part in numbers):
+            return 'the pose is not finite'
+        middle = np.zeros(3)
+        if self.model is not None and self.model.model_points is not None:
+            middle = self.model.model_points[self.model.has_position].mean(0)
+        # The origin of an object that is seen may be behind a camera between its parts.
+        if pose.apply(middle)[2] <= 0.0 or (self.coasting and pose.translation[2] <= 0.0):
+            return 'the object would be behind the camera'
+        sigma = np.sqrt(np.maximum(covariance.diagonal(), 0.0))
+        if sigma.min() <= 0.0 or np.linalg.eigvalsh(covariance / np.outer(sigma, sigma))[0] < _LEAST_EIGENVALUE:
+            return 'the covariance is not positive definite'
+        return None
 
     def in_frame(self, name: str, transform: Rigid) -> OrientationEstimate:
         """

@@ -55,7 +55,7 @@ class FilterParameters:
         max_acceleration: acceleration that is rarely exceeded [m/s^2].
         max_angular_acceleration: angular acceleration that is rarely exceeded [rad/s^2].
         manoeuvre_time_s: how long an acceleration typically lasts [s].
-        max_gap_s: how long a track without usable keypoints is predicted before it ends [s].
+        max_gap_s: how long a track without usable keypoints is predicted before it ends [s]; also see GAP_FRAMES.
         switch_rate_hz: how often per second the filter may have chosen the wrong one of two mirrored solutions for
             reasons outside its motion model; the less likely solution always keeps this chance.
         max_hypotheses: most Gaussians that are kept for one instance (>= 2).

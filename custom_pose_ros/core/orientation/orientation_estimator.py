@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.geometry.rotations import R_BODY_OPTICAL
 from custom_pose_ros.core.geometry.symmetry import SymmetryGroup
 from custom_pose_ros.core.keypoints.poses import KeypointPose
-from custom_pose_ros.core.keypoints.tracking import PoseTracker
+from custom_pose_ros.core.keypoints.tracking import FrameInterval, PoseTracker
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.orientation.estimate import CAMERA_OPTICAL, OrientationEstimate
 from custom_pose_ros.core.orientation.filter import FilterParameters
@@ -34,6 +34,11 @@ class OrientationEstimator:
         reference_frame: camera_optical or camera_body (REP 103), or a (3, 3) R_reference_camera; roll_pitch_yaw of the
             estimates is about its axes. Everything else stays in the camera optical frame.
 
+    Attributes:
+        refusals: (track_id, reason) of each pose in the last image that could not be solved.
+        withheld: how many poses came out impossible so far (behind the camera, not finite, without a covariance, a
+            second one with the same track id); none of them is returned.
+
     Raises:
         ConfigError: the object has no usable model_points or the frame is unknown.
     """
@@ -54,12 +59,14 @@ class OrientationEstimator:
         self._parameters = parameters or FilterParameters()
         self._R_reference_camera = _rotation_of(reference_frame)
         self.refusals: list[tuple[int | None, str]] = []
+        self.withheld = 0
         self.reset()
 
     def reset(self) -> None:
         """Forget all tracks."""
         self._tracks: dict[int, InstanceTrack] = {}
         self._tracker = PoseTracker(self.model, max_gap_s=self._parameters.max_gap_s)
+        self._interval = FrameInterval()
         self._stamp_s = -math.inf
 
     def update(self, poses: Sequence[KeypointPose], stamp_s: float | None = None) -> list[OrientationEstimate]:
@@ -67,8 +74,10 @@ class OrientationEstimator:
         Return one estimate for each pose that can be solved, in their order, then one for each track that coasts.
 
         A track coasts (keypoints_used 0) while it is not seen, or its keypoints are too few or contradict it, until
-        max_gap_s has passed. When no pose has a track id they are tracked here, and the estimates have ids.
-        Afterwards `refusals` holds (track_id, reason) for each pose that could not be solved.
+        max_gap_s and GAP_FRAMES intervals between images have passed. When no pose has a track id they are tracked
+        here, and the estimates have ids.
+        Of poses with the same track id only the first is used. Afterwards `refusals` holds (track_id, reason) for each
+        pose that could not be solved.
 
         Args:
             poses: the instances in the image. Among poses with a track id, those without one are solved on their own.
@@ -80,57 +89,93 @@ class OrientationEstimator:
         """
         self.refusals = []
         if stamp_s is None or not self.smoothing:
-            return self._finished([self._solve(pose) for pose in poses], poses)
+            solved = [self._solve(pose) for pose in self._single(poses)]
+            return self._possible(solved)
         if not math.isfinite(stamp_s):
             raise ValueError(f'stamp_s must be finite, got {stamp_s}')
         if stamp_s <= self._stamp_s:
             self.reset()
         self._stamp_s = stamp_s
+        self._interval.add(stamp_s)
         if all(pose.track_id is None for pose in poses):
             poses = self._tracker.update(poses, stamp_s)
-        results = [self._solve(pose) if pose.track_id is None else self._follow(pose, stamp_s) for pose in poses]
-        solved = {pose.track_id for pose, result in zip(poses, results) if not isinstance(result, Refusal)}
-        return self._finished(results, poses) + self._coasting(solved, stamp_s)
+        estimates = self._possible(
+            self._solve(pose) if pose.track_id is None else self._follow(pose, stamp_s) for pose in self._single(poses)
+        )
+        return estimates + self._coasting({estimate.track_id for estimate in estimates}, stamp_s)
 
-    def _solve(self, pose: KeypointPose) -> OrientationEstimate | Refusal:
+    def _single(self, poses: Sequence[KeypointPose]) -> Iterator[KeypointPose]:
+        """Yield the poses but those whose track id another one has already; these are withheld."""
+        seen: set[int] = set()
+        for pose in poses:
+            if pose.track_id in seen:
+                self._withhold(pose.track_id, 'another pose in the image has the same track id')
+                continue
+            if pose.track_id is not None:
+                seen.add(pose.track_id)
+            yield pose
+
+    def _solve(self, pose: KeypointPose) -> OrientationEstimate | None:
         solution = self._solver.solve(pose)
         if isinstance(solution, Refusal):
-            return solution
+            self.refusals.append((pose.track_id, solution.reason))
+            return None
         return solution.to_estimate(self.model, pose.track_id, self._R_reference_camera)
 
-    def _follow(self, pose: KeypointPose, stamp_s: float) -> OrientationEstimate | Refusal:
+    def _follow(self, pose: KeypointPose, stamp_s: float) -> OrientationEstimate | None:
+        """Return the estimate of a track; a track that came to an impossible one starts anew with this image."""
         assert pose.track_id is not None
-        if pose.track_id not in self._tracks:
-            self._tracks[pose.track_id] = InstanceTrack(
+        result = self._update_track(pose, pose.track_id, stamp_s)
+        if isinstance(result, OrientationEstimate) and result.impossibility:
+            del self._tracks[pose.track_id]
+            result = self._update_track(pose, pose.track_id, stamp_s)
+        if isinstance(result, Refusal):
+            self.refusals.append((pose.track_id, result.reason))
+            return None
+        return result
+
+    def _update_track(self, pose: KeypointPose, track_id: int, stamp_s: float) -> OrientationEstimate | Refusal:
+        if track_id not in self._tracks:
+            self._tracks[track_id] = InstanceTrack(
                 self._solver, self._symmetries, self._parameters, self._R_reference_camera
             )
-        return self._tracks[pose.track_id].update(pose, stamp_s)
+        return self._tracks[track_id].update(pose, stamp_s, self._longest_gap_s)
+
+    @property
+    def _longest_gap_s(self) -> float:
+        return self._interval.longest_gap_s(self._parameters.max_gap_s)
 
     def _coasting(self, solved: set[int | None], stamp_s: float) -> list[OrientationEstimate]:
         """
         Return the predictions of the tracks that were not solved, and drop the tracks that are over.
 
-        A track whose prediction has come behind the camera is over, too.
+        A track whose prediction is impossible, say behind the camera, is over, too.
         """
-        self._tracks = {track_id: track for track_id, track in self._tracks.items() if track.alive(stamp_s)}
+        longest_s = self._longest_gap_s
+        self._tracks = {key: track for key, track in self._tracks.items() if track.alive(stamp_s, longest_s)}
         missing = [track_id for track_id in self._tracks if track_id not in solved]
         coasting = {track_id: self._tracks[track_id].coast(stamp_s, track_id) for track_id in missing}
         for track_id, estimate in coasting.items():
-            if estimate.pose.translation[2] <= 0:
+            if estimate.impossibility:
                 del self._tracks[track_id]
         return [estimate for track_id, estimate in coasting.items() if track_id in self._tracks]
 
-    def _finished(
-        self, results: Sequence[OrientationEstimate | Refusal], poses: Sequence[KeypointPose]
-    ) -> list[OrientationEstimate]:
-        """Return the estimates among the results, and keep the refusals."""
+    def _possible(self, results: Iterable[OrientationEstimate | None]) -> list[OrientationEstimate]:
+        """Return the estimates that are possible; the others are withheld."""
         estimates = []
-        for pose, result in zip(poses, results):
-            if isinstance(result, Refusal):
-                self.refusals.append((pose.track_id, result.reason))
+        for estimate in results:
+            if estimate is None:
+                continue
+            reason = estimate.impossibility
+            if reason:
+                self._withhold(estimate.track_id, reason)
             else:
-                estimates.append(result)
+                estimates.append(estimate)
         return estimates
+
+    def _withhold(self, track_id: int | None, reason: str) -> None:
+        self.withheld += 1
+        self.refusals.append((track_id, reason))
 
 
 def _rotation_of(reference_frame: str | np.ndarray) -> np.ndarray:

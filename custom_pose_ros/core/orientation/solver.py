@@ -21,6 +21,7 @@ from custom_pose_ros.core.orientation.pnp import (
     PointSet,
     initial_poses,
     known_points,
+    linearise,
     refine_poses,
     whitening,
 )
@@ -31,6 +32,7 @@ MISFIT_TOLERANCE = 4.0  # chi-square may exceed its 99.9 % quantile by this fact
 SAME_POSE_RAD = np.deg2rad(0.05)  # two solutions nearer than this are one
 NEGLIGIBLE_AMBIGUITY = 1e-4  # below it the second solution is not reported
 _SMALLEST_COVARIANCE = SMALLEST_KEYPOINT_VARIANCE_PX2 * np.eye(2)
+_SUSPECTS = 6  # so many keypoints are left out, one at a time, where the keypoints contradict each other
 _NORMAL_QUANTILE = 3.09  # 99.9 % of a standard normal
 _MISFIT_PRIOR = 4.0  # weight of the claimed covariances against the misfit that is seen, in degrees of freedom
 
@@ -241,7 +243,7 @@ class PoseSolver:
         if len(observation.pixels) <= MIN_POINTS:
             return suspect
         best = suspect
-        for index in range(len(observation.pixels)):
+        for index in _most_suspicious(observation, suspect):
             rest = observation.subset(np.arange(len(observation.pixels)) != index)
             points = self._point_set(rest.used)  # computed before, mostly
             if points.refusal:
@@ -256,6 +258,19 @@ class PoseSolver:
         """Return the root mean square distance [px] of the keypoints in use from the projected model points."""
         misses = self.camera.project(camera_object.apply(observation.points.points)) - observation.pixels
         return float(np.sqrt((misses * misses).sum(1).mean()))
+
+
+def _most_suspicious(observation: Observation, suspect: PoseSolution) -> list[int]:
+    """Return the few keypoints without which chi-square would fall most, by one linear step from each solution."""
+    o = observation
+    residual, jacobian, _ = linearise(suspect.poses, o.points.points, o.directions, o.whiten)
+    count = len(o.pixels)
+    leverage = jacobian @ np.linalg.solve(suspect.information, jacobian.transpose(0, 2, 1))
+    blocks = leverage.reshape(-1, count, 2, count, 2)[:, np.arange(count), :, np.arange(count)]  # (U, B, 2, 2)
+    errors = residual.reshape(-1, count, 2).transpose(1, 0, 2)[..., None]
+    regular = (1.0 + 1e-9) * np.eye(2) - blocks  # a keypoint on which the pose hangs alone has nothing to contradict
+    gain = (errors * np.linalg.solve(regular, errors)).sum((2, 3)) - suspect.chi2
+    return np.argsort(-gain.max(1), kind='stable')[:_SUSPECTS].tolist()
 
 
 def consistent(chi2: float, keypoints: int) -> bool:

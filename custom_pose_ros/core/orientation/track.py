@@ -47,15 +47,18 @@ class InstanceTrack:
     ):
         self._solver = solver
         self._symmetries = symmetries
-        self._parameters = parameters
         self._R_reference_camera = R_reference_camera
         self._filter = PoseFilter(solver.shape, solver.model.keypoint_count, parameters)
         self._stamp_s = math.nan
         self._seen_s = -math.inf
 
-    def update(self, pose: KeypointPose, stamp_s: float) -> OrientationEstimate | Refusal:
-        """Return the estimate at `stamp_s`, later than the last one [s], or why neither image nor filter give one."""
-        if not self.alive(stamp_s):
+    def update(self, pose: KeypointPose, stamp_s: float, longest_gap_s: float) -> OrientationEstimate | Refusal:
+        """
+        Return the estimate at `stamp_s`, later than the last one [s], or why neither image nor filter give one.
+
+        The track starts anew when the instance was not seen for longer than `longest_gap_s`.
+        """
+        if not self.alive(stamp_s, longest_gap_s):
             return self._start(pose, stamp_s)
         observation = self._solver.observe(pose)
         if isinstance(observation, Refusal):
@@ -88,9 +91,9 @@ class InstanceTrack:
         self._seen_s = stamp_s
         return self._estimate(pose.track_id, used, solution.outlier_suspected)
 
-    def alive(self, stamp_s: float) -> bool:
+    def alive(self, stamp_s: float, longest_gap_s: float) -> bool:
         """Tell whether the instance was seen recently enough to predict where it is (step 18)."""
-        return stamp_s - self._seen_s <= self._parameters.max_gap_s
+        return stamp_s - self._seen_s <= longest_gap_s
 
     def coast(self, stamp_s: float, track_id: int | None) -> OrientationEstimate:
         """Return the prediction for an image without usable keypoints; only while `alive`."""

@@ -45,6 +45,7 @@ class OrientationCamera:
     Attributes:
         source: where its intrinsics come from.
         unsolved: how many instances could not be solved so far.
+        withheld: how many of them came out impossible.
         inputs: the subscriptions of the poses and, unless a file replaces it, of camera_info; while there are any.
     """
 
@@ -65,7 +66,7 @@ class OrientationCamera:
         release of the publishers.
         """
         values = settings.values
-        self.unsolved = 0
+        self.unsolved = self.withheld = 0
         self.inputs: list[InputWatch] = []
         self._name, self._statistics = name, statistics
         self._node, self._settings, self._objects = node, settings, objects
@@ -180,7 +181,9 @@ class OrientationCamera:
             self._camera = camera
             self._estimator = OrientationEstimator(model, camera, parameters=self._parameters)
         self._estimator.smoothing = self._settings.values.smoothing
+        before = self._estimator.withheld
         estimates = self._estimator.update(poses, stamp_s)
+        self.withheld += self._estimator.withheld - before
         self.unsolved += len(self._estimator.refusals)
         for track_id, reason in self._estimator.refusals:
             self._logger.debug(f'track {track_id}: {reason}')

@@ -140,7 +140,11 @@ class OrientationNode(ManagedNode):
         camera = self._cameras.get(name)
         if camera is None:
             return CameraReport(self._object_name, rows)
-        rows |= {'camera': camera.source.state, 'unsolved instances': str(camera.unsolved)}
+        rows |= {
+            'camera': camera.source.state,
+            'unsolved instances': str(camera.unsolved),
+            'impossible poses withheld': str(camera.withheld),
+        }
         return CameraReport(self._object_name, rows, camera.inputs, camera.problems())
 
 

@@ -91,7 +91,8 @@ class FilterNodeParameters:
     )  # fmt: skip
     max_gap_s: float = parameter(
         FilterParameters.max_gap_s,
-        'How long [s] an instance without usable keypoints is predicted, with growing covariance, before it is lost.',
+        'How long [s] an instance without usable keypoints is predicted, with growing covariance, before it is lost; '
+        'through three missing images it always is.',
         bounds=(1e-2, 60.0), live=True,
     )  # fmt: skip
     switch_rate_hz: float = parameter(

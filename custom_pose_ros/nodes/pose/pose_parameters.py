@@ -53,8 +53,10 @@ class PoseNodeParameters:
     overlay: bool = parameter(True, 'Draw ~/overlay, and only while somebody subscribes to it.', live=True)
     tracking: bool = parameter(True, 'Give instances ids that stay the same over time.', live=True)
     track_max_gap: float = parameter(
-        0.5, 'How long [s] an instance may be out of sight and keep its id.', bounds=(0.01, 60.0), live=True
-    )
+        0.5,
+        'How long [s] an instance may be out of sight and keep its id; through three missing images it always does.',
+        bounds=(0.01, 60.0), live=True,
+    )  # fmt: skip
     max_rate: float = parameter(
         0.0, 'Most images answered per second and camera; 0: as many as can be.', bounds=(0.0, 1000.0), live=True
     )

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from custom_pose_ros.core.keypoints.poses import KeypointPose
-from custom_pose_ros.core.keypoints.tracking import PoseTracker, nearest_pairs
+from custom_pose_ros.core.keypoints.tracking import GAP_FRAMES, FrameInterval, PoseTracker, nearest_pairs
 from custom_pose_ros.core.object_model import ObjectModel
 
 SQUARE = np.array([[0, 0], [60, 0], [60, 60], [0, 60]], float)  # 85 px across
@@ -67,6 +67,30 @@ def test_a_short_gap_is_bridged_and_a_long_one_is_not():
     assert ids(tracker.update([pose_at(3)], 0.5)) == [0]
     tracker.update([], 0.6)
     assert ids(tracker.update([pose_at(3)], 1.01)) == [1]
+
+
+@pytest.mark.parametrize('rate_hz', [0.3, 0.5, 1.0, 2.0, 5.0])
+def test_ids_stay_at_low_rates_with_jitter_and_missing_frames(rate_hz):
+    """Jitter of 30 % of the interval on every frame, and one frame in ten is lost."""
+    random = np.random.default_rng(0)
+    stamps = (np.arange(200) + random.uniform(-0.3, 0.3, 200))[random.random(200) > 0.1] / rate_hz
+    tracker = PoseTracker(model_of())
+    for stamp in stamps:
+        assert ids(tracker.update([pose_at(10.0 * np.sin(stamp))], float(stamp))) == [0]
+    lost = stamps[-1] + (GAP_FRAMES + 1.0) / rate_hz
+    assert ids(tracker.update([pose_at(0.0)], lost)) == [1]
+
+
+def test_a_pause_does_not_lengthen_what_a_fast_stream_is_followed_through():
+    interval = FrameInterval()
+    for stamp in [*np.arange(0.0, 1.0, DT), *np.arange(100.0, 101.0, DT)]:
+        interval.add(float(stamp))
+        assert interval.interval_s == pytest.approx(DT if stamp else 0.0, abs=1e-9)
+    assert interval.longest_gap_s(0.5) == 0.5
+    first = FrameInterval()
+    first.add(0.0)
+    first.add(3600.0)  # an hour without images says nothing about the stream
+    assert first.longest_gap_s(0.5) == 20.0
 
 
 def test_velocity_carries_a_track_through_a_gap():
@@ -181,21 +205,23 @@ def test_a_pose_without_keypoints_gets_an_id_of_its_own():
     )
 )
 def test_ids_are_unique_in_every_frame_and_never_come_back_after_a_gap(frames):
-    tracker = PoseTracker(model_of(), max_gap_s=0.5)
+    tracker, interval = PoseTracker(model_of(), max_gap_s=0.5), FrameInterval()
     last_seen: dict[int, float] = {}
     last_stamp, highest = -np.inf, -1
     for stamp, seen in frames:
         if stamp < last_stamp:
             last_seen.clear()
+            interval.reset()
             newest = highest + 1
         else:
             newest = 0
+        interval.add(stamp)
         found = ids(tracker.update([pose_at(x, hidden=tuple(hidden)) for x, hidden in seen], stamp))
         assert len(set(found)) == len(found)
         for track_id in found:
             assert track_id >= newest
             if track_id <= highest:
-                assert stamp - last_seen[track_id] <= 0.5
+                assert stamp - last_seen[track_id] <= interval.longest_gap_s(0.5)
             last_seen[track_id] = stamp
         highest = max([highest, *found])
         last_stamp = stamp
