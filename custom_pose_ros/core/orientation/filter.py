@@ -199,13 +199,13 @@ class PoseFilter:
         if _bend(prior, now, correction) > _STRAIGHT:
             correction = prior.correction(*self._innovation(prior, observation, now, correction.step))
             now = prior.corrected(correction)
-        # Step 13: after a far correction, the pose must explain the keypoints as they are really projected.
+        # Step 14: after a far correction, the pose must explain the keypoints as they are really projected.
         best = int(now.weights.argmax())
         turn = correction.step[best, TURN]
         far = turn @ turn > _FAR_RAD**2 or repeats * correction.chi2[best] > chi2_quantile(2 * len(wrong))
         if far and not self._explains(now, best, observation):
             return np.ones_like(wrong)
-        # Step 14: learn the noise of the keypoints, in claimed standard deviations.
+        # Step 15: learn the noise of the keypoints, in claimed standard deviations.
         unit = math.sqrt(self.noise.variance)  # as it was when the residuals were computed
         residual, jacobian = unit * correction.residual[best], unit * correction.jacobian[best]
         self.noise.learn(residual, jacobian, observation.used, self._since_s)
@@ -214,7 +214,7 @@ class PoseFilter:
 
     @property
     def vague(self) -> bool:
-        """Whether one image on its own tells the pose better than what is expected (step 12a)."""
+        """Whether one image on its own tells the pose better than what is expected (step 13)."""
         assert self.hypotheses is not None, 'start first'
         now, before = self.hypotheses, _VAGUE_GROWTH * self._known
         turn = _widest(now.covariance[:, TURN, TURN])
@@ -223,7 +223,7 @@ class PoseFilter:
 
     def fuse(self, solution: PoseSolution, observation: Observation) -> None:
         """
-        Correct vague hypotheses by the solutions of one image, or start anew with these (step 12a).
+        Correct vague hypotheses by the solutions of one image, or start anew with these (step 13).
 
         Args:
             solution: of the image.
@@ -253,7 +253,7 @@ class PoseFilter:
         self._keep(prior.corrected(correction).combined(count))
 
     def _keep(self, now: Hypotheses) -> None:
-        """Take over corrected hypotheses, but only a few (step 15)."""
+        """Take over corrected hypotheses, but only a few (step 16)."""
         self.hypotheses = now.pruned(self._parameters.max_hypotheses, _LEAST_WEIGHT, _SAME_DISTANCE)
         self._since_s = 0.0
         turn = _widest(self.hypotheses.covariance[:, TURN, TURN])
@@ -261,7 +261,7 @@ class PoseFilter:
 
     def result(self) -> FilteredPose:
         """
-        Return the pose to publish, with a covariance that covers all hypotheses (step 16).
+        Return the pose to publish, with a covariance that covers all hypotheses (step 17).
 
         The hypotheses form two groups: those nearer to the best supported one, and those nearer to its mirror image.
         The pose is the mean of the first group, the alternative that of the second.

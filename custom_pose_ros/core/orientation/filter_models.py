@@ -64,7 +64,7 @@ def _kronecker(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 class KeypointNoise:
     """
-    The errors of the keypoints of one instance (step 14 of docs/filter.md).
+    The errors of the keypoints of one instance (step 15 of docs/filter.md).
 
     They are estimated from the part of the residuals that no pose explains, 2U - 6 numbers for U keypoints, so that a
     motion the filter does not expect is not taken for noise.

@@ -33,7 +33,7 @@ _SMALLEST_VARIANCE = 1e-10
 @dataclass(eq=False)
 class _View:
     """
-    The estimate of one camera for one instance (step 21).
+    The estimate of one camera for one instance (step 22).
 
     Attributes:
         camera: name of the camera.
@@ -137,7 +137,7 @@ class PoseFusion:
         return [replace(estimate, track_id=track_id) for track_id, estimate in fused]
 
     def _groups(self, views: list[_View]) -> list[list[_View]]:
-        """Return the views of each instance: nearest positions first, at most one view of each camera (step 22)."""
+        """Return the views of each instance: nearest positions first, at most one view of each camera (step 23)."""
         group_of = {id(view): [view] for view in views}
         pairs = [(_position_distance(a, b), a, b) for a, b in itertools.combinations(views, 2) if a.camera != b.camera]
         for distance, a, b in sorted(pairs, key=lambda pair: pair[0]):
@@ -151,7 +151,7 @@ class PoseFusion:
         return list({id(group): group for group in group_of.values()}.values())
 
     def _fuse(self, views: list[_View]) -> OrientationEstimate:
-        """Return the estimate of one instance from all its views (step 23)."""
+        """Return the estimate of one instance from all its views (step 24)."""
         choices = itertools.product(*(range(len(view.poses)) for view in views))
         best, *others = sorted((self._mean(views, choice) for choice in choices), key=lambda m: -m.log_likelihood)
         freedom = 6 * (len(views) - 1)

@@ -184,7 +184,7 @@ class Hypotheses:
 
     def pruned(self, most: int, least_weight: float, same: float) -> Hypotheses:
         """
-        Return at most `most` hypotheses, most likely first, without those below `least_weight` (step 15).
+        Return at most `most` hypotheses, most likely first, without those below `least_weight` (step 16).
 
         A hypothesis within the squared Mahalanobis distance `same` of a likelier one is merged into that.
         """

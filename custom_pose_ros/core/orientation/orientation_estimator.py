@@ -161,7 +161,7 @@ class OrientationEstimator:
         return [estimate for track_id, estimate in coasting.items() if track_id in self._tracks]
 
     def _possible(self, results: Iterable[OrientationEstimate | None]) -> list[OrientationEstimate]:
-        """Return the estimates that are possible; the others are withheld."""
+        """Return the estimates that are possible; the others are withheld (step 21)."""
         estimates = []
         for estimate in results:
             if estimate is None:

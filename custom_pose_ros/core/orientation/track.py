@@ -65,13 +65,13 @@ class InstanceTrack:
             return observation
         step_s = stamp_s - self._stamp_s
         self._advance(stamp_s)
-        if not self._symmetries.trivial:  # step 19
+        if not self._symmetries.trivial:  # step 20
             observation = self._turned(observation)
-        if self._filter.vague:  # step 12a
+        if self._filter.vague:  # step 13
             return self._fuse(pose, observation, stamp_s)
         accepted = self._correct(observation)
         if accepted is None:
-            self._filter.loosen(step_s)  # step 17
+            self._filter.loosen(step_s)  # step 18
             accepted = self._correct(observation)
         if accepted is not None:
             self._seen_s = stamp_s
@@ -92,7 +92,7 @@ class InstanceTrack:
         return self._estimate(pose.track_id, used, solution.outlier_suspected)
 
     def alive(self, stamp_s: float, longest_gap_s: float) -> bool:
-        """Tell whether the instance was seen recently enough to predict where it is (step 18)."""
+        """Tell whether the instance was seen recently enough to predict where it is (step 19)."""
         return stamp_s - self._seen_s <= longest_gap_s
 
     def coast(self, stamp_s: float, track_id: int | None) -> OrientationEstimate:
