@@ -157,7 +157,7 @@ def write_outputs(
     if draft:
         write_text(out / 'object.yaml', draft)
         swaps = ', '.join(f'{model.keypoint_names[a]}/{model.keypoint_names[b]}' for a, b in model.swaps) or 'none'
-        print(f'finish the draft {out / "object.yaml"}; left and right by their names: {swaps}')
+        print(f'finish the draft {out / "object.yaml"}; left and right: {swaps}')
     if note := model.mirroring[1]:
         print(f'note: {note}')
     val = f' --val {out / "val"}' if validation else ' --val-share 0'

@@ -74,10 +74,19 @@ def test_the_draft_joins_the_parts_that_a_stated_skeleton_leaves():
     assert texts(labels, NOTE) == ['the skeleton leaves keypoints apart; the draft joins a-c, c-d']
 
 
+def test_the_draft_takes_over_the_pairs_and_the_limbs_of_the_labels():
+    labels = RawLabels('rod', ['a', 'b', 'left', 'right'], [(0, 1), (1, 0), (2, 3), (3, 3), (1, 2)], [], swaps=[(0, 1)])
+    draft = yaml.safe_load(object_yaml(labels, [LINE]))
+    assert draft['swaps'] == [['a', 'b']]
+    assert draft['skeleton'] == [['a', 'b'], ['left', 'right'], ['b', 'left']]
+    mirrored, text = ObjectModel.from_dict(draft).mirroring
+    assert not mirrored and 'swaps lacks left/right' in text
+
+
 def test_the_draft_pairs_left_and_right_and_asks_where_that_is_not_sure(tmp_path, capsys):
     code, text, out = prepared(tmp_path, capsys, names=['head', 'eyeL', 'eyeR', 'lear', 'rear'])
     assert code == 0
-    assert 'left and right by their names: eyeL/eyeR' in text
+    assert 'left and right: eyeL/eyeR' in text
     assert 'training does not mirror images: swaps lacks lear/rear' in text
     assert ObjectModel.load(out).swaps == ((1, 2),)
     assert '#  - [lear, rear]   # left and right?' in (out / 'object.yaml').read_text()

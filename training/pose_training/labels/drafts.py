@@ -33,7 +33,7 @@ def object_yaml(labels: RawLabels, images: Sequence[CheckedImage]) -> str:
     """
     names = [safe_name(name) for name in labels.keypoint_names]
     skeleton = joined_limbs(labels.skeleton, images, len(names))
-    added = ', '.join(f'{names[a]}-{names[b]}' for a, b in skeleton[len(labels.skeleton) :])
+    added = ', '.join(f'{names[a]}-{names[b]}' for a, b in skeleton if (a, b) not in labels.skeleton)
     if labels.skeleton and added:
         labels.add(NOTE, '', '', f'the skeleton leaves keypoints apart; the draft joins {added}')
     sides = find_sides(names)
@@ -102,11 +102,12 @@ def joined_limbs(limbs: Sequence[tuple[int, int]], images: Sequence[CheckedImage
     # Never seen together: only when nothing else is left.
     length = np.where(times > 0, total / np.maximum(times, 1), 10.0)
     shortest = sorted(combinations(range(count), 2), key=lambda pair: length[pair])
-    part, joined = np.arange(count), list(limbs)
-    for a, b in (*limbs, *shortest):
+    stated = {frozenset(limb): limb for limb in reversed(limbs) if limb[0] != limb[1]}
+    part, joined = np.arange(count), list(reversed(stated.values()))
+    for a, b in (*joined, *shortest):
         if part[a] != part[b]:
             part[part == part[b]] = part[a]
-            joined += [] if (a, b) in limbs else [(a, b)]
+            joined += [] if (a, b) in joined else [(a, b)]
     return joined
 
 
