@@ -247,7 +247,7 @@ def _check_fit(backend: Backend, model: ObjectModel) -> None:
         raise ModelError('the network carries no object; export it again with training/export_onnx.py')
     try:
         made_for = ObjectModel.from_dict(json.loads(text), 'object inside the network')
-    except (json.JSONDecodeError, ConfigError) as error:
+    except (ValueError, RecursionError) as error:
         raise ModelError(f'the object inside the network is damaged ({error}); export it again') from error
     difference = model.difference_from(made_for)
     if difference:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from custom_pose_ros.core.errors import ConfigError, DatasetError
+from custom_pose_ros.core.files import read_json
 from custom_pose_ros.core.geometry.rigid import Rigid
 from custom_pose_ros.core.object_model import ObjectModel
 
@@ -43,7 +43,7 @@ class Clip:
             DatasetError: The file is missing, damaged or about another object.
         """
         try:
-            data = json.loads(self.truth.read_text(encoding='utf-8'))
+            data = read_json(self.truth)
             names, frames = tuple(data['keypoints']), data['frames']
             poses = [
                 Rigid(
@@ -52,8 +52,8 @@ class Clip:
                 )
                 for frame in frames
             ]
-        except OSError as error:
-            raise DatasetError(f'{self.truth}: cannot be read ({error.strerror})') from error
+        except DatasetError:
+            raise
         except (ValueError, KeyError, TypeError) as error:
             raise DatasetError(f'{self.truth}: is not a ground truth of the demo ({error!r})') from error
         if model is not None and names != model.keypoint_names:

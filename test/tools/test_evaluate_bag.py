@@ -98,6 +98,21 @@ def test_a_packed_bag_is_unpacked_once(tiny_folder, tmp_path, monkeypatch):
     assert not copy.parent.exists()
 
 
+@pytest.mark.parametrize('name', [b'dive_\xff', b'a#b?c%20d', b'a\x1b[2J'], ids=['no UTF-8', 'URI', 'control'])
+def test_a_bag_of_any_name_is_scored_and_its_results_are_kept(name, tiny_folder, tmp_path, root):
+    folder = tmp_path / os.fsdecode(name)
+    tiny_bag(tmp_path / 'bag', 3, storage='sqlite3')[0].rename(folder)
+    command = [sys.executable, '-m', 'custom_pose_ros.tools.evaluate_bag', folder, '--object', tiny_folder, '--debug']
+    done = subprocess.run(
+        [*command, '--out', folder / 'out'], cwd=root, capture_output=True, timeout=100,
+        env={**os.environ, 'PYTHONIOENCODING': 'ascii'},
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (DONE, b'')
+    assert done.stdout.isascii() and b'\x1b' not in done.stdout
+    assert json.loads((folder / 'out' / 'metrics.json').read_text(encoding='utf-8'))['schema']
+    assert (folder / 'out' / 'report.html').is_file()
+
+
 def test_an_exceeded_limit_ends_in_1(dive, tiny_folder, tmp_path, capsys):
     arguments = [str(dive), '--object', str(tiny_folder), '--truth', TRUTH, '--out', str(tmp_path)]
     assert main([*arguments, '--fail-if', 'rotation_error_deg.p90 > 0.0001']) == CANNOT

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,8 +12,10 @@ from typing import Any
 import numpy as np
 
 from custom_pose_ros.core.errors import DatasetError
+from custom_pose_ros.core.files import read_bytes
 from custom_pose_ros.core.geometry.rigid import Rigid
 from custom_pose_ros.core.geometry.rotations import quaternion_from_matrix
+from custom_pose_ros.core.limits import MAX_TABLE_BYTES
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.evaluation.scoring.frame_scores import FrameScore
 
@@ -96,8 +99,7 @@ def read_table(path: Path) -> dict[str, np.ndarray]:
         DatasetError: Naming the file, when it cannot be read or is another kind of file.
     """
     try:
-        with path.open(encoding='utf-8', newline='') as file:
-            rows = list(csv.DictReader(file))
+        rows = list(csv.DictReader(io.StringIO(read_bytes(path, MAX_TABLE_BYTES).decode('utf-8'), newline='')))
         if not rows:
             raise DatasetError(f'{path}: has no frames')
         table = {'stamp_ns': np.array([int(row['stamp_ns']) for row in rows], np.int64)}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from custom_pose_ros.core.errors import ConfigError, CustomPoseError, ModelError, reason_of
+from custom_pose_ros.core.errors import CustomPoseError, ModelError, reason_of
 from custom_pose_ros.core.keypoints.preprocessing import STRIDE, input_shape
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.inference.backends.contract import Backend
@@ -67,5 +67,5 @@ def _object_in(backend: Backend) -> ObjectModel | None:
     """Return the object that a network was made for; None when it does not say."""
     try:
         return ObjectModel.from_dict(json.loads(backend.metadata['object']))
-    except (KeyError, ValueError, ConfigError):
+    except (KeyError, ValueError, RecursionError):
         return None

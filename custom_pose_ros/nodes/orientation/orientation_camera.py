@@ -211,6 +211,8 @@ def image_topics_behind(node: Node, topic: str) -> list[str]:
     """
     found = set()
     for publisher in node.get_publishers_info_by_topic(topic):
+        if not publisher.node_namespace.startswith('/'):
+            continue  # _NODE_NAMESPACE_UNKNOWN_: its process has just begun
         with contextlib.suppress(NodeNameNonExistentError):
             subscribed = node.get_subscriber_names_and_types_by_node(publisher.node_name, publisher.node_namespace)
             found |= {name for name, kinds in subscribed if not IMAGE_TYPES.isdisjoint(kinds)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from custom_pose_ros.core.errors import ModelError
+from custom_pose_ros.core.errors import ModelError, reason_of
 from custom_pose_ros.core.object_model import ObjectModel, find_object_folder
 from custom_pose_ros.inference.backends import Backend, load_network
 from custom_pose_ros.inference.estimator import PoseEstimator
@@ -56,4 +56,7 @@ def object_inside(backend: Backend, source: str | Path) -> ObjectModel:
     """
     if 'object' not in backend.metadata:
         raise ModelError(f'{source}: carries no object; give a model that training/export_onnx.py wrote')
-    return ObjectModel.from_dict(json.loads(backend.metadata['object']), f'object in {source}')
+    try:
+        return ObjectModel.from_dict(json.loads(backend.metadata['object']), f'object in {source}')
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise ModelError(f'{source}: the object inside it is damaged ({reason_of(error)}); export it again') from error

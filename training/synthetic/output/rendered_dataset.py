@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import os
 import threading
@@ -19,7 +18,7 @@ import numpy as np
 
 from custom_pose_ros.core.drawing.contact_sheet import draw_tile, write_contact_sheet
 from custom_pose_ros.core.errors import DatasetError
-from custom_pose_ros.core.files import write_image, write_json
+from custom_pose_ros.core.files import read_json, write_image, write_json
 from custom_pose_ros.core.progress import progress_bar
 
 JPEG_QUALITY = 93
@@ -72,7 +71,7 @@ def _check_recipe(job: Job) -> None:
     if not path.is_file():
         write_json(path, recipe, indent=None)
         return
-    found = json.loads(path.read_text(encoding='utf-8'))
+    found = read_json(path)
     different = [key for key in recipe if recipe[key] != found.get(key)]
     if different:
         raise DatasetError(
@@ -92,7 +91,7 @@ def _block_size(job: Job, start: int) -> int:
 def _recorded(job: Job, start: int) -> bool:
     """Say whether a block is complete: a run with a smaller count may have ended within it."""
     path = _record_path(job, start)
-    return path.is_file() and len(json.loads(path.read_text(encoding='utf-8'))) >= _block_size(job, start)
+    return path.is_file() and len(read_json(path)) >= _block_size(job, start)
 
 
 def _make_blocks(job: Job, blocks: list[int], processes: int) -> Iterator[int]:
@@ -153,7 +152,7 @@ def _merge(job: Job) -> Path:
     """Write the COCO file of all pictures; ids are counted from 1."""
     images, annotations = [], []
     for start in range(0, job.count, job.block):
-        records = json.loads(_record_path(job, start).read_text(encoding='utf-8'))
+        records = read_json(_record_path(job, start))
         for record in records[: job.count - start]:
             found = record.pop('annotations')
             images.append({'id': len(images) + 1, **record})

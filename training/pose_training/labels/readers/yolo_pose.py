@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from custom_pose_ros.core.errors import ConfigError, DatasetError
-from custom_pose_ros.core.files import IMAGE_SUFFIXES, read_yaml
+from custom_pose_ros.core.files import IMAGE_SUFFIXES, read_bytes, read_yaml
 from custom_pose_ros.core.labels.categories import CategoryChoice, object_name
 from custom_pose_ros.core.labels.raw_labels import (
     ABSENT,
@@ -20,7 +20,7 @@ from custom_pose_ros.core.labels.raw_labels import (
     RawLabels,
     is_number,
 )
-from custom_pose_ros.core.limits import MAX_KEYPOINTS
+from custom_pose_ros.core.limits import MAX_KEYPOINTS, MAX_TABLE_BYTES
 
 _SPLITS = ('train', 'val', 'test')
 
@@ -89,7 +89,7 @@ class _TextFiles:
         if file is None:
             return []
         try:
-            lines = file.read_text(encoding='utf-8').splitlines()
+            lines = read_bytes(file, MAX_TABLE_BYTES).decode('utf-8').splitlines()
         except (OSError, UnicodeDecodeError):
             self.labels.add(REFUSED, name, '', f'{file} cannot be read as text')
             return []
@@ -209,7 +209,7 @@ def _pictures(path: Path, source: Path) -> list[Path]:
     if source.is_dir():
         return [file for file in sorted(source.rglob('*')) if file.suffix.lower() in IMAGE_SUFFIXES]
     try:
-        lines = source.read_text(encoding='utf-8').splitlines()
+        lines = read_bytes(source, MAX_TABLE_BYTES).decode('utf-8').splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DatasetError(
             f'{path}: {source} is neither a folder with pictures nor a text file that lists them'
