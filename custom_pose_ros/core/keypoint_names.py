@@ -21,7 +21,7 @@ _SHORT_SIDES = (('l', 'r'), ('lt', 'rt'), ('lft', 'rgt'), ('lh', 'rh'), ('lhs', 
 _NO_SIDE = set('egijknopqsvwxyz')  # no word that goes with left and right begins so, as middle, top or front do
 _DIRECTIONS = (
     ({'front', 'fore', 'forward', 'bow', 'nose', 'snout', 'head'}, {'back', 'rear', 'aft', 'stern', 'tail', 'hind'}),
-    ({'left', 'port'}, {'right', 'starboard'}),
+    ({'left', 'port', 'l'}, {'right', 'starboard', 'r'}),
     ({'top', 'upper', 'up'}, {'bottom', 'lower', 'down'}),
 )  # along x, y, z of REP 103, and against it
 _WORD = re.compile(r'[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+')

@@ -76,6 +76,17 @@ def test_a_face_close_to_a_calibrated_camera(tmp_path, capsys):
     assert numbers['errors'][-1]['fitting'] == 1.0
 
 
+def test_names_and_axes_that_do_not_fit_are_told(tmp_path, capsys):
+    corners = {f'{z}_{x}_{y}' for z in ('top', 'bottom') for x in ('front', 'back') for y in ('left', 'right')}
+    place = {'front': -0.1, 'back': 0.1, 'left': 0.13, 'right': -0.13, 'top': 0.04, 'bottom': -0.04}  # of a viewer
+    points = {c: [place[c.split('_')[1]], place[c.split('_')[2]], place[c.split('_')[0]]] for c in sorted(corners)}
+    box = {'name': 'box', 'keypoints': list(points), 'skeleton': [], 'model_points': points}
+    (tmp_path / 'object.yaml').write_text(json.dumps(box))
+    assert main([str(tmp_path), '--out', str(tmp_path / 'out'), '--distance', '1', '2']) == 0
+    note = 'note: model_points: by the names, front along -x, left along +y, top along +z: this is left-handed'
+    assert capsys.readouterr().err.startswith(note)
+
+
 @pytest.mark.parametrize(
     ('arguments', 'status', 'text'),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from pathlib import Path
@@ -90,6 +91,14 @@ def test_the_command_writes_beside_the_checkpoint(tmp_path, dots, capsys):
     assert main([str(tmp_path / 'best.pth')]) == 0
     assert 'from PyTorch' in capsys.readouterr().out
     assert load_network(tmp_path).backend.name != 'torch'
+
+
+def test_the_command_asks_for_swaps_where_training_does_not_know_what_a_mirror_does(tmp_path, dots, capsys):
+    chiral = dataclasses.replace(dots, swaps=())
+    network = build_network('light', chiral, channels=32)
+    save_checkpoint(tmp_path / 'best.pth', Checkpoint('light', {'channels': 32}, chiral, network.state_dict()))
+    assert main([str(tmp_path / 'best.pth')]) == 0
+    assert capsys.readouterr().err.startswith('note: training does not mirror images: swaps ')
 
 
 def test_the_command_says_in_one_line_what_is_missing(tmp_path, capsys):

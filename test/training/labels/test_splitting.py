@@ -95,6 +95,8 @@ def test_versions_of_one_photo_are_on_one_side(versions):
         '1700{r}00000.{i:03d}.png',
         '1700{r}000{i:02d}123456789.png',
         'run{r}-1700000{i:03d}.25.png',
+        'run{r}_12-30-{i:02d}.125Z.png',
+        'WhatsApp Image 2024-05-0{r} at 10.00.{i:02d}.jpeg',
         'frame_{i:06d}_run{r}.png',
         'run{r}/IMG_{i:04d}.JPG',
         'run{r}_{i}_jpg.rf.0a1b2c3d4e5f.jpg',

@@ -31,6 +31,7 @@ _DATE = re.compile(
     r'(?<!\d)((?:19|20)\d\d)[-_.]?(\d\d)[-_.]?(\d\d)[T _.-]*(\d\d)[-_.:h]?(\d\d)[-_.:m]?(\d\d)(?:[.,_-]?(\d{1,9}))?'
     r'(?:Z|[+-]\d\d:?\d\d)?(?![A-Za-z0-9])'
 )
+_CLOCK = re.compile(r'(?<!\d)(\d\d)[-_.:h](\d\d)[-_.:m](\d\d)(?:[.,_-](\d{1,9}))?Z?(?![A-Za-z0-9])')
 _SECONDS = re.compile(r'(?<!\d)(1\d{9})(?:[._-](\d{1,9})|(\d{9}|\d{6}|\d{3}))?(?!\d)')  # since 1970
 _COUNTER = re.compile(r'(?<![A-Za-z])(?:frame|frm|img|image|idx|index)[ _-]?(\d+)', re.IGNORECASE)
 _NUMBER = re.compile(r'\d+')
@@ -83,9 +84,9 @@ def _parsed(file: Path) -> NamedFrame:
         stem = re.sub(r'[ _.-]+', '_', _SIDE.sub('_', stem)).strip('_') or stem
     folder = '/'.join('side' if _SIDE_FOLDER.fullmatch(part) else part for part in file.parent.parts)
     photo, stem = f'{folder}/{stem}', _HASH.sub('', stem)
-    for pattern, sign, position_of in ((_DATE, '*', _date_s), (_SECONDS, '*', _since_1970_s)):
-        if (found := pattern.search(stem)) and (position := position_of(found)) is not None:
-            return NamedFrame(f'{folder}/{stem[: found.start()]}{sign}{stem[found.end() :]}', position, photo)
+    for pattern, seconds_of in ((_DATE, _date_s), (_SECONDS, _since_1970_s), (_CLOCK, _clock_s)):
+        if (found := pattern.search(stem)) and (position := seconds_of(found)) is not None:
+            return NamedFrame(f'{folder}/{stem[: found.start()]}*{stem[found.end() :]}', position, photo)
     start, end = next((match.span(1) for match in _COUNTER.finditer(stem)), (0, 0))
     for match in [] if end else _NUMBER.finditer(stem):
         start, end = match.span()  # the last one
@@ -105,3 +106,8 @@ def _date_s(found: re.Match[str]) -> float | None:
 
 def _since_1970_s(found: re.Match[str]) -> float:
     return float(f'{found.group(1)}.{found.group(2) or found.group(3) or 0}')
+
+
+def _clock_s(found: re.Match[str]) -> float:
+    hours, minutes, seconds = map(int, found.groups()[:3])
+    return hours * 3600.0 + minutes * 60 + seconds + float(f'0.{found.group(4) or 0}')

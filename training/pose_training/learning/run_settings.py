@@ -18,7 +18,7 @@ from training.pose_training.labels.splitting import split_images, thumbnail_of
 from training.pose_training.learning.engine import OptimiserSettings
 
 _LEAST_CROP = 256
-_MOST_COMPARED = 3000  # images whose contents are compared before a run; of more, as renderings are, only the names
+_MOST_COMPARED = 1000  # images whose contents are compared before a run; of more, as renderings are, only the names
 _CROP_MARGIN = 1.2  # room around the objects in a default crop
 
 
