@@ -7,10 +7,13 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pytest
 from label_files import checked, coco, picture, problems, save, texts
+from picture_files import with_orientation
 
 from custom_pose_ros.core.labels.raw_labels import REFUSED, REPAIRED
 from custom_pose_ros.core.object_model import ObjectModel
+from custom_pose_ros.core.pictures import read_image
 from training.pose_training.labels.coco import read_dataset
 from training.prepare_dataset import main
 
@@ -89,6 +92,35 @@ def test_coco_annotator_labels_on_the_unturned_picture_are_recognised(tmp_path):
     assert problems(labels, REPAIRED) == [('a.jpg', '')]
     assert (ready[0].width, ready[0].height) == (120, 80)
     np.testing.assert_allclose(ready[0].keypoints[0][0], [110, 70, 2])
+
+
+@pytest.mark.parametrize('orientation', range(2, 9))
+@pytest.mark.parametrize('tool', ['Label Studio', 'coco-annotator', 'unknown'])
+@pytest.mark.parametrize('size', [(120, 80), (100, 100)])
+def test_keypoints_lie_on_what_was_labelled_or_the_picture_is_refused(tmp_path, orientation, tool, size):
+    stored = np.full((size[1], size[0], 3), 128, np.uint8)
+    cv2.circle(stored, (30, 20), 6, (0, 0, 255), -1)  # the head is red, the tail blue
+    cv2.circle(stored, (70, 60), 6, (255, 0, 0), -1)
+    data = with_orientation(cv2.imencode('.png', stored)[1].tobytes(), orientation)
+    (tmp_path / 'a.png').write_bytes(data)
+    shown = stored if tool == 'coco-annotator' else read_image(tmp_path / 'a.png')
+    points = []
+    for colour in ((0, 0, 255), (255, 0, 0)):
+        rows, columns = np.nonzero((shown == colour).all(2))
+        points += [float(columns.mean()), float(rows.mean()), 2]
+    content = coco([('a.png', *size)], [{'image_id': 1, 'keypoints': points}])  # all three state the file's size
+    if tool == 'coco-annotator':
+        content['images'][0]['dataset_id'] = 3
+    content['info'] = {'contributor': tool}
+    code = main([str(save(tmp_path, content)), '--out', str(tmp_path / 'out'), '--val-share', '0'])
+    if tool == 'unknown':
+        assert code == 1
+        return
+    written = cv2.imread(str(tmp_path / 'out' / 'train' / 'images' / 'a.png'), cv2.IMREAD_IGNORE_ORIENTATION | 1)
+    labels = json.loads((tmp_path / 'out' / 'train' / 'labels.json').read_text())
+    assert written.shape[1::-1] == (labels['images'][0]['width'], labels['images'][0]['height'])
+    found = np.reshape(labels['annotations'][0]['keypoints'], (2, 3))
+    assert [tuple(written[round(y), round(x)]) for x, y, _ in found] == [(0, 0, 255), (255, 0, 0)]
 
 
 def test_missing_damaged_and_doubtful_files_are_refused(tmp_path):
