@@ -19,8 +19,6 @@ from custom_pose_ros.core.geometry.calibration_files import CameraInfoFields
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 
 _SIZES = 16  # of images whose intrinsics are kept
-_FAR_FROM_MIDDLE = 0.15  # of the side; lenses are centred to a few percent, K of a binned or cropped image is not
-_UNEQUAL_FOCALS = 1.15  # ratio; pixels are square, or nearly so
 
 
 class CameraCalibration:
@@ -262,21 +260,7 @@ def _oddities(fields: CameraInfoFields, camera: CameraIntrinsics, rectified: boo
         found.append(
             f'roi is ignored: it has the size of the calibration, so its offset {fields.offset} is in {matrix} already'
         )
-    middle = (np.array([camera.width, camera.height]) - 1) / 2
-    shares = np.abs(camera.K[:2, 2] - middle) / [camera.width, camera.height]
-    if shares.max() > _FAR_FROM_MIDDLE:
-        side = ('width', 'height')[int(shares.argmax())]
-        found.append(
-            f'the principal point is far from the middle of the {camera.width}x{camera.height} image, by '
-            f'{100 * shares.max():.0f} % of its {side}: {matrix} may be that of a binned or cropped image, and '
-            'distances wrong'
-        )
-    fx, fy = camera.K[0, 0], camera.K[1, 1]
-    if max(fx, fy) > _UNEQUAL_FOCALS * min(fx, fy):
-        found.append(
-            f'the focal lengths differ by {100 * (max(fx, fy) / min(fx, fy) - 1):.0f} %: {matrix} may be that of an '
-            'image of another shape, and distances wrong'
-        )
+    found += camera.oddities()
     if rectified and not any(fields.p):
         found.append('P is empty and there is no distortion: K is used for the rectified images')
     elif rectified and any(_projection(fields)[:2, 3]):

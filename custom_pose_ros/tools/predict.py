@@ -284,7 +284,7 @@ class _Prediction:
             try:
                 camera = self.calibration.for_size(width, height, self.args.fov_deg)
             except ConfigError as error:
-                self._fail(error)
+                self._fail(ConfigError(f'{self.args.camera}: {error}'))
         return PictureSequence(self.estimator, camera, self.args.reference_frame)
 
     def _answer(

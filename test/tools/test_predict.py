@@ -269,6 +269,39 @@ def test_bad_calibrations_are_refused(predict, picture, camera_file, tmp_path):
     assert status == 1 and 'gone.yaml: cannot be read' in err
 
 
+def test_what_is_done_with_a_calibration_is_told_once(predict, picture, camera_file):
+    good = camera_file.read_text()
+    twice = yaml.safe_load(good)
+    twice['image_width'], twice['image_height'] = 640, 512
+    twice['camera_matrix']['data'] = [
+        value * 2 + 0.5 * (i in (2, 5)) for i, value in enumerate(twice['camera_matrix']['data'])
+    ]
+    twice['camera_matrix']['data'][8] = 1.0
+    distances = []
+    for content in (yaml.safe_load(good), twice):
+        camera_file.write_text(yaml.safe_dump(content))
+        status, out, err = predict(picture, picture.parent, '--camera', camera_file, '--json', '--no-save')
+        assert status == 0
+        distances.append(json.loads(out.splitlines()[0])['poses'][0]['orientation']['position_m'])
+    assert err.count(f'note: {camera_file}: the calibration is for 640x512 and is scaled to images of 320x256') == 1
+    np.testing.assert_allclose(*distances, rtol=1e-6)
+
+
+def test_rectified_pictures_have_the_projection_matrix(predict, picture, camera_file):
+    content = yaml.safe_load(camera_file.read_text())
+    content['distortion_coefficients']['data'] = [-0.3, 0.1, 0.0, 0.0, 0.0]
+    content['distortion_coefficients']['cols'] = 5
+    found = []
+    for projection in (content['projection_matrix'], None):
+        camera_file.write_text(yaml.safe_dump({**content, 'projection_matrix': projection}))
+        found.append(predict(picture, '--camera', camera_file, '--rectified', '--json', '--no-save'))
+    assert found[0][0] == 0 and json.loads(found[0][1])['poses'][0]['orientation'] is not None
+    assert (found[1][0], found[1][2].count('\n')) == (1, 1)
+    assert f'error: {camera_file}: camera: P: is missing' in found[1][2]
+    status, _, err = predict(picture, '--rectified')
+    assert (status, err) == (2, 'error: --rectified is about the calibration: give one with --camera\n')
+
+
 def test_calibration_of_another_shape_leaves_the_keypoints(predict, picture, camera_file):
     camera_file.write_text(camera_file.read_text().replace('image_width: 320', 'image_width: 500'))
     status, out, err = predict(picture, '--camera', camera_file, '--json', '--no-save')

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -26,6 +27,8 @@ _MODEL_NAMES = {
 }  # fmt: skip
 _NO_MODEL = ('', 'none', 'pinhole', 'perspective')  # allow no coefficient but zeros
 _LOWEST_FOCAL = 0.05  # of the image width; no lens sees that much: 4.2 are millimetres
+_FAR_FROM_MIDDLE = 0.15  # of the side; lenses are centred to a few percent, K of a binned or cropped image is not
+_UNEQUAL_FOCALS = 1.15  # ratio; pixels are square, or nearly so
 _NEWTON_STEPS = 15
 _CONVERGED_PX = 1e-7  # where the iteration stops
 _ACCEPTED_PX = 1e-2  # largest difference after distorting again; a point that misses it has no undistorted position
@@ -124,10 +127,15 @@ class CameraIntrinsics:
         """
         Read a calibration file of camera_calibration, Kalibr or OpenCV, or a printed CameraInfo.
 
+        Images must have its size; `scaled_to` gives the camera of resized ones. What looks odd is a UserWarning.
+
         Raises:
             ConfigError: it cannot be used; the text names file, key, wanted and got.
         """
-        return cls._from_fields(CameraInfoFields.from_yaml(path), str(path))
+        camera = cls._from_fields(CameraInfoFields.from_yaml(path), str(path))
+        for oddity in camera.oddities():
+            warnings.warn(f'{path}: {oddity}', stacklevel=2)
+        return camera
 
     @classmethod
     def from_yaml_dict(cls, data: Any, source: str = 'camera') -> CameraIntrinsics:
@@ -200,6 +208,26 @@ class CameraIntrinsics:
         K = self.K.copy()
         K[:2, 2] -= left, top
         return CameraIntrinsics(width, height, K, self.D, self.distortion_model)
+
+    def oddities(self) -> list[str]:
+        """Return what looks as if the matrix was that of other images than of this size, a line each."""
+        found = []
+        middle = (np.array([self.width, self.height]) - 1) / 2
+        shares = np.abs(self.K[:2, 2] - middle) / [self.width, self.height]
+        if shares.max() > _FAR_FROM_MIDDLE:
+            side = ('width', 'height')[int(shares.argmax())]
+            found.append(
+                f'the principal point is far from the middle of the {self.width}x{self.height} image, by '
+                f'{100 * shares.max():.0f} % of its {side}: the matrix may be that of a binned or cropped image, and '
+                'distances wrong'
+            )
+        ratio = self.K[0, 0] / self.K[1, 1]
+        if max(ratio, 1 / ratio) > _UNEQUAL_FOCALS:
+            found.append(
+                f'the focal lengths differ by {100 * (max(ratio, 1 / ratio) - 1):.0f} %: the matrix may be that of an '
+                'image of another shape, and distances wrong'
+            )
+        return found
 
     @cached_property
     def has_distortion(self) -> bool:

@@ -166,6 +166,12 @@ def test_what_is_open_is_refused_with_the_file(tmp_path, text, reason):
     assert '\n' not in str(error.value)
 
 
+def test_a_matrix_that_looks_like_that_of_other_images_is_warned_of(tmp_path):
+    path = written(tmp_path, EUROC.replace('367.2', '183.6'))
+    with pytest.warns(UserWarning, match=f'^{path}: the principal point is far from the middle of the 752x480 image'):
+        CameraIntrinsics.from_yaml(path)
+
+
 def test_a_printed_message_keeps_what_the_message_says(tmp_path):
     text = ECHO.replace('binning_x: 0', 'binning_x: 2').replace('  x_offset: 0', '  x_offset: 40')
     fields = CameraInfoFields.from_yaml(written(tmp_path, text.replace('  width: 0', '  width: 600')))
@@ -200,6 +206,7 @@ def mutated(text: str, rng: random.Random) -> str:
     return text
 
 
+@pytest.mark.filterwarnings('ignore::UserWarning')
 @pytest.mark.parametrize('seed', range(int(os.environ.get('MALFORMED_CASES', '200'))))
 def test_any_file_gives_a_camera_or_one_line(tmp_path, seed):
     rng = random.Random(seed)

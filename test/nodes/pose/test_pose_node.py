@@ -133,6 +133,17 @@ def test_an_rgb_image_with_padded_rows_is_the_same_picture(graph, tiny_object, p
     check_found(Bench(graph, tiny_object).show(message), points)
 
 
+def test_depth_images_are_named(graph, tiny_object) -> None:
+    bench = Bench(graph, tiny_object)
+    depth = np.full((HEIGHT, WIDTH), 900, np.uint16)
+    message = Image(
+        height=HEIGHT, width=WIDTH, encoding='16UC1', step=2 * WIDTH, data=array.array('B', depth.tobytes())
+    )
+    assert not bench.show(message).poses
+    text = f'{graph.namespace}/image: 16UC1 looks like depth, not like a picture'
+    graph.wait_for_log(Log.WARN, 'pose_node', text)
+
+
 def compressed(image: np.ndarray, extension: str) -> CompressedImage:
     return CompressedImage(format=extension[1:], data=array.array('B', cv2.imencode(extension, image)[1].tobytes()))
 
