@@ -33,6 +33,7 @@ from custom_pose_ros.core.limits import MAX_LABELLED_SIDE_PX
 from custom_pose_ros.core.object_model import ObjectModel
 
 T = TypeVar('T')
+_CONVERT = 'training/prepare_dataset.py makes one of the labels of other tools'
 _PREPARE = 'let training/prepare_dataset.py check and repair the labels'
 LABEL_STUDIO = 'Label Studio'  # contributor in its files
 OWN_CONTRIBUTOR = 'custom_pose_ros'  # in what prelabel.py writes, whose points lie on the picture as EXIF turns it
@@ -102,9 +103,12 @@ def read_object_labels(path: Path, model: ObjectModel) -> tuple[RawLabels, list[
     Raises:
         DatasetError: The labels do not fit the object, or anything in them is not certain.
     """
-    content = read_json(path)
-    if not isinstance(content, dict):
-        raise DatasetError(f'{path}: wanted a COCO file with keys and values, got {str(content)[:60]}')
+    try:
+        content = read_json(path)
+    except DatasetError as error:
+        raise DatasetError(f'{error}; wanted COCO keypoints: {_CONVERT}') from error
+    if not isinstance(content, dict) or not {'images', 'annotations', 'categories'} & set(content):
+        raise DatasetError(f'{path}: wanted a COCO file with images, annotations and categories: {_CONVERT}')
     labels = read_coco(path, content, names=model.keypoint_names)
     settle(path, labels)
     _bring_inside(labels)

@@ -122,6 +122,9 @@ def test_damaged_json_is_refused(dots_folder, dots):
     (dots_folder / 'labels.json').write_text('{"images": [')
     with pytest.raises(DatasetError, match=r'labels\.json: is not valid JSON'):
         read_dataset(dots_folder, dots)
+    (dots_folder / 'labels.json').write_text('{"shapes": [], "imagePath": "a.jpg"}')
+    with pytest.raises(DatasetError, match='wanted a COCO file .*prepare_dataset.py makes one'):
+        read_dataset(dots_folder, dots)
     (dots_folder / 'labels.json').write_text('[' * 100_000)
     with pytest.raises(DatasetError, match=r'labels\.json: is not valid JSON'):
         read_dataset(dots_folder, dots)

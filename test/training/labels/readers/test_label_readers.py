@@ -121,6 +121,18 @@ def test_yolo_lines_that_mean_nothing_are_refused(yolo, line, text, capsys):
     assert 'line 1' in shown.out and shown.err.count('\n') == 1
 
 
+def test_yolo_text_files_without_picture_and_parts_that_are_not_there_are_said(yolo):
+    (yolo.parent / 'labels/train/lost.txt').write_text('0 0.5 0.5 0.2 0.2')
+    yolo.write_text(yolo.read_text().replace('val: images/val', 'val: images/gone'))
+    labels = read_labels(yolo)
+    assert texts(labels, REFUSED) == ['lost.txt  has no picture']
+    assert 'images/gone is not there, left out' in texts(labels, NOTE)
+    for text in ('/', '..', '\0', 'x' * 999):
+        yolo.write_text(f'kpt_shape: [3, 3]\nnames: [a]\ntrain: {json.dumps(text)}\n')
+        with pytest.raises(DatasetError, match='pictures are not there'):
+            read_labels(yolo)
+
+
 @pytest.mark.parametrize(
     ('text', 'message'),
     [

@@ -90,3 +90,13 @@ def test_a_damaged_video_is_refused(project, tmp_path):
     (tmp_path / 'clip.mp4').write_bytes(b'no video')
     labels = read_labels(tmp_path / 'p.slp')
     assert 'its frames cannot be read' in texts(labels, REFUSED)[0]
+
+
+def test_yolo_pose_as_sleap_io_writes_it(project, tmp_path):
+    """A real writer of the other format: names, skeleton of the classes, and shares of the picture's size."""
+    sleap_io.save_file(project, str(tmp_path / 'yolo'), format='ultralytics', split_ratios={'train': 1.0})
+    labels = read_labels(tmp_path / 'yolo/data.yaml')
+    assert labels.keypoint_names == ['nose', 'left', 'right']
+    places = [i.keypoints[0] for image in labels.images for i in image.instances if i.keypoints]
+    np.testing.assert_allclose(sorted(x for x, _, _ in places)[2:], (10.5 / 64, 11 / 64), atol=1e-5)
+    assert len(places) == 4  # it writes the predictions as if people had labelled them

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -51,7 +52,7 @@ def read_yolo_pose(path: Path, choice: CategoryChoice) -> RawLabels:
         raise DatasetError(_not_pose(path, content))
     count, dimensions = _shape(path, content['kpt_shape'])
     names, named = _keypoint_names(path, content, count)
-    folders = _picture_folders(path, content)
+    folders, missing = _picture_folders(path, content)
     categories = _categories(path, content)
     reader = _TextFiles(count, dimensions, categories)
     files = {file: _name(path, file) for folder in folders for file in _pictures(path, folder)}
@@ -69,6 +70,10 @@ def read_yolo_pose(path: Path, choice: CategoryChoice) -> RawLabels:
     others = sum(row.category not in chosen for rows in pictures.values() for row in rows)
     if others:
         labels.add(NOTE, '', '', f'{others} objects belong to other categories, left out')
+    for text in missing:
+        labels.add(NOTE, '', '', f'{text[:60]} is not there, left out')
+    for text in _without_picture(files):
+        labels.add(REFUSED, text, '', 'has no picture')
     if len(folders) > 1:
         labels.add(
             NOTE, '', '', f'{len(folders)} parts ({", ".join(f.name for f in folders)}) are joined and split anew'
@@ -180,20 +185,22 @@ def _swaps(path: Path, content: Mapping[str, Any], count: int) -> list[tuple[int
     return [(k, flip[k]) for k in range(count) if k < flip[k]]
 
 
-def _picture_folders(path: Path, content: Mapping[str, Any]) -> list[Path]:
-    """Return what train, val and test name: folders, or text files that list pictures."""
+def _picture_folders(path: Path, content: Mapping[str, Any]) -> tuple[list[Path], list[str]]:
+    """Return what train, val and test name, folders or text files that list pictures; and what of it is not there."""
     entries = [content.get(key) for key in _SPLITS]
     texts = [t for e in entries for t in (e if isinstance(e, list) else [e]) if isinstance(t, str) and t]
     root = content.get('path')
-    roots = [path.parent / root] if isinstance(root, str) and '\0' not in root else []
+    roots = [path.parent / root] if isinstance(root, str) else []
     folders: list[Path] = []
     missing: list[str] = []
     for text in texts:
         inside = text.replace('\\', '/')
         while inside.startswith(('../', './')):
             inside = inside.split('/', 1)[1]  # Roboflow writes ../train/images for the folder beside data.yaml
-        candidates = [base / name for name in (text, inside) for base in [*roots, path.parent] if '\0' not in name]
-        found = next((c for c in candidates if c.exists()), None)
+        candidates = [base / name for name in (text, inside) for base in [*roots, path.parent]]
+        # Not above data.yaml: that may be the whole disk.
+        good = (c for c in candidates if os.path.exists(c) and c.resolve() not in path.resolve().parent.parents)
+        found = next(good, None)
         if found is None:
             missing.append(text)
         else:
@@ -201,7 +208,7 @@ def _picture_folders(path: Path, content: Mapping[str, Any]) -> list[Path]:
     if not folders:
         looked = ', '.join(map(str, missing)) or 'no train, val or test'
         raise DatasetError(f'{path}: is a YOLO pose data set whose pictures are not there: {looked}; correct its path')
-    return list(dict.fromkeys(folders))
+    return list(dict.fromkeys(folders)), missing
 
 
 def _pictures(path: Path, source: Path) -> list[Path]:
@@ -225,9 +232,21 @@ def _name(path: Path, picture: Path) -> str:
 
 def _text_file(picture: Path) -> Path | None:
     """Return the text file of a picture: in labels/ where the picture is in images/, or beside it."""
-    parts = list(picture.parts)
-    if 'images' in parts:
-        last = len(parts) - 1 - parts[::-1].index('images')
-        parts[last] = 'labels'
-    candidates = (Path(*parts).with_suffix('.txt'), picture.with_suffix('.txt'))
+    candidates = (_labels_folder(picture.parent) / f'{picture.stem}.txt', picture.with_suffix('.txt'))
     return next((file for file in candidates if file.is_file()), None)
+
+
+def _labels_folder(folder: Path) -> Path:
+    """Return the folder with the text files of the pictures in a folder."""
+    parts = list(folder.parts)
+    if 'images' in parts:
+        parts[len(parts) - 1 - parts[::-1].index('images')] = 'labels'
+    return Path(*parts)
+
+
+def _without_picture(pictures: Collection[Path]) -> list[str]:
+    """Return the names of text files beside those of the pictures that belong to none."""
+    folders = {_labels_folder(picture.parent) for picture in pictures if 'images' in picture.parts}
+    known = {_labels_folder(picture.parent) / f'{picture.stem}.txt' for picture in pictures}
+    found = sorted(file for folder in folders if folder.is_dir() for file in folder.glob('*.txt'))
+    return [file.name for file in found if file not in known and file.name != 'classes.txt']
