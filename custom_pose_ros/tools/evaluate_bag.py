@@ -117,10 +117,13 @@ def _add_estimators(group: Any) -> None:
     group.add_argument(
         '--recorded', default='', metavar='TOPICS',
         help='score recorded topics instead, such as poses,orientations; or poses of another program: PoseStamped, '
-        'PoseWithCovarianceStamped, PoseArray or Detection3DArray',
+        'PoseWithCovarianceStamped, PoseArray, Detection3DArray, or /tf',
     )  # fmt: skip
     group.add_argument(
-        '--recorded-class', default='', metavar='CLASS', help='which class of a Detection3DArray is the object'
+        '--recorded-class',
+        default='',
+        metavar='CLASS',
+        help='which class of a Detection3DArray, or frame of /tf, is the object',
     )
 
 

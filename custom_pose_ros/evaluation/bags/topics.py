@@ -14,6 +14,8 @@ FOREIGN_TYPES = (
     'geometry_msgs/msg/PoseStamped',
     'geometry_msgs/msg/PoseWithCovarianceStamped',
     'geometry_msgs/msg/PoseArray',
+    'geometry_msgs/msg/TransformStamped',
+    'tf2_msgs/msg/TFMessage',
     'vision_msgs/msg/Detection3DArray',
 )  # what other programs publish poses in
 TF_TYPES = ('tf2_msgs/msg/TFMessage', 'tf/msg/tfMessage')

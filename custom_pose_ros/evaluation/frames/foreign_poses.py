@@ -21,7 +21,7 @@ class ForeignPose:
     A pose of a message.
 
     Attributes:
-        label: class of the detection, as the other program names it; '' where messages have none.
+        label: class of the detection or frame of the object, as the other program names it; '' where there is none.
         estimate: with NaN for what the message says nothing about: ambiguity, reprojection error, maybe covariance.
     """
 
@@ -34,11 +34,14 @@ def foreign_poses(message: Any, model: ObjectModel) -> list[ForeignPose]:
     Return the poses of a message, without those that are none (NaN, zero).
 
     Args:
-        message: PoseStamped, PoseWithCovarianceStamped, PoseArray (geometry_msgs) or Detection3DArray (vision_msgs).
+        message: PoseStamped, PoseWithCovarianceStamped, PoseArray, TransformStamped (geometry_msgs) or Detection3DArray
+            (vision_msgs).
         model: the object that the poses are about.
     """
     if hasattr(message, 'detections'):
         found = [_of_detection(detection) for detection in message.detections]
+    elif hasattr(message, 'transform'):
+        found = [(message.child_frame_id.lstrip('/'), message.transform, None)]
     elif hasattr(message, 'poses'):
         found = [('', pose, None) for pose in message.poses]
     else:
@@ -87,8 +90,10 @@ def _with_covariance(pose: Any) -> tuple[Any, Any]:
 
 def _usable(found: Sequence[tuple[str, Any, Any]], model: ObjectModel) -> Iterator[ForeignPose]:
     for label, pose, covariance in found:
-        t = np.array([pose.position.x, pose.position.y, pose.position.z])
-        q = np.array([pose.orientation.x, pose.orientation.y, pose.orientation.z, pose.orientation.w])
+        at, turned = (
+            (pose.position, pose.orientation) if hasattr(pose, 'position') else (pose.translation, pose.rotation)
+        )
+        t, q = np.array([at.x, at.y, at.z]), np.array([turned.x, turned.y, turned.z, turned.w])
         if not (np.isfinite(t).all() and t.any() and np.isfinite(q).all() and 1e-3 < np.linalg.norm(q) < 1e3):
             continue
         given = covariance is not None and np.any(covariance)  # programs without one leave zeros

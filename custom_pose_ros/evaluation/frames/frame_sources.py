@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from custom_pose_ros.core.errors import MessageError
+from custom_pose_ros.core.errors import MessageError, UsageError
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.geometry.rigid import Rigid
 from custom_pose_ros.core.geometry.rotations import matrix_from_quaternion
@@ -204,7 +204,7 @@ class ForeignFrames(RecordedFrames):
     ):
         super().__init__(selection, model, cameras, tags)
         self.names = selection.names
-        self._label = label
+        self._label = label.lstrip('/')
         self._labels: dict[int, list[str]] = {}  # of the estimates of each result, by its id
         self._image_frame = self._pose_frame = ''
 
@@ -216,6 +216,16 @@ class ForeignFrames(RecordedFrames):
 
     def _add_result(self, message: DecodedMessage) -> None:
         content, raw = message.content, message.raw
+        if not hasattr(content, 'transforms'):
+            self._add_poses(content, raw)
+        elif not self._label:
+            raise UsageError(f'--recorded {raw.topic}: name the frame of the object, --recorded-class tag36h11:0 say')
+        else:
+            for transform in content.transforms:
+                if transform.child_frame_id.lstrip('/') == self._label:
+                    self._add_poses(transform, raw)
+
+    def _add_poses(self, content: Any, raw: BagMessage) -> None:
         frame = content.header.frame_id
         self._pose_frame = self._pose_frame or frame
         if frame != self._pose_frame:

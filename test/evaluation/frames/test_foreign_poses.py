@@ -184,6 +184,25 @@ def test_poses_in_another_frame_and_with_stamps_of_their_own_are_said(evaluate, 
     assert any(f'a pose in {CAMERA_FRAME!r} among those in' in line for line in notes['damage'])
 
 
+def test_the_frame_of_a_tag_is_scored_from_tf(evaluate, tmp_path) -> None:
+    """As apriltag_ros publishes it: nothing but /tf, with the stamp of the image, among the frames of the robot."""
+    make, poses = Messages(), trajectory(FRAMES)
+    entries = tiny_entries(poses)
+    message_type = make.types['tf2_msgs/msg/TFMessage']
+    for number, truth in enumerate(poses):
+        transforms = [make.transform(truth, 'odom', 'base_link')]
+        transforms += [make.transform(off(truth), CAMERA_FRAME, 'tag36h11:0')] if number % 2 else []
+        entries.append(('/tf', 'tf2_msgs/msg/TFMessage', truth.stamp_ns + 9_000_000, message_type(transforms)))
+    path = write_bag(tmp_path / 'bag', sorted(entries, key=lambda entry: entry[2]))
+    metrics = evaluate(path, recorded='/tf', recorded_class='tag36h11:0', **WITH_TRUTH).metrics
+    check_errors(metrics)
+    assert metrics['detection']['rate'] == pytest.approx(0.5)
+    with pytest.raises(UsageError, match=r'--recorded /tf: name the frame of the object'):
+        evaluate(path, recorded='/tf')
+    with pytest.raises(UsageError, match=r'--recorded-class tag36h11:7 is no recorded class'):
+        evaluate(path, recorded='/tf', recorded_class='tag36h11:7')
+
+
 def test_a_class_without_a_topic_of_classes_is_wrong_use(tmp_path, capsys) -> None:
     assert evaluate_bag.main([str(tmp_path), '--recorded-class', 'mug']) == WRONG_USE
     assert '--recorded-class chooses from a topic' in capsys.readouterr().err
