@@ -59,7 +59,8 @@ def read_coco(
     """
     images, annotations, categories = (_dictionaries(path, content, k) for k in ('images', 'annotations', 'categories'))
     if names:
-        chosen, title = _categories_with(path, categories, names), 'object'
+        chosen = _categories_with(path, categories, names)
+        title = _name(chosen[0])
     else:
         chosen = _choose_categories(path, categories, annotations, choice)
         names = [str(name) for name in chosen[0]['keypoints']]
@@ -129,8 +130,8 @@ def _bring_inside(labels: RawLabels) -> None:
         for instance in image.instances if image.width and image.height else ():
             if instance.keypoints is not None:
                 points = np.array(instance.keypoints, float)
-                for text in bring_inside(points, image.width, image.height, labels.keypoint_names).outside:
-                    labels.add(REFUSED, image.name, instance.annotation_id, text)
+                for kind, text in bring_inside(points, image.width, image.height, labels.keypoint_names):
+                    labels.add(kind, image.name, instance.annotation_id, text)
                 instance.keypoints = [(x, y, int(v)) for x, y, v in points.tolist()]
 
 

@@ -8,9 +8,10 @@ from typing import NamedTuple
 import numpy as np
 
 from custom_pose_ros.core.errors import DatasetError
-from custom_pose_ros.core.labels.raw_labels import STORED, TURNED, TURNED_WITH_SIZE
+from custom_pose_ros.core.labels.raw_labels import ABSENT, REFUSED, REPAIRED, STORED, TURNED, TURNED_WITH_SIZE
 from custom_pose_ros.core.pictures import Picture
 
+_GUESS_TOLERANCE = 0.1  # a point so little outside is where somebody guessed that it must be
 _BORDER_TOLERANCE = 0.01  # of the image's size: a point so little outside was meant to be on the border
 
 Size = tuple[int, int]  # width, height [px]
@@ -91,38 +92,34 @@ def same_shape(stated: Size, size: Size) -> bool:
     return abs(stated[0] * size[1] - stated[1] * size[0]) <= max(*stated, *size)
 
 
-class Moved(NamedTuple):
+def bring_inside(points: np.ndarray, width: int, height: int, names: Sequence[str]) -> list[tuple[str, str]]:
     """
-    What was done to labelled points outside of an image.
-
-    Attributes:
-        nudged: How many were moved by more than half a pixel, which is no fault but the difference between corners and
-            centres of pixels.
-        outside: A text for each that lies too far outside to be moved.
-    """
-
-    nudged: int
-    outside: list[str]
-
-
-def bring_inside(points: np.ndarray, width: int, height: int, names: Sequence[str]) -> Moved:
-    """
-    Move labelled points just outside of an image onto its border.
+    Move labelled points just outside of an image onto its border, and take those a little farther as not labelled.
 
     Args:
         points: (K, 3) x, y, visibility in pixels; changed in place.
         width: Of the image [px].
         height: Of the image [px].
         names: K names, for the texts.
+
+    Returns:
+        REPAIRED and what was done, or REFUSED and a text for each point that lies too far outside.
     """
-    last = np.array([width, height]) - 1
+    last, side = np.array([width, height]) - 1, max(width, height)
     labelled = points[:, 2] > 0
-    outside = np.maximum(-points[:, :2], points[:, :2] - last).max(1)
-    far = labelled & (outside > np.maximum(1.0, _BORDER_TOLERANCE * max(width, height)))
-    near = labelled & (outside > 0) & ~far
-    points[near, :2] = np.clip(points[near, :2], 0, last)
+    outside = np.where(labelled, np.maximum(-points[:, :2], points[:, :2] - last).max(1), 0.0)
+    at_border = (outside > 0) & (outside <= max(1.0, _BORDER_TOLERANCE * side))
+    points[at_border, :2] = np.clip(points[at_border, :2], 0, last)
+    beyond = np.flatnonzero((outside > 0) & ~at_border)
     texts = [
         f'{names[k]} at ({points[k, 0]:.0f}, {points[k, 1]:.0f}) lies outside of the image of {width} x {height} px'
-        for k in np.flatnonzero(far)
+        for k in beyond
     ]
-    return Moved(int((near & (outside > 0.5)).sum()), texts)
+    if outside.max(initial=0) > _GUESS_TOLERANCE * side or len(beyond) == labelled.sum() > 0:
+        return [(REFUSED, text) for text in texts]
+    points[beyond, 2] = ABSENT
+    said = [(REPAIRED, f'{text}: taken as not labelled') for text in texts]
+    # Half a pixel is the difference between corners and centres of pixels, no fault.
+    if moved := int((at_border & (outside > 0.5)).sum()):
+        said.append((REPAIRED, f'{moved} points just outside moved onto the border'))
+    return said

@@ -13,7 +13,7 @@ import numpy as np
 from custom_pose_ros.core.errors import DatasetError
 from custom_pose_ros.core.labels.coco_file import read_object_labels
 from custom_pose_ros.core.labels.placement import bring_inside, same_shape
-from custom_pose_ros.core.labels.raw_labels import RawImage
+from custom_pose_ros.core.labels.raw_labels import REFUSED, RawImage
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.evaluation.frame_result import FrameResult
 
@@ -94,8 +94,8 @@ class CocoLabels:
                 return f'labelled at {image.width} x {image.height} px, the frame has {width} x {height}'
             for each in points:
                 each[:, :2] *= (width / image.width, height / image.height)
-        outside = [bring_inside(each, width, height, self.model.keypoint_names).outside for each in points]
-        return next((texts[0] for texts in outside if texts), '')
+        said = [line for each in points for line in bring_inside(each, width, height, self.model.keypoint_names)]
+        return next((text for kind, text in said if kind == REFUSED), '')
 
     def score(self, result: FrameResult, labels: Sequence[np.ndarray]) -> tuple[list[LabelScore], int]:
         """Match instances to labels, nearest first; returns a score for each label and the instances left over."""

@@ -7,7 +7,7 @@ import pytest
 
 from custom_pose_ros.core.errors import DatasetError
 from custom_pose_ros.core.labels.placement import bring_inside, place
-from custom_pose_ros.core.labels.raw_labels import STORED, TURNED, TURNED_WITH_SIZE
+from custom_pose_ros.core.labels.raw_labels import REFUSED, REPAIRED, STORED, TURNED, TURNED_WITH_SIZE
 from custom_pose_ros.core.pictures import Picture
 
 UNKNOWN = ''
@@ -98,9 +98,26 @@ def test_shares_belong_to_the_picture_that_was_shown():
         place(picture(1), (77, 50), TURNED, relative=True)
 
 
-def test_points_outside_are_moved_a_little_or_named():
-    points = np.array([[-0.4, 5, 2], [99.9, 59, 2], [-50, -50, 0], [300, 5, 1]], float)
-    moved = bring_inside(points, 100, 60, ['a', 'b', 'c', 'd'])
-    np.testing.assert_array_equal(points[:3], [[0, 5, 2], [99, 59, 2], [-50, -50, 0]])
-    assert moved.nudged == 1  # half a pixel is between corner and centre
-    assert moved.outside == ['d at (300, 5) lies outside of the image of 100 x 60 px']
+def outside(*points):
+    """Return points of an image of 100 x 60 px, and what was said about them."""
+    array = np.array([(50, 50, 2), *points], float)
+    return array[1:], bring_inside(array, 100, 60, ['seen', 'a', 'b', 'c'])
+
+
+def test_points_just_outside_are_moved_onto_the_border():
+    points, said = outside((-0.4, 5, 2), (99.9, 59, 2), (-50, -50, 0))
+    np.testing.assert_array_equal(points, [[0, 5, 2], [99, 59, 2], [-50, -50, 0]])
+    assert said == [(REPAIRED, '1 points just outside moved onto the border')]  # half a pixel: corner or centre
+
+
+def test_points_that_somebody_guessed_outside_are_not_labelled():
+    points, said = outside((105, 5, 1), (30, -8, 2))
+    np.testing.assert_array_equal(points[:, 2], [0, 0])
+    text = 'lies outside of the image of 100 x 60 px: taken as not labelled'
+    assert said == [(REPAIRED, f'a at (105, 5) {text}'), (REPAIRED, f'b at (30, -8) {text}')]
+
+
+def test_points_far_outside_are_refused_and_those_of_which_all_are():
+    _, said = outside((105, 5, 2), (300, 5, 1))
+    assert [(kind, text[:14]) for kind, text in said] == [(REFUSED, 'a at (105, 5) '), (REFUSED, 'b at (300, 5) ')]
+    assert bring_inside(np.array([[105.0, 5, 2]]), 100, 60, ['a'])[0][0] == REFUSED

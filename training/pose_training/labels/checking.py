@@ -136,13 +136,11 @@ class _ImageCheck:
         points = np.array(instance.keypoints, float)
         # Shares of the image count from its corner, pixels from the centre of the first one.
         points[:, :2] = points[:, :2] * placement.factors - (0.5 if self._image.relative else 0.0)
-        moved = bring_inside(points, placement.width, placement.height, self._labels.keypoint_names)
-        for text in moved.outside:
-            self._add(REFUSED, text, instance)
-        if moved.outside:
+        said = bring_inside(points, placement.width, placement.height, self._labels.keypoint_names)
+        for kind, text in said:
+            self._add(kind, text, instance)
+        if any(kind == REFUSED for kind, _ in said):
             return False
-        if moved.nudged:
-            self._add(REPAIRED, f'{moved.nudged} points just outside moved onto the border', instance)
         labelled = points[:, 2] > 0
         if labelled.sum() > 1 and len(np.unique(points[labelled, :2].round(1), axis=0)) < labelled.sum():
             self._add(NOTE, 'two keypoints lie on each other: look at it', instance)
