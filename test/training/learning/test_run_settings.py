@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from training_samples import settings_for
@@ -30,6 +32,20 @@ def test_validation_images_are_set_aside_by_seed(dots_folder, dots):
     assert (len(sources[0]), len(validation)) == (6, 2)
     assert not {i.path for i in sources[0]} & {i.path for i in validation}
     assert [i.path for i in again] == [i.path for i in validation] != [i.path for i in other]
+
+
+def test_validating_on_copies_of_training_images_is_told(dots_folder, dots, tmp_path, capsys):
+    copies = tmp_path / 'copies'
+    shutil.copytree(dots_folder, copies)
+    for file in (copies / 'images').iterdir():
+        number = int(file.stem)
+        other = np.random.default_rng(number).integers(0, 255, (9, 12, 3), np.uint8)
+        image = cv2.imread(str(file)) if number < 3 else cv2.resize(other, (96, 72))
+        cv2.imwrite(str(file), cv2.convertScaleAbs(image, alpha=1.1, beta=5))
+    load_sources(settings_for(dots_folder, validation=[str(copies)]), dots)
+    said = capsys.readouterr().err
+    assert said.startswith('warning: 3 of 8 images to validate on look like some that are trained on (')
+    assert said.count('\n') == 1
 
 
 def test_validating_on_training_images_is_refused(dots_folder, dots):

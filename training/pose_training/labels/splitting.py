@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -68,7 +68,8 @@ def split_images(files: Sequence[Path], thumbnails: Sequence[Thumbnail], share: 
     photos = _Partition(len(files))
     photos.join_equal([frame.photo for frame in frames])
     scenes = photos.copy()
-    _join_alike(scenes, thumbnails)
+    for image, others in _alike(thumbnails):
+        scenes.join(image, others)
     recordings = scenes.copy()
     recordings.join_equal([frame.recording for frame in frames])
     order = sorted(range(len(files)), key=lambda i: (frames[i].recording, frames[i].position, str(files[i])))
@@ -125,9 +126,19 @@ class _Partition:
         return list(found.values())
 
 
-def _join_alike(scenes: _Partition, thumbnails: Sequence[Thumbnail]) -> None:
+def seen_in_training(training: Sequence[Thumbnail], validation: Sequence[Thumbnail]) -> dict[int, int]:
+    """Return which images to validate on look like one that is trained on, and like which."""
+    found = {}
+    for image, others in _alike([*training, *validation]):
+        trained_on = others[others < len(training)]
+        if image >= len(training) and len(trained_on):
+            found[int(image) - len(training)] = int(trained_on[0])
+    return found
+
+
+def _alike(thumbnails: Sequence[Thumbnail]) -> Iterator[tuple[int, np.ndarray]]:
     """
-    Join the images that show the same, also when one is mirrored or turned by a quarter.
+    Yield images with those that show the same, also when one is mirrored or turned by a quarter.
 
     What most images have in common, as the background of a fixed camera, makes none of them alike.
     """
@@ -144,7 +155,7 @@ def _join_alike(scenes: _Partition, thumbnails: Sequence[Thumbnail]) -> None:
             rows = slice(start, start + _BLOCK)
             same = vectors[rows] @ turned.T >= least
             for a in np.flatnonzero(same.any(1)):
-                scenes.join(known[start + a], known[same[a]])
+                yield known[start + a], known[same[a]]
 
 
 def _turned(stack: np.ndarray) -> list[np.ndarray]:

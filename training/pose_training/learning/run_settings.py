@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from custom_pose_ros.core.command_line import say
 from custom_pose_ros.core.errors import ConfigError, DatasetError
 from custom_pose_ros.core.keypoints.preprocessing import SIZE_MULTIPLE
 from custom_pose_ros.core.object_model import ObjectModel
 from training.pose_training.data.augmentation import Augmentation
 from training.pose_training.labels.coco import LabelledImage, read_dataset
-from training.pose_training.labels.splitting import split_images, thumbnail_of
+from training.pose_training.labels.splitting import seen_in_training, split_images, thumbnail_of
 from training.pose_training.learning.engine import OptimiserSettings
 
 _LEAST_CROP = 256
@@ -116,8 +117,22 @@ def load_sources(settings: RunSettings, model: ObjectModel) -> tuple[list[list[L
         raise DatasetError(
             f'{both[0]}: is in the training and in the validation images ({len(both)} are); take it out of one'
         )
-    chosen = rng.permutation(len(validation))[: settings.validation_limit]
-    return sources, [validation[i] for i in chosen]
+    chosen = [validation[i] for i in rng.permutation(len(validation))[: settings.validation_limit]]
+    if settings.validation:
+        _warn_of_copies([image for source in sources for image in source], chosen)
+    return sources, chosen
+
+
+def _warn_of_copies(training: Sequence[LabelledImage], validation: Sequence[LabelledImage]) -> None:
+    """Say on stderr that images to validate on look like some that are trained on."""
+    if len(training) > _MOST_COMPARED:
+        return
+    seen = seen_in_training(*([thumbnail_of(i.read()) for i in images] for images in (training, validation)))
+    for own, other in sorted(seen.items())[:1]:
+        say(
+            f'warning: {len(seen)} of {len(validation)} images to validate on look like some that are trained on '
+            f'({validation[own].path} like {training[other].path}): the error that is shown flatters'
+        )
 
 
 def _set_aside(images: Sequence[LabelledImage], settings: RunSettings) -> set[int]:
