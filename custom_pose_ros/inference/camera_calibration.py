@@ -241,8 +241,8 @@ def _fitted_camera(
     scaled = camera.cropped(*view).scaled_to(width, height)
     if view != whole and (width, height) == view[2:]:
         return scaled, (
-            f'binning of the calibration ignored: images of {size} have the size of its roi; distances are wrong if the '
-            'driver counts binned pixels there'
+            f'binning of the calibration ignored: images of {size} have the size of its roi; distances are wrong if '
+            'the driver counts binned pixels there'
         )
     if view != whole:
         return scaled, f'the roi of the calibration, {part[2]}x{part[3]}, is scaled to the images, {size}'
