@@ -178,10 +178,27 @@ def with_object(path: Path, labels: RawLabels, model: ObjectModel) -> RawLabels:
         for instance in image.instances:
             if instance.keypoints is not None:
                 by_name = dict(zip(own, instance.keypoints))
-                instance.keypoints = [by_name.get(name, (0.0, 0.0, 0)) for name in model.keypoint_names]
+                points = [by_name.get(name, (0.0, 0.0, ABSENT)) for name in model.keypoint_names]
+                if not any(v for _, _, v in points):
+                    _ignore(labels, image, instance, model)
+                else:
+                    instance.keypoints = points
+        image.instances = [i for i in image.instances if i.keypoints is not None or i.box is not None]
     return dataclasses.replace(
         labels, category=model.name, keypoint_names=list(model.keypoint_names), skeleton=list(model.skeleton)
     )
+
+
+def _ignore(labels: RawLabels, image: RawImage, instance: RawInstance, model: ObjectModel) -> None:
+    """Make a region to ignore of an instance that has other keypoints than the object's, where it has an area."""
+    places = [(x, y) for x, y, v in instance.keypoints or () if v]
+    if instance.box is None and places:
+        (left, right), (top, bottom) = ((min(axis), max(axis)) for axis in zip(*places))
+        if right > left and bottom > top:
+            instance.box = (left, top, right - left, bottom - top)
+    instance.keypoints = None
+    end = 'left out' if instance.box is None else 'its box will be ignored, neither object nor background'
+    labels.add(NOTE, image.name, instance.annotation_id, f'has no keypoint of object {model.name!r}: {end}')
 
 
 def _names_by_order(path: Path, labels: RawLabels, model: ObjectModel) -> list[str]:

@@ -72,12 +72,14 @@ class ImageIndex:
         self._folders = list(folders)
         self._files, self._alike, self._uploads = (defaultdict[str, list[Path]](list) for _ in range(3))
         self._others = defaultdict[str, list[Path]](list)  # everything, for hints
+        seen = set()  # a folder may lie in another one
         for folder in folders:
             if not folder.is_dir():
                 raise DatasetError(f'{folder}: no such folder with images')
             for file in sorted(folder.rglob('*')):
-                if exclude is not None and exclude in file.parents:
+                if (exclude is not None and exclude in file.parents) or (path := file.absolute()) in seen:
                     continue
+                seen.add(path)
                 self._others[_numbers(file.stem)].append(file)
                 if file.suffix.lower() in IMAGE_SUFFIXES:
                     self._files[file.name].append(file)

@@ -312,6 +312,24 @@ def test_labelme_points_without_their_object_are_refused(tmp_path):
     assert 'shape 4 point: its points are not pairs of numbers' in refused
 
 
+def test_objects_without_a_keypoint_of_the_object_are_neither_object_nor_background(tmp_path):
+    """Their region is ignored; a single other point has none."""
+    others = [('fin', 'point', [(60, 70)], 2), ('gill', 'point', [(80, 75)], 2), ('weed', 'point', [(9, 9)], 3)]
+    content = labelme('a.jpg', ('head', 'point', [HEAD], 1), ('tail', 'point', [TAIL], 1), *others)
+    (tmp_path / 'a.json').write_text(json.dumps(content))
+    picture(tmp_path / 'deep/a.jpg', 200, 100)
+    (tmp_path / 'object').mkdir()
+    text = 'name: fish\nkeypoints: [tail, head]\nskeleton: [[tail, head]]\n'
+    (tmp_path / 'object/object.yaml').write_text(text)
+    arguments = ['--object', str(tmp_path / 'object'), '--out', str(tmp_path / 'out'), '--val-share', '0']
+    # The same picture, found through two folders, is one.
+    arguments += ['--images', str(tmp_path), '--images', str(tmp_path / 'deep')]
+    assert main([str(tmp_path / 'a.json'), *arguments]) == 0
+    annotations = json.loads((tmp_path / 'out/train/labels.json').read_text())['annotations']
+    assert [a['keypoints'] for a in annotations] == [[*TAIL, 2, *HEAD, 2], []]
+    assert (annotations[1]['iscrowd'], annotations[1]['bbox']) == (1, [60, 70, 20, 5])
+
+
 def via_region(x, y, **attributes):
     return {'shape_attributes': {'name': 'point', 'cx': x, 'cy': y}, 'region_attributes': attributes}
 
