@@ -110,6 +110,7 @@ def test_yolo_of_roboflow_with_two_numbers_a_point(tmp_path):
         ('0 0.5 0.5 0.2 0.2 0.4 0.4 0.5 0.5 0.6 0.6', r'wanted 14 numbers, as kpt_shape \[3, 3\] says, got 11'),
         ('0 0.5 0.5 x 0.2', 'not all numbers'),
         ('7 0.5 0.5 0.2 0.2 0.4 0.4 2 0.4 0.4 2 0.4 0.4 2', 'class 7 is not in the names'),
+        ('0 0.5 0.5 0.2 0.2 128 96 2 160 144 2 1 1 2', 'no shares of the image size'),
         ('0 nan 0.5 0.2 0.2 0.4 0.4 2 0.4 0.4 2 0.4 0.4 2', 'not all numbers'),
     ],
 )
@@ -435,6 +436,7 @@ def test_deeplabcut_unique_bodyparts_are_another_category(tmp_path):
         ('a.xml', '<annotation><object><bndbox/></object></annotation>', 'Pascal VOC'),
         ('a.xml', '<html></html>', 'unknown tool'),
         ('a.txt', '0 0.5 0.5 0.2 0.2 0.4 0.4 2\n', r'give its data\.yaml'),
+        ('a.txt', '0 0.5 0.5 0.2 0.2\n1 0.1 0.1 0.2 0.2\n', 'boxes, as LabelImg'),
         ('a.pts', 'version: 1\nn_points: 68\n{\n1 2\n', r'\.pts'),
         ('a.csv', 'scorer,n,n,n\nbodyparts,a,a,a\ncoords,x,y,likelihood\n0,1,2,0.9\n', 'not labels'),
         ('a.csv', 'filename,width,height,class,xmin,ymin,xmax,ymax\n', 'table of boxes'),

@@ -141,6 +141,8 @@ def name_text(text: str) -> str | None:
     if re.match(r'\s*version:\s*1\s+n_points:', text):
         return "one picture's points (.pts), which have no names: write them as COCO keypoints"
     lines = [line.split() for line in text.splitlines() if line.strip()]
+    if lines and all(len(line) == 5 and all(map(_is_number, line)) for line in lines):
+        return "one picture's boxes, as LabelImg and YOLO write them: it has no keypoints; label those in another tool"
     if lines and all(len(line) >= 5 and all(map(_is_number, line)) for line in lines):
         return "one picture's labels of a YOLO data set: give its data.yaml, which says what the numbers are"
     return None

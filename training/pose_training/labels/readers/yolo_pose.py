@@ -23,6 +23,7 @@ from custom_pose_ros.core.labels.raw_labels import (
 )
 from custom_pose_ros.core.limits import MAX_KEYPOINTS, MAX_TABLE_BYTES
 
+_MOST = 2.0  # of a share of the image's size; more is a number of pixels
 _SPLITS = ('train', 'val', 'test')
 
 
@@ -122,6 +123,10 @@ class _TextFiles:
             self.labels.add(NOTE, name, f'line {number}', text)
             return _Row(category, RawInstance(f'line {number}', None, box))
         points = [values[i : i + self._dimensions] for i in range(5, wanted, self._dimensions)]
+        if any(abs(value) > _MOST for point in points for value in point[:2]):
+            text = 'keypoints are no shares of the image size: divide x by the width and y by the height'
+            self._refuse(name, number, text)
+            return None
         return _Row(category, RawInstance(f'line {number}', [_keypoint(point) for point in points], box))
 
     def _refuse(self, name: str, number: int, text: str) -> None:
