@@ -131,7 +131,10 @@ def mirroring(mirror: str, names: Sequence[str], points: np.ndarray, flip_order:
         return True, f'mirror: yes, but swaps lacks {_listed(pairs)}' if pairs else None
     start = 'training does not mirror images'
     if pairs:
-        return False, f'{start}: swaps lacks {_listed(pairs)}; add what is a pair, then say mirror: yes or no'
+        return (
+            False,
+            f'{start}: swaps lacks {_listed(pairs)}; add the pairs, or say mirror: yes or no where they are none',
+        )
     if len(unswapped) == len(names):
         return False, (
             f'{start}: swaps is empty; list the keypoints that change places in a mirror, '
