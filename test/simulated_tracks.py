@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
+from custom_pose_ros.core.geometry.rigid import Rigid
 from custom_pose_ros.core.geometry.rotations import (
     matrix_from_roll_pitch_yaw,
     matrix_from_rotation_vector,
@@ -27,6 +28,7 @@ RATE_HZ = 30.0
 WRONG_DEG = 20.0
 UNDECIDED = 0.05  # ambiguity above which an estimate says that it may be the other one
 CHI2_99 = 11.34  # 99 % quantile of chi-square with 3 degrees of freedom
+CHI2_95_OF_6 = 12.59  # 95 % quantile of chi-square with 6 degrees of freedom
 R_FROM_ABOVE = np.diag([1.0, -1.0, -1.0])  # the object's z axis towards the camera
 
 
@@ -67,6 +69,8 @@ def with_points(**points: tuple[float, float, float]) -> ObjectModel:
 def simulate_track(seed: int, distance_m: float, frames: int = 300, stamps: np.ndarray | None = None) -> Track:
     """
     Return a track of sinusoidal motion, every component of its own frequency in 0.05 ... 0.25 Hz.
+
+    It has a number of frames at RATE_HZ, or those at given stamps (F,) s.
 
     Seeds take turns in how the object tilts, each angle up to 45 deg: about the camera's two axes across the view,
     about one axis, as roll and pitch of a vehicle seen from above, about two axes mid-image with little yaw.
@@ -123,6 +127,75 @@ def observe_track(
         repeated = np.exp(-step_s / lasts_s) if lasts_s else 0.0
         noise = repeated * noise + np.sqrt(1.0 - repeated**2) * rng.normal(scale=noise_px, size=(count, 2))
     return poses
+
+
+def irregular_stamps(seed: int, rate_hz: float, frames: int, jitter: float = 0.3, missing: float = 0.1) -> np.ndarray:
+    """Return the stamps [s] of a slow camera: each off by a share of the interval at most, some of them missing."""
+    rng = np.random.default_rng(seed + 2000)
+    stamps = (np.arange(frames) + rng.uniform(-jitter, jitter, frames)) / rate_hz
+    return (stamps - stamps[0])[(rng.random(frames) >= missing) | (np.arange(frames) == 0)]
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """
+    What smoothing does to the estimates of F images; the first image of each track is none of them.
+
+    single, filtered : (F, 3) error of the rotation [deg], of the position [mm], and NEES of both (6 degrees).
+    """
+
+    single: np.ndarray
+    filtered: np.ndarray
+
+    @property
+    def percentiles(self) -> np.ndarray:
+        """(2, 2, 2): single or filtered, median or 90 %, rotation [deg] or position [mm]."""
+        return np.array([np.percentile(part[:, :2], (50, 90), axis=0) for part in (self.single, self.filtered)])
+
+    @property
+    def worst_ratio(self) -> float:
+        """Largest of the four percentiles of the filter over those of the single image."""
+        single, filtered = self.percentiles
+        return float((filtered / single).max())
+
+    @property
+    def covered(self) -> tuple[float, float]:
+        """Share of truths within the 95 % region of all six errors: single image, filter."""
+        single, filtered = ((part[:, 2] <= CHI2_95_OF_6).mean() for part in (self.single, self.filtered))
+        return float(single), float(filtered)
+
+
+def compare(
+    model: ObjectModel,
+    camera: CameraIntrinsics,
+    tracks: Iterable[tuple[np.ndarray, Sequence[KeypointPose], Sequence[Rigid]]],
+) -> Comparison:
+    """Compare the filter with the single image on tracks: stamps (F,) s, the poses seen, the true `camera_object`."""
+    errors: tuple[list, list] = [], []
+    for stamps, poses, truth in tracks:
+        for rows, smoothing in zip(errors, (False, True)):
+            estimator = OrientationEstimator(model, camera, smoothing=smoothing)
+            for i, (stamp, pose, true) in enumerate(zip(stamps.tolist(), poses, truth)):
+                (estimate,) = estimator.update([pose], stamp)
+                step = estimate.pose.step_to(true)
+                nees = step @ np.linalg.solve(estimate.covariance, step)
+                if i:
+                    rows.append((np.rad2deg(np.linalg.norm(step[3:])), 1e3 * np.linalg.norm(step[:3]), nees))
+    return Comparison(np.array(errors[0]), np.array(errors[1]))
+
+
+def compare_at_rate(
+    model: ObjectModel, rate_hz: float, seeds: range, frames: int, noise_px: float = 1.0, distance_m: float = 2.0,
+    lasts_s: float = 0.0,
+) -> Comparison:  # fmt: skip
+    """Compare on simulated tracks with irregular stamps."""
+
+    def seen(seed: int) -> tuple[np.ndarray, Sequence[KeypointPose], Sequence[Rigid]]:
+        track = simulate_track(seed, distance_m, stamps=irregular_stamps(seed, rate_hz, frames))
+        poses = observe_track(model, track, noise_px, seed, lasts_s)
+        return track.stamps, poses, [Rigid(R, t) for R, t in zip(track.R, track.t)]
+
+    return compare(model, CAMERA, map(seen, seeds))
 
 
 @dataclass(frozen=True, eq=False)

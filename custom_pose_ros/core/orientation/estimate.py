@@ -108,10 +108,11 @@ class OrientationEstimate:
             transform: maps the present `frame` to the new one; taken as exact.
         """
         axes = np.kron(np.eye(2), transform.rotation)  # errors of position and rotation are both about fixed axes
+        covariance = axes @ self.covariance @ axes.T
         return replace(
             self,
             pose=transform @ self.pose,
-            covariance=axes @ self.covariance @ axes.T,
+            covariance=0.5 * (covariance + covariance.T),
             alternative=None if self.alternative is None else transform @ self.alternative,
             frame=name,
             R_reference_frame=np.eye(3),

@@ -143,8 +143,7 @@ class PoseFilter:
         covariance = np.zeros((count, STATE_SIZE, STATE_SIZE))
         covariance[:, POSE, POSE] = spread
         covariance[:, 6:, 6:] = self._first_rates
-        evidence = -0.5 * solution.chi2 / solution.misfit + 0.5 * np.linalg.slogdet(spread)[1]
-        weights = reweighted(1.0, evidence)
+        weights = reweighted(1.0, -0.5 * solution.chi2 / solution.misfit)
         self._keep(Hypotheses(poses.rotation, poses.translation, np.zeros((count, 2, 6)), covariance, weights))
 
     def predict(self, step_s: float) -> None:
@@ -233,7 +232,7 @@ class PoseFilter:
         self.noise.begin(self._since_s)
         poses, spread = self._about_middle(solution, max(solution.misfit, self.noise.variance))
         count, most = len(poses.rotation), len(self.hypotheses)
-        log_evidence = -0.5 * solution.chi2 / solution.misfit + 0.5 * np.linalg.slogdet(spread)[1]
+        log_evidence = -0.5 * solution.chi2 / solution.misfit
         prior = self.hypotheses.select(np.repeat(np.arange(most), count))
         prior.weights = reweighted(prior.weights, np.tile(log_evidence, most))
         residual = np.empty((most * count, 6))

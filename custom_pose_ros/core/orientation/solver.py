@@ -96,9 +96,10 @@ class PoseSolution:
             R_reference_camera: (3, 3), to the axes that roll, pitch and yaw are about; default: those of the camera.
         """
         ambiguity = self.ambiguity
+        covariance = covariance_over_both(self, ambiguity)
         return OrientationEstimate(
             pose=self.poses.at(0),
-            covariance=covariance_over_both(self, ambiguity),
+            covariance=0.5 * (covariance + covariance.T),
             reprojection_error_px=float(self.errors_px[0]),
             ambiguity=ambiguity,
             alternative=self.poses.at(1) if ambiguity else None,

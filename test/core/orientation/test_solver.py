@@ -289,6 +289,20 @@ def test_one_wrong_keypoint_of_six_is_rejected_and_flagged(index):
     assert np.sqrt(error @ np.linalg.solve(estimate.covariance, error)) < 4.1  # 99 % of 6 degrees of freedom
 
 
+def test_the_wrong_one_of_sixty_keypoints_is_found_without_trying_all():
+    random = np.random.default_rng(0)
+    points = {f'k{i}': [float(v) for v in point] for i, point in enumerate(0.3 * random.normal(size=(60, 3)))}
+    model = ObjectModel.from_dict({'name': 'many', 'keypoints': [*points], 'skeleton': [], 'model_points': points})
+    solver, tried = PoseSolver(model, PINHOLE), []
+    solve_observation = solver.solve_observation
+    solver.solve_observation = lambda observation: tried.append(1) or solve_observation(observation)  # type: ignore
+    for index in range(0, 60, 12):
+        noise = outlier(model, index) + random.normal(size=(60, 2))
+        solution = solver.solve(observed(model, R_SUBMARINE, T_SUBMARINE * 3, noise_px=noise))
+        np.testing.assert_array_equal(solution.used, np.arange(60) != index)
+    assert len(tried) == 5 * 7  # all of them first, then six; each of the sixty took 0.1 to 0.2 s
+
+
 def test_one_wrong_keypoint_of_four_can_only_be_flagged():
     solution = PoseSolver(SUBMARINE, PINHOLE).solve(
         observed(SUBMARINE, R_SUBMARINE, T_SUBMARINE, noise_px=outlier(SUBMARINE, 1))

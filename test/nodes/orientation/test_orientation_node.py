@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import yaml
 from builtin_interfaces.msg import Time
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from geometry_msgs.msg import PoseArray as RigidPoseArray
 from geometry_msgs.msg import (
     PoseStamped,
@@ -180,6 +180,18 @@ def test_too_few_keypoints_are_no_orientation_and_counted(graph, model) -> None:
     )  # fmt: skip
     assert bench.show(partial).orientations == []
     graph.wait(lambda: bench.node._cameras[''].unsolved == 1, 'the count of unsolved instances')
+
+
+def test_two_poses_with_one_id_give_one_orientation_and_are_counted(graph, model) -> None:
+    bench = Bench(graph, model)
+    diagnostics = graph.listen('/diagnostics', DiagnosticArray)
+    bench.calibrate()
+    near, far = (keypoints_of(model, R, t, CAMERA, 3) for t in (T, np.array([0.5, 0.3, 4.0])))
+    (only,) = bench.show(near, far).orientations
+    assert only.track_id == 3
+    check_pose(only.pose.pose, R, T)
+    wanted = KeyValue(key='impossible poses withheld', value='1')
+    diagnostics.wait(lambda m: any(wanted in status.values for status in m.status))
 
 
 def test_the_camera_body_frame_is_named_after_the_optical_one(graph, model) -> None:

@@ -1,0 +1,105 @@
+"""
+Print what smoothing does at every frame rate: errors of the filter and of the single image, honesty of the covariance.
+
+Stamps are off by up to 30 % of the interval, and one image in ten is missing.
+
+python test/benchmarks/rates.py                     # the network on the demo clip, against its ground truth
+python test/benchmarks/rates.py --object planar     # the planar submarine, 1 px of noise, 2 m away, 16 tracks
+python test/benchmarks/rates.py --object mast --lasts 0.1     # keypoint errors that are repeated, as a detector's are
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / 'test')]
+
+import simulated_tracks as simulation  # noqa: E402
+
+from custom_pose_ros.core.geometry.camera import CameraIntrinsics  # noqa: E402
+from custom_pose_ros.core.geometry.rigid import Rigid  # noqa: E402
+from custom_pose_ros.core.keypoints.poses import KeypointPose  # noqa: E402
+from custom_pose_ros.inference.estimator import PoseEstimator  # noqa: E402
+from custom_pose_ros.tools.demo_clip import Clip  # noqa: E402
+
+RATES_HZ = (0.3, 0.5, 1.0, 2.0, 3.0, 5.0, 7.5, 15.0, 30.0, 60.0, 120.0)
+OBJECTS = {
+    'planar': simulation.planar_submarine,
+    'mast': simulation.submarine_with_mast,
+    'six': simulation.six_point_submarine,
+}
+CLIP_FRAMES = 2000  # in all, from overlapping parts of the clip
+
+
+def main() -> None:
+    """Run what was asked for and print one line for each rate."""
+    parser = argparse.ArgumentParser(description='The filter and the single image at every frame rate.')
+    parser.add_argument('--object', choices=OBJECTS, help='simulate tracks of this object instead of the demo clip')
+    parser.add_argument('--rates', type=float, nargs='*', default=RATES_HZ, metavar='HZ', help='frame rates')
+    parser.add_argument('--seeds', type=int, default=16, help='number of simulated tracks (100 images each)')
+    parser.add_argument('--lasts', type=float, default=0.0, metavar='S', help='how long a keypoint error is repeated')
+    parser.add_argument('--noise', type=float, default=1.0, metavar='PX', help='standard deviation of the keypoints')
+    parser.add_argument('--distance', type=float, default=2.0, metavar='M', help='of the object')
+    options = parser.parse_args()
+    model = OBJECTS[options.object or 'planar']()
+    print('         |        rotation [deg]       |        position [mm]        | worst | in 95 % region')
+    print('   rate  |  single image     filter    |  single image     filter    | ratio | single  filter')
+    clip = None if options.object else DetectedClip()
+    for rate_hz in options.rates:
+        if clip is None:
+            compared = simulation.compare_at_rate(
+                model, rate_hz, range(options.seeds), 100, options.noise, options.distance, options.lasts
+            )
+        elif rate_hz <= clip.rate_hz:
+            compared = simulation.compare(model, clip.camera, clip.parts(rate_hz))
+        else:
+            continue
+        columns = []
+        for part, digits in ((0, 1), (1, 0)):
+            both = compared.percentiles[:, :, part]
+            columns.append('   '.join(f'{median:5.{digits}f} / {most:5.{digits}f}' for median, most in both))
+        single, filtered = compared.covered
+        print(
+            f'{rate_hz:5.1f} Hz | {" | ".join(columns)} | {compared.worst_ratio:5.2f} | {single:6.1%} {filtered:7.1%}',
+            flush=True,
+        )
+
+
+class DetectedClip:
+    """
+    What the network finds in the demo clip.
+
+    Attributes:
+        rate_hz: of the clip.
+        camera: its intrinsics.
+    """
+
+    def __init__(self) -> None:
+        """Run the network on every frame."""
+        folder = ROOT / 'config' / 'submarine' / 'demo'
+        video, network = cv2.VideoCapture(str(folder / 'clip.mp4')), PoseEstimator.load('submarine')
+        self.rate_hz = video.get(cv2.CAP_PROP_FPS)
+        self.camera = CameraIntrinsics.from_yaml(folder / 'camera.yaml')
+        self._truth = Clip.find(folder).true_poses()
+        self._poses = [network(video.read()[1])[0].with_track_id(0) for _ in self._truth]
+
+    def parts(self, rate_hz: float) -> Iterator[tuple[np.ndarray, list[KeypointPose], list[Rigid]]]:
+        """Yield stamps, poses and truth of parts of the clip, each with frames left out down to a rate."""
+        interval = self.rate_hz / rate_hz
+        length = int(len(self._truth) / interval)
+        for seed in range(round(CLIP_FRAMES / length)):
+            stamps = simulation.irregular_stamps(seed, rate_hz, length)
+            frames = np.unique(np.round(stamps * self.rate_hz).astype(int) + seed % max(1, round(interval)))
+            frames = frames[frames < len(self._truth)]
+            yield frames / self.rate_hz, [self._poses[i] for i in frames], [self._truth[i] for i in frames]
+
+
+if __name__ == '__main__':
+    main()
