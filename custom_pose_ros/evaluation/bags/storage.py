@@ -9,17 +9,17 @@ import tempfile
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from rosbags.interfaces import Connection, ConnectionExtRosbag2, MessageDefinitionFormat
+from rosbags.interfaces import Connection, ConnectionExtRosbag2, MessageDefinitionFormat, Qos
 from rosbags.rosbag1 import Reader as Ros1Reader
 from rosbags.rosbag1 import reader as rosbag1_reader
 from rosbags.rosbag2 import Reader as Ros2Reader
-from rosbags.rosbag2 import storage_mcap
+from rosbags.rosbag2 import storage_mcap, storage_sqlite3
 
 from custom_pose_ros.core.errors import DatasetError
 from custom_pose_ros.core.limits import MAX_BAG_BLOCK_BYTES, MAX_UNPACKED_BYTES, MAX_UNPACKED_RATIO
 from custom_pose_ros.evaluation.bags.salvage import check_sqlite, scan
 from custom_pose_ros.evaluation.bags.salvage_mcap import chunk_records, mcap_profile
-from custom_pose_ros.evaluation.bags.stored import Cut, StoredMessage, Topic, unpack, zstd
+from custom_pose_ros.evaluation.bags.stored import Cut, StoredMessage, Topic, qos_profiles, unpack, zstd
 from custom_pose_ros.evaluation.notes import Notes
 
 STORAGE_SUFFIXES = ('.mcap', '.db3', '.bag')
@@ -199,7 +199,12 @@ def _unpacked_chunk(compression: str, data: bytes, size: int) -> bytes:
     return block
 
 
-# rosbags itself unpacks a block whatever comes out, and walks over any number of records.
+def _qos(text: str) -> list[Qos]:
+    return list(qos_profiles(text))
+
+
+# rosbags itself unpacks a block whatever comes out, walks over any number of records, and reads YAML without a bound.
+storage_mcap.parse_qos = storage_sqlite3.parse_qos = _qos  # type: ignore[assignment]
 for _compression in ('lz4', 'zstd'):
     storage_mcap.DECOMPRESSORS[_compression] = functools.partial(_unpacked_chunk, _compression)
 for _compression in ('lz4', 'bz2'):

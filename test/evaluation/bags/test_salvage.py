@@ -346,6 +346,21 @@ def test_a_bag_may_have_any_name(name, kind, files, tmp_path):
     assert len([m for m in scan(path, notes) if m.topic.name == IMAGE + '/compressed']) == FRAMES
 
 
+@pytest.mark.parametrize('kind', ['indexed', 'scanned'])
+def test_endless_yaml_of_the_quality_of_service_is_not_read(kind, files, tmp_path):
+    """Forty aliases of each other, seven lines of which fill the memory when they are written out."""
+    lines = ['- &a0 {history: 1}'] + [f'- &a{i} [{", ".join([f"*a{i - 1}"] * 10)}]' for i in range(1, 40)]
+    path = tmp_path / 'a.db3'
+    path.write_bytes(files['sqlite3'].read_bytes())
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        database.execute('UPDATE topics SET offered_qos_profiles = ?', ('\n'.join(lines),))
+        database.commit()
+    if kind == 'scanned':
+        assert {message.topic.qos for message in scan(path, Notes())} == {()}
+    else:
+        assert (count(path)[0], count(path)[1].lines()) == (FRAMES, [])
+
+
 def test_a_pipe_named_like_a_part_of_a_bag_holds_nobody_up(files, tmp_path):
     os.mkfifo(tmp_path / 'metadata.yaml')
     os.mkfifo(tmp_path / 'b.mcap')
