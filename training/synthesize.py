@@ -130,7 +130,7 @@ def make_dataset(options: argparse.Namespace) -> None:
         'categories': [coco_category(model)],
     }
     _, builder, *_ = generator_arguments(recipe)  # mistakes are told once, before any process starts
-    tell_size(builder, recipe['mesh'])
+    tell_size(builder, model, recipe['mesh'])
     block = int(recipe['settings']['pose']['variants_every'])  # a variant of the object is built once
     job = Job(options.out, options.count, options.seed, recipe, make_generator, block)
     with own_folder(options.out):
@@ -150,10 +150,10 @@ def mesh_of(options: argparse.Namespace) -> dict[str, Any] | None:
     }
 
 
-def tell_size(builder: Builder, mesh: dict[str, Any] | None) -> None:
+def tell_size(builder: Builder, model: ObjectModel, mesh: dict[str, Any] | None) -> None:
     """Print how large the user's mesh is taken to be."""
     if mesh:
-        print(size_note(builder(np.random.default_rng(0)), **mesh))
+        print(size_note(builder(np.random.default_rng(0)), model, **mesh))
 
 
 def camera_of(options: argparse.Namespace) -> CameraIntrinsics:
@@ -182,7 +182,7 @@ def make_clip(options: argparse.Namespace) -> None:
     model = ObjectModel.load(options.object)
     mesh = mesh_of(options)
     builder = object_builder(model, mesh)
-    tell_size(builder, mesh)
+    tell_size(builder, model, mesh)
     camera = camera_of(options) if options.camera else clip_camera(*options.size, settings.trajectory)
     motion = sample_motion(options.seed, model, camera, settings.trajectory)
     renderer = ClipRenderer(model, builder, camera, options.seed, settings)

@@ -163,11 +163,13 @@ def _check_text_stl(path: Path, text: str) -> None:
         raise DatasetError(f'{path}: its {facets} triangles have {len(corners)} corners: it is damaged, {EXPORT_AGAIN}')
 
 
-def _check_obj(path: Path, content: bytes) -> None:
-    text = content.decode('latin-1').replace('\\\r\n', ' ').replace('\\\n', ' ')
-    vertices = re.findall(r'^[ \t]*v[ \t]+(.*)$', text, re.MULTILINE)
+def _check_obj(path: Path, content: bytes) -> bytes:
+    """Return the text with each statement at the start of its line, as trimesh wants it."""
+    text = content.decode('latin-1').replace('\r\n', '\n').replace('\\\n', ' ')
+    text = re.sub(r'^[ \t]*(v|vt|vn|f)[ \t]+', r'\1 ', text, flags=re.MULTILINE)
+    vertices = re.findall(r'^v (.*)$', text, re.MULTILINE)
     _check_numbers(path, 'v', vertices, 3)
-    rows = [row.partition('#')[0].split() for row in re.findall(r'^[ \t]*f[ \t]+(.*)$', text, re.MULTILINE)]
+    rows = [row.partition('#')[0].split() for row in re.findall(r'^f (.*)$', text, re.MULTILINE)]
     if not rows:
         if vertices:
             raise _points_only(path, len(vertices))
@@ -183,10 +185,11 @@ def _check_obj(path: Path, content: bytes) -> None:
     wrong = corners[(corners == 0) | (np.abs(corners) > len(vertices))]
     if wrong.size:
         raise DatasetError(f'{path}: a face points to vertex {wrong[0]}, wanted 1 to {len(vertices)}: {EXPORT_AGAIN}')
-    if corners.min() < 0 and re.search(r'^[ \t]*f[ \t].*^[ \t]*v[ \t]', text, re.MULTILINE | re.DOTALL):
+    if corners.min() < 0 and re.search(r'^f .*^v ', text, re.MULTILINE | re.DOTALL):
         raise DatasetError(
             f'{path}: its faces count back from where they stand, among the vertices, which is not read: {EXPORT_AGAIN}'
         )
+    return text.encode('latin-1')
 
 
 def _check_ply(path: Path, content: bytes) -> None:

@@ -17,6 +17,7 @@ from training.synthetic.geometry.parts import Material, Part
 
 DEFAULT_COLOR = (0.6, 0.6, 0.6)
 logging.getLogger('trimesh').setLevel(logging.ERROR)  # it warns of missing textures with a traceback
+_FARTHEST = 1e12  # of a vertex, in any unit; what is farther away is a damaged number
 _LONGEST_REASON = 200  # characters
 
 
@@ -65,12 +66,11 @@ def _check_piece(path: Path, name: str, piece: trimesh.Trimesh, transform: np.nd
         raise DatasetError(
             f'{path}: mesh {name}: a face points to vertex {wrong[0]}, wanted 0 to {count - 1}: {EXPORT_AGAIN}'
         )
-    bad = np.flatnonzero(~np.isfinite(piece.vertices).all(1))
-    if bad.size:
-        numbers = ', '.join(f'{v:g}' for v in piece.vertices[bad[0]])
-        raise DatasetError(
-            f'{path}: mesh {name}: vertex {bad[0]} is ({numbers}), and so are {bad.size - 1} more: {EXPORT_AGAIN}'
-        )
+    bad = np.flatnonzero(~(np.abs(piece.vertices) < _FARTHEST).all(1))
+    if bad.size or piece.vertices.shape[1] != 3:
+        first = bad[0] if bad.size else 0
+        numbers = ', '.join(f'{v:g}' for v in piece.vertices[first])
+        raise DatasetError(f'{path}: mesh {name}: vertex {first} is ({numbers}), which is no place: {EXPORT_AGAIN}')
     if not np.ptp(piece.vertices, 0).any():  # as where a decoder of compressed meshes failed
         raise DatasetError(f'{path}: mesh {name}: all its vertices lie at one point: {EXPORT_AGAIN}')
     if not np.isfinite(transform).all():

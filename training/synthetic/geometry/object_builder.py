@@ -103,10 +103,18 @@ def load_parts(
     return [replace(p, vertices=scale * (p.vertices - np.asarray(origin, float)) @ R_object_file.T) for p in parts]
 
 
-def size_note(parts: list[Part], path: str | Path, scale: float | None = None, axes: str = FILE_AXES, **_: Any) -> str:
-    """Say how large the parts of a mesh file are, and why: the arguments are those of `load_parts`."""
+def size_note(
+    parts: list[Part],
+    model: ObjectModel,
+    path: str | Path,
+    scale: float | None = None,
+    axes: str = FILE_AXES,
+    **_: Any,
+) -> str:
+    """Say how large the parts of a mesh file are beside the keypoints, and why; arguments as of `load_parts`."""
     path = Path(path)
-    sides = ' x '.join(f'{side:.3g}' for side in np.ptp(all_vertices(parts), 0))
+    extents = np.ptp(all_vertices(parts), 0), model.extent_m
+    mesh, keypoints = (' x '.join(f'{side:.3g}' for side in extent) for extent in extents)
     stated = None if _is_urdf(path) else stated_unit(path)
     if _is_urdf(path):
         units = ''.join(f', {mesh.name} is in units of {unit:g} m' for mesh, unit in scaled_meshes(path).items())
@@ -119,7 +127,7 @@ def size_note(parts: list[Part], path: str | Path, scale: float | None = None, a
         reason += f'; --mesh-scale {scale:g} is taken {"on top" if _is_urdf(path) else "instead"}'
     if axes == FILE_AXES and has_y_up(path):
         reason += '; its y axis points up: --mesh-axes=z,x,y turns it'
-    return f'{path}: {sides} m forward, left, up ({reason})'
+    return f'{path}: {mesh} m forward, left, up ({reason}), with keypoints over {keypoints} m'
 
 
 def _is_urdf(path: Path) -> bool:

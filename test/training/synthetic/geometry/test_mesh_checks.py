@@ -14,9 +14,14 @@ import numpy as np
 import trimesh
 
 from custom_pose_ros.core.errors import DatasetError
+from custom_pose_ros.core.object_model import ObjectModel
 from training.synthetic.geometry.object_builder import load_parts, size_note
 from training.synthetic.geometry.parts import all_vertices
 
+MODEL = ObjectModel.from_dict({
+    'name': 'box', 'keypoints': ['a', 'b'], 'skeleton': [['a', 'b']],
+    'model_points': {'a': [0, 0, 0], 'b': [1, 1, 2]},
+})  # fmt: skip
 KINDS = ('stl', 'obj', 'ply', 'off', 'glb', 'gltf', 'dae', '3mf')
 
 
@@ -235,19 +240,20 @@ def test_the_unit_of_a_file_is_used_and_told(tmp_path, kind, unit, metres):
     path = with_unit(kind, tmp_path / f'a.{kind}', unit)
     parts = load_parts(path)
     assert np.ptp(all_vertices(parts), 0) == pytest.approx(np.array([1, 2, 3]) * metres)
-    assert f'{metres:g} m per unit, as the file says' in size_note(parts, path)
+    assert f'{metres:g} m per unit, as the file says' in size_note(parts, MODEL, path)
     parts = load_parts(path, 1.0)
     assert np.ptp(all_vertices(parts), 0) == pytest.approx([1, 2, 3])
-    assert '--mesh-scale 1 is taken instead' in size_note(parts, path, 1.0)
+    assert '--mesh-scale 1 is taken instead' in size_note(parts, MODEL, path, 1.0)
 
 
 def test_a_file_without_unit_is_in_metres_and_that_is_told(tmp_path):
     path = export('stl', tmp_path / 'a.stl')
-    assert '1 x 2 x 3 m forward, left, up (the file states no unit: taken as metres)' in size_note(
-        load_parts(path), path
+    assert (
+        '1 x 2 x 3 m forward, left, up (the file states no unit: taken as metres), with keypoints over 1 x 1 x 2 m'
+        in size_note(load_parts(path), MODEL, path)
     )
     path = export('glb', tmp_path / 'a.glb')
-    assert 'its y axis points up' in size_note(load_parts(path), path)
+    assert 'its y axis points up' in size_note(load_parts(path), MODEL, path)
 
 
 def test_a_mesh_in_a_urdf_counts_in_its_own_unit(tmp_path):
@@ -259,4 +265,11 @@ def test_a_mesh_in_a_urdf_counts_in_its_own_unit(tmp_path):
     )
     parts = load_parts(path)
     assert np.ptp(all_vertices(parts), 0) == pytest.approx([0.02, 0.04, 0.06])
-    assert 'a.dae is in units of 0.01 m' in size_note(parts, path)
+    assert 'a.dae is in units of 0.01 m' in size_note(parts, MODEL, path)
+
+
+def test_an_obj_with_indented_lines_keeps_its_corners(tmp_path):
+    """Trimesh passes over indented vertices, and the faces then point to others."""
+    (tmp_path / 'a.obj').write_text('v 9 9 9\n  v 0 0 0\n\tv 1 0 0\nv\t0 1 0\n f 2 3 \\\n4\n')
+    (part,) = load_parts(tmp_path / 'a.obj')
+    assert part.vertices[part.faces[0]].tolist() == [[0, 0, 0], [1, 0, 0], [0, 1, 0]]
