@@ -193,6 +193,7 @@ LOOP = '<joint name="j" type="fixed"><parent link="base"/><child link="base"/></
     (one_link(''), ['link base']),
     (one_link(BOX, '<joint name="j" type="fixed"><child link="base"/></joint>'), ['joint j']),
     (one_link(BOX, LOOP), ['one tree']),
+    (one_link(BOX, '<link name="loose"/>'), ['one tree', 'nothing joins base and loose']),
 ])  # fmt: skip
 def test_a_wrong_urdf_is_refused_in_one_line(tmp_path: Path, text: str, facts: list[str]) -> None:
     path = tmp_path / 'a.urdf'
@@ -208,6 +209,11 @@ def test_a_broken_mesh_of_a_urdf_is_named(tmp_path: Path) -> None:
     (tmp_path / 'a.urdf').write_text(one_link('<geometry><mesh filename="broken.stl"/></geometry>'))
     with pytest.raises(DatasetError, match='broken.stl'):
         load_parts(tmp_path / 'a.urdf')
+
+
+def test_a_urdf_without_a_name_for_the_robot_is_read(tmp_path: Path) -> None:
+    (tmp_path / 'a.urdf').write_text(one_link(BOX).replace(' name="r"', ''))
+    assert len(load_parts(tmp_path / 'a.urdf')) == 1
 
 
 def test_an_object_without_a_shape_asks_for_a_mesh() -> None:

@@ -180,7 +180,7 @@ def _check_obj(path: Path, content: bytes) -> bytes:
     except ValueError:
         complete = False
     if not complete:
-        bad = next(row for row in rows if len(row) < 3 or not all(re.match(r'-?\d+(/|$)', c) for c in row))
+        bad = next((r for r in rows if len(r) < 3 or not all(re.match(r'-?\d+(/|$)', c) for c in r)), rows[0])
         raise DatasetError(f'{path}: f: wanted 3 corners or more, got {" ".join(bad)!r}: it is damaged, {EXPORT_AGAIN}')
     wrong = corners[(corners == 0) | (np.abs(corners) > len(vertices))]
     if wrong.size:

@@ -46,6 +46,10 @@ def load_urdf(path: Path) -> list[Part]:
         DatasetError: naming the file, and the link, joint or mesh that is wrong.
     """
     document = _parsed(path)
+    children = {child.get('link') for child in document.iterfind('joint/child')}
+    roots = [name for link in document.iterfind('link') if (name := link.get('name', '')) not in children]
+    if len(roots) > 1:  # yourdfpy would put them all at the same place
+        raise DatasetError(f'{path}: its links and joints must form one tree; nothing joins {" and ".join(roots[:3])}')
     try:
         robot = URDF.load(io.BytesIO(ElementTree.tostring(document)), load_meshes=False)
         places = {name: robot.get_transform(name, robot.base_link) for name in robot.link_map}
@@ -104,6 +108,7 @@ def _parsed(path: Path) -> ElementTree.Element:
         raise DatasetError(f'{path}: is not valid XML: {error}') from error
     if document.tag != 'robot':
         raise DatasetError(f'{path}: is no URDF: it begins with <{document.tag}>, wanted <robot>')
+    document.attrib.setdefault('name', path.stem)  # means nothing here, and some descriptions lack it
     for element in (element for element in document if element.tag in _READ):
         for part in element.iter():
             _check_element(path, f'{element.tag} {element.get("name")}', part)
