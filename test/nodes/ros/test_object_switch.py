@@ -135,7 +135,7 @@ def half_an_object(folder: Path) -> None:
     [
         (no_model, 'no model.onnx in this folder'),
         (half_a_model, 'is damaged or not an ONNX model'),
-        (empty_model, 'is damaged or not an ONNX model'),
+        (empty_model, 'is empty; wanted'),
         (model_of_another_object, 'does not fit'),
         (half_an_object, 'object.yaml'),
         (shutil.rmtree, 'not found: wanted a folder'),
