@@ -425,6 +425,12 @@ def test_deeplabcut_unique_bodyparts_are_another_category(tmp_path):
     ('name', 'content', 'message'),
     [
         ('a.json', [{'image_id': 'a.jpg', 'keypoints': [1, 2, 0.5], 'score': 2.1}], 'what a network found'),
+        (
+            'a.json',
+            [{'image_id': 1, 'category_id': 1, 'bbox': [1, 2, 3, 4], 'score': 0.5}],
+            'boxes that a network found',
+        ),
+        ('a.json', [{'frame': 1, 'points': []}], 'list of an unknown tool'),
         ('a.json', {'a.jpg': {'version': 'AlphaPose v0.3', 'bodies': []}}, 'AlphaPose'),
         ('a.json', {'version': 1.3, 'people': []}, 'OpenPose'),
         ('a.json', {'meta_info': {}, 'instance_info': []}, 'MMPose'),

@@ -10,6 +10,8 @@ from typing import Any, BinaryIO
 
 # What each is called, and what to do; `wanted` keys are in the JSON object, or in each entry of the list.
 _CORRECT = 'import it into a labelling tool, correct it there, and export that'
+_ALPHAPOSE = f'what AlphaPose found, not labels: {_CORRECT}'
+_LABEL_STUDIO = {'data', 'annotations', 'completions', 'annotation_id', 'annotator'}  # keys of tasks, one at least
 _JSON_OBJECTS = (
     ({'people', 'version'}, f'what OpenPose found, not labels: {_CORRECT}'),
     ({'meta_info', 'instance_info'}, f'what a network of MMPose found, not labels: {_CORRECT}'),
@@ -29,7 +31,8 @@ _JSON_OBJECTS = (
 )
 _JSON_LISTS = (
     ({'image_id', 'keypoints', 'score'}, f'what a network found (AlphaPose, or COCO results), not labels: {_CORRECT}'),
-    ({'image_id', 'keypoints', 'box'}, f'what AlphaPose found, not labels: {_CORRECT}'),
+    ({'image_id', 'bbox', 'score'}, 'boxes that a network found, not labels: they have no keypoints'),
+    ({'image_id', 'keypoints', 'box'}, _ALPHAPOSE),
     ({'image', 'joints'}, 'an MPII file: datum convert -if mpii_json -i FOLDER -f coco_person_keypoints -o OUT'),
     (
         {'tags', 'shapes', 'tracks'},
@@ -101,13 +104,20 @@ def name_json(content: Any) -> str | None:
     if isinstance(content, dict):
         bodies = list(content.values())
         if bodies and all(isinstance(b, dict) and str(b.get('version')).startswith('AlphaPose') for b in bodies):
-            return _JSON_LISTS[1][1]
+            return _ALPHAPOSE
         if _has_points_as_boxes(content):
             return _POINTS_AS_BOXES
         return next((text for keys, text in _JSON_OBJECTS if keys <= set(content)), None)
     if isinstance(content, list) and content and all(isinstance(entry, dict) for entry in content):
-        return next((text for keys, text in _JSON_LISTS if all(keys <= set(entry) for entry in content)), None)
+        known = next((text for keys, text in _JSON_LISTS if all(keys <= set(entry) for entry in content)), None)
+        unknown = 'a list of an unknown tool: export the labels as COCO Keypoints'
+        return known or (None if any(map(_is_task, content)) else unknown)
     return None
+
+
+def _is_task(entry: dict[str, Any]) -> bool:
+    """Return whether an entry may be a task of Label Studio, also of its JSON-MIN; an empty one may."""
+    return not entry or bool(_LABEL_STUDIO & set(entry)) or 'keypointlabels' in str(entry)
 
 
 def _has_points_as_boxes(content: dict[str, Any]) -> bool:
