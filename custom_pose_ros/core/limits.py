@@ -21,7 +21,7 @@ MAX_IMAGE_SIDE_PX = 1 << 16  # of a camera calibration
 MAX_IMAGE_PIXELS = 1 << 26  # 8192 x 8192; more is a mistake or an attack
 MAX_IMAGE_HEADER_BYTES = 1 << 20  # of a compressed image, in which its size must be stated
 MAX_POSES = 1000  # instances in one message: as many as an object file may allow
-MAX_POSES_BYTES = 1 << 20  # of that message: 60,000 poses would block a node for seconds, before anybody counts them
+MAX_POSES_BYTES = 4 << 20  # of that message, with 60 keypoints each; far more block a node before anybody counts them
 MAX_ASPECT = 8  # a wider image is scaled to 8 times the input height in width instead
 
 # Bags.

@@ -269,7 +269,8 @@ def test_labels_are_compared(evaluate: Evaluate, dive, tmp_path):
     file = tmp_path / 'labels.json'
     file.write_text(json.dumps({
         'images': [{'id': 1, 'file_name': 'frame_7.png'}, {'id': 2, 'file_name': 'frame_700.png'}],
-        'annotations': [{'id': 1, 'image_id': 1, 'keypoints': keypoints}],
+        'annotations': [{'id': 1, 'image_id': 1, 'category_id': 1, 'keypoints': keypoints}],
+        'categories': [{'id': 1, 'name': 'tiny', 'keypoints': ['front', 'left', 'right', 'top']}],
     }))  # fmt: skip
     metrics = evaluate(dive[0], labels=file).metrics
     assert (metrics['labels']['frames'], metrics['labels']['found']) == (1, 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import sqlite3
 import struct
 from collections.abc import Iterator
@@ -159,6 +160,7 @@ def check_sqlite(path: Path) -> None:
 
     with contextlib.closing(_open_sqlite(path)) as database:
         database.set_progress_handler(too_long, _STEPS_AT_ONCE)
+        database.text_factory = functools.partial(str, encoding='utf-8', errors='replace')  # names may be damaged
         _check_tables(database)
         database.execute('SELECT SUM(1) FROM messages NOT INDEXED').fetchone()
         database.execute('SELECT MIN(timestamp), MAX(timestamp), COUNT(*) FROM messages').fetchone()

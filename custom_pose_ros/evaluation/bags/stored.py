@@ -54,7 +54,8 @@ class StoredMessage(NamedTuple):
 def qos_profiles(text: str) -> tuple[Qos, ...]:
     """Read the YAML of QoS profiles; nothing of damaged text. Bounded, unlike what rosbags reads YAML with."""
     with contextlib.suppress(Exception):
-        profiles = tuple(parse_qos(parse_yaml(text.encode())))
+        (document,) = parse_yaml(text.encode())
+        profiles = tuple(parse_qos(document))
         hash(profiles)  # fails for lists in place of values
         return profiles
     return ()
