@@ -142,6 +142,7 @@ def _scan_sqlite(path: Path, notes: Notes) -> Iterator[StoredMessage]:
 def _open_sqlite(path: Path) -> sqlite3.Connection:
     """Open for reading; as a URI, whose `#`, `%` and `?` have to be written out."""
     database = sqlite3.connect(path.absolute().as_uri() + '?mode=ro', uri=True, check_same_thread=False)
+    database.text_factory = functools.partial(str, encoding='utf-8', errors='replace')  # text may be damaged
     database.execute('PRAGMA writable_schema=ON')
     return database
 
@@ -160,7 +161,6 @@ def check_sqlite(path: Path) -> None:
 
     with contextlib.closing(_open_sqlite(path)) as database:
         database.set_progress_handler(too_long, _STEPS_AT_ONCE)
-        database.text_factory = functools.partial(str, encoding='utf-8', errors='replace')  # names may be damaged
         _check_tables(database)
         database.execute('SELECT SUM(1) FROM messages NOT INDEXED').fetchone()
         database.execute('SELECT MIN(timestamp), MAX(timestamp), COUNT(*) FROM messages').fetchone()
