@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from custom_pose_ros.core.errors import ConfigError, CustomPoseError
+from custom_pose_ros.core.errors import ConfigError, CustomPoseError, printable
 
 _GRACE_S = 3.0  # between asking a child to end and killing it
 _LOG_LINES = 12  # how much of a log is shown when its process died
@@ -24,7 +24,10 @@ _PORT_BASE, _DOMAIN_GAIN, _DOMAINS = 7400, 250, range(1, 101)  # DDSI-RTPS 9.6.1
 
 
 class ChildError(CustomPoseError):
-    """A child process died or did not answer; the text carries the last lines of its log."""
+    """A child process died or did not answer; the text carries the last lines of its log, each on a line of its own."""
+
+    def __str__(self) -> str:
+        return printable(str(self.args[0]))
 
 
 class Children:
