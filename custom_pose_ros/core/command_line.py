@@ -59,6 +59,9 @@ def command(main: Main) -> Main:
     @functools.wraps(main)
     def wrapped(arguments: Sequence[str] | None = None) -> int:
         given = sys.argv[1:] if arguments is None else arguments
+        for folder in ('XDG_CACHE_HOME', 'XDG_CONFIG_HOME'):  # relative ones are to be ignored, says their standard;
+            if not os.path.isabs(os.environ.get(folder, '')):  # Matplotlib makes a folder named ~ instead
+                os.environ.pop(folder, None)
         try:
             with contextlib.redirect_stdout(_Printable(sys.stdout)):
                 return main(arguments)

@@ -28,6 +28,10 @@ class ModelError(CustomPoseError, ValueError):
     """A trained model is missing, damaged, or does not fit the object file; the text names both."""
 
 
+class ModelFileError(ModelError):
+    """A model is damaged; what stands in parentheses may quote it, so it is for its owner and not for network peers."""
+
+
 class DatasetError(CustomPoseError, ValueError):
     """Images or labels cannot be used; the text names the file and the image or annotation id."""
 

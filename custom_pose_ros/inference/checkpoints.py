@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from custom_pose_ros.core.errors import ConfigError, ModelError, OutputError, reason_of
+from custom_pose_ros.core.errors import ConfigError, ModelError, ModelFileError, OutputError, reason_of
 from custom_pose_ros.core.files import check_network_file, replacing, stand_in
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.inference.layouts import WANTED, layout_of_file, layout_of_names, refusal
@@ -111,7 +111,7 @@ def load_checkpoint(path: str | Path, model: ObjectModel | None = None) -> Check
         )
         checkpoint.network()
     except (ConfigError, KeyError, RuntimeError, TypeError, AttributeError) as error:
-        raise ModelError(f'{path}: is damaged ({reason_of(error)}); take another checkpoint') from error
+        raise ModelFileError(f'{path}: is damaged ({reason_of(error)}); take another checkpoint') from error
     return checkpoint
 
 
@@ -154,7 +154,7 @@ def read_torch_file(path: Path) -> dict[str, Any]:
         raise ModelError(f'{path}: no such file; give a checkpoint of training/train.py or a published one')
     check_network_file(path)
     if stand_in(path):
-        raise ModelError(refusal(path))
+        raise refusal(path)
     if part := _damaged_part(path):
         raise ModelError(f'{path}: is damaged ({part} has another sum than the file states); copy it again')
     try:
@@ -162,14 +162,14 @@ def read_torch_file(path: Path) -> dict[str, Any]:
             warnings.simplefilter('ignore')  # of formats that are refused below
             content = torch.load(path, map_location='cpu', weights_only=True)
     except pickle.UnpicklingError as error:
-        raise ModelError(
+        raise ModelFileError(
             f'{path}: is {layout_of_file(path) or "damaged, or holds more than tensors"}, and is refused for safety: '
             f'only tensors and plain values are read; {WANTED}'
         ) from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError, zipfile.BadZipFile) as error:
         if layout := layout_of_file(path):
-            raise ModelError(f'{path}: is {layout}; {WANTED}') from error
-        raise ModelError(f'{path}: cannot be read as a checkpoint ({reason_of(error)})') from error
+            raise ModelFileError(f'{path}: is {layout}; {WANTED}') from error
+        raise ModelFileError(f'{path}: cannot be read as a checkpoint ({reason_of(error)})') from error
     if not isinstance(content, dict):
         raise ModelError(f'{path}: holds {type(content).__name__}, no dictionary of tensors; {WANTED}')
     return content

@@ -12,7 +12,7 @@ from typing import Protocol
 import cv2
 import numpy as np
 
-from custom_pose_ros.core.errors import ConfigError, ModelError
+from custom_pose_ros.core.errors import ConfigError, ModelError, ModelFileError
 from custom_pose_ros.core.keypoints.grouping import group_poses, group_with_margin
 from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.keypoints.preprocessing import SIZE_MULTIPLE, STRIDE, check_image, input_shape, prepare
@@ -248,7 +248,7 @@ def _check_fit(backend: Backend, model: ObjectModel) -> None:
     try:
         made_for = ObjectModel.from_dict(json.loads(text), 'object inside the network')
     except (ValueError, RecursionError) as error:
-        raise ModelError(f'the object inside the network is damaged ({error}); export it again') from error
+        raise ModelFileError(f'the object inside the network is damaged ({error}); export it again') from error
     difference = model.difference_from(made_for)
     if difference:
         raise ModelError(

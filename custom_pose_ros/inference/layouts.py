@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
+from custom_pose_ros.core.errors import ModelFileError
 from custom_pose_ros.core.files import stand_in
 
 WANTED = (
@@ -121,11 +122,11 @@ def layout_of_outputs(inputs: Sequence[str], outputs: Sequence[str]) -> str:
     return next((text for pattern, text in _OUTPUTS.items() if re.match(pattern, names)), '')
 
 
-def refusal(path: Path) -> str:
-    """Say in one line, which begins with the path, that a file is no network of this package, and what it is."""
+def refusal(path: Path) -> ModelFileError:
+    """Return the error for a file that is no network of this package: its path, and what it is."""
     layout = layout_of_file(path)
     problem = stand_in(path) or (layout and f'is {layout}') or 'does not end in .onnx or .pth, or is no network'
-    return f'{path}: {problem}; {WANTED}'
+    return ModelFileError(f'{path}: {problem}; {WANTED}')
 
 
 def _layout_of_archive(file: IO[bytes]) -> str:
@@ -136,7 +137,7 @@ def _layout_of_archive(file: IO[bytes]) -> str:
                 return text
         pickled = next((name for name in names if name.endswith('data.pkl')), None)
         if pickled is None:
-            return f'a zip archive with {", ".join(names[:_NAMED])}'
+            return f'a zip archive ({", ".join(names[:_NAMED])})'
         with archive.open(pickled) as member:
             return _layout_of_pickles(member.read(_MOST_BYTES))
     return 'a damaged zip archive'
@@ -148,7 +149,7 @@ def _layout_of_safetensors(header: bytes) -> str:
     except (ValueError, RecursionError):
         return ''
     whose = layout_of_names(names)
-    return f'safetensors weights{f" of {whose}" if whose else ""} with {", ".join(names[:_NAMED])}'
+    return f'safetensors weights{f" of {whose}" if whose else ""} ({", ".join(names[:_NAMED])})'
 
 
 def _layout_of_pickles(content: bytes) -> str:
@@ -156,7 +157,7 @@ def _layout_of_pickles(content: bytes) -> str:
     for pattern, text in _CLASSES.items():
         if any(re.match(pattern, name) for name in classes):
             return text
-    return f'a pickle that asks for {classes[0].replace(" ", ".")}' if classes else ''
+    return f'a pickle (it asks for {classes[0].replace(" ", ".")})' if classes else ''
 
 
 def _classes(stream: IO[bytes]) -> Iterator[str]:

@@ -237,3 +237,12 @@ def test_the_packages_are_those_of_setup_cfg(root):
 def test_a_module_of_this_project_that_is_missing_is_no_package_to_install():
     with pytest.raises(ModuleNotFoundError), optional_packages('command', ['bags']):
         import custom_pose_ros.nothing_like_it  # noqa: F401
+
+
+@pytest.mark.parametrize('folder', ['~/cache', 'cache', '~nobody_here'])
+def test_cache_folders_that_are_not_absolute_are_ignored(monkeypatch, folder):
+    """Matplotlib would make them in the current folder, with the name `~` for example."""
+    monkeypatch.setenv('XDG_CACHE_HOME', folder)
+    monkeypatch.setenv('XDG_CONFIG_HOME', str(Path.cwd()))
+    assert command(lambda _: 'XDG_CACHE_HOME' in os.environ)([]) is False
+    assert os.environ['XDG_CONFIG_HOME'] == str(Path.cwd())

@@ -50,7 +50,7 @@ def an_object_of(module: str, name: str, monkeypatch: pytest.MonkeyPatch) -> obj
         ('models.yolo', 'Model', 'an Ultralytics YOLO checkpoint'),
         ('mmengine.logging.history_buffer', 'HistoryBuffer', 'an MMPose (mmengine) checkpoint'),
         ('pytorch_lightning.callbacks', 'Checkpoint', 'a PyTorch Lightning checkpoint'),
-        ('somebody.net', 'Net', 'a pickle that asks for somebody.net.Net'),
+        ('somebody.net', 'Net', 'a pickle (it asks for somebody.net.Net)'),
     ],
 )
 def test_a_pickle_with_code_is_named_by_whose_it_is(tmp_path, monkeypatch, module, name, fact, zipped):
@@ -125,8 +125,8 @@ def safetensors(*names: str) -> bytes:
         (b'ftrt' + bytes(100), 'a bare TensorRT engine'),
         (b'\x1f\x8b\x08' + bytes(100), 'a gzip archive'),
         (bytes(257) + b'ustar' + bytes(300), 'a tar archive'),
-        (safetensors('backbone.blocks.0.attn.qkv.weight'), 'safetensors weights of a ViTPose network with backbone.bl'),
-        (safetensors('unknown.weight'), 'safetensors weights with unknown.weight'),
+        (safetensors('backbone.blocks.0.attn.qkv.weight'), 'safetensors weights of a ViTPose network (backbone.bl'),
+        (safetensors('unknown.weight'), 'safetensors weights (unknown.weight)'),
     ],
 )
 def test_a_file_of_another_kind_is_named_whatever_it_is_called(tmp_path, suffix, content, fact):
@@ -140,7 +140,7 @@ def test_a_file_of_another_kind_is_named_whatever_it_is_called(tmp_path, suffix,
     [
         ('pose/pose_landmarks.tflite', 'a bundle of MediaPipe'),
         ('a.npy', 'NumPy arrays'),
-        ('readme', 'a zip archive with'),
+        ('readme', 'a zip archive ('),
     ],
 )
 def test_an_archive_is_named_by_its_members(tmp_path, member, fact):

@@ -231,7 +231,7 @@ def find_candidates(
         raise ConfigError(f'precision {precision!r} is unknown, wanted one of {", ".join([AUTO, *PRECISIONS])}')
     if path.is_file() and not ending_of(path):
         check_network_file(path)
-        raise ModelError(refusal(path))
+        raise refusal(path)
     if not path.is_dir() and not ending_of(path):
         raise ModelError(f'{path}: wanted a model (.onnx or .pth) or a folder with one')
     ways = [

@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
-from custom_pose_ros.core.errors import ModelError, reason_of
+from custom_pose_ros.core.errors import ModelError, ModelFileError, reason_of
 from custom_pose_ros.core.files import stand_in
 from custom_pose_ros.inference.layouts import ONNX_LAYOUT, layout_of_file, layout_of_outputs, refusal
 
@@ -51,9 +51,9 @@ def damaged_onnx(path: Path, error: Exception) -> ModelError:
     """Return the error for an .onnx file that a library cannot read."""
     with contextlib.suppress(OSError):  # it may be gone
         if stand_in(path) or layout_of_file(path) not in ('', ONNX_LAYOUT):
-            return ModelError(refusal(path))
+            return refusal(path)
     reason = textwrap.shorten(reason_of(error), _LONGEST_REASON, placeholder=' ...')
-    return ModelError(
+    return ModelFileError(
         f'{path}: is damaged or not an ONNX model; export it again with training/export_onnx.py ({reason})'
     )
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from custom_pose_ros.core.errors import CustomPoseError, ModelError, reason_of
+from custom_pose_ros.core.errors import CustomPoseError, ModelError, ModelFileError, reason_of
 from custom_pose_ros.core.keypoints.preprocessing import STRIDE, input_shape
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.inference.backends.contract import Backend
@@ -40,7 +40,7 @@ def check_on_probe(backend: Backend, path: Path, model: ObjectModel | None = Non
     except CustomPoseError:
         raise
     except Exception as error:  # the libraries' errors have no common base
-        raise ModelError(
+        raise ModelFileError(
             f'{path}: cannot compute an image of {size[1]} x {size[0]} px ({reason_of(error)}); {_CURE}'
         ) from error
     made_for = made_for or model

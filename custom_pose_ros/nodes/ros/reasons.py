@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import traceback
 
 from rclpy.exceptions import ParameterException
 
 from custom_pose_ros.core.command_line import say
-from custom_pose_ros.core.errors import CustomPoseError, ObjectFileError
+from custom_pose_ros.core.errors import CustomPoseError, ModelFileError, ObjectFileError
 
 
 def is_expected(error: BaseException) -> bool:
@@ -25,6 +26,9 @@ def reason_for_peers(error: BaseException) -> str:
     if isinstance(error, ObjectFileError):
         say(f'error: {text}')
         return 'the object.yaml cannot be used; the terminal of the node says why, since the reason may quote the file'
+    if isinstance(error, ModelFileError):
+        say(f'error: {text}')
+        return re.sub(r' \(.*\)', '', text)
     if is_expected(error):
         return text
     say(''.join(traceback.format_exception(type(error), error, error.__traceback__)))

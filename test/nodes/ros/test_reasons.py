@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import zipfile
 from pathlib import Path
 
+import onnx
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.msg import Transition
@@ -33,6 +36,8 @@ def test_no_text_of_a_file_reaches_a_peer(graph, tiny_object, tmp_path, capfd, k
     diagnostics = graph.listen('/diagnostics', DiagnosticArray)
     client = graph.tester.create_client(SwitchObject, f'{name}/switch_object')
     graph.wait(client.service_is_ready, 'the service')
+    if kind is PoseNode:
+        refuse_networks(graph, client, tiny_object, tmp_path)
     for number, text in enumerate(FILES.values()):
         file = tmp_path / f'file_{number}'
         file.write_text(text, encoding='utf-8')
@@ -50,6 +55,26 @@ def test_no_text_of_a_file_reaches_a_peer(graph, tiny_object, tmp_path, capfd, k
     message = diagnostics.wait(lambda m: any('terminal' in pair.value for pair in m.status[0].values))
     assert SECRET not in str(message)
     assert not any(SECRET in line for level in (Log.WARN, Log.ERROR) for line in graph.logs(level, name))
+
+
+def refuse_networks(graph, client, tiny_object: str, folder: Path) -> None:
+    """Name files as the network which are none, or which hold an object that is none."""
+    files = [folder / name for name in ('names.txt', 'names.pth', 'zip.txt', 'tensors.txt', 'object.onnx')]
+    for file in files[:2]:
+        file.write_text(f'c{SECRET}\n{SECRET}\n.', encoding='utf-8')  # begins as a pickle that asks for a class
+    with zipfile.ZipFile(files[2], 'w') as archive:
+        archive.writestr(SECRET, '')
+    header = json.dumps({SECRET: {}}).encode()
+    files[3].write_bytes(len(header).to_bytes(8, 'little') + header + b' ')
+    network = onnx.load(Path(tiny_object) / 'model.onnx')
+    entry = next(entry for entry in network.metadata_props if entry.key == 'object')
+    entry.value = entry.value.replace('"front"', f'"{SECRET}"', 1)
+    onnx.save(network, files[4])
+    for file in files:
+        future = client.call_async(SwitchObject.Request(object=tiny_object, model=str(file)))
+        graph.wait(future.done, 'the answer')
+        response = future.result()
+        assert (response.success, SECRET in response.message) == (False, False), response.message
 
 
 def refuse_to_configure(graph, node, name: str, file: Path) -> None:
