@@ -39,8 +39,8 @@ def cpu_seconds(process: subprocess.Popen) -> float:
 def test_a_signal_ends_a_node_whose_network_loads_for_ever(graph, start_process, endless, number, backend) -> None:
     pytest.importorskip(backend)
     process = start_process(MODULE, *parameters(graph, endless, backend))
-    names = graph.tester.get_node_names
-    graph.wait(lambda: 'pose_node' in names() or process.poll() is not None, 'the node')
+    name, names = ('pose_node', graph.namespace), graph.tester.get_node_names_and_namespaces
+    graph.wait(lambda: name in names() or process.poll() is not None, 'the node')
     used = cpu_seconds(process)
     graph.wait(lambda: process.poll() is not None or cpu_seconds(process) > used + 1, 'the network to run')
     process.send_signal(number)
