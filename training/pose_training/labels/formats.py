@@ -16,7 +16,6 @@ from custom_pose_ros.core.labels.coco_file import read_coco
 from custom_pose_ros.core.labels.raw_labels import RawLabels
 from custom_pose_ros.core.labels.settling import settle
 from custom_pose_ros.core.limits import MAX_JSON_BYTES, MAX_PROJECT_BYTES
-from training.pose_training.labels.label_studio import read_label_studio
 from training.pose_training.labels.readers.cvat import read_cvat
 from training.pose_training.labels.readers.deeplabcut import read_deeplabcut
 from training.pose_training.labels.readers.foreign_formats import (
@@ -29,6 +28,7 @@ from training.pose_training.labels.readers.foreign_formats import (
     name_text,
     name_xml,
 )
+from training.pose_training.labels.readers.label_studio import read_label_studio
 from training.pose_training.labels.readers.labelbox import is_labelbox, read_labelbox
 from training.pose_training.labels.readers.labelme import is_labelme, read_labelme
 from training.pose_training.labels.readers.sleap import read_sleap

@@ -13,6 +13,8 @@ from custom_pose_ros.core.labels.raw_labels import ABSENT, NOTE, REFUSED, SEEN, 
 
 _NO_BOX = 'object'  # category of points that lie in no box
 
+Box = tuple[float, float, float, float]  # left, top, width, height
+
 
 @dataclass(frozen=True)
 class LoosePoint:
@@ -21,10 +23,11 @@ class LoosePoint:
 
     Attributes:
         name: Of the keypoint.
-        x: In pixels.
-        y: In pixels.
+        x: In pixels, or a share as the image says.
+        y: Likewise.
         group: Of the object that it belongs to, '' where the tool does not say.
         visibility: HIDDEN or SEEN.
+        annotation: Its id in the label file, for messages.
     """
 
     name: str
@@ -32,6 +35,7 @@ class LoosePoint:
     y: float
     group: str = ''
     visibility: int = SEEN
+    annotation: str = ''
 
 
 @dataclass(frozen=True)
@@ -41,12 +45,12 @@ class LooseBox:
 
     Attributes:
         label: Category of the object.
-        left_top_width_height: In pixels.
+        left_top_width_height: In the unit of the points.
         group: Of the object, '' where the tool does not say.
     """
 
     label: str
-    left_top_width_height: tuple[float, float, float, float]
+    left_top_width_height: Box
     group: str = ''
 
     def contains(self, point: LoosePoint) -> bool:
@@ -96,7 +100,7 @@ def join_points(
     labels = RawLabels(_NO_BOX, names, [], [picture.image for picture in pictures], lists_all_names=False)
     labels.add(NOTE, '', '', f'{tool} keeps no order of keypoints: they are sorted by name unless --object is given')
     found = {id(picture): _Joining(labels, picture, grouping) for picture in pictures}
-    used = [joining.category_of(key) for joining in found.values() for key in joining.points]
+    used = [joining.category_of(key) for joining in found.values() for key in joining.points] or [_NO_BOX]
     chosen = choice.of(path, dict.fromkeys(used, names), used)
     alone = 0
     for joining in found.values():
@@ -124,7 +128,7 @@ class _Joining:
             if key is None:
                 continue
             if any(point.name == other.name for other in self.points.setdefault(key, [])):
-                self._add(REFUSED, key, f'{point.name} is labelled twice in one object; {grouping}')
+                self._add(REFUSED, point.annotation or key, f'{point.name} is labelled twice in one object; {grouping}')
             self.points[key].append(point)
 
     def category_of(self, key: str) -> str:
@@ -139,18 +143,16 @@ class _Joining:
                     self._add(NOTE, key, f'belongs to another category, {self.category_of(key)!r}, left out')
                 continue
             by_name = {point.name: (point.x, point.y, point.visibility) for point in self.points.get(key, [])}
-            keypoints = (
-                [by_name.get(name, (0.0, 0.0, ABSENT)) for name in self._labels.keypoint_names] if by_name else None
-            )
-            if keypoints is None:
+            keypoints = [by_name.get(name, (0.0, 0.0, ABSENT)) for name in self._labels.keypoint_names]
+            if not by_name:
                 self._add(NOTE, key, 'no keypoint in this box: it will be ignored, neither object nor background')
             box = self._boxes[key].left_top_width_height if key in self._boxes else None
-            self._image.instances.append(RawInstance(key, keypoints, box))
+            self._image.instances.append(RawInstance(key, keypoints if by_name else None, box))
 
     def _owner(self, point: LoosePoint, grouped: bool) -> str | None:
         """Return the key of the object that a point belongs to; None, and a problem, where that is not certain."""
         if not (math.isfinite(point.x) and math.isfinite(point.y)):
-            self._add(REFUSED, point.group, f'{point.name}: its place is no pair of numbers')
+            self._add(REFUSED, point.annotation or point.group, f'{point.name}: its place is no pair of numbers')
             return None
         if point.group:
             return point.group
@@ -160,7 +162,7 @@ class _Joining:
         if len(inside) == 1:
             return inside[0]
         where = 'lies in several boxes' if inside else 'lies in no box' if self._boxes else 'has no group, others have'
-        self._add(REFUSED, '', f'{point.name} {where}; {self._grouping}')
+        self._add(REFUSED, point.annotation, f'{point.name} {where}; {self._grouping}')
         return None
 
     def _add(self, kind: str, annotation: str, text: str) -> None:

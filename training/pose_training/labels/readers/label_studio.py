@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from custom_pose_ros.core.errors import DatasetError
+from custom_pose_ros.core.labels.categories import THE_ONLY_ONE
 from custom_pose_ros.core.labels.raw_labels import (
     NOTE,
     REFUSED,
     TURNED_WITH_SIZE,
+    Problem,
     RawImage,
-    RawInstance,
     RawLabels,
     base_name,
     is_number,
-)
-
-Box = tuple[float, float, float, float]  # left, top, width, height as shares of the image's size
+)  # fmt: skip
+from training.pose_training.labels.readers.loose_points import Box, LooseBox, LoosePicture, LoosePoint, join_points
 
 
 def read_label_studio(path: Path, tasks: list[Any]) -> RawLabels:
@@ -41,114 +41,82 @@ def read_label_studio(path: Path, tasks: list[Any]) -> RawLabels:
             raise DatasetError(f'{path}: task {number}: wanted keys and values, got {str(task)[:60]}')
     found = [_annotations(task) for task in tasks]
     results = [result for annotations in found for annotation in annotations for result in _results(annotation)]
-    names = sorted({label for result in results for label in _texts(result, 'keypointlabels')})
-    if not names:
+    if not any(_texts(result, 'keypointlabels') for result in results):
         is_min = any(isinstance(value, list) and 'keypointlabels' in str(value) for t in tasks for value in t.values())
         way = 'it is a JSON-MIN; export as JSON' if is_min else 'set the project up with --label-studio-config'
         raise DatasetError(f'{path}: no KeyPointLabels in this export; {way}')
-    labels = RawLabels('object', names, [], [], lists_all_names=False, exif=TURNED_WITH_SIZE)
-    text = 'Label Studio keeps no order of keypoints: they are sorted by name unless --object is given'
-    labels.add(NOTE, '', '', text)
+    problems: list[Problem] = []
+    pictures: list[LoosePicture] = []
     for task, submitted in zip(tasks, found):
-        image = RawImage(_image_name(path, task), 0, 0, relative=True)
-        if len(submitted) == 1:
-            labels.images.append(image)
-            _TaskReader(labels, image).read(submitted[0])
-        elif submitted:
+        name, number = _image_name(path, task), str(task.get('id', ''))
+        if not submitted:
+            problems.append(Problem(NOTE, name, number, 'not annotated, left out'))
+            continue
+        if len(submitted) > 1:
             text = f'is annotated {len(submitted)} times: delete all but one'
-            labels.add(REFUSED, image.name, task.get('id', ''), text)
-        else:
-            labels.add(NOTE, image.name, task.get('id', ''), 'not annotated, left out')
+            problems.append(Problem(REFUSED, name, number, text))
+        pictures.append(_Annotation(name, submitted[0], problems).picture)
+    way = 'draw a rectangle around each object, and drag points onto their own in the list of regions'
+    labels = join_points(path, 'Label Studio', pictures, THE_ONLY_ONE, way)
+    labels.problems += problems
+    labels.exif = TURNED_WITH_SIZE
     return labels
 
 
-class _TaskReader:
-    """Turns the results of one annotation into the instances of its image."""
+class _Annotation:
+    """One annotation as `picture`, in shares of the image's size; what is wrong goes to the problems."""
 
-    def __init__(self, labels: RawLabels, image: RawImage):
-        self._labels, self._image = labels, image
-        self._boxes: dict[str, Box] = {}
-        self._points: dict[str, list[tuple[float, float, int]]] = {}  # by the rectangle's id, '' without rectangle
-
-    def read(self, annotation: Mapping[str, Any]) -> None:
-        """Add the instances, and what is wrong with them."""
-        others, sizes = set(), set()
-        keypoints = []
+    def __init__(self, name: str, annotation: Mapping[str, Any], problems: list[Problem]):
+        self.picture = LoosePicture(RawImage(name, 0, 0, relative=True))
+        self._problems, self._id = problems, str(annotation.get('id', 'annotation'))
+        by_kind: dict[str, list[dict[str, Any]]] = {'rectanglelabels': [], 'keypointlabels': []}
+        others = set()
         for result in _results(annotation):
-            if _texts(result, 'rectanglelabels'):
-                self._add_box(result)
-            elif _texts(result, 'keypointlabels'):
-                keypoints.append(result)
+            kind = next((kind for kind in by_kind if _texts(result, kind)), '')
+            if kind:
+                by_kind[kind].append(result)
             elif str(result.get('type')).endswith('labels'):
                 others.add(str(result['type']))
-                continue
-            if all(is_number(size) and size > 0 for size in _sizes(result)):
-                sizes.add(tuple(map(int, _sizes(result))))
+        self._take_size([_sizes(result) for results in by_kind.values() for result in results])
+        for kind in sorted(others):
+            self._add(NOTE, self._id, f'{kind} are not read, left out')
+        for result in by_kind['rectanglelabels']:
+            self._add_box(result)
+        for result in by_kind['keypointlabels']:
+            self._add_point(result)
+
+    def _take_size(self, stated: Iterable[tuple[Any, Any]]) -> None:
+        sizes = {tuple(map(int, size)) for size in stated if all(is_number(side) and side > 0 for side in size)}
         if len(sizes) == 1:
-            self._image.width, self._image.height = sizes.pop()
+            self.picture.image.width, self.picture.image.height = sizes.pop()
         elif sizes:
             shown = ' and '.join(f'{width} x {height}' for width, height in sorted(sizes))
-            self._add(REFUSED, annotation.get('id', ''), f'labelled on pictures of {shown} px: label it again')
-        for kind in sorted(others):
-            self._add(NOTE, annotation.get('id', ''), f'{kind} are not read, left out')
-        for result in keypoints:
-            self._add_point(result)
-        for key in [*self._boxes, *(key for key in self._points if key not in self._boxes)]:
-            if key not in self._points:
-                self._add(NOTE, key, 'no keypoint in this box: it will be ignored, neither object nor background')
-            instance = RawInstance(key or str(annotation.get('id', '')), self._points.get(key), self._boxes.get(key))
-            self._image.instances.append(instance)
+            self._add(REFUSED, self._id, f'labelled on pictures of {shown} px: label it again')
 
     def _add_box(self, result: Mapping[str, Any]) -> None:
         value = result['value']
         numbers = [value.get(key) for key in ('x', 'y', 'width', 'height')]
         if not all(is_number(v) for v in numbers) or min(numbers[2:]) < 0:
             self._add(REFUSED, result.get('id'), 'x, y, width and height of this box are not numbers')
-        elif self._is_upright(result):
-            self._boxes[str(result.get('id'))] = _turned(value, result)
+        else:
+            self._refuse_turned(result)
+            self.picture.boxes.append(LooseBox('', _turned(value, result), str(result.get('id'))))
 
     def _add_point(self, result: Mapping[str, Any]) -> None:
-        x, y = result['value'].get('x'), result['value'].get('y')
-        names = _texts(result, 'keypointlabels')
-        if not is_number(x) or not is_number(y):
-            self._add(REFUSED, result.get('id'), f'{names[0]}: x and y are not numbers')
-            return
-        key = self._owner(result, x / 100, y / 100)
-        if key is None or not self._is_upright(result):
-            return
-        points = self._points.setdefault(key, [(0.0, 0.0, 0)] * len(self._labels.keypoint_names))
-        for name in names:
-            k = self._labels.keypoint_names.index(name)
-            if points[k][2]:
-                text = f'{name} is labelled twice in one object; draw a rectangle around each'
-                self._add(REFUSED, result.get('id'), text)
-            else:
-                points[k] = (x / 100, y / 100, 2)
-
-    def _owner(self, result: Mapping[str, Any], x: float, y: float) -> str | None:
-        """Return the key of the object that a keypoint belongs to; None, and a problem, where that is not certain."""
-        parent = str(result.get('parentID') or '')
-        if parent or len(self._boxes) < 2:
-            return parent or next(iter(self._boxes), '')
-        inside = [
-            key
-            for key, (left, top, width, height) in self._boxes.items()
-            if left <= x <= left + width and top <= y <= top + height
+        self._refuse_turned(result)
+        x, y = (v / 100 if is_number(v := result['value'].get(axis)) else math.nan for axis in 'xy')
+        alone = '' if len(self.picture.boxes) > 1 else next((box.group for box in self.picture.boxes), self._id)
+        group, number = str(result.get('parentID') or alone), str(result.get('id'))
+        self.picture.points += [
+            LoosePoint(name, x, y, group, annotation=number) for name in _texts(result, 'keypointlabels')
         ]
-        if len(inside) == 1:
-            return inside[0]
-        where = 'in several boxes: drag it onto its own in the list of regions' if inside else 'in no box'
-        self._add(REFUSED, result.get('id'), f'{_texts(result, "keypointlabels")[0]} lies {where}')
-        return None
 
-    def _is_upright(self, result: Mapping[str, Any]) -> bool:
-        turned = result.get('image_rotation') not in (0, None)
-        if turned:
+    def _refuse_turned(self, result: Mapping[str, Any]) -> None:
+        if result.get('image_rotation') not in (0, None):
             self._add(REFUSED, result.get('id'), 'labelled on a turned picture; turn it back and label it again')
-        return not turned
 
     def _add(self, kind: str, annotation: object, text: str) -> None:
-        self._labels.add(kind, self._image.name, annotation, text)
+        self._problems.append(Problem(kind, self.picture.image.name, str(annotation), text))
 
 
 def _annotations(task: Mapping[str, Any]) -> list[dict[str, Any]]:

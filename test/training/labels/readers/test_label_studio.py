@@ -99,7 +99,7 @@ def test_tasks_that_nobody_or_two_people_labelled(tmp_path):
     labels = read_labels(
         save(tmp_path, [one, skipped, twice, {'id': 4, 'data': {'image': '4.jpg'}, 'annotations': []}])
     )
-    assert [image.name for image in labels.images] == ['0.jpg']
+    assert [image.name for image in labels.images] == ['0.jpg', '2.jpg']
     assert problems(labels, REFUSED) == [('2.jpg', '1')]
     assert problems(labels, NOTE)[1:] == [('1.jpg', '1'), ('4.jpg', '4')]
 
