@@ -15,13 +15,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tqdm import tqdm
-
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script from anywhere
 
 from custom_pose_ros.core.command_line import DONE, command, command_parser, optional_packages
 from custom_pose_ros.core.files import write_json
 from custom_pose_ros.core.keypoints.poses import KeypointPose
+from custom_pose_ros.core.progress import progress_bar
 from custom_pose_ros.inference.estimator import PoseEstimator
 
 with optional_packages('evaluate', ['training', 'report']):
@@ -60,7 +59,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
 def run(estimator: PoseEstimator, images: list[LabelledImage]) -> tuple[Accuracy, list[list[KeypointPose]]]:
     """Return the errors, and what was found in each image."""
     detections: list[list[KeypointPose]] = []
-    with tqdm(total=len(images), unit='image', leave=False, disable=None) as bar:
+    with progress_bar('measure', len(images), 'image') as bar:
 
         def keep(_: LabelledImage, poses: list[KeypointPose]) -> None:
             detections.append(poses)

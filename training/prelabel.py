@@ -21,7 +21,6 @@ from typing import Any
 from urllib.parse import quote
 
 import numpy as np
-from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script from anywhere
 
@@ -32,6 +31,7 @@ from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.labels.coco_file import OWN_CONTRIBUTOR
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.pictures import read_sound_picture
+from custom_pose_ros.core.progress import progress_bar
 from training.pose_training.labels.image_files import find_images
 from training.pose_training.networks.trained import load_trained
 
@@ -177,7 +177,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed = parse_arguments(arguments)
     estimator = load_trained(parsed.model)
     found, unreadable, turned = [], [], []
-    for path in tqdm(find_images(parsed.images), unit='image', leave=False, disable=None):
+    for path in progress_bar('find keypoints', None, 'image', find_images(parsed.images)):
         try:
             picture = read_sound_picture(path)
         except MediaError as error:

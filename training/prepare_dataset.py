@@ -22,7 +22,6 @@ from pathlib import Path
 
 import numpy as np
 import yaml
-from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script from anywhere
 
@@ -43,6 +42,7 @@ from custom_pose_ros.core.labels.raw_labels import (
     with_safe_names,
 )
 from custom_pose_ros.core.object_model import ObjectModel
+from custom_pose_ros.core.progress import progress_bar
 from training.pose_training.labels.checking import CheckedImage, check
 from training.pose_training.labels.dataset_writer import load_pixels, statistics, write_dataset
 from training.pose_training.labels.drafts import label_studio_config, object_yaml
@@ -133,7 +133,7 @@ def write_outputs(
     shown = [checked[i] for i in chosen]
     tiles = [
         draw_tile(load_pixels(image), image.instances, title=image.name)
-        for image in tqdm(shown, desc='contact sheet', leave=False, disable=None)
+        for image in progress_bar('contact sheet', None, 'image', shown)
     ]
     write_contact_sheet(out / 'contact_sheet.png', tiles, labels.keypoint_names)
     figures = statistics(checked, labels)

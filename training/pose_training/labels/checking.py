@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from custom_pose_ros.core.errors import DatasetError, MediaError
 from custom_pose_ros.core.files import sha256_of
 from custom_pose_ros.core.labels.placement import Placement, bring_inside, place
 from custom_pose_ros.core.labels.raw_labels import NOTE, REFUSED, REPAIRED, RawImage, RawInstance, RawLabels
 from custom_pose_ros.core.pictures import read_picture
+from custom_pose_ros.core.progress import progress_bar
 from training.pose_training.labels.image_files import ImageIndex
 from training.pose_training.labels.splitting import thumbnail_of
 
@@ -73,7 +73,7 @@ def check(labels: RawLabels, index: ImageIndex, max_side: int) -> list[CheckedIm
     """
     refused = {p.image for p in labels.problems if p.kind == REFUSED and p.image}
     sound = []
-    for image in tqdm(labels.images, desc='check', unit='image', leave=False, disable=None):
+    for image in progress_bar('check', None, 'image', labels.images):
         checked = _ImageCheck(labels, image).run(index, max_side)
         if checked is not None and image.name not in refused:
             sound.append(checked)
