@@ -113,6 +113,7 @@ class CameraInfoFields:
         )  # fmt: skip
 
 
+_INI = re.compile(r'^\[[A-Za-z]\w*\]\s*$', re.MULTILINE)
 _WANTED = 'wanted a camera_calibration YAML with image_width, image_height, ...'
 
 
@@ -120,6 +121,11 @@ class _CalibrationLoader(UniqueKeyLoader):
     """Reads also what OpenCV's FileStorage writes: `%YAML:1.0` and matrices with a tag of their own."""
 
     def __init__(self, stream: str):
+        if _INI.search(stream):
+            raise ValueError(
+                'it is an INI file; `camera_calibration_parsers convert` of ROS makes YAML of those of '
+                'camera_calibration, of others (ZED) copy the numbers'
+            )
         super().__init__(re.sub(r'\A%YAML:.*', '', stream))
 
 

@@ -29,6 +29,10 @@ _NO_MODEL = ('', 'none', 'pinhole', 'perspective')  # allow no coefficient but z
 _LOWEST_FOCAL = 0.05  # of the image width; no lens sees that much: 4.2 are millimetres
 _FAR_FROM_MIDDLE = 0.15  # of the side; lenses are centred to a few percent, K of a binned or cropped image is not
 _UNEQUAL_FOCALS = 1.15  # ratio; pixels are square, or nearly so
+_SKEW = 0.02  # of the focal length; rows and columns of pixels are at right angles
+_HIGHEST_FOCAL = 100.0  # of the image width: a field of view of half a degree
+_LEAST_SPREAD = 0.5  # of an edge's distance from the axis without distortion; lenses with pincushion keep 0.8 and more
+_SLOPES = np.tan(np.linspace(0.0, np.radians(89.0), 500))  # of directions, from the axis to the side
 _NEWTON_STEPS = 15
 _CONVERGED_PX = 1e-7  # where the iteration stops
 _ACCEPTED_PX = 1e-2  # largest difference after distorting again; a point that misses it has no undistorted position
@@ -182,9 +186,12 @@ class CameraIntrinsics:
         if (width, height) == (self.width, self.height):
             return self
         if not self.has_shape(width, height):
+            way = 'calibrate at the resolution in use'
+            if self.has_shape(height, width):
+                way = 'the image is turned by a quarter, by its EXIF orientation or by the driver; calibrate as it is'
             raise ConfigError(
                 f'camera: the calibration is for {self.width}x{self.height} and the image has {width}x{height}: '
-                'wanted the same shape; calibrate at the resolution in use'
+                f'wanted the same shape; {way}'
             )
         return self.stretched_to(width, height)
 
@@ -227,7 +234,35 @@ class CameraIntrinsics:
                 f'the focal lengths differ by {100 * (max(ratio, 1 / ratio) - 1):.0f} %: the matrix may be that of an '
                 'image of another shape, and distances wrong'
             )
+        if abs(self.K[0, 1]) > _SKEW * self.K[0, 0]:
+            found.append(f'K has a skew of {self.K[0, 1]:g} px, which no camera has: poses may be wrong')
+        if self.K[0, 0] > _HIGHEST_FOCAL * self.width:
+            found.append(f'fx = {self.K[0, 0]:g} px is a field of view of less than 0.6 deg: is it in pixels?')
+        if strange := self._strange_distortion():
+            found.append(f'{strange}: poses may be missing or wrong; calibrate with pictures that reach the edges')
         return found
+
+    def _strange_distortion(self) -> str | None:
+        """Say where, between axis and edges of the image, the lens model does what no lens does, or None."""
+        low, high = -self.K[:2, 2] - 0.5, [self.width, self.height] - self.K[:2, 2] - 0.5
+        for axis, sign in ((0, 1), (0, -1), (1, 1), (1, -1)) if self.has_distortion else ():
+            edge = float((high if sign > 0 else -low)[axis])
+            points = np.zeros((len(_SLOPES), 3))
+            points[:, axis], points[:, 2] = sign * _SLOPES, 1.0
+            reached = sign * (self.project(points)[:, axis] - self.K[axis, 2])
+            back, out = np.diff(reached) <= 0, reached >= edge
+            last, first_out = (int(np.argmax(which)) if which.any() else len(_SLOPES) for which in (back, out))
+            if last < first_out and back.any():
+                return (
+                    f'the distortion folds back {reached[last]:.0f} px from the principal point, inside of the '
+                    f'{self.width}x{self.height} image'
+                )
+            if out.any() and _SLOPES[first_out] * self.K[axis, axis] < _LEAST_SPREAD * edge:
+                return (
+                    f'the distortion squeezes {edge:.0f} px of the {self.width}x{self.height} image into '
+                    f'{np.degrees(np.arctan(_SLOPES[first_out])):.2g} deg'
+                )
+        return None
 
     @cached_property
     def has_distortion(self) -> bool:

@@ -153,6 +153,8 @@ def test_no_model_and_zeros_are_no_distortion(tmp_path, model, d):
         (ECHO.replace('binning_x: 0', 'binning_x: 2'), 'roi, binning: the images are a part of the 752x480'),
         (KALIBR + '  resolution: [640, 480]\n', "the key 'resolution' stands twice"),
         (OPENCV.replace('rows: 5', 'rows: 14'), 'distortion_coefficients: wanted 14x1 numbers, as it says, got 5'),
+        ('# Camera intrinsics\n\n[image]\n\nwidth\n640\n', 'is not valid YAML: it is an INI file'),
+        ('[LEFT_CAM_HD]\nfx=700.8\nfy=700.8\n', 'is not valid YAML: it is an INI file'),
         ('---\n---\n', 'wanted a camera_calibration YAML with image_width, image_height, ..., got an empty file'),
         ('image_width: 3\nimage_height: 4\ncamera_matrix: [[{}], 3]\n', 'wanted'),
     ],

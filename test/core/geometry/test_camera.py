@@ -216,7 +216,7 @@ def test_scaling_allows_a_rounded_pixel_and_refuses_another_shape():
         text = refusal(camera_with().scaled_to, *size)
         wanted = f'the calibration is for 640x480 and the image has {size[0]}x{size[1]}: wanted the same shape'
         assert wanted in text
-        assert text.endswith('calibrate at the resolution in use')
+        assert text.endswith('calibrate as it is' if size == (480, 640) else 'calibrate at the resolution in use')
 
 
 def test_fields_of_camera_info():
@@ -272,6 +272,44 @@ def test_other_names_of_the_lens_models(name, d, model):
 def test_matrices_of_another_image_or_unit(k, text):
     fields = {'width': 640, 'height': 480, 'distortion_model': 'plumb_bob', 'd': []}
     assert text in refusal(CameraIntrinsics.from_camera_info_fields, **fields, k=k)
+
+
+def lens_of(width, fx, d, model, skew=0.0):
+    height = width * 3 // 4
+    return CameraIntrinsics(
+        width, height, np.array([[fx, skew, width / 2], [0, fx, height / 2], [0, 0, 1.0]]), np.array(d), model
+    )
+
+
+@pytest.mark.parametrize(
+    ('lens', 'text'),
+    [
+        ((640, 500, [1000.0, 0, 0, 0, 0], 'plumb_bob'), 'squeezes 320 px of the 640x480 image into 4.8 deg: poses'),
+        # r (1 - 0.9 r^2) turns at r = 0.61: 203 px; 207 with k2
+        ((640, 500, [-0.9, 0.1, 0, 0, 0], 'plumb_bob'), 'folds back 207 px from the principal point, inside of the'),
+        ((640, 250, [-0.5, 0, 0, 0], 'equidistant'), 'folds back 136 px from the principal point'),
+        ((640, 500, [], 'plumb_bob', 80.0), 'K has a skew of 80 px, which no camera has'),
+        ((640, 500_000, [], 'plumb_bob'), 'fx = 500000 px is a field of view of less than 0.6 deg: is it in pixels?'),
+    ],
+)
+def test_lenses_that_do_not_exist(lens, text):
+    assert [text in oddity for oddity in lens_of(*lens).oddities()] == [True]
+
+
+@pytest.mark.parametrize(
+    'lens',
+    [
+        (640, 536, [-0.265, -0.0467, 0.0018, -0.0003, 0.2523], 'plumb_bob'),  # OpenCV's sample of a chessboard
+        (752, 458, [-0.28340811, 0.07395907, 0.00019359, 1.76187114e-05], 'plumb_bob'),  # EuRoC
+        (640, 517, [0.2624, -0.9531, -0.0054, 0.0026, 1.1633], 'plumb_bob'),  # Kinect of TUM
+        (640, 2400, [0.3, -25.0, 0.001, -0.002, 0.0], 'plumb_bob'),  # a telephoto lens
+        (1280, 605, [0.4523, -2.5454, 0.0008, -0.0003, 1.5035, 0.3318, -2.3719, 1.4296], 'rational_polynomial'),
+        (848, 286, [-0.0078, 0.0449, -0.0424, 0.0073], 'equidistant'),  # T265, which sees more than half a sphere
+        (640, 200, [0.0, 0.0, 0.0, 0.0], 'equidistant'),
+    ],
+)
+def test_nothing_is_odd_about_real_lenses(lens):
+    assert lens_of(*lens).oddities() == []
 
 
 def test_uncalibrated_camera_info():
