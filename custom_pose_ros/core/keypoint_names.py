@@ -11,7 +11,7 @@ import numpy as np
 
 # Left and right as a part of a name, wherever it stands.
 _SIDES = (
-    ('left', 'right'), ('port', 'starboard'), ('port', 'stbd'), ('near', 'off'), ('links', 'rechts'),
+    ('left', 'right'), ('port', 'starboard'), ('port', 'stbd'), ('near', 'off'), ('link', 'recht'),
     ('gauche', 'droite'), ('gauche', 'droit'), ('izquierda', 'derecha'), ('izquierdo', 'derecho'),
     ('sinistra', 'destra'), ('sinistro', 'destro'), ('esquerda', 'direita'), ('esquerdo', 'direito'),
     ('lewy', 'prawy'), ('lewa', 'prawa'),

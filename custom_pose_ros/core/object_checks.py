@@ -12,6 +12,7 @@ from custom_pose_ros.core.keypoint_names import find_sides, named_directions
 
 _LARGEST_M = 1000.0  # nothing larger is seen whole by a camera
 _LARGE_M, _SMALL_M = 20.0, 0.005  # size of the objects beyond which another unit than metres was meant, most likely
+_FAR_ORIGIN = 30.0  # of the object's size: an angle wrong by 2 degrees moves such an origin by the object's size
 _SAME_PLACE = 0.002  # of the object's size: points so near each other are one for every camera
 _TOO_NEAR = 0.01  # of the object's size: as exactly as people label
 _MISFIT = 0.05  # of the object's size: by how much points measured by hand may miss a symmetry
@@ -55,9 +56,16 @@ def doubtful_geometry(
         found.append(
             f'model_points: are spread over {size:.4g} m; positions are in metres '
             f'(if these are millimetres, the object is {1e-3 * size:.3g} m large; if centimetres, {1e-2 * size:.3g} m)'
+            f'; right if it is {size:.0f} m large'
         )
     elif 0 < size < _SMALL_M:
         found.append(f'model_points: are spread over {1e3 * size:.3g} mm only; positions are in metres')
+    distances_m = np.linalg.norm(points[np.isfinite(points).all(1)], axis=1)
+    if size > 0 and distances_m.min() > _FAR_ORIGIN * size:
+        found.append(
+            f'model_points: the nearest is {_in_metres(float(distances_m.min()))} from the origin, the object is '
+            f'{_in_metres(size)} large; the pose is that of the origin: move it into the object'
+        )
     a, b, distance = _nearest(points)
     if distance < _TOO_NEAR * size:
         found.append(

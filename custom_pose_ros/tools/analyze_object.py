@@ -190,7 +190,8 @@ def analyse(observability: Observability, distances: np.ndarray, candidates: Map
     seen = [distance for distance, error in zip(distances.tolist(), errors) if error['fitting']]
     if not seen:
         raise UsageError(
-            f'--distance: the object does not fit into the image even at {distances[-1]:g} m; give a larger distance'
+            f'--distance: the object does not fit into the image even at {distances[-1]:g} m; give a larger distance '
+            '(its model_points are in metres)'
         )
     known = [observability.with_candidate(seen[-1], name, point) for name, point in candidates.items()]
     found = [observability.best_change(seen[-1], added) for added in (True, False)]

@@ -21,7 +21,7 @@ def test_13_millimetres_are_named_wherever_the_file_is_read(shared, root, tmp_pa
     (warning,) = ObjectModel.load(case / 'millimetres.yaml').warnings
     assert warning == (
         'model_points: are spread over 599.4 m; positions are in metres '
-        '(if these are millimetres, the object is 0.599 m large; if centimetres, 5.99 m)'
+        '(if these are millimetres, the object is 0.599 m large; if centimetres, 5.99 m); right if it is 599 m large'
     )
     assert ObjectModel.load(case / 'metres.yaml').warnings == []
     said = analyze(root, case / 'millimetres.yaml', '--out', str(tmp_path))

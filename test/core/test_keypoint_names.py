@@ -20,6 +20,7 @@ def pairs_of(*names):
         ('L_Elbow', 'R_Elbow'), ('LBigToe', 'RBigToe'), ('hand.L', 'hand.R'), ('2l', '2r'), ('l2', 'r2'),
         ('forelegL1', 'forelegR1'), ('port_engine', 'starboard_engine'), ('Nearknee', 'Offknee'),
         ('Ohr_links', 'Ohr_rechts'),
+        ('linkeroog', 'rechteroog'),
         ('oeil_gauche', 'oeil_droit'), ('main_gauche', 'main_droite'), ('ala_izquierda', 'ala_derecha'),
         ('left_hand_right_finger', 'right_hand_left_finger'), ('cam_left_l', 'cam_right_r'), ('lhs', 'rhs'),
     ],

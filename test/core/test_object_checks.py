@@ -100,6 +100,14 @@ def test_good_objects_stay_without_a_word(points, other):
     assert model(points, **other).warnings == []
 
 
+def test_an_origin_far_from_the_object_is_named():
+    far = {name: [x + 50, y, z] for name, (x, y, z) in PLATE.items()}
+    (warning,) = model(far).warnings
+    assert warning.startswith('model_points: the nearest is 50 m from the origin, the object is 0.36 m large')
+    near = {name: [x + 5, y, z] for name, (x, y, z) in PLATE.items()}  # such as a gripper in the frame of its robot
+    assert model(near).warnings == []
+
+
 def test_a_warning_is_logged_once_when_the_file_is_read(tmp_path, caplog):
     content = {'name': 'thing', 'keypoints': list(PLATE), 'skeleton': [], 'model_points': scaled(PLATE, 1e3)}
     (tmp_path / 'object.yaml').write_text(yaml.safe_dump(content))
@@ -107,7 +115,7 @@ def test_a_warning_is_logged_once_when_the_file_is_read(tmp_path, caplog):
         assert ObjectModel.load(tmp_path).keypoint_count == ObjectModel.load(tmp_path).keypoint_count == 4
     assert [record.getMessage() for record in caplog.records] == [
         f'warning: {tmp_path}/object.yaml: model_points: are spread over 360.6 m; positions are in metres '
-        '(if these are millimetres, the object is 0.361 m large; if centimetres, 3.61 m)'
+        '(if these are millimetres, the object is 0.361 m large; if centimetres, 3.61 m); right if it is 361 m large'
     ]
 
 

@@ -286,6 +286,8 @@ def _coco_instance(labels: RawLabels, image: str, annotation: Mapping[str, Any],
             return None
         if annotation.get('iscrowd') not in (1, True):
             labels.add(NOTE, image, number, 'has no keypoints: its box will be ignored, neither object nor background')
+        elif isinstance(values, list) and any(values):
+            labels.add(NOTE, image, number, 'is a crowd (iscrowd): its keypoints are not used, its box will be ignored')
         return RawInstance(str(number), None, box)
     points = _triples(values)
     if points is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -148,7 +149,8 @@ def problem_table(problems: Sequence[Problem], limit: int = 200) -> list[str]:
 
 def safe_name(name: str) -> str:
     """Return a name that an object file accepts: letters, digits, '_', '-' and '.', at most 64 of them."""
-    return re.sub(r'[^A-Za-z0-9_.-]+', '_', name.strip()).strip('_').lstrip('-.')[:64] or 'unnamed'
+    plain = re.sub(r'[\u0300-\u036f]', '', unicodedata.normalize('NFKD', name.strip()))  # letters without accents
+    return re.sub(r'[^A-Za-z0-9_.-]+', '_', plain).strip('_').lstrip('-.')[:64] or 'unnamed'
 
 
 def with_object(path: Path, labels: RawLabels, model: ObjectModel) -> RawLabels:

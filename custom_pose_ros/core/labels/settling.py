@@ -15,6 +15,7 @@ from custom_pose_ros.core.labels.raw_labels import (
     REFUSED,
     REPAIRED,
     SEEN,
+    Point,
     RawImage,
     RawInstance,
     RawLabels,
@@ -29,6 +30,8 @@ _NOTHING = ('', 'nan', 'none', 'null')
 _PERCENT = 100.0
 _LIKELY, _SURE = 0.05, 0.001  # how likely labels in pixels all lie within 100 x 100 of them by chance
 _FEW = 2  # images, in which a small object may well lie in the corner
+_OVER = 1.02  # of the image's size: boxes that people draw reach less far outside
+_MANY = 5  # labels of a keypoint that do not lie on the same pixel by chance
 _PERCENT_SPAN = 50.0  # per cents of several pictures reach over more than half of them
 
 
@@ -56,6 +59,7 @@ def settle(path: Path, labels: RawLabels) -> None:
     had_places = any(_is_place(x, y) for i in instances for x, y, _ in i.keypoints or ())
     for image in labels.images:
         image.instances = [i for i in image.instances if _Settling(labels, image, i).done(are_scores)]
+        _leave_out_copies(labels, image)
     kept = [i for image in labels.images for i in image.instances if i.keypoints is not None]
     if instances and had_places and not kept and not any(p.kind == REFUSED for p in labels.problems):
         raise DatasetError(
@@ -63,6 +67,8 @@ def settle(path: Path, labels: RawLabels) -> None:
             'export again with 1 for hidden and 2 for seen ones'
         )
     _refuse_percent(path, labels)
+    _note_corners(labels)
+    _note_fixed(labels)
 
 
 class _Settling:
@@ -206,3 +212,48 @@ def _refuse_percent(path: Path, labels: RawLabels) -> None:
         raise DatasetError(f'{path}: {text} Multiply x by width / 100 and y by height / 100')
     if chance < _LIKELY and (is_wide or len(images) > _FEW):
         labels.add(NOTE, '', '', f'{text} Look at the contact sheet')
+
+
+def _leave_out_copies(labels: RawLabels, image: RawImage) -> None:
+    """Keep one of the instances of an image that have the same keypoints at the same places."""
+    first: dict[tuple[Point, ...], RawInstance] = {}
+    kept = []
+    for instance in image.instances:
+        if instance.keypoints is None or (same := first.setdefault(tuple(instance.keypoints), instance)) is instance:
+            kept.append(instance)
+        else:
+            text = f'has the same keypoints as annotation {same.annotation_id}: left out'
+            labels.add(REPAIRED, image.name, instance.annotation_id, text)
+    image.instances = kept
+
+
+def _note_corners(labels: RawLabels) -> None:
+    """Note boxes that reach outside of their images as left, top, width, height, and fit as two corners."""
+    reaches = False
+    for image in labels.images:
+        for instance in image.instances if image.width and image.height and not image.relative else ():
+            if instance.box is None or instance.keypoints is None:
+                continue
+            left, top, right, bottom = instance.box
+            places = [(x, y) for x, y, v in instance.keypoints if v]
+            if right > image.width or bottom > image.height:
+                return
+            if not all(left <= x <= right and top <= y <= bottom for x, y in places):
+                return
+            reaches |= left + right > _OVER * image.width or top + bottom > _OVER * image.height
+    if reaches:
+        text = 'boxes reach outside of their images: are they left, top, right, bottom? Wanted left, top, width, height'
+        labels.add(NOTE, '', '', text)
+
+
+def _note_fixed(labels: RawLabels) -> None:
+    """Note keypoints that are at the same place in every image while others are not: placeholders, most likely."""
+    points = [i.keypoints for image in labels.images for i in image.instances if i.keypoints is not None]
+    places = [[(x, y) for x, y, v in column if v] for column in zip(*points)]
+    fixed = [len(column) >= _MANY and len(set(column)) == 1 for column in places]
+    if any(len(set(column)) > 1 for column in places):
+        for name, column, is_fixed in zip(labels.keypoint_names, places, fixed):
+            if is_fixed:
+                place = ', '.join(map(_shown, column[0]))
+                text = f'{name} is at ({place}) in every image: is that "no place"? Then write 0, 0, 0'
+                labels.add(NOTE, '', '', text)

@@ -191,3 +191,36 @@ def test_per_cents_in_place_of_pixels_are_refused():
 )
 def test_small_pictures_and_objects_are_no_per_cents(instances, options):
     assert settled(*instances, **options).problems == []
+
+
+def test_an_object_that_is_labelled_twice_is_kept_once():
+    labels = labels_of([(5, 6, 2), (9, 8, 2)])
+    again, other = (RawInstance(name, [(5, 6, 2), (9, y, 2)], None) for name, y in (('a', 8), ('b', 7)))
+    labels.images[0].instances += [again, other]
+    settle(FILE, labels)
+    assert [instance.annotation_id for instance in labels.images[0].instances] == ['0', 'b']
+    assert texts(labels, REPAIRED) == ['0.jpg a has the same keypoints as annotation 0: left out']
+
+
+@pytest.mark.parametrize(
+    ('box', 'noted'),
+    [
+        ((290, 190, 350, 300), True),  # left + right = 640, top + bottom = 490: corners
+        ((290, 190, 350, 288), False),  # drawn to the edge
+        ((290, 190, 60, 110), False),
+        ((10, 10, 640, 490), False),  # drawn too large
+    ],
+)
+def test_boxes_of_two_corners_are_noted(box, noted):
+    labels = labels_of([(300, 200, 2), (340, 280, 2)])
+    labels.images[0].instances[0].box = box
+    settle(FILE, labels)
+    assert ['left, top, right, bottom?' in text for text in texts(labels, NOTE)] == [True] * noted
+
+
+def test_a_keypoint_at_one_pixel_of_all_images_is_noted():
+    moving = [[(1, 1, 2), (300 + i, 200, 2)] for i in range(5)]
+    said = 'head is at (1, 1) in every image: is that "no place"? Then write 0, 0, 0'
+    assert said in texts(settled(*moving), NOTE)
+    assert not any('in every image' in text for text in texts(settled(*moving[:4]), NOTE))  # may be chance
+    assert not any('in every image' in text for text in texts(settled(*[moving[0]] * 5), NOTE))  # nothing moves

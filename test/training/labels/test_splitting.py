@@ -42,7 +42,7 @@ def test_of_one_recording_consecutive_frames_are_set_aside_and_it_is_said():
     assert numbers == list(range(numbers[0], numbers[0] + 5))
     assert split_names(names, 0.1, seed=3)[0] == aside
     assert split_table(split, [Path(name) for name in names]) == [
-        '  both   50 images: one recording by name, divided: validating on 5 of them flatters '
+        '  both   50 images: one recording by name, divided: validating on 5 of them flatters if it is a video '
         '(frame000.jpg ... frame049.jpg)'
     ]
 
@@ -101,6 +101,9 @@ def test_versions_of_one_photo_are_on_one_side(versions):
         'run{r}/IMG_{i:04d}.JPG',
         'run{r}_{i}_jpg.rf.0a1b2c3d4e5f.jpg',
         'run{r}_{i:05d}_left.png',
+        'VID_2024051{r}_100000_frame{i:05d}.jpg',  # the time is that of the start
+        'IMG_2024051{r}_100000_BURST{i:03d}.jpg',
+        'frame{i:06d}_1700{r}00000.{i:03d}.png',
     ],
 )
 def test_frames_of_one_recording_are_on_one_side(recording):

@@ -35,8 +35,10 @@ _CLOCK = re.compile(r'(?<!\d)(\d\d)[-_.:h](\d\d)[-_.:m](\d\d)(?:[.,_-](\d{1,9}))
 _SECONDS = re.compile(r'(?<!\d)(1\d{9})(?:[._-](\d{1,9})|(\d{9}|\d{6}|\d{3}))?(?!\d)')  # since 1970
 _COUNTER = re.compile(r'(?<![A-Za-z])(?:frame|frm|img|image|idx|index)[ _-]?(\d+)', re.IGNORECASE)
 _NUMBER = re.compile(r'\d+')
+_LONG_NUMBER = re.compile(r'\d{3,}')  # counts frames where a time is beside it; a short one counts recordings
 _PAUSE_S = 10.0  # between two recordings, at least
 _PAUSE = 10.0  # times the usual time between two frames
+_MOVING = 0.25  # of the steps: with fewer, the times are those of the starts of recordings
 _MOST_VERSIONS = 10  # of a photo without a number in its name: more are photos of one class
 
 
@@ -68,7 +70,8 @@ def frames_of(files: Sequence[Path]) -> list[NamedFrame]:
         if '*' in recording:
             members.sort(key=lambda i: named[i].position)
             steps = np.diff([named[i].position for i in members])
-            usual = float(np.median(steps[steps > 0])) if (steps > 0).any() else 0.0
+            moving = steps[steps > 0]
+            usual = float(np.median(moving)) if len(moving) > _MOVING * len(steps) else 0.0
             pauses = np.cumsum(np.concatenate([[0], steps > max(_PAUSE_S, _PAUSE * usual)]))
             for i, pause in zip(members, pauses.tolist()):
                 named[i] = named[i]._replace(recording=f'{recording} {pause}')
@@ -86,7 +89,8 @@ def _parsed(file: Path) -> NamedFrame:
     photo, stem = f'{folder}/{stem}', _HASH.sub('', stem)
     for pattern, seconds_of in ((_DATE, _date_s), (_SECONDS, _since_1970_s), (_CLOCK, _clock_s)):
         if (found := pattern.search(stem)) and (position := seconds_of(found)) is not None:
-            return NamedFrame(f'{folder}/{stem[: found.start()]}*{stem[found.end() :]}', position, photo)
+            counted = _LONG_NUMBER.sub('#', stem[: found.start()]), _NUMBER.sub('#', stem[found.end() :])
+            return NamedFrame(f'{folder}/{"*".join(counted)}', position, photo)
     start, end = next((match.span(1) for match in _COUNTER.finditer(stem)), (0, 0))
     for match in [] if end else _NUMBER.finditer(stem):
         start, end = match.span()  # the last one

@@ -219,7 +219,7 @@ def split_table(split: Split, files: Sequence[Path], limit: int = 20) -> list[st
     for images, why, side in split.kept[:limit]:
         names = f'{files[images[0]].name} {"... " * (len(images) > 2)}{files[images[-1]].name}'
         inside = sum(i in split.aside for i in images)
-        divided = f', divided: validating on {inside} of them flatters' if side == 'both' else ''
+        divided = f', divided: validating on {inside} of them flatters if it is a video' if side == 'both' else ''
         lines.append(f'  {side:5}  {len(images)} images: {why}{divided} ({names})')
     if len(split.kept) > limit:
         lines.append(f'  ... and {len(split.kept) - limit} more')
