@@ -23,6 +23,7 @@ from custom_pose_ros.core.limits import MAX_MESH_BYTES
 
 _log = logging.getLogger(__name__)
 EXPORT_AGAIN = 'export the mesh again'
+_BONES = f'has a skin that bones move, which is not read: apply it and {EXPORT_AGAIN}'
 _STL_HEADER, _STL_TRIANGLE = 84, 50  # bytes
 _GLB_HEADER = 12
 _TEXT_STL = re.compile(rb'\s*solid\b.*\b(facet|endsolid)\b', re.IGNORECASE | re.DOTALL)
@@ -147,6 +148,8 @@ def _check_stl(path: Path, content: bytes) -> None:
         _check_text_stl(path, content.decode('latin-1'))
     elif found < 0:
         raise DatasetError(f'{path}: is no STL file, or cut off: it has {len(content)} bytes')
+    elif promised * _STL_TRIANGLE > MAX_MESH_BYTES:
+        raise DatasetError(f'{path}: is no STL file: it begins with {content[:8]!r}')
     elif found < promised:
         raise _cut_off(path, f'{promised} triangles', int(found))
     else:
@@ -189,6 +192,11 @@ def _check_obj(path: Path, content: bytes) -> bytes:
         raise DatasetError(
             f'{path}: its faces count back from where they stand, among the vertices, which is not read: {EXPORT_AGAIN}'
         )
+    libraries = re.findall(r'^mtllib[ \t]+(.*)$', text, re.MULTILINE)
+    _note_missing(path, libraries)
+    for library in (path.parent / name.strip() for name in libraries):
+        if library.is_file():
+            _note_missing(library, re.findall(r'^\s*map_Kd[ \t]+(?!-)(.*)$', library.read_text('latin-1'), _MULTILINE))
     return text.encode('latin-1')
 
 
@@ -216,10 +224,11 @@ def _check_glb(path: Path, content: bytes) -> None:
         raise DatasetError(f'{path}: is glTF {version}, wanted 2: {EXPORT_AGAIN}')
     if len(content) < length:
         raise _cut_off(path, f'{length} bytes', len(content))
-    _check_gltf(path, content[_GLB_HEADER + 8 : _GLB_HEADER + 8 + json_length])
+    _check_gltf(path, content[_GLB_HEADER + 8 : _GLB_HEADER + 8 + json_length])  # its files lie within it
 
 
-def _check_gltf(path: Path, content: bytes) -> None:
+def _check_gltf(path: Path, content: bytes) -> bytes:
+    """Check a glTF file; return it with the names of files as they are on disk, where trimesh looks for `a%20b.bin`."""
     try:
         tree = json.loads(content)
         primitives = [p for mesh in tree.get('meshes', ()) for p in mesh['primitives']]
@@ -234,6 +243,13 @@ def _check_gltf(path: Path, content: bytes) -> None:
         }
         is_draco = any(_DRACO in p.get('extensions', ()) for p in primitives) or _DRACO in used
         is_sparse = any('sparse' in a or a.get('normalized') for a in accessors)
+        nodes = tree.get('nodes', ())
+        has_bones = any('skin' in node for node in nodes)
+        is_morphed = any(any(part.get('weights', ())) for part in (*nodes, *tree.get('meshes', ())))
+        files = [part for part in (*tree.get('buffers', ()), *tree.get('images', ())) if 'uri' in part]
+        for part in files:
+            part['uri'] = part['uri'] if part['uri'].startswith('data:') else unquote(part['uri'])
+        pictures = [part['uri'] for part in files if 'byteLength' not in part]
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
         raise DatasetError(f'{path}: is no glTF, or damaged ({error!r}): {EXPORT_AGAIN}') from error
     if is_draco:
@@ -247,9 +263,22 @@ def _check_gltf(path: Path, content: bytes) -> None:
         raise DatasetError(f'{path}: needs {", ".join(unread)}, which is not read: export it without compression')
     if is_sparse:
         raise DatasetError(f'{path}: has sparse or normalised positions, which are not read: {EXPORT_AGAIN}')
+    if has_bones:
+        raise DatasetError(f'{path}: {_BONES}')
+    if is_morphed:
+        raise DatasetError(f'{path}: has shape keys (morph targets), which are not read: apply them and {EXPORT_AGAIN}')
     for uri, length in buffers:
         if not uri.startswith('data:'):
             _check_buffer(path, path.parent / unquote(uri), length)
+    _note_missing(path, [uri for uri in pictures if not uri.startswith('data:')])
+    return json.dumps(tree).encode()
+
+
+def _note_missing(path: Path, names: Sequence[str]) -> None:
+    """Log which files with the colours of a mesh are missing: its reader passes over that in silence."""
+    missing = [name for name in names if not (path.parent / name.strip().replace('\\', '/')).is_file()]
+    if missing and multiprocessing.parent_process() is None:  # processes that draw have been told already
+        _log.warning('%s: its file %s is missing: drawn without these colours', path, missing[0])
 
 
 def _check_buffer(path: Path, buffer: Path, length: int) -> None:
@@ -275,7 +304,7 @@ def _check_collada(path: Path, content: bytes) -> bytes:
     if root.tag.rpartition('}')[2] != 'COLLADA':
         raise DatasetError(f'{path}: is no COLLADA file: it begins with <{root.tag.rpartition("}")[2]}>')
     if root.find('.//{*}instance_controller') is not None:
-        raise DatasetError(f'{path}: has a skin that bones move, which is not read: apply it and {EXPORT_AGAIN}')
+        raise DatasetError(f'{path}: {_BONES}')
     positions = {
         i.get('source', '')[1:] for i in root.iterfind('.//{*}vertices/{*}input') if i.get('semantic') == 'POSITION'
     }

@@ -46,10 +46,6 @@ def load_urdf(path: Path) -> list[Part]:
         DatasetError: naming the file, and the link, joint or mesh that is wrong.
     """
     document = _parsed(path)
-    children = {child.get('link') for child in document.iterfind('joint/child')}
-    roots = [name for link in document.iterfind('link') if (name := link.get('name', '')) not in children]
-    if len(roots) > 1:  # yourdfpy would put them all at the same place
-        raise DatasetError(f'{path}: its links and joints must form one tree; nothing joins {" and ".join(roots[:3])}')
     try:
         robot = URDF.load(io.BytesIO(ElementTree.tostring(document)), load_meshes=False)
         places = {name: robot.get_transform(name, robot.base_link) for name in robot.link_map}
@@ -105,7 +101,8 @@ def _parsed(path: Path) -> ElementTree.Element:
     try:
         document = ElementTree.fromstring(path.read_bytes())
     except (ElementTree.ParseError, ValueError, LookupError) as error:
-        raise DatasetError(f'{path}: is not valid XML: {error}') from error
+        reason = f'is not expanded; {_EXPAND}' if 'unbound prefix' in str(error) else f'is not valid XML: {error}'
+        raise DatasetError(f'{path}: {reason}') from error
     if document.tag != 'robot':
         raise DatasetError(f'{path}: is no URDF: it begins with <{document.tag}>, wanted <robot>')
     document.attrib.setdefault('name', path.stem)  # means nothing here, and some descriptions lack it
@@ -114,7 +111,28 @@ def _parsed(path: Path) -> ElementTree.Element:
             _check_element(path, f'{element.tag} {element.get("name")}', part)
     for element in (element for element in document if 'xacro' in element.tag):
         raise DatasetError(f'{path}: <{_short(element.tag)} {element.get("name", "")}> is not expanded; {_EXPAND}')
+    if problem := _tree_problem(document):
+        raise DatasetError(f'{path}: its links and joints must form one tree: {problem}')
     return document
+
+
+def _tree_problem(document: ElementTree.Element) -> str:
+    """Say why links and joints are no tree: yourdfpy takes the last of two namesakes, and puts loose links anywhere."""
+    links = [link.get('name', '') for link in document.iterfind('link')]
+    children = []
+    for joint in document.iterfind('joint'):
+        ends = {tag: part.get('link', '') for tag in ('parent', 'child') for part in joint.iterfind(tag)}
+        for tag in ('parent', 'child'):
+            if ends.get(tag) not in links:
+                return f'joint {joint.get("name")}: its {tag} {ends.get(tag, "")!r} is no link'
+        children.append(ends['child'])
+    for names, what in ((links, 'links are called'), (children, 'joints have the child')):
+        if twice := [name for name in names if names.count(name) > 1]:
+            return f'two {what} {twice[0]!r}'
+    roots = [name for name in links if name not in children]
+    if len(roots) > 1:
+        return f'nothing joins {" and ".join(roots[:3])}'
+    return 'its joints form a loop' if links and not roots else ''
 
 
 def _short(tag: str) -> str:
@@ -130,14 +148,17 @@ def _check_element(path: Path, where: str, part: ElementTree.Element) -> None:
     if (part.tag == 'visual' and part.find('geometry') is None) or (part.tag == 'geometry' and not len(part)):
         raise DatasetError(f'{path}: {where}: a <{part.tag}> has no shape, wanted a box, cylinder, sphere or mesh')
     for attribute, count in _NUMBERS.get(part.tag, {}).items():
-        text = part.get(attribute)
+        text = part.get(attribute, '' if attribute in _SIZES else None)
         wanted = (1, count) if attribute == 'scale' else (count,)
         if text is not None and not _are_numbers(text, wanted, -np.inf if attribute not in _SIZES else 0):
             limit = ' from 0 up' if attribute in _SIZES else ''
+            numbers = 'number' if count == 1 else 'numbers'
+            spaces = ' with spaces between them' if count > 1 else ''
             raise DatasetError(
-                f'{path}: {where}: {part.tag} {attribute}: wanted {count} numbers{limit} with spaces between them, '
-                f'got {text!r}'
+                f'{path}: {where}: {part.tag} {attribute}: wanted {count} {numbers}{limit}{spaces}, got {text!r}'
             )
+        if attribute == 'scale' and text and 0 in map(float, text.split()):
+            raise DatasetError(f'{path}: {where}: mesh scale {text!r} makes the mesh flat: wanted numbers other than 0')
 
 
 def _are_numbers(text: str, counts: tuple[int, ...], least: float) -> bool:

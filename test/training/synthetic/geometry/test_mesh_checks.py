@@ -161,6 +161,63 @@ def test_an_extension_of_the_look_is_no_reason(tmp_path):
     assert len(load_parts(path)) == 1
 
 
+@pytest.mark.parametrize(
+    ('changes', 'fact'),
+    [
+        ({'skins': [{'joints': [0]}], 'nodes': [{'mesh': 0, 'skin': 0}]}, 'bones'),
+        ({'nodes': [{'mesh': 0, 'weights': [0.0, 1.0]}]}, 'shape keys'),
+    ],
+)
+def test_a_gltf_that_something_deforms_is_refused(tmp_path, changes, fact):
+    assert fact in refusal(changed_gltf(tmp_path / 'a.gltf', **changes))
+
+
+def test_a_gltf_names_its_files_as_addresses(tmp_path):
+    path = export('gltf', tmp_path / 'a.gltf')
+    buffer = next(tmp_path.glob('*.bin'))
+    path.write_text(path.read_text().replace(buffer.name, 'my%20part.bin'))
+    buffer.rename(tmp_path / 'my part.bin')
+    assert all_vertices(load_parts(path)).max(0) == pytest.approx((0.5, 1, 1.5))
+
+
+@pytest.mark.parametrize('missing', ['a.mtl', 'skin.png'])
+def test_missing_colours_of_an_obj_are_told(tmp_path, caplog, missing):
+    (tmp_path / 'a.obj').write_text('mtllib a.mtl\nusemtl red\n' + OBJ.format(''))
+    if missing != 'a.mtl':
+        (tmp_path / 'a.mtl').write_text('newmtl red\nKd 1 0 0\nmap_Kd skin.png\n')
+    assert load_parts(tmp_path / 'a.obj')
+    assert f'its file {missing} is missing' in caplog.text
+
+
+@pytest.mark.parametrize('start', [b'glTF\2\0\0\0', b'\x1f\x8b\x08\0', b'v 1 2 3\n'])
+def test_another_format_named_stl_is_not_called_cut_off(tmp_path, start):
+    (tmp_path / 'a.stl').write_bytes(start + b'v 0.25 0.5 0.75 ' * 20)
+    assert 'is no STL file: it begins with' in refusal(tmp_path / 'a.stl')
+
+
+LINK = '<link name="{}"><visual><geometry>{}</geometry></visual></link>'
+BASE = LINK.format('base', '<box size="1 1 1"/>')
+JOINT = '<joint name="j" type="fixed"><parent link="{}"/><child link="{}"/></joint>'
+
+
+@pytest.mark.parametrize(
+    ('content', 'fact'),
+    [
+        (BASE + BASE, "two links are called 'base'"),
+        (BASE + JOINT.format('base', 'arm'), "joint j: its child 'arm' is no link"),
+        (BASE + BASE.replace('base', 'arm'), 'nothing joins base and arm'),
+        (BASE + BASE.replace('base', 'arm') + 2 * JOINT.format('base', 'arm'), "two joints have the child 'arm'"),
+        (BASE + JOINT.format('base', 'base'), 'form a loop'),
+        (BASE + '<xacro:include filename="arm.xacro"/>', 'is not expanded'),
+        (LINK.format('base', '<cylinder length="1"/>'), "cylinder radius: wanted 1 number from 0 up, got ''"),
+        (LINK.format('base', '<mesh filename="a.stl" scale="0 0 0"/>'), 'makes the mesh flat'),
+    ],
+)
+def test_a_urdf_that_ros_would_refuse_is_refused(tmp_path, content, fact):
+    (tmp_path / 'a.urdf').write_text(f'<robot name="r">{content}</robot>')
+    assert fact in refusal(tmp_path / 'a.urdf')
+
+
 def test_what_a_gltf_refers_to_must_be_there(tmp_path):
     path = export('gltf', tmp_path / 'a.gltf')
     buffer = next(tmp_path.glob('*.bin'))
