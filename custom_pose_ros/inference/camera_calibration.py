@@ -18,6 +18,7 @@ from custom_pose_ros.core.errors import ConfigError
 from custom_pose_ros.core.geometry.calibration_files import CameraInfoFields
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 
+_RECTIFIED = {'rect', 'rectified', 'undistorted', 'undist'}  # parts of names of topics
 _SIZES = 16  # of images whose intrinsics are kept
 
 
@@ -156,10 +157,10 @@ class CameraCalibration:
 
 
 def shows_rectified_images(topic: str) -> bool:
-    """Whether images are rectified by the name of their topic: image_rect, image_rect_color/compressed, rect/image."""
+    """Whether images are rectified by the name of their topic: image_rect_color/compressed, undistorted/image."""
     for name in reversed(topic.lower().split('/')):
         parts = name.split('_')
-        if 'rect' in parts or 'rectified' in parts:
+        if not _RECTIFIED.isdisjoint(parts):
             return True
         if 'raw' in parts:
             return False

@@ -183,7 +183,8 @@ def test_images_that_turn_out_to_be_rectified_get_p_at_once() -> None:
     ('topic', 'rectified'),
     [
         ('/cam/image_rect', True), ('/cam/image_rect_color/compressed', True), ('/camera/infra1/image_rect_raw', True),
-        ('/zed/rgb/rect/image', True), ('/left/image_rectified', True), ('image_rect', True), ('/cam/image_raw', False),
+        ('/zed/rgb/rect/image', True), ('/left/undistorted/image', True),
+        ('/left/image_rectified', True), ('image_rect', True), ('/cam/image_raw', False),
         ('/cam/image_color', False), ('/image_unrectified', False), ('/rectangle/image', False), ('', False),
         ('/cam_rect/image_raw/compressed', False),
     ],

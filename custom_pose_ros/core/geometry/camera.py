@@ -27,7 +27,7 @@ _MODEL_NAMES = {
 }  # fmt: skip
 _NO_MODEL = ('', 'none', 'pinhole', 'perspective')  # allow no coefficient but zeros
 _LOWEST_FOCAL = 0.05  # of the image width; no lens sees that much: 4.2 are millimetres
-_FAR_FROM_MIDDLE = 0.15  # of the side; lenses are centred to a few percent, K of a binned or cropped image is not
+_FAR_FROM_MIDDLE = 0.1  # of the side; lenses are centred to a few percent, K of a binned or cropped image is not
 _UNEQUAL_FOCALS = 1.15  # ratio; pixels are square, or nearly so
 _SKEW = 0.02  # of the focal length; rows and columns of pixels are at right angles
 _HIGHEST_FOCAL = 100.0  # of the image width: a field of view of half a degree
@@ -374,8 +374,8 @@ def _checked_matrix(K: Any) -> np.ndarray:
         raise ConfigError(f'camera: K: wanted finite numbers, got {matrix.ravel().tolist()}')
     if not (matrix[0, 0] > 0.0 and matrix[1, 1] > 0.0):
         raise ConfigError(
-            f'camera: K: wanted focal lengths above 0 px, got fx = {matrix[0, 0]:g}, fy = {matrix[1, 1]:g}; '
-            'an uncalibrated camera sends zeros: calibrate it'
+            f'camera: K: wanted focal lengths above 0 px, got fx = {matrix[0, 0]:g}, fy = {matrix[1, 1]:g}'
+            + ('' if matrix[0, 0] or matrix[1, 1] else '; an uncalibrated camera sends zeros: calibrate it')
         )
     if matrix[1, 0] != 0.0 or matrix[2].tolist() != [0.0, 0.0, 1.0]:
         raise ConfigError(f'camera: K: wanted [fx, s, cx; 0, fy, cy; 0, 0, 1], got {matrix.ravel().tolist()}')

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ _PERCENT = 100.0
 _LIKELY, _SURE = 0.05, 0.001  # how likely labels in pixels all lie within 100 x 100 of them by chance
 _FEW = 2  # images, in which a small object may well lie in the corner
 _OVER = 1.02  # of the image's size: boxes that people draw reach less far outside
+_CORNER = 2.0  # px
 _MANY = 5  # labels of a keypoint that do not lie on the same pixel by chance
 _PERCENT_SPAN = 50.0  # per cents of several pictures reach over more than half of them
 
@@ -68,7 +70,7 @@ def settle(path: Path, labels: RawLabels) -> None:
         )
     _refuse_percent(path, labels)
     _note_corners(labels)
-    _note_fixed(labels)
+    _note_corner(labels)
 
 
 class _Settling:
@@ -105,8 +107,10 @@ class _Settling:
             self._add(REPAIRED, text)
         self._instance.keypoints = points
         box = self._instance.box
-        if box is not None and len(places) > 1 and not any(_is_in(box, place) for place in places):
-            self._add(NOTE, 'none of its keypoints lies in its box: look at it')
+        inside = sum(_is_in(box, place) for place in places) if box is not None else len(places)
+        if len(places) > 1 and 3 * inside < len(places):
+            which = f'only {inside} of its {len(places)}' if inside else 'none of its'
+            self._add(NOTE, f'{which} keypoints {"lie" if inside > 1 else "lies"} in its box: look at it')
         return bool(places) or self._ignore()
 
     def _ignore(self) -> bool:
@@ -246,14 +250,11 @@ def _note_corners(labels: RawLabels) -> None:
         labels.add(NOTE, '', '', text)
 
 
-def _note_fixed(labels: RawLabels) -> None:
-    """Note keypoints that are at the same place in every image while others are not: placeholders, most likely."""
+def _note_corner(labels: RawLabels) -> None:
+    """Note keypoints that lie in the first pixels of the image again and again: placeholders."""
     points = [i.keypoints for image in labels.images for i in image.instances if i.keypoints is not None]
-    places = [[(x, y) for x, y, v in column if v] for column in zip(*points)]
-    fixed = [len(column) >= _MANY and len(set(column)) == 1 for column in places]
-    if any(len(set(column)) > 1 for column in places):
-        for name, column, is_fixed in zip(labels.keypoint_names, places, fixed):
-            if is_fixed:
-                place = ', '.join(map(_shown, column[0]))
-                text = f'{name} is at ({place}) in every image: is that "no place"? Then write 0, 0, 0'
-                labels.add(NOTE, '', '', text)
+    for name, column in zip(labels.keypoint_names, zip(*points)):
+        for place, times in Counter((x, y) for x, y, v in column if v).most_common(1):
+            if times >= _MANY and max(map(abs, place)) < _CORNER:
+                text = f'{name} is at ({", ".join(map(_shown, place))}) in {times} labels: is that "no place"?'
+                labels.add(NOTE, '', '', f'{text} Then write 0, 0, 0')

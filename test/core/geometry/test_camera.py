@@ -274,10 +274,10 @@ def test_matrices_of_another_image_or_unit(k, text):
     assert text in refusal(CameraIntrinsics.from_camera_info_fields, **fields, k=k)
 
 
-def lens_of(width, fx, d, model, skew=0.0):
+def lens_of(width, fx, d, model, skew=0.0, cx=None):
     height = width * 3 // 4
     return CameraIntrinsics(
-        width, height, np.array([[fx, skew, width / 2], [0, fx, height / 2], [0, 0, 1.0]]), np.array(d), model
+        width, height, np.array([[fx, skew, cx or width / 2], [0, fx, height / 2], [0, 0, 1.0]]), np.array(d), model
     )
 
 
@@ -289,6 +289,7 @@ def lens_of(width, fx, d, model, skew=0.0):
         ((640, 500, [-0.9, 0.1, 0, 0, 0], 'plumb_bob'), 'folds back 207 px from the principal point, inside of the'),
         ((640, 250, [-0.5, 0, 0, 0], 'equidistant'), 'folds back 136 px from the principal point'),
         ((640, 500, [], 'plumb_bob', 80.0), 'K has a skew of 80 px, which no camera has'),
+        ((853, 600, [], 'plumb_bob', 0.0, 320), 'the principal point is far from the middle of the 853x639 image'),
         ((640, 500_000, [], 'plumb_bob'), 'fx = 500000 px is a field of view of less than 0.6 deg: is it in pixels?'),
     ],
 )
