@@ -11,7 +11,6 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from importlib import metadata
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
@@ -181,6 +180,8 @@ def optional_packages(program: str, extras: Sequence[str]) -> Iterator[None]:
 
 def pip_install(extras: Sequence[str]) -> str:
     """Return the command that installs what the extras ask for; of this checkout where it is not installed itself."""
+    from importlib import metadata  # here, since it loads long, while Ctrl-C is not handled yet
+
     try:
         lines = metadata.requires(_PACKAGE) or []
     except metadata.PackageNotFoundError:

@@ -113,18 +113,18 @@ def test_numbers_are_finite_and_of_decimal_digits_and_a_home_is_known(capsys, mo
             assert f'argument --{option}: ' in capsys.readouterr().err
 
 
-@pytest.mark.parametrize('module', ['custom_pose_ros.tools.predict', 'custom_pose_ros.nodes.commands'])
+@pytest.mark.parametrize('module', ['tools.predict', 'nodes.commands', 'nodes.pose.pose_node'])
 def test_ctrl_c_while_importing_ends_without_a_traceback(module, root):
     code = (
         'import builtins, runpy, sys\n'
         'original = builtins.__import__\n'
         'def interrupted(name, *rest):\n'
-        '    if name in ("numpy", "custom_pose_ros.nodes.pose.pose_node"):\n'
+        '    if name == "numpy":\n'
         '        raise KeyboardInterrupt\n'
         '    return original(name, *rest)\n'
         'builtins.__import__ = interrupted\n'
-        'import importlib; importlib.import_module = lambda name: interrupted(name)\n'
-        f'import {module} as module\n'
+        'import importlib; importlib.import_module = lambda name: interrupted("numpy")\n'
+        f'import custom_pose_ros.{module} as module\n'
         'sys.exit(module.pose_node())'
     )
     done = subprocess.run([sys.executable, '-c', code], cwd=root, capture_output=True, text=True, timeout=60)

@@ -72,6 +72,8 @@ def _scan_ros1(path: Path, notes: Notes) -> Iterator[StoredMessage]:
 def _ros1_record(file: BinaryIO, size: int) -> tuple[dict[str, bytes], bytes, bool]:
     """Read header and data of one record and whether it is all there; a chunk is given as far as the file goes."""
     header = _ros1_fields(file.read(_ros1_length(file, size)))
+    if not header:  # nothing but zeros, of which a sparse file has any number
+        raise Cut
     prefix = file.read(4)
     length = struct.unpack('<I', prefix)[0] if len(prefix) == 4 else size
     left = size - file.tell()

@@ -55,7 +55,7 @@ class _McapScanner:
             if not head or head[0] in _MCAP_END:
                 return
             length = struct.unpack('<Q', head[1:])[0] if len(head) == _MCAP_HEAD_BYTES else size
-            if length > size - position - _MCAP_HEAD_BYTES or head[0] > _MCAP_LAST_RECORD:
+            if length > size - position - _MCAP_HEAD_BYTES or not 0 < head[0] <= _MCAP_LAST_RECORD:
                 self.notes.damage(f'{self.path.name}: is cut off or damaged after {position} bytes')
                 if head[0] == _CHUNK and not self.chunk_starts:
                     yield from self.chunk(file.read(min(length, size - position, MAX_BAG_BLOCK_BYTES)), position, True)
@@ -77,10 +77,10 @@ class _McapScanner:
         if not 0 < start < size or size - start > MAX_BAG_BLOCK_BYTES:
             return
         file.seek(start)
-        buffer = Fields(file.read(size - start))
+        summary = file.read(size - start)
         with contextlib.suppress(Cut):
-            while True:
-                kind, content = buffer.number('B'), buffer.bytes(buffer.number('Q'))
+            for kind, begin, end in chunk_records(summary):
+                content = summary[begin:end]
                 if kind == _CHUNK_INDEX and len(content) >= 24:
                     self.chunk_starts.append(struct.unpack('<Q', content[16:24])[0])
                 elif kind in (_SCHEMA, _CHANNEL):

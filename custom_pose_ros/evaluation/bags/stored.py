@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import contextlib
+import functools
 import struct
 import sys
 from collections.abc import Callable
@@ -51,6 +52,7 @@ class StoredMessage(NamedTuple):
     data: bytes
 
 
+@functools.lru_cache(maxsize=64)  # a bag may have any number of topics; they share a few
 def qos_profiles(text: str) -> tuple[Qos, ...]:
     """Read the YAML of QoS profiles; nothing of damaged text. Bounded, unlike what rosbags reads YAML with."""
     with contextlib.suppress(Exception):

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from rosbags.rosbag2 import storage_mcap
 
 from custom_pose_ros.core.errors import DatasetError
-from custom_pose_ros.core.limits import MAX_BAG_BLOCK_RECORDS
+from custom_pose_ros.core.limits import MAX_BAG_BLOCK_BYTES, MAX_BAG_BLOCK_RECORDS
 from custom_pose_ros.evaluation.bags import salvage, storage
 from custom_pose_ros.evaluation.bags.reader import Bag
 from custom_pose_ros.evaluation.bags.salvage import scan
@@ -259,6 +259,27 @@ def test_a_chunk_of_more_records_than_anybody_writes_is_left(record, tmp_path):
     assert any('the chunk at byte' in line for line in notes.lines(damaged=True))
     with pytest.raises(ValueError, match='records do not fit'):
         storage_mcap.decompress(zstd.compress(inside), 'zstd', len(inside), 0)
+
+
+@pytest.mark.parametrize('magic', [MCAP_MAGIC, b'#ROSBAG V2.0\n'], ids=['mcap', 'ros1'])
+def test_a_sparse_file_is_not_walked_to_its_end(magic, tmp_path):
+    """Of 12 GB of zeros, each 8 or 9 bytes are an empty record; half an hour of them."""
+    path = tmp_path / 'sparse'
+    path.write_bytes(magic)
+    os.truncate(path, 12 << 30)
+    notes = Notes()
+    assert list(scan(path, notes)) == []
+    assert any('is cut off or damaged after' in line for line in notes.lines(damaged=True))
+
+
+def test_a_summary_of_zeros_is_not_walked_to_its_end(tmp_path):
+    path = tmp_path / 'a.mcap'
+    footer = b'\x02' + struct.pack('<QQQI', 20, 20, 0, 0) + MCAP_MAGIC
+    path.write_bytes(MCAP_MAGIC + bytes(12))
+    os.truncate(path, MAX_BAG_BLOCK_BYTES - 100)
+    with path.open('ab') as file:
+        file.write(footer)
+    assert list(scan(path, Notes())) == []
 
 
 def test_rosbags_unpacks_no_more_than_the_index_states(tmp_path):
