@@ -249,8 +249,9 @@ class CameraIntrinsics:
             edge = float((high if sign > 0 else -low)[axis])
             points = np.zeros((len(_SLOPES), 3))
             points[:, axis], points[:, 2] = sign * _SLOPES, 1.0
-            reached = sign * (self.project(points)[:, axis] - self.K[axis, 2])
-            back, out = np.diff(reached) <= 0, reached >= edge
+            with np.errstate(over='ignore', invalid='ignore'):  # coefficients may be anything
+                reached = sign * (self.project(points)[:, axis] - self.K[axis, 2])
+                back, out = np.diff(reached) <= 0, reached >= edge
             last, first_out = (int(np.argmax(which)) if which.any() else len(_SLOPES) for which in (back, out))
             if last < first_out and back.any():
                 return (

@@ -313,6 +313,12 @@ def test_nothing_is_odd_about_real_lenses(lens):
     assert lens_of(*lens).oddities() == []
 
 
+@pytest.mark.filterwarnings('error')
+def test_huge_coefficients_are_odd_without_numerical_noise():
+    for d in ([0.001, 1e300, 0, 0, -1e308], [0, 0, 1e308, 0, 0], [1e300, 0, 0, 0, 0]):
+        assert len(lens_of(640, 500, d, 'plumb_bob').oddities()) == 1
+
+
 def test_uncalibrated_camera_info():
     text = refusal(
         CameraIntrinsics.from_camera_info_fields, width=640, height=480, distortion_model='plumb_bob', d=[], k=[0.0] * 9
