@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
+from spoilt_models import broken_object, empty_network, half_a_network, without_network
 from tiny_model import make_nan
 
 from custom_pose_ros.nodes.ros.conversions import SwitchObject
@@ -24,23 +25,6 @@ def answer(rig, future) -> SwitchObject.Response:
     return future.result()
 
 
-def delete(folder: Path) -> None:
-    (folder / 'model.onnx').unlink()
-
-
-def halve(folder: Path) -> None:
-    content = (folder / 'model.onnx').read_bytes()
-    (folder / 'model.onnx').write_bytes(content[: len(content) // 2])
-
-
-def empty(folder: Path) -> None:
-    (folder / 'model.onnx').write_bytes(b'')
-
-
-def forget_object(folder: Path) -> None:
-    (folder / 'object.yaml').write_text('name: [', encoding='utf-8')
-
-
 def lose_numbers(folder: Path) -> None:
     make_nan(folder / 'model.onnx')
 
@@ -49,10 +33,10 @@ def lose_numbers(folder: Path) -> None:
     ('spoil', 'text'),
     [
         (lose_numbers, 'are not finite (nan or inf)'),
-        (delete, 'no model.onnx in this folder'),
-        (halve, 'is damaged or not an ONNX model'),
-        (empty, 'model.onnx: is empty'),
-        (forget_object, 'the object.yaml cannot be used'),
+        (without_network, 'no model.onnx in this folder'),
+        (half_a_network, 'is damaged or not an ONNX model'),
+        (empty_network, 'model.onnx: is empty'),
+        (broken_object, 'the object.yaml cannot be used'),
     ],
     ids=['nan', 'deleted', 'half written', 'empty', 'broken object'],
 )

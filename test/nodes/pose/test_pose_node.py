@@ -19,6 +19,7 @@ from rcl_interfaces.srv import SetParameters
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
 from sensor_msgs.msg import CompressedImage, Image
+from spoilt_models import another_first_keypoint, half_a_network, without_network
 from std_msgs.msg import Header
 
 from custom_pose_ros.core.drawing.overlay import draw_poses
@@ -426,20 +427,6 @@ def test_ending_leaves_no_thread(graph, tiny_object) -> None:
     assert set(threading.enumerate()) <= before
 
 
-def without_model(folder) -> None:
-    (folder / 'model.onnx').unlink()
-
-
-def damaged_model(folder) -> None:
-    content = (folder / 'model.onnx').read_bytes()
-    (folder / 'model.onnx').write_bytes(content[: len(content) // 2])
-
-
-def model_of_another_object(folder) -> None:
-    text = (folder / 'object.yaml').read_text(encoding='utf-8')
-    (folder / 'object.yaml').write_text(text.replace('front', 'nose'), encoding='utf-8')
-
-
 def model_without_object(folder) -> None:
     network = onnx.load(str(folder / 'model.onnx'))
     kept = [p for p in network.metadata_props if p.key != 'object']
@@ -449,9 +436,9 @@ def model_without_object(folder) -> None:
 
 
 BAD_MODELS = [
-    (without_model, 'no model.onnx in this folder'),
-    (damaged_model, 'is damaged or not an ONNX model'),
-    (model_of_another_object, 'does not fit'),
+    (without_network, 'no model.onnx in this folder'),
+    (half_a_network, 'is damaged or not an ONNX model'),
+    (another_first_keypoint, 'does not fit'),
     (model_without_object, 'carries no object'),
 ]
 

@@ -15,6 +15,7 @@ from lifecycle_msgs.srv import ChangeState
 from rcl_interfaces.msg import Log
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
+from spoilt_models import another_first_keypoint, broken_object, empty_network, half_a_network, without_network
 from std_msgs.msg import Header
 
 from custom_pose_ros.nodes.orientation.orientation_node import OrientationNode
@@ -107,37 +108,14 @@ def test_the_old_object_serves_until_the_new_one_can(bench, graph, other, tiny_o
     assert bench.served() == 'tiny'
 
 
-def no_model(folder: Path) -> None:
-    (folder / 'model.onnx').unlink()
-
-
-def half_a_model(folder: Path) -> None:
-    content = (folder / 'model.onnx').read_bytes()
-    (folder / 'model.onnx').write_bytes(content[: len(content) // 2])
-
-
-def empty_model(folder: Path) -> None:
-    (folder / 'model.onnx').write_bytes(b'')
-
-
-def model_of_another_object(folder: Path) -> None:
-    text = (folder / 'object.yaml').read_text(encoding='utf-8')
-    (folder / 'object.yaml').write_text(text.replace('nose', 'bow'), encoding='utf-8')
-
-
-def half_an_object(folder: Path) -> None:
-    text = (folder / 'object.yaml').read_text(encoding='utf-8')
-    (folder / 'object.yaml').write_text(text[: len(text) // 3], encoding='utf-8')
-
-
 @pytest.mark.parametrize(
     ('spoil', 'text'),
     [
-        (no_model, 'no model.onnx in this folder'),
-        (half_a_model, 'is damaged or not an ONNX model'),
-        (empty_model, 'is empty; wanted'),
-        (model_of_another_object, 'does not fit'),
-        (half_an_object, 'object.yaml'),
+        (without_network, 'no model.onnx in this folder'),
+        (half_a_network, 'is damaged or not an ONNX model'),
+        (empty_network, 'is empty; wanted'),
+        (another_first_keypoint, 'does not fit'),
+        (broken_object, 'object.yaml'),
         (shutil.rmtree, 'not found: wanted a folder'),
     ],
 )
