@@ -1,6 +1,7 @@
 """Errors that a user is meant to read: one line that says what was wrong, what was wanted, what to do."""
 
 import re
+from collections.abc import Collection
 
 # Control characters but tab and line feed, marks that turn the direction of text, and bytes of names that are no UTF-8.
 _UNPRINTABLE = re.compile('[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]')
@@ -59,6 +60,11 @@ class OutputError(CustomPoseError):
 def reason_of(error: BaseException) -> str:
     """Return the first line of what an error of a library says, or its kind where it says nothing."""
     return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def listed(items: Collection[str], most: int = 12) -> str:
+    """Return items in one line: the first ones, and how many more there are."""
+    return ', '.join(list(items)[:most]) + (f' and {len(items) - most} more' if len(items) > most else '')
 
 
 def printable(text: str) -> str:

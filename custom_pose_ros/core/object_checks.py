@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from custom_pose_ros.core.errors import listed
 from custom_pose_ros.core.geometry.rotations import matrix_from_rotation_vector
 from custom_pose_ros.core.geometry.symmetry import Symmetry
 from custom_pose_ros.core.keypoint_names import find_sides, named_directions
@@ -17,6 +18,7 @@ _SAME_PLACE = 0.002  # of the object's size: points so near each other are one f
 _TOO_NEAR = 0.01  # of the object's size: as exactly as people label
 _MISFIT = 0.05  # of the object's size: by how much points measured by hand may miss a symmetry
 _SIGMAS = (0.005, 0.25)  # COCO's are from 0.025 to 0.107
+_NAMED = 4  # keypoints in a line
 _LEFT_HANDED = -0.5  # determinant of three directions; -1 when they are at right angles
 
 
@@ -136,20 +138,18 @@ def mirroring(mirror: str, names: Sequence[str], points: np.ndarray, flip_order:
     pairs = [f'{names[a]}/{names[b]}' for a, b in (*sides.pairs, *sides.likely) if unswapped >= {a, b}]
     single = [names[k] for k in sides.single if k in unswapped]
     if mirror == 'yes':
-        return True, f'mirror: yes, but swaps lacks {_listed(pairs)}' if pairs else None
+        return True, f'mirror: yes, but swaps lacks {listed(pairs, _NAMED)}' if pairs else None
     start = 'training does not mirror images'
     if pairs:
-        return (
-            False,
-            f'{start}: swaps lacks {_listed(pairs)}; add the pairs, or say mirror: yes or no where they are none',
-        )
+        way = 'add the pairs, or say mirror: yes or no where they are none'
+        return False, f'{start}: swaps lacks {listed(pairs, _NAMED)}; {way}'
     if len(unswapped) == len(names):
         return False, (
             f'{start}: swaps is empty; list the keypoints that change places in a mirror, '
             'or say mirror: yes where none does, mirror: no where the mirrored object does not exist'
         )
     if single:
-        return False, f'{start}: {_listed(single)} without a partner in swaps; add it, or say mirror: yes or no'
+        return False, f'{start}: {listed(single, _NAMED)} without a partner in swaps; add it, or say mirror: yes or no'
     if misfit := _mirror_misfit(names, points, flip_order, np.arange(len(names))):
         return False, f'{start}: swaps do not fit model_points ({misfit})'
     return True, None
@@ -222,7 +222,3 @@ def _in_axes(direction: np.ndarray) -> str:
 
 def _in_metres(length_m: float) -> str:
     return f'{length_m:.2g} m' if length_m < 10 else f'{length_m:.0f} m'
-
-
-def _listed(items: Sequence[str], most: int = 4) -> str:
-    return ', '.join(items[:most]) + (f' and {len(items) - most} more' if len(items) > most else '')

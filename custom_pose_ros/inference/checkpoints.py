@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from custom_pose_ros.core.errors import ConfigError, ModelError, ModelFileError, OutputError, reason_of
+from custom_pose_ros.core.errors import ConfigError, ModelError, ModelFileError, OutputError, listed, reason_of
 from custom_pose_ros.core.files import check_network_file, replacing, stand_in
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.inference.layouts import WANTED, layout_of_file, layout_of_names, refusal
@@ -220,8 +220,7 @@ def _published_checkpoint(content: Mapping[str, Any], model: ObjectModel | None,
         if not name.endswith('.num_batches_tracked') and (name not in state or state[name].shape != tensor.shape)
     ]
     if bad:
-        more = f' and {len(bad) - _NAMED} more' if len(bad) > _NAMED else ''
-        raise ModelError(f'{path}: these layers do not fit: {", ".join(bad[:_NAMED])}{more}')
+        raise ModelError(f'{path}: these layers do not fit: {listed(bad, _NAMED)}')
     ignored = tuple(name for name in state if name not in own)
     return Checkpoint(architecture, options, model, weights, ignored=ignored)
 

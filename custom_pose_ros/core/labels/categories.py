@@ -6,9 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from custom_pose_ros.core.errors import DatasetError
-
-_SHOWN = 12  # names in a message: some files have hundreds of categories
+from custom_pose_ros.core.errors import DatasetError, listed
 
 
 @dataclass(frozen=True)
@@ -38,21 +36,21 @@ class CategoryChoice:
         """
         if missing := [name for name in self.names if name not in keypoints]:
             wanted = ', '.join(map(repr, missing))
-            raise DatasetError(f'{path}: wanted a category named {wanted}, the file has {_listed(keypoints)}')
+            raise DatasetError(f'{path}: wanted a category named {wanted}, the file has {listed(keypoints)}')
         labelled = [name for name in keypoints if name in used]
         chosen = list(dict.fromkeys(self.names)) or (list(keypoints) if len(keypoints) == 1 else labelled)
         if not chosen:
-            raise DatasetError(f'{path}: no object of {_listed(keypoints)} has labelled keypoints')
+            raise DatasetError(f'{path}: no object of {listed(keypoints)} has labelled keypoints')
         if len(chosen) > 1 and not self.names and not self.merge:
             alike = len({tuple(keypoints[name]) for name in chosen}) == 1
             way = ', or read them as one object with --merge-categories: they have the same keypoints' if alike else ''
-            text = f'has several categories with keypoints ({_listed(chosen)}); choose one with --category{way}'
+            text = f'has several categories with keypoints ({listed(chosen)}); choose one with --category{way}'
             raise DatasetError(f'{path}: {text}')
         for name in chosen[1:]:
             if list(keypoints[name]) != list(keypoints[chosen[0]]):
                 raise DatasetError(
                     f'{path}: categories with different keypoints cannot be one object: '
-                    f'{chosen[0]} has {_listed(keypoints[chosen[0]])}, {name} has {_listed(keypoints[name])}'
+                    f'{chosen[0]} has {listed(keypoints[chosen[0]])}, {name} has {listed(keypoints[name])}'
                 )
         return chosen
 
@@ -63,8 +61,3 @@ THE_ONLY_ONE = CategoryChoice()
 def object_name(chosen: Sequence[str]) -> str:
     """Return the name of the object that these categories are."""
     return chosen[0] if len(chosen) == 1 else 'object'
-
-
-def _listed(names: Collection[str]) -> str:
-    shown = ', '.join(list(names)[:_SHOWN])
-    return shown if len(names) <= _SHOWN else f'{shown} and {len(names) - _SHOWN} more'

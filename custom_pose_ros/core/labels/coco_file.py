@@ -26,15 +26,15 @@ from custom_pose_ros.core.labels.raw_labels import (
     RawInstance,
     RawLabels,
     is_number,
+    size_px,
 )
 from custom_pose_ros.core.labels.settling import settle
 from custom_pose_ros.core.labels.skeleton import read_skeleton
-from custom_pose_ros.core.limits import MAX_LABELLED_SIDE_PX
 from custom_pose_ros.core.object_model import ObjectModel
 
 T = TypeVar('T')
 _CONVERT = 'training/prepare_dataset.py makes one of the labels of other tools'
-_PREPARE = 'let training/prepare_dataset.py check and repair the labels'
+PREPARE = 'let training/prepare_dataset.py check and repair the labels'
 LABEL_STUDIO = 'Label Studio'  # contributor in its files
 OWN_CONTRIBUTOR = 'custom_pose_ros'  # in what prelabel.py writes, whose points lie on the picture as EXIF turns it
 
@@ -115,7 +115,7 @@ def read_object_labels(path: Path, model: ObjectModel) -> tuple[RawLabels, list[
     _bring_inside(labels)
     refused = [problem for problem in labels.problems if problem.kind == REFUSED]
     if refused:
-        raise DatasetError(f'{path}: {refused[0].line}{" ..." * (len(refused) > 1)}; {_PREPARE}')
+        raise DatasetError(f'{path}: {refused[0].line}{" ..." * (len(refused) > 1)}; {PREPARE}')
     of_file = [problem for problem in labels.problems if not problem.image and not problem.annotation]
     repaired = [problem for problem in labels.problems if problem.kind == REPAIRED and problem not in of_file]
     for problem in of_file:
@@ -202,13 +202,8 @@ def _coco_images(path: Path, images: list[dict[str, Any]]) -> list[RawImage]:
             name = full
         if not isinstance(name, str) or not name:
             raise DatasetError(f'{path}: image {image.get("id")!r}: file_name: wanted a name, got {name!r}')
-        found.append(RawImage(name, _size(image.get('width')), _size(image.get('height'))))
+        found.append(RawImage(name, size_px(image.get('width')), size_px(image.get('height'))))
     return found
-
-
-def _size(value: Any) -> int:
-    """Return a size in pixels, 0 where that is none."""
-    return int(value) if is_number(value) and value == int(value) and 0 < value <= MAX_LABELLED_SIDE_PX else 0
 
 
 def _with_label_studio_boxes(

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, TypeGuard
 
 from custom_pose_ros.core.errors import DatasetError
-from custom_pose_ros.core.limits import MAX_KEYPOINTS
+from custom_pose_ros.core.limits import MAX_KEYPOINTS, MAX_LABELLED_SIDE_PX
 from custom_pose_ros.core.object_model import ObjectModel
 
 REPAIRED, REFUSED, NOTE = 'repaired', 'refused', 'note'
@@ -127,6 +127,11 @@ class RawLabels:
 def is_number(value: Any) -> TypeGuard[float]:
     """Return whether a JSON value is a finite number of sensible size."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) and abs(value) < 1e9
+
+
+def size_px(value: Any) -> int:
+    """Return a size that a label file states, 0 where that is none."""
+    return int(value) if is_number(value) and value == int(value) and 0 < value <= MAX_LABELLED_SIDE_PX else 0
 
 
 def base_name(name: str) -> str:

@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from custom_pose_ros.core.errors import DatasetError
+from custom_pose_ros.core.errors import DatasetError, listed
 from custom_pose_ros.core.labels.raw_labels import (
     ABSENT,
     HIDDEN,
@@ -100,8 +100,7 @@ class _Settling:
                 'Multiply x by the width and y by the height'
             )
         if said:
-            more = f' and {len(said) - 1} more' if len(said) > 1 else ''
-            self._add(REPAIRED, f'{said[0]}{more}: taken as not labelled')
+            self._add(REPAIRED, f'{listed(said, 1)}: taken as not labelled')
         elif self._instance.stated_count not in (None, len(places)):
             text = f'num_keypoints said {self._instance.stated_count}, but {len(places)} are labelled: corrected'
             self._add(REPAIRED, text)

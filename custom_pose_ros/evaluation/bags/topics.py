@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from custom_pose_ros.core.errors import UsageError
+from custom_pose_ros.core.errors import UsageError, listed
 from custom_pose_ros.evaluation.bags.stored import Topic
 
 IMAGE_TYPES = ('sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage')
@@ -131,5 +131,5 @@ def _types(msgtypes: Collection[str]) -> str:
 def _listing(topics: Collection[Topic]) -> str:
     """Return names, types and numbers of messages, those about images first."""
     ordered = sorted(topics, key=lambda t: ('image' not in f'{t.name}{t.msgtype}'.lower(), t.name))
-    shown = [f'{t.name[:_LONGEST_NAME]} ({_types([t.msgtype])}, {t.count})' for t in ordered[:_LISTED]]
-    return ', '.join(shown) + (f' and {len(ordered) - _LISTED} more' if len(ordered) > _LISTED else '') or 'none'
+    shown = [f'{t.name[:_LONGEST_NAME]} ({_types([t.msgtype])}, {t.count})' for t in ordered]
+    return listed(shown, _LISTED) or 'none'

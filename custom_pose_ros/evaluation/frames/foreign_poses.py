@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 
 from custom_pose_ros.core.errors import UsageError
-from custom_pose_ros.core.geometry.rigid import Rigid
-from custom_pose_ros.core.geometry.rotations import matrix_from_quaternion
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.orientation.estimate import OrientationEstimate
+from custom_pose_ros.evaluation.truth.tracks import rigid_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,13 +92,13 @@ def _usable(found: Sequence[tuple[str, Any, Any]], model: ObjectModel) -> Iterat
         at, turned = (
             (pose.position, pose.orientation) if hasattr(pose, 'position') else (pose.translation, pose.rotation)
         )
-        t, q = np.array([at.x, at.y, at.z]), np.array([turned.x, turned.y, turned.z, turned.w])
-        if not (np.isfinite(t).all() and t.any() and np.isfinite(q).all() and 1e-3 < np.linalg.norm(q) < 1e3):
+        rigid = rigid_of(at, turned)
+        if rigid is None or not rigid.translation.any():
             continue
         given = covariance is not None and np.any(covariance)  # programs without one leave zeros
         matrix = np.asarray(covariance, float).reshape(6, 6) if given else np.full((6, 6), np.nan)
         estimate = OrientationEstimate(
-            pose=Rigid(matrix_from_quaternion(q), t),
+            pose=rigid,
             covariance=matrix,
             reprojection_error_px=np.nan,
             ambiguity=np.nan,

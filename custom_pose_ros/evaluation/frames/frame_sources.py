@@ -11,7 +11,6 @@ import numpy as np
 from custom_pose_ros.core.errors import MessageError, UsageError
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.geometry.rigid import Rigid
-from custom_pose_ros.core.geometry.rotations import matrix_from_quaternion
 from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.keypoints.tracking import PoseTracker
 from custom_pose_ros.core.object_model import ObjectModel
@@ -25,7 +24,7 @@ from custom_pose_ros.evaluation.frames.camera_supply import CameraSupply
 from custom_pose_ros.evaluation.frames.foreign_poses import choose_label, foreign_poses
 from custom_pose_ros.evaluation.frames.message_stream import DecodedMessage
 from custom_pose_ros.evaluation.truth.apriltag import TagTruth
-from custom_pose_ros.evaluation.truth.tracks import stamp_ns
+from custom_pose_ros.evaluation.truth.tracks import rigid_of, stamp_ns
 from custom_pose_ros.inference.pose_messages import message_to_poses, track_id_of
 
 
@@ -264,16 +263,13 @@ def estimates_from_message(message: Any, model: ObjectModel) -> list[Orientation
     """Return the estimates of a recorded OrientationArray; those that are no pose (NaN, zero) are left out."""
     estimates = []
     for item in message.orientations:
-        position, quaternion = item.pose.pose.position, item.pose.pose.orientation
-        t = np.array([position.x, position.y, position.z])
-        q = np.array([quaternion.x, quaternion.y, quaternion.z, quaternion.w])
-        covariance = np.asarray(item.pose.covariance, float).reshape(6, 6)
-        if not (np.isfinite(t).all() and np.isfinite(q).all() and 1e-3 < np.linalg.norm(q) < 1e3):
+        pose = rigid_of(item.pose.pose.position, item.pose.pose.orientation)
+        if pose is None:
             continue
         estimates.append(
             OrientationEstimate(
-                pose=Rigid(matrix_from_quaternion(q), t),
-                covariance=covariance,
+                pose=pose,
+                covariance=np.asarray(item.pose.covariance, float).reshape(6, 6),
                 reprojection_error_px=float(item.reprojection_error_px),
                 ambiguity=float(item.ambiguity),
                 track_id=track_id_of(item),

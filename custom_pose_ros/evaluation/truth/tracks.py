@@ -153,14 +153,17 @@ def read_poses(message: Any) -> Iterator[StampedPose]:
     else:
         pose = message.pose.pose if hasattr(message.pose, 'pose') else message.pose
         orientation, position = pose.orientation, pose.position
-    quaternion = np.array([orientation.x, orientation.y, orientation.z, orientation.w])
+    rigid = rigid_of(position, orientation)
+    if rigid is not None:
+        child, frame = (name.lstrip('/') for name in (getattr(message, 'child_frame_id', ''), message.header.frame_id))
+        yield StampedPose(stamp_ns(message.header), frame, child, rigid)
+
+
+def rigid_of(position: Any, orientation: Any) -> Rigid | None:
+    """Return the pose of a Point or Vector3 and a Quaternion; None where it is not finite or has no direction."""
     t = np.array([position.x, position.y, position.z])
-    if np.isfinite(t).all() and 1e-3 < np.linalg.norm(quaternion) < 1e3:
-        child = getattr(message, 'child_frame_id', '')
-        frame = message.header.frame_id.lstrip('/')
-        yield StampedPose(
-            stamp_ns(message.header), frame, child.lstrip('/'), Rigid(matrix_from_quaternion(quaternion), t)
-        )
+    q = np.array([orientation.x, orientation.y, orientation.z, orientation.w])
+    return Rigid(matrix_from_quaternion(q), t) if np.isfinite(t).all() and 1e-3 < np.linalg.norm(q) < 1e3 else None
 
 
 def stamp_ns(header: Any) -> int:

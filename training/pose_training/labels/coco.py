@@ -11,14 +11,12 @@ from typing import Any
 import numpy as np
 
 from custom_pose_ros.core.errors import DatasetError
-from custom_pose_ros.core.labels.coco_file import read_object_labels
+from custom_pose_ros.core.labels.coco_file import PREPARE, read_object_labels
 from custom_pose_ros.core.labels.placement import place
 from custom_pose_ros.core.labels.raw_labels import RawImage, RawInstance, RawLabels
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.pictures import read_sound_picture
 from training.pose_training.labels.image_files import ImageIndex
-
-_PREPARE = 'let training/prepare_dataset.py check and repair the labels'
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,11 +60,11 @@ class LabelledImage:
         try:
             placement = place(picture, (self.width, self.height), self.exif)
         except DatasetError as error:
-            raise DatasetError(f'{self.path}: {error}; {_PREPARE}') from error
+            raise DatasetError(f'{self.path}: {error}; {PREPARE}') from error
         if (placement.width, placement.height) != (self.width, self.height):
             raise DatasetError(
                 f'{self.path}: is {placement.width} x {placement.height} px, but its labels are for '
-                f'{self.width} x {self.height}; {_PREPARE}'
+                f'{self.width} x {self.height}; {PREPARE}'
             )
         return picture.upright if placement.upright else picture.stored
 
@@ -127,7 +125,7 @@ class _Finder:
         try:
             return self._index.find(name).path
         except DatasetError as error:
-            raise DatasetError(f'{self._labels}: image {name}: {error}; {_PREPARE}') from error
+            raise DatasetError(f'{self._labels}: image {name}: {error}; {PREPARE}') from error
 
 
 def _labelled_image(
@@ -136,7 +134,7 @@ def _labelled_image(
     if not image.width or not image.height:
         got = f'{entry.get("width")!r:.20} x {entry.get("height")!r:.20}'
         raise DatasetError(
-            f'{path}: image {image.name}: width and height: wanted sizes in pixels, got {got}; {_PREPARE}'
+            f'{path}: image {image.name}: width and height: wanted sizes in pixels, got {got}; {PREPARE}'
         )
     instances = [instance for instance in image.instances if instance.keypoints is not None]
     points = [np.array(instance.keypoints, float) for instance in instances]

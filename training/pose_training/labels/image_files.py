@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import NamedTuple
@@ -174,7 +174,7 @@ def sample_images(sources: Sequence[Path], limit: int) -> list[np.ndarray]:
     images: list[np.ndarray] = []
     for path in dict.fromkeys(path for path, _ in frames):
         if path in videos:
-            images += _read_video(path, videos[path])
+            images += [image for _, image in read_frames(path, videos[path])]
         elif (path, None) in chosen:
             images.append(read_image(path))
     return images
@@ -196,16 +196,12 @@ def _frames(source: Path) -> list[tuple[Path, int | None]]:
     return [(source, None)]
 
 
-def _read_video(path: Path, wanted: set[int]) -> list[np.ndarray]:
-    """Return the frames with these numbers; the number of frames that a container announces may be too large."""
-    capture = cv2.VideoCapture(str(path))
-    images = []
-    for i in range(max(wanted) + 1):
+def read_frames(video: Path, numbers: Collection[int]) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield number and (H, W, 3) uint8 BGR image of frames, counted from 0; a container may announce too many."""
+    capture = cv2.VideoCapture(str(video))
+    for number in range(max(numbers, default=-1) + 1):
         if not capture.grab():
             break
-        if i in wanted:
-            good, image = capture.retrieve()
-            if good:
-                images.append(image)
+        if number in numbers and (frame := capture.retrieve())[0]:
+            yield number, frame[1]
     capture.release()
-    return images

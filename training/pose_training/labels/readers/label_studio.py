@@ -57,8 +57,7 @@ def read_label_studio(path: Path, tasks: list[Any]) -> RawLabels:
             problems.append(Problem(REFUSED, name, number, text))
         pictures.append(_Annotation(name, submitted[0], problems).picture)
     way = 'draw a rectangle around each object, and drag points onto their own in the list of regions'
-    labels = join_points(path, 'Label Studio', pictures, THE_ONLY_ONE, way)
-    labels.problems += problems
+    labels = join_points(path, 'Label Studio', pictures, THE_ONLY_ONE, way, problems)
     labels.exif = TURNED_WITH_SIZE
     return labels
 

@@ -8,7 +8,16 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from custom_pose_ros.core.labels.categories import CategoryChoice
-from custom_pose_ros.core.labels.raw_labels import NOTE, REFUSED, Problem, RawImage, RawLabels, base_name, is_number
+from custom_pose_ros.core.labels.raw_labels import (
+    NOTE,
+    REFUSED,
+    Problem,
+    RawImage,
+    RawLabels,
+    base_name,
+    is_number,
+    size_px,
+)
 from training.pose_training.labels.readers.loose_points import LooseBox, LoosePicture, LoosePoint, join_points
 
 
@@ -35,17 +44,15 @@ def read_labelbox(path: Path, rows: Sequence[Mapping[str, Any]], choice: Categor
         name, labels = _image_name(row), _labels(row)
         if len(labels) == 1 and name:
             media = _dictionary(row.get('media_attributes'))
-            sizes = [int(s) if is_number(s) and s > 0 else 0 for s in (media.get('width'), media.get('height'))]
-            pictures.append(LoosePicture(RawImage(name, sizes[0], sizes[1])))
+            image = RawImage(name, size_px(media.get('width')), size_px(media.get('height')))
+            pictures.append(LoosePicture(image))
             _read_objects(pictures[-1], labels[0], problems)
         elif labels:
             text = f'is annotated {len(labels)} times: delete all but one' if name else 'names no picture'
             problems.append(Problem(REFUSED, name, _row_id(row), text))
         else:
             problems.append(Problem(NOTE, name, _row_id(row), 'not annotated, left out'))
-    result = join_points(path, 'Labelbox', pictures, choice, 'draw a box around each object')
-    result.problems += problems
-    return result
+    return join_points(path, 'Labelbox', pictures, choice, 'draw a box around each object', problems)
 
 
 def _read_objects(picture: LoosePicture, label: Mapping[str, Any], problems: list[Problem]) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from custom_pose_ros.core.labels.categories import CategoryChoice
-from custom_pose_ros.core.labels.raw_labels import NOTE, REFUSED, Problem, RawImage, RawLabels, is_number
+from custom_pose_ros.core.labels.raw_labels import NOTE, REFUSED, Problem, RawImage, RawLabels, is_number, size_px
 from training.pose_training.labels.readers.loose_points import LooseBox, LoosePicture, LoosePoint, join_points
 
 
@@ -30,8 +30,8 @@ def read_labelme(path: Path, contents: Mapping[Path, Mapping[str, Any]], choice:
     """
     problems: list[Problem] = []
     pictures = [_picture(file, content, problems) for file, content in contents.items()]
-    labels = join_points(path, 'labelme', pictures, choice, 'give the shapes of each object a group_id of its own')
-    labels.problems += problems
+    way = 'give the shapes of each object a group_id of its own'
+    labels = join_points(path, 'labelme', pictures, choice, way, problems)
     if len(contents) == 1:
         labels.add(NOTE, '', '', 'labelme writes one file for each picture: give their folder to read all of them')
     return labels
@@ -39,8 +39,8 @@ def read_labelme(path: Path, contents: Mapping[Path, Mapping[str, Any]], choice:
 
 def _picture(file: Path, content: Mapping[str, Any], problems: list[Problem]) -> LoosePicture:
     name = str(content['imagePath'] or file.with_suffix('.jpg').name)
-    sizes = [int(s) if is_number(s) and s > 0 else 0 for s in (content.get('imageWidth'), content.get('imageHeight'))]
-    picture = LoosePicture(RawImage(name, sizes[0], sizes[1]))
+    image = RawImage(name, size_px(content.get('imageWidth')), size_px(content.get('imageHeight')))
+    picture = LoosePicture(image)
     for number, shape in enumerate(content['shapes'], 1):
         kind = shape.get('shape_type') if isinstance(shape, dict) else None
         if kind not in ('point', 'rectangle'):

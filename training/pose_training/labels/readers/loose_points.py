@@ -9,7 +9,16 @@ from pathlib import Path
 
 from custom_pose_ros.core.errors import DatasetError
 from custom_pose_ros.core.labels.categories import CategoryChoice, object_name
-from custom_pose_ros.core.labels.raw_labels import ABSENT, NOTE, REFUSED, SEEN, RawImage, RawInstance, RawLabels
+from custom_pose_ros.core.labels.raw_labels import (
+    ABSENT,
+    NOTE,
+    REFUSED,
+    SEEN,
+    Problem,
+    RawImage,
+    RawInstance,
+    RawLabels,
+)
 
 _NO_BOX = 'object'  # category of points that lie in no box
 
@@ -76,7 +85,12 @@ class LoosePicture:
 
 
 def join_points(
-    path: Path, tool: str, pictures: Sequence[LoosePicture], choice: CategoryChoice, grouping: str
+    path: Path,
+    tool: str,
+    pictures: Sequence[LoosePicture],
+    choice: CategoryChoice,
+    grouping: str,
+    problems: Sequence[Problem] = (),
 ) -> RawLabels:
     """
     Return the labels with every point in its object.
@@ -90,6 +104,7 @@ def join_points(
         pictures: What it holds; the objects are added to the images.
         choice: Which categories to read; the labels of the boxes are categories.
         grouping: How points are joined in the tool, such as 'give the points of each object a group_id'.
+        problems: Those found so far.
 
     Raises:
         DatasetError: There are no points, or it is not clear which boxes are meant.
@@ -110,6 +125,7 @@ def join_points(
         text = f'in {alone} pictures without groups and boxes all points are taken as one object'
         labels.add(NOTE, '', '', f'{text}; where there are several, {grouping}')
     labels.category = object_name(chosen)
+    labels.problems += problems
     return labels
 
 

@@ -80,9 +80,7 @@ def read_via(path: Path, files: Sequence[Any], choice: CategoryChoice) -> RawLab
     for entry, region in regions:
         _add_region(pictures[str(entry['filename'])], region, problems)
     way = "give the regions of each object a region attribute 'id' of its own"
-    labels = join_points(path, 'VIA', list(pictures.values()), choice, way)
-    labels.problems += problems
-    return labels
+    return join_points(path, 'VIA', list(pictures.values()), choice, way, problems)
 
 
 def _add_region(picture: LoosePicture, region: Any, problems: list[Problem]) -> None:

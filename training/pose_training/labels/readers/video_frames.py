@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from custom_pose_ros.core.files import write_image
 from custom_pose_ros.core.labels.raw_labels import base_name, safe_name
+from training.pose_training.labels.image_files import read_frames
 
 
 class VideoFrames:
@@ -38,14 +38,7 @@ class VideoFrames:
 
     def extract(self, video: Path, numbers: Collection[int]) -> dict[int, str]:
         """Write frames of a video, counted from 0; return number -> name of the picture, of those that it has."""
-        capture, names = cv2.VideoCapture(str(video)), {}
-        for number in range(max(numbers, default=-1) + 1):
-            if not capture.grab():
-                break
-            if number in numbers and (frame := capture.retrieve())[0]:
-                names[number] = self.write(video.stem, number, frame[1])
-        capture.release()
-        return names
+        return {number: self.write(video.stem, number, image) for number, image in read_frames(video, numbers)}
 
     def write(self, video: str, number: int, image: np.ndarray) -> str:
         """Write a frame, (H, W, 3) uint8 BGR; return the name of the picture."""
