@@ -14,10 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from custom_pose_ros.nodes.orientation.orientation_parameters import (  # noqa: E402
-    FilterNodeParameters,
-    OrientationNodeParameters,
-)
+from custom_pose_ros.nodes.orientation.orientation_parameters import FilterNodeParameters, OrientationNodeParameters  # noqa: E402
 from custom_pose_ros.nodes.pose.pose_parameters import PoseNodeParameters, ThresholdParameters  # noqa: E402
 from custom_pose_ros.nodes.ros.parameters import Declaration, declarations  # noqa: E402
 

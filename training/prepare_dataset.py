@@ -145,12 +145,7 @@ def write_outputs(
         f'{len(train)} to train on, {len(validation)} to validate on'
     )
     if validation and kept:
-        print(
-            '\n'.join([
-                'images that belong together, and their side of the split:',
-                *split_table(split, files),
-            ])
-        )
+        print('\n'.join(['images that belong together, and their side of the split:', *split_table(split, files)]))
     for name, count in figures['labelled_by_keypoint'].items():
         print(f'  {name}: {count} labelled')
     print(f'look at {out / "contact_sheet.png"} before you train')

@@ -169,8 +169,7 @@ class LightweightOpenPose(PoseNetwork):
         super().__init__((128.0,) * 3, (256.0,) * 3)
         heatmaps, pafs = model.keypoint_count + 1, 2 * model.limb_count
         self.model = nn.Sequential(
-            _conv(3, 32, stride=2, bias=False),
-            *(_separable(*layer) for layer in _MOBILENET_LAYERS),
+            _conv(3, 32, stride=2, bias=False), *(_separable(*layer) for layer in _MOBILENET_LAYERS)
         )
         self.cpm = _Cpm(_MOBILENET_LAYERS[-1][1], channels)
         self.initial_stage = _InitialStage(channels, heatmaps, pafs)

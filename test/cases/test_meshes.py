@@ -17,10 +17,7 @@ from training.synthetic.geometry.object_builder import load_parts
 @pytest.mark.parametrize(
     ('file', 'facts'),
     [
-        (
-            '15-urdf-numbers-traceback/unexpanded.urdf',
-            ('link base', '${h/2}', 'expand it first: xacro'),
-        ),
+        ('15-urdf-numbers-traceback/unexpanded.urdf', ('link base', '${h/2}', 'expand it first: xacro')),
         ('15-urdf-numbers-traceback/cyl.urdf', ('link base', '${r}', 'expand it first: xacro')),
         ('15-urdf-numbers-traceback/rgb3.urdf', ('link base', '1,0,0,1', 'spaces between them')),
         ('16-damaged-meshes/lfs.dae', ('is a git-lfs pointer: run git lfs pull',)),

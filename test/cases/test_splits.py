@@ -46,8 +46,7 @@ def test_10_frames_of_two_recordings_with_a_time_and_a_z_in_the_name(shared, tmp
 
 
 @pytest.mark.parametrize(
-    'folder, recordings',
-    [('chessboard/images', 13), ('submarine/images', 3), ('openfield/images', None)],
+    'folder, recordings', [('chessboard/images', 13), ('submarine/images', 3), ('openfield/images', None)]
 )
 def test_different_photos_are_not_taken_for_one(shared, folder, recordings):
     files = sorted((shared / 'data' / folder).iterdir())

@@ -158,11 +158,7 @@ def test_a_reader_that_stops_early_is_no_fault():
 
 @pytest.mark.parametrize(
     ('kind', 'text', 'value'),
-    [
-        (positive_integer, '7', 7),
-        (field_of_view_deg, '62.5', 62.5),
-        (image_size, '640x480', (640, 480)),
-    ],
+    [(positive_integer, '7', 7), (field_of_view_deg, '62.5', 62.5), (image_size, '640x480', (640, 480))],
 )
 def test_arguments_are_read(kind, text, value):
     assert kind(text) == value

@@ -81,13 +81,7 @@ def test_a_name_that_is_no_utf8_is_written_so_that_json_gives_it_back(tmp_path):
     assert json.loads((tmp_path / 'a.json').read_text(encoding='utf-8')) == {'bag': name}
 
 
-@pytest.mark.parametrize(
-    ('content', 'text'),
-    [
-        (b'[' * 100_000, 'is not valid JSON'),
-        (b'\xff', 'is not valid JSON'),
-    ],
-)
+@pytest.mark.parametrize(('content', 'text'), [(b'[' * 100_000, 'is not valid JSON'), (b'\xff', 'is not valid JSON')])
 def test_json_that_cannot_be_used_is_one_line(tmp_path, content, text):
     (tmp_path / 'a.json').write_bytes(content)
     with pytest.raises(DatasetError, match=text) as caught:

@@ -115,11 +115,7 @@ def test_what_a_calibration_says_and_the_image_size_decide_together(message, siz
     [
         (info(roi=(160, 120, 320, 240)), (160, 120), 'may show all 640x480 of the calibration or its roi, 320x240 at'),
         (info(roi=(160, 120, 320, 240), binning=(2, 2)), (320, 240), 'nobody can tell'),
-        (
-            info(roi=(0, 0, 640, 240)),
-            (600, 480),
-            'calibration is for 640x480 and the image has 600x480',
-        ),
+        (info(roi=(0, 0, 640, 240)), (600, 480), 'calibration is for 640x480 and the image has 600x480'),
     ],
 )
 def test_images_that_may_show_two_things_are_refused(message, size, text) -> None:
@@ -136,14 +132,8 @@ def test_images_that_may_show_two_things_are_refused(message, size, text) -> Non
             {'width': 2560, 'height': 1920, 'binning': (4, 4)},
             'principal point is far .* by 38 % of its width: the matrix',
         ),
-        (
-            {'width': 1280, 'height': 960, 'roi': (320, 240, 640, 480)},
-            'by 25 % of its width: the matrix',
-        ),
-        (
-            {'k': [500, 0, 319.5, 0, 375, 239.5, 0, 0, 1]},
-            'the focal lengths differ by 33 %: the matrix may',
-        ),
+        ({'width': 1280, 'height': 960, 'roi': (320, 240, 640, 480)}, 'by 25 % of its width: the matrix'),
+        ({'k': [500, 0, 319.5, 0, 375, 239.5, 0, 0, 1]}, 'the focal lengths differ by 33 %: the matrix may'),
     ],
 )
 def test_a_matrix_of_another_image_is_noticed(changes, remark) -> None:

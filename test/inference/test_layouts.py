@@ -137,11 +137,7 @@ def test_a_file_of_another_kind_is_named_whatever_it_is_called(tmp_path, suffix,
 
 @pytest.mark.parametrize(
     ('member', 'fact'),
-    [
-        ('pose/pose_landmarks.tflite', 'a bundle of MediaPipe'),
-        ('a.npy', 'NumPy arrays'),
-        ('readme', 'a zip archive ('),
-    ],
+    [('pose/pose_landmarks.tflite', 'a bundle of MediaPipe'), ('a.npy', 'NumPy arrays'), ('readme', 'a zip archive (')],
 )
 def test_an_archive_is_named_by_its_members(tmp_path, member, fact):
     with zipfile.ZipFile(tmp_path / 'model.pth', 'w') as archive:

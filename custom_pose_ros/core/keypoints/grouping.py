@@ -35,11 +35,7 @@ class Grouping:
 
 
 def group_poses(
-    heatmaps: np.ndarray,
-    pafs: np.ndarray,
-    model: ObjectModel,
-    stride: int = 8,
-    thresholds: Thresholds | None = None,
+    heatmaps: np.ndarray, pafs: np.ndarray, model: ObjectModel, stride: int = 8, thresholds: Thresholds | None = None
 ) -> list[KeypointPose]:
     """
     Find every instance of the object in the maps of one image.
@@ -391,10 +387,7 @@ def _poses(table: np.ndarray, scores: np.ndarray, peaks: Peaks) -> list[Keypoint
 
 
 def _check_maps(heatmaps: np.ndarray, pafs: np.ndarray, model: ObjectModel) -> None:
-    for name, maps, wanted in (
-        ('heatmaps', heatmaps, model.keypoint_count + 1),
-        ('pafs', pafs, 2 * model.limb_count),
-    ):
+    for name, maps, wanted in (('heatmaps', heatmaps, model.keypoint_count + 1), ('pafs', pafs, 2 * model.limb_count)):
         if maps.ndim != 3 or len(maps) != wanted:
             raise ValueError(f'{name} of {model.name} must have shape ({wanted}, h, w), got {maps.shape}')
     if heatmaps.shape[1:] != pafs.shape[1:]:

@@ -18,12 +18,7 @@ from custom_pose_ros.core.geometry.rotations import rotation_between
 from custom_pose_ros.core.geometry.symmetry import SymmetryGroup
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.orientation.estimate import OrientationEstimate
-from custom_pose_ros.core.orientation.solver import (
-    MISFIT_TOLERANCE,
-    NEGLIGIBLE_AMBIGUITY,
-    SAME_POSE_RAD,
-    chi2_quantile,
-)
+from custom_pose_ros.core.orientation.solver import MISFIT_TOLERANCE, NEGLIGIBLE_AMBIGUITY, SAME_POSE_RAD, chi2_quantile
 
 MAX_AGE_S = 0.2  # estimates of other cameras that are older are left out
 _STEPS = 3  # iterations of the mean of rotations; the second changes it by less than 1e-6 rad where views agree

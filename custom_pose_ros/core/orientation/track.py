@@ -16,13 +16,7 @@ from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.orientation.estimate import OrientationEstimate
 from custom_pose_ros.core.orientation.filter import FilterParameters, PoseFilter
 from custom_pose_ros.core.orientation.pnp import PointSet
-from custom_pose_ros.core.orientation.solver import (
-    NEGLIGIBLE_AMBIGUITY,
-    Observation,
-    PoseSolution,
-    PoseSolver,
-    Refusal,
-)
+from custom_pose_ros.core.orientation.solver import NEGLIGIBLE_AMBIGUITY, Observation, PoseSolution, PoseSolver, Refusal
 
 CONTRADICTION_S = 0.15  # keypoints that contradict the track for longer are believed, and the track starts anew
 

@@ -12,15 +12,7 @@ from typing import BinaryIO
 
 from custom_pose_ros.core.limits import MAX_BAG_BLOCK_BYTES, MAX_BAG_BLOCK_RECORDS, MAX_SQLITE_STEPS
 from custom_pose_ros.evaluation.bags.salvage_mcap import MCAP_MAGIC, scan_mcap
-from custom_pose_ros.evaluation.bags.stored import (
-    Cut,
-    Fields,
-    StoredMessage,
-    Topic,
-    full_type,
-    qos_profiles,
-    unpack,
-)
+from custom_pose_ros.evaluation.bags.stored import Cut, Fields, StoredMessage, Topic, full_type, qos_profiles, unpack
 from custom_pose_ros.evaluation.notes import Notes
 
 _ROS1_CHUNK, _ROS1_CONNECTION, _ROS1_MESSAGE = b'\x05', b'\x07', b'\x02'

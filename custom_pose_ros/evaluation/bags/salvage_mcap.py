@@ -17,15 +17,7 @@ from typing import BinaryIO
 from rosbags.interfaces import Qos
 
 from custom_pose_ros.core.limits import MAX_BAG_BLOCK_BYTES, MAX_BAG_BLOCK_RECORDS
-from custom_pose_ros.evaluation.bags.stored import (
-    Cut,
-    Fields,
-    StoredMessage,
-    Topic,
-    full_type,
-    qos_profiles,
-    unpack,
-)
+from custom_pose_ros.evaluation.bags.stored import Cut, Fields, StoredMessage, Topic, full_type, qos_profiles, unpack
 from custom_pose_ros.evaluation.notes import Notes
 
 MCAP_MAGIC = b'\x89MCAP0\r\n'

@@ -205,11 +205,7 @@ def load_network(
 
 
 def find_candidates(
-    path: Path,
-    name: str = AUTO,
-    precision: str = AUTO,
-    parallel: bool = False,
-    model: ObjectModel | None = None,
+    path: Path, name: str = AUTO, precision: str = AUTO, parallel: bool = False, model: ObjectModel | None = None
 ) -> list[Candidate]:
     """
     Return the ways to run a network that are installed and find their files, in the order of choice.
@@ -290,12 +286,7 @@ def _is_meant(path: Path, ending: str) -> bool:
 
 
 def _error(
-    path: Path,
-    name: str,
-    precision: str,
-    ways: list[Candidate],
-    present: list[Candidate],
-    model: ObjectModel | None,
+    path: Path, name: str, precision: str, ways: list[Candidate], present: list[Candidate], model: ObjectModel | None
 ) -> Exception:
     """Return what to say where no candidate is usable."""
     if name != AUTO and precision not in (AUTO, *KINDS[name].files):

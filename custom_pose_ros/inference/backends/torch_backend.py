@@ -28,11 +28,7 @@ class TorchBackend:
         if threads is not None and self._device.type == 'cpu':
             torch.set_num_threads(threads)
         self._network = DeploymentNetwork(network).to(self._device, memory_format=torch.channels_last)
-        self.metadata = {
-            'object': model.to_json(),
-            'stride': str(STRIDE),
-            'architecture': network.architecture,
-        }
+        self.metadata = {'object': model.to_json(), 'stride': str(STRIDE), 'architecture': network.architecture}
 
     @classmethod
     def load(cls, path: Path, precision: str, threads: int, model: ObjectModel | None = None) -> TorchBackend:

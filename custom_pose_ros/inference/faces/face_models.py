@@ -50,11 +50,7 @@ DETECTOR = FaceModel(
     127.5,
 )
 MESH = FaceModel(
-    'face_landmark.tflite',
-    '2efcb4f4de43c7614b80a3cc3e8a37354b3b3b40f75cce20f6f38f0f25d65493',
-    192,
-    0.0,
-    255.0,
+    'face_landmark.tflite', '2efcb4f4de43c7614b80a3cc3e8a37354b3b3b40f75cce20f6f38f0f25d65493', 192, 0.0, 255.0
 )
 
 

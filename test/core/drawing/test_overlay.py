@@ -209,10 +209,7 @@ def test_any_position_and_size_is_survived(points, covariance, shape):
 
 @pytest.mark.parametrize(
     ('image', 'facts'),
-    [
-        (np.zeros((4, 4), np.uint8), ('image', 'uint8 (4, 4)')),
-        (np.zeros((4, 4, 3)), ('image', 'float64 (4, 4, 3)')),
-    ],
+    [(np.zeros((4, 4), np.uint8), ('image', 'uint8 (4, 4)')), (np.zeros((4, 4, 3)), ('image', 'float64 (4, 4, 3)'))],
 )
 def test_images_that_cannot_be_drawn_on(submarine, image, facts):
     with pytest.raises(ValueError) as error:

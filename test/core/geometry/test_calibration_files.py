@@ -137,10 +137,7 @@ def test_no_model_and_zeros_are_no_distortion(tmp_path, model, d):
     [
         (KALIBR + KALIBR.replace('cam0', 'cam1'), 'has the cameras cam0, cam1: give a file with one'),
         (KALIBR.replace('camera_model: pinhole', 'camera_model: omni'), "camera_model: wanted pinhole, got 'omni'"),
-        (
-            KALIBR.replace('radtan', 'fov'),
-            'distortion_model: wanted one of plumb_bob, rational_polynomial',
-        ),
+        (KALIBR.replace('radtan', 'fov'), 'distortion_model: wanted one of plumb_bob, rational_polynomial'),
         (KALIBR.replace('[458.6, ', '['), 'intrinsics: wanted fx, fy, cx, cy, got [457.3, 367.2, 248.4]'),
         (KALIBR.replace('[752, 480]', '[752]'), 'camera: width: wanted a whole number of pixels'),
         (

@@ -45,10 +45,7 @@ def distort_by_formula(lens: str, x: float, y: float) -> tuple[float, float]:
         return x * bent / np.sqrt(r2), y * bent / np.sqrt(r2)
     k1, k2, p1, p2, k3, k4, k5, k6 = (*LENSES[lens], 0, 0, 0)[:8]
     radial = (1 + k1 * r2 + k2 * r2**2 + k3 * r2**3) / (1 + k4 * r2 + k5 * r2**2 + k6 * r2**3)
-    return (
-        x * radial + 2 * p1 * x * y + p2 * (r2 + 2 * x * x),
-        y * radial + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y,
-    )
+    return (x * radial + 2 * p1 * x * y + p2 * (r2 + 2 * x * x), y * radial + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y)
 
 
 def refusal(call, *args, **kwargs) -> str:
@@ -64,10 +61,7 @@ def refusal(call, *args, **kwargs) -> str:
         ('plumb_bob', PLUMB_BOB),
         ('plumb_bob', [*PLUMB_BOB, 0, 0, 0]),  # Orbbec
         ('rational_polynomial', [*RATIONAL, 0.01, -0.002, 0.005, 0.001]),  # thin prism
-        (
-            'rational_polynomial',
-            [4.65, 1.34, -1e-4, 2e-4, 0.05, 5.0, 2.7, 0.3, 0, 0, 0, 0, 0.001, -0.002],
-        ),  # OAK-D
+        ('rational_polynomial', [4.65, 1.34, -1e-4, 2e-4, 0.05, 5.0, 2.7, 0.3, 0, 0, 0, 0, 0.001, -0.002]),  # OAK-D
         ('rational_polynomial', [*RATIONAL, 0, 0, 0, 0, 0, 0]),
         ('equidistant', EQUIDISTANT),
         ('equidistant', [*EQUIDISTANT, 0]),  # T265

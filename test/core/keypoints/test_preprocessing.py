@@ -191,11 +191,7 @@ def test_buffers_that_cannot_be_used(out, got):
 
 @pytest.mark.parametrize(
     ('scale', 'facts'),
-    [
-        ([1.0], ('scale', '(1,)')),
-        ([1.0, 0.0], ('scale', '[1.0, 0.0]')),
-        ([1.0, np.nan], ('scale', '[1.0, nan]')),
-    ],
+    [([1.0], ('scale', '(1,)')), ([1.0, 0.0], ('scale', '[1.0, 0.0]')), ([1.0, np.nan], ('scale', '[1.0, nan]'))],
 )
 def test_scales_that_cannot_be_used(scale, facts):
     with pytest.raises(ValueError) as error:

@@ -197,10 +197,7 @@ def test_a_pose_without_keypoints_gets_an_id_of_its_own():
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(
     st.lists(
-        st.tuples(
-            st.floats(-1, 3),
-            st.lists(st.tuples(st.floats(-500, 500), st.sets(st.integers(0, 3))), max_size=4),
-        ),
+        st.tuples(st.floats(-1, 3), st.lists(st.tuples(st.floats(-500, 500), st.sets(st.integers(0, 3))), max_size=4)),
         max_size=12,
     )
 )

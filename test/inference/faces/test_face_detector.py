@@ -13,11 +13,7 @@ SMALLEST_PX = 50.0
 SEEN_PX = 17.5  # in the detector's input; the code aims at 18, the rest is rounding of whole pixels
 
 
-@given(
-    width=st.integers(16, 4000),
-    height=st.integers(16, 4000),
-    data=st.data(),
-)
+@given(width=st.integers(16, 4000), height=st.integers(16, 4000), data=st.data())
 def test_every_face_lies_in_a_region_in_which_it_is_large_enough(width, height, data):
     size = data.draw(st.floats(SMALLEST_PX, max(SMALLEST_PX, min(width, height))))
     if size > min(width, height):

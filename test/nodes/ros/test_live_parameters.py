@@ -19,10 +19,7 @@ from custom_pose_ros.nodes.ros.parameters import declarations
 
 DECLARED = {
     'pose_node': {**declarations(PoseNodeParameters), **declarations(ThresholdParameters, 'thresholds.')},
-    'orientation_node': {
-        **declarations(OrientationNodeParameters),
-        **declarations(FilterNodeParameters, 'filter.'),
-    },
+    'orientation_node': {**declarations(OrientationNodeParameters), **declarations(FilterNodeParameters, 'filter.')},
 }
 SWITCHED = ('object', 'model')  # by a service, see test_object_switch.py
 

@@ -8,12 +8,7 @@ from training_samples import batch_of
 
 from custom_pose_ros.core.errors import TrainingError
 from custom_pose_ros.inference.network import build_network
-from training.pose_training.learning.engine import (
-    OptimiserSettings,
-    Trainer,
-    chosen_precision,
-    learning_rate,
-)
+from training.pose_training.learning.engine import OptimiserSettings, Trainer, chosen_precision, learning_rate
 from training.pose_training.learning.losses import pose_losses
 
 

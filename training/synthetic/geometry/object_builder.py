@@ -104,12 +104,7 @@ def load_parts(
 
 
 def size_note(
-    parts: list[Part],
-    model: ObjectModel,
-    path: str | Path,
-    scale: float | None = None,
-    axes: str = FILE_AXES,
-    **_: Any,
+    parts: list[Part], model: ObjectModel, path: str | Path, scale: float | None = None, axes: str = FILE_AXES, **_: Any
 ) -> str:
     """Say how large the parts of a mesh file are beside the keypoints, and why; arguments as of `load_parts`."""
     path = Path(path)
