@@ -55,9 +55,9 @@ def check_500_damaged_files(folder: Path, originals: list[tuple[str, str]], caps
     for number in range(500):
         name, text = originals[number % len(originals)]
         (folder / name).write_bytes(damaged(text, numbers))
-        out = folder / f'out{number}'
+        way = ['--check'] if number % 5 else ['--out', str(folder / f'out{number}')]  # to write takes most of the time
         path = folder / 'data.yaml' if name.endswith('.txt') else folder / name
-        ends.append(main([str(path), '--images', str(folder / 'photos'), '--out', str(out), '--leave-out']))
+        ends.append(main([str(path), '--images', str(folder / 'photos'), *way, '--leave-out']))
         shown = capsys.readouterr()
         (shown.out + shown.err).encode()
         if ends[-1]:
