@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import struct
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -15,6 +16,7 @@ from label_files import read_labels
 from picture_files import picture, with_orientation
 
 from custom_pose_ros.core.errors import DatasetError, MediaError
+from custom_pose_ros.core.labels.coco_file import read_coco
 from custom_pose_ros.core.labels.raw_labels import REFUSED
 from custom_pose_ros.evaluation.truth.coco_labels import CocoLabels
 from training.pose_training.labels.checking import check
@@ -73,6 +75,14 @@ def test_crowds_and_instances_without_keypoints_are_regions_to_ignore(dots_folde
     np.testing.assert_array_equal(images[1].crowds, [[3, 4, 13, 14]])
     assert images[0].crowds[0, 0] == 1
     assert len(images[0].keypoints) == len(images[1].keypoints) == 0
+
+
+def test_keypoints_of_a_crowd_are_noted_where_they_are_left_out(dots_folder):
+    content = json.loads((dots_folder / 'labels.json').read_text())
+    content['annotations'][0].update(iscrowd=1, bbox=[1, 2, 30, 40])
+    content['annotations'][1].update(iscrowd=1, bbox=[1, 2, 30, 40], keypoints=[0] * 9)
+    problems = read_coco(Path('labels.json'), content).problems
+    assert [p.text for p in problems] == ['is a crowd (iscrowd): its keypoints are not used, its box will be ignored']
 
 
 def change_annotation(key, value):
