@@ -29,6 +29,7 @@ WRONG_DEG = 20.0
 UNDECIDED = 0.05  # ambiguity above which an estimate says that it may be the other one
 CHI2_99 = 11.34  # 99 % quantile of chi-square with 3 degrees of freedom
 CHI2_95_OF_6 = 12.59  # 95 % quantile of chi-square with 6 degrees of freedom
+BOOTSTRAPS = 500
 R_FROM_ABOVE = np.diag([1.0, -1.0, -1.0])  # the object's z axis towards the camera
 
 
@@ -142,15 +143,17 @@ class Comparison:
     What smoothing does to the estimates of F images; the first image of each track is none of them.
 
     single, filtered : (F, 3) error of the rotation [deg], of the position [mm], and NEES of both (6 degrees).
+    block : (F,) images with the same number have errors in common: those of one track, or of one time of a clip.
     """
 
     single: np.ndarray
     filtered: np.ndarray
+    block: np.ndarray
 
     @property
     def percentiles(self) -> np.ndarray:
         """(2, 2, 2): single or filtered, median or 90 %, rotation [deg] or position [mm]."""
-        return np.array([np.percentile(part[:, :2], (50, 90), axis=0) for part in (self.single, self.filtered)])
+        return _percentiles(self.single, self.filtered)
 
     @property
     def worst_ratio(self) -> float:
@@ -159,20 +162,45 @@ class Comparison:
         return float((filtered / single).max())
 
     @property
+    def worst_ratio_interval(self) -> tuple[float, float]:
+        """90 % bootstrap interval of the ratio that is the worst, over blocks (Efron and Tibshirani 1993, 8.6)."""
+        rng = np.random.default_rng(0)
+        members = [np.flatnonzero(self.block == block) for block in np.unique(self.block)]
+        ratios = []
+        for drawn in rng.integers(0, len(members), (BOOTSTRAPS, len(members))):
+            images = np.concatenate([members[i] for i in drawn])
+            single, filtered = _percentiles(self.single[images], self.filtered[images])
+            ratios.append((filtered / single).ravel())
+        single, filtered = self.percentiles
+        low, high = np.percentile(np.array(ratios)[:, (filtered / single).argmax()], (5, 95))
+        return float(low), float(high)
+
+    @property
     def covered(self) -> tuple[float, float]:
         """Share of truths within the 95 % region of all six errors: single image, filter."""
         single, filtered = ((part[:, 2] <= CHI2_95_OF_6).mean() for part in (self.single, self.filtered))
         return float(single), float(filtered)
 
 
+def _percentiles(single: np.ndarray, filtered: np.ndarray) -> np.ndarray:
+    return np.array([np.percentile(part[:, :2], (50, 90), axis=0) for part in (single, filtered)])
+
+
 def compare(
     model: ObjectModel,
     camera: CameraIntrinsics,
     tracks: Iterable[tuple[np.ndarray, Sequence[KeypointPose], Sequence[Rigid]]],
+    block_s: float | None = None,
 ) -> Comparison:
-    """Compare the filter with the single image on tracks: stamps (F,) s, the poses seen, the true `camera_object`."""
+    """
+    Compare the filter with the single image on tracks: stamps (F,) s, the poses seen, the true `camera_object`.
+
+    The blocks are the tracks, or, where these are parts of one clip, pieces of `block_s` of it.
+    """
     errors: tuple[list, list] = [], []
-    for stamps, poses, truth in tracks:
+    blocks: list[np.ndarray] = []
+    for number, (stamps, poses, truth) in enumerate(tracks):
+        blocks.append(np.full(len(stamps) - 1, number) if block_s is None else stamps[1:] // block_s)
         for rows, smoothing in zip(errors, (False, True)):
             estimator = OrientationEstimator(model, camera, smoothing=smoothing)
             for i, (stamp, pose, true) in enumerate(zip(stamps.tolist(), poses, truth)):
@@ -181,7 +209,7 @@ def compare(
                 nees = step @ np.linalg.solve(estimate.covariance, step)
                 if i:
                     rows.append((np.rad2deg(np.linalg.norm(step[3:])), 1e3 * np.linalg.norm(step[:3]), nees))
-    return Comparison(np.array(errors[0]), np.array(errors[1]))
+    return Comparison(np.array(errors[0]), np.array(errors[1]), np.concatenate(blocks))
 
 
 def compare_at_rate(

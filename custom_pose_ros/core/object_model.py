@@ -140,6 +140,13 @@ class ObjectModel:
         return np.isfinite(self.model_points).all(1)
 
     @cached_property
+    def middle(self) -> np.ndarray:
+        """(3,) mean of the known model points [m]; zeros when none is known."""
+        if self.model_points is None or not self.has_position.any():
+            return np.zeros(3)
+        return self.model_points[self.has_position].mean(0)
+
+    @cached_property
     def extent_m(self) -> np.ndarray:
         """(3,) sides of the box around the model points [m]; zeros when none is known."""
         if self.model_points is None or not self.has_position.any():

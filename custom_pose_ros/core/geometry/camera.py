@@ -278,8 +278,10 @@ class CameraIntrinsics:
     def project(self, points: np.ndarray) -> np.ndarray:
         """Return the (N, 2) pixels of (N, 3) points in the camera frame [m]; NaN for points not in front (z <= 0)."""
         points = _checked_shape('points', points, 3)
-        pixels = np.full((len(points), 2), np.nan)
         front = points[:, 2] > 1e-12
+        if len(points) and front.all():
+            return self._distort(points[:, :2] / points[:, 2:])[0]
+        pixels = np.full((len(points), 2), np.nan)
         if front.any():
             pixels[front] = self._distort(points[front, :2] / points[front, 2:])[0]
         return pixels
@@ -338,7 +340,7 @@ class CameraIntrinsics:
         """Return the (N, 2) pixels of (N, 2) directions and the (N, 2, 2) derivatives d pixel / d direction."""
         scale = self.K[:2, :2]  # applied here: OpenCV's functions leave the skew out
         if not self.has_distortion:
-            return directions @ scale.T + self.K[:2, 2], np.broadcast_to(scale, (len(directions), 2, 2))
+            return directions @ scale.T + self.K[:2, 2], np.repeat(scale[None], len(directions), 0)
         points = np.ones((len(directions), 1, 3))
         points[:, 0, :2] = directions
         zero = np.zeros((3, 1))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -81,21 +83,21 @@ class OrientationEstimate:
         """Whether this was predicted through a gap, not measured."""
         return self.keypoints_used == 0
 
-    @property
+    @cached_property
     def impossibility(self) -> str | None:
         """Why no object can be there, or no error be distributed so; None when one can. In the camera's frame only."""
         pose, covariance = self._camera_object, self.covariance
-        numbers = (*pose, covariance, *(self.alternative or ()), 0.0 if self.coasting else self.reprojection_error_px)
-        if not all(np.isfinite(part).all() for part in numbers):
+        error_px = 0.0 if self.coasting else self.reprojection_error_px
+        numbers = [part.ravel() for part in (*pose, covariance, *(self.alternative or ()))]
+        if not math.isfinite(error_px) or not np.isfinite(np.concatenate(numbers)).all():
             return 'the pose is not finite'
-        middle = np.zeros(3)
-        if self.model is not None and self.model.model_points is not None:
-            middle = self.model.model_points[self.model.has_position].mean(0)
+        middle = np.zeros(3) if self.model is None else self.model.middle
         # The origin of an object that is seen may be behind a camera between its parts.
-        if pose.apply(middle)[2] <= 0.0 or (self.coasting and pose.translation[2] <= 0.0):
+        depth = pose.translation[2]
+        if depth + pose.rotation[2] @ middle <= 0.0 or (self.coasting and depth <= 0.0):
             return 'the object would be behind the camera'
         sigma = np.sqrt(np.maximum(covariance.diagonal(), 0.0))
-        if sigma.min() <= 0.0 or np.linalg.eigvalsh(covariance / np.outer(sigma, sigma))[0] < _LEAST_EIGENVALUE:
+        if sigma.min() <= 0.0 or np.linalg.eigvalsh(covariance / (sigma[:, None] * sigma))[0] < _LEAST_EIGENVALUE:
             return 'the covariance is not positive definite'
         return None
 

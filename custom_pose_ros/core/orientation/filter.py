@@ -132,7 +132,7 @@ class PoseFilter:
         self._motion = SingerMotion(acceleration, p.manoeuvre_time_s)
         self.noise = KeypointNoise(keypoint_count)
         self._since_s = 0.0  # time since the last correction
-        self._known = np.zeros(2)  # largest variances after it: of the rotation, of the distance relative to it
+        self._known = (0.0, 0.0)  # largest variances after it: of the rotation, of the distance relative to it
         self.hypotheses: Hypotheses | None = None
 
     def start(self, solution: PoseSolution) -> None:
@@ -215,10 +215,10 @@ class PoseFilter:
     def vague(self) -> bool:
         """Whether one image on its own tells the pose better than what is expected (step 13)."""
         assert self.hypotheses is not None, 'start first'
-        now, before = self.hypotheses, _VAGUE_GROWTH * self._known
-        turn = _widest(now.covariance[:, TURN, TURN])
-        depth = float(_depth_variance(now).max())
-        return (turn > _VAGUE_RAD**2 and turn > before[0]) or (depth > _VAGUE_DEPTH**2 and depth > before[1])
+        for now, before, limit in zip(_largest_variances(self.hypotheses), self._known, (_VAGUE_RAD, _VAGUE_DEPTH)):
+            if now > limit**2 and now > _VAGUE_GROWTH * before:
+                return True
+        return False
 
     def fuse(self, solution: PoseSolution, observation: Observation) -> None:
         """
@@ -241,7 +241,7 @@ class PoseFilter:
         residual[:, 3:] = rotation_vectors_from_matrices(turns)
         pose = np.broadcast_to(_UNIT, (most * count, 6, 6))
         correction = prior.correction(residual, pose, np.tile(spread, (most, 1, 1)))
-        unknown = _widest(self.hypotheses.covariance[:, TURN, TURN]) > _UNKNOWN_RAD**2
+        unknown = _widest(self.hypotheses) > _UNKNOWN_RAD**2
         if unknown or correction.chi2.min() > MISFIT_TOLERANCE * chi2_quantile(6):
             self.start(solution)
             return
@@ -255,8 +255,7 @@ class PoseFilter:
         """Take over corrected hypotheses, but only a few (step 16)."""
         self.hypotheses = now.pruned(self._parameters.max_hypotheses, _LEAST_WEIGHT, _SAME_DISTANCE)
         self._since_s = 0.0
-        turn = _widest(self.hypotheses.covariance[:, TURN, TURN])
-        self._known = np.array([turn, _depth_variance(self.hypotheses).max()])
+        self._known = _largest_variances(self.hypotheses)
 
     def result(self) -> FilteredPose:
         """
@@ -356,9 +355,10 @@ class PoseFilter:
         first = (rotated @ _FIRST_ORDER + _SHIFT).reshape(count, keypoints, 3, 6)
         jacobian = (to_image @ first).reshape(count, 2 * keypoints, 6)
         residual = (whiten @ (observation.directions - projected)[..., None]).reshape(count, 2 * keypoints)
-        noise = np.zeros((count, 2 * keypoints, 2 * keypoints)) + np.eye(2 * keypoints)
-        turn = now.covariance[:, TURN, TURN]
-        if _widest(turn) > _CURVED_RAD**2:
+        noise = np.zeros((count, 2 * keypoints, 2 * keypoints))
+        noise.reshape(count, -1)[:, :: 2 * keypoints + 1] = 1.0
+        if _widest(now) > _CURVED_RAD**2:
+            turn = now.covariance[:, TURN, TURN]
             second = (rotated @ _SECOND_ORDER).reshape(count, keypoints, 3, 9)
             curvature = (to_image @ second).reshape(count, 2 * keypoints, 9)
             products = 2.0 * (turn[:, :, None, :, None] * turn[:, None, :, None, :]).reshape(count, 9, 9)
@@ -370,10 +370,9 @@ class PoseFilter:
 
     def _split_uncertain_tilts(self, now: Hypotheses) -> Hypotheses:
         """Return the hypotheses, those split whose tilt is too uncertain for one Gaussian (step 9)."""
-        turn = now.covariance[:, TURN, TURN]
-        if _widest(turn) < _SPLIT_RAD**2 or len(now) + 2 > self._parameters.max_hypotheses:
+        if _widest(now) < _SPLIT_RAD**2 or len(now) + 2 > self._parameters.max_hypotheses:
             return now
-        variances, directions = np.linalg.eigh(turn)
+        variances, directions = np.linalg.eigh(now.covariance[:, TURN, TURN])
         sigma, axis = np.sqrt(variances[:, 2]), directions[:, :, 2]
         sight = now.centre / np.linalg.norm(now.centre, axis=1, keepdims=True)
         facing = np.abs((now.R @ self._shape.normal * sight).sum(1))
@@ -387,14 +386,14 @@ class PoseFilter:
         return result
 
 
-def _widest(turn: np.ndarray) -> float:
-    """Return the largest trace [rad^2] of (M, 3, 3) covariances, a bound on the variance about any axis."""
-    return float(turn.trace(0, 1, 2).max())
+def _widest(now: Hypotheses) -> float:
+    """Return the largest sum [rad^2] of the variances of a rotation, a bound on the variance about any axis."""
+    return max(map(sum, now.pose_variances[:, TURN].tolist()))
 
 
-def _depth_variance(now: Hypotheses) -> np.ndarray:
-    """Return (M,) variances of the distance of hypotheses, relative to it."""
-    return now.pose_variances[:, 2] / now.centre[:, 2] ** 2
+def _largest_variances(now: Hypotheses) -> tuple[float, float]:
+    """Return those of the rotation, see `_widest`, and of the distance, relative to it."""
+    return _widest(now), float((now.pose_variances[:, 2] / now.centre[:, 2] ** 2).max())
 
 
 def _bend(prior: Hypotheses, now: Hypotheses, correction: Correction) -> float:

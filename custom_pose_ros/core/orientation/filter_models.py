@@ -11,6 +11,7 @@ _NODES = np.array([-0.8611363115940526, -0.3399810435848563, 0.3399810435848563,
 _NODE_WEIGHTS = np.array([0.34785484513745385, 0.6521451548625461, 0.6521451548625461, 0.34785484513745385])
 _TIMES = np.append(0.5 * (_NODES + 1.0), 1.0)  # shares of the step; the end has no part in the integral
 _WEIGHTS = np.append(_NODE_WEIGHTS, 0.0)
+_UNIT = np.eye(6)
 _SCALE_PRIOR = 8.0  # weight of the keypoint covariances as given, in degrees of freedom
 _PERSISTENCE_PRIOR = 30.0  # weight of errors that are new in each image, in degrees of freedom
 _MEMORY = 200.0  # degrees of freedom after which older misfit is forgotten
@@ -44,11 +45,11 @@ class SingerMotion:
         """
         # By quadrature, which stays positive where closed forms cancel. The last of _TIMES is the end of the step.
         response = self._response(step_s * _TIMES)
-        axis = np.eye(3)
+        axis = _UNIT[:3, :3].copy()
         axis[0, 1] = step_s
         axis[:, 2] = response[:, -1]
         noise = (response * (_WEIGHTS * (step_s / self._duration_s))) @ response.T
-        return axis, _kronecker(axis, np.eye(6)), _kronecker(noise, self._variance)
+        return axis, _kronecker(axis, _UNIT), _kronecker(noise, self._variance)
 
     def _response(self, time_s: np.ndarray) -> np.ndarray:
         """Return the (3, N) pose, rate and acceleration that a unit acceleration leads to after (N,) times [s]."""
@@ -116,19 +117,20 @@ class KeypointNoise:
         """
         freedom = float(len(residual) - 6)
         information = jacobian.T @ jacobian
-        information.flat[::7] += 1e-12 * information.trace()  # defined for every view
+        information += (1e-12 * information.trace()) * _UNIT  # defined for every view
         unexplained = residual - jacobian @ np.linalg.solve(information, jacobian.T @ residual)
-        excess = float(unexplained @ unexplained) / (_MISFIT_LIMIT * freedom * self.scale)
+        misfit = float(unexplained @ unexplained) / self.scale
+        excess = misfit / (_MISFIT_LIMIT * freedom)
         if excess > 1.0:
-            unexplained = unexplained / math.sqrt(excess)
+            unexplained, misfit = unexplained / math.sqrt(excess), misfit / excess
         weight = min(self._scale_weight, _MEMORY)
-        self.scale *= (weight + float(unexplained @ unexplained) / self.scale) / (weight + freedom)
+        self.scale *= (weight + misfit) / (weight + freedom)
         self._scale_weight = weight + freedom
         fading = math.exp(-step_s / _HORIZON_S)
         self._sum *= fading
         self._sum[used] += unexplained.reshape(-1, 2)
         self._sum_weight = self._sum_weight * fading**2 + 1.0
         keep = _MEMORY / (_MEMORY + freedom)
-        self._misfit = keep * self._misfit + float((self._sum * self._sum).sum()) / (self._sum_weight * self.scale)
+        self._misfit = keep * self._misfit + float(np.vdot(self._sum, self._sum)) / (self._sum_weight * self.scale)
         self._freedom = keep * self._freedom + freedom
         self.persistence = max(1.0, self._misfit / self._freedom - _CHANCE)

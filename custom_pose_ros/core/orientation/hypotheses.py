@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,8 +13,7 @@ POSE = slice(0, 6)
 TURN = slice(3, 6)
 STATE_SIZE = 18
 _UNIT = np.eye(3)
-_WHOLE = np.eye(STATE_SIZE)
-# A standard normal as three narrower ones: weight of the outer two, texisting distance, texisting standard deviation.
+# A standard normal as three narrower ones: weight of the outer two, their distance, their standard deviation.
 _OUTER_WEIGHT, _OUTER_DISTANCE, _NARROWER = 0.2252, 1.0575, 0.6715
 
 
@@ -88,10 +88,10 @@ class Hypotheses:
         The covariance is taken in Joseph's form, which rounding leaves positive (Bucy and Joseph 1968).
         """
         c = correction
-        keep = np.empty_like(self.covariance)
-        keep[:] = _WHOLE
-        keep[:, :, POSE] -= c.gain @ c.jacobian
-        covariance = keep @ self.covariance @ keep.transpose(0, 2, 1) + c.gain @ c.noise @ c.gain.transpose(0, 2, 1)
+        lost = c.gain @ c.jacobian  # only the pose is seen: no product with the columns of the rates is needed
+        covariance = self.covariance - lost @ self.covariance[:, POSE]
+        covariance -= covariance[:, :, POSE] @ lost.transpose(0, 2, 1)
+        covariance += c.gain @ c.noise @ c.gain.transpose(0, 2, 1)
         log_evidence = -0.5 * (c.chi2 + np.linalg.slogdet(c.spread)[1])
         result = Hypotheses(
             self.R,
@@ -151,7 +151,7 @@ class Hypotheses:
         Return the hypotheses with the mirror image of the first one among them (step 7 of docs/filter.md).
 
         It gets a share of the first one's weight, so that a wrong choice between the two is never final. Nothing is
-        added where both are the same within texisting uncertainty.
+        added where both are the same within their uncertainty.
         """
         R_mirror = self.mirrored_rotation(0, normal)
         to_mirror, to_first = (self.R.reshape(-1, 9) @ np.stack([R_mirror, self.R[0]]).reshape(2, 9).T).T.tolist()
@@ -225,10 +225,9 @@ class Hypotheses:
         self.weights[into] = total
 
 
-@dataclass(frozen=True, eq=False)
-class Correction:
+class Correction(NamedTuple):
     """
-    What n measurements tell about M hypotheses.
+    What n measurements tell about M hypotheses; a tuple, because that is quickly made.
 
     Attributes:
         residual: (M, n) measured minus expected.

@@ -6,6 +6,7 @@ The numbers of the steps in the comments are those of docs/filter.md, where each
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -188,8 +189,8 @@ class PoseSolver:
             )
         used = pose.visible & self.model.has_position & np.isfinite(pose.keypoints).all(1)
         directions, jacobians = self.camera.undistort_with_jacobian(pose.keypoints[used])
-        reachable = np.isfinite(directions).all(1)
-        if not reachable.all():
+        if not np.isfinite(directions).all():
+            reachable = np.isfinite(directions).all(1)
             directions, jacobians = directions[reachable], jacobians[reachable]
             used[np.flatnonzero(used)[~reachable]] = False
         points = self._point_set(used)
@@ -258,7 +259,7 @@ class PoseSolver:
     def reprojection_error_px(self, camera_object: Rigid, observation: Observation) -> float:
         """Return the root mean square distance [px] of the keypoints in use from the projected model points."""
         misses = self.camera.project(camera_object.apply(observation.points.points)) - observation.pixels
-        return float(np.sqrt((misses * misses).sum(1).mean()))
+        return math.sqrt(np.vdot(misses, misses) / len(misses))
 
 
 def _most_suspicious(observation: Observation, suspect: PoseSolution) -> list[int]:
