@@ -28,6 +28,7 @@ _TURNS = {
 _ORIENTATION_TAG = 0x0112
 _MAX_TAGS = 1000  # of an EXIF note; cameras write about 40
 _PNG = b'\x89PNG\r\n\x1a\n'
+_PNG_KIND, _PNG_GREY_16 = slice(24, 26), b'\x10\0'  # bits of a value, colour type
 _DAMAGE = re.compile(r'corrupt|premature|inconsistent|crc|error|not yet in table', re.IGNORECASE)
 _LOG_HEAD = re.compile(r'^\[.*?\] global \S+ \S+ ')  # of OpenCV
 _decoding = threading.Lock()  # stderr is one for all threads
@@ -100,6 +101,8 @@ def read_picture(path: Path) -> Picture:
         raise MediaError(f'{path}: cannot be read ({error.strerror})') from error
     if missing := _missing_end(data):
         raise MediaError(f'{path}: is cut off ({missing}); copy the file again')
+    if data.startswith(_PNG) and data[_PNG_KIND] == _PNG_GREY_16:
+        raise MediaError(f'{path}: has 16 bits of grey, as depth images have; of a picture, save it with 8 bits')
     stored, said = _decode(data)
     if stored is None:
         raise MediaError(f'{path}: {_what_else(data)}')

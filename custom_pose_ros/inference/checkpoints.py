@@ -24,7 +24,7 @@ from torch import Tensor
 from custom_pose_ros.core.errors import ConfigError, ModelError, ModelFileError, OutputError, listed, reason_of
 from custom_pose_ros.core.files import check_network_file, replacing, stand_in
 from custom_pose_ros.core.object_model import ObjectModel
-from custom_pose_ros.inference.layouts import WANTED, layout_of_file, layout_of_names, refusal
+from custom_pose_ros.inference.layouts import ONNX_LAYOUT, WANTED, is_pickled, layout_of_file, layout_of_names, refusal
 from custom_pose_ros.inference.network import NETWORKS, LightweightOpenPose, PoseNetwork, build_network
 
 try:
@@ -151,7 +151,8 @@ def read_torch_file(path: Path) -> dict[str, Any]:
         ModelError: It is missing, damaged, or holds anything else.
     """
     if not path.is_file():
-        raise ModelError(f'{path}: no such file; give a checkpoint of training/train.py or a published one')
+        problem = 'is a folder' if path.is_dir() else 'no such file'
+        raise ModelError(f'{path}: {problem}; give a checkpoint of training/train.py or a published one')
     check_network_file(path)
     if stand_in(path):
         raise refusal(path)
@@ -161,15 +162,25 @@ def read_torch_file(path: Path) -> dict[str, Any]:
         with torch.serialization.safe_globals(_HARMLESS), warnings.catch_warnings():
             warnings.simplefilter('ignore')  # of formats that are refused below
             content = torch.load(path, map_location='cpu', weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise ModelFileError(
-            f'{path}: is {layout_of_file(path) or "damaged, or holds more than tensors"}, and is refused for safety: '
-            f'only tensors and plain values are read; {WANTED}'
-        ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError, zipfile.BadZipFile) as error:
-        if layout := layout_of_file(path):
-            raise ModelFileError(f'{path}: is {layout}; {WANTED}') from error
-        raise ModelFileError(f'{path}: cannot be read as a checkpoint ({reason_of(error)})') from error
+    except (
+        RuntimeError,
+        EOFError,
+        OSError,
+        ValueError,
+        KeyError,
+        IndexError,
+        pickle.UnpicklingError,
+        zipfile.BadZipFile,
+    ) as error:
+        layout = layout_of_file(path)
+        if layout == ONNX_LAYOUT:
+            text = f'is {layout} already; wanted a checkpoint, such as best.pth'
+        elif isinstance(error, pickle.UnpicklingError) and (not layout or is_pickled(path)):
+            text = f'is {layout or "damaged, or holds more than tensors"}, and is refused for safety: '
+            text += f'only tensors and plain values are read; {WANTED}'
+        else:
+            text = f'is {layout or "no checkpoint, or damaged"}; {WANTED}'
+        raise ModelFileError(f'{path}: {text}') from error
     if not isinstance(content, dict):
         raise ModelError(f'{path}: holds {type(content).__name__}, no dictionary of tensors; {WANTED}')
     return content

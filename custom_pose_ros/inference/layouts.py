@@ -30,6 +30,7 @@ _STARTS = {
     rb'.{4}TFL3': 'a TensorFlow Lite model',
     rb'ftrt|ptrt': 'a bare TensorRT engine',
     rb'.{257}ustar': 'a tar archive',
+    rb'PK\x03\x04': 'a zip archive that is cut off (copy or download it again)',
     rb'\x1f\x8b': 'a gzip archive',
     rb'7z\xbc\xaf': 'a 7z archive',
     rb'Rar!': 'a RAR archive',
@@ -74,7 +75,7 @@ _TENSORS = {
     r'(.*\.)?head\.(cls_x|mlp|gau)\.': 'an RTMPose network (MMPose, SimCC)',
     r'backbone\.stage[234]\.\d+\.branches|keypoint_head\.': 'an MMPose network (HRNet or alike)',
     r'(module\.)?stage[234]\.\d+\.branches': 'an HRNet',
-    r'(.*\.)?backbone\.blocks\.\d+\.attn': 'a ViTPose network',
+    r'(.*\.)?backbone\.blocks\.\d+\.attn|backbone\.embeddings\.': 'a ViTPose network',
     r'(model\.)?(model\.)?\d+\.(cv\d|m|conv)\b': 'a YOLO network',
     r'(.*\.)?roi_heads?\.': 'a Keypoint R-CNN (torchvision or Detectron2)',
     r'(.*\.)?heads\.\w+\.(heatmap|locref)': 'a DeepLabCut network',
@@ -108,6 +109,12 @@ def layout_of_file(path: Path) -> str:
             return _layout_of_safetensors(file.read(min(int.from_bytes(head[:8], 'little'), _MOST_BYTES)))
         file.seek(0)
         return _layout_of_pickles(file.read(_MOST_BYTES)) or _ENDINGS.get(path.suffix.lower(), '')
+
+
+def is_pickled(path: Path) -> bool:
+    """Return whether a file is a pickle or an archive, which may hold some: what can run programs."""
+    with path.open('rb') as file:
+        return file.read(1) == b'\x80' or zipfile.is_zipfile(file)
 
 
 def layout_of_names(names: Iterable[str]) -> str:

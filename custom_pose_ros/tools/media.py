@@ -91,6 +91,8 @@ def find_inputs(argument: str) -> list[Input]:
         raise MediaError(f'{path}: is neither an image nor a video by its suffix; wanted one of {known}')
     if argument.isdecimal():
         return [Input(int(argument), 'webcam')]
+    if '://' in argument:
+        raise MediaError(f'{argument}: addresses are not read; download the file, or give its path')
     raise MediaError(f'{path}: not found; give an image, a folder of images, a video or the number of a webcam')
 
 

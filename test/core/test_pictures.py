@@ -32,6 +32,12 @@ def test_pictures_are_8_bit_bgr(tmp_path, encode):
     assert np.array_equal(read, image)  # PNG is lossless; 257 v / 256 cut to 8 bits is v
 
 
+def test_a_depth_image_is_no_picture(tmp_path):
+    cv2.imwrite(str(tmp_path / 'depth.png'), np.full((20, 30), 800, np.uint16))
+    with pytest.raises(MediaError, match=r'depth\.png: has 16 bits of grey, as depth images have'):
+        read_picture(tmp_path / 'depth.png')
+
+
 # Where the corner between the first row and the first column of the file is on the turned picture (EXIF 2.3, 4.6.4).
 CORNERS = {1: (0, 0), 2: (0, -1), 3: (-1, -1), 4: (-1, 0), 5: (0, 0), 6: (0, -1), 7: (-1, -1), 8: (-1, 0)}
 

@@ -106,7 +106,9 @@ class Payload:
 def test_code_in_a_checkpoint_is_not_run(tmp_path):
     path = tmp_path / 'model.pth'
     torch.save({'format': Payload()}, path)
-    with pytest.raises(ModelError, match=r'model\.pth: a pickle \(it asks for .*\.exec\), and is refused for safety'):
+    with pytest.raises(
+        ModelError, match=r'model\.pth: is a pickle \(it asks for .*\.exec\), and is refused for safety'
+    ):
         load_checkpoint(path)
 
 

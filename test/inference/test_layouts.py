@@ -61,6 +61,29 @@ def test_a_pickle_with_code_is_named_by_whose_it_is(tmp_path, monkeypatch, modul
     assert 'refused for safety' in text
 
 
+@pytest.mark.parametrize(
+    ('content', 'fact'),
+    [
+        (b'\x89HDF\r\n\x1a\n', 'is Keras or HDF5 weights; wanted'),
+        (b'PK\x03\x04 cut off', 'zip archive that is cut off'),
+        (b'hello', 'is no checkpoint, or damaged; wanted'),
+    ],
+)
+def test_what_runs_no_code_is_not_called_unsafe(tmp_path, content, fact):
+    (tmp_path / 'best.pth').write_bytes(content)
+    text = refusal(tmp_path / 'best.pth')
+    assert fact in text
+    assert 'safety' not in text
+
+
+def test_an_onnx_file_is_not_asked_for_where_one_was_given(tmp_path):
+    (tmp_path / 'model.pth').write_bytes(b'\x08\x08\x12\x07pytorch')
+    with pytest.raises(
+        ModelError, match=r'model\.pth: is an ONNX model already; wanted a checkpoint, such as best\.pth$'
+    ):
+        load_network(tmp_path / 'model.pth')
+
+
 def test_whole_models_are_named(tmp_path):
     torch.save(torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3)), tmp_path / 'whole.pth')
     assert 'a whole pickled PyTorch model' in refusal(tmp_path / 'whole.pth')

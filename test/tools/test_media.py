@@ -39,6 +39,7 @@ def test_kinds_by_suffix_and_number(tmp_path, monkeypatch):
     [
         ('gone.png', 'gone.png: not found; give an image, a folder of images, a video or the number of a webcam'),
         ('-1', '-1: not found'),
+        ('rtsp://10.0.0.9/stream', 'rtsp://10.0.0.9/stream: addresses are not read; download the file'),
         ('notes.txt', 'notes.txt: is neither an image nor a video by its suffix; wanted one of .bmp'),
         ('empty', 'empty: no image in this folder; wanted files ending in .bmp'),
     ],

@@ -16,6 +16,7 @@ from rosbags.rosbag2 import Reader as Ros2Reader
 from rosbags.rosbag2 import storage_mcap, storage_sqlite3
 
 from custom_pose_ros.core.errors import DatasetError
+from custom_pose_ros.core.files import stand_in
 from custom_pose_ros.core.limits import MAX_BAG_BLOCK_BYTES, MAX_UNPACKED_BYTES, MAX_UNPACKED_RATIO
 from custom_pose_ros.evaluation.bags.salvage import check_sqlite, scan
 from custom_pose_ros.evaluation.bags.salvage_mcap import chunk_records, mcap_profile
@@ -49,6 +50,9 @@ class StorageFile:
     def __enter__(self) -> StorageFile:
         if self.path.suffix == _PACKED_SUFFIX:
             self._local = self._decompressed_copy()
+        if problem := stand_in(self._local):
+            self.notes.damage(f'{self.path.name}: {problem}')
+            return self
         profile = mcap_profile(self._local) if self._local.suffix == '.mcap' else None
         if profile not in (None, _ROSBAG2_PROFILE):
             self.notes.info(

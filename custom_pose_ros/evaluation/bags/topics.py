@@ -60,7 +60,10 @@ def choose_image_topic(topics: Mapping[str, Topic], wanted: str | None, depth: M
         raise UsageError(f'{name}: {encoding} looks like depth, not like a picture; --image {name} takes it anyway')
     if images:
         raise UsageError(f'no message on the image topic {_listing(images)}: nothing to evaluate')
-    raise UsageError(f'the bag has no topic of type {_types(IMAGE_TYPES)}; it holds: {_listing(topics.values())}')
+    problem = f'no topic of type {_types(IMAGE_TYPES)}' + ' with pictures of a camera' * any(
+        t.msgtype in IMAGE_TYPES for t in topics.values()
+    )
+    raise UsageError(f'the bag has {problem}; it holds: {_listing(topics.values())}')
 
 
 def choose_camera_info(topics: Mapping[str, Topic], wanted: str | None, image: str | None) -> Topic | None:

@@ -118,6 +118,7 @@ def test_an_exact_name_wins_and_several_alike_are_refused(tmp_path):
         ('Drone_7.jpg', 'Drohne_7.jpg', ', but Drone_7.jpg: if it is meant'),
         ('frame_0001.png', 'frame_0002.png', ': give the folder'),  # another picture, not another name
         ('bench.png', 'flower.png', ': give the folder that holds it with --images'),
+        ('IMG_1.json', 'IMG_1.jpg', ': give the folder'),  # its labels
     ],
 )
 def test_a_file_of_nearly_that_name_is_named(tmp_path, file, name, hint):

@@ -20,6 +20,7 @@ from custom_pose_ros.core.labels.raw_labels import base_name
 from custom_pose_ros.core.pictures import read_image
 
 _NEARLY = 0.75  # likeness of names, as difflib counts it, of which one is offered for the other
+_LABEL_SUFFIXES = ('.csv', '.json', '.txt', '.xml')  # which lie beside pictures of the same name
 _ADDRESS = re.compile(r'[A-Za-z][A-Za-z0-9+.-]*://')
 _UPLOAD_PREFIX = re.compile(r'^[0-9a-f]{8}-')  # Label Studio puts it before the name of every uploaded file
 
@@ -71,7 +72,7 @@ class ImageIndex:
         """
         self._folders = list(folders)
         self._files, self._alike, self._uploads = (defaultdict[str, list[Path]](list) for _ in range(3))
-        self._others = defaultdict[str, list[Path]](list)  # everything, for hints
+        self._others = defaultdict[str, list[Path]](list)  # everything but labels, for hints
         seen = set()  # a folder may lie in another one
         for folder in folders:
             if not folder.is_dir():
@@ -80,7 +81,8 @@ class ImageIndex:
                 if (exclude is not None and exclude in file.parents) or (path := file.absolute()) in seen:
                     continue
                 seen.add(path)
-                self._others[_numbers(file.stem)].append(file)
+                if file.suffix.lower() not in _LABEL_SUFFIXES:
+                    self._others[_numbers(file.stem)].append(file)
                 if file.suffix.lower() in IMAGE_SUFFIXES:
                     self._files[file.name].append(file)
                     self._alike[_plain(file.name)].append(file)

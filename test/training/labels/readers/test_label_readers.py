@@ -198,6 +198,19 @@ def test_cvat_skeletons(tmp_path):
     assert labels.problems == []
 
 
+def test_a_cvat_skeleton_of_which_every_point_is_outside_is_no_object(tmp_path):
+    """CVAT's tracks say of each point, not of the skeleton, that the object has left the image."""
+    frames = ''.join(
+        f'<skeleton frame="{number}" keyframe="1"><points label="head" outside="{number}" points="30,40"/></skeleton>'
+        for number in range(2)
+    )
+    path = cvat(tmp_path, f'<track id="0" label="fish">{frames}</track>')
+    for number in range(2):
+        cv2.imwrite(str(tmp_path / f'frame_{number:06d}.png'), np.zeros((64, 96, 3), np.uint8))
+    found = instances(read_labels(path))
+    assert [len(objects) for objects in found.values()] == [1, 0]
+
+
 def test_cvat_tracks_in_exported_frames_and_in_the_video(tmp_path, capsys):
     """Frame 1 of every second one from 2 on is frame 4 of the video; a track that is outside has ended."""
     frames = ''.join(
@@ -447,6 +460,11 @@ def test_deeplabcut_unique_bodyparts_are_another_category(tmp_path):
         ('a.csv', 'scorer,n,n,n\nbodyparts,a,a,a\ncoords,x,y,likelihood\n0,1,2,0.9\n', 'not labels'),
         ('a.csv', 'filename,width,height,class,xmin,ymin,xmax,ymax\n', 'table of boxes'),
         ('a.csv', 'track,frame_idx,instance.score,nose.x\n', 'SLEAP'),
+        ('a.csv', 'id,image,kp-1,annotator,annotation_id\n', "Label Studio's CSV: export as JSON"),
+        ('a.csv', 'ID,DataRow ID,Labeled Data,Label,External ID\n', 'old export of Labelbox'),
+        ('a.csv', '# Exported using VGG Image Annotator\n# CSV_HEADER = metadata_id\n', 'VIA 3'),
+        ('a.csv', 'scorer;me;me\nbodyparts;a;a\n', 'with semicolons'),
+        ('a.json', [{'type': 'dataset', 'task': 'pose', 'class_names': {}}, {'type': 'image'}], 'Ultralytics'),
         ('a.json', b'PK\x03\x04', 'ZIP'),
         ('a.json', b'\x80\x04\x95', 'pickle'),
         ('a.h5', b'\x89HDF\r\n\x1a\n df_with_missing', r'\.csv of the same name'),

@@ -90,7 +90,7 @@ def _tracked_pictures(
             shape.attrib.setdefault('label', track.get('label', ''))
             shape.attrib.setdefault('group_id', track.get('group_id', ''))
             shapes.setdefault(int(number), [])
-            if shape.get('outside') != '1':
+            if not _is_outside(shape):
                 shapes[int(number)].append(shape)
                 between += shape.get('keyframe') == '0'
     if not shapes:
@@ -109,6 +109,12 @@ def _tracked_pictures(
         text = f'{between} objects were interpolated between the frames that somebody labelled'
         return pictures, (NOTE, '', '', f'{text}: look at them')
     return pictures, None
+
+
+def _is_outside(shape: ElementTree.Element) -> bool:
+    """Return whether the object has left the image: CVAT says so of a skeleton by each of its points."""
+    points = shape.findall('points')
+    return shape.get('outside') == '1' or (bool(points) and all(point.get('outside') == '1' for point in points))
 
 
 def _frame_names(root: ElementTree.Element, source: str, numbers: list[int], frames: VideoFrames) -> dict[int, str]:

@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 _CORRECT = 'import it into a labelling tool, correct it there, and export that'
 _ALPHAPOSE = f'what AlphaPose found, not labels: {_CORRECT}'
 _LABEL_STUDIO = {'data', 'annotations', 'completions', 'annotation_id', 'annotator'}  # keys of tasks, one at least
+_VIA_3 = 'a VIA 3 project: label with VIA 2, or export CVAT or COCO'
 _JSON_OBJECTS = (
     ({'people', 'version'}, f'what OpenPose found, not labels: {_CORRECT}'),
     ({'meta_info', 'instance_info'}, f'what a network of MMPose found, not labels: {_CORRECT}'),
@@ -23,10 +24,7 @@ _JSON_OBJECTS = (
     ({'assets', 'visitedTags'}, 'a VoTT export: it has no keypoints; label them in another tool'),
     ({'metadata', 'instances'}, 'a SuperAnnotate file: export the project as COCO there'),
     ({'samples'}, 'a FiftyOne data set: export its keypoints from FiftyOne as COCO'),
-    (
-        {'project', 'config', 'attribute', 'file', 'metadata'},
-        'a VIA 3 project: label with VIA 2, or export CVAT or COCO',
-    ),
+    ({'project', 'config', 'attribute', 'file', 'metadata'}, _VIA_3),
     ({'annotations', 'skeletons', 'videos'}, 'a SLEAP project as JSON: save it in SLEAP as .slp'),
 )
 _JSON_LISTS = (
@@ -109,6 +107,8 @@ def name_json(content: Any) -> str | None:
             return _POINTS_AS_BOXES
         return next((text for keys, text in _JSON_OBJECTS if keys <= set(content)), None)
     if isinstance(content, list) and content and all(isinstance(entry, dict) for entry in content):
+        if {'task', 'class_names'} <= set(content[0]):
+            return "Ultralytics' NDJSON: convert_ndjson_to_yolo of ultralytics.data.converter makes a data.yaml of it"
         known = next((text for keys, text in _JSON_LISTS if all(keys <= set(entry) for entry in content)), None)
         unknown = 'a list of an unknown tool: export the labels as COCO Keypoints'
         return known or (None if any(map(_is_task, content)) else unknown)
@@ -141,6 +141,14 @@ def name_table(columns: Sequence[str]) -> str | None:
     names = {column.strip().lower() for column in columns}
     if {'frame_idx', 'instance.score'} <= names:
         return "SLEAP's analysis, the result of tracking: give the project (.slp or .pkg.slp)"
+    if {'annotation_id', 'annotator'} <= names:
+        return "Label Studio's CSV: export as JSON"
+    if {'label', 'external id'} <= names:
+        return 'an old export of Labelbox: export it again as NDJSON (Export v2)'
+    if columns and columns[0].startswith('# Exported using VGG'):
+        return _VIA_3
+    if len(columns) == 1 and columns[0].count(';') > 1:
+        return 'a table with semicolons: save it with commas between cells and points in numbers'
     if {'xmin', 'ymin', 'xmax', 'ymax'} <= names:
         return 'a table of boxes: it has no keypoints; label those in another tool'
     return None
