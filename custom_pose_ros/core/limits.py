@@ -30,6 +30,7 @@ MAX_BAG_BLOCK_RECORDS = 1 << 20  # in one chunk
 MAX_UNPACKED_BYTES = 1 << 30  # of a file that is compressed as a whole, and MAX_UNPACKED_RATIO times its size on top
 MAX_UNPACKED_RATIO = 100  # images of a camera get to 3
 MAX_SQLITE_STEPS = 10_000_000  # of counting the messages, and one for each byte of the file on top
+MAX_SQLITE_TOPICS = 10_000  # with more of them only those that have messages are read
 MAX_DEFINITION_BYTES = 1 << 17  # text of one message definition; the longest common ones have 20 kB
 MAX_NOTES = 1000  # different remarks about one bag
 

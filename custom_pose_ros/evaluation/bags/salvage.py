@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from custom_pose_ros.core.limits import MAX_BAG_BLOCK_BYTES, MAX_BAG_BLOCK_RECORDS, MAX_SQLITE_STEPS
+from custom_pose_ros.core.limits import MAX_BAG_BLOCK_BYTES, MAX_BAG_BLOCK_RECORDS, MAX_SQLITE_STEPS, MAX_SQLITE_TOPICS
 from custom_pose_ros.evaluation.bags.salvage_mcap import MCAP_MAGIC, scan_mcap
 from custom_pose_ros.evaluation.bags.stored import Cut, Fields, StoredMessage, Topic, full_type, qos_profiles, unpack
 from custom_pose_ros.evaluation.notes import Notes
@@ -156,6 +156,8 @@ def check_sqlite(path: Path) -> None:
     with contextlib.closing(_open_sqlite(path)) as database:
         database.set_progress_handler(too_long, _STEPS_AT_ONCE)
         _check_tables(database)
+        if database.execute('SELECT COUNT(*) FROM topics').fetchone()[0] > MAX_SQLITE_TOPICS:
+            raise sqlite3.DatabaseError(f'it has more than {MAX_SQLITE_TOPICS} topics')
         database.execute('SELECT SUM(1) FROM messages NOT INDEXED').fetchone()
         database.execute('SELECT MIN(timestamp), MAX(timestamp), COUNT(*) FROM messages').fetchone()
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from rosbags.rosbag2 import storage_mcap
 
 from custom_pose_ros.core.errors import DatasetError
-from custom_pose_ros.core.limits import MAX_BAG_BLOCK_BYTES, MAX_BAG_BLOCK_RECORDS
+from custom_pose_ros.core.limits import MAX_BAG_BLOCK_BYTES, MAX_BAG_BLOCK_RECORDS, MAX_SQLITE_TOPICS
 from custom_pose_ros.evaluation.bags import salvage, storage
 from custom_pose_ros.evaluation.bags.reader import Bag
 from custom_pose_ros.evaluation.bags.salvage import scan
@@ -270,6 +270,23 @@ def test_a_sparse_file_is_not_walked_to_its_end(magic, tmp_path):
     notes = Notes()
     assert list(scan(path, notes)) == []
     assert any('is cut off or damaged after' in line for line in notes.lines(damaged=True))
+
+
+def test_of_very_many_topics_those_with_messages_are_read(files, tmp_path):
+    path = tmp_path / 'a.db3'
+    path.write_bytes(files['sqlite3'].read_bytes())
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        names = [row[1] for row in database.execute('PRAGMA table_info(topics)') if row[1] not in ('id', 'name')]
+        rest = ', '.join(names)
+        numbers = f'WITH RECURSIVE r(i) AS (SELECT 100 UNION ALL SELECT i + 1 FROM r LIMIT {MAX_SQLITE_TOPICS})'
+        database.execute(
+            f'INSERT INTO topics(id, name, {rest}) SELECT * FROM ({numbers} SELECT i, "/x" || i FROM r), '
+            f'(SELECT {rest} FROM topics LIMIT 1)'
+        )
+        database.commit()
+    found, notes = count(path)
+    assert found == FRAMES
+    assert any('it has more than 10000 topics' in line for line in notes.lines(damaged=True))
 
 
 def test_a_summary_of_zeros_is_not_walked_to_its_end(tmp_path):
