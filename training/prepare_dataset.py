@@ -111,7 +111,8 @@ def require_sound(parsed: argparse.Namespace, labels: RawLabels, images: list[Ch
     nothing = not any(image.instances for image in images)
     if not refused or (parsed.leave_out and not nothing):
         return
-    first = ' '.join(part for part in (refused[0].image, refused[0].annotation, refused[0].text) if part)
+    place = ' '.join(part for part in (refused[0].image, refused[0].annotation) if part)
+    first = ': '.join(part for part in (place, refused[0].text) if part)
     way = 'nothing is left to train on' if nothing else 'mend them, or go on without those images: --leave-out'
     raise DatasetError(f'{parsed.labels}: {len(refused)} refused: {first}{" ..." * (len(refused) > 1)}; {way}')
 

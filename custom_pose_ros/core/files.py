@@ -283,7 +283,8 @@ def read_yaml_documents(path: str | Path, wanted: str, loader: type[YamlLoader] 
     except OSError as error:
         raise ConfigError(f'{path}: cannot be read ({error.strerror}); {wanted}') from error
     except ValueError as error:
-        raise ConfigError(f'{path}: is not valid YAML: {error}') from error
+        text = str(error).replace('in "<unicode string>", ', 'in ')  # the name that PyYAML gives to text in memory
+        raise ConfigError(f'{path}: is not valid YAML: {text}') from error
 
 
 def parse_yaml(content: bytes, loader: type[YamlLoader] = YamlLoader) -> list[Any]:

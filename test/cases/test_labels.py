@@ -78,7 +78,7 @@ def test_01_the_same_labels_of_an_unknown_tool_are_refused_until_somebody_tells(
     labels.write_text(json.dumps(content))
     code, _, _, err = prepare(labels, case('01') / 'photos')
     assert code == 1
-    assert 'refused: images/p0.jpg has EXIF orientation ' in err and '--exif turned' in err
+    assert 'refused: images/p0.jpg: has EXIF orientation ' in err and '--exif turned' in err
     code, out, _, _ = prepare(labels, case('01') / 'photos', '--exif', 'turned')
     assert code == 0 and points_of(out)['p0.jpg']['head'] == (60, 40, 2)
 
@@ -98,7 +98,7 @@ def test_06_a_cut_jpeg_is_refused_and_named(case, prepare):
     code, _, shown, err = prepare(case('06') / 'labels.json', case('06') / 'photos')
     assert code == 1 and 'sound images: 5 of 6' in shown
     assert err.splitlines() == [  # no line of libjpeg
-        f'error: {case("06") / "labels.json"}: 1 refused: img_2.jpg is cut off (the JPEG has no end); copy the file '
+        f'error: {case("06") / "labels.json"}: 1 refused: img_2.jpg: is cut off (the JPEG has no end); copy the file '
         'again; mend them, or go on without those images: --leave-out'
     ]
     code, out, _, _ = prepare(case('06') / 'labels.json', case('06') / 'photos', '--leave-out')
@@ -124,7 +124,7 @@ def test_07_labels_without_a_place_are_none(case, prepare, tmp_path):
 def test_07_shares_of_the_image_are_refused(case, prepare):
     code, _, _, err = prepare(case('07') / 'normalised.json', case('07') / 'photos')
     assert code == 1
-    assert 'img_0.jpg 1 all keypoints lie within one pixel: are these shares of the image size?' in err
+    assert 'img_0.jpg 1: all keypoints lie within one pixel: are these shares of the image size?' in err
 
 
 def test_21_names_in_another_unicode_form_are_found(case, prepare):

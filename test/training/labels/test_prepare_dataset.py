@@ -213,7 +213,7 @@ def test_refused_labels_stop_unless_their_images_are_left_out(tmp_path, capsys):
     assert main(arguments) == 1
     captured = capsys.readouterr()
     assert '1.png' in captured.out and 'lists 1 keypoint, but' in captured.out
-    assert '1 refused: 1.png 11 ' in captured.err and '--leave-out' in captured.err
+    assert '1 refused: 1.png 11: ' in captured.err and '--leave-out' in captured.err
     assert not (tmp_path / 'out').exists()
     assert main([*arguments, '--leave-out']) == 0
     assert main([*arguments, '--leave-out']) == 1

@@ -85,7 +85,7 @@ def check(labels: RawLabels, index: ImageIndex, max_side: int) -> list[CheckedIm
     if 0 < len(empty) < len(sound):
         text = f'{len(empty)} images without annotation ({empty[0]}{", ..." * (len(empty) > 1)}) are trained on as '
         labels.add(NOTE, '', '', text + 'pictures without the object; --labelled-only leaves them out')
-    if not any(image.instances for image in sound):
+    if not any(image.instances for image in sound) and not any(p.kind == REFUSED for p in labels.problems):
         labels.add(REFUSED, '', '', 'nothing is labelled: there is no image with an annotation')
     return sound
 

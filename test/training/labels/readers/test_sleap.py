@@ -70,7 +70,7 @@ def test_the_video_is_found_in_another_folder_or_named(project, tmp_path, capsys
     (tmp_path / 'videos/clip.mp4').unlink()
     capsys.readouterr()
     assert main([str(tmp_path / 'p.slp'), '--check']) == 1
-    assert 'clip.mp4 2 labelled frames: their video is not in' in capsys.readouterr().err
+    assert 'clip.mp4: 2 labelled frames: their video is not in' in capsys.readouterr().err
 
 
 def test_damaged_projects_and_predictions_are_refused(project, tmp_path):
