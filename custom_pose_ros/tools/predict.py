@@ -38,7 +38,7 @@ from custom_pose_ros.core.errors import ConfigError, CustomPoseError, MediaError
 from custom_pose_ros.core.files import VideoFile, write_image, write_json
 from custom_pose_ros.core.object_model import ObjectModel, Thresholds
 from custom_pose_ros.core.orientation.pnp import known_points
-from custom_pose_ros.core.pictures import read_image
+from custom_pose_ros.core.pictures import read_sound_picture
 from custom_pose_ros.core.progress import progress_bar
 from custom_pose_ros.inference.camera_calibration import CameraCalibration
 from custom_pose_ros.inference.estimator import PoseEstimator
@@ -248,7 +248,13 @@ class _Prediction:
             write_image(output, drawing)
             self.saved.append(output)
 
-        image = read_image(Path(item.source))
+        picture = read_sound_picture(Path(item.source))
+        if self.args.camera and picture.orientation != 1:
+            self._remark(
+                f'{item.name}: is turned upright as its EXIF note says, and the calibration is used on that: right only '
+                'if it was made with pictures turned in the same way'
+            )
+        image = picture.upright
         self._answer(self._begin_sequence(image), image, save if output else None, item.name)
 
     def _process_video(self, item: Input, output: Path | None) -> None:

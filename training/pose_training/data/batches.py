@@ -102,7 +102,7 @@ def stream_of_batches(
     except (DatasetError, MediaError) as error:  # from a worker with a traceback, whose last line is for the user
         kind = type(error)
         name = f'{kind.__module__}.{kind.__qualname__}: '
-        raise kind(str(error).strip().splitlines()[-1].removeprefix(name)) from None
+        raise kind(str(error.args[0]).strip().splitlines()[-1].removeprefix(name)) from None
 
 
 def size_of_batch(model: ObjectModel, batch: int, crop: int) -> int:
