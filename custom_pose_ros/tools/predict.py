@@ -251,8 +251,8 @@ class _Prediction:
         picture = read_sound_picture(Path(item.source))
         if self.args.camera and picture.orientation != 1:
             self._remark(
-                f'{item.name}: is turned upright as its EXIF note says, and the calibration is used on that: right only '
-                'if it was made with pictures turned in the same way'
+                f'{item.name}: is turned upright as its EXIF note says, and the calibration is used on that: '
+                'right only if it was made with pictures turned in the same way'
             )
         image = picture.upright
         self._answer(self._begin_sequence(image), image, save if output else None, item.name)
