@@ -36,3 +36,9 @@ def test_with_ros_they_run_the_node(root, name):
     assert done.returncode == 1
     assert 'nothing_of_that_name' in done.stderr
     assert 'Traceback' not in done.stderr
+
+
+def test_ros_arguments_that_cannot_be_parsed_are_told_without_steering_the_terminal(root):
+    done = start('pose_node', root, '', '--ros-args', '-r', 'image:=/a\x1b[2J')
+    assert (done.returncode, '\x1b[2J' in done.stderr, 'Traceback' in done.stderr) == (1, False, False)
+    assert done.stderr.splitlines()[-1].startswith('error: ')

@@ -172,7 +172,11 @@ def run_node(make_node: Callable[[], ManagedNode], args: Sequence[str] | None = 
     # No KeyboardInterrupt, which may strike anywhere, and twice under ros2 launch: rclpy puts its own handler over this
     # one, and that one ends the spinning.
     signal.signal(signal.SIGINT, lambda *_: interrupted.set())
-    rclpy.init(args=list(sys.argv if args is None else args))
+    try:
+        rclpy.init(args=list(sys.argv if args is None else args))
+    except Exception as error:  # ROS arguments that cannot be parsed
+        say(f'error: {" ".join(str(error).split())}')
+        return CANNOT
     try:
         return exit_without_waiting(_spun(make_node, interrupted))
     finally:

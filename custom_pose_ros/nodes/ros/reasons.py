@@ -31,5 +31,7 @@ def reason_for_peers(error: BaseException) -> str:
         return re.sub(r' \(.*\)', '', text)
     if is_expected(error):
         return text
+    if isinstance(error, OSError) and error.strerror:
+        return f'a file cannot be read ({error.strerror})'
     say(''.join(traceback.format_exception(type(error), error, error.__traceback__)))
     return f'{type(error).__name__}; the terminal of the node has the details'
