@@ -59,8 +59,8 @@ def format_summary(summary: Mapping[str, Any]) -> str:
     rows = [
         ('frames sent', f'{summary["frames_sent"]}, processed {summary["frames_processed"]}'),
         ('frames dropped for a newer one', f'{summary["frames_dropped"]}, lost on the way {lost}'),
-        ('object found', f'{_text(summary["detection_rate"], 100, 1)} % of the frames'),
-        ('orientation solved', f'{_text(summary["orientation_rate"], 100, 1)} % of the frames'),
+        ('object found', _shares(summary, 'detection_rate')),
+        ('orientation solved', _shares(summary, 'orientation_rate')),
         ('keypoint error', f'mean {_text(keypoints["mean"])} px, p95 {_text(keypoints["p95"])} px'),
         ('rotation error', f'median {_text(rotation["median"])} deg, p90 {_text(rotation["p90"])} deg'),
         ('position error', f'median {_text(summary["translation_error_m"]["median"], 1000, 1)} mm'),
@@ -69,6 +69,13 @@ def format_summary(summary: Mapping[str, Any]) -> str:
     ]
     width = max(len(title) for title, _ in rows)
     return '\n'.join(f'  {title:<{width}}  {value}' for title, value in rows)
+
+
+def _shares(summary: Mapping[str, Any], rate: str) -> str:
+    """Return a rate of the frames sent as it is, and of those that were processed: a busy computer drops frames."""
+    sent, processed = summary['frames_sent'], summary['frames_processed']
+    of_processed = summary[rate] * sent / processed if processed else None
+    return f'{_text(summary[rate], 100, 1)} % of the frames sent, {_text(of_processed, 100, 1)} % of those processed'
 
 
 def _text(value: float | None, factor: float = 1.0, digits: int = 2) -> str:

@@ -262,6 +262,7 @@ def test_summary_by_value():
     assert summary['frames_dropped'] == 1
     table = format_summary(summary)
     assert 'frames dropped for a newer one  1, lost on the way 0' in table
+    assert 'object found                    80.0 % of the frames sent, 100.0 % of those processed' in table
     assert 'position error                  median 15.0 mm' in table
 
 
