@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import io
 import json
-import logging
 import multiprocessing
 import re
 import zipfile
@@ -17,11 +16,11 @@ from xml.etree import ElementTree
 import collada
 import numpy as np
 
+from custom_pose_ros.core.command_line import say
 from custom_pose_ros.core.errors import DatasetError
 from custom_pose_ros.core.files import stand_in
 from custom_pose_ros.core.limits import MAX_MESH_BYTES
 
-_log = logging.getLogger(__name__)
 EXPORT_AGAIN = 'export the mesh again'
 _BONES = f'has a skin that bones move, which is not read: apply it and {EXPORT_AGAIN}'
 _STL_HEADER, _STL_TRIANGLE = 84, 50  # bytes
@@ -275,10 +274,10 @@ def _check_gltf(path: Path, content: bytes) -> bytes:
 
 
 def _note_missing(path: Path, names: Sequence[str]) -> None:
-    """Log which files with the colours of a mesh are missing: its reader passes over that in silence."""
+    """Say which files with the colours of a mesh are missing: its reader passes over that in silence."""
     missing = [name for name in names if not (path.parent / name.strip().replace('\\', '/')).is_file()]
     if missing and multiprocessing.parent_process() is None:  # processes that draw have been told already
-        _log.warning('%s: its file %s is missing: drawn without these colours', path, missing[0])
+        say(f'warning: {path}: its file {missing[0]} is missing: drawn without these colours')
 
 
 def _check_buffer(path: Path, buffer: Path, length: int) -> None:
@@ -341,7 +340,7 @@ def _readable_collada(path: Path, content: bytes, root: ElementTree.Element) -> 
     if _shapes(whole) == _shapes(bare):
         return content
     if multiprocessing.parent_process() is None:  # processes that draw have been told already
-        _log.warning('%s: refers to materials that it does not have: drawn in grey', path)
+        say(f'warning: {path}: refers to materials that it does not have: drawn in grey')
     return bare_content
 
 

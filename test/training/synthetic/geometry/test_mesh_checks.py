@@ -181,12 +181,12 @@ def test_a_gltf_names_its_files_as_addresses(tmp_path):
 
 
 @pytest.mark.parametrize('missing', ['a.mtl', 'skin.png'])
-def test_missing_colours_of_an_obj_are_told(tmp_path, caplog, missing):
+def test_missing_colours_of_an_obj_are_told(tmp_path, capsys, missing):
     (tmp_path / 'a.obj').write_text('mtllib a.mtl\nusemtl red\n' + OBJ.format(''))
     if missing != 'a.mtl':
         (tmp_path / 'a.mtl').write_text('newmtl red\nKd 1 0 0\nmap_Kd skin.png\n')
     assert load_parts(tmp_path / 'a.obj')
-    assert f'its file {missing} is missing' in caplog.text
+    assert f'its file {missing} is missing' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize('start', [b'glTF\2\0\0\0', b'\x1f\x8b\x08\0', b'v 1 2 3\n'])
@@ -265,11 +265,11 @@ def test_a_damaged_collada_is_refused(tmp_path, pattern, replacement, fact):
     assert fact in refusal(path)
 
 
-def test_a_shape_whose_material_is_missing_is_drawn_and_told(tmp_path, caplog):
+def test_a_shape_whose_material_is_missing_is_drawn_and_told(tmp_path, capsys):
     path = export('dae', tmp_path / 'a.dae')
     path.write_text(re.sub('<library_materials>.*</library_materials>', '', path.read_text(), flags=re.DOTALL))
     assert all_vertices(load_parts(path)).max(0) == pytest.approx((0.5, 1.0, 1.5))
-    assert 'drawn in grey' in caplog.text
+    assert 'drawn in grey' in capsys.readouterr().err
 
 
 def with_unit(kind: str, path: Path, unit: str) -> Path:
