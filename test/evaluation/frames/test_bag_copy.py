@@ -8,15 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 from bag_maker import CAMERA, IMAGE, ROS1, ROS2, START_NS, Messages, tiny_entries, trajectory, write_bag, write_ros1_bag
+from example_estimate import an_estimate
 from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
 from rosbags.rosbag2 import Reader
 from stated_camera import stated_camera
 
 from custom_pose_ros.core.errors import MessageError, OutputError, UsageError
-from custom_pose_ros.core.geometry.rigid import Rigid
-from custom_pose_ros.core.geometry.rotations import matrix_from_roll_pitch_yaw
 from custom_pose_ros.core.keypoints.poses import KeypointPose
-from custom_pose_ros.core.orientation.estimate import OrientationEstimate
 from custom_pose_ros.evaluation.bags.decoding import pose_types
 from custom_pose_ros.evaluation.bags.reader import Bag
 from custom_pose_ros.evaluation.frames.bag_copy import MessageMaker
@@ -182,18 +180,6 @@ def test_recorded_poses_of_another_object_are_refused(make, tiny_model):
     message.keypoint_names = ['nose', 'tail']
     with pytest.raises(MessageError, match=r"keypoints 'nose, tail': wanted those of tiny: \[front, left"):
         message_to_poses(message, tiny_model)
-
-
-def an_estimate(**changes: Any) -> OrientationEstimate:
-    fields = {
-        'pose': Rigid(matrix_from_roll_pitch_yaw(np.array([0.1, -0.2, 0.3])), np.array([0.5, -0.25, 2.0])),
-        'covariance': np.diag([1.0, 2.0, 3.0, 4.0, 5.0, 6.0]),
-        'reprojection_error_px': 0.75,
-        'ambiguity': 0.125,
-        'track_id': 3,
-        'keypoints_used': 4,
-    }
-    return OrientationEstimate(**{**fields, **changes})
 
 
 def test_recorded_orientations_are_those_that_were_written_and_bad_ones_are_left_out(make, tiny_model):

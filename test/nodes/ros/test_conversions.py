@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 from builtin_interfaces.msg import Time
+from example_estimate import an_estimate
 from geometry_msgs.msg import Quaternion, Transform, Vector3
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -21,7 +22,6 @@ from custom_pose_ros.core.geometry.rigid import BODY_OPTICAL, Rigid
 from custom_pose_ros.core.geometry.rotations import R_BODY_OPTICAL, matrix_from_roll_pitch_yaw
 from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.object_model import ObjectModel
-from custom_pose_ros.core.orientation.estimate import OrientationEstimate
 from custom_pose_ros.inference.image_messages import image_to_bgr
 from custom_pose_ros.inference.pose_messages import message_to_poses
 from custom_pose_ros.nodes.ros.conversions import (
@@ -169,18 +169,6 @@ def test_any_pose_array_gives_poses_or_one_line(names, size, poses) -> None:
         for pose in read:
             assert np.isfinite(pose.keypoints[pose.visible]).all()
             assert np.isnan(pose.keypoints[~pose.visible]).all()
-
-
-def an_estimate(**changes) -> OrientationEstimate:
-    fields = {
-        'pose': Rigid(matrix_from_roll_pitch_yaw(np.array([0.1, -0.2, 0.3])), np.array([0.5, -0.25, 2.0])),
-        'covariance': np.diag([1.0, 2.0, 3.0, 4.0, 5.0, 6.0]),
-        'reprojection_error_px': 0.75,
-        'ambiguity': 0.125,
-        'track_id': 3,
-        'keypoints_used': 4,
-    }
-    return OrientationEstimate(**{**fields, **changes})
 
 
 def test_an_estimate_in_the_optical_frame_keeps_its_values() -> None:
