@@ -276,8 +276,13 @@ def _check_gltf(path: Path, content: bytes) -> bytes:
 def _note_missing(path: Path, names: Sequence[str]) -> None:
     """Say which files with the colours of a mesh are missing: its reader passes over that in silence."""
     missing = [name for name in names if not (path.parent / name.strip().replace('\\', '/')).is_file()]
-    if missing and multiprocessing.parent_process() is None:  # processes that draw have been told already
-        say(f'warning: {path}: its file {missing[0]} is missing: drawn without these colours')
+    if missing:
+        _warn(f'{path}: its file {missing[0]} is missing: drawn without these colours')
+
+
+def _warn(text: str) -> None:
+    if multiprocessing.parent_process() is None:  # processes that draw have been told already
+        say(f'warning: {text}')
 
 
 def _check_buffer(path: Path, buffer: Path, length: int) -> None:
@@ -339,8 +344,7 @@ def _readable_collada(path: Path, content: bytes, root: ElementTree.Element) -> 
         raise DatasetError(f'{path}: a shape in it cannot be read ({_line(bare.errors[0])}): {EXPORT_AGAIN}')
     if _shapes(whole) == _shapes(bare):
         return content
-    if multiprocessing.parent_process() is None:  # processes that draw have been told already
-        say(f'warning: {path}: refers to materials that it does not have: drawn in grey')
+    _warn(f'{path}: refers to materials that it does not have: drawn in grey')
     return bare_content
 
 
