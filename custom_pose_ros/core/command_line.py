@@ -141,8 +141,9 @@ def _path(text: str) -> Path:
 def field_of_view_deg(text: str) -> float:
     """Return an argument that is an angle between 0 and 180 degrees (for `type` of argparse)."""
     with contextlib.suppress(argparse.ArgumentTypeError):
-        if 0 < _number(text) < 180:
-            return float(text)
+        angle = _number(text)
+        if 0 < angle < 180:
+            return angle
     raise argparse.ArgumentTypeError(f'wanted degrees between 0 and 180, got {text!r}')
 
 

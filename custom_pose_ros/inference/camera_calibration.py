@@ -185,7 +185,7 @@ def calibrated_camera(fields: CameraInfoFields, rectified: bool = False) -> Came
     try:
         camera = CameraIntrinsics.from_camera_info_fields(width=fields.width, height=fields.height, **lens)
     except ConfigError as error:
-        raise ConfigError(str(error).replace('camera: K:', 'camera: P:' if projected else 'camera: K:')) from None
+        raise ConfigError(str(error).replace('camera: K:', 'camera: P:') if projected else str(error)) from None
     if rectified and camera.has_distortion:
         raise ConfigError('camera: P: is missing, and the images are rectified, so that K and D do not apply to them')
     (left, top), (width, height) = fields.offset, fields.region

@@ -168,7 +168,7 @@ def _is_complete(head: bytes, end: bytes, length: int) -> bool:
 
 
 def encoded_size(data: bytes) -> tuple[int, int] | None:
-    """Return (width, height) from the header of a png, webp or jpeg without decoding it, or None when it is neither."""
+    """Return (width, height) from the header of a png, webp or jpeg without decoding it, or None for others."""
     if data[:8] == b'\x89PNG\r\n\x1a\n' and len(data) >= 24:
         width, height = struct.unpack('>II', data[16:24])
         return width, height
