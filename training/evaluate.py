@@ -5,7 +5,8 @@ Measure a trained model on labelled images, and find labels that it contradicts.
     python training/evaluate.py config/submarine --data photos/ --out build/eval --suspects
 
 The model is a checkpoint, a model.onnx, or an object folder with one. Writes metrics.json, errors.png (which share of
-the keypoints lies within which distance) and worst.png (the worst images: labels are rings, the model's are crosses).
+the keypoints lies within which distance), occlusion.png (errors by how much of an object is hidden) and worst.png (the
+worst images: labels are rings, the model's are crosses).
 """
 
 from __future__ import annotations
@@ -83,6 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     listed = {'suspects': [vars(suspect) for suspect in suspects]} if parsed.suspects else {}
     write_json(parsed.out / 'metrics.json', {**figures, **listed})
     evaluation_output.draw_error_curves(parsed.out / 'errors.png', accuracy, model.keypoint_names)
+    evaluation_output.draw_occlusion_curve(parsed.out / 'occlusion.png', figures['by_hidden_share'])
     evaluation_output.write_worst_images(parsed.out / 'worst.png', accuracy, detections, images, model.keypoint_names)
     print('\n'.join(evaluation_output.figure_lines(figures)))
     if parsed.suspects:
@@ -91,7 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f'{len(suspects)} annotations to look at' + (':' if suspects else ''))
         for suspect in suspects:
             print(f'  {suspect.image}  annotation {suspect.annotation or "-"}  {suspect.text}')
-    print(f'written: {parsed.out / "metrics.json"}, errors.png, worst.png')
+    print(f'written: {parsed.out / "metrics.json"}, errors.png, occlusion.png, worst.png')
     return DONE
 
 

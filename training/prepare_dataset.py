@@ -48,6 +48,7 @@ from training.pose_training.labels.dataset_writer import load_pixels, statistics
 from training.pose_training.labels.drafts import label_studio_config, object_yaml
 from training.pose_training.labels.formats import read_labels
 from training.pose_training.labels.image_files import ImageIndex
+from training.pose_training.labels.label_states import StateRule, state_notes
 from training.pose_training.labels.readers.video_frames import VideoFrames
 from training.pose_training.labels.splitting import split_images, split_table
 
@@ -149,6 +150,9 @@ def write_outputs(
         print('\n'.join(['images that belong together, and their side of the split:', *split_table(split, files)]))
     for name, count in figures['labelled_by_keypoint'].items():
         print(f'  {name}: {count} labelled')
+    flags = np.array([points[:, 2] for image in checked for points in image.instances]).astype(int)
+    for note in state_notes(StateRule.of(flags, model).states(flags), model):
+        print(f'note: {note}')
     print(f'look at {out / "contact_sheet.png"} before you train')
     if draft:
         write_text(out / 'object.yaml', draft)

@@ -26,10 +26,12 @@ from custom_pose_ros.core.object_checks import doubtful_geometry, doubtful_sigma
 DEFAULT_SIGMA = 0.05  # OKS sigma of a point labelled with about 1 % of the object's size (COCO: eyes 0.025, hips 0.107)
 ESTIMATORS = ('network', 'face_mesh')
 _MIRROR = {True: 'yes', False: 'no', 'yes': 'yes', 'no': 'no', 'auto': 'auto'}  # YAML reads yes as true
+_HIDDEN = {word: word for word in ('known', 'absent')}
+_UNLABELLED = {word: word for word in ('auto', 'absent', 'unknown')}
 _REQUIRED_KEYS = ('name', 'keypoints', 'skeleton')
 _OPTIONAL_KEYS = (
     'description', 'sigmas', 'swaps', 'model_points', 'zero_roll_pitch_yaw_deg', 'symmetries', 'input_height',
-    'thresholds', 'estimator', 'network_source', 'mirror',
+    'thresholds', 'estimator', 'network_source', 'mirror', 'hidden', 'unlabelled',
 )  # fmt: skip
 
 
@@ -75,6 +77,10 @@ class ObjectModel:
         estimator: what finds it in images, one of ESTIMATORS: a network trained for it, or MediaPipe's face mesh.
         network_source: where a trained network comes from, said when there is none.
         mirror: whether training mirrors images: 'yes', 'no', or 'auto', see `mirroring`.
+        hidden: what a keypoint that is labelled as hidden is to the network: 'known' (to be found at its place) or
+            'absent' (not to be found).
+        unlabelled: what a keypoint without a label is in an object with other labels: 'absent', 'unknown', or 'auto':
+            absent where other objects of the same file label it, unknown where none does.
         source: where it was read from, for messages.
     """
 
@@ -92,6 +98,8 @@ class ObjectModel:
     estimator: str = 'network'
     network_source: str = ''
     mirror: str = 'auto'
+    hidden: str = 'known'
+    unlabelled: str = 'auto'
     source: str = ''
 
     @property
@@ -216,7 +224,7 @@ class ObjectModel:
         for key in ('description', 'network_source'):
             if getattr(self, key):
                 data[key] = getattr(self, key)
-        for key in ('estimator', 'mirror'):
+        for key in ('estimator', 'mirror', 'hidden', 'unlabelled'):
             if getattr(self, key) != getattr(ObjectModel, key):
                 data[key] = getattr(self, key)
         if self.model_points is not None:
@@ -322,6 +330,8 @@ class _Reader:
             estimator=self.read_choice('estimator', data.get('estimator', ObjectModel.estimator), estimators),
             network_source=self.read_text('network_source', data.get('network_source', '')),
             mirror=self.read_choice('mirror', data.get('mirror', ObjectModel.mirror), _MIRROR),
+            hidden=self.read_choice('hidden', data.get('hidden', ObjectModel.hidden), _HIDDEN),
+            unlabelled=self.read_choice('unlabelled', data.get('unlabelled', ObjectModel.unlabelled), _UNLABELLED),
             source=self.source,
         )
         model.check_thresholds(model.thresholds)

@@ -29,6 +29,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from custom_pose_ros.core.files import read_json  # noqa: E402
+from custom_pose_ros.core.labels.raw_labels import SEEN  # noqa: E402
 from custom_pose_ros.core.object_model import ObjectModel  # noqa: E402
 from training.pose_training.data.augmentation import Augmentation  # noqa: E402
 from training.pose_training.data.training_set import Ticket, TrainingSet  # noqa: E402
@@ -153,9 +154,9 @@ def with_people(image: LabelledImage, points: np.ndarray) -> LabelledImage:
     """Return the image with people (A, 17, 2) as its labels."""
     keypoints = points[:, HUMAN18]
     keypoints[:, 1] = (points[:, 5] + points[:, 6]) / 2
-    labelled = np.ones(keypoints.shape[:2], bool)
+    states = np.full(keypoints.shape[:2], SEEN)
     return LabelledImage(
-        image.path, image.image_id, image.width, image.height, keypoints, labelled, boxes_of(points),
+        image.path, image.image_id, image.width, image.height, keypoints, states, boxes_of(points),
         np.zeros((0, 4)),
     )  # fmt: skip
 

@@ -19,7 +19,7 @@ from custom_pose_ros.core.object_model import ObjectModel, Thresholds, find_obje
 MINIMAL = {'name': 'arm', 'keypoints': ['hand', 'elbow', 'base'], 'skeleton': [['base', 'elbow'], ['elbow', 'hand']]}
 ALL_KEYS = (
     'name, keypoints, skeleton, description, sigmas, swaps, model_points, zero_roll_pitch_yaw_deg, symmetries, '
-    'input_height, thresholds, estimator, network_source, mirror'
+    'input_height, thresholds, estimator, network_source, mirror, hidden, unlabelled'
 )
 NAME = 'a name of letters, digits, "_", "-" and ".", not starting with "-" or "."'
 FOLD = 'a whole number from 2 to 360 or "continuous"'
@@ -198,6 +198,8 @@ def test_difference_names_both():
         ({'symmetries': [{'axis': [0, 0, 1], 'fold': True}]}, f'symmetries[0].fold: wanted {FOLD}, got True'),
         ({'symmetries': [{'axis': [0, 0, 1], 'fold': 'endless'}]}, f"symmetries[0].fold: wanted {FOLD}, got 'endless'"),
         ({'mirror': 'sometimes'}, "mirror: wanted yes or no or auto, got 'sometimes'"),
+        ({'hidden': 'unknown'}, "hidden: wanted known or absent, got 'unknown'"),
+        ({'unlabelled': True}, 'unlabelled: wanted auto or absent or unknown, got True'),
         ({'mirror': 1}, 'mirror: wanted yes or no or auto, got 1'),
         ({'input_height': 250}, 'input_height: wanted a multiple of 32 from 64 to 1024, got 250'),
         ({'input_height': 256.0}, 'input_height: wanted a multiple of 32 from 64 to 1024, got 256.0'),

@@ -65,29 +65,17 @@ def read_coco(
         chosen = _choose_categories(path, categories, annotations, choice)
         names = [str(name) for name in chosen[0]['keypoints']]
         title = object_name(list(dict.fromkeys(_name(category) for category in chosen)))
-    listed = [[str(name) for name in category['keypoints']] for category in chosen]
-    if twice := [name for name in names if max(own.count(name) for own in listed) > 1]:
-        raise DatasetError(f'{path}: keypoint {twice[0]!r} is there twice; rename one of them in the labelling tool')
-    orders = {id(category): _Order(category['keypoints'], names) for category in chosen}
-    by_category = _ById((category.get('id'), orders.get(id(category), _NO_ORDER)) for category in categories)
-    skeleton, skeleton_note = read_skeleton(chosen[0].get('skeleton'), listed[0])
-    labels = RawLabels(title, list(names), skeleton, [], exif=_exif(content, images), skeleton_note=skeleton_note)
-    labels.images.extend(_coco_images(path, images))
+    skeleton, note = read_skeleton(chosen[0].get('skeleton'), [str(name) for name in chosen[0]['keypoints']])
+    labels = RawLabels(title, list(names), skeleton, _coco_images(path, images), skeleton_note=note)
+    labels.exif = _exif(content, images)
+    by_category = _orders(path, categories, chosen, names)
     by_id = _ById((image.get('id'), raw_image) for image, raw_image in zip(images, labels.images))
     if by_id.twice:
         raise DatasetError(f'{path}: image id {by_id.twice[0]!r} is used twice')
     if _contributor(content) == LABEL_STUDIO:
         annotations = _with_label_studio_boxes(labels, by_id, annotations, by_category)
     for annotation in annotations:
-        number, image_id, category_id = (annotation.get(key) for key in ('id', 'image_id', 'category_id'))
-        if (order := by_category.find(category_id)) is None:
-            labels.add(REFUSED, '', number, f'its category {category_id!r} is not in the file')
-        elif order is _NO_ORDER:
-            labels.add(NOTE, '', number, f'belongs to another category than {labels.category!r}, left out')
-        elif (raw_image := by_id.find(image_id)) is None:
-            labels.add(REFUSED, '', number, f'its image {image_id!r} is not in the file')
-        elif (instance := _coco_instance(labels, raw_image.name, annotation, order)) is not None:
-            raw_image.instances.append(instance)
+        _add_annotation(labels, annotation, by_id, by_category)
     return labels
 
 
@@ -135,6 +123,21 @@ def _bring_inside(labels: RawLabels) -> None:
                 instance.keypoints = [(x, y, int(v)) for x, y, v in points.tolist()]
 
 
+def _add_annotation(
+    labels: RawLabels, annotation: Mapping[str, Any], by_id: _ById[RawImage], by_category: _ById[_Order]
+) -> None:
+    """Add one annotation to its image, or say why it is left out."""
+    number, image_id, category_id = (annotation.get(key) for key in ('id', 'image_id', 'category_id'))
+    if (order := by_category.find(category_id)) is None:
+        labels.add(REFUSED, '', number, f'its category {category_id!r} is not in the file')
+    elif order is _NO_ORDER:
+        labels.add(NOTE, '', number, f'belongs to another category than {labels.category!r}, left out')
+    elif (image := by_id.find(image_id)) is None:
+        labels.add(REFUSED, '', number, f'its image {image_id!r} is not in the file')
+    elif (instance := _coco_instance(labels, image.name, annotation, order)) is not None:
+        image.instances.append(instance)
+
+
 class _Order:
     """Where the keypoints of an object stand in the annotations of a category."""
 
@@ -146,6 +149,20 @@ class _Order:
 
 
 _NO_ORDER = _Order([], [])  # of categories that are not read
+
+
+def _orders(
+    path: Path, categories: list[dict[str, Any]], chosen: list[dict[str, Any]], names: Sequence[str]
+) -> _ById[_Order]:
+    """Return the order of the keypoints in every category by its id, _NO_ORDER for those that are not read."""
+    for category in chosen:
+        own = [str(name) for name in category['keypoints']]
+        if twice := [name for name in names if own.count(name) > 1]:
+            raise DatasetError(
+                f'{path}: keypoint {twice[0]!r} is there twice; rename one of them in the labelling tool'
+            )
+    orders = {id(category): _Order(category['keypoints'], names) for category in chosen}
+    return _ById((category.get('id'), orders.get(id(category), _NO_ORDER)) for category in categories)
 
 
 class _ById(Generic[T]):

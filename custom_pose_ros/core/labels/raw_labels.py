@@ -16,7 +16,9 @@ from custom_pose_ros.core.limits import MAX_KEYPOINTS, MAX_LABELLED_SIDE_PX
 from custom_pose_ros.core.object_model import ObjectModel
 
 REPAIRED, REFUSED, NOTE = 'repaired', 'refused', 'note'
-ABSENT, HIDDEN, SEEN = 0, 1, 2  # of a keypoint: no known place, a known place that is covered, visible
+# States of a keypoint: nobody says; not to be found in the picture; covered, its place known; visible. In labels as
+# they are read, ABSENT is what has no label; `label_states.py` tells what is absent of it and what is unknown.
+UNKNOWN, ABSENT, HIDDEN, SEEN = -1, 0, 1, 2
 # What was labelled of a picture with an EXIF orientation: as viewers show it, whatever its size is stated to be; the
 # same, with the size of that; as the file holds it.
 TURNED, TURNED_WITH_SIZE, STORED = 'turned', 'turned with size', 'stored'

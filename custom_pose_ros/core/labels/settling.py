@@ -63,6 +63,7 @@ def settle(path: Path, labels: RawLabels) -> None:
         image.instances = [i for i in image.instances if _Settling(labels, image, i).done(are_scores)]
         _leave_out_copies(labels, image)
     kept = [i for image in labels.images for i in image.instances if i.keypoints is not None]
+    _see_in_yes_and_no(labels, kept)
     if instances and had_places and not kept and not any(p.kind == REFUSED for p in labels.problems):
         raise DatasetError(
             f'{path}: keypoints have places, but every visibility is 0, which means not labelled; '
@@ -71,6 +72,14 @@ def settle(path: Path, labels: RawLabels) -> None:
     _refuse_percent(path, labels)
     _note_corners(labels)
     _note_corner(labels)
+
+
+def _see_in_yes_and_no(labels: RawLabels, instances: list[RawInstance]) -> None:
+    """Take 1 as seen where no keypoint has 2: nobody labels only what is hidden, but tools write yes and no."""
+    if {v for i in instances for _, _, v in i.keypoints or ()} in ({HIDDEN}, {ABSENT, HIDDEN}):
+        for instance in instances:
+            instance.keypoints = [(x, y, SEEN if v else v) for x, y, v in instance.keypoints or ()]
+        labels.add(REPAIRED, '', '', 'no visibility is 2 (seen), so that 1 says yes: taken as seen, not as hidden')
 
 
 class _Settling:
@@ -83,34 +92,35 @@ class _Settling:
         """Settle the instance; return whether it is kept."""
         if self._instance.keypoints is None:
             return True
-        points, said = [], []
         try:
-            for name, (x, y, v) in zip(self._labels.keypoint_names, self._instance.keypoints):
-                point, repair = _point(name, x, y, v, are_scores)
-                points.append(point)
-                said += [repair] if repair else []
+            settled = [
+                _point(name, x, y, v, are_scores)
+                for name, (x, y, v) in zip(self._labels.keypoint_names, self._instance.keypoints)
+            ]
         except _Unclear as error:
             return self._refuse(str(error))
-        places = [(x, y) for x, y, v in points if v]
-        values = [value for place in places for value in place]
-        are_shares = max(map(abs, values), default=2) <= 1 and (len(places) > 1 or any(map(_is_fraction, values)))
-        if are_shares and not self._image.relative:
+        self._instance.keypoints = [point for point, _ in settled]
+        places = [(x, y) for (x, y, v), _ in settled if v]
+        if _are_shares(places) and not self._image.relative:
             return self._refuse(
                 'all keypoints lie within one pixel: are these shares of the image size? '
                 'Multiply x by the width and y by the height'
             )
-        if said:
-            self._add(REPAIRED, f'{listed(said, 1)}: taken as not labelled')
+        if no_labels := [said for _, said in settled if said]:
+            self._add(REPAIRED, f'{listed(no_labels, 1)}: taken as not labelled')
         elif self._instance.stated_count not in (None, len(places)):
             text = f'num_keypoints said {self._instance.stated_count}, but {len(places)} are labelled: corrected'
             self._add(REPAIRED, text)
-        self._instance.keypoints = points
+        self._note_box(places)
+        return bool(places) or self._ignore()
+
+    def _note_box(self, places: list[tuple[float, float]]) -> None:
+        """Note a box that holds few of the instance's keypoints."""
         box = self._instance.box
         inside = sum(_is_in(box, place) for place in places) if box is not None else len(places)
         if len(places) > 1 and 3 * inside < len(places):
             which = f'only {inside} of its {len(places)}' if inside else 'none of its'
             self._add(NOTE, f'{which} keypoints {"lie" if inside > 1 else "lies"} in its box: look at it')
-        return bool(places) or self._ignore()
 
     def _ignore(self) -> bool:
         """Make a region to ignore of an instance without labelled keypoints."""
@@ -149,6 +159,12 @@ def _point(name: str, x: Any, y: Any, v: Any, is_score: bool) -> tuple[tuple[flo
     if visibility > 0 and (is_score or visibility in (HIDDEN, SEEN)):
         return (*place, SEEN if is_score else int(visibility)), ''
     raise _Unclear(f'{said}: wanted 0 (not labelled), 1 (hidden) or 2 (seen)')
+
+
+def _are_shares(places: list[tuple[float, float]]) -> bool:
+    """Return whether places that all lie within one pixel are shares of the image's size."""
+    values = [value for place in places for value in place]
+    return max(map(abs, values), default=2) <= 1 and (len(places) > 1 or any(map(_is_fraction, values)))
 
 
 def _is_in(box: tuple[float, float, float, float], place: tuple[float, float]) -> bool:

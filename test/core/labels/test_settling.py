@@ -70,6 +70,19 @@ def test_what_is_certain_is_taken_without_a_word(given, wanted):
 
 
 @pytest.mark.parametrize(
+    ('first', 'second', 'wanted'),
+    [
+        ((1, 1), (1, 0), [2, 2, 2, 0]),  # yes and no
+        ((1, 1), (1, 2), [1, 1, 1, 2]),
+    ],
+)
+def test_one_says_yes_where_nothing_is_two(first, second, wanted):
+    labels = settled(*([(5 + v, 6, v) for v in flags] for flags in (first, second)))
+    assert [v for image in (0, 1) for _, _, v in points(labels, image)] == wanted
+    assert [p.kind for p in labels.problems] == [REPAIRED] * (2 in wanted and 1 not in wanted)
+
+
+@pytest.mark.parametrize(
     ('given', 'said'),
     [
         ((0, 0, 2), '(0, 0) with visibility 2'),

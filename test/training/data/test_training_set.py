@@ -6,6 +6,7 @@ import dataclasses
 import json
 
 import numpy as np
+import pytest
 
 from training.pose_training.data.augmentation import Augmentation
 from training.pose_training.data.training_set import Ticket, TrainingSet
@@ -68,12 +69,35 @@ def test_a_sample_depends_on_its_ticket_only(dots_folder, dots):
     assert (one[tickets[0]].image != one[tickets[0]._replace(number=99)].image).any()
 
 
-def test_unlabelled_keypoints_are_masked_around_their_instance(dots_folder, dots):
-    def forget(content):
-        content['annotations'][0]['keypoints'][8] = 0  # right
+def label_right_as(visibility):
+    def change(content):
+        content['annotations'][0]['keypoints'][8] = visibility
         content['annotations'][0]['bbox'] = [0, 0, 96, 72]
 
-    edit(dots_folder, forget)
+    return change
+
+
+def test_absent_keypoints_are_learned_as_absent(dots_folder, dots):
+    edit(dots_folder, label_right_as(0))  # the other images label it
+    sample = plain_set(dots_folder, dots)[Ticket(0, 0, 0)]
+    assert sample.heatmaps[2].max() == sample.pafs[2:].max() == 0
+    assert sample.heatmap_mask.min() == sample.paf_mask.min() == 1
+
+
+def test_hidden_keypoints_are_learned_at_their_place_with_less_weight(dots_folder, dots):
+    edit(dots_folder, label_right_as(1))
+    sample = plain_set(dots_folder, dots)[Ticket(0, 0, 0)]
+    assert sample.heatmaps[2].max() > 0.7  # the highest cell of a peak between four
+    peak = np.unravel_index(sample.heatmaps[2].argmax(), (8, 8))
+    assert sample.heatmap_mask[2][peak] == pytest.approx(1 - 0.8 * sample.heatmaps[2].max())
+    assert sample.heatmap_mask[[0, 1, 3]].min() == sample.paf_mask.min() == 1
+    silent = plain_set(dots_folder, dataclasses.replace(dots, hidden='absent'))[Ticket(0, 0, 0)]
+    assert silent.heatmaps[2].max() == 0 and silent.heatmap_mask.min() == 1
+
+
+def test_unknown_keypoints_are_masked_around_their_instance(dots_folder, dots):
+    edit(dots_folder, label_right_as(0))
+    dots = dataclasses.replace(dots, unlabelled='unknown')
     sample = plain_set(dots_folder, dots)[Ticket(0, 0, 0)]
     assert sample.heatmaps[2].max() == 0
     assert (sample.heatmap_mask[[0, 1]] == 1).all()

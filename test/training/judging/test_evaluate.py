@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from custom_pose_ros.core.keypoints.poses import KeypointPose
+from custom_pose_ros.core.labels.raw_labels import ABSENT, HIDDEN, SEEN, UNKNOWN
 from custom_pose_ros.inference.checkpoints import Checkpoint, save_checkpoint
 from custom_pose_ros.inference.network import build_network
 from training.evaluate import main
@@ -22,13 +23,13 @@ SCRIPT = Path(__file__).resolve().parents[3] / 'training' / 'evaluate.py'
 TRIANGLE = np.array([[50.0, 20.0], [20.0, 80.0], [80.0, 80.0]])  # nose, left, right; size 67.1 px
 
 
-def image(*instances, labelled=None, crowds=(), name='a.png'):
+def image(*instances, states=None, crowds=(), name='a.png'):
     keypoints = np.array(instances, float).reshape(-1, 3, 2)
-    seen = np.ones(keypoints.shape[:2], bool) if labelled is None else np.array(labelled, bool)
+    states = np.full(keypoints.shape[:2], SEEN) if states is None else np.array(states)
     boxes = [[*k.min(0), *k.max(0)] for k in keypoints]
     ids = tuple(str(10 + i) for i in range(len(keypoints)))
     return LabelledImage(
-        Path(name), 1, 200, 200, keypoints, seen, np.array(boxes).reshape(-1, 4), np.array(crowds).reshape(-1, 4), ids
+        Path(name), 1, 200, 200, keypoints, states, np.array(boxes).reshape(-1, 4), np.array(crowds).reshape(-1, 4), ids
     )
 
 
@@ -56,9 +57,21 @@ def test_instances_are_matched_to_the_nearest_pose_once():
     assert match(labels, [pose(TRIANGLE + 500)]) == [None, None]
 
 
+def figures_of(errors, states, reported):
+    return Accuracy(
+        np.array(errors),
+        np.array([100.0, 50.0]),
+        np.array([0, 0]),
+        np.array([False, True]),
+        2,
+        np.array(states),
+        reported,
+    )
+
+
 def test_the_figures_of_a_known_case():
     errors = np.array([[1.0, 3.0, np.nan], [2.0, np.inf, 6.0]])
-    accuracy = Accuracy(errors, np.array([100.0, 50.0]), np.array([0, 0]), np.array([False, True]), 2)
+    accuracy = figures_of(errors, [[SEEN, SEEN, UNKNOWN], [SEEN, SEEN, SEEN]], np.isfinite(errors))
     summary = accuracy.summary()
     assert summary['instances'] == 2
     assert summary['found'] == pytest.approx(4 / 5)
@@ -70,6 +83,23 @@ def test_the_figures_of_a_known_case():
     assert accuracy.pck(0.03) == pytest.approx(2 / 5)
     assert summary['score'] == pytest.approx((0.01 + 0.03 + 0.04 + 0.1 + 0.1) / 5)  # missed and 12 % count as 10 %
     assert (summary['swapped'], summary['false_instances']) == (1, 2)
+
+
+def test_an_invented_keypoint_counts_as_a_missed_one():
+    errors, states = [[1.0, 3.0, np.nan], [2.0, 2.0, np.nan]], [[SEEN, SEEN, ABSENT], [SEEN, HIDDEN, ABSENT]]
+    reported = np.array([[True, True, False], [True, True, True]])
+    accuracy = figures_of(errors, states, reported)
+    assert (accuracy.summary()['absent'], accuracy.summary()['invented']) == (2, 1)
+    assert accuracy.score == pytest.approx((0.01 + 0.03 + 0.04 + 0.04 + 0.1) / 5)
+    assert figures_of(errors, states, reported & False).score < accuracy.score
+
+
+def test_errors_are_told_by_how_much_of_an_object_is_hidden():
+    errors, states = [[1.0, 3.0, np.nan], [2.0, 2.0, np.nan]], [[SEEN, SEEN, UNKNOWN], [SEEN, HIDDEN, ABSENT]]
+    rows = figures_of(errors, states, np.array([[True, True, True], [True, True, True]])).by_hidden_share()
+    assert [row['hidden_share'] for row in rows] == pytest.approx([0, 2 / 3])  # what nobody knows is not hidden
+    assert [row['mean_percent'] for row in rows] == pytest.approx([2, 4])
+    assert [(row['absent'], row['invented']) for row in rows] == [(0, 0), (1, 1)]
 
 
 def test_a_swap_is_seen(dots):
@@ -98,6 +128,16 @@ def test_average_precision_counts_the_thresholds_that_oks_reaches(dots, shift_ok
 def test_missing_keypoints_lower_the_precision(dots):
     result = average_precision([image(TRIANGLE)], [[pose(TRIANGLE, visible=(True, True, False))]], dots)
     assert result['AP'] == pytest.approx(0.4)  # OKS 2/3: thresholds 0.50 to 0.65
+
+
+@pytest.mark.parametrize(
+    ('state', 'seen', 'precision'),
+    [(ABSENT, True, 0.4), (ABSENT, False, 1.0), (UNKNOWN, True, 1.0)],  # OKS 2/3: thresholds 0.50 to 0.65
+)
+def test_an_invented_keypoint_lowers_the_precision(dots, state, seen, precision):
+    labels = image(TRIANGLE, TRIANGLE + 100, states=[[SEEN, SEEN, state]] * 2)
+    found = [pose(TRIANGLE + 100, visible=(True, True, seen)), pose(TRIANGLE, visible=(True, True, seen), score=0.8)]
+    assert average_precision([labels, image()], [found, []], dots)['AP'] == pytest.approx(precision)
 
 
 def test_objects_in_crowds_are_not_false(dots):
@@ -139,6 +179,14 @@ def test_a_misplaced_point_is_found_with_the_place_the_model_sees(dots):
     (suspect,) = find_suspects(images, detections, dots)
     assert suspect.text == 'nose is labelled 35% of the object away from (50, 20)'
     assert suspect.severity == pytest.approx(30 / np.hypot(60, 60))  # the size is now from nose to left
+
+
+def test_a_keypoint_that_is_found_where_it_has_no_label_is_a_question(dots):
+    images, detections = good(20)
+    images.append(image(TRIANGLE, states=[[SEEN, SEEN, ABSENT]], name='forgotten.png'))
+    detections.append([pose(TRIANGLE)])
+    (suspect,) = find_suspects(images, detections, dots)
+    assert suspect.text == 'right has no label, but is found at (80, 80): is it there?'
 
 
 def test_an_unsure_model_contradicts_nobody(dots):
@@ -190,6 +238,7 @@ def test_measuring_counts_found_missed_and_false(tmp_path, dots):
     assert accuracy.image_of.tolist() == [0, 1, 1]
     assert accuracy.swapped.tolist() == [False, True, False]
     assert accuracy.false_instances == 1  # the one in the crowd is forgiven
+    assert accuracy.reported.all(1).tolist() == [True, True, False]
 
 
 def with_odd_names(folder):
@@ -218,7 +267,8 @@ def test_the_command_writes_figures_and_pictures(tmp_path, dots, dots_folder, ca
     assert metrics['instances'] == 8
     assert set(metrics['keypoints']) == {'nose', 'left', 'right'}
     assert metrics['suspects'] == []
-    for name in ('errors.png', 'worst.png'):
+    assert metrics['keypoints']['nose']['absent'] == 0
+    for name in ('errors.png', 'occlusion.png', 'worst.png'):
         assert cv2.imread(str(tmp_path / 'out' / name)).shape[0] > 100
     shown = capsys.readouterr().out
     assert '8 objects' in shown

@@ -11,6 +11,7 @@ import pytest
 from training_samples import settings_for
 
 from custom_pose_ros.core.errors import DatasetError
+from custom_pose_ros.core.labels.raw_labels import ABSENT, SEEN
 from training.pose_training.labels.coco import LabelledImage
 from training.pose_training.learning.run_settings import default_crop, load_sources
 
@@ -18,9 +19,9 @@ from training.pose_training.learning.run_settings import default_crop, load_sour
 @pytest.mark.parametrize(('size_px', 'wanted'), [(100, 256), (300, 384), (700, 448)])
 def test_samples_hold_the_objects_and_are_no_larger(size_px, wanted):
     points = np.array([[[0, 0], [size_px, 50], [900, 900]]], float)
-    labelled = np.array([[True, True, False]])
-    image = LabelledImage(Path('a'), 1, 640, 448, points, labelled, np.zeros((1, 4)), np.zeros((0, 4)))
-    empty = LabelledImage(Path('b'), 2, 640, 448, points[:0], labelled[:0], np.zeros((0, 4)), np.zeros((0, 4)))
+    states = np.array([[SEEN, SEEN, ABSENT]])
+    image = LabelledImage(Path('a'), 1, 640, 448, points, states, np.zeros((1, 4)), np.zeros((0, 4)))
+    empty = LabelledImage(Path('b'), 2, 640, 448, points[:0], states[:0], np.zeros((0, 4)), np.zeros((0, 4)))
     assert default_crop([[image], [empty]], 448) == wanted
     assert default_crop([[empty]], 448) == 256
 

@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 from custom_pose_ros.core.keypoints.heatmaps import encode_heatmaps
 from custom_pose_ros.core.keypoints.pafs import encode_pafs
 from custom_pose_ros.core.keypoints.preprocessing import STRIDE
+from custom_pose_ros.core.labels.raw_labels import HIDDEN, UNKNOWN
 from custom_pose_ros.core.object_model import ObjectModel
 from training.pose_training.data.augmentation import Augmentation
 from training.pose_training.data.photometric import photometric
@@ -29,8 +30,9 @@ from training.pose_training.labels.coco import LabelledImage
 
 SIGMA_PX = 7.0  # width of the heatmap Gaussians, in the network input
 LIMB_THICKNESS = 1.0  # half-width of the limbs in the part affinity fields, in cells
+HIDDEN_WEIGHT = 0.2  # of a hidden keypoint's peak: undoes losses.HEATMAP_PEAK_WEIGHT, so that an unsure one stays low
 _LEVELS = 5  # an image and its halvings
-_UNLABELLED_MARGIN = 0.15  # of the box: how far outside of it an unlabelled keypoint may be
+_UNKNOWN_MARGIN = 0.15  # of the box: how far outside of it an unknown keypoint may be
 
 
 class Ticket(NamedTuple):
@@ -56,7 +58,7 @@ class TrainingSample(NamedTuple):
         image: (S, S, 3) uint8 BGR.
         heatmaps: (K + 1, h, w) float32, the last is background.
         pafs: (2L, h, w) float32.
-        heatmap_mask: (K + 1, h, w) float32, 1 where the target is known, 0 where it is not.
+        heatmap_mask: (K + 1, h, w) float32 weights in [0, 1]; 0 where the target is not known.
         paf_mask: (2L, h, w) float32, likewise.
     """
 
@@ -108,14 +110,18 @@ class TrainingSet(Dataset):
         level = min(halvings(warp), len(levels) - 1)
         reduced = warp_of_halved(warp, levels[0], levels[level])
         image = warp_image(levels[level], reduced, self._crop, random_border(rng))
-        keypoints, labelled = transformed_keypoints(labels, warp, self._model.flip_order)
+        keypoints, states = transformed_keypoints(labels, warp, self._model.flip_order)
         inside = ((keypoints > -0.5) & (keypoints < self._crop - 0.5)).all(-1)
-        visible = labelled & inside
-        image = photometric(image, keypoints[visible], self._augmentation, rng)
+        drawn, hidden = inside & (states >= HIDDEN), inside & (states == HIDDEN)
+        image = photometric(image, keypoints[drawn & ~hidden], self._augmentation, rng)
         shape = (self._crop // STRIDE, self._crop // STRIDE)
-        heatmaps = encode_heatmaps(keypoints, visible, shape, STRIDE, SIGMA_PX)
-        pafs = encode_pafs(keypoints, visible, self._model.skeleton, shape, STRIDE, LIMB_THICKNESS)
-        return TrainingSample(image, heatmaps, pafs, *known_masks(labels, labelled, warp, shape, self._model))
+        heatmaps = encode_heatmaps(keypoints, drawn, shape, STRIDE, SIGMA_PX)
+        pafs = encode_pafs(keypoints, drawn, self._model.skeleton, shape, STRIDE, LIMB_THICKNESS)
+        heatmap_mask, paf_mask = known_masks(labels, states != UNKNOWN, warp, shape, self._model)
+        if hidden.any():
+            peaks = encode_heatmaps(keypoints, hidden, shape, STRIDE, SIGMA_PX)[:-1]
+            heatmap_mask[:-1] *= 1 - (1 - HIDDEN_WEIGHT) * peaks
+        return TrainingSample(image, heatmaps, pafs, heatmap_mask, paf_mask)
 
     def _warp(self, labels: LabelledImage, rng: np.random.Generator) -> Warp:
         natural = self._input_height / labels.height
@@ -144,22 +150,22 @@ class TrainingSet(Dataset):
 
 
 def transformed_keypoints(labels: LabelledImage, warp: Warp, flip_order: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return keypoints (A, K, 2) in crop px and labelled (A, K); in a mirrored crop left and right change places."""
-    keypoints, labelled = warp.points(labels.keypoints), labels.labelled
-    return (keypoints[:, flip_order], labelled[:, flip_order]) if warp.mirrored else (keypoints, labelled)
+    """Return keypoints (A, K, 2) in crop px and states (A, K); in a mirrored crop left and right change places."""
+    keypoints, states = warp.points(labels.keypoints), labels.states
+    return (keypoints[:, flip_order], states[:, flip_order]) if warp.mirrored else (keypoints, states)
 
 
 def known_masks(
-    labels: LabelledImage, labelled: np.ndarray, warp: Warp, shape: tuple[int, int], model: ObjectModel
+    labels: LabelledImage, known: np.ndarray, warp: Warp, shape: tuple[int, int], model: ObjectModel
 ) -> tuple[np.ndarray, np.ndarray]:
     """
     Return where the targets are known.
 
-    Unknown are all maps in crowds, and the maps of an unlabelled keypoint in the box of its instance.
+    Unknown are all maps in crowds, and the maps of an unknown keypoint in the box of its instance.
 
     Args:
         labels: Labels of the source image.
-        labelled: (A, K) bool, in the order of the crop.
+        known: (A, K) bool, whether anything is known of the keypoint, in the order of the crop.
         warp: From the source image to the crop.
         shape: (h, w) of the maps.
         model: The object.
@@ -173,12 +179,12 @@ def known_masks(
         inside = _warped_box(box, 0.0, warp, shape)
         heatmaps[:, inside] = 0
         pafs[:, inside] = 0
-    for box, known in zip(labels.boxes, labelled):
-        if known.all():
+    for box, is_known in zip(labels.boxes, known):
+        if is_known.all():
             continue
-        inside = _warped_box(box, _UNLABELLED_MARGIN, warp, shape)
-        heatmaps[[*np.flatnonzero(~known), model.keypoint_count]] *= ~inside
-        limbs = [i for i, (a, b) in enumerate(model.skeleton) if not (known[a] and known[b])]
+        inside = _warped_box(box, _UNKNOWN_MARGIN, warp, shape)
+        heatmaps[[*np.flatnonzero(~is_known), model.keypoint_count]] *= ~inside
+        limbs = [i for i, (a, b) in enumerate(model.skeleton) if not (is_known[a] and is_known[b])]
         pafs[[c for i in limbs for c in (2 * i, 2 * i + 1)]] *= ~inside
     return heatmaps, pafs
 

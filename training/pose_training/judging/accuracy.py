@@ -9,11 +9,13 @@ import numpy as np
 
 from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.keypoints.tracking import nearest_pairs
+from custom_pose_ros.core.labels.raw_labels import ABSENT, HIDDEN, UNKNOWN
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.inference.estimator import PoseEstimator
 from training.pose_training.labels.coco import LabelledImage
 
-MISSED_ERROR = 0.10  # a keypoint that is missing or farther off counts as this share of the object's size
+MISSED_ERROR = 0.10  # a keypoint that is missing, farther off or invented counts as this share of the object's size
+_HIDDEN_SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)  # upper limits of the groups of `Accuracy.by_hidden_share`
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,12 +24,14 @@ class Accuracy:
     Errors of A labelled instances with K keypoints.
 
     Attributes:
-        errors_px: (A, K) distance between found and labelled keypoint in px of the original image; NaN where not
-            labelled, inf where labelled but not found.
+        errors_px: (A, K) distance between found and labelled keypoint in px of the original image; NaN where it is not
+            to be found (absent or unknown), inf where it is but was not found.
         sizes_px: (A,) largest distance between two labelled keypoints of the instance.
         image_of: (A,) position of the instance's image in the list that was measured.
         swapped: (A,) bool, a left/right pair of the object was found in each other's place.
         false_instances: Instances found where nothing is labelled.
+        states: (A, K) UNKNOWN, ABSENT, HIDDEN or SEEN.
+        reported: (A, K) bool, the keypoint was found in the instance, wherever it is.
     """
 
     errors_px: np.ndarray
@@ -35,6 +39,8 @@ class Accuracy:
     image_of: np.ndarray
     swapped: np.ndarray
     false_instances: int
+    states: np.ndarray
+    reported: np.ndarray
 
     @property
     def labelled(self) -> np.ndarray:
@@ -47,10 +53,37 @@ class Accuracy:
         return self.errors_px / self.sizes_px[:, None]
 
     @property
+    def invented(self) -> np.ndarray:
+        """(A, K) bool: keypoints that are absent, but were found."""
+        return self.reported & (self.states == ABSENT)
+
+    @property
     def score(self) -> float:
-        """Mean relative error with missed keypoints and outliers limited to MISSED_ERROR; 0 is perfect."""
+        """Mean relative error; missed and invented keypoints and outliers count as MISSED_ERROR; 0 is perfect."""
         errors = np.minimum(self.relative_errors, MISSED_ERROR)[self.labelled]
-        return float(errors.mean()) if errors.size else float('nan')
+        total = errors.size + int(self.invented.sum())
+        return float((errors.sum() + MISSED_ERROR * (total - errors.size)) / total) if total else float('nan')
+
+    @property
+    def hidden_share(self) -> np.ndarray:
+        """(A,) share of the keypoints of an instance that are hidden or absent, of those whose state is known."""
+        return ((self.states == HIDDEN) | (self.states == ABSENT)).sum(1) / (self.states != UNKNOWN).sum(1)
+
+    def by_hidden_share(self) -> list[dict[str, float]]:
+        """Return the figures of the instances by the share of their keypoints that is not seen, 0 first."""
+        group = np.searchsorted(_HIDDEN_SHARES, self.hidden_share)
+        rows = []
+        for number in np.unique(group).tolist():
+            which = group == number
+            part = Accuracy(
+                self.errors_px[which], self.sizes_px[which], self.image_of[which], self.swapped[which], 0,
+                self.states[which], self.reported[which],
+            )  # fmt: skip
+            figures = part.summary()
+            names = ('instances', 'found', 'mean_px', 'mean_percent', 'p90_percent', 'absent', 'invented')
+            share = float(self.hidden_share[which].mean())
+            rows.append({'hidden_share': share, **{name: figures[name] for name in names}})
+        return rows
 
     def pck_px(self, limit: float) -> float:
         """Share of the labelled keypoints found within a distance [px]."""
@@ -72,10 +105,13 @@ class Accuracy:
             'median_px': float(np.median(errors)) if errors.size else none,
             'rmse_px': float(np.sqrt((errors**2).mean())) if errors.size else none,
             'mean_percent': float(relative.mean() * 100) if errors.size else none,
+            'p90_percent': float(np.percentile(relative, 90) * 100) if errors.size else none,
             'pck_5px': self.pck_px(5.0),
             'pck_5percent': self.pck(0.05),
             'swapped': int(self.swapped.sum()),
             'false_instances': self.false_instances,
+            'absent': int((self.states == ABSENT).sum()),
+            'invented': int(self.invented.sum()),
             'score': self.score,
         }
 
@@ -97,7 +133,7 @@ def measure(
         DatasetError: An image cannot be read.
     """
     model = estimator.model
-    errors, sizes, image_of, swapped, false_instances = [], [], [], [], 0
+    errors, sizes, image_of, swapped, reported, false_instances = [], [], [], [], [], 0
     for i, labels in enumerate(images):
         poses = estimator(labels.read())
         if on_image is not None:
@@ -111,12 +147,15 @@ def measure(
             sizes.append(instance_size(keypoints[labelled], labels))
             image_of.append(i)
             swapped.append(pose is not None and is_swapped(keypoints, labelled, pose, model))
+            reported.append(np.zeros(len(labelled), bool) if pose is None else pose.visible)
     return Accuracy(
         np.array(errors, float).reshape(-1, model.keypoint_count),
         np.array(sizes, float),
         np.array(image_of, int),
         np.array(swapped, bool),
         false_instances,
+        np.concatenate([image.states for image in images]),
+        np.array(reported, bool).reshape(-1, model.keypoint_count),
     )
 
 

@@ -15,8 +15,9 @@ from matplotlib import pyplot
 from custom_pose_ros.core.drawing.contact_sheet import draw_tile, write_contact_sheet
 from custom_pose_ros.core.files import replacing
 from custom_pose_ros.core.keypoints.poses import KeypointPose
+from custom_pose_ros.core.labels.raw_labels import ABSENT, HIDDEN
 from custom_pose_ros.core.object_model import ObjectModel
-from training.pose_training.judging.accuracy import Accuracy
+from training.pose_training.judging.accuracy import MISSED_ERROR, Accuracy
 from training.pose_training.judging.oks import average_precision
 from training.pose_training.labels.coco import LabelledImage
 
@@ -31,21 +32,38 @@ def all_figures(
     model: ObjectModel,
 ) -> dict[str, Any]:
     """Return average precision, errors and shares of correct keypoints, also by keypoint; None where unknown."""
-    by_keypoint = {}
-    for k, name in enumerate(model.keypoint_names):
-        errors, relative = accuracy.errors_px[:, k], accuracy.relative_errors[:, k]
-        found, labelled = np.isfinite(errors), ~np.isnan(errors)
-        by_keypoint[name] = {
-            'labelled': int(labelled.sum()),
-            'found': int(found.sum()),
-            'mean_px': float(errors[found].mean()) if found.any() else None,
-            'median_px': float(np.median(errors[found])) if found.any() else None,
-            'mean_percent': float(relative[found].mean() * 100) if found.any() else None,
-        }
     pck = {f'pck_{percent}percent': accuracy.pck(percent / 100) for percent in (2, 5, 10)}
-    summary = {**accuracy.summary(), **pck}
-    known = {name: value if np.isfinite(value) else None for name, value in summary.items()}
-    return {**average_precision(images, detections, model), **known, 'keypoints': by_keypoint}
+    return {
+        **average_precision(images, detections, model),
+        **_known({**accuracy.summary(), **pck}),
+        'keypoints': {name: _keypoint_figures(accuracy, k) for k, name in enumerate(model.keypoint_names)},
+        'by_hidden_share': [_known(row) for row in accuracy.by_hidden_share()],
+    }
+
+
+def _keypoint_figures(accuracy: Accuracy, k: int) -> dict[str, Any]:
+    errors, relative, states = accuracy.errors_px[:, k], accuracy.relative_errors[:, k], accuracy.states[:, k]
+    found, labelled, hidden = np.isfinite(errors), ~np.isnan(errors), states == HIDDEN
+    return {
+        'labelled': int(labelled.sum()),
+        'found': int(found.sum()),
+        'mean_px': _mean(errors[found]),
+        'median_px': float(np.median(errors[found])) if found.any() else None,
+        'mean_percent': _mean(relative[found] * 100),
+        'hidden': int(hidden.sum()),
+        'found_while_hidden': int((found & hidden).sum()),
+        'mean_px_while_hidden': _mean(errors[found & hidden]),
+        'absent': int((states == ABSENT).sum()),
+        'invented': int(accuracy.invented[:, k].sum()),
+    }
+
+
+def _mean(values: np.ndarray) -> float | None:
+    return float(values.mean()) if values.size else None
+
+
+def _known(figures: dict[str, float]) -> dict[str, float | None]:
+    return {name: value if np.isfinite(value) else None for name, value in figures.items()}
 
 
 def figure_lines(figures: dict[str, Any]) -> list[str]:
@@ -61,6 +79,7 @@ def figure_lines(figures: dict[str, Any]) -> list[str]:
         )
     lines.append(f'within 5 px {figures["pck_5px"]:.1%}, within 5 % of the object {figures["pck_5percent"]:.1%}')
     lines.append(f'left/right swapped {figures["swapped"]}, false instances {figures["false_instances"]}')
+    lines += _hidden_lines(figures)
     width = max(map(len, figures['keypoints']))
     for name, row in figures['keypoints'].items():
         error = 'never found'
@@ -68,6 +87,67 @@ def figure_lines(figures: dict[str, Any]) -> list[str]:
             error = f'mean {row["mean_px"]:.2f} px, median {row["median_px"]:.2f} px'
         lines.append(f'  {name:{width}}  {row["found"]} of {row["labelled"]}, {error}')
     return lines
+
+
+def _hidden_lines(figures: dict[str, Any]) -> list[str]:
+    """Return which keypoints were reported while hidden, and the errors by how much of the objects is hidden."""
+    lines = []
+    for name, row in figures['keypoints'].items():
+        if row['absent']:
+            lines.append(
+                f'  {name}: in {row["invented"]} of {row["absent"]} objects where it is absent '
+                f'({row["invented"] / row["absent"]:.1%})'
+            )
+        if row['hidden']:
+            error = f', {row["mean_px_while_hidden"]:.2f} px from its label' if row['found_while_hidden'] else ''
+            lines.append(
+                f'  {name}: in {row["found_while_hidden"]} of {row["hidden"]} where its place is known '
+                f'({row["found_while_hidden"] / row["hidden"]:.1%}{error})'
+            )
+    if not lines:
+        return []
+    rows = [
+        f'  {row["hidden_share"]:.0%} hidden ({row["instances"]} objects): {row["found"]:.1%} found'
+        + ('' if row['mean_percent'] is None else f', mean {row["mean_percent"]:.2f} % of the object')
+        for row in figures['by_hidden_share']
+    ]
+    return ['reported while hidden:', *lines, 'by the share of the keypoints that is not seen:', *rows]
+
+
+def draw_occlusion_curve(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """
+    Write a PNG: errors and share of keypoints found against the share of an object's keypoints that is not seen.
+
+    Args:
+        path: The file.
+        rows: `by_hidden_share` of `all_figures`.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    figure, (errors, found) = pyplot.subplots(2, 1, figsize=(7, 5.5), dpi=110, sharex=True)
+    hidden = [100 * row['hidden_share'] for row in rows]
+    for key, label in (('mean_percent', 'mean'), ('p90_percent', '90 % of them below')):
+        errors.plot(hidden, [np.nan if row[key] is None else row[key] for row in rows], marker='o', label=label)
+    errors.set_ylabel("error [% of the object's size]")
+    errors.set_ylim(bottom=0)
+    errors.legend(fontsize=8)
+    found.plot(hidden, [100 * row['found'] for row in rows], marker='o', label='found, of those to be found')
+    absent = [100 * row['invented'] / row['absent'] if row['absent'] else np.nan for row in rows]
+    found.plot(hidden, absent, marker='o', label='reported, of those absent')
+    for x, row in zip(hidden, rows):
+        found.annotate(f'{row["instances"]} objects', (x, 50), fontsize=7, ha='center')
+    found.set_ylabel('keypoints [%]')
+    found.set_xlabel('keypoints of the object that are not seen [%]')
+    found.set_xlim(-5, 105)
+    found.set_ylim(-2, 102)
+    found.legend(fontsize=8, loc='center right')
+    for axes in (errors, found):
+        axes.grid(alpha=0.3)
+    figure.tight_layout()
+    with replacing(path) as temporary:
+        figure.savefig(temporary)
+    pyplot.close(figure)
 
 
 def draw_error_curves(path: Path, accuracy: Accuracy, names: Sequence[str]) -> None:
@@ -110,7 +190,8 @@ def write_worst_images(
     Raises:
         OutputError: The file cannot be written.
     """
-    limited = np.minimum(np.nan_to_num(accuracy.relative_errors, nan=0.0), 1.0).mean(1)
+    limited = np.where(accuracy.invented, MISSED_ERROR, np.nan_to_num(accuracy.relative_errors, nan=0.0))
+    limited = np.minimum(limited, 1.0).mean(1)
     order = dict.fromkeys(int(accuracy.image_of[i]) for i in np.argsort(-limited, kind='stable'))
     tiles = []
     for i in list(order)[:_WORST]:

@@ -11,6 +11,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from custom_pose_ros.core.keypoints.poses import KeypointPose
+from custom_pose_ros.core.labels.raw_labels import ABSENT, HIDDEN
 from custom_pose_ros.core.object_model import ObjectModel
 from training.pose_training.judging.accuracy import instance_size
 from training.pose_training.labels.coco import LabelledImage
@@ -25,7 +26,8 @@ def average_precision(
     """
     Return AP, AP50, AP75, AR, AR50 and AR75 over OKS 0.50 to 0.95, with the sigmas of the object.
 
-    Images are numbered anew, so that any ids and file names will do.
+    Images are numbered anew, so that any ids and file names will do. A keypoint that is absent but was found counts in
+    the OKS as one that was found far away; COCO leaves it out, so that inventing keypoints would cost nothing.
     """
     truth = COCO()
     truth.dataset = {
@@ -41,12 +43,26 @@ def average_precision(
         return dict.fromkeys(_NAMES, 0.0)
     with contextlib.redirect_stdout(io.StringIO()):
         truth.createIndex()
-        evaluation = COCOeval(truth, truth.loadRes(results), 'keypoints')
+        evaluation = _Evaluation(truth, truth.loadRes(results), 'keypoints')
         evaluation.params.kpt_oks_sigmas = np.asarray(model.sigmas, float)
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
     return {name: max(float(evaluation.stats[i]), 0.0) for name, i in zip(_NAMES, _STATISTICS)}
+
+
+class _Evaluation(COCOeval):
+    """COCO's evaluation, in whose OKS an absent keypoint that was found is a wrong one."""
+
+    def computeOks(self, imgId: int, catId: int) -> np.ndarray:
+        similarities = super().computeOks(imgId, catId)
+        if not len(similarities):
+            return similarities
+        found = sorted(self._dts[imgId, catId], key=lambda d: -d['score'])[: len(similarities)]  # in COCO's order
+        visible = np.array([d['keypoints'][2::3] for d in found]) > 0
+        absent = np.array([g['absent'] for g in self._gts[imgId, catId]])
+        wanted = np.array([max(g['num_keypoints'], 1) for g in self._gts[imgId, catId]])
+        return similarities * wanted / (wanted + visible.astype(int) @ absent.T.astype(int))
 
 
 def instance_area(points: np.ndarray, box: np.ndarray, labels: LabelledImage) -> float:
@@ -57,13 +73,15 @@ def instance_area(points: np.ndarray, box: np.ndarray, labels: LabelledImage) ->
 
 def _annotations(image_id: int, image: LabelledImage) -> list[dict]:
     annotations = []
-    for points, labelled, box in zip(image.keypoints, image.labelled, image.boxes):
+    for points, states, box in zip(image.keypoints, image.states, image.boxes):
+        labelled = states >= HIDDEN
         annotations.append({
             'image_id': image_id,
             'category_id': 1,
             'iscrowd': 0,
             'keypoints': np.column_stack([np.where(labelled[:, None], points, 0), labelled * 2]).ravel().tolist(),
             'num_keypoints': int(labelled.sum()),
+            'absent': states == ABSENT,
             'bbox': [*box[:2], *(box[2:] - box[:2])],
             'area': instance_area(points[labelled], box, image),
         })
@@ -74,6 +92,7 @@ def _annotations(image_id: int, image: LabelledImage) -> list[dict]:
             'iscrowd': 1,
             'keypoints': [0] * 3 * image.keypoints.shape[1],
             'num_keypoints': 0,
+            'absent': np.zeros(image.keypoints.shape[1], bool),
             'bbox': [left, top, right - left, bottom - top],
             'area': (right - left) * (bottom - top),
         })

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from custom_pose_ros.core.keypoints.poses import KeypointPose
+from custom_pose_ros.core.labels.raw_labels import ABSENT
 from custom_pose_ros.core.object_model import ObjectModel
 from training.pose_training.judging.accuracy import instance_size, is_swapped, keypoint_errors, match
 from training.pose_training.labels.coco import LabelledImage
@@ -41,7 +42,7 @@ def find_suspects(
     images: Sequence[LabelledImage], detections: Sequence[Sequence[KeypointPose]], model: ObjectModel
 ) -> list[Suspect]:
     """
-    Return suspect annotations, worst first: left/right exchanged, points far off, objects without label or elsewhere.
+    Return suspect annotations, worst first: left/right exchanged, points far off or without label, objects likewise.
 
     A point is far off when the model is sure of another place, at least 10 % of the object's size and five times the
     keypoint's usual error away. Labelled objects that are not found count only where the model finds most of the rest.
@@ -102,6 +103,10 @@ def _instance_suspects(
                 names = ' and '.join(model.keypoint_names[k] for k in pair)
                 suspects.append(Suspect(image.path.name, number, float(errors[pair].max()), f'{names} exchanged?'))
                 explained[pair] = True
+    for k in np.flatnonzero((image.states[instance] == ABSENT) & pose.visible & (pose.scores >= _SURE_SCORE)):
+        x, y = pose.keypoints[k]
+        text = f'{model.keypoint_names[k]} has no label, but is found at ({x:.0f}, {y:.0f}): is it there?'
+        suspects.append(Suspect(image.path.name, number, float(pose.scores[k]) * _FAR, text))
     for k in np.flatnonzero(sure & ~explained & (errors > np.maximum(_FAR, _OUTLIER * usual))):
         x, y = pose.keypoints[k]
         text = f'{model.keypoint_names[k]} is labelled {errors[k]:.0%} of the object away from ({x:.0f}, {y:.0f})'

@@ -13,10 +13,11 @@ import numpy as np
 from custom_pose_ros.core.errors import DatasetError
 from custom_pose_ros.core.labels.coco_file import PREPARE, read_object_labels
 from custom_pose_ros.core.labels.placement import place
-from custom_pose_ros.core.labels.raw_labels import RawImage, RawInstance, RawLabels
+from custom_pose_ros.core.labels.raw_labels import HIDDEN, RawImage, RawInstance, RawLabels
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.pictures import read_sound_picture
 from training.pose_training.labels.image_files import ImageIndex
+from training.pose_training.labels.label_states import StateRule
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,8 +31,8 @@ class LabelledImage:
         width: Of the image [px].
         height: Of the image [px].
         keypoints: (A, K, 2) float64 px of the image file; meaningless where not labelled.
-        labelled: (A, K) bool; an occluded point with a known place counts as labelled.
-        boxes: (A, 4) float64 left, top, right, bottom; where unlabelled keypoints of the instance may be.
+        states: (A, K) int, UNKNOWN, ABSENT, HIDDEN or SEEN, as the object file takes labels.
+        boxes: (A, 4) float64 left, top, right, bottom; where unknown keypoints of the instance may be.
         crowds: (C, 4) float64 left, top, right, bottom of regions with objects that nobody labelled one by one.
         annotation_ids: A ids, for messages.
         exif: On which pictures the labels were made, see `RawLabels.exif`.
@@ -42,11 +43,16 @@ class LabelledImage:
     width: int
     height: int
     keypoints: np.ndarray
-    labelled: np.ndarray
+    states: np.ndarray
     boxes: np.ndarray
     crowds: np.ndarray
     annotation_ids: tuple[str, ...] = ()
     exif: str = ''
+
+    @property
+    def labelled(self) -> np.ndarray:
+        """(A, K) bool: keypoints to be found, seen or hidden at a known place."""
+        return self.states >= HIDDEN
 
     def read(self) -> np.ndarray:
         """
@@ -86,7 +92,9 @@ def read_dataset(source: str | Path, model: ObjectModel) -> list[LabelledImage]:
     path = find_labels(Path(source).expanduser())
     labels, entries = read_object_labels(path, model)
     finder = _Finder(path)
-    images = [_labelled_image(path, labels, image, entry, finder) for image, entry in zip(labels.images, entries)]
+    flags = [[v for _, _, v in i.keypoints] for image in labels.images for i in image.instances if i.keypoints]
+    rule = StateRule.of(np.array(flags, int), model)
+    images = [_labelled_image(path, labels, image, entry, finder, rule) for image, entry in zip(labels.images, entries)]
     if not any(len(image.keypoints) for image in images):
         raise DatasetError(f'{path}: no instance of {model.name!r} is labelled')
     return images
@@ -129,7 +137,7 @@ class _Finder:
 
 
 def _labelled_image(
-    path: Path, labels: RawLabels, image: RawImage, entry: Mapping[str, Any], finder: _Finder
+    path: Path, labels: RawLabels, image: RawImage, entry: Mapping[str, Any], finder: _Finder, rule: StateRule
 ) -> LabelledImage:
     if not image.width or not image.height:
         got = f'{entry.get("width")!r:.20} x {entry.get("height")!r:.20}'
@@ -141,16 +149,18 @@ def _labelled_image(
     boxes = [_box(instance, keypoints) for instance, keypoints in zip(instances, points)]
     crowds = [_box(instance, np.zeros((0, 3))) for instance in image.instances if instance.keypoints is None]
     stacked = np.array(points, float).reshape(-1, len(labels.keypoint_names), 3)
+    states = rule.states(stacked[..., 2].astype(int))
+    shown = (states >= HIDDEN).any(1)
     return LabelledImage(
         finder.find(image.name),
         entry.get('id', 0),
         image.width,
         image.height,
-        stacked[..., :2],
-        stacked[..., 2] > 0,
-        np.array(boxes, float).reshape(-1, 4),
+        stacked[shown, :, :2],
+        states[shown],
+        np.array(boxes, float).reshape(-1, 4)[shown],
         np.array(crowds, float).reshape(-1, 4),
-        tuple(instance.annotation_id for instance in instances),
+        tuple(instance.annotation_id for instance, is_shown in zip(instances, shown) if is_shown),
         labels.exif,
     )
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import cv2
+import numpy as np
 import torch
 
 from custom_pose_ros.core.errors import ConfigError, CustomPoseError, ModelError
@@ -23,6 +24,7 @@ from custom_pose_ros.inference.network import build_network
 from training.pose_training.data.batches import TicketBatches, default_workers, size_of_batch, stream_of_batches
 from training.pose_training.data.training_set import TrainingSample, TrainingSet
 from training.pose_training.judging.accuracy import Accuracy, measure
+from training.pose_training.labels.label_states import state_notes
 from training.pose_training.learning import distributed
 from training.pose_training.learning.engine import OptimiserSettings, Trainer
 from training.pose_training.learning.log import HISTORY, RunLog
@@ -256,7 +258,12 @@ class TrainingRun:
             f'network {self.settings.architecture}: {count / 1e6:.2f} million weights, {self.trainer.precision}; '
             f'{self.start_note}',
             *([f'note: {note}'] if note else []),
+            *(f'note: {text}' for text in state_notes(self._states(), self.model)),
         ]
+
+    def _states(self) -> np.ndarray:
+        """Return the states (A, K) of the keypoints of all objects to train on."""
+        return np.concatenate([image.states for source in self.sources for image in source])
 
     def _closing(self, accuracy: Accuracy | None) -> list[str]:
         lines = [f'{self.trainer.step_count} steps in {self.elapsed_s / 60:.1f} minutes']
