@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
 from custom_pose_ros.core.keypoints.heatmaps import Peaks, find_peaks
+from custom_pose_ros.core.keypoints.identities import (
+    RIVAL_SHARE,
+    any_rival,
+    better_on_place,
+    place_tolerance,
+    places_of,
+)
 from custom_pose_ros.core.keypoints.pafs import SAMPLES, score_limbs
 from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.object_model import ObjectModel, Thresholds
@@ -16,6 +24,10 @@ MIN_SUPPORT = 0.8  # least share of a limb along which the field must agree with
 _JOIN_DISTANCE = 0.75  # largest distance of joined fragments without a link, as a share of the sum of their diagonals
 _MANY_LIMBS = 256  # among so many good limbs some decision is always close
 _MIN_CANDIDATES = 20  # candidates for each keypoint, even where fewer instances are wanted
+_RIVAL_SCORE = 0.1  # lowest peak that speaks for another identity, however high peaks must be to be keypoints
+_RIVAL_LIMB_SCORE = 0.06  # the same of the limbs between them
+_FULL_PEAK = 0.91  # height of a peak from which on it leaves rivals less than is negligible
+_NEGLIGIBLE_RIVAL = 0.1  # ratio of scores below which another identity is none
 
 
 @dataclass(frozen=True)
@@ -50,6 +62,8 @@ def group_poses(
     3. Fragments that no limb could have joined are joined by nearness; see `_join_by_nearness`.
     4. Without any limb, the highest peak of each keypoint makes one instance; an object of a single keypoint has one
        instance for each peak.
+    5. Instances on the same place are one object: the best stays. Peaks of other keypoints on its places make its
+       `alternative`. Such peaks may be too low to be keypoints; then they count for no more than what its own lack.
 
     Args:
         heatmaps: (K + 1, h, w) float32, the last is the background and not used. Never changed.
@@ -86,7 +100,8 @@ def group_with_margin(
     _check_maps(heatmaps, pafs, model)
     graph = _graph(count, model.skeleton)
     max_peaks = max(thresholds.max_instances, _MIN_CANDIDATES)
-    channels, peaks = find_peaks(heatmaps[:count], thresholds.keypoint_score - limit, stride, max_peaks)
+    lowest = thresholds.keypoint_score - limit
+    channels, peaks = find_peaks(heatmaps[:count], lowest, stride, max_peaks)
     links = _links(channels, peaks, pafs, graph, stride)
     wanted = min(thresholds.min_keypoints, count)
     margin = _peak_margin(peaks, links, graph, thresholds, wanted, limit) if limit else limit
@@ -100,8 +115,22 @@ def group_with_margin(
     scores = _pose_scores(table, peaks, links, graph)
     margin = min(margin, _least_distance(scores, thresholds.pose_score, limit))
     order = (-scores * (table >= 0).sum(1)).argsort(kind='stable')
-    order = order[scores[order] >= thresholds.pose_score][: thresholds.max_instances]
-    return Grouping(_poses(table[order], scores[order], peaks), margin)
+    order = order[scores[order] >= thresholds.pose_score]
+    points = _points(table[order], peaks)
+    better = better_on_place(points, peaks.scores[table[order]], stride) if len(order) > 1 else np.full(len(order), -1)
+    worse = better >= 0
+    margin = min(margin, _least_distance(scores[order[worse]], scores[order[better[worse]]], limit))
+    best = (~worse).nonzero()[0][: thresholds.max_instances]
+    rows, doubled = table[order[best]], np.isin(best, better)
+    poses = _poses(rows, points[best], scores[order[best]], peaks)
+    contested = rows >= 0
+    if len(poses):
+        contested &= doubled[:, None] | (peaks.scores[rows] < _FULL_PEAK)
+    if any_rival(heatmaps[:count], points[best], contested, stride, _RIVAL_SCORE):
+        all_channels, every = find_peaks(heatmaps[:count], min(_RIVAL_SCORE, lowest), stride, max_peaks)
+        rows = np.where(rows >= 0, (every.scores >= lowest).nonzero()[0][rows], -1)
+        poses = _Evidence(all_channels, every, pafs, graph, stride).with_alternatives(poses, rows, contested, doubled)
+    return Grouping(poses, margin)
 
 
 @dataclass(frozen=True)
@@ -374,15 +403,158 @@ def _pose_scores(table: np.ndarray, peaks: Peaks, links: _Links, graph: _Graph) 
     return total / (found.sum(1) + present.sum(1))
 
 
-def _poses(table: np.ndarray, scores: np.ndarray, peaks: Peaks) -> list[KeypointPose]:
-    """Return one pose for each row of a table of peaks (F, K)."""
+def _points(table: np.ndarray, peaks: Peaks) -> np.ndarray:
+    """Return the positions (F, K, 2) [px] of a table of peaks, NaN where a keypoint was not found."""
+    return np.where((table >= 0)[..., None], peaks.positions[table], np.nan)
+
+
+@dataclass(frozen=True)
+class _Evidence:
+    """
+    Everything that speaks for a keypoint or limb, also what is too weak to be one.
+
+    Attributes:
+        channels: (M,) int, the keypoint of each peak, ascending.
+        peaks: M peaks.
+        pafs: (2 L, h, w).
+        graph: the skeleton.
+        stride: pixels for each cell of the maps.
+    """
+
+    channels: np.ndarray
+    peaks: Peaks
+    pafs: np.ndarray
+    graph: _Graph
+    stride: int
+
+    def with_alternatives(
+        self, poses: list[KeypointPose], table: np.ndarray, contested: np.ndarray, doubled: np.ndarray
+    ) -> list[KeypointPose]:
+        """
+        Return the poses, each with its alternative if it has one.
+
+        Args:
+            poses: A instances.
+            table: (A, K) int, their peaks.
+            contested: (A, K) bool, the keypoints that leave some belief to others.
+            doubled: (A,) bool, whether another instance was found on the same place.
+        """
+        free = np.ones(len(self.peaks), bool)
+        free[table[table >= 0]] = False
+        rivals = free.nonzero()[0]
+        if not len(rivals):
+            return poses
+        points = np.where(contested[..., None], self.peaks.positions[table], np.nan)
+        tolerance = place_tolerance(_points(table, self.peaks), self.stride)
+        instance, place = places_of(self.peaks.positions[rivals], self.channels[rivals], points, tolerance)
+        if instance.max() < 0:
+            return poses
+        fragments = self._fragments(rivals)
+        result = list(poses)
+        for i in sorted(set(instance.tolist()) - {-1}):
+            places = dict(zip(rivals[instance == i].tolist(), place[instance == i].tolist()))
+            rivals_of = _rival_keypoints(fragments, places)
+            result[i] = self._with_alternative(poses[i], table[i], rivals_of, bool(doubled[i]))
+        return result
+
+    def _fragments(self, rivals: np.ndarray) -> list[dict[int, int]]:
+        """Return the fragments that limbs make of some peaks (R,), strongest first: the peak of each keypoint."""
+        channels, peaks = self.channels[rivals], self.peaks.select(rivals)
+        links = _links(channels, peaks, self.pafs, self.graph, self.stride)
+        count = len(self.graph.parts)
+        if len(self.graph.pairs):
+            fragments, _ = _join_by_limbs(channels, peaks, links, self.graph, _RIVAL_LIMB_SCORE, 0.0)
+        else:
+            fragments = _without_limbs(channels, count)
+        table = _table(fragments, count)
+        strength = _pose_scores(table, peaks, links, self.graph) * (table >= 0).sum(1)
+        order = (-strength).argsort(kind='stable').tolist()
+        return [{k: int(rivals[peak]) for k, peak in fragments[i].peaks.items()} for i in order]
+
+    def _with_alternative(self, pose: KeypointPose, row: np.ndarray, rivals: _Rivals, doubled: bool) -> KeypointPose:
+        """Return a pose with peaks `row` (K,) with its alternative, unless that is negligible."""
+        if not rivals.peaks:
+            return pose
+        rival = np.full(len(row), -1)
+        rival[list(rivals.peaks)] = list(rivals.peaks.values())
+        differs = rival >= 0
+        differs[rivals.places] = True
+        own = np.where(differs, row, -1)
+        if len(rivals.peaks) == 1 and (own >= 0).sum() > 1:
+            return pose  # no exchange of names, and the place where the rival name is known is another one
+        own_total, own_parts = self._total(own)
+        belief = self._total(rival)[0]
+        if not doubled:  # it counts for no more than the others lack: high peaks leave it none
+            belief = min(belief, own_parts - own_total)
+        if belief < _NEGLIGIBLE_RIVAL * own_total:
+            return pose
+        other = np.where(differs, rival, row)
+        between = (differs[self.graph.pairs].sum(1) == 1) & (other[self.graph.pairs] >= 0).all(1)
+        if between.any() and self._limbs(other, between).mean() < _RIVAL_LIMB_SCORE:
+            other = rival  # what both had in common does not hang together with what differs
+        total, parts = self._total(other)
+        (alternative,) = _poses(other[None], _points(other[None], self.peaks), np.array([total / parts]), self.peaks)
+        return replace(pose, alternative=alternative, ambiguity=min(1.0, belief / own_total))
+
+    def _total(self, row: np.ndarray) -> tuple[float, int]:
+        """Return the summed scores of the peaks of a row (K,) and the limbs between them, and how many these are."""
+        found = row >= 0
+        limbs = found[self.graph.pairs].all(1)
+        return float(self.peaks.scores[row[found]].sum() + self._limbs(row, limbs).sum()), int(
+            found.sum() + limbs.sum()
+        )
+
+    def _limbs(self, row: np.ndarray, limbs: np.ndarray) -> np.ndarray:
+        """Return the scores in [0, 1] of some limbs (L,) bool between the peaks of a row (K,)."""
+        which = limbs.nonzero()[0]
+        starts, ends = (self.peaks.positions[row[self.graph.pairs[which, end]]] for end in (0, 1))
+        scores, _ = score_limbs(self.pafs, which, starts, ends, self.stride)
+        return np.fmin(np.fmax(scores, 0), 1)
+
+
+class _Rivals(NamedTuple):
+    """
+    What another identity puts on the places of an instance.
+
+    Attributes:
+        peaks: the peak of each of its keypoints.
+        places: the keypoints of the instance whose places they are on.
+    """
+
+    peaks: dict[int, int]
+    places: list[int]
+
+
+def _rival_keypoints(fragments: list[dict[int, int]], places: dict[int, int]) -> _Rivals:
+    """
+    Return the keypoints of the other identity of an instance: those of the strongest fragment, then what is free.
+
+    Args:
+        fragments: strongest first, the peak of each of their keypoints.
+        places: of the peaks on places of the instance, the keypoint that they are on.
+    """
+    peaks: dict[int, int] = {}
+    taken: list[int] = []
+    for fragment in fragments:
+        on_place = [peak for peak in fragment.values() if peak in places]
+        if len(on_place) < RIVAL_SHARE * len(fragment):
+            continue  # of another instance
+        for keypoint, peak in fragment.items():
+            place = places.get(peak)
+            if keypoint not in peaks and place not in taken:
+                peaks[keypoint] = peak
+                taken += [] if place is None else [place]
+    return _Rivals(peaks, taken)
+
+
+def _poses(table: np.ndarray, points: np.ndarray, scores: np.ndarray, peaks: Peaks) -> list[KeypointPose]:
+    """Return one pose for each row of a table of peaks (F, K) with their `_points` (F, K, 2)."""
     visible = table >= 0
-    keypoints = np.where(visible[..., None], peaks.positions[table], np.nan)
     covariances = np.where(visible[..., None, None], peaks.covariances[table], np.nan)
     keypoint_scores = peaks.scores[table] * visible
     return [
         KeypointPose(keypoints=k, covariances=c, scores=s, visible=v, score=score)
-        for k, c, s, v, score in zip(keypoints, covariances, keypoint_scores, visible, scores.tolist())
+        for k, c, s, v, score in zip(points, covariances, keypoint_scores, visible, scores.tolist())
     ]
 
 

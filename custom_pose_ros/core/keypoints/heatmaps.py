@@ -38,6 +38,10 @@ class Peaks:
     def __len__(self) -> int:
         return len(self.scores)
 
+    def select(self, keep: np.ndarray) -> Peaks:
+        """Return some of the peaks."""
+        return Peaks(self.positions[keep], self.covariances[keep], self.scores[keep])
+
 
 def encode_heatmaps(
     keypoints: np.ndarray, visible: np.ndarray, shape: tuple[int, int], stride: int, sigma_px: float

@@ -22,6 +22,10 @@ class KeypointPose:
         visible: (K,) bool, True where the keypoint was found.
         score: mean of the visible keypoint scores and of the limb scores that join them, in [0, 1].
         track_id: the same number for the same instance over time, or None when nobody tracks.
+        alternative: the same object with other keypoints on the same places (a board turned by 180 degrees), where the
+            image leaves open which of the two it is; else None. It has no alternative of its own.
+        ambiguity: how likely the alternative is compared with this pose, in [0, 1]: the ratio of their scores over the
+            keypoints in which they differ; 0 without one.
     """
 
     keypoints: np.ndarray
@@ -30,6 +34,8 @@ class KeypointPose:
     visible: np.ndarray
     score: float
     track_id: int | None = None
+    alternative: KeypointPose | None = None
+    ambiguity: float = 0.0
 
     def __post_init__(self) -> None:
         count = len(self.visible)

@@ -47,6 +47,7 @@ class PixelMap:
             pose,
             keypoints=self.to_image(pose.keypoints),
             covariances=pose.covariances / (self.scale[:, None] * self.scale),
+            alternative=None if pose.alternative is None else self.pose_to_image(pose.alternative),
         )
 
 

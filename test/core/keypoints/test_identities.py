@@ -1,0 +1,161 @@
+"""One object, one pose: identities on one place become an alternative, real objects that overlap stay apart."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from custom_pose_ros.core.keypoints.grouping import group_poses
+from custom_pose_ros.core.keypoints.heatmaps import encode_heatmaps
+from custom_pose_ros.core.keypoints.identities import better_on_place
+from custom_pose_ros.core.keypoints.pafs import encode_pafs
+from custom_pose_ros.core.object_model import ObjectModel, Thresholds
+
+STRIDE, SIGMA, SHAPE = 8, 7.0, (40, 52)
+# A printed board: corners, middles, and two marks that tell its ends apart.
+NAMES = ('top_left', 'top_right', 'bottom_right', 'bottom_left', 'top', 'bottom', 'mark_top', 'mark_bottom')
+BOARD = np.array(
+    [[-100, 60], [100, 60], [100, -60], [-100, -60], [0, 60], [0, -60], [-50, 36], [-50, -36]], float
+)  # fmt: skip
+LIMBS = ((0, 4), (4, 1), (1, 2), (2, 5), (5, 3), (3, 0), (0, 6), (3, 7), (6, 7), (4, 5))
+ALL = np.ones(8, bool)
+
+
+def board_model(limbs=LIMBS, **thresholds) -> ObjectModel:
+    return ObjectModel(
+        name='board',
+        keypoint_names=NAMES,
+        skeleton=tuple(limbs),
+        sigmas=np.full(8, 0.03),
+        thresholds=Thresholds(**thresholds),
+    )
+
+
+MODEL = board_model()
+
+
+def at(points, centre=(210, 160), angle_deg=20.0, size=1.0) -> np.ndarray:
+    a = np.deg2rad(angle_deg)
+    return size * points @ np.array([[np.cos(a), np.sin(a)], [-np.sin(a), np.cos(a)]]) + centre
+
+
+RIGHT, TURNED = at(BOARD), at(-BOARD)
+
+
+def maps_of(instances, model=MODEL) -> tuple[np.ndarray, np.ndarray]:
+    """Maps of (points, height of peaks and limbs, visible) as a network that divides its belief would give them."""
+    heatmaps = np.zeros((len(model.keypoint_names) + 1, *SHAPE), np.float32)
+    pafs = np.zeros((2 * len(model.skeleton), *SHAPE), np.float32)
+    for points, height, visible in instances:
+        heatmaps = np.maximum(heatmaps, height * encode_heatmaps(points[None], visible[None], SHAPE, STRIDE, SIGMA))
+        pafs += np.float32(height) * encode_pafs(points[None], visible[None], model.skeleton, SHAPE, STRIDE)
+    return heatmaps, pafs
+
+
+def grouped(*instances, model=MODEL):
+    return group_poses(*maps_of(instances, model), model)
+
+
+def test_two_identities_on_one_board_are_one_pose_with_an_alternative():
+    (pose,) = grouped((RIGHT, 0.49, ALL), (TURNED, 0.47, ALL))
+    np.testing.assert_allclose(pose.keypoints, RIGHT, atol=0.5)
+    np.testing.assert_allclose(pose.alternative.keypoints, TURNED, atol=0.5)
+    # The limb across the middle is there for both, in opposite directions: both scores lack a tenth of its part.
+    assert pose.score == pytest.approx(0.49, abs=0.03)
+    assert pose.ambiguity == pytest.approx(0.47 / 0.49, abs=0.01)
+    assert pose.ambiguity == pytest.approx(pose.alternative.score / pose.score, abs=0.01)
+    assert pose.alternative.alternative is None
+
+
+def test_identities_stay_one_pose_where_peaks_are_off_by_a_few_pixels():
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        turned = TURNED + rng.normal(0, 2.4, (8, 2))  # the error of a network at this size
+        (pose,) = grouped((RIGHT, 0.49, ALL), (turned, 0.47, ALL))
+        assert pose.ambiguity == pytest.approx(0.96, abs=0.04)
+
+
+@pytest.mark.parametrize('seen', [[0, 3, 4], [1, 2, 4], [0, 1, 3, 4], [2, 3, 5], [0, 1, 2, 4, 5]])
+def test_a_fragment_of_the_other_identity_inside_a_whole_one_is_no_second_object(seen):
+    visible = np.isin(np.arange(8), seen)
+    (pose,) = grouped((RIGHT, 0.6, ALL), (TURNED, 0.4, visible))
+    assert pose.visible.all()
+    np.testing.assert_allclose(pose.alternative.keypoints[seen], TURNED[seen], atol=0.5)
+    assert 0.2 < pose.ambiguity < 0.7  # 0.4 / 0.6 of the part that is there
+
+
+def test_a_weaker_identity_below_the_thresholds_is_told_as_well():
+    (pose,) = grouped((TURNED, 0.78, ALL), (RIGHT, 0.2, ALL))
+    np.testing.assert_allclose(pose.alternative.keypoints, RIGHT, atol=0.5)
+    assert pose.ambiguity == pytest.approx(0.2 / 0.78, abs=0.03)
+
+
+@pytest.mark.parametrize('height', [0.0, 0.05])
+def test_a_sure_identity_has_no_alternative(height):
+    (pose,) = grouped((RIGHT, 0.95, ALL), (TURNED, height, ALL))
+    assert pose.alternative is None
+    assert pose.ambiguity == 0.0
+
+
+def test_low_peaks_beside_full_ones_take_no_belief_from_them():
+    """A network's answer of 0.2 for the other engine is no second identity while the right one's peak is full."""
+    (pose,) = grouped((RIGHT, 1.0, ALL), (TURNED, 0.2, ALL))
+    assert pose.alternative is None
+
+
+def test_left_and_right_exchanged_keep_what_both_have_in_common():
+    names, body = ('head', 'left', 'right', 'stern'), np.array([[100, 0], [-30, 60], [-30, -60], [-100, 0]], float)
+    model = ObjectModel(
+        name='boat', keypoint_names=names, skeleton=((0, 1), (0, 2), (1, 3), (2, 3)), sigmas=np.full(4, 0.05)
+    )
+    points = at(body)
+    swapped = points[[0, 2, 1, 3]]
+    common = np.array([True, False, False, True])
+    seen = np.ones(4, bool)
+    # Only the engines are in doubt: head and stern have full peaks.
+    (pose,) = grouped((points, 0.6, seen), (swapped, 0.4, seen), (points, 1.0, common), model=model)
+    np.testing.assert_allclose(pose.keypoints, points, atol=0.5)
+    np.testing.assert_allclose(pose.alternative.keypoints, swapped, atol=0.5)
+    assert pose.ambiguity == pytest.approx(0.4 / 0.6, abs=0.02)
+
+
+def test_objects_without_limbs_have_alternatives_too():
+    model = board_model(limbs=())
+    (pose,) = grouped((RIGHT, 0.6, ALL), (TURNED, 0.38, ALL), model=model)
+    np.testing.assert_allclose(pose.keypoints, RIGHT, atol=0.5)
+    np.testing.assert_allclose(pose.alternative.keypoints, TURNED, atol=0.5)
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(
+    shift=st.tuples(st.floats(-120, 120), st.floats(-90, 90)),
+    angle=st.floats(0, 360),
+    size=st.floats(0.5, 1.0),
+    heights=st.tuples(st.floats(0.8, 1.0), st.floats(0.8, 1.0)),
+)
+def test_two_boards_that_cross_are_never_one(shift, angle, size, heights):
+    """Whatever the second one's place, size and turn, unless it lies on the first within a tenth of its size."""
+    other = at(BOARD, np.array([210, 160]) + shift, angle, 0.7 * size)
+    near = np.hypot(*np.moveaxis(other[:, None] - at(BOARD, size=0.7)[None], -1, 0)).min(1)
+    better = better_on_place(
+        np.stack([at(BOARD, size=0.7), other]), np.repeat(np.array(heights)[:, None], 8, 1), STRIDE
+    )
+    if np.sort(near)[4] > 23:  # 10 % of the diagonal of 233 px
+        assert (better < 0).all()
+
+
+@pytest.mark.parametrize('count', [2, 3])
+def test_few_places_in_common_make_one_object_only_of_shared_belief(count):
+    """Two of two or three of three keypoints on another's places: real ones have two full peaks there."""
+    fragment = np.full((8, 2), np.nan)
+    fragment[:count] = RIGHT[[2, 3, 5][:count]] + 2.0
+    points = np.stack([RIGHT, fragment])
+    assert better_on_place(points, np.full((2, 8), 0.5), STRIDE).tolist() == [-1, 0]
+    assert better_on_place(points, np.full((2, 8), 0.9), STRIDE).tolist() == [-1, -1]
+
+
+def test_one_place_leads_to_the_best_of_three():
+    points = np.stack([RIGHT, at(BOARD, (500, 160)), TURNED, RIGHT + 3.0])
+    assert better_on_place(points, np.full((4, 8), 0.3), STRIDE).tolist() == [-1, -1, 0, 0]
