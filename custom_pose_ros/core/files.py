@@ -144,13 +144,22 @@ def read_json(path: Path, wanted: str = '') -> Any:
     """
     try:
         content = read_bytes(path, MAX_JSON_BYTES)
-        value = json.loads(content)
-        if re.search(rb'\\u[dD][89a-fA-F]', content):
-            json.dumps(value, ensure_ascii=False).encode()  # half a character, like "\ud800", reads but never prints
-        return value
+        text = content.decode(json.detect_encoding(content))
     except OSError as error:
         hint = f'; {wanted}' if wanted else ''
         raise DatasetError(f'{path}: cannot be read ({error.strerror}){hint}') from error
+    except ValueError as error:
+        raise DatasetError(f'{path}: is not valid JSON ({reason_of(error)})') from error
+    return parse_json(path, text)
+
+
+def parse_json(path: Path, text: str) -> Any:
+    """Return the content of JSON that was read from a file; DatasetError, naming it, when it is none."""
+    try:
+        value = json.loads(text)
+        if re.search(r'\\u[dD][89a-fA-F]', text):
+            json.dumps(value, ensure_ascii=False).encode()  # half a character, like "\ud800", reads but never prints
+        return value
     except (ValueError, RecursionError) as error:
         raise DatasetError(f'{path}: is not valid JSON ({reason_of(error)})') from error
 

@@ -138,7 +138,8 @@ def mirroring(mirror: str, names: Sequence[str], points: np.ndarray, flip_order:
     pairs = [f'{names[a]}/{names[b]}' for a, b in (*sides.pairs, *sides.likely) if unswapped >= {a, b}]
     single = [names[k] for k in sides.single if k in unswapped]
     if mirror == 'yes':
-        return True, f'mirror: yes, but swaps lacks {listed(pairs, _NAMED)}' if pairs else None
+        lacking = [*pairs, *(f'a partner of {name}' for name in single)]
+        return True, f'mirror: yes, but swaps lacks {listed(lacking, _NAMED)}' if lacking else None
     start = 'training does not mirror images'
     if pairs:
         way = 'add the pairs, or say mirror: yes or no where they are none'

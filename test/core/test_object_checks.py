@@ -126,6 +126,7 @@ def test_a_warning_is_logged_once_when_the_file_is_read(tmp_path, caplog):
         (['head', 'eyeL', 'eyeR'], {}, False, 'swaps lacks eyeL/eyeR'),
         (['head', 'lear', 'rear'], {}, False, 'swaps lacks lear/rear'),
         (['head', 'lear', 'rear'], {'mirror': 'yes'}, True, 'mirror: yes, but swaps lacks lear/rear'),
+        (['head', 'back_right'], {'mirror': 'yes'}, True, 'mirror: yes, but swaps lacks a partner of back_right'),
         (['head', 'eyeL', 'eyeR'], {'mirror': False}, False, None),
         (['head', 'tail'], {}, False, 'swaps is empty; list the keypoints that change places in a mirror'),
         (['head', 'tail'], {'mirror': True}, True, None),

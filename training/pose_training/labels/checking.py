@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -163,9 +164,11 @@ def _append(checked: CheckedImage, points: np.ndarray | None, box: np.ndarray) -
 
 def _without_duplicates(labels: RawLabels, images: list[CheckedImage]) -> list[CheckedImage]:
     """Leave out copies of the same file when their labels agree or one has none; refuse both when they differ."""
+    sizes = [image.source.stat().st_size for image in images]  # only files of the same size are read again
+    times = Counter(sizes)
     groups: dict[str, list[CheckedImage]] = {}
-    for image in images:
-        groups.setdefault(sha256_of(image.source), []).append(image)
+    for image, size in zip(images, sizes):
+        groups.setdefault(sha256_of(image.source) if times[size] > 1 else str(image.source), []).append(image)
     kept = []
     for group in groups.values():
         labelled = [image for image in group if image.keypoints]

@@ -10,7 +10,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from custom_pose_ros.core.errors import DatasetError, reason_of
-from custom_pose_ros.core.files import open_file, read_bytes, read_json
+from custom_pose_ros.core.files import open_file, parse_json, read_bytes, read_json
 from custom_pose_ros.core.labels.categories import THE_ONLY_ONE, CategoryChoice
 from custom_pose_ros.core.labels.coco_file import read_coco
 from custom_pose_ros.core.labels.raw_labels import RawLabels
@@ -110,8 +110,9 @@ def _read_folder(path: Path, frames: VideoFrames, choice: CategoryChoice) -> Raw
 
 
 def _read_json(path: Path, choice: CategoryChoice) -> RawLabels:
-    lines = _json_lines(path)
-    content: Any = read_json(path) if lines is None else lines
+    text = _text(path)
+    lines = _json_lines(path, text)
+    content: Any = parse_json(path, text) if lines is None else lines
     if is_labelme(content):
         return read_labelme(path, {path: content}, choice)
     if (files := via_files(content)) is not None:
@@ -129,9 +130,9 @@ def _read_json(path: Path, choice: CategoryChoice) -> RawLabels:
     raise DatasetError(f'{path}: wanted {_KNOWN}, got {type(content).__name__}')
 
 
-def _json_lines(path: Path) -> list[Any] | None:
+def _json_lines(path: Path, text: str) -> list[Any] | None:
     """Return the values of a file that has a JSON object in each line (NDJSON), None for any other."""
-    lines = [line for line in _text(path).splitlines() if line.strip()]
+    lines = [line for line in text.splitlines() if line.strip()]
     if len(lines) < 2 and path.suffix.lower() not in ('.ndjson', '.jsonl'):
         return None
     try:

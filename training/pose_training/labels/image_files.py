@@ -18,11 +18,11 @@ from custom_pose_ros.core.errors import DatasetError
 from custom_pose_ros.core.files import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from custom_pose_ros.core.labels.raw_labels import base_name
 from custom_pose_ros.core.pictures import read_image
+from training.pose_training.labels.recordings import UPLOAD_PREFIX
 
 _NEARLY = 0.75  # likeness of names, as difflib counts it, of which one is offered for the other
 _LABEL_SUFFIXES = ('.csv', '.json', '.txt', '.xml')  # which lie beside pictures of the same name
 _ADDRESS = re.compile(r'[A-Za-z][A-Za-z0-9+.-]*://')
-_UPLOAD_PREFIX = re.compile(r'^[0-9a-f]{8}-')  # Label Studio puts it before the name of every uploaded file
 
 
 def find_images(folder: Path) -> list[Path]:
@@ -137,7 +137,7 @@ def _plain(name: str) -> str:
 
 def _upload_name(name: str) -> str:
     """Return what Label Studio makes of a file name (blanks become '_', brackets go), without its prefix."""
-    return re.sub(r'[^-\w.]', '', _plain(_UPLOAD_PREFIX.sub('', name)).replace(' ', '_'))
+    return re.sub(r'[^-\w.]', '', _plain(UPLOAD_PREFIX.sub('', name)).replace(' ', '_'))
 
 
 def _numbers(name: str) -> str:

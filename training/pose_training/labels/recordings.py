@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-_UPLOAD = re.compile(r'^(?!(?:19|20)\d{6})[0-9a-f]{8}-(?=.)')  # of Label Studio; not a date
+UPLOAD_PREFIX = re.compile(r'^(?!(?:19|20)\d{6})[0-9a-f]{8}-(?=.)')  # that Label Studio adds; not a date
 _ROBOFLOW = re.compile(r'(?:_(?:jpe?g|png|bmp|tiff?|webp|avif|heic))?\.rf\.[0-9A-Za-z]+$', re.IGNORECASE)
 _HASH = re.compile(r'(?<=.)[._-](?:[0-9a-f]{32,64}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$', re.IGNORECASE)
 _CHANGED = re.compile(
@@ -80,7 +80,7 @@ def frames_of(files: Sequence[Path]) -> list[NamedFrame]:
 
 def _parsed(file: Path) -> NamedFrame:
     """Return what the name of one file says; `*` in the recording stands for a time, `#` for a number."""
-    stem = _ROBOFLOW.sub('', _UPLOAD.sub('', file.stem))
+    stem = _ROBOFLOW.sub('', UPLOAD_PREFIX.sub('', file.stem))
     while (shorter := _CHANGED.sub('', stem)) != stem:
         stem = shorter
     if _SIDE.search(stem):

@@ -249,12 +249,14 @@ class TrainingRun:
 
     def _opening(self) -> list[str]:
         count = sum(p.numel() for p in self.trainer.network.parameters())
-        note = self.model.mirroring[1] if self.settings.augmentation().p_flip else None
+        mirrors, note = self.model.mirroring
+        share = self.settings.augmentation().p_flip if mirrors else 0.0
         return [
             f'object {self.model.name}: {self.model.keypoint_count} keypoints, {self.model.limb_count} limbs, '
             f'input height {self.model.input_height} px',
             f'images: {" + ".join(str(len(source)) for source in self.sources)} to train on, '
-            f'{len(self.validation)} to validate on',
+            f'{len(self.validation)} to validate on; {f"{share:.0%} of the" if share else "no"} samples are mirrored '
+            f'(mirror: {self.model.mirror})',
             f'network {self.settings.architecture}: {count / 1e6:.2f} million weights, {self.trainer.precision}; '
             f'{self.start_note}',
             *([f'note: {note}'] if note else []),
