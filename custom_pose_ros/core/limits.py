@@ -12,8 +12,9 @@ MAX_PROJECT_BYTES = 1 << 37  # of a SLEAP package, which holds pictures; only it
 MAX_NETWORK_BYTES = 1 << 31  # where ONNX itself ends
 MAX_KEYPOINTS = 60  # of an object; far above what a network for a robot finds
 MAX_SYMMETRIES = 720  # rotations of an object that look the same; more cannot be told apart in an image
-MAX_MESH_FACES = 400_000  # triangles; a finer one must be simplified first
-MAX_MESH_BYTES = 1 << 29  # of a mesh file; 400,000 triangles with large textures have a tenth of it
+MAX_MESH_FACES = 1_500_000  # triangles, 1 s a picture; a finer one must be simplified first
+MAX_MESH_BYTES = 1 << 29  # of a mesh file or a texture; 1,500,000 triangles with large textures have a third of it
+MAX_TEXTURE_SIDE = 4096  # px; a larger texture is made smaller
 MAX_LABELLED_SIDE_PX = 100_000  # image size that a label file states; more is a damaged number
 
 # Images and messages.

@@ -4,58 +4,83 @@ from __future__ import annotations
 
 import io
 import logging
+import re
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import trimesh
-from trimesh.resolvers import FilePathResolver
 
 from custom_pose_ros.core.errors import DatasetError
-from training.synthetic.geometry.mesh_checks import EXPORT_AGAIN, check_mesh_file
-from training.synthetic.geometry.parts import Material, Part
+from training.synthetic.geometry.color_files import ColorFiles
+from training.synthetic.geometry.gltf_files import gltf_surfaces
+from training.synthetic.geometry.mesh_checks import check_mesh_file
+from training.synthetic.geometry.mesh_colors import DEFAULT_COLOR, MeshColors, colored_part, colors_of, gltf_colors
+from training.synthetic.geometry.mesh_problems import EXPORT_AGAIN, warn
+from training.synthetic.geometry.parts import Part, Texture
 
-DEFAULT_COLOR = (0.6, 0.6, 0.6)
 logging.getLogger('trimesh').setLevel(logging.ERROR)  # it warns of missing textures with a traceback
 _FARTHEST = 1e12  # of a vertex, in any unit; what is farther away is a damaged number
 _LONGEST_REASON = 200  # characters
 
 
-def read_mesh(path: Path) -> list[Part]:
+def read_mesh(path: Path, default_color: tuple[float, ...] = DEFAULT_COLOR) -> list[Part]:
     """
     Return the parts of a mesh file as they stand in it, in its units; one for each geometry of a scene.
+
+    Args:
+        path: of the file.
+        default_color: red, green, blue of what has no colour in it.
 
     Raises:
         DatasetError: when the file cannot be read as a mesh, or holds no triangles.
     """
-    return [part_of(name, piece) for name, piece in read_pieces(path)]
-
-
-def read_pieces(path: Path) -> list[tuple[str, trimesh.Trimesh]]:
-    """Return the name and mesh of each geometry of a mesh file, moved to its place; DatasetError as `read_mesh`."""
     content = check_mesh_file(path)
+    files = ColorFiles(path)
     try:
-        # Unprocessed: trimesh would take out vertices that are not finite before anybody sees them.
-        scene = trimesh.load_scene(
-            io.BytesIO(content), path.suffix[1:].lower(), FilePathResolver(str(path)), process=False
-        )
-        pieces = [
-            (name, scene.geometry[name].copy(), transform)
+        # Unprocessed: trimesh would take out vertices that are not finite before anybody sees them, and join vertices
+        # of different colours.
+        scene = trimesh.load_scene(io.BytesIO(content), path.suffix[1:].lower(), files, process=False)
+        placed = [
+            (name, transform)
             for transform, name in (scene.graph[node] for node in scene.graph.nodes_geometry)
             if len(getattr(scene.geometry[name], 'faces', ()))
         ]
-        for name, piece, transform in pieces:
-            _check_piece(path, name, piece, transform)
-            piece.process()
-            piece.apply_transform(transform)
+        for name, transform in placed:
+            _check_piece(path, name, scene.geometry[name], transform)
+        colors = _colors(path, content, {name: scene.geometry[name] for name, _ in placed})
+        parts = {name: colored_part(name, scene.geometry[name], colors[name], default_color) for name in colors}
     except DatasetError:
         raise
     except Exception as error:  # the reader of each format has its own
         reason = ' '.join(str(error).split())[:_LONGEST_REASON] or type(error).__name__
         raise DatasetError(f'{path}: cannot be read as a mesh ({reason}): {EXPORT_AGAIN}') from error
-    if not pieces:
+    if not placed:
         raise DatasetError(f'{path}: no triangles in it')
-    return [(name, piece) for name, piece, _ in pieces]
+    if path.suffix.lower() == '.obj':
+        _note_unknown_materials(path, content, files.materials)
+    return [parts[name].transformed(transform) for name, transform in placed]
+
+
+def _colors(path: Path, content: bytes, pieces: dict[str, trimesh.Trimesh]) -> dict[str, MeshColors]:
+    """Return the colours of the meshes of a file, by their names."""
+    textures: dict[object, Texture | None] = {}
+    if path.suffix.lower() not in ('.glb', '.gltf'):
+        return {name: colors_of(path, piece, textures) for name, piece in pieces.items()}
+    surfaces = gltf_surfaces(path, content)
+    return {
+        name: gltf_colors(path, piece, surfaces[int(piece.visual.material.name)], textures)
+        for name, piece in pieces.items()
+    }
+
+
+def _note_unknown_materials(path: Path, content: bytes, known: set[str]) -> None:
+    """Say which materials of an OBJ no library defines: its reader passes over that in silence."""
+    used = {name.strip() for name in re.findall(r'^usemtl[ \t]+(.*)$', content.decode('utf-8'), re.MULTILINE)}
+    if not re.search(rb'^mtllib\b', content, re.MULTILINE):
+        if used:
+            warn(path, f'has materials ({", ".join(sorted(used)[:3])}), but names no file with them: drawn in grey')
+    elif known and used - known:
+        warn(path, f'its material {min(used - known)} is not in its material file: drawn in grey')
 
 
 def _check_piece(path: Path, name: str, piece: trimesh.Trimesh, transform: np.ndarray) -> None:
@@ -75,33 +100,3 @@ def _check_piece(path: Path, name: str, piece: trimesh.Trimesh, transform: np.nd
         raise DatasetError(f'{path}: mesh {name}: all its vertices lie at one point: {EXPORT_AGAIN}')
     if not np.isfinite(transform).all():
         raise DatasetError(f'{path}: mesh {name}: its place in the scene is not finite: {EXPORT_AGAIN}')
-
-
-def part_of(name: str, piece: trimesh.Trimesh, default_color: tuple[float, ...] = DEFAULT_COLOR) -> Part:
-    """Return the part of a mesh with its colour; textures and vertex colours become colours of the vertices."""
-    colors = _vertex_colors(piece)
-    color = np.asarray(default_color) if colors is None else colors.mean(0)
-    return Part(
-        name,
-        np.asarray(piece.vertices, float),
-        np.asarray(piece.faces, np.int64),
-        Material(tuple(map(float, np.clip(color, 0.01, 1))), 0.5),
-        two_sided=True,
-        vertex_colors=colors if colors is not None and colors.std(0).max() > 0.01 else None,
-    )
-
-
-def _vertex_colors(piece: trimesh.Trimesh) -> np.ndarray | None:
-    """Return (V, 3) red, green, blue in [0, 1], or None when the mesh says nothing about its colour."""
-    visual: Any = piece.visual
-    if visual.kind is None:
-        return None
-    if visual.kind == 'texture':
-        material = visual.material
-        plain = getattr(material, 'main_color', None)
-        # The image of a simple or of a physically based material.
-        image = getattr(material, 'image', None) or getattr(material, 'baseColorTexture', None)
-        if visual.uv is None or image is None:
-            return None if plain is None else np.tile(np.asarray(plain[:3], float) / 255, (len(piece.vertices), 1))
-        visual = visual.to_color()
-    return np.asarray(visual.vertex_colors, float)[:, :3] / 255

@@ -1,4 +1,4 @@
-"""Part and Material: triangle meshes and how they look; objects and distractors are lists of parts."""
+"""Part, Material and Texture: triangle meshes and how they look; objects and distractors are lists of parts."""
 
 from __future__ import annotations
 
@@ -39,6 +39,23 @@ SOLID_OPACITY = 0.7
 
 
 @dataclass(frozen=True, eq=False)
+class Texture:
+    """
+    A picture on a surface.
+
+    Attributes:
+        pixels: (h, w, 3) uint8 red, green, blue (sRGB), the top row first.
+    """
+
+    pixels: np.ndarray
+
+    @property
+    def mean_color(self) -> np.ndarray:
+        """Its mean red, green, blue in [0, 1], (3,)."""
+        return self.pixels.mean((0, 1)) / 255
+
+
+@dataclass(frozen=True, eq=False)
 class Part:
     """
     One triangle mesh of one material.
@@ -51,6 +68,8 @@ class Part:
         belongs: False for what only hangs on the object (a tether): drawn, but not part of its box and hiding nothing.
         two_sided: False for closed surfaces, whose inner side is never seen (drawn twice as fast).
         vertex_colors: (V, 3) red, green, blue in [0, 1]: instead of the material's colour, which is then their mean.
+        uv: (V, 2) places in the texture, right and up, from (0, 0) at its lower left to (1, 1); it repeats beyond.
+        texture: instead of the material's colour, which is then its mean; vertex colours multiply it.
     """
 
     name: str
@@ -60,6 +79,13 @@ class Part:
     belongs: bool = True
     two_sided: bool = False
     vertex_colors: np.ndarray | None = None
+    uv: np.ndarray | None = None
+    texture: Texture | None = None
+
+    @property
+    def is_printed(self) -> bool:
+        """True when its colour differs from place to place."""
+        return self.vertex_colors is not None or self.texture is not None
 
     @classmethod
     def from_mesh(cls, name: str, mesh: Trimesh, material: Material, belongs: bool = True) -> Part:
@@ -71,16 +97,22 @@ class Part:
         vertices = self.vertices if rotation is None else self.vertices @ np.asarray(rotation).T
         return replace(self, vertices=vertices + np.asarray(translation, float))
 
+    def transformed(self, matrix: np.ndarray) -> Part:
+        """Return the part moved, scaled or mirrored by a matrix (4, 4)."""
+        matrix = np.asarray(matrix, float)
+        faces = self.faces if np.linalg.det(matrix[:3, :3]) > 0 else self.faces[:, ::-1]
+        return replace(self, vertices=self.vertices @ matrix[:3, :3].T + matrix[:3, 3], faces=faces)
+
     def with_material(self, material: Material) -> Part:
         """Return the same mesh of another material."""
         return replace(self, material=material)
 
 
 def merge_by_material(parts: list[Part]) -> list[Part]:
-    """Join the parts of equal material: fewer draw calls, the same picture."""
+    """Join the parts of equal material and texture: fewer draw calls, the same picture."""
     groups: dict[tuple, list[Part]] = {}
     for part in parts:
-        key = (part.material, part.belongs, part.two_sided, part.vertex_colors is None)
+        key = (part.material, part.belongs, part.two_sided, part.vertex_colors is None, id(part.texture))
         groups.setdefault(key, []).append(part)
     return [_joined(group) for group in groups.values()]
 
@@ -88,10 +120,32 @@ def merge_by_material(parts: list[Part]) -> list[Part]:
 def _joined(group: list[Part]) -> Part:
     offsets = np.cumsum([0] + [len(p.vertices) for p in group[:-1]])
     faces = np.concatenate([p.faces + offset for p, offset in zip(group, offsets)])
-    colors = None if group[0].vertex_colors is None else np.concatenate([p.vertex_colors for p in group])
-    return replace(group[0], vertices=np.concatenate([p.vertices for p in group]), faces=faces, vertex_colors=colors)
+    joined = {
+        name: None if getattr(group[0], name) is None else np.concatenate([getattr(p, name) for p in group])
+        for name in ('vertices', 'vertex_colors', 'uv')
+    }
+    return replace(group[0], faces=faces, **joined)
 
 
 def all_vertices(parts: list[Part]) -> np.ndarray:
     """Return the vertices (V, 3) of all parts."""
     return np.concatenate([part.vertices for part in parts])
+
+
+def unique_rows(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """
+    Find equal rows.
+
+    Args:
+        rows: (N, C) finite float64.
+
+    Returns:
+        (U,) the index of the first row of each kind, and (N,) the kind of each row.
+    """
+    bits = np.ascontiguousarray(rows + 0.0, np.float64).view(np.uint64)  # + 0.0: of -0.0 makes 0.0
+    factors = np.random.default_rng(0).integers(1, 1 << 63, bits.shape[1], np.uint64) * np.uint64(2) + np.uint64(1)
+    mixed = bits ^ (bits >> np.uint64(31))
+    _, first, kind = np.unique((mixed * factors).sum(1, dtype=np.uint64), return_index=True, return_inverse=True)
+    if not (bits[first[kind]] == bits).all():  # two kinds of one hash: hardly ever
+        _, first, kind = np.unique(bits, axis=0, return_index=True, return_inverse=True)
+    return first, kind.reshape(-1)

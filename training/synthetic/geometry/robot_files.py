@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -16,7 +16,8 @@ from custom_pose_ros.core.errors import DatasetError
 from custom_pose_ros.core.files import stand_in
 from training.synthetic.geometry.mesh_addresses import find_mesh
 from training.synthetic.geometry.mesh_checks import stated_unit
-from training.synthetic.geometry.mesh_files import DEFAULT_COLOR, part_of, read_pieces
+from training.synthetic.geometry.mesh_colors import DEFAULT_COLOR, MeshColors, colored_part
+from training.synthetic.geometry.mesh_files import read_mesh
 from training.synthetic.geometry.parts import Part
 
 _PARSE_ERRORS = (ValueError, KeyError, TypeError, AttributeError, IndexError)  # what yourdfpy raises for a wrong file
@@ -52,7 +53,8 @@ def load_urdf(path: Path) -> list[Part]:
     except _PARSE_ERRORS as error:
         raise DatasetError(f'{path}: {_fault(document, error)}') from error
     materials = {material.name: material for material in robot.robot.materials}
-    parts = []
+    parts: list[Part] = []
+    shapes = _Shapes(path)
     for link in robot.robot.links:
         for visual in link.visuals:
             place = places[link.name] @ (np.eye(4) if visual.origin is None else visual.origin)
@@ -62,8 +64,7 @@ def load_urdf(path: Path) -> list[Part]:
             known = material is not None and material.color is not None
             color = tuple(material.color.rgba[:3]) if known else DEFAULT_COLOR
             try:
-                for name, piece in _pieces(visual.geometry, path):
-                    parts.append(part_of(name, piece.apply_transform(place), color))
+                parts += [part.transformed(place) for part in shapes.parts(visual.geometry, color)]
             except DatasetError as error:
                 raise DatasetError(f'{path}: link {link.name}: {error}') from error
     if not parts:
@@ -78,19 +79,26 @@ def scaled_meshes(path: Path) -> dict[Path, float]:
     return {mesh: unit for mesh, unit in units.items() if unit not in (None, 1.0)}
 
 
-def _pieces(geometry: yourdfpy.Geometry, path: Path) -> Iterator[tuple[str, trimesh.Trimesh]]:
-    """Yield the meshes of one shape [m], in the frame of its <visual>."""
-    if geometry.mesh is not None:
-        file = find_mesh(geometry.mesh.filename or '', path)
-        scale = np.ones(3) * (1 if geometry.mesh.scale is None else geometry.mesh.scale) * (stated_unit(file) or 1)
-        for name, piece in read_pieces(file):
-            yield name, piece.apply_transform(np.diag([*scale, 1]))
-    elif geometry.box is not None:
-        yield 'box', trimesh.creation.box(geometry.box.size)
-    elif geometry.sphere is not None:
-        yield 'sphere', trimesh.creation.icosphere(radius=geometry.sphere.radius)
-    elif geometry.cylinder is not None:
-        yield 'cylinder', trimesh.creation.cylinder(geometry.cylinder.radius, geometry.cylinder.length)
+class _Shapes:
+    """The shapes of a robot description; a mesh that several visuals share is found and read once."""
+
+    def __init__(self, path: Path):
+        self._find = cache(lambda address: find_mesh(address, path))
+        self._read = cache(read_mesh)
+
+    def parts(self, geometry: yourdfpy.Geometry, color: tuple[float, ...]) -> list[Part]:
+        """Return the parts of one shape [m], in the frame of its <visual>."""
+        if geometry.mesh is not None:
+            file = self._find(geometry.mesh.filename or '')
+            scale = np.ones(3) * (1 if geometry.mesh.scale is None else geometry.mesh.scale) * (stated_unit(file) or 1)
+            return [part.transformed(np.diag([*scale, 1])) for part in self._read(file, color)]
+        if geometry.box is not None:
+            name, mesh = 'box', trimesh.creation.box(geometry.box.size)
+        elif geometry.sphere is not None:
+            name, mesh = 'sphere', trimesh.creation.icosphere(radius=geometry.sphere.radius)
+        else:
+            name, mesh = 'cylinder', trimesh.creation.cylinder(geometry.cylinder.radius, geometry.cylinder.length)
+        return [colored_part(name, mesh, MeshColors(), color)]
 
 
 def _parsed(path: Path) -> ElementTree.Element:

@@ -15,16 +15,16 @@ import numpy as np
 import vtkmodules.vtkRenderingOpenGL2  # noqa: F401  gives the abstract classes below their OpenGL implementation
 from vtkmodules.util.numpy_support import numpy_to_vtk, numpy_to_vtkIdTypeArray, vtk_to_numpy
 from vtkmodules.vtkCommonCore import VTK_UNSIGNED_CHAR, vtkFloatArray, vtkPoints, vtkUnsignedCharArray
-from vtkmodules.vtkCommonDataModel import vtkCellArray, vtkPolyData
+from vtkmodules.vtkCommonDataModel import vtkCellArray, vtkImageData, vtkPolyData
 from vtkmodules.vtkCommonMath import vtkMatrix4x4
 from vtkmodules.vtkFiltersCore import vtkPolyDataNormals
-from vtkmodules.vtkRenderingCore import vtkActor, vtkLight, vtkPolyDataMapper, vtkRenderer, vtkRenderWindow
+from vtkmodules.vtkRenderingCore import vtkActor, vtkLight, vtkPolyDataMapper, vtkRenderer, vtkRenderWindow, vtkTexture
 
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.geometry.rigid import Rigid
-from training.synthetic.geometry.parts import Material, Part, merge_by_material
+from training.synthetic.geometry.parts import Material, Part, merge_by_material, unique_rows
 from training.synthetic.rendering.lens import Lens
-from training.synthetic.rendering.shading import MAX_WINDOWS, SHADER, Lighting
+from training.synthetic.rendering.shading import MAX_WINDOWS, SHADER, TEXTURE_NAME, TEXTURED_SHADER, Lighting
 
 NEAR, FAR = 0.08, 200.0  # range of depth that is drawn, in sizes of the object
 SUPERSAMPLING = 2  # the lit pass is drawn this many times larger and averaged (antialiasing)
@@ -85,8 +85,9 @@ class Body:
     def __init__(self, parts: list[Part], shared: Body | None = None):
         self.parts = merge_by_material(parts)
         self._meshes = shared._meshes if shared is not None else [_poly_data(part) for part in self.parts]
+        self._textures = shared._textures if shared is not None else [_vtk_texture(part) for part in self.parts]
         self._matrix = vtkMatrix4x4()
-        self.lit_actors = [self._lit_actor(mesh, part) for mesh, part in zip(self._meshes, self.parts)]
+        self.lit_actors = [self._lit_actor(*drawn) for drawn in zip(self._meshes, self._textures, self.parts)]
         seen = [part.belongs and part.material.solid for part in self.parts]
         self.id_actors = [self._id_actor(mesh) for mesh, solid in zip(self._meshes, seen) if solid]
 
@@ -111,7 +112,7 @@ class Body:
         """Give each part (in the order of `parts`) the colours of a material; solidity stays as it was built."""
         for actor, part, material in zip(self.lit_actors, self.parts, materials):
             _apply_material(actor, material)
-            if part.vertex_colors is not None:
+            if part.is_printed:
                 tint = np.array(material.color) / part.material.color
                 actor.GetShaderProperty().GetFragmentCustomUniforms().SetUniform3f('tint', tint.tolist())
 
@@ -120,14 +121,16 @@ class Body:
         for actor in self.id_actors:
             actor.GetProperty().SetColor(number / 255, number / 255, number / 255)
 
-    def _lit_actor(self, mesh: vtkPolyData, part: Part) -> vtkActor:
+    def _lit_actor(self, mesh: vtkPolyData, texture: vtkTexture | None, part: Part) -> vtkActor:
         actor = _actor(mesh, self._matrix)
         actor.GetProperty().SetBackfaceCulling(not part.two_sided or part.material.opacity < 1)
         shader = actor.GetShaderProperty()
-        for place, code in SHADER:
+        for place, code in SHADER if part.texture is None else TEXTURED_SHADER:
             shader.AddFragmentShaderReplacement(place, True, code, False)
+        if part.texture is not None:
+            actor.GetProperty().SetTexture(TEXTURE_NAME, texture)
         shader.GetFragmentCustomUniforms().SetUniform3f('tint', (1.0, 1.0, 1.0))
-        actor.GetMapper().SetScalarVisibility(part.vertex_colors is not None)
+        actor.GetMapper().SetScalarVisibility(part.is_printed)
         _apply_material(actor, part.material)
         return actor
 
@@ -311,26 +314,69 @@ class CameraViews:
 
 
 def _poly_data(part: Part) -> vtkPolyData:
-    """Return the mesh with normals, split at sharp edges."""
-    mesh = vtkPolyData()
-    points = vtkPoints()
-    points.SetData(numpy_to_vtk(np.ascontiguousarray(part.vertices, np.float32), deep=1))
-    mesh.SetPoints(points)
-    offsets = np.arange(0, 3 * len(part.faces) + 1, 3, dtype=np.int64)
-    cells = vtkCellArray()
-    indices = np.ascontiguousarray(part.faces, np.int64).ravel()
-    cells.SetData(numpy_to_vtkIdTypeArray(offsets, deep=1), numpy_to_vtkIdTypeArray(indices, deep=1))
-    mesh.SetPolys(cells)
-    if part.vertex_colors is not None:
-        colors = np.ascontiguousarray(np.clip(part.vertex_colors, 0, 1) * 255, np.uint8)
-        mesh.GetPointData().SetScalars(numpy_to_vtk(colors, deep=1, array_type=VTK_UNSIGNED_CHAR))
+    """Return the mesh with normals, split at sharp edges; where only the print changes, the surface stays smooth."""
+    where, first, vertex = part.vertices, np.arange(len(part.vertices)), np.arange(len(part.vertices))
+    if part.is_printed:
+        first, vertex = unique_rows(where)
     normals = vtkPolyDataNormals()
-    normals.SetInputData(mesh)
+    normals.SetInputData(_plain_poly_data(where[first], vertex[part.faces]))
     normals.SetFeatureAngle(FEATURE_ANGLE_DEG)
     normals.SplittingOn()
     normals.ConsistencyOff()
     normals.Update()
-    return normals.GetOutput()
+    smooth = normals.GetOutput()
+    return _printed(smooth, part) if part.is_printed else smooth
+
+
+def _plain_poly_data(vertices: np.ndarray, faces: np.ndarray) -> vtkPolyData:
+    mesh = vtkPolyData()
+    points = vtkPoints()
+    points.SetData(numpy_to_vtk(np.ascontiguousarray(vertices, np.float32), deep=1))
+    mesh.SetPoints(points)
+    offsets = np.arange(0, 3 * len(faces) + 1, 3, dtype=np.int64)
+    cells = vtkCellArray()
+    indices = np.ascontiguousarray(faces, np.int64).ravel()
+    cells.SetData(numpy_to_vtkIdTypeArray(offsets, deep=1), numpy_to_vtkIdTypeArray(indices, deep=1))
+    mesh.SetPolys(cells)
+    return mesh
+
+
+def _printed(smooth: vtkPolyData, part: Part) -> vtkPolyData:
+    """Return a mesh with the colours and places in the texture of a part, whose faces and corners are in that order."""
+    corners = vtk_to_numpy(smooth.GetPolys().GetConnectivityArray()).astype(np.int64)
+    pairs, points = unique_rows(np.stack([corners, part.faces.ravel()], 1).astype(float))
+    point, vertex = corners[pairs], part.faces.ravel()[pairs]
+    mesh = _plain_poly_data(vtk_to_numpy(smooth.GetPoints().GetData())[point], points.reshape(-1, 3))
+    normals = vtk_to_numpy(smooth.GetPointData().GetNormals())[point]
+    mesh.GetPointData().SetNormals(numpy_to_vtk(np.ascontiguousarray(normals, np.float32), deep=1))
+    colors = np.full((len(vertex), 3), 255, np.uint8)  # a texture alone lies over white
+    if part.vertex_colors is not None:
+        colors = np.ascontiguousarray(np.clip(part.vertex_colors[vertex], 0, 1) * 255 + 0.5, np.uint8)
+    mesh.GetPointData().SetScalars(numpy_to_vtk(colors, deep=1, array_type=VTK_UNSIGNED_CHAR))
+    if part.uv is not None:
+        mesh.GetPointData().SetTCoords(numpy_to_vtk(np.ascontiguousarray(part.uv[vertex], np.float32), deep=1))
+    return mesh
+
+
+def _vtk_texture(part: Part) -> vtkTexture | None:
+    """Return the texture of a part on the graphics side: averaged in linear light where it appears small."""
+    if part.texture is None or part.uv is None:
+        return None
+    height, width = part.texture.pixels.shape[:2]
+    image = vtkImageData()
+    image.SetDimensions(width, height, 1)
+    rows = np.ascontiguousarray(part.texture.pixels[::-1]).reshape(-1, 3)
+    image.GetPointData().SetScalars(numpy_to_vtk(rows, deep=1, array_type=VTK_UNSIGNED_CHAR))
+    texture = vtkTexture()
+    texture.SetInputData(image)
+    texture.SetColorModeToDirectScalars()
+    texture.InterpolateOn()
+    texture.MipmapOn()
+    texture.SetMaximumAnisotropicFiltering(1)  # Mesa's software renderer shifts strips of the picture with more
+    texture.UseSRGBColorSpaceOn()
+    beyond = part.uv.min() < 0 or part.uv.max() > 1
+    texture.SetWrap(vtkTexture.Repeat if beyond else vtkTexture.ClampToEdge)
+    return texture
 
 
 def _actor(mesh: vtkPolyData, matrix: vtkMatrix4x4) -> vtkActor:

@@ -130,3 +130,20 @@ SHADER = (
     ('//VTK::Light::Impl', '//VTK::Light::Impl\n' + _MIRRORS),
     ('//VTK::DepthPeeling::Impl', ''),  # VTK's discard here would rule out the early depth test
 )
+
+TEXTURE_NAME = 'print'
+# VTK's own code would multiply the finished picture by the texture, highlights too. It reads linear light, as cameras
+# average it; colours are lit as the eye sees them (sRGB).
+_TEXTURE = f"""
+vec3 light = texture({TEXTURE_NAME}, tcoordVCVSOutput).rgb;
+vec3 printed = mix(12.92 * light, 1.055 * pow(light, vec3(1.0 / 2.4)) - 0.055, step(0.0031308, light));
+ambientColor *= printed;
+diffuseColor *= printed;
+"""
+
+TEXTURED_SHADER = (
+    SHADER[0],
+    ('//VTK::Normal::Impl', '//VTK::Normal::Impl\n' + _TEXTURE + _BUMPS + _GRAIN),
+    *SHADER[2:],
+    ('//VTK::TCoord::Impl', ''),
+)

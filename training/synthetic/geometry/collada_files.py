@@ -1,0 +1,98 @@
+"""Checks COLLADA files, of which pycollada leaves out in silence what it cannot read."""
+
+from __future__ import annotations
+
+import io
+import re
+from pathlib import Path
+from xml.etree import ElementTree
+
+import collada
+import numpy as np
+
+from custom_pose_ros.core.errors import DatasetError
+from training.synthetic.geometry.mesh_problems import EXPORT_AGAIN, HAS_BONES, check_numbers, cut_off, warn
+
+# What is no shape, and may be broken or refer to files that are missing.
+_NO_SHAPE = re.compile(r'library_(images|effects|materials|lights|cameras|animation.*|physics.*|force_fields)|extra|'
+                       r'bind_material|instance_(light|camera|physics.*)|asset')  # fmt: skip
+
+
+def collada_asset(path: Path) -> ElementTree.Element:
+    """Return what a COLLADA file says about its unit and axes, without reading the rest of it."""
+    try:
+        for _, element in ElementTree.iterparse(path):
+            if element.tag.rpartition('}')[2] == 'asset':
+                return element
+    except (ElementTree.ParseError, ValueError) as error:
+        raise _damaged(path, error) from error
+    return ElementTree.Element('asset')
+
+
+def _damaged(path: Path, error: Exception) -> DatasetError:
+    return DatasetError(f'{path}: is cut off or damaged: {error}')
+
+
+def check_collada(path: Path, content: bytes) -> bytes:
+    """Check a COLLADA file, of which pycollada reads NaN as 0, and leaves out in silence what it cannot read."""
+    try:
+        root = ElementTree.fromstring(content)
+    except (ElementTree.ParseError, ValueError) as error:
+        raise _damaged(path, error) from error
+    if root.tag.rpartition('}')[2] != 'COLLADA':
+        raise DatasetError(f'{path}: is no COLLADA file: it begins with <{root.tag.rpartition("}")[2]}>')
+    if root.find('.//{*}instance_controller') is not None:
+        raise DatasetError(f'{path}: {HAS_BONES}')
+    positions = {
+        i.get('source', '')[1:] for i in root.iterfind('.//{*}vertices/{*}input') if i.get('semantic') == 'POSITION'
+    }
+    for source in root.iterfind('.//{*}mesh/{*}source'):
+        numbers = source.find('{*}float_array')
+        if source.get('id') in positions and numbers is not None:
+            words = (numbers.text or '').split()
+            values = check_numbers(path, f'float_array of {source.get("id")}', words, 1)
+            if not np.isfinite(values).all():
+                raise DatasetError(
+                    f'{path}: float_array of {source.get("id")}: a position is nan or inf: {EXPORT_AGAIN}'
+                )
+            if str(len(words)) != numbers.get('count', str(len(words))).strip():
+                raise cut_off(path, f'{numbers.get("count")} numbers of {source.get("id")}', len(words))
+    for tag in ('p', 'vcount'):
+        for indices in root.iterfind(f'.//{{*}}mesh//{{*}}{tag}'):
+            if re.search(r'[^\d\s-]', indices.text or ''):
+                raise DatasetError(f'{path}: <{tag}> wanted whole numbers, got {(indices.text or "").strip()[:40]!r}')
+    return _readable_collada(path, content, root)
+
+
+def _readable_collada(path: Path, content: bytes, root: ElementTree.Element) -> bytes:
+    """Return a COLLADA file of which every shape is read: without its materials where they hinder that."""
+    whole = _collada(path, content)
+    if not whole.errors:
+        return content
+    for parent in list(root.iter()):
+        for child in [c for c in parent if _NO_SHAPE.fullmatch(c.tag.rpartition('}')[2])]:
+            parent.remove(child)
+    bare_content = ElementTree.tostring(root)
+    bare = _collada(path, bare_content)
+    if bare.errors:
+        raise DatasetError(f'{path}: a shape in it cannot be read ({_line(bare.errors[0])}): {EXPORT_AGAIN}')
+    if _shapes(whole) == _shapes(bare):
+        return content
+    warn(path, 'refers to materials that it does not have: drawn in grey')
+    return bare_content
+
+
+def _collada(path: Path, content: bytes) -> collada.Collada:
+    try:
+        return collada.Collada(io.BytesIO(content), ignore=[collada.DaeError])
+    except (collada.DaeError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        raise DatasetError(f'{path}: cannot be read as COLLADA ({_line(error)}): {EXPORT_AGAIN}') from error
+
+
+def _line(error: Exception) -> str:
+    return ' '.join(str(error).split()) or type(error).__name__
+
+
+def _shapes(document: collada.Collada) -> int:
+    """Return the number of shapes in the scene of a COLLADA file."""
+    return sum(1 for _ in document.scene.objects('geometry')) if document.scene else 0
