@@ -40,6 +40,7 @@ with optional_packages('synthesize', ['synthetic']):
     from training.synthetic.geometry.object_builder import Builder, object_builder, size_note
     from training.synthetic.output.clip import ClipRenderer
     from training.synthetic.output.clip_files import write_clip
+    from training.synthetic.output.preview import PREVIEW, write_preview
     from training.synthetic.output.rendered_dataset import SHEET, Job, write_dataset
     from training.synthetic.rendering.backgrounds import list_background_photos
     from training.synthetic.rendering.gl_probe import require_gl
@@ -61,6 +62,9 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument('--processes', type=positive_integer, default=2, help='processes that draw (default 2)')
     parser.add_argument(
         '--settings', type=Path, help='YAML with the knobs to change; all are in training/synthetic/settings.yaml'
+    )
+    parser.add_argument(
+        '--preview', action='store_true', help=f'only {PREVIEW}: the object from six sides with its keypoints'
     )
     shape = parser.add_argument_group('object')
     shape.add_argument(
@@ -134,8 +138,17 @@ def make_dataset(options: argparse.Namespace) -> None:
     block = int(recipe['settings']['pose']['variants_every'])  # a variant of the object is built once
     job = Job(options.out, options.count, options.seed, recipe, make_generator, block)
     with own_folder(options.out):
+        make_preview(options, builder, model)
         labels = write_dataset(job, options.processes)
     print(f'{labels}: labels of {options.count} pictures; look at {options.out / SHEET}')
+
+
+def make_preview(options: argparse.Namespace, builder: Builder, model: ObjectModel) -> None:
+    """Write the picture of the object from six sides."""
+    options.out.mkdir(parents=True, exist_ok=True)
+    parts = builder(np.random.default_rng(options.seed))
+    write_preview(options.out / PREVIEW, parts, model, load_settings(options.settings).visibility)
+    print(f'{options.out / PREVIEW}: the object from six sides with its keypoints; look at it first')
 
 
 def mesh_of(options: argparse.Namespace) -> dict[str, Any] | None:
@@ -197,7 +210,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
     options = parse_arguments(arguments)
     require_gl()
-    if options.trajectory:
+    if options.preview:
+        model = ObjectModel.load(options.object)
+        mesh = mesh_of(options)
+        builder = object_builder(model, mesh)
+        tell_size(builder, model, mesh)
+        make_preview(options, builder, model)
+    elif options.trajectory:
         make_clip(options)
     else:
         make_dataset(options)

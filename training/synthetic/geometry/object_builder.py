@@ -58,19 +58,20 @@ def object_builder(model: ObjectModel, mesh: dict[str, Any] | None) -> Builder:
     parts = load_parts(**mesh)
     scale = _used_scale(mesh['path'], mesh.get('scale'))
     check_against_model(parts, model, mesh['path'], scale, mesh.get('axes', FILE_AXES))
-    return lambda rng: [part.with_material(_resurfaced(rng, part.material)) for part in parts]
+    return lambda rng: [part.with_material(_resurfaced(rng, part)) for part in parts]
 
 
-def _resurfaced(rng: np.random.Generator, material: Material) -> Material:
-    """Return the material with another finish: a mesh file seldom says how its surface shines."""
+def _resurfaced(rng: np.random.Generator, part: Part) -> Material:
+    """Return a part's material with another finish: a mesh file seldom says how its surface shines."""
     reflectivity = rng.uniform(0, 0.5) if rng.random() < 0.4 else 0.0
-    return replace(
-        material,
+    material = replace(
+        part.material,
         roughness=rng.uniform(0.2, 0.9),
         reflectivity=reflectivity,
         grain=rng.uniform(0, 0.4),
         wrinkle=rng.uniform(0, 0.2),
     )
+    return replace(material, grain=0.0, wrinkle=0.0) if part.is_printed else material  # they would blot out the print
 
 
 def load_parts(
