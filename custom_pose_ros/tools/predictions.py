@@ -6,18 +6,18 @@ import json
 import math
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
-from custom_pose_ros.core.geometry.rigid import BODY_OPTICAL, IDENTITY
+from custom_pose_ros.core.geometry.rigid import BODY_OPTICAL, IDENTITY, Rigid
 from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.keypoints.tracking import PoseTracker
 from custom_pose_ros.core.object_model import ObjectModel
-from custom_pose_ros.core.orientation.estimate import CAMERA_OPTICAL, OrientationEstimate
+from custom_pose_ros.core.orientation.estimate import AMBIGUOUS, CAMERA_OPTICAL, OrientationEstimate
 from custom_pose_ros.core.orientation.orientation_estimator import OrientationEstimator
 from custom_pose_ros.inference.estimator import Estimator
 
@@ -95,7 +95,8 @@ def format_table(result: PictureResult, model: ObjectModel) -> str:
     lines = [f'{place}: {result.width}x{result.height} px, {count or "no"} {model.name}{"" if count == 1 else "s"}']
     name_width = max(len(name) for name in model.keypoint_names)
     for pose in result.poses:
-        lines.append(f'  {model.name} {pose.track_id}  score {pose.score:.2f}')
+        turned = f'  or turned: {pose.ambiguity:.2f}' if pose.ambiguity > AMBIGUOUS else ''
+        lines.append(f'  {model.name} {pose.track_id}  score {pose.score:.2f}{turned}')
         for k, name in enumerate(model.keypoint_names):
             if pose.visible[k]:
                 x, y = pose.keypoints[k]
@@ -113,10 +114,21 @@ def _format_orientation(estimate: OrientationEstimate) -> list[str]:
     roll, pitch, yaw = np.rad2deg(estimate.roll_pitch_yaw)
     x, y, z = estimate.pose.translation
     warning = '  one keypoint is probably wrong' if estimate.outlier_suspected else ''
-    return [
+    lines = [
         f'    roll {roll:7.1f}  pitch {pitch:6.1f}  yaw {yaw:7.1f} deg   ambiguity {estimate.ambiguity:.2f}',
         f'    x {x:10.3f}  y {y:10.3f}  z {z:9.3f} m     reprojection {estimate.reprojection_error_px:.1f} px{warning}',
     ]
+    if estimate.alternative is not None and estimate.ambiguity > AMBIGUOUS:
+        roll, pitch, yaw = np.rad2deg(_alternative(estimate, estimate.alternative).roll_pitch_yaw)
+        lines.append(
+            f'    or: {roll:7.1f}        {pitch:6.1f}      {yaw:7.1f} deg   {estimate.ambiguity:.2f} times as likely'
+        )
+    return lines
+
+
+def _alternative(estimate: OrientationEstimate, pose: Rigid) -> OrientationEstimate:
+    """Return the second solution of an estimate as one of its own."""
+    return replace(estimate, pose=pose, alternative=None)
 
 
 def format_json(result: PictureResult, model: ObjectModel) -> str:
@@ -139,7 +151,21 @@ def format_json(result: PictureResult, model: ObjectModel) -> str:
 
 def _pose_dict(pose: KeypointPose, result: PictureResult, model: ObjectModel) -> dict[str, Any]:
     estimate = result.orientation(pose.track_id)
-    keypoints = [
+    other = pose.alternative
+    return {
+        'track_id': pose.track_id,
+        'score': _number(pose.score, 4),
+        'box_px': [_number(edge, 3) for edge in pose.box],
+        'keypoints': _keypoint_dicts(pose, model),
+        'ambiguity': _number(pose.ambiguity, 4),
+        'alternative': other and {'score': _number(other.score, 4), 'keypoints': _keypoint_dicts(other, model)},
+        'orientation': None if estimate is None else _orientation_dict(estimate),
+        'no_orientation_because': result.refusals.get(pose.track_id),
+    }
+
+
+def _keypoint_dicts(pose: KeypointPose, model: ObjectModel) -> list[dict[str, Any]]:
+    return [
         {
             'name': name,
             'x_px': _number(pose.keypoints[k, 0], 3),
@@ -150,17 +176,21 @@ def _pose_dict(pose: KeypointPose, result: PictureResult, model: ObjectModel) ->
         }
         for k, name in enumerate(model.keypoint_names)
     ]
-    return {
-        'track_id': pose.track_id,
-        'score': _number(pose.score, 4),
-        'box_px': [_number(edge, 3) for edge in pose.box],
-        'keypoints': keypoints,
-        'orientation': None if estimate is None else _orientation_dict(estimate),
-        'no_orientation_because': result.refusals.get(pose.track_id),
-    }
 
 
 def _orientation_dict(estimate: OrientationEstimate) -> dict[str, Any]:
+    other = estimate.alternative
+    return {
+        **_attitude_dict(estimate),
+        'reprojection_error_px': _number(estimate.reprojection_error_px, 3),
+        'ambiguity': _number(estimate.ambiguity, 4),
+        'alternative': None if other is None else _attitude_dict(_alternative(estimate, other)),
+        'keypoints_used': int(estimate.keypoints_used),
+        'outlier_suspected': bool(estimate.outlier_suspected),
+    }
+
+
+def _attitude_dict(estimate: OrientationEstimate) -> dict[str, Any]:
     roll, pitch, yaw = np.rad2deg(estimate.roll_pitch_yaw)
     return {
         'roll_deg': _number(roll, 4),
@@ -168,10 +198,6 @@ def _orientation_dict(estimate: OrientationEstimate) -> dict[str, Any]:
         'yaw_deg': _number(yaw, 4),
         'quaternion_xyzw': [_number(value, 7) for value in estimate.quaternion],
         'position_m': [_number(value, 5) for value in estimate.pose.translation],
-        'reprojection_error_px': _number(estimate.reprojection_error_px, 3),
-        'ambiguity': _number(estimate.ambiguity, 4),
-        'keypoints_used': int(estimate.keypoints_used),
-        'outlier_suspected': bool(estimate.outlier_suspected),
     }
 
 
@@ -242,6 +268,7 @@ def _annotation(pose: KeypointPose) -> dict[str, Any]:
         'num_keypoints': int(pose.visible.sum()),
         'keypoint_scores': [_number(score, 4) for score in pose.scores],
         'score': _number(pose.score, 4),
+        'ambiguity': _number(pose.ambiguity, 4),
         'bbox': [left, top, round(right - left, 3), round(bottom - top, 3)],
         'area': round((right - left) * (bottom - top), 3),
         'iscrowd': 0,

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -49,6 +50,23 @@ def test_table(result, tiny_model):
         '    roll    10.0  pitch   20.0  yaw    30.0 deg   ambiguity 0.25',
         '    x      0.100  y     -0.200  z     1.500 m     reprojection nan px',
     ]
+
+
+def test_the_other_identity_of_an_ambiguous_pose_is_told_in_words_and_numbers(result, tiny_model):
+    (pose,) = result.poses
+    other = replace(pose, keypoints=pose.keypoints[::-1], visible=pose.visible[::-1], score=0.77)
+    estimate = result.orientations[3]
+    turned = Rigid(estimate.pose.rotation @ np.diag([-1.0, -1.0, 1.0]), estimate.pose.translation)
+    estimate = replace(estimate, ambiguity=0.96, alternative=turned)
+    result = replace(result, poses=[replace(pose, alternative=other, ambiguity=0.96)], orientations={3: estimate})
+    lines = format_table(result, tiny_model).splitlines()
+    assert lines[1] == '  tiny 3  score 0.80  or turned: 0.96'
+    assert lines[-1].endswith('deg   0.96 times as likely')
+    data = json.loads(format_json(result, tiny_model))['poses'][0]
+    assert (data['ambiguity'], data['alternative']['score']) == (0.96, 0.77)
+    assert data['alternative']['keypoints'][0]['x_px'] == 50.0
+    assert data['orientation']['alternative']['position_m'] == [0.1, -0.2, 1.5]
+    assert data['orientation']['alternative']['roll_deg'] != data['orientation']['roll_deg']
 
 
 def test_json_is_one_line_with_null_for_unknown_numbers(result, tiny_model):

@@ -51,7 +51,7 @@ def draw_poses(
         model: the object.
         orientations: estimates whose axes (x, y, z of the object) and attitude are drawn; they need `camera`.
         camera: that took the image; it is scaled to the image where it is of another size.
-        labels: write object, track id and score above each pose, attitude and distance below the axes.
+        labels: write object, track id, score and ambiguity above each pose, attitude and distance below the axes.
         names: write the name of each keypoint beside it.
         ellipses: draw the region that holds each keypoint with 95 %.
 
@@ -98,7 +98,9 @@ def _draw_pose(painter: _Painter, pose: KeypointPose, model: ObjectModel, names:
 def _draw_label(painter: _Painter, pose: KeypointPose, model: ObjectModel, names: bool) -> None:
     left, top, _, _ = pose.box
     track = '' if pose.track_id is None else f' #{pose.track_id}'
-    painter.text(np.array([left, top - (24 if names else 8) * painter.unit]), f'{model.name}{track} {pose.score:.2f}')
+    turned = f' or turned: {pose.ambiguity:.2f}' if pose.ambiguity > AMBIGUOUS else ''
+    text = f'{model.name}{track} {pose.score:.2f}{turned}'
+    painter.text(np.array([left, top - (24 if names else 8) * painter.unit]), text)
 
 
 def _draw_orientation(

@@ -61,3 +61,11 @@ class KeypointPose:
     def with_track_id(self, track_id: int | None) -> KeypointPose:
         """Return the same pose with another track id."""
         return replace(self, track_id=track_id)
+
+    def exchanged(self) -> KeypointPose:
+        """Return the alternative as the pose, and the pose as its alternative; the same pose without one."""
+        if self.alternative is None:
+            return self
+        ambiguity = min(1.0, 1.0 / self.ambiguity) if self.ambiguity else 1.0
+        other = replace(self, alternative=None, ambiguity=0.0)
+        return replace(self.alternative, alternative=other, ambiguity=ambiguity, track_id=self.track_id)

@@ -17,6 +17,7 @@ _INTERVALS = 15  # the interval between frames is the median of the last so many
 _LONGEST_INTERVAL_S = 5.0  # longer ones are pauses and count as this
 _VELOCITY_GAIN = 0.5  # weight of the newest displacement in a track's velocity
 _UNSEEN_PENALTY = 1.5  # factor on the distance where pose and track have no keypoint in common
+_CLEAR_AMBIGUITY = 0.67  # below it one identity of a pose is so much likelier that a track changes to it
 
 
 class FrameInterval:
@@ -58,6 +59,7 @@ class _Track:
         velocity: (2,) of the whole instance [px/s].
         size: diagonal of the box of its keypoints [px].
         stamp_s: when it was last seen [s].
+        other: (K, 2) like `keypoints`, of its other identity; None while it never had one.
     """
 
     track_id: int
@@ -65,10 +67,16 @@ class _Track:
     velocity: np.ndarray
     size: float
     stamp_s: float
+    other: np.ndarray | None = None
 
     def predicted(self, stamp_s: float) -> np.ndarray:
         """Return where its keypoints are expected at a later time, (K, 2) px."""
         return self.keypoints + self.velocity * (stamp_s - self.stamp_s)
+
+    def predicted_other(self, stamp_s: float) -> np.ndarray:
+        """Return the same of its other identity, NaN without one."""
+        other = np.full_like(self.keypoints, np.nan) if self.other is None else self.other
+        return other + self.velocity * (stamp_s - self.stamp_s)
 
 
 class PoseTracker:
@@ -78,6 +86,9 @@ class PoseTracker:
     The distance of a pose from a track is the root mean square over the keypoints that both have, divided by the size
     of the larger of the two (diagonal of the box of its keypoints), as OKS divides by it: near and far instances are
     treated alike. Tracks move on with constant velocity while they are not seen. Pairs are taken nearest first.
+
+    An ambiguous pose belongs to a track by either of its identities. It is returned with the identity of the track,
+    unless the other one is clearly likelier, so that it does not flicker between two that are alike.
 
     Ids count up from 0 and are never used twice by one tracker, not even after a reset.
 
@@ -135,29 +146,43 @@ class PoseTracker:
         longest_s = self._interval.longest_gap_s(self.max_gap_s)
         self._tracks = [track for track in self._tracks if stamp_s - track.stamp_s <= longest_s]
 
-        points = [np.where(pose.visible[:, None], pose.keypoints, np.nan) for pose in poses]
-        matched = self._match(points, stamp_s)
+        matched = self._match(poses, stamp_s)
         tracked = []
-        for index, (pose, keypoints) in enumerate(zip(poses, points)):
-            track = matched.get(index)
+        for index, pose in enumerate(poses):
+            track, exchanged = matched.get(index, (None, False))
+            if exchanged and pose.ambiguity >= _CLEAR_AMBIGUITY:
+                pose = pose.exchanged()
+            elif track is not None and exchanged and track.other is not None:
+                track.keypoints, track.other = track.other, track.keypoints
+            keypoints = _seen_points(pose)
             if track is None:
                 track = self._start(keypoints, stamp_s)
             else:
                 self._move(track, keypoints, stamp_s)
+            if pose.alternative is not None:
+                track.other = _seen_points(pose.alternative)
             tracked.append(pose.with_track_id(track.track_id))
         return tracked
 
-    def _match(self, points: list[np.ndarray], stamp_s: float) -> dict[int, _Track]:
-        """Return the track of each pose that continues one, by the index of the pose."""
-        if not points or not self._tracks:
+    def _match(self, poses: Sequence[KeypointPose], stamp_s: float) -> dict[int, tuple[_Track, bool]]:
+        """Return, by the index of each pose that goes on with a track, the track and if another identity does so."""
+        if not poses or not self._tracks:
             return {}
-        distance = self._distances(np.stack(points), stamp_s)
-        pairs = nearest_pairs(np.where(distance <= self._max_distance, distance, np.inf))
-        return {pose: self._tracks[track] for track, pose in pairs}
-
-    def _distances(self, points: np.ndarray, stamp_s: float) -> np.ndarray:
-        """Return (T, A) distances of A poses (A, K, 2) from T tracks, as a share of the size; NaN where unknown."""
         predicted = np.stack([track.predicted(stamp_s) for track in self._tracks])
+        points = np.stack([_seen_points(pose) for pose in poses])
+        distance, other = self._distances(predicted, points), np.full((len(predicted), len(points)), np.nan)
+        if any(track.other is not None for track in self._tracks):
+            other = self._distances(np.stack([track.predicted_other(stamp_s) for track in self._tracks]), points)
+        ambiguous = {i: _seen_points(pose.alternative) for i, pose in enumerate(poses) if pose.alternative is not None}
+        if ambiguous:
+            to_alternatives = self._distances(predicted, np.stack(list(ambiguous.values())))
+            other[:, list(ambiguous)] = np.fmin(other[:, list(ambiguous)], to_alternatives)
+        nearest = np.fmin(distance, other)
+        pairs = nearest_pairs(np.where(nearest <= self._max_distance, nearest, np.inf))
+        return {pose: (self._tracks[track], bool(other[track, pose] < distance[track, pose])) for track, pose in pairs}
+
+    def _distances(self, predicted: np.ndarray, points: np.ndarray) -> np.ndarray:
+        """Return (T, A) distances of A poses (A, K, 2) from T tracks expected at (T, K, 2); NaN where unknown."""
         squares = np.square(predicted[:, None] - points).sum(3)  # (T, A, K)
         weights = np.where(np.isnan(squares), 0.0, self._weights)
         total = weights.sum(2)
@@ -188,6 +213,8 @@ class PoseTracker:
             if gap > 0:
                 track.velocity = track.velocity + _VELOCITY_GAIN * miss / gap
             expected = expected + miss  # what is hidden moves along with what is seen
+        if track.other is not None:
+            track.other = track.other + (expected - track.keypoints)[common].mean(0) if common.any() else track.other
         track.keypoints = np.where(np.isnan(keypoints), expected, keypoints)
         track.size = float(_sizes(keypoints[None])[0]) if common.sum() > 1 else track.size
         track.stamp_s = stamp_s
@@ -211,6 +238,11 @@ def nearest_pairs(distances: np.ndarray) -> list[tuple[int, int]]:
             columns.add(column)
             pairs.append((row, column))
     return pairs
+
+
+def _seen_points(pose: KeypointPose) -> np.ndarray:
+    """Return the (K, 2) keypoints of a pose [px], NaN where not visible."""
+    return np.where(pose.visible[:, None], pose.keypoints, np.nan)
 
 
 def _sizes(points: np.ndarray) -> np.ndarray:

@@ -29,8 +29,8 @@ class OrientationEstimate:
             R_true = exp(error[3:]) pose.rotation, t_true = pose.translation + error[:3].
         reprojection_error_px: root mean square distance of keypoints and reprojected model points; NaN while coasting.
         ambiguity: how well the second solution explains what was seen compared with this one, in [0, 1] (likelihood
-            ratio; 1: equally well, 0: there is no second one).
-        alternative: pose of the second solution, or None.
+            ratio; 1: equally well, 0: there is no second one). It is mirrored, or of another identity of the keypoints.
+        alternative: pose of the second solution, or None; also None where the other identity shows too little for one.
         frame: name of the frame of pose, alternative and covariance; the camera optical frame (REP 103) at first.
         track_id: as in the KeypointPose.
         keypoints_used: number of keypoints the estimate was computed from; 0 while coasting (predicted, not measured).

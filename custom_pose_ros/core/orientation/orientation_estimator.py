@@ -16,8 +16,8 @@ from custom_pose_ros.core.keypoints.tracking import FrameInterval, PoseTracker
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.orientation.estimate import CAMERA_OPTICAL, OrientationEstimate
 from custom_pose_ros.core.orientation.filter import FilterParameters
+from custom_pose_ros.core.orientation.identity import IdentityTrack, solve_identities
 from custom_pose_ros.core.orientation.solver import PoseSolver, Refusal
-from custom_pose_ros.core.orientation.track import InstanceTrack
 
 REFERENCE_ROTATIONS = {CAMERA_OPTICAL: np.eye(3), 'camera_body': R_BODY_OPTICAL}
 
@@ -64,7 +64,7 @@ class OrientationEstimator:
 
     def reset(self) -> None:
         """Forget all tracks."""
-        self._tracks: dict[int, InstanceTrack] = {}
+        self._tracks: dict[int, IdentityTrack] = {}
         self._tracker = PoseTracker(self.model, max_gap_s=self._parameters.max_gap_s)
         self._interval = FrameInterval()
         self._stamp_s = -math.inf
@@ -116,11 +116,11 @@ class OrientationEstimator:
             yield pose
 
     def _solve(self, pose: KeypointPose) -> OrientationEstimate | None:
-        solution = self._solver.solve(pose)
-        if isinstance(solution, Refusal):
-            self.refusals.append((pose.track_id, solution.reason))
+        result = solve_identities(self._solver, self._symmetries, pose, self._R_reference_camera)
+        if isinstance(result, Refusal):
+            self.refusals.append((pose.track_id, result.reason))
             return None
-        return solution.to_estimate(self.model, pose.track_id, self._R_reference_camera)
+        return result
 
     def _follow(self, pose: KeypointPose, stamp_s: float) -> OrientationEstimate | None:
         """Return the estimate of a track; a track that came to an impossible one starts anew with this image."""
@@ -136,7 +136,7 @@ class OrientationEstimator:
 
     def _update_track(self, pose: KeypointPose, track_id: int, stamp_s: float) -> OrientationEstimate | Refusal:
         if track_id not in self._tracks:
-            self._tracks[track_id] = InstanceTrack(
+            self._tracks[track_id] = IdentityTrack(
                 self._solver, self._symmetries, self._parameters, self._R_reference_camera
             )
         return self._tracks[track_id].update(pose, stamp_s, self._longest_gap_s)

@@ -10,6 +10,7 @@ from urllib.parse import quote
 import numpy as np
 
 from custom_pose_ros.core.files import VideoFile
+from custom_pose_ros.core.orientation.estimate import AMBIGUOUS
 from custom_pose_ros.evaluation.evaluator import Evaluation
 from custom_pose_ros.evaluation.report import charts, frame_pictures, page
 from custom_pose_ros.evaluation.report.page import Verdict, number, percent
@@ -206,6 +207,8 @@ def _caption(evaluation: Evaluation, index: int, score: FrameScore, link: str) -
     elif score.rotation_error_rad is not None:
         position_mm = 1000 * score.translation_error_m
         text = f'rotation error {score.rotation_error_deg:.1f} deg, position error {position_mm:.0f} mm'
+        if score.estimate is not None and score.estimate.ambiguity > AMBIGUOUS:
+            text += f', or turned: {score.estimate.ambiguity:.2f}'
     elif np.isfinite(score.keypoint_error_px):
         text = f'keypoint error {score.keypoint_error_px:.1f} px, no orientation'
     elif score.estimate is not None:

@@ -17,6 +17,7 @@ from custom_pose_ros.core.files import replacing
 from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.labels.raw_labels import ABSENT, HIDDEN
 from custom_pose_ros.core.object_model import ObjectModel
+from custom_pose_ros.core.orientation.estimate import AMBIGUOUS
 from training.pose_training.judging.accuracy import MISSED_ERROR, Accuracy
 from training.pose_training.judging.oks import average_precision
 from training.pose_training.labels.coco import LabelledImage
@@ -37,6 +38,7 @@ def all_figures(
         **average_precision(images, detections, model),
         **_known({**accuracy.summary(), **pck}),
         'keypoints': {name: _keypoint_figures(accuracy, k) for k, name in enumerate(model.keypoint_names)},
+        'ambiguous_instances': sum(pose.ambiguity > AMBIGUOUS for poses in detections for pose in poses),
         'by_hidden_share': [_known(row) for row in accuracy.by_hidden_share()],
     }
 
@@ -79,6 +81,10 @@ def figure_lines(figures: dict[str, Any]) -> list[str]:
         )
     lines.append(f'within 5 px {figures["pck_5px"]:.1%}, within 5 % of the object {figures["pck_5percent"]:.1%}')
     lines.append(f'left/right swapped {figures["swapped"]}, false instances {figures["false_instances"]}')
+    if figures['ambiguous_instances']:
+        lines.append(
+            f'{figures["ambiguous_instances"]} instances may be turned: their keypoints have other names as well'
+        )
     lines += _hidden_lines(figures)
     width = max(map(len, figures['keypoints']))
     for name, row in figures['keypoints'].items():

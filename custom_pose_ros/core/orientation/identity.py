@@ -1,0 +1,238 @@
+"""
+Identity: poses of an instance whose keypoints can be named in two ways, in one image and over time.
+
+The numbers of the steps in the comments are those of docs/filter.md, where each is derived.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from custom_pose_ros.core.geometry.rigid import Rigid
+from custom_pose_ros.core.geometry.symmetry import SymmetryGroup
+from custom_pose_ros.core.keypoints.poses import KeypointPose
+from custom_pose_ros.core.orientation.estimate import AMBIGUOUS, OrientationEstimate
+from custom_pose_ros.core.orientation.filter import FilterParameters
+from custom_pose_ros.core.orientation.solver import (
+    MISFIT_TOLERANCE,
+    NEGLIGIBLE_AMBIGUITY,
+    PoseSolution,
+    PoseSolver,
+    Refusal,
+    chi2_quantile,
+)
+from custom_pose_ros.core.orientation.track import InstanceTrack
+
+_LOOK_S = 1.0  # a network repeats a wrong identity about so long: images within it tell as much as one
+_UNNAMED = math.log(AMBIGUOUS)  # log odds of an identity that an image does not name
+_LEAD = math.log(1.5)  # the other identity must be so much likelier to become the first
+_RESOLVED = math.log(0.01)  # up to here the other identity is not followed
+_SURE = math.log(1e3)  # evidence is remembered up to here, so that a wrong choice is never final
+
+
+def solve_identities(
+    solver: PoseSolver, symmetries: SymmetryGroup, pose: KeypointPose, R_reference_camera: np.ndarray
+) -> OrientationEstimate | Refusal:
+    """Return the estimate of one image from all that its keypoints may mean, or why there is none."""
+    solution = solver.solve(pose)
+    if pose.alternative is not None:
+        other = solver.solve(pose.alternative)
+        log_odds = _log_odds(pose, solution, other)
+        if log_odds > 0.0:
+            solution, other, log_odds = other, solution, -log_odds
+        if isinstance(solution, PoseSolution):
+            estimate = solution.to_estimate(solver.model, pose.track_id, R_reference_camera)
+            second = None if isinstance(other, Refusal) else other.to_estimate(solver.model, pose.track_id)
+            return _with_other_identity(estimate, second, math.exp(log_odds), symmetries)
+    if isinstance(solution, Refusal):
+        return solution
+    return solution.to_estimate(solver.model, pose.track_id, R_reference_camera)
+
+
+def _log_odds(pose: KeypointPose, solution: PoseSolution | Refusal, other: PoseSolution | Refusal) -> float:
+    """Return how likely the alternative of a pose is over the pose, by its score and how well both fit (step 25)."""
+    log_odds = math.log(pose.ambiguity) if pose.ambiguity > 0.0 else -_SURE
+    if isinstance(solution, PoseSolution) and isinstance(other, PoseSolution):
+        excess = [float(s.chi2[0]) - (2 * int(s.used.sum()) - 6) for s in (solution, other)]
+        log_odds -= 0.5 * (excess[1] - excess[0]) / min(solution.misfit, other.misfit)
+    return max(-_SURE, min(_SURE, log_odds))
+
+
+def _with_other_identity(
+    estimate: OrientationEstimate, other: OrientationEstimate | None, odds: float, symmetries: SymmetryGroup
+) -> OrientationEstimate:
+    """
+    Return an estimate that covers another identity as well (step 25).
+
+    Args:
+        estimate: of the likelier identity.
+        other: of the other one; None where its keypoints give no pose.
+        odds: how likely it is compared with the first.
+        symmetries: of the object; attitudes that look the same are one.
+    """
+    odds = min(1.0, odds)
+    if odds <= NEGLIGIBLE_AMBIGUITY:
+        return estimate
+    if other is None:
+        return replace(estimate, ambiguity=max(estimate.ambiguity, odds))
+    R, t = other.pose
+    pose = Rigid(R @ symmetries.turn_towards(estimate.pose.rotation, R), t)
+    step = estimate.pose.step_to(pose)
+    if step @ np.linalg.solve(estimate.covariance + other.covariance, step) < MISFIT_TOLERANCE * chi2_quantile(6):
+        return estimate  # both mean the same pose
+    share = odds / (1.0 + odds)
+    covariance = (1.0 - share) * estimate.covariance + share * (other.covariance + np.outer(step, step))
+    likelier = odds >= estimate.ambiguity
+    return replace(
+        estimate,
+        covariance=0.5 * (covariance + covariance.T),
+        ambiguity=max(odds, estimate.ambiguity),
+        alternative=pose if likelier else estimate.alternative,
+    )
+
+
+@dataclass(eq=False)
+class _Followed:
+    """One identity: its track, and the last estimate of that, None where it gave none."""
+
+    track: InstanceTrack
+    estimate: OrientationEstimate | None = None
+
+
+class IdentityTrack:
+    """
+    The orientation of one instance over time, each identity of its keypoints followed by a track of its own.
+
+    Args:
+        solver: computes poses of the object in the images of the camera.
+        symmetries: those of the object.
+        parameters: how the object moves.
+        R_reference_camera: (3, 3), to the axes that roll, pitch and yaw of the estimates are about.
+    """
+
+    def __init__(
+        self,
+        solver: PoseSolver,
+        symmetries: SymmetryGroup,
+        parameters: FilterParameters,
+        R_reference_camera: np.ndarray,
+    ):
+        self._solver, self._symmetries, self._parameters = solver, symmetries, parameters
+        self._R_reference_camera = R_reference_camera
+        self._first = self._new_identity()
+        self._other: _Followed | None = None
+        self._log_odds = _UNNAMED  # of the other identity over the first
+        self._stamp_s = math.nan
+
+    def update(self, pose: KeypointPose, stamp_s: float, longest_gap_s: float) -> OrientationEstimate | Refusal:
+        """Return the estimate at `stamp_s` or why there is none, see `InstanceTrack.update`."""
+        first: KeypointPose | None = pose
+        other: KeypointPose | None = None
+        if not self.alive(stamp_s, longest_gap_s):
+            first, other = self._start(pose)
+        elif pose.alternative is None and self._other is None:
+            self._learn(_UNNAMED, stamp_s)
+        else:
+            first, other, evidence = self._assigned(pose)
+            self._learn(evidence, stamp_s)
+        self._stamp_s = stamp_s
+        result = _follow(self._first, first, stamp_s, longest_gap_s, pose.track_id)
+        if self._other is None and other is not None and self._log_odds > _RESOLVED:
+            self._other = self._new_identity()
+        if self._other is None:
+            return result
+        return self._update_other(result, other, stamp_s, longest_gap_s, pose.track_id)
+
+    def alive(self, stamp_s: float, longest_gap_s: float) -> bool:
+        """Tell whether the instance was seen recently enough to predict where it is."""
+        return self._first.track.alive(stamp_s, longest_gap_s)
+
+    def coast(self, stamp_s: float, track_id: int | None) -> OrientationEstimate:
+        """Return the prediction for an image without usable keypoints; only while `alive`."""
+        estimate = self._first.track.coast(stamp_s, track_id)
+        if self._other is None:
+            return estimate
+        return self._with_other(estimate, self._other.track.coast(stamp_s, track_id))
+
+    def _new_identity(self) -> _Followed:
+        return _Followed(InstanceTrack(self._solver, self._symmetries, self._parameters, self._R_reference_camera))
+
+    def _start(self, pose: KeypointPose) -> tuple[KeypointPose, KeypointPose | None]:
+        """Forget what was; return the keypoints of the likelier identity and of the other one."""
+        self._other, self._log_odds = None, _UNNAMED
+        if pose.alternative is not None:
+            log_odds = _log_odds(pose, self._solver.solve(pose), self._solver.solve(pose.alternative))
+            self._log_odds = -abs(log_odds)
+            pose = pose.exchanged() if log_odds > 0.0 else pose
+        return pose, pose.alternative
+
+    def _learn(self, evidence: float, stamp_s: float) -> None:
+        """Take in the log odds that an image gives the other identity (step 26)."""
+        step_s = stamp_s - self._stamp_s
+        odds, mixed = math.exp(self._log_odds), min(1.0, self._parameters.switch_rate_hz * step_s)
+        log_odds = math.log((odds + mixed) / (1.0 + mixed * odds)) + evidence * min(1.0, step_s / _LOOK_S)
+        self._log_odds = max(-_SURE, min(_SURE, log_odds))
+
+    def _assigned(self, pose: KeypointPose) -> tuple[KeypointPose | None, KeypointPose | None, float]:
+        """Return the keypoints of the first identity, of the other one, and the log odds of that in this image."""
+        miss = self._miss(self._first, pose)
+        if pose.alternative is not None:
+            log_ambiguity = math.log(max(pose.ambiguity, AMBIGUOUS))
+            if self._miss(self._first, pose.alternative) < miss:
+                return pose.alternative, pose, -log_ambiguity
+            return pose, pose.alternative, log_ambiguity
+        if self._miss(self._other, pose) < miss:
+            return None, pose, -_UNNAMED
+        return pose, None, _UNNAMED
+
+    def _miss(self, followed: _Followed | None, pose: KeypointPose) -> float:
+        """Return how far keypoints are from where the last estimate has them, their shift aside [px], or inf."""
+        known = pose.visible & self._solver.model.has_position
+        if followed is None or followed.estimate is None or not known.any():
+            return math.inf
+        points = followed.estimate.pose.apply(self._solver.model.model_points[known])  # type: ignore[index]
+        away = pose.keypoints[known] - self._solver.camera.project(points)
+        away -= away.mean(0)
+        return float(np.sqrt((away * away).sum(1).mean()))
+
+    def _update_other(
+        self,
+        result: OrientationEstimate | Refusal,
+        pose: KeypointPose | None,
+        stamp_s: float,
+        longest_gap_s: float,
+        track_id: int | None,
+    ) -> OrientationEstimate | Refusal:
+        """Follow the other identity too, and return the estimate that covers both; the likelier one comes first."""
+        assert self._other is not None
+        outcome = _follow(self._other, pose, stamp_s, longest_gap_s, track_id)
+        if self._log_odds > _LEAD and isinstance(outcome, OrientationEstimate):
+            self._first, self._other, self._log_odds = self._other, self._first, -self._log_odds
+            result = outcome
+        gone = not self._other.track.alive(stamp_s, longest_gap_s)
+        if (gone and pose is None) or self._log_odds <= _RESOLVED:
+            self._other = None
+        if isinstance(result, Refusal) or self._other is None:
+            return result
+        return self._with_other(result, self._other.estimate)
+
+    def _with_other(self, estimate: OrientationEstimate, other: OrientationEstimate | None) -> OrientationEstimate:
+        possible = other if other is not None and not other.impossibility else None
+        return _with_other_identity(estimate, possible, math.exp(self._log_odds), self._symmetries)
+
+
+def _follow(
+    followed: _Followed, pose: KeypointPose | None, stamp_s: float, longest_gap_s: float, track_id: int | None
+) -> OrientationEstimate | Refusal:
+    """Update one identity with its keypoints in an image, or predict it where the image does not name it."""
+    if pose is not None:
+        result = followed.track.update(replace(pose, track_id=track_id), stamp_s, longest_gap_s)
+    elif followed.track.alive(stamp_s, longest_gap_s):
+        result = followed.track.coast(stamp_s, track_id)
+    else:
+        result = Refusal('the image does not name the keypoints of this identity')
+    followed.estimate = None if isinstance(result, Refusal) else result
+    return result
