@@ -32,9 +32,16 @@ def test_an_object_of_which_nothing_is_seen_is_not_to_be_found(dots):
 
 
 def test_the_notes_name_what_is_not_seen_and_the_way_to_change_it(dots):
-    absent, hidden, unknown, never = state_notes(StateRule.of(FLAGS, dots).states(FLAGS), dots)
+    absent, hidden, unknown, never, *_ = state_notes(StateRule.of(FLAGS, dots).states(FLAGS), dots)
     assert absent.startswith('learned as absent: nose (1 of 4), left (2 of 4);') and 'unlabelled: unknown' in absent
     assert 'left (1 of 4)' in hidden and 'hidden: absent' in hidden
     assert 'right (4 of 4)' in unknown and 'unlabelled: absent' in unknown
     assert never.endswith('right')
     assert state_notes(np.full((2, 3), SEEN), dots) == []
+
+
+def test_a_skeleton_that_an_absent_keypoint_tears_apart_is_told(dots):
+    note = state_notes(np.array([[SEEN, SEEN, SEEN], [ABSENT, SEEN, SEEN]]), dots)[1]  # the nose joins left and right
+    assert note.startswith(
+        '1 of 2 objects fall apart without what is absent, such as left from right, which'
+    )

@@ -11,6 +11,7 @@ from custom_pose_ros.core.labels.raw_labels import ABSENT, HIDDEN, SEEN, UNKNOWN
 from custom_pose_ros.core.object_model import ObjectModel
 
 _NAMED = 4  # keypoints in a line
+_FEW = 0.05  # of the objects, too few to speak of
 
 
 class StateRule(NamedTuple):
@@ -66,4 +67,27 @@ def state_notes(states: np.ndarray, model: ObjectModel) -> list[str]:
     never = [name for name, found in zip(model.keypoint_names, (states >= HIDDEN).any(0)) if not found]
     if never and len(states):
         notes.append(f'never to be found in these labels, so that no network learns them: {listed(never, _NAMED)}')
+    if torn := _torn(states, model):
+        notes.append(torn)
     return notes
+
+
+def _torn(states: np.ndarray, model: ObjectModel) -> str:
+    """Say that the skeleton does not hold objects together without their absent keypoints; '' where few fall apart."""
+    present = states >= HIDDEN
+    part = np.tile(np.arange(states.shape[1]), (len(states), 1))
+    for _ in range(states.shape[1]):  # the lowest number of each part spreads along its limbs
+        for a, b in model.skeleton:
+            both = present[:, a] & present[:, b]
+            part[both, a] = part[both, b] = part[both][:, [a, b]].min(1)
+    first = np.where(present, part, states.shape[1]).min(1, initial=states.shape[1])
+    apart = present & (part != first[:, None])
+    torn = np.flatnonzero(apart.any(1))
+    if len(torn) <= _FEW * len(states):
+        return ''
+    names, i = np.array(model.keypoint_names), torn[0]
+    one, other = (listed(names[which].tolist(), _NAMED) for which in (present[i] & ~apart[i], apart[i]))
+    return (
+        f'{len(torn)} of {len(states)} objects fall apart without what is absent, such as {one} from {other}, which no '
+        f'limb of the skeleton joins; add one, or they are found as two objects or not at all'
+    )
