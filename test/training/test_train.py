@@ -20,6 +20,7 @@ START = ['--out', 'x', '--object', 'o', '--data', 'd', '--steps', '1']
         (['--out', 'x', '--resume', '--workers', '-1'], ['--workers', '-1']),
         ([*START, '--crop', '100'], ['--crop', '32', '100']),
         ([*START, '--object-size', '2', '1'], ['--object-size', '2 and 1']),
+        ([*START, '--rotation', '200'], ['--rotation', '180', '200']),
         ([*START, '--val-share', '1.5'], ['--val-share', '1.5']),
         ([*START, '--refinement-stages', '2'], ['--refinement-stages', 'lightweight_openpose']),
         (['--out', 'x', '--resume', '--minutes', '20'], ['--resume', '--minutes']),

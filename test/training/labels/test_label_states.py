@@ -42,6 +42,4 @@ def test_the_notes_name_what_is_not_seen_and_the_way_to_change_it(dots):
 
 def test_a_skeleton_that_an_absent_keypoint_tears_apart_is_told(dots):
     note = state_notes(np.array([[SEEN, SEEN, SEEN], [ABSENT, SEEN, SEEN]]), dots)[1]  # the nose joins left and right
-    assert note.startswith(
-        '1 of 2 objects fall apart without what is absent, such as left from right, which'
-    )
+    assert note.startswith('1 of 2 objects fall apart without what is absent, such as left from right, which')

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from training_samples import batch_of
 
 from custom_pose_ros.core.errors import TrainingError
+from custom_pose_ros.core.keypoints.heatmaps import encode_heatmaps, find_peaks
 from custom_pose_ros.inference.network import build_network
 from training.pose_training.learning.engine import OptimiserSettings, Trainer, chosen_precision, learning_rate
-from training.pose_training.learning.losses import pose_losses
+from training.pose_training.learning.losses import decoded_offsets, pose_losses
 
 
 def test_a_few_steps_reduce_the_loss(dots_folder, dots):
@@ -40,6 +42,30 @@ def test_losses_by_value():
     assert float(losses['pafs']) == pytest.approx(0.3 * 32 / (2 * 2))
     mask[0, 0, 1, 1] = 0
     assert float(pose_losses([(zeros, ones)], target, ones, mask, paf_mask)['heatmaps']) == 0
+
+
+def test_positions_are_learned_as_they_are_decoded():
+    """Of maps with a blurred peak, a slope and noise: the loss names the distance that find_peaks would be off."""
+    at = np.array([[[43.0, 35.5], [80.2, 61.9]]])
+    wanted = encode_heatmaps(at, np.ones((1, 2), bool), (12, 12), 8, 7.0)
+    found = encode_heatmaps(at + [[2.0, -1.0], [-0.5, 1.5]], np.ones((1, 2), bool), (12, 12), 8, 9.0) * 0.8
+    maps, target = (torch.as_tensor(m[None]).requires_grad_() for m in (found, wanted))
+    known, pafs = torch.ones_like(target), torch.zeros(1, 2, 12, 12)
+    losses = pose_losses([(maps, pafs)], target.detach(), pafs, known, torch.ones_like(pafs), position_weight=2.0)
+    off = np.abs([[2.0, -1.0], [-0.5, 1.5]]) / 8
+    smooth = np.where(off < 0.1, off**2 / 0.2, off - 0.05)
+    assert losses['positions'].item() == pytest.approx(2 * smooth.sum(), rel=1e-3)
+    losses['positions'].backward()
+    assert torch.isfinite(maps.grad).all() and maps.grad[0, 0].abs().sum() > 0
+    known[0, 0] = 0  # a place that nobody knows teaches nothing
+    rest = pose_losses([(maps, pafs)], target.detach(), pafs, known, torch.ones_like(pafs), position_weight=2.0)
+    assert rest['positions'].item() == pytest.approx(2 * smooth[1].sum(), rel=1e-3)
+    decoded = decoded_offsets(torch.as_tensor(found[None, :2]))
+    channels, peaks = find_peaks(found[:2], 0.3)
+    for k, position in zip(channels, peaks.positions):
+        column, row = np.round((position - 3.5) / 8).astype(int)
+        offset = decoded[0, k, :, row - 1, column - 1].numpy()
+        np.testing.assert_allclose((np.array([column, row]) + offset) * 8 + 3.5, position, atol=1e-3)
 
 
 def test_the_learning_rate_warms_up_and_falls_to_its_share():

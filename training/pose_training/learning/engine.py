@@ -34,6 +34,7 @@ class OptimiserSettings:
         final_share: Of the learning rate that is left at the end of the cosine.
         clip_norm: Largest norm of the gradient.
         ema_decay: Of the averaged weights, per step, once training has run for a while.
+        position_weight: Of the decoded positions in the loss, see `pose_losses`.
     """
 
     learning_rate: float = 2e-3
@@ -43,6 +44,7 @@ class OptimiserSettings:
     final_share: float = 0.01
     clip_norm: float = 20.0
     ema_decay: float = 0.998
+    position_weight: float = 0.0
 
 
 class Trainer:
@@ -90,7 +92,7 @@ class Trainer:
             module.eval()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == 'bfloat16'):
             stages = self._forward(images)
-        losses = pose_losses(stages, *targets)
+        losses = pose_losses(stages, *targets, self.settings.position_weight)
         parts = torch.stack(list(losses.values()))
         total = parts.sum()
         values = dict(zip(losses, parts.detach().tolist()))  # one wait for the GPU, not one for each part

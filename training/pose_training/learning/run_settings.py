@@ -20,6 +20,7 @@ from training.pose_training.learning.engine import OptimiserSettings
 
 _LEAST_CROP = 256
 _MOST_COMPARED = 1000  # images whose contents are compared before a run; of more, as renderings are, only the names
+_PHOTO_RATE, _POSITION_WEIGHT = 4e-3, 1.0  # for photos; measured, see docs/benchmarks.md
 _CROP_MARGIN = 1.2  # room around the objects in a default crop
 
 
@@ -35,10 +36,12 @@ class RunSettings:
         validation_share: Without `validation`, the share of the images that is set aside.
         augment: Name of the augmentation.
         object_size: Smallest and largest object extent as a share of the input height; None for that of the data.
+        rotation_deg: Largest turn of the samples to either side; None for that of the augmentation.
         options: Of the architecture.
         crop: Side of the samples [px]; None for one that holds most objects.
         freeze: Keep the first layers of the initial weights as they are.
         start_from: 'auto', 'imagenet', 'none' or a file.
+        learning_rate: At its peak; None for the one that suits the data, see `optimiser`.
         minutes: Length of the run; one of minutes, epochs and steps is given.
         validate_every: Share of the run between validations.
         validation_limit: Images used in a validation at most.
@@ -50,6 +53,7 @@ class RunSettings:
     validation_share: float = 0.1
     augment: str = 'strong'
     object_size: list[float] | None = None
+    rotation_deg: float | None = None
     architecture: str = 'light'
     options: dict[str, int] = field(default_factory=dict)
     input_height: int | None = None
@@ -60,7 +64,7 @@ class RunSettings:
     epochs: float | None = None
     steps: int | None = None
     batch: int = 8
-    learning_rate: float = OptimiserSettings.learning_rate
+    learning_rate: float | None = None
     precision: str = 'auto'
     seed: int = 0
     validate_every: float = 0.1
@@ -73,15 +77,33 @@ class RunSettings:
             return self.start_from
         return 'imagenet' if self.architecture == 'light' else 'none'
 
+    def optimiser(self) -> OptimiserSettings:
+        """
+        Return how the weights are learned.
+
+        Photos are learned faster, and by the decoded positions too. Renderings are not: there the network would learn
+        where covered points lie to a fraction of a cell, and knew real photos less well.
+        """
+        chosen = OptimiserSettings()
+        if self.augment != 'rendered':
+            chosen = dataclasses.replace(chosen, position_weight=_POSITION_WEIGHT)
+            if self.initial_weights == 'imagenet':
+                chosen = dataclasses.replace(chosen, learning_rate=_PHOTO_RATE)
+        if self.learning_rate is not None:
+            chosen = dataclasses.replace(chosen, learning_rate=self.learning_rate)
+        return chosen
+
     def augmentation(self) -> Augmentation:
         """
-        Return the augmentation with the sizes of the objects.
+        Return the augmentation with the sizes and turns of the objects.
 
         Raises:
             ConfigError: The sizes are not two shares.
             ValueError: There is no such augmentation.
         """
         augmentation = Augmentation.named(self.augment)
+        if self.rotation_deg is not None:
+            augmentation = dataclasses.replace(augmentation, rotation_deg=self.rotation_deg)
         if self.object_size is None:
             return augmentation
         low, high = self.object_size

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import torch
 
+from custom_pose_ros.core.command_line import say
 from custom_pose_ros.core.errors import ConfigError, CustomPoseError, ModelError
 from custom_pose_ros.core.folder_lock import own_folder
 from custom_pose_ros.core.keypoints.preprocessing import SIZE_MULTIPLE
@@ -26,13 +27,15 @@ from training.pose_training.data.training_set import TrainingSample, TrainingSet
 from training.pose_training.judging.accuracy import Accuracy, measure
 from training.pose_training.labels.label_states import state_notes
 from training.pose_training.learning import distributed
-from training.pose_training.learning.engine import OptimiserSettings, Trainer
-from training.pose_training.learning.log import HISTORY, RunLog
+from training.pose_training.learning.advice import FEW_STEPS, advice, turn_note
+from training.pose_training.learning.engine import Trainer
+from training.pose_training.learning.log import HISTORY, Heartbeat, RunLog
+from training.pose_training.learning.pace import Pace
 from training.pose_training.learning.run_settings import RunSettings, default_crop, load_sources
 from training.pose_training.networks.initial_weights import load_initial_weights
 
 SAVE_EVERY_S = 60.0
-_FEW_STEPS = 300  # from ImageNet weights, a thousand are a good number
+_JUDGED_IMAGES = 40  # of those learned from, at the end of a run
 _NORM_BATCHES = 8  # of samples, for the statistics of an exported network
 _LAST_SHARE = 0.02  # of a run limited by time: kept for the last validation
 
@@ -67,7 +70,7 @@ class TrainingRun:
             model: The object.
             settings: What decides the result.
             folder: Where the files of the run are written.
-            threads: CPU threads of the network; None for all cores.
+            threads: CPU threads of the network; None for all cores or one, whichever is faster in the first steps.
             workers: Processes that make samples; None for a number by the cores.
             state: Training state of a checkpoint to continue from; None for a new run.
         """
@@ -80,17 +83,18 @@ class TrainingRun:
         if threads is not None:
             torch.set_num_threads(threads)
         torch.manual_seed(settings.seed)
-        self.sources, self.validation = load_sources(settings, self.model)
+        with Heartbeat('reading the images', say, distributed.is_first()):
+            self.sources, self.validation = load_sources(settings, self.model)
         network = build_network(settings.architecture, self.model, **settings.options)
         self.group = distributed.join()
-        self.trainer = Trainer(
-            network, OptimiserSettings(learning_rate=settings.learning_rate), settings.precision, self.group.device
-        )
+        self._choose_threads = threads is None and self.group.world == 1 and self.group.device.type == 'cpu'
+        self.trainer = Trainer(network, settings.optimiser(), settings.precision, self.group.device)
         if settings.freeze and settings.initial_weights != 'none':
             self.trainer.freeze(network.early_layers())
         if state is None:
             images = (torch.as_tensor(b.image).to(self.group.device) for b in islice(self.batches(), _NORM_BATCHES))
-            self.start_note = load_initial_weights(network, settings.initial_weights, images)
+            with Heartbeat('reading the weights to start from', say, self.group.is_first):
+                self.start_note = load_initial_weights(network, settings.initial_weights, images)
             self.trainer.restart_average()
             self.best_score, elapsed_before_s = float('inf'), 0.0
         else:
@@ -151,16 +155,30 @@ class TrainingRun:
         """Train to the end; return the last validation, or None without validation images."""
         log = RunLog(self.folder, self.group.is_first)
         log.lines(self._opening())
+        with log.heartbeat:
+            accuracy = self._train(log)
+        self.group.close()
+        if self._lock is not None:
+            self._lock.close()
+        return accuracy
+
+    def _train(self, log: RunLog) -> Accuracy | None:
         if self.group.is_first and not (self.folder / 'last.pth').exists():
             self.save()  # so that --resume works from the first step on
         self.trainer.distribute(self.group)
         validated, saved, accuracy = self.progress(), time.monotonic(), None
+        pace = Pace(self._choose_threads)
         for batch in self.batches():
             progress = self.group.agreed(self.progress())
             if progress >= 1:
                 break
+            pace.before_step()
+            began = time.monotonic()
             losses = self.trainer.step(batch, progress)
+            step_s = pace.after_step(time.monotonic() - began)
             log.step(self.trainer.step_count, progress, self.elapsed_s, losses)
+            if step_s is not None:
+                log.line(self._time_line(step_s))
             if not self.group.is_first:
                 continue
             if progress - validated >= self.settings.validate_every and progress < 1 - self.settings.validate_every / 2:
@@ -171,10 +189,7 @@ class TrainingRun:
                 self.save()
         if self.group.is_first:
             accuracy = self._validate_and_save(log)
-            log.close(self._closing(accuracy))
-        self.group.close()
-        if self._lock is not None:
-            self._lock.close()
+            log.close(self._closing(accuracy, log))
         return accuracy
 
     def batches(self) -> Iterator[TrainingSample]:
@@ -206,8 +221,10 @@ class TrainingRun:
         """Measure the averaged weights on the validation images; None when there are none."""
         if not self.validation:
             return None
-        estimator = PoseEstimator(self.model, TorchBackend(self.trainer.averaged_network(), self.model))
-        return measure(estimator, self.validation)
+        return measure(self._estimator(), self.validation)
+
+    def _estimator(self) -> PoseEstimator:
+        return PoseEstimator(self.model, TorchBackend(self.trainer.averaged_network(), self.model))
 
     def save(self, name: str = 'last.pth', with_state: bool = True) -> None:
         """
@@ -236,7 +253,20 @@ class TrainingRun:
         images = sum(len(source) for source in self.sources)
         return max(1, round(self.settings.epochs * images / (self.settings.batch * self.group.world)))
 
+    def _time_line(self, step_s: float) -> str:
+        """Say how long the run will take, or how many steps its time is enough for."""
+        threads = torch.get_num_threads()
+        pace = f'{step_s:.2g} s a step' + (
+            f' with {threads} thread{"" if threads == 1 else "s"}' if self.group.device.type == 'cpu' else ''
+        )
+        if self._total_steps is None:
+            left = (self.settings.minutes or 0) * 60 - self.elapsed_s
+            return f'{pace}: about {self.trainer.step_count + max(0.0, left) / step_s:.0f} steps in the time given'
+        minutes = (self._total_steps - self.trainer.step_count) * step_s / 60
+        return f'{pace}: {self._total_steps} steps in {minutes:.1f} minutes more, without the validations'
+
     def _validate_and_save(self, log: RunLog) -> Accuracy | None:
+        log.heartbeat.begin(f'measuring on {len(self.validation)} images to validate on')
         accuracy = self.validate()
         if accuracy is not None:
             log.validation(self.trainer.step_count, self.elapsed_s, accuracy.summary())
@@ -249,8 +279,14 @@ class TrainingRun:
 
     def _opening(self) -> list[str]:
         count = sum(p.numel() for p in self.trainer.network.parameters())
-        mirrors, note = self.model.mirroring
-        share = self.settings.augmentation().p_flip if mirrors else 0.0
+        augmentation = self.settings.augmentation()
+        mirrors, mirror_note = self.model.mirroring
+        share = augmentation.p_flip if mirrors else 0.0
+        notes = [
+            mirror_note if augmentation.p_flip else None,
+            turn_note(self.sources, self.model, augmentation.rotation_deg),
+            *state_notes(self._states(), self.model),
+        ]
         return [
             f'object {self.model.name}: {self.model.keypoint_count} keypoints, {self.model.limb_count} limbs, '
             f'input height {self.model.input_height} px',
@@ -259,20 +295,30 @@ class TrainingRun:
             f'(mirror: {self.model.mirror})',
             f'network {self.settings.architecture}: {count / 1e6:.2f} million weights, {self.trainer.precision}; '
             f'{self.start_note}',
-            *([f'note: {note}'] if note else []),
-            *(f'note: {text}' for text in state_notes(self._states(), self.model)),
+            *(f'note: {note}' for note in notes if note),
         ]
 
     def _states(self) -> np.ndarray:
         """Return the states (A, K) of the keypoints of all objects to train on."""
         return np.concatenate([image.states for source in self.sources for image in source])
 
-    def _closing(self, accuracy: Accuracy | None) -> list[str]:
+    def _judgement(self, accuracy: Accuracy | None, log: RunLog) -> list[str]:
+        """Measure on images that were trained on; return lines with both errors and what would lower them."""
+        rng = np.random.default_rng(self.settings.seed)
+        labelled = [image for source in self.sources for image in source if image.labelled.any()]
+        images = [labelled[i] for i in rng.permutation(len(labelled))[:_JUDGED_IMAGES]]
+        log.heartbeat.begin(f'measuring on {len(images)} images that were trained on')
+        learned = measure(self._estimator(), images)
+        log.training_error(self.trainer.step_count, self.elapsed_s, learned.summary())
+        return advice(learned, accuracy, images, self.trainer.step_count, self.model.input_height)
+
+    def _closing(self, accuracy: Accuracy | None, log: RunLog) -> list[str]:
         lines = [f'{self.trainer.step_count} steps in {self.elapsed_s / 60:.1f} minutes']
-        if self.settings.minutes is not None and self.trainer.step_count < _FEW_STEPS:
+        if self.settings.minutes is not None and self.trainer.step_count < FEW_STEPS:
             lines.append('these are few: the weights are hardly trained; give more --minutes, or free the computer')
         if accuracy is None:
             lines.append('no images were set aside, so nothing was validated; look at other images with tools.predict')
+        lines += self._judgement(accuracy, log)
         best = self.folder / 'best.pth'
         return [*lines, f'best weights: {best}', f'next: python training/export_onnx.py {best}']
 

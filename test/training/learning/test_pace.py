@@ -1,0 +1,36 @@
+"""Threads by measured time, and how long a run will take."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from training.pose_training.learning.pace import Pace
+
+
+@pytest.fixture
+def two_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(('seconds', 'kept'), [({2: 8.0, 1: 1.6}, 1), ({2: 0.9, 1: 1.6}, 2)])
+def test_the_faster_number_of_threads_is_kept(two_threads, seconds, kept):
+    """Two threads took 8 s a step on a busy computer, one 1.6 s."""
+    pace, used = Pace(choose=True), []
+    for _ in range(20):
+        pace.before_step()
+        used.append(torch.get_num_threads())
+        told = pace.after_step(seconds[used[-1]] + (10 if len(used) in (1, 4) else 0))  # a change of threads costs time
+        assert (told is not None) == (len(used) == 20)
+    assert used == [2] * 3 + [1] * 3 + [kept] * 14
+
+
+def test_a_given_number_of_threads_stays(two_threads):
+    pace = Pace(choose=False)
+    for _ in range(30):
+        pace.before_step()
+        pace.after_step(1.0)
+        assert torch.get_num_threads() == 2
