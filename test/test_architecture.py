@@ -23,7 +23,7 @@ ALLOWED = {
     'evaluation': {'core', 'inference'},
     'nodes': {'core', 'inference'},
     'tools': {'core', 'inference', 'evaluation', 'nodes'},
-    'training': {'core', 'inference'},
+    'training': {'core', 'inference', 'evaluation'},  # evaluation: the reader of bags
 }
 # The same within these folders: every part, a folder or a file, may import itself and those in earlier rows.
 ORDER = {

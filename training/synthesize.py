@@ -15,6 +15,7 @@ import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -30,24 +31,38 @@ from custom_pose_ros.core.command_line import (
     positive_integer,
     say,
 )
+from custom_pose_ros.core.errors import ConfigError
+from custom_pose_ros.core.files import replacing, write_image
 from custom_pose_ros.core.folder_lock import own_folder
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.progress import progress_bar
 from custom_pose_ros.inference.camera_calibration import CameraCalibration
+from training.pose_training.labels.sharp_frames import is_recording, sharp_frames
 
 with optional_packages('synthesize', ['synthetic']):
-    from training.synthetic.geometry.object_builder import Builder, object_builder, size_note
+    from training.synthetic.geometry.object_builder import Builder, object_builder, object_size, size_note
     from training.synthetic.output.clip import ClipRenderer
     from training.synthetic.output.clip_files import write_clip
     from training.synthetic.output.preview import PREVIEW, write_preview
     from training.synthetic.output.rendered_dataset import SHEET, Job, write_dataset
-    from training.synthetic.rendering.backgrounds import list_background_photos
+    from training.synthetic.rendering.backgrounds import all_grey, list_background_photos
     from training.synthetic.rendering.gl_probe import require_gl
     from training.synthetic.scenes.annotation import coco_category
     from training.synthetic.scenes.scene import SceneGenerator
     from training.synthetic.scenes.trajectory import clip_camera, sample_motion
-    from training.synthetic.settings import load_settings, settings_from_dict, settings_to_dict
+    from training.synthetic.settings import (
+        ANYWHERE,
+        DEFAULT_SCENE,
+        SCENES,
+        SIDES,
+        load_settings,
+        settings_from_dict,
+        settings_to_dict,
+    )
+
+DEFAULT_SIZE = (480, 360)
+BACKGROUNDS, FRAMES = 'backgrounds', 40  # folder in the output for frames of a recording, and how many
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -90,13 +105,28 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         help="the object's origin in the mesh, in its units and axes",
     )
     view = parser.add_argument_group('camera and scene')
+    view.add_argument('--scene', choices=SCENES, help=f'what surrounds the object (default {DEFAULT_SCENE})')
     view.add_argument(
-        '--size', type=rendered_size, default=(480, 360), metavar='WxH', help='size of the pictures (default 480x360)'
+        '--seen-from', choices=(ANYWHERE, *SIDES), nargs='+', metavar='SIDE',
+        help=f'sides turned to the camera: {ANYWHERE} (all that show keypoints), {", ".join(SIDES)} of the object '
+        '(x forward, y left, z up; the front of a flat thing is where its keypoints are)',
+    )  # fmt: skip
+    view.add_argument(
+        '--distance', type=positive_number, nargs=2, metavar=('NEAR', 'FAR'), help='from the camera to the object [m]'
     )
     view.add_argument(
-        '--camera', type=Path, help='camera_calibration YAML, scaled to --size; default: a random camera per picture'
+        '--size', type=rendered_size, metavar='WxH',
+        help='size of the pictures (default 480x360, with --camera 360 high in its shape)',
+    )  # fmt: skip
+    view.add_argument(
+        '--camera', type=Path,
+        help='camera_calibration YAML: field of view, lens and shape of the pictures; default: random cameras',
+    )  # fmt: skip
+    view.add_argument('--grey', action='store_true', help='pictures of a camera without colour')
+    view.add_argument(
+        '--backgrounds', type=Path, help='folder of photos, a video or a bag of the place, without the object in it'
     )
-    view.add_argument('--backgrounds', type=Path, help='folder of photos of empty scenes')
+    view.add_argument('--image', metavar='TOPIC', help='images of the bag, where it has several cameras')
     clip = parser.add_argument_group('clip')
     clip.add_argument(
         '--trajectory', action='store_true', help='a clip of a smooth motion (clip.mp4, ground_truth.json, camera.yaml)'
@@ -123,31 +153,88 @@ def positive_number(text: str) -> float:
 
 def make_dataset(options: argparse.Namespace) -> None:
     """Write pictures, labels and a contact sheet, as the options say."""
-    model = ObjectModel.load(options.object)
-    recipe = {
-        'object': model.to_dict(),
-        'mesh': mesh_of(options),
-        'size': list(options.size),
-        'camera': camera_of(options).to_yaml_dict() if options.camera else None,
-        'settings': settings_to_dict(load_settings(options.settings)),
-        'backgrounds': str(options.backgrounds.resolve()) if options.backgrounds else None,
-        'categories': [coco_category(model)],
-    }
-    _, builder, *_ = generator_arguments(recipe)  # mistakes are told once, before any process starts
-    tell_size(builder, model, recipe['mesh'])
-    block = int(recipe['settings']['pose']['variants_every'])  # a variant of the object is built once
-    job = Job(options.out, options.count, options.seed, recipe, make_generator, block)
+    model, camera = ObjectModel.load(options.object), camera_of(options)
     with own_folder(options.out):
-        make_preview(options, builder, model)
+        photos = background_folder(options)
+        settings = settings_of(options, model)
+        if photos and all_grey(list_background_photos(photos)):
+            settings.sensor.grey_probability = 1.0
+            print(f'{options.backgrounds}: without colour, so all pictures are drawn without')
+        recipe = {
+            'object': model.to_dict(),
+            'mesh': mesh_of(options),
+            'size': list(picture_size(options)),
+            'camera': camera.to_yaml_dict() if camera else None,
+            'settings': settings_to_dict(settings),
+            'backgrounds': str(photos.resolve()) if photos else None,
+            'categories': [coco_category(model)],
+        }
+        _, builder, *_ = generator_arguments(recipe)  # mistakes are told once, before any process starts
+        tell_size(builder, model, recipe['mesh'])
+        check_distance(settings, model, picture_size(options), camera)
+        block = int(settings.pose.variants_every)  # a variant of the object is built once
+        make_preview(options, builder, model, settings)
+        job = Job(options.out, options.count, options.seed, recipe, make_generator, block)
         labels = write_dataset(job, options.processes)
     print(f'{labels}: labels of {options.count} pictures; look at {options.out / SHEET}')
 
 
-def make_preview(options: argparse.Namespace, builder: Builder, model: ObjectModel) -> None:
+def settings_of(options: argparse.Namespace, model: ObjectModel) -> SimpleNamespace:
+    """Return the settings of the scene, the user's file and the options; tell which scene is drawn."""
+    scene = options.scene or DEFAULT_SCENE
+    settings = load_settings(options.settings, scene)
+    if options.seen_from:
+        settings.pose.seen_from = tuple(options.seen_from)
+    if options.distance:
+        settings.pose.distance_m = tuple(sorted(options.distance))
+    if options.grey:
+        settings.sensor.grey_probability = 1.0
+    others = ', '.join(name for name in SCENES if name != scene)
+    print(
+        f'scene: {scene}, {model.name} seen from {", ".join(settings.pose.seen_from)} (--scene {others}; --seen-from)'
+    )
+    return settings
+
+
+def background_folder(options: argparse.Namespace) -> Path | None:
+    """Return the folder of background photos; of a recording, one with frames of it in the output folder."""
+    source = options.backgrounds
+    if source is None or not source.exists() or not is_recording(source):
+        return source
+    folder = options.out / BACKGROUNDS
+    if not any(folder.glob('*.jpg')):
+        with replacing(folder) as temporary:
+            temporary.mkdir()
+            for number, image in enumerate(sharp_frames(source, FRAMES, options.image)):
+                write_image(temporary / f'{number:03d}.jpg', image)
+    count = len(list(folder.glob('*.jpg')))
+    print(f'{source}: {count} frames as backgrounds in {folder}; delete those with the object in them')
+    return folder
+
+
+def check_distance(
+    settings: SimpleNamespace, model: ObjectModel, size: tuple[int, int], camera: CameraIntrinsics | None
+) -> None:
+    """Raise ConfigError when the object fits no picture at the distances wanted, and say how large it will be."""
+    near, far = settings.pose.distance_m
+    if not far:
+        return
+    degrees = np.mean(settings.camera.field_of_view_deg)
+    focal = camera.K[0, 0] if camera else size[0] / 2 / math.tan(math.radians(degrees) / 2)
+    largest, smallest = (object_size(model) * focal / distance for distance in (near, far))
+    if smallest > max(size):
+        raise ConfigError(
+            f'--distance {near:g} {far:g}: {model.name} is larger than the picture ({smallest:.0f} px at {far:g} m): '
+            'give larger distances'
+        )
+    print(f'{model.name} is {smallest:.0f} to {largest:.0f} px long in pictures of {size[0]}x{size[1]}')
+
+
+def make_preview(options: argparse.Namespace, builder: Builder, model: ObjectModel, settings: SimpleNamespace) -> None:
     """Write the picture of the object from six sides."""
     options.out.mkdir(parents=True, exist_ok=True)
     parts = builder(np.random.default_rng(options.seed))
-    write_preview(options.out / PREVIEW, parts, model, load_settings(options.settings).visibility)
+    write_preview(options.out / PREVIEW, parts, model, settings.visibility)
     print(f'{options.out / PREVIEW}: the object from six sides with its keypoints; look at it first')
 
 
@@ -169,19 +256,29 @@ def tell_size(builder: Builder, model: ObjectModel, mesh: dict[str, Any] | None)
         print(size_note(builder(np.random.default_rng(0)), model, **mesh))
 
 
-def camera_of(options: argparse.Namespace) -> CameraIntrinsics:
+def picture_size(options: argparse.Namespace) -> tuple[int, int]:
+    """Return width and height [px] of the pictures."""
+    if options.size or not options.camera:
+        return options.size or DEFAULT_SIZE
+    width, height = CameraCalibration(options.camera).size
+    return round(DEFAULT_SIZE[1] * width / height), DEFAULT_SIZE[1]
+
+
+def camera_of(options: argparse.Namespace) -> CameraIntrinsics | None:
     """Return the calibrated camera at the size of the pictures."""
+    if options.camera is None:
+        return None
     calibration = CameraCalibration(options.camera, report=lambda text: say(f'note: {options.camera}: {text}'))
-    return calibration.for_size(*options.size)
+    return calibration.for_size(*picture_size(options))
 
 
 def generator_arguments(recipe: dict[str, Any]) -> tuple[Any, ...]:
     """Return the arguments of SceneGenerator, read and checked."""
-    model = ObjectModel.from_dict(recipe['object'])
-    builder = object_builder(model, recipe['mesh'])
+    model, settings = ObjectModel.from_dict(recipe['object']), settings_from_dict(recipe['settings'])
+    builder = object_builder(model, recipe['mesh'], settings.surface)
     photos = list_background_photos(recipe['backgrounds'])
     camera = CameraIntrinsics.from_yaml_dict(recipe['camera']) if recipe['camera'] else None
-    return model, builder, settings_from_dict(recipe['settings']), *recipe['size'], photos, camera
+    return model, builder, settings, *recipe['size'], photos, camera
 
 
 def make_generator(recipe: dict[str, Any]) -> SceneGenerator:
@@ -191,12 +288,12 @@ def make_generator(recipe: dict[str, Any]) -> SceneGenerator:
 
 def make_clip(options: argparse.Namespace) -> None:
     """Write clip.mp4, camera.yaml, ground_truth.json and, where asked for, a bag."""
-    settings = load_settings(options.settings)
     model = ObjectModel.load(options.object)
+    settings = load_settings(options.settings, options.scene or DEFAULT_SCENE)
     mesh = mesh_of(options)
-    builder = object_builder(model, mesh)
+    builder = object_builder(model, mesh, settings.surface)
     tell_size(builder, model, mesh)
-    camera = camera_of(options) if options.camera else clip_camera(*options.size, settings.trajectory)
+    camera = camera_of(options) or clip_camera(*picture_size(options), settings.trajectory)
     motion = sample_motion(options.seed, model, camera, settings.trajectory)
     renderer = ClipRenderer(model, builder, camera, options.seed, settings)
     frames = progress_bar('frames', len(motion.stamps), 'frame', renderer.frames(motion))

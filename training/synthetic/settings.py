@@ -1,4 +1,8 @@
-"""Settings of the generator: settings.yaml holds every knob and its default; a user's YAML changes some of them."""
+"""
+Settings of the generator: settings.yaml holds every knob and its default, which is an indoor scene.
+
+Another scene of presets/ changes some of them, and a user's YAML changes some of the scene's.
+"""
 
 from __future__ import annotations
 
@@ -12,25 +16,33 @@ from custom_pose_ros.core.errors import ConfigError
 from custom_pose_ros.core.files import read_yaml
 
 DEFAULTS_FILE = Path(__file__).with_name('settings.yaml')
+DEFAULT_SCENE = 'indoor'  # what settings.yaml says
+_PRESETS = {path.stem: path for path in sorted(Path(__file__).with_name('presets').glob('*.yaml'))}
+SCENES = (DEFAULT_SCENE, *_PRESETS)
+ANYWHERE = 'anywhere'
+SIDES = ('above', 'below', 'front', 'back', 'left', 'right')
 
 
-def load_settings(path: str | Path | None = None) -> SimpleNamespace:
+def load_settings(path: str | Path | None = None, scene: str = DEFAULT_SCENE) -> SimpleNamespace:
     """
-    Return the settings as `settings.<group>.<knob>`: numbers, (low, high) tuples, or tuples of weights.
+    Return the settings as `settings.<group>.<knob>`: numbers, (low, high) tuples, tuples of weights or of words.
 
     Args:
-        path: a YAML file with the knobs to change; None for the defaults.
+        path: a YAML file with the knobs to change; None for those of the scene.
+        scene: one of SCENES.
 
     Raises:
         ConfigError: naming file, knob, wanted and got.
     """
     way_out = f'give groups of knobs as in {DEFAULTS_FILE.name}'
     values = read_yaml(DEFAULTS_FILE, way_out)
-    if path is not None:
-        changes = read_yaml(path, way_out)
+    for file in (_PRESETS.get(scene), path):
+        if file is None:
+            continue
+        changes = read_yaml(file, way_out)
         if not isinstance(changes, Mapping):
-            raise ConfigError(f'{path}: wanted groups of knobs as in {DEFAULTS_FILE.name}, got {changes!r}')
-        _overlay(values, changes, str(path))
+            raise ConfigError(f'{file}: wanted groups of knobs as in {DEFAULTS_FILE.name}, got {changes!r}')
+        _overlay(values, changes, str(file))
     return settings_from_dict(values)
 
 
@@ -73,6 +85,8 @@ def _checked(where: str, value: Any, default: Any, key: str) -> Any:
             wanted = 'a number from 0 to 1' if key.endswith(('probability', 'share')) else 'a number'
             raise ConfigError(f'{where}: wanted {wanted}, got {value!r}')
         return value
+    if key == 'seen_from':
+        return _checked_sides(where, value)
     if not isinstance(value, list) or not value or not all(_is_number(v) for v in value):
         raise ConfigError(f'{where}: wanted a list of numbers such as {default}, got {value!r}')
     if key == 'instances':
@@ -80,6 +94,13 @@ def _checked(where: str, value: Any, default: Any, key: str) -> Any:
             raise ConfigError(f'{where}: wanted weights >= 0 with a positive sum, got {value}')
     elif len(value) != 2 or value[0] > value[1]:
         raise ConfigError(f'{where}: wanted [low, high] such as {default}, got {value}')
+    return value
+
+
+def _checked_sides(where: str, value: Any) -> list[str]:
+    known = (ANYWHERE, *SIDES)
+    if not isinstance(value, list) or not value or not all(side in known for side in value):
+        raise ConfigError(f'{where}: wanted a list of {", ".join(known)}, got {value!r}')
     return value
 
 

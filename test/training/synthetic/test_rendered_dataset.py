@@ -142,7 +142,7 @@ def test_memory_does_not_grow_with_the_number_of_pictures() -> None:
     model = ObjectModel.load(OBJECT)
     settings = load_settings()
     settings.pose.variants_every = 5
-    generator = SceneGenerator(model, object_builder(model, None), settings, 160, 120)
+    generator = SceneGenerator(model, object_builder(model, None, settings.surface), settings, 160, 120)
     for index in range(15):
         generator.generate(1, index)
     before = resident_mib()

@@ -14,6 +14,7 @@ from custom_pose_ros.core.errors import ConfigError, DatasetError
 from custom_pose_ros.core.object_model import ObjectModel
 from training.synthetic.geometry.object_builder import axes_rotation, check_against_model, load_parts, object_builder
 from training.synthetic.geometry.parts import all_vertices
+from training.synthetic.settings import load_settings
 
 
 def a_model(**points) -> ObjectModel:
@@ -218,10 +219,10 @@ def test_a_urdf_without_a_name_for_the_robot_is_read(tmp_path: Path) -> None:
 
 def test_an_object_without_a_shape_asks_for_a_mesh() -> None:
     with pytest.raises(ConfigError, match="'thing'.*--mesh"):
-        object_builder(a_model(nose=[0.2, 0, 0], tail=[-0.2, 0, 0]), None)
+        object_builder(a_model(nose=[0.2, 0, 0], tail=[-0.2, 0, 0]), None, load_settings().surface)
 
 
 def test_an_object_without_model_points_is_refused() -> None:
     model = ObjectModel.from_dict({'name': 'thing', 'keypoints': ['a', 'b'], 'skeleton': [['a', 'b']]})
     with pytest.raises(ConfigError, match='model_points'):
-        object_builder(model, None)
+        object_builder(model, None, load_settings().surface)

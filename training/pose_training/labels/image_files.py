@@ -189,13 +189,18 @@ def _frames(source: Path) -> list[tuple[Path, int | None]]:
     if not source.is_file():
         raise DatasetError(f'{source}: no such file or folder')
     if source.suffix.lower() in VIDEO_SUFFIXES:
-        capture = cv2.VideoCapture(str(source))
-        count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-        capture.release()
-        if count < 1:
-            raise DatasetError(f'{source}: cannot be read as a video')
-        return [(source, i) for i in range(count)]
+        return [(source, i) for i in range(frame_count(source))]
     return [(source, None)]
+
+
+def frame_count(video: Path) -> int:
+    """Return how many frames a video announces; DatasetError when it cannot be read."""
+    capture = cv2.VideoCapture(str(video))
+    count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+    capture.release()
+    if count < 1:
+        raise DatasetError(f'{video}: cannot be read as a video')
+    return count
 
 
 def read_frames(video: Path, numbers: Collection[int]) -> Iterator[tuple[int, np.ndarray]]:

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from custom_pose_ros.core.limits import MAX_MESH_FACES
 from custom_pose_ros.core.object_model import ObjectModel
 from training.synthetic.geometry.mesh_checks import has_y_up, stated_unit
 from training.synthetic.geometry.mesh_files import read_mesh
-from training.synthetic.geometry.parts import Material, Part, all_vertices
+from training.synthetic.geometry.parts import Material, Part, all_vertices, merge_by_material
 from training.synthetic.geometry.robot_files import load_urdf, scaled_meshes
 from training.synthetic.geometry.submarine import build_submarine
 
@@ -31,13 +32,14 @@ def object_size(model: ObjectModel) -> float:
     return model.size_m or 1.0
 
 
-def object_builder(model: ObjectModel, mesh: dict[str, Any] | None) -> Builder:
+def object_builder(model: ObjectModel, mesh: dict[str, Any] | None, surface: SimpleNamespace) -> Builder:
     """
     Return the function that builds a variant of the object's parts.
 
     Args:
         model: with complete model_points.
         mesh: arguments of `load_parts`; None for the built-in shape of the object's name.
+        surface: the settings' group of that name: how a mesh shines that does not say so.
 
     Raises:
         ConfigError: when there is neither, or when the shape does not fit the object's model_points.
@@ -55,23 +57,22 @@ def object_builder(model: ObjectModel, mesh: dict[str, Any] | None) -> Builder:
         builder = BUILT_IN[model.name]
         check_against_model(builder(np.random.default_rng(0)), model, f'built-in shape {model.name}')
         return builder
-    parts = load_parts(**mesh)
+    parts = merge_by_material(load_parts(**mesh))
     scale = _used_scale(mesh['path'], mesh.get('scale'))
     check_against_model(parts, model, mesh['path'], scale, mesh.get('axes', FILE_AXES))
-    return lambda rng: [part.with_material(_resurfaced(rng, part)) for part in parts]
+    return lambda rng: [part.with_material(_resurfaced(rng, surface, part.material)) for part in parts]
 
 
-def _resurfaced(rng: np.random.Generator, part: Part) -> Material:
-    """Return a part's material with another finish: a mesh file seldom says how its surface shines."""
-    reflectivity = rng.uniform(0, 0.5) if rng.random() < 0.4 else 0.0
-    material = replace(
-        part.material,
-        roughness=rng.uniform(0.2, 0.9),
-        reflectivity=reflectivity,
-        grain=rng.uniform(0, 0.4),
-        wrinkle=rng.uniform(0, 0.2),
+def _resurfaced(rng: np.random.Generator, surface: SimpleNamespace, material: Material) -> Material:
+    """Return the material with another finish: a mesh file seldom says how its surface shines."""
+    mirrors = rng.random() < surface.reflectivity_probability
+    return replace(
+        material,
+        roughness=rng.uniform(*surface.roughness),
+        reflectivity=rng.uniform(*surface.reflectivity) if mirrors else 0.0,
+        grain=rng.uniform(*surface.grain),
+        wrinkle=rng.uniform(*surface.wrinkle),
     )
-    return replace(material, grain=0.0, wrinkle=0.0) if part.is_printed else material  # they would blot out the print
 
 
 def load_parts(

@@ -149,3 +149,20 @@ def unique_rows(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if not (bits[first[kind]] == bits).all():  # two kinds of one hash: hardly ever
         _, first, kind = np.unique(bits, axis=0, return_index=True, return_inverse=True)
     return first, kind.reshape(-1)
+
+
+def same_shape(parts: list[Part], others: list[Part]) -> bool:
+    """Say whether two lists of parts share their meshes, and differ in their materials at most."""
+    return len(parts) == len(others) and all(
+        a.vertices is b.vertices and a.faces is b.faces for a, b in zip(parts, others)
+    )
+
+
+def surface_points(parts: list[Part], count: int) -> np.ndarray:
+    """Return points (count, 3) spread evenly over the surface of what belongs to the object, always the same ones."""
+    triangles = np.concatenate([part.vertices[part.faces] for part in parts if part.belongs])
+    areas = np.linalg.norm(np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0]), axis=1)
+    rng = np.random.default_rng(0)
+    chosen = triangles[rng.choice(len(triangles), count, p=areas / areas.sum())]
+    a, b = np.sort(rng.random((2, count, 1)), axis=0)
+    return a * chosen[:, 0] + (b - a) * chosen[:, 1] + (1 - b) * chosen[:, 2]

@@ -11,11 +11,12 @@ import numpy as np
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.geometry.rigid import Rigid
 from custom_pose_ros.core.object_model import ObjectModel
+from training.synthetic.geometry.keypoint_sites import keypoint_sites
 from training.synthetic.geometry.object_builder import Builder, object_size
 from training.synthetic.rendering.noise import blend, white_noise
 from training.synthetic.rendering.renderer import Body, CameraViews, Rendering
 from training.synthetic.rendering.shading import Lighting, window_towards
-from training.synthetic.scenes.annotation import HIDDEN, SEEN, keypoint_seen, own_radii
+from training.synthetic.scenes.annotation import HIDDEN, SEEN, keypoint_seen
 from training.synthetic.scenes.pool import WATER_COLOR, Pool
 from training.synthetic.scenes.trajectory import Motion
 
@@ -56,7 +57,7 @@ class ClipRenderer:
         self.model, self.camera = model, camera
         size = object_size(model)
         parts = build(np.random.default_rng([seed, VARIANT_STREAM]))
-        self._radii = own_radii(parts, model.model_points, settings.visibility.radius * size)
+        self._sites = keypoint_sites(parts, model.model_points, settings.visibility.radius * size)
         self._seen_share = settings.visibility.seen_share
         self._body = Body(parts)
         self._views = CameraViews(camera.width, camera.height, size)
@@ -79,7 +80,10 @@ class ClipRenderer:
         rendering = self._views.render([self._body], self._lighting(motion.world_camera.at(k).rotation), self.camera)
         image = self._compose(rendering, motion, k)
         points = camera_object.apply(self.model.model_points)
-        seen = [keypoint_seen(rendering.pinhole, 1, *each, self._seen_share) for each in zip(points, self._radii)]
+        seen = [
+            keypoint_seen(rendering.pinhole, 1, *each, camera_object.rotation, self._seen_share)
+            for each in zip(points, self._sites)
+        ]
         flags = np.where(seen, SEEN, HIDDEN)
         return ClipFrame(image, float(motion.stamps[k]), self.camera.project(points), flags, camera_object)
 

@@ -13,10 +13,11 @@ from custom_pose_ros.core.files import write_image
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.geometry.rigid import Rigid
 from custom_pose_ros.core.object_model import ObjectModel
+from training.synthetic.geometry.keypoint_sites import keypoint_sites
 from training.synthetic.geometry.parts import Part
 from training.synthetic.rendering.mesh_views import MeshViews
 from training.synthetic.rendering.renderer import Surfaces
-from training.synthetic.scenes.annotation import keypoint_seen, own_radii
+from training.synthetic.scenes.annotation import keypoint_seen
 
 PREVIEW = 'preview.png'
 _SIDE = (480, 400)  # width and height of each of the six pictures [px]
@@ -47,12 +48,12 @@ def write_preview(path: Path, parts: list[Part], model: ObjectModel, visibility:
         visibility: the group of this name of the settings.
     """
     views = MeshViews(parts, *_SIDE, shade=_SHADE)
-    radii = own_radii(parts, model.model_points, visibility.radius * (model.size_m or 1.0))
+    sites = keypoint_sites(parts, model.model_points, visibility.radius * (model.size_m or 1.0))
 
-    def shown(surfaces: Surfaces, points: np.ndarray) -> np.ndarray:
+    def shown(surfaces: Surfaces, points: np.ndarray, R_camera_object: np.ndarray) -> np.ndarray:
         whole = Surfaces((surfaces.instance > 0).astype(np.uint8), surfaces.depth, surfaces.K)
-        seen = [keypoint_seen(whole, 1, point, radius, visibility.seen_share) for point, radius in zip(points, radii)]
-        return np.array(seen)
+        rest = R_camera_object, visibility.seen_share
+        return np.array([keypoint_seen(whole, 1, point, site, *rest) for point, site in zip(points, sites)])
 
     rows = [np.hstack([_side(views, model, shown, *side) for side in _SIDES[i : i + 3]]) for i in (0, 3)]
     write_image(path, np.vstack(rows))
@@ -68,7 +69,7 @@ def _side(views: MeshViews, model: ObjectModel, shown, title: str, towards, up) 
     cover = rendering.coverage[..., None]
     image = np.clip(rendering.color * 255 + (1 - cover) * _BACKGROUND, 0, 255).round().astype(np.uint8)
     points = camera_object.apply(model.model_points)
-    _draw_keypoints(image, camera.project(points), shown(rendering.pinhole, points), model.keypoint_names)
+    _draw_keypoints(image, camera.project(points), shown(rendering.pinhole, points, R), model.keypoint_names)
     _write(image, title, (8, 20), 0.55)
     return image
 

@@ -1,4 +1,4 @@
-"""Backgrounds: pool floors with joints, tiles, stains and clutter, or photos from the user's own folder."""
+"""Backgrounds: floors with joints, tiles, stains and clutter, rooms and landscapes, or pictures of the user's own."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from custom_pose_ros.core.files import IMAGE_SUFFIXES
 from custom_pose_ros.core.pictures import read_image
 from training.synthetic.geometry.shapes import spline
 from training.synthetic.rendering.noise import blend, fractal_noise, white_noise
+from training.synthetic.rendering.rooms import landscape, room
 
 # darkest and brightest blue, green, red of a floor, and how often it is drawn
 FLOORS = (
@@ -27,6 +28,7 @@ FLOORS = (
 JOINT_COLORS = ((0.58, 0.62, 0.46), (0.45, 0.50, 0.40), (0.85, 0.86, 0.84), (0.30, 0.33, 0.34))
 # BGR
 LOOKALIKE_COLORS = ((0.10, 0.55, 0.82), (0.05, 0.05, 0.06), (0.62, 0.20, 0.03), (0.40, 0.55, 0.72), (0.85, 0.85, 0.85))
+GREY_SAMPLES, GREY_LEVELS = 12, 8  # photos that are looked at, and how far apart their channels may be
 CORD_COLORS = ((0.12, 0.76, 0.84), (0.08, 0.08, 0.08), (0.85, 0.85, 0.85), (0.5, 0.2, 0.1))
 
 
@@ -41,6 +43,12 @@ def list_background_photos(folder: str | Path | None) -> list[Path]:
     if not photos:
         raise DatasetError(f'{folder}: no background photos in it, wanted files such as *.jpg or *.png')
     return photos
+
+
+def all_grey(photos: list[Path]) -> bool:
+    """Say whether a camera without colour took the photos; a few of them are looked at."""
+    chosen = photos[:: max(1, len(photos) // GREY_SAMPLES)]
+    return all(int(np.ptp(read_image(path).astype(np.int16), axis=2).max()) <= GREY_LEVELS for path in chosen)
 
 
 def photo_background(rng: np.random.Generator, photos: list[Path], height: int, width: int) -> np.ndarray:
@@ -59,12 +67,24 @@ def photo_background(rng: np.random.Generator, photos: list[Path], height: int, 
     return cv2.resize(crop, (width, height), interpolation=interpolation).astype(np.float32) / 255
 
 
-def floor_background(rng: np.random.Generator, settings: SimpleNamespace, height: int, width: int) -> np.ndarray:
-    """Return a procedural floor (height, width, 3) float32 BGR in [0, 1]; `settings` is the group `background`."""
+KINDS = ('plain', 'tiles', 'joints', 'noise', 'room', 'landscape')
+
+
+def drawn_background(rng: np.random.Generator, settings: SimpleNamespace, height: int, width: int) -> np.ndarray:
+    """Return a procedural background (height, width, 3) float32 BGR in [0, 1]; `settings` is the group `background`."""
+    weights = np.array([getattr(settings, kind) for kind in KINDS], float)
+    kind = KINDS[rng.choice(len(KINDS), p=weights / weights.sum())]
+    if kind in ('room', 'landscape'):
+        image = (room if kind == 'room' else landscape)(rng, settings, height, width)
+    else:
+        image = _floor(rng, settings, kind, height, width)
+    if rng.random() < settings.defocus_probability:
+        image = cv2.GaussianBlur(image, (0, 0), rng.uniform(*settings.defocus_px))
+    return image
+
+
+def _floor(rng, settings: SimpleNamespace, kind: str, height: int, width: int) -> np.ndarray:
     image = _floor_paint(rng, height, width)
-    kinds = ('plain', 'tiles', 'joints', 'noise')
-    weights = np.array([getattr(settings, kind) for kind in kinds], float)
-    kind = kinds[rng.choice(4, p=weights / weights.sum())]
     if kind == 'tiles':
         image = _lay_lines(rng, image, _tile_lines(rng, width))
     elif kind == 'joints':

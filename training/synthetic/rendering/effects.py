@@ -160,9 +160,11 @@ def apply_water(
 
 
 def apply_sensor(rng, settings: SimpleNamespace, image: np.ndarray) -> np.ndarray:
-    """Return the picture as uint8 (H, W, 3) after exposure, colour, blur, noise and compression; group `sensor`."""
+    """Return the picture as uint8 (H, W, 3) after light, exposure, colour, blur, noise, compression; group `sensor`."""
+    image = image * _illumination(rng, settings, *image.shape[:2])[..., None]
     cast = 1 + rng.uniform(-settings.color_cast, settings.color_cast, 3)
-    exposure, saturation = rng.uniform(*settings.exposure), rng.uniform(*settings.saturation)
+    grey = rng.random() < settings.grey_probability
+    exposure, saturation = rng.uniform(*settings.exposure), rng.uniform(*settings.saturation) * (not grey)
     colors = (saturation * np.eye(3) + (1 - saturation) * GREY) @ np.diag(exposure * cast)
     image = np.clip(cv2.transform(image, colors.astype(np.float32)), 0, 1)
     image = cv2.pow(image, float(rng.uniform(*settings.gamma))) * np.float32(255)
@@ -170,12 +172,26 @@ def apply_sensor(rng, settings: SimpleNamespace, image: np.ndarray) -> np.ndarra
         image = cv2.GaussianBlur(image, (0, 0), rng.uniform(*settings.blur_px))
     if rng.random() < settings.motion_blur_probability:
         image = cv2.filter2D(image, -1, _motion_kernel(rng.uniform(*settings.motion_blur_px), rng.uniform(0, np.pi)))
-    image = _add_noise(rng, settings, image)
+    image = _add_noise(rng, settings, image, grey)
+    if rng.random() < settings.sharpen_probability:
+        image = image + np.float32(rng.uniform(*settings.sharpen)) * (image - cv2.GaussianBlur(image, (0, 0), 1.5))
     image = np.clip(image, 0, 255).astype(np.uint8)
     if rng.random() < settings.jpeg_probability:
         quality = int(rng.integers(settings.jpeg_quality[0], settings.jpeg_quality[1] + 1))
         image = cv2.imdecode(cv2.imencode('.jpg', image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], cv2.IMREAD_COLOR)
     return image
+
+
+def _illumination(rng, settings: SimpleNamespace, height: int, width: int) -> np.ndarray:
+    """Return the factor (height, width) float32 of a light from one side and of a lens that darkens the corners."""
+    slope, vignette, angle = (
+        rng.uniform(*settings.light_slope),
+        rng.uniform(*settings.vignette),
+        rng.uniform(0, 2 * np.pi),
+    )
+    x, y = np.linspace(-1, 1, width, dtype=np.float32)[None], np.linspace(-1, 1, height, dtype=np.float32)[:, None]
+    across = np.float32(np.cos(angle)) * x + np.float32(np.sin(angle)) * y
+    return (1 + np.float32(slope / 2) * across) * (1 - np.float32(vignette / 2) * (x * x + y * y))
 
 
 def _motion_kernel(length: float, angle: float) -> np.ndarray:
@@ -190,8 +206,8 @@ def _motion_kernel(length: float, angle: float) -> np.ndarray:
     return kernel / kernel.sum()
 
 
-def _add_noise(rng, settings: SimpleNamespace, image: np.ndarray) -> np.ndarray:
-    """Return the picture with grey noise and (weaker) colour noise."""
+def _add_noise(rng, settings: SimpleNamespace, image: np.ndarray, only_grey: bool) -> np.ndarray:
+    """Return the picture with grey noise and, of a camera with colour, (weaker) colour noise."""
     grey, color = rng.uniform(*settings.noise, 2)
     image = image + white_noise(rng, image.shape[:2], grey)[..., None]
-    return image + white_noise(rng, image.shape, 0.6 * color)
+    return image if only_grey else image + white_noise(rng, image.shape, 0.6 * color)

@@ -9,47 +9,46 @@ import numpy as np
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.geometry.rigid import Rigid
 from custom_pose_ros.core.object_model import ObjectModel
-from training.synthetic.geometry.parts import Part, all_vertices
+from training.synthetic.geometry.keypoint_sites import KeypointSite
 from training.synthetic.rendering.renderer import Surfaces
 
 OUTSIDE, HIDDEN, SEEN = 0, 1, 2  # COCO's visibility flags; OUTSIDE: not in the image, position (0, 0)
-NEIGHBOURHOOD_M = 0.4  # share of a keypoint's radius within which the view of it is judged
+NEIGHBOURHOOD = 0.4  # share of a keypoint's reach within which the view of it is judged
+SLANT_PX = 2.0  # a slanted surface through the keypoint comes this much nearer within a pixel of it
 DEPTH_SLACK = 0.002  # relative error of the depth buffer and of the sampling at a slanted surface
 
 
-def own_radii(parts: list[Part], points: np.ndarray, slack: float) -> np.ndarray:
-    """
-    Return (K,) [m]: how near a keypoint the object's own surface may lie in front of it without hiding it.
-
-    Args:
-        parts: of the object.
-        points: (K, 3) keypoints in the object frame [m].
-        slack: added to the distance of the nearest vertex, at which a point lies inside its part [m].
-    """
-    vertices = all_vertices([part for part in parts if part.belongs])
-    nearest = [np.sqrt(((vertices - point) ** 2).sum(1).min()) for point in points]
-    return np.array(nearest) + slack
-
-
-def keypoint_seen(surfaces: Surfaces, number: int, point: np.ndarray, radius: float, seen_share: float) -> bool:
+def keypoint_seen(
+    surfaces: Surfaces,
+    number: int,
+    point: np.ndarray,
+    site: KeypointSite,
+    R_camera_object: np.ndarray,
+    seen_share: float,
+) -> bool:
     """
     Say whether nothing hides a keypoint.
 
-    A surface hides the keypoint when it is nearer to the camera and is not the object's own surface within `radius` of
-    the point (a keypoint in the middle of a hub is seen through the hub's own skin). Judged over the disc around the
-    keypoint's pixel; true when at least `seen_share` of it is free.
+    Where the keypoint lies on a surface, that must be turned to the camera. A surface hides the keypoint when it is
+    nearer to the camera and is not the object's own surface within the site's reach (a keypoint in the middle of a hub
+    is seen through the hub's own skin). Judged over the disc around the keypoint's pixel; true when at least
+    `seen_share` of it is free.
 
     Args:
         surfaces: of the pinhole image.
         number: of the instance in it.
         point: (3,) in the camera frame [m].
-        radius: as `own_radii` returns it [m].
+        site: of the keypoint on the object.
+        R_camera_object: (3, 3) attitude of the instance.
         seen_share: in [0, 1].
     """
+    towards_camera = -point @ R_camera_object / np.linalg.norm(point)
+    if site.facing(towards_camera[None])[0] <= 0:
+        return False
     height, width = surfaces.depth.shape
     K = surfaces.K
     x, y, _ = K @ point / point[2]
-    reach = max(1.0, NEIGHBOURHOOD_M * radius * K[0, 0] / point[2])
+    reach = max(1.0, NEIGHBOURHOOD * site.reach * K[0, 0] / point[2])
     left, right = int(np.ceil(x - reach)), int(np.floor(x + reach))
     top, bottom = int(np.ceil(y - reach)), int(np.floor(y + reach))
     left, right, top, bottom = max(left, 0), min(right, width - 1), max(top, 0), min(bottom, height - 1)
@@ -62,7 +61,8 @@ def keypoint_seen(surfaces: Surfaces, number: int, point: np.ndarray, radius: fl
     nearer = depth < point[2] * (1 - DEPTH_SLACK)
     own = surfaces.instance[rows, columns] == number
     surface = np.where(nearer, depth, 0.0)[:, None] * _rays(columns, rows, K)
-    close = np.linalg.norm(surface - point, axis=1) <= radius
+    slant = min(SLANT_PX * point[2] / K[0, 0], site.reach)
+    close = np.linalg.norm(surface - point, axis=1) <= site.reach + slant
     hidden = nearer & ~(own & close)
     return bool(1 - hidden.mean() >= seen_share)
 

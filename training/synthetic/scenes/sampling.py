@@ -1,22 +1,15 @@
-"""Random draws of cameras, attitudes, lights, materials and distractors."""
+"""Random draws of cameras, lights and materials."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from types import SimpleNamespace
 
-import cv2
 import numpy as np
-from trimesh.creation import box, torus
 
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
-from custom_pose_ros.core.geometry.rotations import random_rotation
-from training.synthetic.geometry.parts import Material, Part
-from training.synthetic.geometry.shapes import annulus, blob, cone, cylinder, plate, spline, tube
+from training.synthetic.geometry.parts import Material
 from training.synthetic.rendering.shading import MAX_WINDOWS, Lighting, window_towards
-
-# Seen from straight above, an object with x forward and z up appears with z towards the camera.
-R_CAMERA_FROM_ABOVE = np.diag([1.0, -1.0, -1.0])
 
 
 def sample_camera(rng: np.random.Generator, settings: SimpleNamespace, width: int, height: int) -> CameraIntrinsics:
@@ -29,16 +22,6 @@ def sample_camera(rng: np.random.Generator, settings: SimpleNamespace, width: in
         return CameraIntrinsics(width, height, K)
     radial = rng.uniform(*settings.radial_k1), rng.uniform(*settings.radial_k2)
     return CameraIntrinsics(width, height, K, [*radial, *rng.uniform(*settings.tangential, 2), 0.0])
-
-
-def sample_attitude(rng: np.random.Generator, settings: SimpleNamespace) -> np.ndarray:
-    """Return a random R_camera_object (3, 3); `settings` is the group `pose`."""
-    if rng.random() < settings.any_attitude_probability:
-        return random_rotation(rng)
-    tilt = min(abs(rng.normal(0, np.deg2rad(settings.tilt_deg))), np.deg2rad(settings.max_tilt_deg))
-    heading, axis = rng.uniform(0, 2 * np.pi, 2)
-    lean = cv2.Rodrigues(tilt * np.array([np.cos(axis), np.sin(axis), 0]))[0]
-    return lean @ R_CAMERA_FROM_ABOVE @ cv2.Rodrigues(np.array([0, 0, heading]))[0]
 
 
 def sample_lighting(rng: np.random.Generator, settings: SimpleNamespace) -> Lighting:
@@ -75,29 +58,3 @@ def vary_material(rng: np.random.Generator, settings: SimpleNamespace, material:
         if clearer.solid == material.solid:  # what hides and what does not was decided when the object was built
             return clearer
     return varied
-
-
-def sample_distractor(rng: np.random.Generator, size: float) -> Part:
-    """Return a random solid of about `size` metres, centred at the origin."""
-    kind = rng.choice(['box', 'plate', 'cylinder', 'cone', 'torus', 'ring', 'blob', 'cord'])
-    meshes = {
-        'box': lambda: box(size * rng.uniform(0.15, 1, 3)),
-        'plate': lambda: plate(_star(rng, size / 2), size * 0.02),
-        'cylinder': lambda: cylinder(size * rng.uniform(0.05, 0.4), size * rng.uniform(0.3, 1), 28),
-        'cone': lambda: cone(size * rng.uniform(0.1, 0.4), size * rng.uniform(0.4, 1)),
-        'torus': lambda: torus(size * 0.4, size * rng.uniform(0.02, 0.12), 40, 12),
-        'ring': lambda: annulus(size * rng.uniform(0.32, 0.42), size * 0.45, size * rng.uniform(0.05, 0.4), 40),
-        'blob': lambda: blob(size / 2 * rng.uniform(0.4, 1, 3), 0.2, rng),
-        'cord': lambda: tube(spline(rng.uniform(-1, 1, (5, 3)) * size, 50), size * rng.uniform(0.01, 0.04)),
-    }
-    color = np.clip(rng.uniform(0.02, 0.95) + rng.uniform(-0.4, 0.4, 3) * rng.random(), 0.01, 0.98)
-    material = Material(
-        tuple(color), rng.uniform(0.1, 0.9), reflectivity=rng.choice([0, 0, 0.3]), grain=rng.choice([0, 0.4])
-    )
-    return Part.from_mesh(str(kind), meshes[str(kind)](), material)
-
-
-def _star(rng, radius: float) -> np.ndarray:
-    """Return a star-shaped outline (n, 2), counter-clockwise."""
-    angles = np.sort(rng.uniform(0, 2 * np.pi, rng.integers(4, 9)))
-    return radius * rng.uniform(0.5, 1, (len(angles), 1)) * np.c_[np.cos(angles), np.sin(angles)]
