@@ -190,9 +190,8 @@ def settings_of(options: argparse.Namespace, model: ObjectModel) -> SimpleNamesp
     if options.grey:
         settings.sensor.grey_probability = 1.0
     others = ', '.join(name for name in SCENES if name != scene)
-    print(
-        f'scene: {scene}, {model.name} seen from {", ".join(settings.pose.seen_from)} (--scene {others}; --seen-from)'
-    )
+    sides = ', '.join(settings.pose.seen_from)
+    print(f'scene: {scene} (--scene {others} for another); {model.name} is seen from {sides} (--seen-from)')
     return settings
 
 
@@ -310,9 +309,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.preview:
         model = ObjectModel.load(options.object)
         mesh = mesh_of(options)
-        builder = object_builder(model, mesh)
+        settings = load_settings(options.settings)
+        builder = object_builder(model, mesh, settings.surface)
         tell_size(builder, model, mesh)
-        make_preview(options, builder, model)
+        make_preview(options, builder, model, settings)
     elif options.trajectory:
         make_clip(options)
     else:

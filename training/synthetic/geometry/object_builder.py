@@ -19,6 +19,7 @@ from training.synthetic.geometry.mesh_files import read_mesh
 from training.synthetic.geometry.parts import Material, Part, all_vertices, merge_by_material
 from training.synthetic.geometry.robot_files import load_urdf, scaled_meshes
 from training.synthetic.geometry.submarine import build_submarine
+from training.synthetic.settings import load_settings
 
 Builder = Callable[[np.random.Generator], list[Part]]
 BUILT_IN: dict[str, Builder] = {'submarine': build_submarine}
@@ -32,14 +33,14 @@ def object_size(model: ObjectModel) -> float:
     return model.size_m or 1.0
 
 
-def object_builder(model: ObjectModel, mesh: dict[str, Any] | None, surface: SimpleNamespace) -> Builder:
+def object_builder(model: ObjectModel, mesh: dict[str, Any] | None, surface: SimpleNamespace | None = None) -> Builder:
     """
     Return the function that builds a variant of the object's parts.
 
     Args:
         model: with complete model_points.
         mesh: arguments of `load_parts`; None for the built-in shape of the object's name.
-        surface: the settings' group of that name: how a mesh shines that does not say so.
+        surface: the settings' group of that name: how a mesh shines that does not say so; None for the defaults.
 
     Raises:
         ConfigError: when there is neither, or when the shape does not fit the object's model_points.
@@ -57,10 +58,11 @@ def object_builder(model: ObjectModel, mesh: dict[str, Any] | None, surface: Sim
         builder = BUILT_IN[model.name]
         check_against_model(builder(np.random.default_rng(0)), model, f'built-in shape {model.name}')
         return builder
+    finish = surface or load_settings().surface
     parts = merge_by_material(load_parts(**mesh))
     scale = _used_scale(mesh['path'], mesh.get('scale'))
     check_against_model(parts, model, mesh['path'], scale, mesh.get('axes', FILE_AXES))
-    return lambda rng: [part.with_material(_resurfaced(rng, surface, part.material)) for part in parts]
+    return lambda rng: [part.with_material(_resurfaced(rng, finish, part.material)) for part in parts]
 
 
 def _resurfaced(rng: np.random.Generator, surface: SimpleNamespace, material: Material) -> Material:
