@@ -114,22 +114,27 @@ def group_with_margin(
     table = _table([fragment for fragment in fragments if len(fragment.peaks) >= wanted], count)
     scores = _pose_scores(table, peaks, links, graph)
     margin = min(margin, _least_distance(scores, thresholds.pose_score, limit))
-    order = (-scores * (table >= 0).sum(1)).argsort(kind='stable')
+    order: np.ndarray = (-scores * (table >= 0).sum(1)).argsort(kind='stable')
     order = order[scores[order] >= thresholds.pose_score]
-    points = _points(table[order], peaks)
-    better = better_on_place(points, peaks.scores[table[order]], stride) if len(order) > 1 else np.full(len(order), -1)
-    worse = better >= 0
-    margin = min(margin, _least_distance(scores[order[worse]], scores[order[better[worse]]], limit))
-    best = (~worse).nonzero()[0][: thresholds.max_instances]
-    rows, doubled = table[order[best]], np.isin(best, better)
-    poses = _poses(rows, points[best], scores[order[best]], peaks)
-    contested = rows >= 0
-    if len(poses):
-        contested &= doubled[:, None] | (peaks.scores[rows] < _FULL_PEAK)
-    if any_rival(heatmaps[:count], points[best], contested, stride, _RIVAL_SCORE):
-        all_channels, every = find_peaks(heatmaps[:count], min(_RIVAL_SCORE, lowest), stride, max_peaks)
-        rows = np.where(rows >= 0, (every.scores >= lowest).nonzero()[0][rows], -1)
-        poses = _Evidence(all_channels, every, pafs, graph, stride).with_alternatives(poses, rows, contested, doubled)
+    rows: np.ndarray = table[order]
+    points = _points(rows, peaks)
+    doubled: np.ndarray = np.zeros(len(rows), bool)
+    if len(order) > 1:
+        better = better_on_place(points, peaks.scores[rows], stride)
+        worse = better >= 0
+        doubled[better[worse]] = True
+        if limit:
+            margin = min(margin, _least_distance(scores[order[worse]], scores[order[better[worse]]], limit))
+        best = (~worse).nonzero()[0][: thresholds.max_instances]
+        order, rows, points, doubled = order[best], rows[best], points[best], doubled[best]
+    poses = _poses(rows, points, scores[order], peaks)
+    if poses:
+        contested = (rows >= 0) & (doubled[:, None] | (peaks.scores[rows] < _FULL_PEAK))
+        if any_rival(heatmaps[:count], points, contested, stride, _RIVAL_SCORE):
+            all_channels, every = find_peaks(heatmaps[:count], min(_RIVAL_SCORE, lowest), stride, max_peaks)
+            all_rows = np.where(rows >= 0, (every.scores >= lowest).nonzero()[0][rows], -1)
+            evidence = _Evidence(all_channels, every, pafs, graph, stride)
+            poses = evidence.with_alternatives(poses, all_rows, contested, doubled)
     return Grouping(poses, margin)
 
 

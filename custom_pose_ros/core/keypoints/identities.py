@@ -28,7 +28,7 @@ def place_tolerance(points: np.ndarray, stride: int) -> np.ndarray:
     """
     low, high = _corners(points)
     least, most = (cells * stride for cells in _PLACE_CELLS)
-    return np.clip(_PLACE_SHARE * np.hypot(*np.moveaxis(high - low, -1, 0)), least, most)
+    return np.minimum(np.maximum(_PLACE_SHARE * np.hypot(*np.moveaxis(high - low, -1, 0)), least), most)
 
 
 def better_on_place(points: np.ndarray, heights: np.ndarray, stride: int) -> np.ndarray:
@@ -95,8 +95,8 @@ def any_rival(heatmaps: np.ndarray, points: np.ndarray, contested: np.ndarray, s
         return False
     _, height, width = heatmaps.shape
     column, row = ((points[contested] + 0.5) / stride).astype(int).T
-    columns = np.clip(column + _AROUND[:, :1], 0, width - 1)
-    rows = np.clip(row + _AROUND[:, 1:], 0, height - 1)
+    columns = np.minimum(np.maximum(column + _AROUND[:, :1], 0), width - 1)
+    rows = np.minimum(np.maximum(row + _AROUND[:, 1:], 0), height - 1)
     heights = heatmaps[:, rows, columns].max(1)  # (K, contested)
     heights[keypoints, np.arange(len(keypoints))] = 0.0
     return bool((heights >= least).any())

@@ -74,9 +74,9 @@ def _with_other_identity(
         symmetries: of the object; attitudes that look the same are one.
     """
     odds = min(1.0, odds)
-    if odds <= NEGLIGIBLE_AMBIGUITY:
+    if odds <= NEGLIGIBLE_AMBIGUITY or estimate.impossibility:
         return estimate
-    if other is None:
+    if other is None or other.impossibility:
         return replace(estimate, ambiguity=max(estimate.ambiguity, odds))
     R, t = other.pose
     pose = Rigid(R @ symmetries.turn_towards(estimate.pose.rotation, R), t)
@@ -220,8 +220,7 @@ class IdentityTrack:
         return self._with_other(result, self._other.estimate)
 
     def _with_other(self, estimate: OrientationEstimate, other: OrientationEstimate | None) -> OrientationEstimate:
-        possible = other if other is not None and not other.impossibility else None
-        return _with_other_identity(estimate, possible, math.exp(self._log_odds), self._symmetries)
+        return _with_other_identity(estimate, other, math.exp(self._log_odds), self._symmetries)
 
 
 def _follow(
