@@ -150,9 +150,6 @@ def write_outputs(
         print('\n'.join(['images that belong together, and their side of the split:', *split_table(split, files)]))
     for name, count in figures['labelled_by_keypoint'].items():
         print(f'  {name}: {count} labelled')
-    flags = np.array([points[:, 2] for image in checked for points in image.instances]).astype(int)
-    for note in state_notes(StateRule.of(flags, model).states(flags), model):
-        print(f'note: {note}')
     print(f'look at {out / "contact_sheet.png"} before you train')
     if draft:
         write_text(out / 'object.yaml', draft)
@@ -199,6 +196,9 @@ def _prepare(parsed: argparse.Namespace, frames: Path) -> int:
     counts = ', '.join(f'{kind} {sum(p.kind == kind for p in labels.problems)}' for kind in (REFUSED, REPAIRED, NOTE))
     print(f'sound images: {len(checked)} of {len(labels.images)}; problems: {counts}')
     require_sound(parsed, labels, checked)
+    flags = np.array([points[:, 2] for image in checked for points in image.instances]).astype(int)
+    for note in state_notes(StateRule.of(flags, model).states(flags), model):
+        print(f'note: {note}')
     if not parsed.check:
         write_outputs(parsed, labels, checked, model, draft)
     return DONE
