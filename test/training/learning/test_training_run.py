@@ -134,7 +134,8 @@ def test_a_failed_start_leaves_the_folder_free(tmp_path, dots_folder):
 
 def test_the_history_is_json_though_nothing_was_found(tmp_path):
     log = RunLog(tmp_path)
-    log.validation(3, 1.0, {'mean_px': float('nan'), 'found': 0.0, 'swapped': 0, 'false_instances': 0})
+    figures = {'mean_px': float('nan'), 'found': 0.0, 'swapped': 0, 'false_instances': 0, 'absent': 9, 'invented': 2}
+    log.validation(3, 1.0, figures)
     assert json.loads((tmp_path / 'history.jsonl').read_text())['mean_px'] is None
 
 

@@ -148,9 +148,10 @@ class RunLog:
                 f'median {figures["median_px"]:.2f} px, found {figures["found"]:.1%}, '
                 f'within 5 px {figures["pck_5px"]:.1%}'
             )
+        invented = f', {figures["invented"]} of {figures["absent"]} absent keypoints reported' * (figures['absent'] > 0)
         self.line(
             f'step {step}: {error}, left/right swapped {figures["swapped"]}, '
-            f'false instances {figures["false_instances"]}'
+            f'false instances {figures["false_instances"]}{invented}'
         )
 
     def close(self, closing: Sequence[str]) -> None:
