@@ -44,12 +44,17 @@ def truth(angle_deg: float = 20.0) -> Rigid:
     return Rigid(tilt @ np.diag([1.0, -1.0, -1.0]) @ turn, np.array([0.01, -0.005, 0.4]))
 
 
-def found(at: Rigid, right: float, turned: float, model: ObjectModel = MODEL) -> list[KeypointPose]:
-    """What grouping makes of a network that gives the right identity and the turned one these heights."""
+def maps_of(at: Rigid, right: float, turned: float) -> tuple[np.ndarray, np.ndarray]:
+    """Heatmaps and pafs of a network that gives the right identity and the turned one these heights."""
     heatmaps = np.zeros((9, *SHAPE), np.float32)
     pafs = np.zeros((2 * len(LIMBS), *SHAPE), np.float32)
     for height, R in ((right, at.rotation), (turned, at.rotation @ HALF_TURN)):
         points = CAMERA.project(Rigid(R, at.translation).apply(POINTS))[None]
         heatmaps = np.maximum(heatmaps, height * encode_heatmaps(points, SEEN, SHAPE, STRIDE, SIGMA))
-        pafs += np.float32(height) * encode_pafs(points, SEEN, model.skeleton, SHAPE, STRIDE)
-    return group_poses(heatmaps, pafs, model)
+        pafs += np.float32(height) * encode_pafs(points, SEEN, LIMBS, SHAPE, STRIDE)
+    return heatmaps, pafs
+
+
+def found(at: Rigid, right: float, turned: float, model: ObjectModel = MODEL) -> list[KeypointPose]:
+    """What grouping makes of them."""
+    return group_poses(*maps_of(at, right, turned), model)

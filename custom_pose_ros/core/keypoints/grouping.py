@@ -26,6 +26,7 @@ _MANY_LIMBS = 256  # among so many good limbs some decision is always close
 _MIN_CANDIDATES = 20  # candidates for each keypoint, even where fewer instances are wanted
 _RIVAL_SCORE = 0.1  # lowest peak that speaks for another identity, however high peaks must be to be keypoints
 _RIVAL_LIMB_SCORE = 0.06  # the same of the limbs between them
+_MANY_RIVALS = 50  # the highest so many are looked at, so that pure noise stays cheap
 _FULL_PEAK = 0.91  # height of a peak from which on it leaves rivals less than is negligible
 _NEGLIGIBLE_RIVAL = 0.1  # ratio of scores below which another identity is none
 
@@ -129,11 +130,13 @@ def group_with_margin(
         order, rows, points, doubled = order[best], rows[best], points[best], doubled[best]
     poses = _poses(rows, points, scores[order], peaks)
     if poses:
-        contested = (rows >= 0) & (doubled[:, None] | (peaks.scores[rows] < _FULL_PEAK))
-        if any_rival(heatmaps[:count], points, contested, stride, _RIVAL_SCORE):
+        low = (rows >= 0) & (peaks.scores[rows] < _FULL_PEAK)
+        low[low.sum(1) <= (rows >= 0).all(1)] = False  # two must be low to exchange their names
+        if doubled.any() or any_rival(heatmaps[:count], points, low, stride, _RIVAL_SCORE):
             all_channels, every = find_peaks(heatmaps[:count], min(_RIVAL_SCORE, lowest), stride, max_peaks)
             all_rows = np.where(rows >= 0, (every.scores >= lowest).nonzero()[0][rows], -1)
             evidence = _Evidence(all_channels, every, pafs, graph, stride)
+            contested = low | doubled[:, None] & (rows >= 0)
             poses = evidence.with_alternatives(poses, all_rows, contested, doubled)
     return Grouping(poses, margin)
 
@@ -449,6 +452,8 @@ class _Evidence:
         rivals = free.nonzero()[0]
         if not len(rivals):
             return poses
+        if len(rivals) > _MANY_RIVALS:
+            rivals = np.sort(rivals[self.peaks.scores[rivals].argsort()[-_MANY_RIVALS:]])
         points = np.where(contested[..., None], self.peaks.positions[table], np.nan)
         tolerance = place_tolerance(_points(table, self.peaks), self.stride)
         instance, place = places_of(self.peaks.positions[rivals], self.channels[rivals], points, tolerance)

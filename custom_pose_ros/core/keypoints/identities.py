@@ -15,6 +15,7 @@ _PLACE_CELLS = (1.0, 2.0)  # and at least, at most so many cells of the maps
 RIVAL_SHARE = 0.6  # least share of the keypoints of the smaller instance that lie on places of the other one
 _ONE_BELIEF = 1.5  # largest sum of the heights of two peaks on one place, on average, unless there is no doubt:
 _SURE_SHARE, _SURE_COUNT = 0.75, 4  # so many places in common are no chance
+_PEAK_CELLS = 3.0  # so far from its middle a peak is no longer high
 _AROUND = np.array([[x, y] for y in (-1, 0, 1) for x in (-1, 0, 1)])  # cells on a place
 
 
@@ -52,10 +53,10 @@ def better_on_place(points: np.ndarray, heights: np.ndarray, stride: int) -> np.
     if count < 2:
         return better
     low, high = _corners(points)
-    apart = ((low[:, None] > high) | (high[:, None] < low)).any(2)
-    first, second = np.triu(~apart, 1).nonzero()
-    if not len(first):
+    together = ((low[:, None] <= high) & (high[:, None] >= low)).all(2)
+    if np.count_nonzero(together) <= count:  # each with itself
         return better
+    first, second = np.triu(together, 1).nonzero()
     one_place = _on_one_place(points[first], points[second], heights[first], heights[second], stride)
     for i, j in zip(first[one_place].tolist(), second[one_place].tolist()):
         if better[i] < 0 and better[j] < 0:
@@ -85,20 +86,22 @@ def any_rival(heatmaps: np.ndarray, points: np.ndarray, contested: np.ndarray, s
 
     Args:
         heatmaps: (K, h, w) of the keypoints.
-        points: (A, K, 2) keypoints of instances [px].
+        points: (A, K, 2) keypoints of instances [px]; NaN where not visible.
         contested: (A, K) bool, those to look at.
         stride: pixels for each cell of the maps.
         least: height that counts.
     """
-    keypoints = contested.nonzero()[1]
+    instances, keypoints = contested.nonzero()
     if not len(keypoints):
         return False
     _, height, width = heatmaps.shape
-    column, row = ((points[contested] + 0.5) / stride).astype(int).T
+    places = points[instances, keypoints]
+    column, row = ((places + 0.5) / stride).astype(int).T
     columns = np.minimum(np.maximum(column + _AROUND[:, :1], 0), width - 1)
     rows = np.minimum(np.maximum(row + _AROUND[:, 1:], 0), height - 1)
     heights = heatmaps[:, rows, columns].max(1)  # (K, contested)
-    heights[keypoints, np.arange(len(keypoints))] = 0.0
+    away = np.abs(points[instances] - places[:, None]).max(2)  # (contested, K)
+    heights[(away < _PEAK_CELLS * stride).T] = 0.0  # the flank of a peak nearby, or the keypoint itself
     return bool((heights >= least).any())
 
 
