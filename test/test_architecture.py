@@ -45,6 +45,7 @@ ORDER = {
         ('backends',),
         ('faces',),
         ('estimator',),
+        ('copies',),
     ),
     'custom_pose_ros/evaluation': (
         ('notes', 'frame_result'),

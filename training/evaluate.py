@@ -3,6 +3,7 @@ Measure a trained model on labelled images, and find labels that it contradicts.
 
     python training/evaluate.py build/train/my_object/best.pth --data build/data/my_object/val --out build/eval
     python training/evaluate.py config/submarine --data photos/ --out build/eval --suspects
+    python training/evaluate.py config/submarine --data photos/ --out build/eval --heights
 
 The model is a checkpoint, a model.onnx, or an object folder with one. Writes metrics.json, errors.png (which share of
 the keypoints lies within which distance), occlusion.png (errors by how much of an object is hidden) and worst.png (the
@@ -15,14 +16,19 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script from anywhere
 
 from custom_pose_ros.core.command_line import DONE, command, command_parser, optional_packages
 from custom_pose_ros.core.files import write_json
 from custom_pose_ros.core.keypoints.poses import KeypointPose
+from custom_pose_ros.core.keypoints.preprocessing import SIZE_MULTIPLE
 from custom_pose_ros.core.progress import progress_bar
-from custom_pose_ros.inference.estimator import PoseEstimator
+from custom_pose_ros.inference.copies import COPY_COUNTS, CopiesEstimator
+from custom_pose_ros.inference.estimator import MAX_INPUT_HEIGHT, PoseEstimator
 
 with optional_packages('evaluate', ['training', 'report']):
     from training.pose_training.judging import evaluation_output
@@ -31,6 +37,7 @@ with optional_packages('evaluate', ['training', 'report']):
     from training.pose_training.labels.coco import LabelledImage, read_dataset
     from training.pose_training.networks.trained import load_trained
 
+_HEIGHTS = (0.75, 1.0, 1.25, 1.5)  # of the input height; networks are trained at 0.6 to 1.5 of the size
 _TOO_FEW = 0.5  # share of the keypoints; a model that finds less says nothing about labels
 
 
@@ -52,15 +59,54 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument(
         '--input-height', type=int, help="height [px] images are scaled to (default: the object file's)"
     )
+    parser.add_argument(
+        '--heights', action='store_true', help='measure at smaller and larger input heights too, and say which is best'
+    )
+    parser.add_argument(
+        '--copies', type=int, choices=COPY_COUNTS, default=1,
+        help='average over so many turned and enlarged copies of each picture, as predict does (default 1)',
+    )  # fmt: skip
     parser.add_argument('--threads', type=int, help='threads of the backend')
     parser.add_argument('--suspects', action='store_true', help='list annotations that the model contradicts')
     return parser.parse_args(arguments)
 
 
-def run(estimator: PoseEstimator, images: list[LabelledImage]) -> tuple[Accuracy, list[list[KeypointPose]]]:
+def measured_heights(estimator: PoseEstimator, images: list[LabelledImage], copies: int) -> list[dict[str, Any]]:
+    """Return the figures at the input height of the estimator and at others around it, which need no other network."""
+    own = estimator.input_height
+    wanted = {round(own * factor / SIZE_MULTIPLE) * SIZE_MULTIPLE for factor in _HEIGHTS} | {own}
+    rows = []
+    for height in sorted(h for h in wanted if 64 <= h <= MAX_INPUT_HEIGHT):
+        other = PoseEstimator(estimator.model, estimator.network, height, estimator.thresholds)
+        accuracy = run(CopiesEstimator(other, copies) if copies > 1 else other, images, f'at {height} px')[0]
+        known = {name: value if np.isfinite(value) else None for name, value in accuracy.summary().items()}
+        rows.append({'input_height': height, **known})
+    return rows
+
+
+def height_lines(rows: list[dict[str, Any]], own: int) -> list[str]:
+    """Return a table of `measured_heights` as lines, and at the end what the best height needs."""
+    lines = ['input height   work   mean error   found   false instances']
+    for row in rows:
+        height, error = int(row['input_height']), f'{row["mean_px"]:.2f} px' if row['found'] else 'none found'
+        found = f'{row["found"]:6.1%}   {row["false_instances"]:.0f}'
+        lines.append(f'{height:9} px  x{(height / own) ** 2:4.1f}   {error:>10}  {found}')
+    best = min(rows, key=lambda row: row['score'])  # misses and inventions count, too
+    if best['input_height'] == own:
+        return [*lines, f'{own} px, as now, is best']
+    return [
+        *lines,
+        f'best: {best["input_height"]} px. To use it write input_height: {best["input_height"]} in the object file; '
+        f'train.py --input-height {best["input_height"]} trains for it',
+    ]
+
+
+def run(
+    estimator: PoseEstimator, images: list[LabelledImage], title: str = 'measure'
+) -> tuple[Accuracy, list[list[KeypointPose]]]:
     """Return the errors, and what was found in each image."""
     detections: list[list[KeypointPose]] = []
-    with progress_bar('measure', len(images), 'image') as bar:
+    with progress_bar(title, len(images), 'image') as bar:
 
         def keep(_: LabelledImage, poses: list[KeypointPose]) -> None:
             detections.append(poses)
@@ -78,15 +124,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     model = estimator.model
     images = [image for source in parsed.data for image in read_dataset(source, model)]
+    plain = estimator
+    if parsed.copies > 1:
+        estimator = CopiesEstimator(plain, parsed.copies)
     accuracy, detections = run(estimator, images)
     figures = evaluation_output.all_figures(accuracy, detections, images, model)
     suspects = find_suspects(images, detections, model) if parsed.suspects else []
     listed = {'suspects': [vars(suspect) for suspect in suspects]} if parsed.suspects else {}
-    write_json(parsed.out / 'metrics.json', {**figures, **listed})
+    heights = measured_heights(plain, images, parsed.copies) if parsed.heights else []
+    swept = {'heights': heights} if heights else {}
+    write_json(parsed.out / 'metrics.json', {**figures, **listed, **swept})
     evaluation_output.draw_error_curves(parsed.out / 'errors.png', accuracy, model.keypoint_names)
     evaluation_output.draw_occlusion_curve(parsed.out / 'occlusion.png', figures['by_hidden_share'])
     evaluation_output.write_worst_images(parsed.out / 'worst.png', accuracy, detections, images, model.keypoint_names)
     print('\n'.join(evaluation_output.figure_lines(figures)))
+    if heights:
+        print('\n'.join(height_lines(heights, plain.input_height)))
     if parsed.suspects:
         if figures['found'] < _TOO_FEW:
             print('the model finds too few of the keypoints to judge labels: train it longer')

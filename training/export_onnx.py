@@ -27,6 +27,20 @@ with optional_packages('export_onnx', ['training']):
     from training.pose_training.export.onnx_export import export_onnx
 
 
+def height_note(trained: ObjectModel, output: Path) -> str | None:
+    """Return a line where the object file beside the network means another input height than it was trained for."""
+    path = output.with_name('object.yaml')
+    if not path.is_file():
+        return None
+    height = ObjectModel.load(str(path)).input_height
+    if height == trained.input_height:
+        return None
+    return (
+        f'{path}: says input_height: {height}, and the network was trained at {trained.input_height}: '
+        f'write {trained.input_height} there, or see with evaluate.py --heights which is better'
+    )
+
+
 @command
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
@@ -49,6 +63,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         f'{output}: {report.size_bytes / 1e6:.2f} MB, {report.node_count} nodes, '
         f'at most {report.largest_difference:.1e} from PyTorch'
     )
+    if note := height_note(checkpoint.model, output):
+        say(f'note: {note}')
     return DONE
 
 

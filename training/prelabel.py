@@ -32,6 +32,7 @@ from custom_pose_ros.core.labels.coco_file import OWN_CONTRIBUTOR
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.pictures import read_sound_picture
 from custom_pose_ros.core.progress import progress_bar
+from custom_pose_ros.inference.copies import COPY_COUNTS, CopiesEstimator
 from training.pose_training.labels.image_files import find_images
 from training.pose_training.networks.trained import load_trained
 
@@ -50,6 +51,10 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         '--prefix',
         help='label-studio: what comes before the file names (default: /data/local-files/?d= and the name of the '
         'folder, for a local storage of that folder)',
+    )  # fmt: skip
+    parser.add_argument(
+        '--copies', type=int, choices=COPY_COUNTS, default=1,
+        help='average over so many turned and enlarged copies of each picture (default 1)',
     )  # fmt: skip
     return parser.parse_args(arguments)
 
@@ -176,6 +181,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
     parsed = parse_arguments(arguments)
     estimator = load_trained(parsed.model)
+    if parsed.copies > 1:
+        estimator = CopiesEstimator(estimator, parsed.copies)
     found, unreadable, turned = [], [], []
     for path in progress_bar('find keypoints', None, 'image', find_images(parsed.images)):
         try:

@@ -20,6 +20,7 @@ from custom_pose_ros.core.object_model import ObjectModel, Thresholds, find_obje
 from custom_pose_ros.inference.backends import AUTO, MARGINS, Backend, LoadedNetwork, default_threads, load_network
 from custom_pose_ros.inference.faces.face_estimator import FaceEstimator
 
+MAX_INPUT_HEIGHT = 1024  # [px]
 _WARM_UP_ASPECT = 4 / 3
 
 
@@ -237,8 +238,10 @@ class _InputBuffer(threading.local):
 
 
 def _check_height(height: int) -> None:
-    if height % SIZE_MULTIPLE or not 64 <= height <= 1024:
-        raise ConfigError(f'input_height: wanted a multiple of {SIZE_MULTIPLE} from 64 to 1024, got {height}')
+    if height % SIZE_MULTIPLE or not 64 <= height <= MAX_INPUT_HEIGHT:
+        raise ConfigError(
+            f'input_height: wanted a multiple of {SIZE_MULTIPLE} from 64 to {MAX_INPUT_HEIGHT}, got {height}'
+        )
 
 
 def _check_fit(backend: Backend, model: ObjectModel) -> None:

@@ -41,7 +41,8 @@ from custom_pose_ros.core.orientation.pnp import known_points
 from custom_pose_ros.core.pictures import read_sound_picture
 from custom_pose_ros.core.progress import progress_bar
 from custom_pose_ros.inference.camera_calibration import CameraCalibration
-from custom_pose_ros.inference.estimator import PoseEstimator
+from custom_pose_ros.inference.copies import COPY_COUNTS, CopiesEstimator
+from custom_pose_ros.inference.estimator import Estimator, PoseEstimator
 from custom_pose_ros.tools.media import Input, VideoReader, find_inputs, plan_outputs, quiet_opencv
 from custom_pose_ros.tools.predictions import (
     REFERENCE_FRAMES,
@@ -87,6 +88,10 @@ def _parser() -> argparse.ArgumentParser:
     group.add_argument(
         '--threshold', action='append', default=[], type=_threshold, metavar='NAME=VALUE',
         help='override a threshold of the object file, such as keypoint_score=0.4; repeatable',
+    )  # fmt: skip
+    group.add_argument(
+        '--copies', type=int, choices=COPY_COUNTS, default=1,
+        help='average over so many turned and enlarged copies of each picture: sharper, for as many times the time',
     )  # fmt: skip
     group = parser.add_argument_group('camera')
     lens = group.add_mutually_exclusive_group()
@@ -169,9 +174,11 @@ class _Prediction:
         self.inputs = self._find_inputs()
         self.outputs = [None] * len(self.inputs) if args.no_save else plan_outputs(self.inputs, args.out)
         self.coco = self._begin_coco()
-        self.estimator = PoseEstimator.load(
+        self.estimator: Estimator = PoseEstimator.load(
             args.object, args.model, args.backend, args.input_height, thresholds, precision=args.precision
         )
+        if args.copies > 1:
+            self.estimator = CopiesEstimator(self.estimator, args.copies)
         self.show = args.show and self._can_show()
 
     def run(self) -> int:

@@ -93,6 +93,16 @@ def test_the_command_writes_beside_the_checkpoint(tmp_path, dots, capsys):
     assert load_network(tmp_path).backend.name != 'torch'
 
 
+def test_the_command_names_another_height_in_the_object_file_beside(tmp_path, dots, dots_folder, capsys):
+    """A network trained at 320 px ran at the 256 px of its object file, without a word."""
+    higher = dataclasses.replace(dots, input_height=96)
+    network = build_network('light', higher, channels=32)
+    save_checkpoint(tmp_path / 'best.pth', Checkpoint('light', {'channels': 32}, higher, network.state_dict()))
+    assert main([str(tmp_path / 'best.pth'), str(dots_folder / 'model.onnx')]) == 0
+    note = capsys.readouterr().err
+    assert 'object.yaml: says input_height: 64, and the network was trained at 96' in note
+
+
 def test_the_command_asks_for_swaps_where_training_does_not_know_what_a_mirror_does(tmp_path, dots, capsys):
     chiral = dataclasses.replace(dots, swaps=())
     network = build_network('light', chiral, channels=32)

@@ -13,7 +13,7 @@ from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.labels.raw_labels import ABSENT, HIDDEN, SEEN, UNKNOWN
 from custom_pose_ros.inference.checkpoints import Checkpoint, save_checkpoint
 from custom_pose_ros.inference.network import build_network
-from training.evaluate import main
+from training.evaluate import height_lines, main
 from training.pose_training.judging.accuracy import Accuracy, is_swapped, keypoint_errors, match, measure
 from training.pose_training.judging.oks import average_precision
 from training.pose_training.judging.suspects import find_suspects
@@ -262,17 +262,30 @@ def test_the_command_writes_figures_and_pictures(tmp_path, dots, dots_folder, ca
     network = build_network('light', dots, channels=32)
     save_checkpoint(tmp_path / 'best.pth', Checkpoint('light', {'channels': 32}, dots, network.state_dict()))
     arguments = [str(tmp_path / 'best.pth'), '--data', str(dots_folder), '--out', str(tmp_path / 'out')]
-    assert main([*arguments, '--suspects']) == 0
+    assert main([*arguments, '--suspects', '--heights', '--copies', '2']) == 0
     metrics = json.loads((tmp_path / 'out' / 'metrics.json').read_text())
     assert metrics['instances'] == 8
     assert set(metrics['keypoints']) == {'nose', 'left', 'right'}
     assert metrics['suspects'] == []
+    assert [row['input_height'] for row in metrics['heights']] == [64, 96]
     assert metrics['keypoints']['nose']['absent'] == 0
     for name in ('errors.png', 'occlusion.png', 'worst.png'):
         assert cv2.imread(str(tmp_path / 'out' / name)).shape[0] > 100
     shown = capsys.readouterr().out
     assert '8 objects' in shown
-    assert 'too few' in shown
+    assert 'too few' in shown and 'input height' in shown
+
+
+def test_the_best_input_height_is_named():
+    def row(height, error, found):
+        share = {'found': found, 'false_instances': 0, 'score': 1 - found + error / 100}
+        return {'input_height': height, 'mean_px': error, **share}
+
+    rows = [row(192, 1.9, 1.0), row(256, 1.6, 1.0), row(384, 1.2, 1.0), row(512, 1.1, 0.8)]
+    *table, last = height_lines(rows, 256)
+    assert '384 px  x 2.2      1.20 px  100.0%' in table[3]
+    assert 'best: 384 px' in last and 'input_height: 384' in last and '--input-height 384' in last
+    assert height_lines(rows[:2], 256)[-1] == '256 px, as now, is best'
 
 
 def test_the_command_says_in_one_line_what_is_missing(tmp_path, capsys):

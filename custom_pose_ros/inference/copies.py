@@ -1,0 +1,175 @@
+"""Turned, mirrored and enlarged copies of each picture: sharper keypoints, for as many times the time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from custom_pose_ros.core.errors import ConfigError
+from custom_pose_ros.core.keypoints.poses import KeypointPose
+from custom_pose_ros.core.keypoints.preprocessing import SIZE_MULTIPLE
+from custom_pose_ros.core.keypoints.tracking import nearest_pairs
+from custom_pose_ros.core.object_model import ObjectModel
+from custom_pose_ros.inference.estimator import MAX_INPUT_HEIGHT, Estimator, PoseEstimator
+
+COPY_COUNTS = (1, 2, 4, 8)
+_ENLARGED = 1.25  # of the input height, for every second copy
+_FARTHEST = 4.0  # standard deviations; a keypoint of a copy that is farther from that of the picture is another place
+
+
+@dataclass(frozen=True)
+class Copy:
+    """
+    How a copy is made of a picture.
+
+    Attributes:
+        turns: By 90 degrees, against the clock.
+        mirrored: Left and right change places, before the turn.
+        height: Of the network's input [px].
+    """
+
+    turns: int
+    mirrored: bool
+    height: int
+
+    def made_of(self, image: np.ndarray) -> np.ndarray:
+        """Return the copy of an (H, W, 3) image."""
+        return np.ascontiguousarray(np.rot90(image[:, ::-1] if self.mirrored else image, self.turns))
+
+    def pose_back(self, pose: KeypointPose, shape: tuple[int, ...], flip_order: np.ndarray) -> KeypointPose:
+        """Return a pose found in the copy of (H', W', ...) pixels as it lies in the picture."""
+        points, covariances = pose.keypoints, pose.covariances
+        height, width = shape[:2]
+        for _ in range(self.turns % 4):
+            points = np.stack([height - 1 - points[:, 1], points[:, 0]], 1)
+            covariances = _BACK @ covariances @ _BACK.T
+            height, width = width, height
+        scores, visible = pose.scores, pose.visible
+        if self.mirrored:
+            points = (points * [-1, 1] + [width - 1, 0])[flip_order]
+            covariances = (covariances * [[1, -1], [-1, 1]])[flip_order]
+            scores, visible = scores[flip_order], visible[flip_order]
+        return replace(pose, keypoints=points, covariances=covariances, scores=scores, visible=visible)
+
+
+class CopiesEstimator(PoseEstimator):
+    """
+    Finds the instances in several copies of each picture and averages their keypoints.
+
+    What the picture itself shows decides which instances there are; the copies move their keypoints, and a keypoint
+    that is found in fewer than half of the copies is not reported. Covariances are those of one copy: the errors of
+    copies of one picture are not independent.
+    """
+
+    def __init__(self, estimator: Estimator, count: int):
+        """
+        Take over an estimator.
+
+        Args:
+            estimator: What finds the instances in one copy.
+            count: Number of copies, see `planned_copies`.
+
+        Raises:
+            ConfigError: The estimator has no network, or there is no such number of copies.
+        """
+        if not isinstance(estimator, PoseEstimator):
+            raise ConfigError(f'copies: object {estimator.model.name!r} is not found by a network; leave copies out')
+        super().__init__(estimator.model, estimator.network, estimator.input_height, estimator.thresholds)
+        self._copies = planned_copies(count, self.input_height, self.model)
+        self._estimators = {
+            height: PoseEstimator(self.model, self.network, height, self.thresholds)
+            for height in {copy.height for copy in self._copies}
+        }
+
+    def batch(self, images: Sequence[np.ndarray], streams: Sequence[str] | None = None) -> list[list[KeypointPose]]:
+        """Return the instances in each of several BGR images; `streams` changes nothing."""
+        return [self._averaged(image) for image in images]
+
+    def warm_up(self) -> None:
+        """Run each size once on an empty image."""
+        for estimator in self._estimators.values():
+            estimator.warm_up()
+
+    def _averaged(self, image: np.ndarray) -> list[KeypointPose]:
+        found = []
+        for copy in self._copies:
+            picture = copy.made_of(image)
+            poses = self._estimators[copy.height](picture)
+            found.append([copy.pose_back(pose, picture.shape, self.model.flip_order) for pose in poses])
+        plain, others = found[0], found[1:]
+        groups: list[list[KeypointPose]] = [[pose] for pose in plain]
+        for poses in others:
+            for i, j in nearest_pairs(_distances(plain, poses)):
+                groups[i].append(poses[j])
+        return [averaged(group, len(self._copies)) for group in groups]
+
+
+def planned_copies(count: int, input_height: int, model: ObjectModel) -> list[Copy]:
+    """
+    Return the copies, the first of which is the picture itself.
+
+    2 adds a larger input, 4 both sizes turned by 180 degrees, 8 those turned by 90 and 270 degrees; where training
+    mirrors, turned copies are mirrored too.
+
+    Raises:
+        ConfigError: The count is none of these.
+    """
+    if count not in COPY_COUNTS:
+        raise ConfigError(f'copies: wanted one of {", ".join(map(str, COPY_COUNTS))}, got {count}')
+    larger = min(round(_ENLARGED * input_height / SIZE_MULTIPLE) * SIZE_MULTIPLE, MAX_INPUT_HEIGHT)
+    mirrors = model.mirroring[0]
+    copies = [Copy(t, mirrors and t > 0, h) for t in (0, 2, 1, 3) for h in (input_height, larger)]
+    return list(dict.fromkeys(copies[:count]))  # there is nothing larger than the largest input
+
+
+def averaged(poses: Sequence[KeypointPose], count: int) -> KeypointPose:
+    """
+    Return the first of several poses of one instance with keypoints averaged by their certainty.
+
+    Args:
+        poses: Of the picture, then of those copies in which the instance was found.
+        count: Number of copies.
+    """
+    first = poses[0]
+    points = np.stack([pose.keypoints for pose in poses])
+    visible = np.stack([pose.visible for pose in poses])
+    covariances = np.stack([pose.covariances for pose in poses])
+    covariances[~visible] = np.eye(2)
+    apart = points - points[0]
+    limit = _FARTHEST**2 * (np.trace(covariances, axis1=2, axis2=3) + np.trace(covariances[0], axis1=1, axis2=2))
+    used = visible & (~visible[0] | ((apart**2).sum(2) <= limit))
+    known = used.sum(0) >= count / 2
+    information = np.linalg.inv(covariances) * used[..., None, None]
+    total = information.sum(0)
+    total[~known] = np.eye(2)
+    weighted = np.einsum('nkij,nkj->ki', information, np.where(used[..., None], points, 0.0))
+    mean = np.linalg.solve(total, weighted[..., None])[..., 0]
+    one = np.linalg.inv(total) * np.maximum(used.sum(0), 1)[:, None, None]
+    scores = np.stack([pose.scores for pose in poses])
+    return replace(
+        first,
+        keypoints=np.where(known[:, None], mean, np.nan),
+        covariances=np.where(known[:, None, None], one, np.nan),
+        scores=np.where(known, (scores * used).sum(0) / np.maximum(used.sum(0), 1), 0.0),
+        visible=known,
+        score=float(np.mean([pose.score for pose in poses])),
+    )
+
+
+_BACK = np.array([[0.0, -1.0], [1.0, 0.0]])
+
+
+def _distances(plain: Sequence[KeypointPose], poses: Sequence[KeypointPose]) -> np.ndarray:
+    """Return (A, B) mean distances of common keypoints [px]; inf where two poses cannot be the same instance."""
+    distances = np.full((len(plain), len(poses)), np.inf)
+    for i, pose in enumerate(plain):
+        left, top, right, bottom = pose.box
+        for j, other in enumerate(poses):
+            common = pose.visible & other.visible
+            if common.any():
+                distance = np.linalg.norm(pose.keypoints[common] - other.keypoints[common], axis=1).mean()
+                if distance <= max(1.0, 0.5 * np.hypot(right - left, bottom - top)):
+                    distances[i, j] = distance
+    return distances
