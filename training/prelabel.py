@@ -30,6 +30,7 @@ from custom_pose_ros.core.files import write_json
 from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.labels.coco_file import OWN_CONTRIBUTOR
 from custom_pose_ros.core.object_model import ObjectModel
+from custom_pose_ros.core.orientation.estimate import AMBIGUOUS
 from custom_pose_ros.core.pictures import read_sound_picture
 from custom_pose_ros.core.progress import progress_bar
 from custom_pose_ros.inference.copies import COPY_COUNTS, CopiesEstimator
@@ -95,6 +96,7 @@ def coco_prelabels(images: Sequence[FoundImage], model: ObjectModel) -> dict[str
                 'keypoints': np.column_stack([points, pose.visible * 2]).ravel().tolist(),
                 'num_keypoints': int(pose.visible.sum()),
                 'score': round(float(pose.score), 4),
+                'ambiguity': round(float(pose.ambiguity), 4),
             })
     return {
         'info': {
@@ -209,6 +211,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             f'note: {len(turned)} images are turned by their EXIF orientation (first: {turned[0]}): the proposals lie '
             'on them as viewers and CVAT show them; coco-annotator shows them unturned, so turn the files first'
         )
+    ambiguous = [image.name for image in found if any(pose.ambiguity > AMBIGUOUS for pose in image.poses)]
+    if ambiguous:
+        say(f'note: in {len(ambiguous)} images the object may be turned (first: {ambiguous[0]}): check these first')
     empty = sum(not image.poses for image in found)
     count = sum(len(image.poses) for image in found)
     print(f'{parsed.out}: {count} objects in {len(found)} images; nothing found in {empty}')

@@ -44,7 +44,7 @@ def test_coco_proposals_load_where_coco_loads(tmp_path, dots, found, capsys):
     np.testing.assert_allclose(image.keypoints[0, :2], POINTS[:2])
     annotation = COCO(str(path)).loadAnns([1])[0]
     assert annotation['bbox'] == [14.3, 14.55, 41.65, 71.4]  # a tenth of the longer side around the points
-    assert annotation['num_keypoints'] == 2
+    assert (annotation['num_keypoints'], annotation['ambiguity']) == (2, 0.0)
     assert annotation['segmentation'] == []  # CVAT makes a polygon of one, and refuses it in a skeleton's label
     labels = read_labels(path)
     assert len(check(labels, ImageIndex([tmp_path]), 1024)) == 1
