@@ -51,7 +51,10 @@ class Copy:
             points = (points * [-1, 1] + [width - 1, 0])[flip_order]
             covariances = (covariances * [[1, -1], [-1, 1]])[flip_order]
             scores, visible = scores[flip_order], visible[flip_order]
-        return replace(pose, keypoints=points, covariances=covariances, scores=scores, visible=visible)
+        other = None if pose.alternative is None else self.pose_back(pose.alternative, shape, flip_order)
+        return replace(
+            pose, keypoints=points, covariances=covariances, scores=scores, visible=visible, alternative=other
+        )
 
 
 class CopiesEstimator(PoseEstimator):
@@ -101,8 +104,10 @@ class CopiesEstimator(PoseEstimator):
         plain, others = found[0], found[1:]
         groups: list[list[KeypointPose]] = [[pose] for pose in plain]
         for poses in others:
-            for i, j in nearest_pairs(_distances(plain, poses)):
-                groups[i].append(poses[j])
+            exchanged = [pose.exchanged() for pose in poses]
+            as_found, as_other = _distances(plain, poses), _distances(plain, exchanged)
+            for i, j in nearest_pairs(np.minimum(as_found, as_other)):
+                groups[i].append(poses[j] if as_found[i, j] <= as_other[i, j] else exchanged[j])
         return [averaged(group, len(self._copies)) for group in groups]
 
 
@@ -128,6 +133,8 @@ def averaged(poses: Sequence[KeypointPose], count: int) -> KeypointPose:
     """
     Return the first of several poses of one instance with keypoints averaged by their certainty.
 
+    Its alternative is averaged over the copies that have one, its ambiguity over all.
+
     Args:
         poses: Of the picture, then of those copies in which the instance was found.
         count: Number of copies.
@@ -148,8 +155,11 @@ def averaged(poses: Sequence[KeypointPose], count: int) -> KeypointPose:
     mean = np.linalg.solve(total, weighted[..., None])[..., 0]
     one = np.linalg.inv(total) * np.maximum(used.sum(0), 1)[:, None, None]
     scores = np.stack([pose.scores for pose in poses])
+    others = [pose.alternative for pose in poses if pose.alternative is not None]
     return replace(
         first,
+        alternative=averaged(others, len(others)) if others else None,
+        ambiguity=float(np.mean([pose.ambiguity for pose in poses])),
         keypoints=np.where(known[:, None], mean, np.nan),
         covariances=np.where(known[:, None, None], one, np.nan),
         scores=np.where(known, (scores * used).sum(0) / np.maximum(used.sum(0), 1), 0.0),

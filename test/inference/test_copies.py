@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -70,6 +72,17 @@ def test_a_keypoint_of_fewer_than_half_of_the_copies_is_not_reported():
     assert np.isnan(alone.keypoints[2]).all() and alone.scores[2] == 0
     added = averaged([pose(POINTS, visible=(True, True, False)), pose(POINTS)], 2)
     np.testing.assert_allclose(added.keypoints, POINTS)
+
+
+def test_the_other_identity_is_led_back_and_averaged_too():
+    ambiguous = replace(pose(POINTS), alternative=pose(POINTS[::-1]), ambiguity=0.8)
+    turned = Copy(2, False, 64)
+    back = turned.pose_back(ambiguous, (15, 24, 3), np.arange(3))
+    np.testing.assert_array_equal(back.alternative.keypoints, [23, 14] - POINTS[::-1])
+    mean = averaged([ambiguous, replace(pose(POINTS), alternative=pose(POINTS[::-1] + 1.0), ambiguity=0.4)], 2)
+    np.testing.assert_allclose(mean.alternative.keypoints, POINTS[::-1] + 0.5)
+    assert mean.ambiguity == pytest.approx(0.6)
+    assert averaged([pose(POINTS), pose(POINTS)], 2).alternative is None
 
 
 def test_the_first_copy_is_the_picture_itself():
