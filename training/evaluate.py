@@ -84,7 +84,7 @@ def measured_heights(estimator: PoseEstimator, images: list[LabelledImage], copi
     return rows
 
 
-def height_lines(rows: list[dict[str, Any]], own: int) -> list[str]:
+def height_lines(rows: list[dict[str, Any]], own: int, images: int) -> list[str]:
     """Return a table of `measured_heights` as lines, and at the end what the best height needs."""
     lines = ['input height   work   mean error   found   false instances']
     for row in rows:
@@ -93,11 +93,12 @@ def height_lines(rows: list[dict[str, Any]], own: int) -> list[str]:
         lines.append(f'{height:9} px  x{(height / own) ** 2:4.1f}   {error:>10}  {found}')
     best = min(rows, key=lambda row: row['score'])  # misses and inventions count, too
     if best['input_height'] == own:
-        return [*lines, f'{own} px, as now, is best']
+        return [*lines, f'{own} px, as now, is best on these {images} images']
+    height = best['input_height']
     return [
         *lines,
-        f'best: {best["input_height"]} px. To use it write input_height: {best["input_height"]} in the object file; '
-        f'train.py --input-height {best["input_height"]} trains for it',
+        f'best on these {images} images: {height} px. To use it write input_height: {height} in the object file; '
+        f'train.py --input-height {height} trains for it',
     ]
 
 
@@ -139,7 +140,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     evaluation_output.write_worst_images(parsed.out / 'worst.png', accuracy, detections, images, model.keypoint_names)
     print('\n'.join(evaluation_output.figure_lines(figures)))
     if heights:
-        print('\n'.join(height_lines(heights, plain.input_height)))
+        print('\n'.join(height_lines(heights, plain.input_height, len(images))))
     if parsed.suspects:
         if figures['found'] < _TOO_FEW:
             print('the model finds too few of the keypoints to judge labels: train it longer')

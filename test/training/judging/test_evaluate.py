@@ -282,10 +282,10 @@ def test_the_best_input_height_is_named():
         return {'input_height': height, 'mean_px': error, **share}
 
     rows = [row(192, 1.9, 1.0), row(256, 1.6, 1.0), row(384, 1.2, 1.0), row(512, 1.1, 0.8)]
-    *table, last = height_lines(rows, 256)
+    *table, last = height_lines(rows, 256, 12)
     assert '384 px  x 2.2      1.20 px  100.0%' in table[3]
-    assert 'best: 384 px' in last and 'input_height: 384' in last and '--input-height 384' in last
-    assert height_lines(rows[:2], 256)[-1] == '256 px, as now, is best'
+    assert 'best on these 12 images: 384 px' in last and 'input_height: 384' in last and '--input-height 384' in last
+    assert height_lines(rows[:2], 256, 12)[-1] == '256 px, as now, is best on these 12 images'
 
 
 def test_the_command_says_in_one_line_what_is_missing(tmp_path, capsys):

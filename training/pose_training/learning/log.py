@@ -66,7 +66,10 @@ class Heartbeat:
             now = time.monotonic()
             if now - self._said >= _QUIET_S:
                 self._said = now
-                self._say(f'{self.doing}: {now - self._began:.0f} s so far')
+                try:
+                    self._say(f'{self.doing}: {now - self._began:.0f} s so far')
+                except OSError:  # nobody reads any more; the run itself will say so
+                    return
 
 
 class RunLog:
