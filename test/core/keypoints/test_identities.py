@@ -92,6 +92,13 @@ def test_a_weaker_identity_below_the_thresholds_is_told_as_well():
     assert pose.ambiguity == pytest.approx(0.2 / 0.78, abs=0.03)
 
 
+def test_thresholds_below_those_of_rivals_change_nothing():
+    model = board_model(keypoint_score=0.04, pose_score=0.03)
+    low = np.array([True] * 7 + [False])
+    (pose,) = grouped((RIGHT, 0.5, low), (RIGHT, 0.06, ~low), (TURNED, 0.4, ALL), model=model)
+    np.testing.assert_allclose(pose.alternative.keypoints, TURNED, atol=0.5)
+
+
 @pytest.mark.parametrize('height', [0.0, 0.05])
 def test_a_sure_identity_has_no_alternative(height):
     (pose,) = grouped((RIGHT, 0.95, ALL), (TURNED, height, ALL))
