@@ -8,12 +8,13 @@ import time
 import torch
 
 _TRIALS = 3  # steps with each number of threads; the first of them also pays for the change and does not count
+_HOPELESS = 1.5  # times the step of a single thread: no more trials then, as each may take very long
 _TOLD_AFTER = 20  # steps
 
 
 class Pace:
     """
-    Tries all threads and a single one in the first steps, keeps what is faster, and tells the time of a step.
+    Tries a single thread and all of them in the first steps, keeps what is faster, and tells the time of a step.
 
     On a busy computer the threads of a step wait for each other at every layer: two can take five times as long as one.
     """
@@ -26,7 +27,7 @@ class Pace:
             choose: False where the number of threads is given, or something else than the CPU computes.
         """
         most = torch.get_num_threads()
-        self._seconds: dict[int, list[float]] = {number: [] for number in ([most, 1] if choose and most > 1 else [])}
+        self._seconds: dict[int, list[float]] = {number: [] for number in ([1, most] if choose and most > 1 else [])}
         self._plan = [number for number in self._seconds for _ in range(_TRIALS)]
         self._steps, self._settled = 0, time.monotonic()
 
@@ -46,7 +47,11 @@ class Pace:
             Seconds from one step to the next, once: after twenty steps. None at all others.
         """
         if self._steps < len(self._plan):
-            self._seconds[self._plan[self._steps]].append(seconds)
+            number = self._plan[self._steps]
+            self._seconds[number].append(seconds)
+            counted = self._seconds[number][1:]
+            if number > 1 and counted and counted[-1] > _HOPELESS * statistics.median(self._seconds[1][1:]):
+                self._plan = self._plan[: self._steps + 1]
         self._steps += 1
         if self._steps == len(self._plan):
             typical = {number: statistics.median(spent[1:]) for number, spent in self._seconds.items()}
