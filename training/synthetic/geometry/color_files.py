@@ -75,7 +75,7 @@ class ColorFiles(FilePathResolver):
 
     def _places(self, name: str) -> Iterator[Path]:
         """Yield where a file can lie: where its name says, or beside the mesh; case counts only where it must."""
-        plain = name.strip().replace('\\', '/').removeprefix('file://')
+        plain = name.strip(' \t\r\n"').replace('\\', '/').removeprefix('file://')
         for text in dict.fromkeys([plain, unquote(plain)]):
             for place in (self._mesh.parent / text, self._mesh.parent / Path(text).name):
                 if place.is_file():

@@ -34,6 +34,7 @@ class GltfSurface:
 
     Attributes:
         factor: (3,) linear red, green, blue that multiplies texture and vertex colours; None where only trimesh knows.
+        largest: what stands for 1 in its texture coordinates, which may be whole numbers.
         uv_matrix: (2, 3) that takes its texture coordinates (v down) to places in the texture.
         has_texture: True when the file names a texture for its colour.
         wraps: True when the texture repeats beyond its edges.
@@ -41,6 +42,7 @@ class GltfSurface:
     """
 
     factor: np.ndarray | None
+    largest: float
     uv_matrix: np.ndarray
     has_texture: bool
     wraps: bool
@@ -143,7 +145,7 @@ def _give_own_materials(tree: dict[str, Any], primitives: list[dict[str, Any]]) 
         if channel and f'TEXCOORD_{channel}' in attributes:
             attributes['TEXCOORD_0'] = attributes[f'TEXCOORD_{channel}']
         coordinates = attributes.get('TEXCOORD_0')
-        extras = {'has_material': has_material, 'integers': _largest(tree, coordinates)}
+        extras = {'has_material': has_material, 'largest': _largest(tree, coordinates)}
         tree['materials'].append({**material, 'name': str(number), 'extras': extras})
         primitive['material'] = number
 
@@ -198,7 +200,8 @@ def _surface(tree: dict[str, Any], material: dict[str, Any]) -> GltfSurface | No
     linear = np.array([[c, s], [-s, c]]) @ np.diag(np.array(moved.get('scale', (1, 1)), float))
     return GltfSurface(
         None if _GLOSSINESS in material.get('extensions', {}) else factor,
-        np.c_[linear / material['extras']['integers'], np.array(moved.get('offset', (0, 0)), float)],
+        material['extras']['largest'],
+        np.c_[linear, np.array(moved.get('offset', (0, 0)), float)],
         texture is not None,
         all(sampler.get(side, _REPEAT) == _REPEAT for side in ('wrapS', 'wrapT')),
         material.get('alphaMode', 'OPAQUE') != 'OPAQUE',

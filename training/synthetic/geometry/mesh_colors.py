@@ -17,6 +17,7 @@ from training.synthetic.geometry.mesh_problems import warn
 from training.synthetic.geometry.parts import Material, Part, Texture, unique_rows
 
 DEFAULT_COLOR = (0.6, 0.6, 0.6)
+_STL_HEADER = 80  # bytes
 _OWN_COLOR, _FIVE_BITS = 0x8000, 31  # in the two bytes that a triangle of a binary STL has for its colour
 _SPREAD = 0.01  # colours that differ less than this are one
 
@@ -80,23 +81,30 @@ def colors_of(path: Path, piece: trimesh.Trimesh, textures: dict[Any, Texture | 
         return MeshColors(face=_face_colors(path, piece, _rgb(visual.face_colors)))
     if visual.kind != 'texture':
         return _stl_colors(path, piece) if 'stl' in piece.face_attributes else MeshColors()
+    colors = MeshColors()
+    if 'color' in piece.face_attributes:
+        colors.face = _face_colors(path, piece, _rgb(piece.face_attributes['color']))
+    elif 'color' in piece.vertex_attributes:
+        colors.vertex = _rgb(piece.vertex_attributes['color'])
+    painted = colors.vertex if colors.face is None else colors.face
     material = visual.material
     # The picture of a simple or of a physically based material.
     image = getattr(material, 'image', None) or getattr(material, 'baseColorTexture', None)
-    if image is not None and visual.uv is None:
+    is_stand_in = image is not None and image.format is None  # trimesh's own, where the file names no material
+    if is_stand_in and painted is None:
+        warn(path, 'has texture coordinates, but no texture: drawn in grey')
+    if image is None or is_stand_in:
+        plain = None if is_stand_in or painted is not None else material.main_color
+        return colors if plain is None else MeshColors(plain=_rgb(plain[None])[0])
+    if visual.uv is None:
         warn(path, 'has a texture, but no texture coordinates: drawn without it')
-    elif image is not None:
-        texture = _texture(path, image, textures, hides_through=True)
-        if texture is not None:
-            if 'color' in piece.vertex_attributes or 'color' in piece.face_attributes:
-                warn(path, 'has vertex or face colours beside its texture: drawn with the texture alone')
-            return MeshColors(uv=np.asarray(visual.uv, float), texture=texture)
-    if 'color' in piece.face_attributes:
-        return MeshColors(face=_face_colors(path, piece, _rgb(piece.face_attributes['color'])))
-    if 'color' in piece.vertex_attributes:
-        return MeshColors(vertex=_rgb(piece.vertex_attributes['color']))
-    plain = getattr(material, 'main_color', None)
-    return MeshColors() if plain is None or material.name == 'empty' else MeshColors(plain=_rgb(plain[None])[0])
+        return colors
+    texture = _texture(path, image, textures, hides_through=True)
+    if texture is None:
+        return colors
+    if painted is not None and np.ptp(painted, 0).max() > _SPREAD:
+        warn(path, 'has vertex or face colours beside its texture: drawn with the texture alone')
+    return MeshColors(uv=np.asarray(visual.uv, float), texture=texture)
 
 
 def gltf_colors(
@@ -125,7 +133,9 @@ def gltf_colors(
     elif image is not None:
         colors.texture = _texture(path, image, textures, surface.hides_through, tuple(factor))
     if colors.texture is not None:
-        down = np.asarray(visual.uv, float) * (1, -1) + (0, 1)  # as the file has them; trimesh has turned them over
+        down = np.asarray(visual.uv, float) * (1, -1) + (0, 1)  # as the file has them; trimesh has turned them over,
+        if surface.largest > 1:  # whole numbers too
+            down = np.mod(down, surface.largest + 1) / surface.largest
         u, v = surface.uv_matrix @ np.c_[down, np.ones(len(down))].T
         colors.uv = np.stack([u, 1 - v], 1)
         if not surface.wraps and (min(u.min(), v.min()) < 0 or max(u.max(), v.max()) > 1):
@@ -229,8 +239,8 @@ def _stl_colors(path: Path, piece: trimesh.Trimesh) -> MeshColors:
     Magics, whose header has COLOR= and the colour of the whole: it marks one without a colour; red in the lowest bits.
     """
     marks = np.asarray(piece.face_attributes['stl'], np.uint16).reshape(-1)
-    header = piece.metadata.get('header', '').encode('latin-1', 'replace')
-    _, is_magics, rest = header.partition(b'COLOR=')
+    with path.open('rb') as file:
+        _, is_magics, rest = file.read(_STL_HEADER).partition(b'COLOR=')
     is_own = (marks & _OWN_COLOR) != 0
     low, middle, high = ((marks >> shift & _FIVE_BITS) / _FIVE_BITS for shift in (0, 5, 10))
     if is_magics and not is_own.all():

@@ -1,0 +1,361 @@
+"""What the file shows is what is drawn: one print in every format that can carry it, and a line for what is lost."""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip('vtk', reason='vtk is not installed')
+pytest.importorskip('yourdfpy', reason='yourdfpy is not installed')
+
+from PIL import Image
+
+from custom_pose_ros.core.geometry.camera import CameraIntrinsics
+from custom_pose_ros.core.geometry.rigid import Rigid
+from training.synthetic.geometry.object_builder import load_parts
+from training.synthetic.geometry.parts import merge_by_material
+from training.synthetic.rendering.gl_probe import missing_requirement
+
+MISSING = missing_requirement()
+needs_gl = pytest.mark.skipif(MISSING is not None, reason=str(MISSING))
+
+# The print, seen with x to the right and y up: rows from the top.
+PRINT = np.array([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [255, 255, 0]]], np.uint8)
+# A plate from (-1, -1) to (1, 1) of four squares: corners of a 3 x 3 grid from the lower left, row by row.
+GRID = [(x, y, 0) for y in (-1, 0, 1) for x in (-1, 0, 1)]
+SQUARES = [(0, 1, 4, 3), (1, 2, 5, 4), (3, 4, 7, 6), (4, 5, 8, 7)]
+SQUARE_COLORS = [PRINT[1, 0], PRINT[1, 1], PRINT[0, 0], PRINT[0, 1]]
+CORNERS = [GRID[i] for i in (0, 2, 8, 6)]
+UV = [(0, 0), (1, 0), (1, 1), (0, 1)]
+TRIANGLES = [(0, 1, 2), (0, 2, 3)]
+
+
+def picture(folder: Path, name: str = 'print.png', image: np.ndarray = PRINT) -> None:
+    Image.fromarray(np.repeat(np.repeat(image, 32, 0), 32, 1)).save(folder / name)
+
+
+def write_obj(folder: Path, texture: str = 'print.png', library: str = 'mtllib a.mtl', material: str = 'paper') -> Path:
+    picture(folder)
+    (folder / 'a.mtl').write_text(f'newmtl paper\nKd 1 1 1\nmap_Kd {texture}\n')
+    lines = [library] + [f'v {x} {y} {z}' for x, y, z in CORNERS] + [f'vt {u} {v}' for u, v in UV]
+    (folder / 'a.obj').write_text('\n'.join([*lines, f'usemtl {material}', 'f 1/1 2/2 3/3 4/4\n']))
+    return folder / 'a.obj'
+
+
+def write_gltf(folder: Path, uv=((0, 1), (1, 1), (1, 0), (0, 0)), texture=None, kind: str = '<f4', **material) -> Path:
+    """Write a textured plate; `uv` (v down) are its texture coordinates, also as whole numbers."""
+    picture(folder)
+    positions, places = np.array(CORNERS, '<f4').tobytes(), np.array(uv, kind).tobytes()
+    indices = np.array(TRIANGLES, '<u2').tobytes()
+    (folder / 'a.bin').write_bytes(positions + indices + places)
+    whole = {'<f4': 5126, '<u2': 5123}[kind]
+    lengths = [len(positions), len(indices), len(places)]
+    tree = {
+        'asset': {'version': '2.0'}, 'scene': 0, 'scenes': [{'nodes': [0]}], 'nodes': [{'mesh': 0}],
+        'buffers': [{'uri': 'a.bin', 'byteLength': sum(lengths)}],
+        'bufferViews': [
+            {'buffer': 0, 'byteOffset': sum(lengths[:i]), 'byteLength': length} for i, length in enumerate(lengths)
+        ],
+        'accessors': [
+            {'bufferView': 0, 'componentType': 5126, 'count': 4, 'type': 'VEC3', 'min': [-1, -1, 0], 'max': [1, 1, 0]},
+            {'bufferView': 1, 'componentType': 5123, 'count': 6, 'type': 'SCALAR'},
+            {'bufferView': 2, 'componentType': whole, 'count': 4, 'type': 'VEC2', 'normalized': kind != '<f4'},
+        ],
+        'images': [{'uri': 'print.png'}], 'textures': [{'source': 0}],
+        'materials': [{'pbrMetallicRoughness': {'baseColorTexture': {'index': 0, **(texture or {})}, **material}}],
+        'meshes': [{'primitives': [{'attributes': {'POSITION': 0, 'TEXCOORD_0': 2}, 'indices': 1, 'material': 0}]}],
+    }  # fmt: skip
+    (folder / 'a.gltf').write_text(json.dumps(tree))
+    return folder / 'a.gltf'
+
+
+def write_moved_gltf(folder: Path) -> Path:
+    """Write a plate whose texture coordinates are right only after KHR_texture_transform: turned by 90 degrees."""
+    uv = [(1 - v, u) for u, v in ((0, 1), (1, 1), (1, 0), (0, 0))]
+    moved = {'rotation': np.pi / 2, 'offset': [0, 1]}  # (u, v) -> (v, 1 - u)
+    return write_gltf(folder, uv, {'extensions': {'KHR_texture_transform': moved}})
+
+
+def write_short_gltf(folder: Path) -> Path:
+    """Write a plate whose texture coordinates are whole numbers of 16 bits."""
+    return write_gltf(folder, [(0, 65535), (65535, 65535), (65535, 0), (0, 0)], kind='<u2')
+
+
+def write_glb(folder: Path) -> Path:
+    gltf = json.loads(write_gltf(folder).read_text())
+    body, image = (folder / 'a.bin').read_bytes(), (folder / 'print.png').read_bytes()
+    body += b'\0' * (-len(body) % 4)
+    gltf['images'] = [{'bufferView': 3, 'mimeType': 'image/png'}]
+    gltf['bufferViews'].append({'buffer': 0, 'byteOffset': len(body), 'byteLength': len(image)})
+    body += image + b'\0' * (-len(image) % 4)
+    gltf['buffers'] = [{'byteLength': len(body)}]
+    text = json.dumps(gltf).encode()
+    text += b' ' * (-len(text) % 4)
+    chunks = struct.pack('<I4s', len(text), b'JSON') + text + struct.pack('<I4s', len(body), b'BIN\0') + body
+    (folder / 'a.glb').write_bytes(struct.pack('<4sII', b'glTF', 2, 12 + len(chunks)) + chunks)
+    return folder / 'a.glb'
+
+
+DAE = """<COLLADA xmlns="http://www.collada.org/2005/11/COLLADASchema" version="1.4.1">
+<asset><unit meter="1"/><up_axis>Z_UP</up_axis></asset>
+<library_images><image id="i"><init_from>print.png</init_from></image></library_images>
+<library_effects><effect id="e"><profile_COMMON>
+<newparam sid="s"><surface type="2D"><init_from>i</init_from></surface></newparam>
+<newparam sid="t"><sampler2D><source>s</source></sampler2D></newparam>
+<technique sid="c"><lambert><diffuse><texture texture="t" texcoord="UV"/></diffuse></lambert></technique>
+</profile_COMMON></effect></library_effects>
+<library_materials><material id="m"><instance_effect url="#e"/></material></library_materials>
+<library_geometries><geometry id="g"><mesh>
+<source id="p"><float_array id="pa" count="12">{positions}</float_array><technique_common>
+<accessor source="#pa" count="4" stride="3"><param name="X" type="float"/><param name="Y" type="float"/>
+<param name="Z" type="float"/></accessor></technique_common></source>
+<source id="u"><float_array id="ua" count="8">{uv}</float_array><technique_common>
+<accessor source="#ua" count="4" stride="2"><param name="S" type="float"/><param name="T" type="float"/></accessor>
+</technique_common></source>
+<vertices id="v"><input semantic="POSITION" source="#p"/></vertices>
+<triangles count="2" material="x"><input semantic="VERTEX" source="#v" offset="0"/>
+<input semantic="TEXCOORD" source="#u" offset="1" set="0"/><p>0 0 1 1 2 2 0 0 2 2 3 3</p></triangles>
+</mesh></geometry></library_geometries>
+<library_visual_scenes><visual_scene id="w"><node><instance_geometry url="#g"><bind_material><technique_common>
+<instance_material symbol="x" target="#m"/></technique_common></bind_material></instance_geometry></node></visual_scene>
+</library_visual_scenes><scene><instance_visual_scene url="#w"/></scene></COLLADA>"""
+
+
+def write_dae(folder: Path) -> Path:
+    picture(folder)
+    numbers = (' '.join(str(v) for row in rows for v in row) for rows in (CORNERS, UV))
+    (folder / 'a.dae').write_text(DAE.format(positions=next(numbers), uv=next(numbers)))
+    return folder / 'a.dae'
+
+
+def write_face_ply(folder: Path) -> Path:
+    """Write squares with colours, of which trimesh makes twice as many triangles in another order."""
+    rows = [f'{x} {y} {z}' for x, y, z in GRID]
+    rows += [f'4 {" ".join(map(str, s))} {" ".join(map(str, c))}' for s, c in zip(SQUARES, SQUARE_COLORS)]
+    head = ['ply', 'format ascii 1.0', 'element vertex 9', *(f'property float {axis}' for axis in 'xyz')]
+    head += ['element face 4', 'property list uchar int vertex_indices']
+    head += [f'property uchar {color}' for color in ('red', 'green', 'blue')]
+    (folder / 'a.ply').write_text('\n'.join([*head, 'end_header', *rows, '']))
+    return folder / 'a.ply'
+
+
+def own_corners() -> tuple[list, list, list]:
+    """Return vertices, their colours and the triangles of squares that share no vertex."""
+    vertices = [GRID[i] for square in SQUARES for i in square]
+    colors = [color for color in SQUARE_COLORS for _ in range(4)]
+    return vertices, colors, [tuple(4 * n + i for i in t) for n in range(4) for t in TRIANGLES]
+
+
+def write_vertex_ply(folder: Path, names=('red', 'green', 'blue')) -> Path:
+    vertices, colors, triangles = own_corners()
+    head = ['ply', 'format ascii 1.0', 'element vertex 16', *(f'property float {axis}' for axis in 'xyz')]
+    head += [f'property uchar {name}' for name in names]
+    head += ['element face 8', 'property list uchar int vertex_indices', 'end_header']
+    rows = [' '.join(map(str, [*v, *c])) for v, c in zip(vertices, colors)]
+    (folder / 'a.ply').write_text('\n'.join([*head, *rows, *(f'3 {a} {b} {c}' for a, b, c in triangles), '']))
+    return folder / 'a.ply'
+
+
+def write_diffuse_ply(folder: Path) -> Path:
+    return write_vertex_ply(folder, ('diffuse_red', 'diffuse_green', 'diffuse_blue'))
+
+
+def write_vertex_obj(folder: Path) -> Path:
+    """Write vertex colours beside a plain material, as MeshLab does."""
+    (folder / 'a.mtl').write_text('newmtl plain\nKd 0.75 0.75 0.75\n')
+    vertices, colors, triangles = own_corners()
+    rows = [f'v {x} {y} {z} ' + ' '.join(f'{v / 255:g}' for v in c) for (x, y, z), c in zip(vertices, colors)]
+    faces = ['f ' + ' '.join(str(i + 1) for i in t) for t in triangles]
+    (folder / 'a.obj').write_text('\n'.join(['mtllib a.mtl', *rows, 'usemtl plain', *faces, '']))
+    return folder / 'a.obj'
+
+
+def write_stl(folder: Path, header: bytes = b'', own: int = 0x8000, order: int = -1) -> Path:
+    vertices, colors, triangles = own_corners()
+    body = b''
+    for triangle in triangles:
+        red, green, blue = (int(v) >> 3 for v in colors[triangle[0]][::-order])
+        corners = np.array([vertices[i] for i in triangle], '<f4')
+        body += bytes(12) + corners.tobytes() + struct.pack('<H', own | red << 10 | green << 5 | blue)
+    (folder / 'a.stl').write_bytes(header.ljust(80, b' ') + struct.pack('<I', 8) + body)
+    return folder / 'a.stl'
+
+
+def write_magics_stl(folder: Path) -> Path:
+    return write_stl(folder, b'COLOR=\x10\x20\x30\xff', own=0, order=1)
+
+
+def write_meshlab_stl(folder: Path) -> Path:
+    return write_stl(folder, b'COLOR=none')
+
+
+def seen_colors(path: Path) -> np.ndarray:
+    """Return (2, 2, 3) red, green, blue in the middles of the four squares, seen with x to the right and y up."""
+    from training.synthetic.rendering.mesh_views import MeshViews
+
+    views = MeshViews(load_parts(path), 64, 64)
+    rendering = views.render(
+        CameraIntrinsics.from_fov(64, 64, 1.0), Rigid(np.diag([1.0, -1, -1]), np.array([0, 0, 2.5]))
+    )
+    return (rendering.color[[[20, 20], [43, 43]], [[20, 43], [20, 43]], ::-1] * 255).round()
+
+
+WRITERS = [
+    write_obj, write_gltf, write_moved_gltf, write_short_gltf, write_glb, write_dae, write_face_ply, write_vertex_ply,
+    write_diffuse_ply, write_vertex_obj, write_stl, write_magics_stl,
+]  # fmt: skip
+
+
+@needs_gl
+@pytest.mark.parametrize('write', WRITERS, ids=lambda write: write.__name__.removeprefix('write_'))
+def test_every_format_shows_the_same_print(tmp_path, capsys, write):
+    # 2 levels: colours of an STL have 5 bits, of which 31 stands for 255; sRGB and back rounds twice
+    assert seen_colors(write(tmp_path)) == pytest.approx(PRINT.astype(float), abs=2)
+    assert capsys.readouterr().err == ''
+
+
+@needs_gl
+def test_a_base_colour_factor_is_linear_and_multiplies_the_texture(tmp_path):
+    # linear 0.5 is sRGB 188; of 255 in the texture, half of the light is left
+    expected = np.where(PRINT == 255, 188.0, 0.0)
+    assert seen_colors(write_gltf(tmp_path, baseColorFactor=[0.5, 0.5, 0.5, 1])) == pytest.approx(expected, abs=2)
+
+
+@needs_gl
+def test_a_fine_print_far_away_has_the_mean_of_its_light(tmp_path):
+    """White and black squares too small to be seen are grey as a camera sees it, sRGB 188, without moire."""
+    path = write_obj(tmp_path)
+    board = (np.indices((512, 512)).sum(0) % 2 * 255).astype(np.uint8)
+    Image.fromarray(board).save(tmp_path / 'print.png')
+    assert seen_colors(path) == pytest.approx(188, abs=2)
+
+
+def test_textures_stay_apart_when_parts_are_joined(tmp_path):
+    (part,) = load_parts(write_obj(tmp_path))
+    (other,) = load_parts(tmp_path / 'a.obj')
+    both = merge_by_material([part, part.moved(translation=(0, 0, 1)), other])
+    assert [len(each.faces) for each in both] == [4, 2]
+    assert len(both[0].uv) == len(both[0].vertices) == 8
+
+
+def options_of_a_texture(folder: Path) -> Path:
+    return write_obj(folder, '-s 2 2 1 print.png')
+
+
+def missing_picture(folder: Path) -> Path:
+    return write_obj(folder, 'gone.png')
+
+
+def missing_library(folder: Path) -> Path:
+    return write_obj(folder, library='mtllib gone.mtl')
+
+
+def no_library(folder: Path) -> Path:
+    return write_obj(folder, library='')
+
+
+def unknown_material(folder: Path) -> Path:
+    return write_obj(folder, material='wood')
+
+
+def damaged_picture(folder: Path) -> Path:
+    path = write_obj(folder)
+    (folder / 'print.png').write_bytes((folder / 'print.png').read_bytes()[:60])
+    return path
+
+
+def picture_not_pulled(folder: Path) -> Path:
+    path = write_obj(folder)
+    (folder / 'print.png').write_text('version https://git-lfs.github.com/spec/v1\noid sha256:1\n')
+    return path
+
+
+def transparent_picture(folder: Path) -> Path:
+    path = write_obj(folder)
+    Image.fromarray(np.full((4, 4, 4), 100, np.uint8)).save(folder / 'print.png')
+    return path
+
+
+def clamped_texture(folder: Path) -> Path:
+    path = write_gltf(folder, [(0, 2), (2, 2), (2, 0), (0, 0)])
+    tree = json.loads(path.read_text())
+    path.write_text(json.dumps({**tree, 'textures': [{'source': 0, 'sampler': 0}], 'samplers': [{'wrapS': 33071}]}))
+    return path
+
+
+def colored_off(folder: Path) -> Path:
+    (folder / 'a.off').write_text('OFF\n3 1 0\n0 0 0\n1 0 0\n0 1 0\n3 0 1 2 255 0 0\n')
+    return folder / 'a.off'
+
+
+@pytest.mark.parametrize(
+    ('write', 'fact'),
+    [
+        (missing_picture, 'its file gone.png is missing: drawn without these colours'),
+        (missing_library, 'its file gone.mtl is missing'),
+        (no_library, 'has materials (paper), but names no file with them'),
+        (unknown_material, 'its material wood is not in its material file'),
+        (damaged_picture, 'its picture print.png cannot be read'),
+        (picture_not_pulled, 'git lfs pull'),
+        (transparent_picture, 'has a texture with transparent places: drawn solid'),
+        (options_of_a_texture, 'its texture has options (-s 2 2 1) that are not read'),
+        (clamped_texture, 'not to be repeated beyond its edges: drawn repeated'),
+        (write_meshlab_stl, 'marks its colours in two ways at once'),
+        (colored_off, 'has colours, which are not read of OFF: export it as ply or glb'),
+    ],
+)
+def test_a_colour_that_is_lost_is_told_in_one_line(tmp_path, capsys, write, fact):
+    path = write(tmp_path)
+    assert load_parts(path)
+    lines = capsys.readouterr().err.splitlines()
+    assert any(line.startswith(f'warning: {path}: ') and fact in line for line in lines), lines
+
+
+@pytest.mark.parametrize(
+    'spelling', ['PRINT.PNG', r'.\print.png', r'C:\Users\me\print.png', '"print.png"', 'sub/print.png']
+)
+def test_a_texture_is_found_however_windows_spells_it(tmp_path, capsys, spelling):
+    (part,) = load_parts(write_obj(tmp_path, spelling))
+    assert part.texture is not None
+    assert capsys.readouterr().err == ''
+
+
+def test_all_libraries_of_an_obj_are_read(tmp_path, capsys):
+    (tmp_path / 'b.mtl').write_text('newmtl other\nKd 0 1 0\n')
+    for libraries in ('mtllib b.mtl a.mtl', 'mtllib b.mtl\nmtllib a.mtl'):
+        (part,) = load_parts(write_obj(tmp_path, library=libraries))
+        assert part.texture is not None
+    assert capsys.readouterr().err == ''
+
+
+BOARDS = ['board.obj', 'board.glb', 'board_fc.ply', 'board_vc.ply', 'board_mm_colour.stl']
+
+
+@needs_gl
+@pytest.mark.parametrize('name', BOARDS)
+def test_a_real_board_lies_over_its_photo(shared, name):
+    """The corners of the drawn squares against those of the photo, in the true pose: within 1 px, nothing mirrored."""
+    from training.synthetic.rendering.mesh_views import MeshViews
+
+    folder = shared / 'data' / 'chessboard'
+    truth = json.loads((folder / 'truth.json').read_text())
+    camera = CameraIntrinsics(640, 480, np.array(truth['cameras']['left']['K']), truth['cameras']['left']['distortion'])
+    views = MeshViews(load_parts(folder / 'mesh' / name, 0.001 if name.endswith('stl') else None), 640, 480)
+    corners = np.array([(-0.1 + 0.025 * i, 0.0625 - 0.025 * j, 0) for j in range(6) for i in range(9)])
+    for entry in truth['images'][1:3]:
+        camera_object = Rigid(np.array(entry['R_camera_object']), np.array(entry['t_camera_object_m']).ravel())
+        photo = cv2.imread(str(folder / 'images' / entry['image']), cv2.IMREAD_GRAYSCALE)
+        rendering = views.render(camera, camera_object)
+        drawn = (rendering.color[..., 1] * 255).clip(0, 255).astype(np.uint8)
+        start = camera.project(camera_object.apply(corners)).astype(np.float32)[:, None]
+        stop = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_COUNT, 30, 0.01)
+        found = [cv2.cornerSubPix(image, start.copy(), (5, 5), (-1, -1), stop)[:, 0] for image in (drawn, photo)]
+        assert np.linalg.norm(found[0] - found[1], axis=1).max() < 1
+        inside = rendering.coverage > 0.99
+        # the print is the same and not turned or mirrored, in which black would lie on white: then below 0.3
+        assert np.corrcoef(drawn[inside], photo[inside])[0, 1] > 0.95
