@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+import zipfile
 from pathlib import Path
 
 import cv2
@@ -194,6 +195,45 @@ def write_meshlab_stl(folder: Path) -> Path:
     return write_stl(folder, b'COLOR=none')
 
 
+THREE_MF = """<model unit="meter" xmlns="http://schemas.microsoft.com/3dmanufacturing/core/2015/02"
+xmlns:m="http://schemas.microsoft.com/3dmanufacturing/material/2015/02"><resources>{}
+<object id="9" type="model" pid="1" pindex="0"><mesh><vertices>{}</vertices><triangles>{}</triangles></mesh></object>
+</resources><build><item objectid="9"/></build></model>"""
+
+
+def write_three_mf(folder: Path, resources: str, corners, triangles: list[str]) -> Path:
+    vertices = ''.join(f'<vertex x="{x}" y="{y}" z="{z}"/>' for x, y, z in corners)
+    with zipfile.ZipFile(folder / 'a.3mf', 'w') as archive:
+        archive.writestr('3D/3dmodel.model', THREE_MF.format(resources, vertices, ''.join(triangles)))
+        archive.write(folder / 'print.png', '3D/Textures/print.png')
+    return folder / 'a.3mf'
+
+
+def write_textured_3mf(folder: Path) -> Path:
+    picture(folder)
+    places = ''.join(f'<m:tex2coord u="{u}" v="{v}"/>' for u, v in UV)
+    resources = '<m:texture2d id="2" path="/3D/Textures/print.png" contenttype="image/png"/>'
+    resources += f'<m:texture2dgroup id="1" texid="2">{places}</m:texture2dgroup>'
+    triangles = [f'<triangle v1="{a}" v2="{b}" v3="{c}" p1="{a}" p2="{b}" p3="{c}"/>' for a, b, c in TRIANGLES]
+    return write_three_mf(folder, resources, CORNERS, triangles)
+
+
+def write_colored_3mf(folder: Path) -> Path:
+    """Write squares of which one has the object's own colour, two those of its group, and one that of another."""
+    picture(folder)
+    red, green, blue, yellow = ('#' + bytes(c.tolist()).hex().upper() + 'FF' for c in SQUARE_COLORS)
+    resources = (
+        f'<basematerials id="1"><base name="a" displaycolor="{red[:7]}"/><base name="b" displaycolor="{green}"/>'
+    )
+    resources += f'<base name="c" displaycolor="{blue}"/></basematerials>'
+    resources += f'<m:colorgroup id="2"><m:color color="{yellow}"/></m:colorgroup>'
+    looks = ['', ' p1="1"', ' p1="2"', ' pid="2" p1="0"']
+    squares = [(a, b, c, d, look) for (a, b, c, d), look in zip(SQUARES, looks)]
+    halves = [(s[0], s[i], s[i + 1], s[4]) for s in squares for i in (1, 2)]
+    triangles = [f'<triangle v1="{a}" v2="{b}" v3="{c}"{look}/>' for a, b, c, look in halves]
+    return write_three_mf(folder, resources, GRID, triangles)
+
+
 def seen_colors(path: Path) -> np.ndarray:
     """Return (2, 2, 3) red, green, blue in the middles of the four squares, seen with x to the right and y up."""
     from training.synthetic.rendering.mesh_views import MeshViews
@@ -208,6 +248,7 @@ def seen_colors(path: Path) -> np.ndarray:
 WRITERS = [
     write_obj, write_gltf, write_moved_gltf, write_short_gltf, write_glb, write_dae, write_face_ply, write_vertex_ply,
     write_diffuse_ply, write_vertex_obj, write_stl, write_magics_stl,
+    write_textured_3mf, write_colored_3mf,
 ]  # fmt: skip
 
 

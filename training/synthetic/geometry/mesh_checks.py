@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import re
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from xml.etree import ElementTree
 
 import numpy as np
 
@@ -17,11 +14,11 @@ from custom_pose_ros.core.limits import MAX_MESH_BYTES
 from training.synthetic.geometry.collada_files import check_collada, collada_asset
 from training.synthetic.geometry.gltf_files import check_glb, check_gltf
 from training.synthetic.geometry.mesh_problems import EXPORT_AGAIN, are_numbers, check_numbers, cut_off, warn
+from training.synthetic.geometry.threemf_files import check_3mf, unit_of_3mf
 
 _STL_HEADER, _STL_TRIANGLE = 84, 50  # bytes
 _TEXT_STL = re.compile(rb'\s*solid\b.*\b(facet|endsolid)\b', re.IGNORECASE | re.DOTALL)
 _MULTILINE = re.IGNORECASE | re.MULTILINE
-_METRES = {'micron': 1e-6, 'millimeter': 1e-3, 'centimeter': 1e-2, 'inch': 0.0254, 'foot': 0.3048, 'meter': 1.0}
 
 
 def check_mesh_file(path: Path) -> bytes:
@@ -59,9 +56,7 @@ def stated_unit(path: Path) -> float | None:
         unit = collada_asset(path).find('{*}unit')
         text = '1' if unit is None else unit.get('meter', '1')
     elif kind == '.3mf':
-        with zipfile.ZipFile(path) as archive, archive.open(_model_of(path, archive)) as model:
-            name = next(ElementTree.iterparse(model, ('start',)))[1].get('unit', 'millimeter')
-        text = str(_METRES.get(name, name))
+        text = unit_of_3mf(path)
     else:
         return None
     if not are_numbers([text], 1) or not 0 < float(text) < np.inf:
@@ -182,24 +177,6 @@ def _check_ply(path: Path, content: bytes) -> bytes | None:
     return usual
 
 
-def _model_of(path: Path, archive: zipfile.ZipFile) -> str:
-    """Return the name of the model in a 3MF archive."""
-    name = next((n for n in archive.namelist() if n.lower().endswith('3d/3dmodel.model')), None)
-    if name is None:
-        raise DatasetError(f'{path}: is no 3MF file: it has no 3D/3dmodel.model')
-    return name
-
-
-def _check_3mf(path: Path, content: bytes) -> None:
-    try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            _model_of(path, archive)
-            if sum(part.file_size for part in archive.infolist()) > MAX_MESH_BYTES:
-                raise DatasetError(f'{path}: has more than {MAX_MESH_BYTES} bytes, unpacked')
-    except zipfile.BadZipFile as error:
-        raise DatasetError(f'{path}: is no 3MF file, or cut off: {error}') from error
-
-
 def _check_off(path: Path, content: bytes) -> None:
     lines = [line for line in re.sub(r'#.*', '', content.decode('latin-1')).splitlines() if line.strip()]
     counts = re.match(r'\s*\w*OFF\s+(\d+)\s+(\d+)', '\n'.join(lines[:2]))
@@ -222,6 +199,6 @@ _CHECKS: dict[str, Callable[[Path, bytes], bytes | None]] = {  # each may return
     '.gltf': check_gltf,
     '.ply': _check_ply,
     '.dae': check_collada,
-    '.3mf': _check_3mf,
+    '.3mf': check_3mf,
     '.off': _check_off,
 }

@@ -160,6 +160,11 @@ def linear_of_srgb(values: np.ndarray) -> np.ndarray:
     return np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
 
 
+def texture_of(path: Path, image: Image.Image | None) -> Texture | None:
+    """Return the texture of a picture; None where there is none, or it cannot be read, which is told."""
+    return None if image is None else _texture(path, image, {}, hides_through=True)
+
+
 def _rgb(colors: np.ndarray) -> np.ndarray:
     colors = np.asarray(colors)
     largest = np.iinfo(colors.dtype).max if colors.dtype.kind in 'iu' else 1.0

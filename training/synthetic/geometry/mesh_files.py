@@ -14,9 +14,17 @@ from custom_pose_ros.core.errors import DatasetError
 from training.synthetic.geometry.color_files import ColorFiles
 from training.synthetic.geometry.gltf_files import gltf_surfaces
 from training.synthetic.geometry.mesh_checks import check_mesh_file
-from training.synthetic.geometry.mesh_colors import DEFAULT_COLOR, MeshColors, colored_part, colors_of, gltf_colors
+from training.synthetic.geometry.mesh_colors import (
+    DEFAULT_COLOR,
+    MeshColors,
+    colored_part,
+    colors_of,
+    gltf_colors,
+    texture_of,
+)
 from training.synthetic.geometry.mesh_problems import EXPORT_AGAIN, warn
 from training.synthetic.geometry.parts import Part, Texture
+from training.synthetic.geometry.threemf_files import ThreeMFColors
 
 logging.getLogger('trimesh').setLevel(logging.ERROR)  # it warns of missing textures with a traceback
 _FARTHEST = 1e12  # of a vertex, in any unit; what is farther away is a damaged number
@@ -47,8 +55,7 @@ def read_mesh(path: Path, default_color: tuple[float, ...] = DEFAULT_COLOR) -> l
         ]
         for name, transform in placed:
             _check_piece(path, name, scene.geometry[name], transform)
-        colors = _colors(path, content, {name: scene.geometry[name] for name, _ in placed})
-        parts = {name: colored_part(name, scene.geometry[name], colors[name], default_color) for name in colors}
+        parts = _parts(path, content, {name: scene.geometry[name] for name, _ in placed}, default_color)
     except DatasetError:
         raise
     except Exception as error:  # the reader of each format has its own
@@ -58,19 +65,45 @@ def read_mesh(path: Path, default_color: tuple[float, ...] = DEFAULT_COLOR) -> l
         raise DatasetError(f'{path}: no triangles in it')
     if path.suffix.lower() == '.obj':
         _note_unknown_materials(path, content, files.materials)
-    return [parts[name].transformed(transform) for name, transform in placed]
+    return [part.transformed(transform) for name, transform in placed for part in parts[name]]
 
 
-def _colors(path: Path, content: bytes, pieces: dict[str, trimesh.Trimesh]) -> dict[str, MeshColors]:
-    """Return the colours of the meshes of a file, by their names."""
+def _parts(
+    path: Path, content: bytes, pieces: dict[str, trimesh.Trimesh], default: tuple[float, ...]
+) -> dict[str, list[Part]]:
+    """Return the coloured parts of the meshes of a file, by their names."""
     textures: dict[object, Texture | None] = {}
-    if path.suffix.lower() not in ('.glb', '.gltf'):
-        return {name: colors_of(path, piece, textures) for name, piece in pieces.items()}
-    surfaces = gltf_surfaces(path, content)
-    return {
-        name: gltf_colors(path, piece, surfaces[int(piece.visual.material.name)], textures)
-        for name, piece in pieces.items()
-    }
+    kind = path.suffix.lower()
+    if kind == '.3mf':
+        archive = ThreeMFColors(path, content)
+        return {name: _threemf_parts(path, archive, name, piece, default) for name, piece in pieces.items()}
+    if kind in ('.glb', '.gltf'):
+        surfaces = gltf_surfaces(path, content)
+        colors = {
+            name: gltf_colors(path, piece, surfaces[int(piece.visual.material.name)], textures)
+            for name, piece in pieces.items()
+        }
+    else:
+        colors = {name: colors_of(path, piece, textures) for name, piece in pieces.items()}
+    return {name: [colored_part(name, piece, colors[name], default)] for name, piece in pieces.items()}
+
+
+def _threemf_parts(
+    path: Path, archive: ThreeMFColors, name: str, piece: trimesh.Trimesh, default: tuple[float, ...]
+) -> list[Part]:
+    """Return the parts of an object of a 3MF file: one for each of its textures, and one for all that has colours."""
+    parts = []
+    for faces, corners, number in archive.of_object(name, np.array(default)):
+        vertices = piece.vertices[piece.faces[faces]].reshape(-1, 3)
+        apart = trimesh.Trimesh(vertices, np.arange(len(vertices)).reshape(-1, 3), process=False)
+        texture = None if number is None else texture_of(path, archive.texture(number))
+        colors = MeshColors()
+        if texture is not None:
+            colors = MeshColors(uv=corners.reshape(-1, 2), texture=texture)
+        elif number is None:
+            colors = MeshColors(vertex=corners.reshape(-1, 3))
+        parts.append(colored_part(name, apart, colors, default))
+    return parts or [colored_part(name, piece, MeshColors(), default)]
 
 
 def _note_unknown_materials(path: Path, content: bytes, known: set[str]) -> None:
