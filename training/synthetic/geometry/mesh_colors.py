@@ -12,8 +12,8 @@ import trimesh
 from PIL import Image
 
 from custom_pose_ros.core.limits import MAX_TEXTURE_SIDE
-from training.synthetic.geometry.gltf_files import GltfSurface
-from training.synthetic.geometry.mesh_problems import warn
+from training.synthetic.geometry.formats.gltf_files import GltfSurface
+from training.synthetic.geometry.formats.mesh_problems import warn
 from training.synthetic.geometry.parts import Material, Part, Texture, unique_rows
 
 DEFAULT_COLOR = (0.6, 0.6, 0.6)

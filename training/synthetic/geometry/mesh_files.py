@@ -11,9 +11,11 @@ import numpy as np
 import trimesh
 
 from custom_pose_ros.core.errors import DatasetError
-from training.synthetic.geometry.color_files import ColorFiles
-from training.synthetic.geometry.gltf_files import gltf_surfaces
-from training.synthetic.geometry.mesh_checks import check_mesh_file
+from training.synthetic.geometry.formats.color_files import ColorFiles
+from training.synthetic.geometry.formats.gltf_files import gltf_surfaces
+from training.synthetic.geometry.formats.mesh_checks import check_mesh_file
+from training.synthetic.geometry.formats.mesh_problems import EXPORT_AGAIN, warn
+from training.synthetic.geometry.formats.threemf_files import ThreeMFColors
 from training.synthetic.geometry.mesh_colors import (
     DEFAULT_COLOR,
     MeshColors,
@@ -22,9 +24,7 @@ from training.synthetic.geometry.mesh_colors import (
     gltf_colors,
     texture_of,
 )
-from training.synthetic.geometry.mesh_problems import EXPORT_AGAIN, warn
 from training.synthetic.geometry.parts import Part, Texture
-from training.synthetic.geometry.threemf_files import ThreeMFColors
 
 logging.getLogger('trimesh').setLevel(logging.ERROR)  # it warns of missing textures with a traceback
 _FARTHEST = 1e12  # of a vertex, in any unit; what is farther away is a damaged number

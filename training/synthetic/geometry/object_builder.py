@@ -14,7 +14,7 @@ import numpy as np
 from custom_pose_ros.core.errors import ConfigError, DatasetError
 from custom_pose_ros.core.limits import MAX_MESH_FACES
 from custom_pose_ros.core.object_model import ObjectModel
-from training.synthetic.geometry.mesh_checks import has_y_up, stated_unit
+from training.synthetic.geometry.formats.mesh_checks import has_y_up, stated_unit
 from training.synthetic.geometry.mesh_files import read_mesh
 from training.synthetic.geometry.parts import Material, Part, all_vertices, merge_by_material
 from training.synthetic.geometry.robot_files import load_urdf, scaled_meshes

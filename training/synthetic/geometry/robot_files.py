@@ -14,8 +14,8 @@ from yourdfpy import URDF
 
 from custom_pose_ros.core.errors import DatasetError
 from custom_pose_ros.core.files import stand_in
+from training.synthetic.geometry.formats.mesh_checks import stated_unit
 from training.synthetic.geometry.mesh_addresses import find_mesh
-from training.synthetic.geometry.mesh_checks import stated_unit
 from training.synthetic.geometry.mesh_colors import DEFAULT_COLOR, MeshColors, colored_part
 from training.synthetic.geometry.mesh_files import read_mesh
 from training.synthetic.geometry.parts import Part

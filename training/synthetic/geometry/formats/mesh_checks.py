@@ -11,10 +11,10 @@ import numpy as np
 from custom_pose_ros.core.errors import DatasetError
 from custom_pose_ros.core.files import stand_in
 from custom_pose_ros.core.limits import MAX_MESH_BYTES
-from training.synthetic.geometry.collada_files import check_collada, collada_asset
-from training.synthetic.geometry.gltf_files import check_glb, check_gltf
-from training.synthetic.geometry.mesh_problems import EXPORT_AGAIN, are_numbers, check_numbers, cut_off, warn
-from training.synthetic.geometry.threemf_files import check_3mf, unit_of_3mf
+from training.synthetic.geometry.formats.collada_files import check_collada, collada_asset
+from training.synthetic.geometry.formats.gltf_files import check_glb, check_gltf
+from training.synthetic.geometry.formats.mesh_problems import EXPORT_AGAIN, are_numbers, check_numbers, cut_off, warn
+from training.synthetic.geometry.formats.threemf_files import check_3mf, unit_of_3mf
 
 _STL_HEADER, _STL_TRIANGLE = 84, 50  # bytes
 _TEXT_STL = re.compile(rb'\s*solid\b.*\b(facet|endsolid)\b', re.IGNORECASE | re.DOTALL)

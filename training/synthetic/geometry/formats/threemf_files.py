@@ -14,7 +14,7 @@ from PIL import Image
 
 from custom_pose_ros.core.errors import DatasetError
 from custom_pose_ros.core.limits import MAX_MESH_BYTES
-from training.synthetic.geometry.mesh_problems import warn
+from training.synthetic.geometry.formats.mesh_problems import warn
 
 _GROUPS = {'basematerials': ('base', 'displaycolor'), 'colorgroup': ('color', 'color')}
 _METRES = {'micron': 1e-6, 'millimeter': 1e-3, 'centimeter': 1e-2, 'inch': 0.0254, 'foot': 0.3048, 'meter': 1.0}

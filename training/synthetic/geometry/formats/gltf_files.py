@@ -15,7 +15,7 @@ import numpy as np
 
 from custom_pose_ros.core.errors import DatasetError
 from custom_pose_ros.core.files import stand_in
-from training.synthetic.geometry.mesh_problems import EXPORT_AGAIN, HAS_BONES, cut_off
+from training.synthetic.geometry.formats.mesh_problems import EXPORT_AGAIN, HAS_BONES, cut_off
 
 _GLB_HEADER, _CHUNK_HEADER = 12, 8  # bytes
 _DRACO = 'KHR_draco_mesh_compression'

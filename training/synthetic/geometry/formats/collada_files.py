@@ -11,7 +11,7 @@ import collada
 import numpy as np
 
 from custom_pose_ros.core.errors import DatasetError
-from training.synthetic.geometry.mesh_problems import EXPORT_AGAIN, HAS_BONES, check_numbers, cut_off, warn
+from training.synthetic.geometry.formats.mesh_problems import EXPORT_AGAIN, HAS_BONES, check_numbers, cut_off, warn
 
 # What is no shape, and may be broken or refer to files that are missing.
 _NO_SHAPE = re.compile(r'library_(images|effects|materials|lights|cameras|animation.*|physics.*|force_fields)|extra|'

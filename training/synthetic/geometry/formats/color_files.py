@@ -13,7 +13,7 @@ from trimesh.resolvers import FilePathResolver
 
 from custom_pose_ros.core.files import stand_in
 from custom_pose_ros.core.limits import MAX_MESH_BYTES
-from training.synthetic.geometry.mesh_problems import warn
+from training.synthetic.geometry.formats.mesh_problems import warn
 
 _LOST = 'drawn without these colours'
 _NO_PICTURES = ('.mtl', '.bin')
