@@ -15,6 +15,7 @@ from custom_pose_ros.inference.checkpoints import Checkpoint, save_checkpoint
 from custom_pose_ros.inference.network import build_network
 from training.evaluate import height_lines, main
 from training.pose_training.judging.accuracy import Accuracy, is_swapped, keypoint_errors, match, measure
+from training.pose_training.judging.evaluation_output import all_figures, draw_occlusion_curve, figure_lines
 from training.pose_training.judging.oks import average_precision
 from training.pose_training.judging.suspects import find_suspects
 from training.pose_training.labels.coco import LabelledImage
@@ -239,6 +240,28 @@ def test_measuring_counts_found_missed_and_false(tmp_path, dots):
     assert accuracy.swapped.tolist() == [False, True, False]
     assert accuracy.false_instances == 1  # the one in the crowd is forgiven
     assert accuracy.reported.all(1).tolist() == [True, True, False]
+
+
+def test_what_is_reported_while_hidden_is_told_for_each_keypoint(tmp_path, dots):
+    cv2.imwrite(str(tmp_path / 'a.png'), np.zeros((200, 200, 3), np.uint8))
+    images = [
+        image(TRIANGLE, states=[states], name=tmp_path / 'a.png')
+        for states in ([SEEN, SEEN, SEEN], [SEEN, HIDDEN, ABSENT], [SEEN, SEEN, ABSENT])
+    ]
+    answers = [[pose(TRIANGLE)], [pose(TRIANGLE + [0, 2])], [pose(TRIANGLE, visible=(True, True, False))]]
+    figures = all_figures(measure(Known(dots, answers), images), answers, images, dots)
+    lines = figure_lines(figures)
+    start = lines.index('reported while hidden:')
+    assert lines[start + 1 : start + 3] == [
+        '  left: in 1 of 1 where its place is known (100.0%, 2.00 px from its label)',
+        '  right: in 1 of 2 objects where it is absent (50.0%)',
+    ]
+    assert '  67% hidden (1 object): 100.0% found, mean 2.98 % of the object' in lines  # 2 of 67.1 px
+    draw_occlusion_curve(tmp_path / 'occlusion.png', figures['by_hidden_share'])
+    seen = [image(TRIANGLE, name=tmp_path / 'a.png')]
+    assert 'reported while hidden:' not in figure_lines(
+        all_figures(measure(Known(dots, [[pose(TRIANGLE)]]), seen), [[pose(TRIANGLE)]], seen, dots)
+    )
 
 
 def with_odd_names(folder):

@@ -30,7 +30,7 @@ from training.pose_training.labels.coco import LabelledImage
 
 SIGMA_PX = 7.0  # width of the heatmap Gaussians, in the network input
 LIMB_THICKNESS = 1.0  # half-width of the limbs in the part affinity fields, in cells
-HIDDEN_WEIGHT = 0.2  # of a hidden keypoint's peak: undoes losses.HEATMAP_PEAK_WEIGHT, so that an unsure one stays low
+HIDDEN_WEIGHT = 0.2  # of a hidden keypoint's peak: as of background, without losses.HEATMAP_PEAK_WEIGHT
 _LEVELS = 5  # an image and its halvings
 _UNKNOWN_MARGIN = 0.15  # of the box: how far outside of it an unknown keypoint may be
 

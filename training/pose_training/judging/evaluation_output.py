@@ -113,11 +113,15 @@ def _hidden_lines(figures: dict[str, Any]) -> list[str]:
     if not lines:
         return []
     rows = [
-        f'  {row["hidden_share"]:.0%} hidden ({row["instances"]} objects): {row["found"]:.1%} found'
+        f'  {row["hidden_share"]:.0%} hidden ({_objects(row)}): {row["found"]:.1%} found'
         + ('' if row['mean_percent'] is None else f', mean {row["mean_percent"]:.2f} % of the object')
         for row in figures['by_hidden_share']
     ]
     return ['reported while hidden:', *lines, 'by the share of the keypoints that is not seen:', *rows]
+
+
+def _objects(row: dict[str, Any]) -> str:
+    return f'{row["instances"]} object{"s" * (row["instances"] != 1)}'
 
 
 def draw_occlusion_curve(path: Path, rows: Sequence[dict[str, Any]]) -> None:
@@ -142,7 +146,7 @@ def draw_occlusion_curve(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     absent = [100 * row['invented'] / row['absent'] if row['absent'] else np.nan for row in rows]
     found.plot(hidden, absent, marker='o', label='reported, of those absent')
     for x, row in zip(hidden, rows):
-        found.annotate(f'{row["instances"]} objects', (x, 50), fontsize=7, ha='center')
+        found.annotate(_objects(row), (x, 50), fontsize=7, ha='center')
     found.set_ylabel('keypoints [%]')
     found.set_xlabel('keypoints of the object that are not seen [%]')
     found.set_xlim(-5, 105)

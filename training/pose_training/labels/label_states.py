@@ -53,8 +53,9 @@ class StateRule(NamedTuple):
 
 def state_notes(states: np.ndarray, model: ObjectModel) -> list[str]:
     """Say which keypoints are not seen in which share of A objects, and how they are taken; states: (A, K)."""
+    known = ', or hidden: known for those labelled as hidden,' * (model.hidden == 'absent')
     ways = {
-        ABSENT: 'learned as absent: {}; if they were there and only not labelled, write unlabelled: unknown',
+        ABSENT: f'learned as absent: {{}}; if they were there and only not labelled, write unlabelled: unknown{known}',
         HIDDEN: 'hidden, learned at their place: {}; if they are not to be found, write hidden: absent',
         UNKNOWN: 'without a label and not learned there: {}; if they were not to be seen, write unlabelled: absent',
     }
