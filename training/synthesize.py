@@ -41,7 +41,8 @@ from custom_pose_ros.inference.camera_calibration import CameraCalibration
 from training.pose_training.labels.sharp_frames import is_recording, sharp_frames
 
 with optional_packages('synthesize', ['synthetic']):
-    from training.synthetic.geometry.object_builder import Builder, object_builder, object_size, size_note
+    from training.synthetic.geometry.object_builder import Builder, object_builder, object_size, own_mesh, size_note
+    from training.synthetic.geometry.variation import Variation
     from training.synthetic.output.clip import ClipRenderer
     from training.synthetic.output.clip_files import write_clip
     from training.synthetic.output.preview import PREVIEW, write_preview
@@ -84,7 +85,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     shape = parser.add_argument_group('object')
     shape.add_argument(
         '--mesh', type=Path,
-        help='stl, obj, glb, ply, dae, 3mf or urdf; default: the built-in shape of the object (submarine)',
+        help='stl, obj, glb, ply, dae, 3mf or urdf; default: the one that variation.yaml beside the object file names',
     )  # fmt: skip
     shape.add_argument(
         '--mesh-scale', type=positive_number, metavar='M',
@@ -156,13 +157,14 @@ def make_dataset(options: argparse.Namespace) -> None:
     model, camera = ObjectModel.load(options.object), camera_of(options)
     with own_folder(options.out):
         photos = background_folder(options)
-        settings = settings_of(options, model)
+        mesh = mesh_of(options, model)
+        settings = settings_of(options, model, mesh)
         if photos and all_grey(list_background_photos(photos)):
             settings.sensor.grey_probability = 1.0
             print(f'{options.backgrounds}: without colour, so all pictures are drawn without')
         recipe = {
             'object': model.to_dict(),
-            'mesh': mesh_of(options),
+            'mesh': mesh,
             'size': list(picture_size(options)),
             'camera': camera.to_yaml_dict() if camera else None,
             'settings': settings_to_dict(settings),
@@ -179,9 +181,15 @@ def make_dataset(options: argparse.Namespace) -> None:
     print(f'{labels}: labels of {options.count} pictures; look at {options.out / SHEET}')
 
 
-def settings_of(options: argparse.Namespace, model: ObjectModel) -> SimpleNamespace:
+def scene_of(options: argparse.Namespace, mesh: dict[str, Any]) -> str:
+    """Return the scene that is given, that of the object's variation file, or the default."""
+    own = Variation(Path(mesh['variation'])).scene if 'variation' in mesh else None
+    return options.scene or own or DEFAULT_SCENE
+
+
+def settings_of(options: argparse.Namespace, model: ObjectModel, mesh: dict[str, Any]) -> SimpleNamespace:
     """Return the settings of the scene, the user's file and the options; tell which scene is drawn."""
-    scene = options.scene or DEFAULT_SCENE
+    scene = scene_of(options, mesh)
     settings = load_settings(options.settings, scene)
     if options.seen_from:
         settings.pose.seen_from = tuple(options.seen_from)
@@ -237,21 +245,15 @@ def make_preview(options: argparse.Namespace, builder: Builder, model: ObjectMod
     print(f'{options.out / PREVIEW}: the object from six sides with its keypoints; look at it first')
 
 
-def mesh_of(options: argparse.Namespace) -> dict[str, Any] | None:
-    """Return the mesh as the recipe keeps it, or None for the built-in shape."""
-    if options.mesh is None:
-        return None
-    return {
-        'path': str(options.mesh.resolve()),
-        'scale': options.mesh_scale,
-        'axes': options.mesh_axes,
-        'origin': list(options.mesh_origin),
-    }
+def mesh_of(options: argparse.Namespace, model: ObjectModel) -> dict[str, Any]:
+    """Return the mesh as the recipe keeps it: the one that is given, or that of the object's variation file."""
+    mesh = {'path': str(options.mesh.resolve())} if options.mesh else own_mesh(Path(model.source).resolve())
+    return {**mesh, 'scale': options.mesh_scale, 'axes': options.mesh_axes, 'origin': list(options.mesh_origin)}
 
 
-def tell_size(builder: Builder, model: ObjectModel, mesh: dict[str, Any] | None) -> None:
+def tell_size(builder: Builder, model: ObjectModel, mesh: dict[str, Any]) -> None:
     """Print how large the user's mesh is taken to be."""
-    if mesh:
+    if 'variation' not in mesh:
         print(size_note(builder(np.random.default_rng(0)), model, **mesh))
 
 
@@ -288,8 +290,8 @@ def make_generator(recipe: dict[str, Any]) -> SceneGenerator:
 def make_clip(options: argparse.Namespace) -> None:
     """Write clip.mp4, camera.yaml, ground_truth.json and, where asked for, a bag."""
     model = ObjectModel.load(options.object)
-    settings = load_settings(options.settings, options.scene or DEFAULT_SCENE)
-    mesh = mesh_of(options)
+    mesh = mesh_of(options, model)
+    settings = load_settings(options.settings, scene_of(options, mesh))
     builder = object_builder(model, mesh, settings.surface)
     tell_size(builder, model, mesh)
     camera = camera_of(options) or clip_camera(*picture_size(options), settings.trajectory)
@@ -308,7 +310,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     require_gl()
     if options.preview:
         model = ObjectModel.load(options.object)
-        mesh = mesh_of(options)
+        mesh = mesh_of(options, model)
         settings = load_settings(options.settings)
         builder = object_builder(model, mesh, settings.surface)
         tell_size(builder, model, mesh)

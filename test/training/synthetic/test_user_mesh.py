@@ -218,7 +218,7 @@ def test_a_urdf_without_a_name_for_the_robot_is_read(tmp_path: Path) -> None:
 
 
 def test_an_object_without_a_shape_asks_for_a_mesh() -> None:
-    with pytest.raises(ConfigError, match="'thing'.*--mesh"):
+    with pytest.raises(ConfigError, match='no variation.yaml beside it.*--mesh'):
         object_builder(a_model(nose=[0.2, 0, 0], tail=[-0.2, 0, 0]), None, load_settings().surface)
 
 

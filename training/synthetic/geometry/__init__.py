@@ -1,1 +1,1 @@
-"""Triangle meshes with materials: of mesh files, of simple shapes and of the built-in submarine."""
+"""Triangle meshes with materials: of mesh files, of simple shapes, and what varies about an object."""

@@ -1,4 +1,4 @@
-"""What is drawn for an object file: the built-in shape of its name, or the user's mesh in the object's frame."""
+"""What is drawn for an object file: the mesh of the variation file beside it, or the user's, in the object's frame."""
 
 from __future__ import annotations
 
@@ -18,11 +18,10 @@ from training.synthetic.geometry.formats.mesh_checks import has_y_up, stated_uni
 from training.synthetic.geometry.mesh_files import read_mesh
 from training.synthetic.geometry.parts import Material, Part, all_vertices, merge_by_material
 from training.synthetic.geometry.robot_files import load_urdf, scaled_meshes
-from training.synthetic.geometry.submarine import build_submarine
+from training.synthetic.geometry.variation import FILE_NAME, Variation
 from training.synthetic.settings import load_settings
 
 Builder = Callable[[np.random.Generator], list[Part]]
-BUILT_IN: dict[str, Builder] = {'submarine': build_submarine}
 FILE_AXES = 'x,y,z'  # of the mesh, kept as they are
 MARGIN = 0.10  # share of the mesh's size that a keypoint may lie outside its bounding box
 LIKELY_SCALES = (1.0, 0.001, 0.01, 0.0254, 0.1, 1000.0)  # metres per unit: metres, millimetres, ..., kilometres
@@ -39,7 +38,7 @@ def object_builder(model: ObjectModel, mesh: dict[str, Any] | None, surface: Sim
 
     Args:
         model: with complete model_points.
-        mesh: arguments of `load_parts`; None for the built-in shape of the object's name.
+        mesh: arguments of `load_parts`, perhaps with the path of a `variation`; None for `own_mesh`.
         surface: the settings' group of that name: how a mesh shines that does not say so; None for the defaults.
 
     Raises:
@@ -49,20 +48,26 @@ def object_builder(model: ObjectModel, mesh: dict[str, Any] | None, surface: Sim
         raise ConfigError(
             f'{model.source}: model_points: wanted a position for every keypoint, to know where it is in a picture'
         )
-    if mesh is None:
-        if model.name not in BUILT_IN:
-            raise ConfigError(
-                f'{model.source}: no built-in shape is called {model.name!r}: '
-                'give --mesh FILE (stl, obj, glb, ply, urdf)'
-            )
-        builder = BUILT_IN[model.name]
-        check_against_model(builder(np.random.default_rng(0)), model, f'built-in shape {model.name}')
-        return builder
     finish = surface or load_settings().surface
-    parts = merge_by_material(load_parts(**mesh))
+    mesh = dict(mesh or own_mesh(model.source))
+    variation = Variation(Path(mesh['variation'])) if mesh.get('variation') else None
+    mesh.pop('variation', None)
+    parts = load_parts(**mesh)
     scale = _used_scale(mesh['path'], mesh.get('scale'))
     check_against_model(parts, model, mesh['path'], scale, mesh.get('axes', FILE_AXES))
-    return lambda rng: [part.with_material(_resurfaced(rng, finish, part.material)) for part in parts]
+    if variation is None:
+        merged = merge_by_material(parts)
+        return lambda rng: [part.with_material(_resurfaced(rng, finish, part.material)) for part in merged]
+    variation.check_names(parts)
+    return lambda rng: variation.draw(rng, parts)
+
+
+def own_mesh(source: str | Path) -> dict[str, Any]:
+    """Return the arguments of `object_builder` for the mesh that the variation file beside an object file names."""
+    path = Path(source).with_name(FILE_NAME)
+    if not path.is_file():
+        raise ConfigError(f'{source}: there is no {FILE_NAME} beside it that names a mesh: give --mesh FILE')
+    return {'path': str(Variation(path).mesh), 'variation': str(path)}
 
 
 def _resurfaced(rng: np.random.Generator, surface: SimpleNamespace, material: Material) -> Material:

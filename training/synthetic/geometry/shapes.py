@@ -46,12 +46,6 @@ def cone(radius: float, length: float, sections: int = 24) -> Trimesh:
     return lathe([(0, -length / 2), (radius, -length / 2), (0, length / 2)], sections)
 
 
-def cap(radius: float, height: float, sections: int = 48, rows: int = 14) -> Trimesh:
-    """Return half an ellipsoid about z with its base (open) at z = 0 and its tip at z = height."""
-    angles = np.linspace(0, np.pi / 2, rows)
-    return lathe(np.c_[radius * np.cos(angles), height * np.sin(angles)], sections)
-
-
 def blob(radii: ArrayLike, dents: float, rng: np.random.Generator, sections: int = 28, rows: int = 16) -> Trimesh:
     """Return an ellipsoid of half axes `radii` (3,) with random dents, a share `dents` of its size."""
     angles = np.linspace(-np.pi / 2, np.pi / 2, rows)
@@ -96,6 +90,3 @@ def spline(points: ArrayLike, count: int = 48) -> np.ndarray:
 def turn(axis: str, angle: float) -> np.ndarray:
     """Return the (3, 3) rotation by `angle` [rad] about 'x', 'y' or 'z'."""
     return rotation_matrix(angle, np.eye(3)['xyz'.index(axis)])[:3, :3]
-
-
-X_FROM_Z = turn('y', np.pi / 2)  # lays a shape about z along x, its top forward

@@ -151,7 +151,8 @@ class SceneGenerator:
         pixel = rng.uniform(margin, 1 - margin, 2) * (self.width, self.height)
         if settings.distance_m[1] > 0:  # all sizes in the picture equally often
             ray = self._point_behind(camera, pixel, 1.0)
-            depth = 1 / (rng.uniform(*(1 / np.array(settings.distance_m))) * np.linalg.norm(ray))
+            near, far = settings.distance_m
+            depth = 1 / (rng.uniform(1 / far, 1 / near) * np.linalg.norm(ray))
         else:
             depth = self.size * camera.K[0, 0] / (self.width * rng.uniform(*settings.size))
         camera_object = Rigid(R, self._point_behind(camera, pixel, depth) - R @ self.centre)
