@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from custom_pose_ros.core.errors import ConfigError
-from training.synthetic.settings import DEFAULTS_FILE, load_settings, settings_from_dict, settings_to_dict
+from training.synthetic.settings import DEFAULTS_FILE, SCENES, load_settings, settings_from_dict, settings_to_dict
 
 
 def written(folder: Path, text: str) -> Path:
@@ -37,6 +37,8 @@ def test_a_users_file_changes_only_what_it_names(tmp_path: Path) -> None:
     ('water: {haze_probability: 2}', ['water.haze_probability', '0 to 1', 'got 2']),
     ('pose: {instances: [0, 0]}', ['pose.instances', 'positive sum', '[0, 0]']),
     ('pose: {tilt_deg: steep}', ['pose.tilt_deg', 'number', "'steep'"]),
+    ('pose: {seen_from: [top]}', ['pose.seen_from', 'anywhere, above', "['top']"]),
+    ('pose: {seen_from: above}', ['pose.seen_from', "'above'"]),
     ('pose: 3', ['pose', 'got 3']),
     ('- 1', ['settings.yaml', '[1]']),
     ('a: [', ['YAML']),
@@ -47,6 +49,17 @@ def test_mistakes_are_named(tmp_path: Path, text: str, facts: list[str]) -> None
         load_settings(path)
     assert all(fact in str(error.value) for fact in [str(path), *facts])
     assert '\n' not in str(error.value)
+
+
+def test_scenes_change_knobs_and_users_change_scenes(tmp_path: Path) -> None:
+    assert SCENES == ('indoor', 'outdoor', 'plain', 'underwater')
+    scenes = {scene: load_settings(scene=scene) for scene in SCENES}
+    hazy = [scene for scene, settings in scenes.items() if settings.water.haze_probability > 0]
+    assert hazy == ['underwater']
+    assert max(scenes, key=lambda scene: scenes[scene].distractors.hand_probability) == 'indoor'
+    changed = load_settings(written(tmp_path, 'water: {haze_probability: 0.1}'), 'underwater')
+    assert changed.water.haze_probability == 0.1
+    assert changed.water.caustics_probability == scenes['underwater'].water.caustics_probability > 0
 
 
 def test_every_default_is_documented() -> None:
