@@ -155,7 +155,8 @@ class IdentityTrack:
         estimate = self._first.track.coast(stamp_s, track_id)
         if self._other is None:
             return estimate
-        return self._with_other(estimate, self._other.track.coast(stamp_s, track_id))
+        known = self._other.estimate is not None  # else its keypoints have given no pose yet
+        return self._with_other(estimate, self._other.track.coast(stamp_s, track_id) if known else None)
 
     def _new_identity(self) -> _Followed:
         return _Followed(InstanceTrack(self._solver, self._symmetries, self._parameters, self._R_reference_camera))

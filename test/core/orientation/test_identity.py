@@ -101,7 +101,10 @@ def test_an_identity_with_too_few_keypoints_for_a_pose_makes_the_other_ambiguous
         scores=pose.alternative.scores * few, visible=few, score=0.4,
     )  # fmt: skip
     pose = KeypointPose(**{**vars(pose), 'alternative': other, 'ambiguity': 0.6})
-    for stamp_s in (None, 1.0):
-        (estimate,) = OrientationEstimator(MODEL, CAMERA).update([pose], stamp_s)
-        assert estimate.ambiguity == pytest.approx(0.6, abs=0.01)
+    orienter = OrientationEstimator(MODEL, CAMERA)
+    for stamp_s in (None, 1.0, 1.1):
+        (estimate,) = orienter.update([pose], stamp_s)
+        assert estimate.ambiguity == pytest.approx(0.6, abs=0.05)
         assert estimate.alternative is None
+    (coasting,) = orienter.update([], 1.2)
+    assert coasting.coasting and coasting.ambiguity > AMBIGUOUS
