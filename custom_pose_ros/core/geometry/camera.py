@@ -34,6 +34,7 @@ _HIGHEST_FOCAL = 100.0  # of the image width: a field of view of half a degree
 _LEAST_SPREAD = 0.5  # of an edge's distance from the axis without distortion; lenses with pincushion keep 0.8 and more
 _SLOPES = np.tan(np.linspace(0.0, np.radians(89.0), 500))  # of directions, from the axis to the side
 _NEWTON_STEPS = 15
+_ADJUGATE = np.array([[1.0, -1.0], [-1.0, 1.0]])  # signs of the adjugate of 2x2
 _CONVERGED_PX = 1e-7  # where the iteration stops
 _ACCEPTED_PX = 1e-2  # largest difference after distorting again; a point that misses it has no undistorted position
 
@@ -302,14 +303,13 @@ class CameraIntrinsics:
         distorting it again gives the pixel back and the lens model does not fold over there.
         """
         points = _checked_shape('points', points, 2)
-        inverse = self._inverse
-        with np.errstate(invalid='ignore'):  # infinite pixels become NaN
-            directions = (points - self.K[:2, 2]) @ inverse.T
         if not self.has_distortion:
-            return directions, np.repeat(inverse[None], len(points), 0)
-        jacobians = np.full((len(points), 2, 2), np.nan)
+            with np.errstate(invalid='ignore'):  # infinite pixels become NaN
+                return (points - self.K[:2, 2]) @ self._inverse.T, np.repeat(self._inverse[None], len(points), 0)
         finite = np.isfinite(points).all(1)
-        directions[~finite] = np.nan
+        if len(points) and finite.all():
+            return self._undistort_finite(points)
+        directions, jacobians = np.full((len(points), 2), np.nan), np.full((len(points), 2, 2), np.nan)
         if finite.any():
             directions[finite], jacobians[finite] = self._undistort_finite(points[finite])
         return directions, jacobians
@@ -327,13 +327,15 @@ class CameraIntrinsics:
             missing = points - pixels
             if np.abs(missing).max() < _CONVERGED_PX:
                 break
-            step = _inverse_2x2(derivative) @ missing[..., None]
+            step = _inverse_2x2(derivative)[0] @ missing[..., None]
             directions = directions + np.clip(np.nan_to_num(step[..., 0]), -0.5, 0.5)
-        pixels, derivative = self._distort(directions)
-        turned = np.linalg.det(derivative) * np.linalg.det(self.K[:2, :2]) <= 0.0
-        wrong = ~(np.abs(points - pixels).max(1) < _ACCEPTED_PX) | turned
-        jacobians = _inverse_2x2(derivative)
-        directions[wrong], jacobians[wrong] = np.nan, np.nan
+        else:
+            pixels, derivative = self._distort(directions)
+            missing = points - pixels
+        jacobians, determinants = _inverse_2x2(derivative)
+        wrong = ~((np.abs(missing).max(1) < _ACCEPTED_PX) & (determinants > 0.0))  # K, too, has one above 0
+        if wrong.any():
+            directions[wrong], jacobians[wrong] = np.nan, np.nan
         return directions, jacobians
 
     def _distort(self, directions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -354,11 +356,11 @@ class CameraIntrinsics:
         return distorted.reshape(-1, 2) @ scale.T + self.K[:2, 2], scale @ derivative
 
 
-def _inverse_2x2(matrices: np.ndarray) -> np.ndarray:
-    """Return the (N, 2, 2) inverses; not finite where singular."""
-    a, b, c, d = matrices[:, 0, 0], matrices[:, 0, 1], matrices[:, 1, 0], matrices[:, 1, 1]
+def _inverse_2x2(matrices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the (N, 2, 2) inverses, not finite where singular, and the (N,) determinants of what is inverted."""
+    determinants = matrices[:, 0, 0] * matrices[:, 1, 1] - matrices[:, 0, 1] * matrices[:, 1, 0]
     with np.errstate(divide='ignore', invalid='ignore'):
-        return np.stack([d, -b, -c, a], -1).reshape(-1, 2, 2) / (a * d - b * c)[:, None, None]
+        return matrices[:, ::-1, ::-1].transpose(0, 2, 1) * (_ADJUGATE / determinants[:, None, None]), determinants
 
 
 def _checked_shape(name: str, array: np.ndarray, columns: int) -> np.ndarray:

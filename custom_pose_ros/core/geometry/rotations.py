@@ -18,6 +18,7 @@ import numpy as np
 
 R_BODY_OPTICAL = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])  # optical -> body axes, REP 103
 _GIMBAL_LOCK_COSINE = 1e-7  # cos(pitch) below which roll and yaw cannot be told apart
+_FEW_MATRICES = 4
 _FEW = 24  # numbers: eight rotation vectors
 _TINY = 1e-40  # squared angle that is far below what a float can add to 1, and keeps divisions defined
 # Row i is skew_matrix of unit vector i, row-major.
@@ -125,6 +126,8 @@ def rotation_vectors_from_matrices(R: np.ndarray) -> np.ndarray:
 
     Fast for many; within 1e-6 rad of half a turn the axis is lost, there use `rotation_vector_from_matrix`.
     """
+    if len(R) <= _FEW_MATRICES:
+        return np.array([rotation_vector_from_matrix(each) for each in R])
     sines = 0.5 * (R.reshape(-1, 9) @ _SKEW_BASIS.T)
     sine = np.sqrt((sines * sines).sum(1) + _TINY)
     angle = np.arctan2(sine, 0.5 * (R[:, 0, 0] + R[:, 1, 1] + R[:, 2, 2] - 1.0))

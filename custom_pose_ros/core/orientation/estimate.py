@@ -15,7 +15,7 @@ from custom_pose_ros.core.object_model import ObjectModel
 CAMERA_OPTICAL = 'camera_optical'  # the frame of every estimate that was not moved to another one
 AMBIGUOUS = 0.05  # likelihood of the second solution over that of the best from which on a pose is called ambiguous
 
-_LEAST_EIGENVALUE = 1e-13  # of the correlations of pose errors: below it, rounding has left no covariance
+_LEAST_SHARE = 1e-13  # of a variance that the other errors do not tell; below it, rounding has left no covariance
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -96,10 +96,7 @@ class OrientationEstimate:
         depth = pose.translation[2]
         if depth + pose.rotation[2] @ middle <= 0.0 or (self.coasting and depth <= 0.0):
             return 'the object would be behind the camera'
-        sigma = np.sqrt(np.maximum(covariance.diagonal(), 0.0))
-        if sigma.min() <= 0.0 or np.linalg.eigvalsh(covariance / (sigma[:, None] * sigma))[0] < _LEAST_EIGENVALUE:
-            return 'the covariance is not positive definite'
-        return None
+        return None if _positive_definite(covariance) else 'the covariance is not positive definite'
 
     def in_frame(self, name: str, transform: Rigid) -> OrientationEstimate:
         """
@@ -119,3 +116,11 @@ class OrientationEstimate:
             frame=name,
             R_reference_frame=np.eye(3),
         )
+
+
+def _positive_definite(covariance: np.ndarray) -> bool:
+    try:
+        factor = np.linalg.cholesky(covariance)
+    except np.linalg.LinAlgError:
+        return False
+    return bool((factor.diagonal() ** 2 > _LEAST_SHARE * covariance.diagonal()).all())

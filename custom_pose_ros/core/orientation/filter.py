@@ -31,7 +31,7 @@ _SPLIT_RAD = np.deg2rad(3.0)  # standard deviation of the tilt below which a hyp
 _SPLIT_TILT_RATIO = 0.5  # standard deviation of the tilt / tilt above which one Gaussian cannot follow foreshortening
 _CURVED_RAD = np.deg2rad(1.0)  # standard deviation of the rotation below which its second order is negligible
 _OUTLIER_CHI2 = MISFIT_TOLERANCE * chi2_quantile(2)  # squared whitened distance from where a keypoint is expected
-_STRAIGHT = 2e-3  # bend of the projection up to which one linearisation will do
+_STRAIGHT = 0.02  # bend of the projection up to which its second order will do
 _VAGUE_RAD = 0.2  # standard deviation of the rotation above which a single image tells it better
 _VAGUE_DEPTH = 0.15  # the same of the distance, relative to it
 _UNKNOWN_RAD = 2.0  # the same above which nothing is known
@@ -193,7 +193,7 @@ class PoseFilter:
         wrong = _keypoints_beyond(_OUTLIER_CHI2, correction, repeats)
         if wrong.any():
             return wrong
-        # Step 12: correction of states, covariances and weights; once more, from where it led, where it led far.
+        # Step 12: correction of states, covariances and weights; where that led far, once more along the line there.
         now = prior.corrected(correction)
         if _bend(prior, now, correction) > _STRAIGHT:
             correction = prior.correction(*self._innovation(prior, observation, now, correction.step))
@@ -329,11 +329,12 @@ class PoseFilter:
         observation: Observation,
         there: Hypotheses | None = None,
         step: np.ndarray | None = None,
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
         """
         Return whitened residuals (M, 2U), their Jacobians (M, 2U, 6) and the noise (M, 2U, 2U) (step 10).
 
-        The residual is observed minus expected; expectation and noise contain the second order of the rotation.
+        The residual is observed minus expected; expectation and noise contain the second order of the rotation, which
+        comes last, (M, 2U, 9): None where it is negligible, and where it is already that of `there`.
 
         Args:
             prior: the hypotheses to correct.
@@ -357,6 +358,7 @@ class PoseFilter:
         residual = (whiten @ (observation.directions - projected)[..., None]).reshape(count, 2 * keypoints)
         noise = np.zeros((count, 2 * keypoints, 2 * keypoints))
         noise.reshape(count, -1)[:, :: 2 * keypoints + 1] = 1.0
+        curvature = None
         if _widest(now) > _CURVED_RAD**2:
             turn = now.covariance[:, TURN, TURN]
             second = (rotated @ _SECOND_ORDER).reshape(count, keypoints, 3, 9)
@@ -366,19 +368,22 @@ class PoseFilter:
             noise = noise + curvature @ products @ curvature.transpose(0, 2, 1)
         if step is not None:  # what is expected at `prior` by the line through `there`
             residual = residual + (jacobian @ step[:, POSE, None])[..., 0]
-        return residual, jacobian, noise
+            curvature = None
+        return residual, jacobian, noise, curvature
 
     def _split_uncertain_tilts(self, now: Hypotheses) -> Hypotheses:
         """Return the hypotheses, those split whose tilt is too uncertain for one Gaussian (step 9)."""
         if _widest(now) < _SPLIT_RAD**2 or len(now) + 2 > self._parameters.max_hypotheses:
             return now
+        sight = now.centre / np.sqrt((now.centre * now.centre).sum(1))[:, None]
+        facing = np.abs((now.R @ self._shape.normal * sight).sum(1))
+        least = np.maximum(_SPLIT_TILT_RATIO * np.arccos(np.minimum(facing, 1.0)), _SPLIT_RAD)
+        wide = (now.pose_variances[:, TURN].sum(1) > least * least) & (now.weights > _SPLIT_WEIGHT)
+        if not wide.any():
+            return now
         variances, directions = np.linalg.eigh(now.covariance[:, TURN, TURN])
         sigma, axis = np.sqrt(variances[:, 2]), directions[:, :, 2]
-        sight = now.centre / np.linalg.norm(now.centre, axis=1, keepdims=True)
-        facing = np.abs((now.R @ self._shape.normal * sight).sum(1))
-        tilt = np.arccos(np.minimum(facing, 1.0))
-        wide = (sigma > _SPLIT_RAD) & (sigma > _SPLIT_TILT_RATIO * tilt) & (now.weights > _SPLIT_WEIGHT)
-        wide &= np.abs((axis * sight).sum(1)) < 0.5
+        wide &= (sigma > least) & (np.abs((axis * sight).sum(1)) < 0.5)
         result = now
         for i in np.flatnonzero(wide)[::-1].tolist():  # last first: a split leaves the indices before it as they are
             if len(result) + 2 <= self._parameters.max_hypotheses:

@@ -13,12 +13,14 @@ _TIMES = np.append(0.5 * (_NODES + 1.0), 1.0)  # shares of the step; the end has
 _WEIGHTS = np.append(_NODE_WEIGHTS, 0.0)
 _UNIT = np.eye(6)
 _SCALE_PRIOR = 8.0  # weight of the keypoint covariances as given, in degrees of freedom
-_PERSISTENCE_PRIOR = 30.0  # weight of errors that are new in each image, in degrees of freedom
 _MEMORY = 200.0  # degrees of freedom after which older misfit is forgotten
 _MISFIT_LIMIT = 20.0  # a single image counts for at most this many times its expected misfit
+_REPEATED_S = 0.1  # how long the errors of a detector are taken to last before anything is learnt
+_REPEATED_PRIOR = 10.0  # weight of that, in degrees of freedom
 _HORIZON_S = 0.5  # errors that last longer count as if they lasted about as long
-_REPEATED_S = 0.03  # how long the errors of a detector are taken to last before anything is learnt
-_CHANCE = 0.25  # persistence above 1 that errors show by chance, within _MEMORY, when they are new in each image
+_EXCESS_PRIOR = 6.0  # weight of errors that fade exponentially, in degrees of freedom of separate horizons
+_EXCESS_MEMORY = 40.0  # the same after which older ones are forgotten
+_CHANCE = 0.25  # excess above 1 that shows by chance
 
 
 class SingerMotion:
@@ -83,9 +85,12 @@ class KeypointNoise:
         self.persistence = 1.0
         self._begun = False
         self._scale_weight = _SCALE_PRIOR
+        self._last = np.zeros((keypoint_count, 2))  # unexplained residuals of the last image
+        self._last_square = 0.0
+        self._product, self._squares = 0.0, _REPEATED_PRIOR  # of successive residuals, and of each by itself
         self._sum = np.zeros((keypoint_count, 2))  # of the unexplained residuals, older ones faded
         self._sum_weight = 0.0  # sum of their squared weights
-        self._misfit = self._freedom = _PERSISTENCE_PRIOR
+        self._misfit, self._freedom = _EXCESS_PRIOR * (1.0 + _CHANCE), _EXCESS_PRIOR
 
     @property
     def variance(self) -> float:
@@ -102,8 +107,9 @@ class KeypointNoise:
         if self._begun:
             return
         self._begun = True
-        self.persistence = 1.0 / math.tanh(max(step_s, 1e-4) / (2.0 * _REPEATED_S))  # exponential autocorrelation
-        self._misfit = _PERSISTENCE_PRIOR * (self.persistence + _CHANCE)
+        repeated = math.exp(-step_s / _REPEATED_S)
+        self._product = _REPEATED_PRIOR * repeated
+        self.persistence = _persistence(repeated, step_s)
 
     def learn(self, residual: np.ndarray, jacobian: np.ndarray, used: np.ndarray, step_s: float) -> None:
         """
@@ -126,11 +132,28 @@ class KeypointNoise:
         weight = min(self._scale_weight, _MEMORY)
         self.scale *= (weight + misfit) / (weight + freedom)
         self._scale_weight = weight + freedom
+        # How much of an error is repeated in the next image: known soon.
+        errors = np.zeros_like(self._sum)
+        errors[used] = unexplained.reshape(-1, 2)
+        keep = _MEMORY / (_MEMORY + freedom)
+        square = float(np.vdot(errors, errors))
+        self._product = keep * self._product + float(np.vdot(errors, self._last)) / self.scale
+        self._squares = keep * self._squares + 0.5 * (square + self._last_square) / self.scale
+        self._last, self._last_square = errors, square
+        persistence = _persistence(self._product / self._squares, step_s)
+        # How much longer than that says errors last: sums of images within one horizon count as one.
         fading = math.exp(-step_s / _HORIZON_S)
         self._sum *= fading
-        self._sum[used] += unexplained.reshape(-1, 2)
+        self._sum += errors
         self._sum_weight = self._sum_weight * fading**2 + 1.0
-        keep = _MEMORY / (_MEMORY + freedom)
-        self._misfit = keep * self._misfit + float(np.vdot(self._sum, self._sum)) / (self._sum_weight * self.scale)
-        self._freedom = keep * self._freedom + freedom
-        self.persistence = max(1.0, self._misfit / self._freedom - _CHANCE)
+        square = float(np.vdot(self._sum, self._sum)) / (self._sum_weight * self.scale * persistence)
+        keep = _EXCESS_MEMORY / (_EXCESS_MEMORY + (1.0 - fading) * freedom)
+        self._misfit = keep * self._misfit + (1.0 - fading) * square
+        self._freedom = keep * self._freedom + (1.0 - fading) * freedom
+        self.persistence = persistence * max(1.0, self._misfit / self._freedom - _CHANCE)
+
+
+def _persistence(repeated: float, step_s: float) -> float:
+    """Return the persistence of errors of which a share is repeated in the next image, `step_s` [s] later."""
+    faded = min(max(repeated, 0.0), 1.0) * math.exp(-step_s / _HORIZON_S)
+    return (1.0 + faded) / max(1.0 - faded, 1e-6)

@@ -58,7 +58,9 @@ class Hypotheses:
         self.centre = self.centre + step[:, :3]
         self.rates = self.rates + step[:, 6:].reshape(-1, 2, 6)
 
-    def correction(self, residual: np.ndarray, jacobian: np.ndarray, noise: np.ndarray) -> Correction:
+    def correction(
+        self, residual: np.ndarray, jacobian: np.ndarray, noise: np.ndarray, curvature: np.ndarray | None = None
+    ) -> Correction:
         """
         Return how n measurements correct each hypothesis; nothing is changed yet (see `corrected`).
 
@@ -66,14 +68,21 @@ class Hypotheses:
             residual: (M, n) measured minus expected.
             jacobian: (M, n, 6) of what is expected, over the pose.
             noise: (M, n, n) covariance of the measurements, positive definite.
+            curvature: (M, n, 9) halved second derivatives over the nine products of two turns, whose mean before the
+                measurement is part of the residual; the step is then that by their mean after it.
         """
         to_state = self.covariance[:, :, POSE] @ jacobian.transpose(0, 2, 1)
         spread = jacobian @ to_state[:, POSE] + noise
         inverse = np.linalg.inv(spread)
         gain = to_state @ inverse
+        step = (gain @ residual[..., None])[..., 0]
+        if curvature is not None:
+            turn = step[:, TURN]
+            lost = to_state[:, TURN] @ gain[:, TURN].transpose(0, 2, 1) - turn[:, :, None] * turn[:, None]
+            step = step + (gain @ (curvature @ lost.reshape(-1, 9, 1)))[..., 0]
         return Correction(
             residual=residual,
-            step=(gain @ residual[..., None])[..., 0],
+            step=step,
             chi2=(residual * (inverse @ residual[..., None])[..., 0]).sum(1),
             spread=spread,
             gain=gain,

@@ -110,6 +110,19 @@ def test_splitting_keeps_the_moments_and_narrows_one_direction():
     assert np.linalg.eigvalsh(three.covariance).min() > -1e-12
 
 
+def test_the_second_order_of_a_turn_is_that_after_the_measurement():
+    """One turn w is measured as w + w^2: that of the linear update is too short by what the mean of w^2 has lost."""
+    prior = hypotheses()
+    prior.covariance = 0.01 * np.eye(STATE_SIZE)[None]
+    jacobian, curvature = np.zeros((1, 1, 6)), np.zeros((1, 1, 9))
+    jacobian[..., 3] = curvature[..., 0] = 1.0
+    noise, measured = np.full((1, 1, 1), 0.01), 0.1
+    residual = np.full((1, 1), measured - 0.01)  # the mean of w^2 before
+    step = prior.correction(residual, jacobian, noise, curvature).step[0, 3]
+    plain = 0.5 * (measured - 0.01)  # half way, since prior and noise are equal; the variance halves as well
+    assert step == pytest.approx(plain + 0.5 * (0.01 - 0.005 - plain**2))
+
+
 def test_merging_keeps_the_moments():
     now = hypotheses(2, seed=3)
     now.weights = np.array([0.7, 0.3])
