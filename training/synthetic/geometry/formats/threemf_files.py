@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import posixpath
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
@@ -29,7 +30,7 @@ def check_3mf(path: Path, content: bytes) -> bytes:
             name = _model_name(path, archive)
             model = ElementTree.fromstring(archive.read(name))
             parts = {part: archive.read(part) for part in archive.namelist() if part != name}
-    except zipfile.BadZipFile as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
         raise DatasetError(f'{path}: is no 3MF file, or cut off: {error}') from error
     except (ElementTree.ParseError, ValueError) as error:
         raise DatasetError(f'{path}: its model is cut off or damaged: {error}') from error
