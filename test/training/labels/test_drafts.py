@@ -83,13 +83,6 @@ def test_the_draft_takes_over_the_pairs_and_the_limbs_of_the_labels():
     assert not mirrored and 'swaps lacks left/right' in text
 
 
-@pytest.mark.parametrize(('flags', 'wanted'), [([[2, 1], [2, 1]], 'known'), ([[2, 1], [2, 2]], 'absent')])
-def test_the_draft_finds_hidden_keypoints_where_one_is_never_seen(flags, wanted):
-    images = [CheckedImage(Path('a'), 'a', 9, 9, [np.array([[1, 2, a], [5, 6, b]], float)]) for a, b in flags]
-    draft = ObjectModel.from_dict(yaml.safe_load(object_yaml(RawLabels('box', ['front', 'back'], [], []), images)))
-    assert draft.hidden == wanted
-
-
 def test_the_draft_pairs_left_and_right_and_asks_where_that_is_not_sure(tmp_path, capsys):
     code, text, out = prepared(tmp_path, capsys, names=['head', 'eyeL', 'eyeR', 'lear', 'rear'])
     assert code == 0

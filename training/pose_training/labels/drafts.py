@@ -12,7 +12,7 @@ import numpy as np
 from custom_pose_ros.core.drawing.contact_sheet import keypoint_colours
 from custom_pose_ros.core.keypoint_names import find_sides
 from custom_pose_ros.core.keypoints.preprocessing import SIZE_MULTIPLE
-from custom_pose_ros.core.labels.raw_labels import HIDDEN, NOTE, RawLabels, safe_name
+from custom_pose_ros.core.labels.raw_labels import NOTE, RawLabels, safe_name
 from custom_pose_ros.core.object_model import ObjectModel
 from training.pose_training.labels.checking import CheckedImage
 
@@ -59,7 +59,7 @@ def object_yaml(labels: RawLabels, images: Sequence[CheckedImage]) -> str:
         '',
         '# A keypoint that is labelled as hidden: known, to be found at its place; or absent, not to be found.',
         '# One without a label: absent; unknown; or auto, absent where other objects have it labelled.',
-        f'hidden: {_hidden(images)}',
+        'hidden: known',
         'unlabelled: auto',
         '',
         '# Height [px] that images are scaled to before the network; chosen by the size of the labelled objects.',
@@ -71,12 +71,6 @@ def object_yaml(labels: RawLabels, images: Sequence[CheckedImage]) -> str:
         *(f'#   {_quoted(name)}: [0.0, 0.0, 0.0]' for name in names),
     ]
     return '\n'.join(lines) + '\n'
-
-
-def _hidden(images: Sequence[CheckedImage]) -> str:
-    """Return what hidden keypoints are: to be found where one is never seen, as under a hand that holds the object."""
-    flags = np.array([points[:, 2] for image in images for points in image.instances])
-    return 'known' if ((flags.max(0, initial=0) == HIDDEN) & (flags == HIDDEN).any(0)).any() else 'absent'
 
 
 def input_height(images: Sequence[CheckedImage]) -> int:
