@@ -131,10 +131,17 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     view.add_argument('--image', metavar='TOPIC', help='images of the bag, where it has several cameras')
     clip = parser.add_argument_group('clip')
     clip.add_argument(
-        '--trajectory', action='store_true', help='a clip of a smooth motion (clip.mp4, ground_truth.json, camera.yaml)'
-    )
+        '--trajectory',
+        action='store_true',
+        help='a clip of a smooth motion in a pool (clip.mp4, ground_truth.json, camera.yaml)',
+    )  # fmt: skip
     clip.add_argument('--bag', action='store_true', help='with --trajectory: a rosbag2 (mcap) too')
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    for_pictures = ('scene', 'seen_from', 'distance', 'grey', 'backgrounds')
+    unused = [f'--{name.replace("_", "-")}' for name in for_pictures if getattr(options, name)]
+    if options.trajectory and unused:
+        parser.error(f'--trajectory draws a pool, whatever {", ".join(unused)} says: leave it out')
+    return options
 
 
 def rendered_size(text: str) -> tuple[int, int]:

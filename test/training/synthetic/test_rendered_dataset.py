@@ -128,6 +128,31 @@ def test_sizes_that_are_none_are_refused(tmp_path: Path, capsys: pytest.CaptureF
     assert "'480'" in capsys.readouterr().err
 
 
+def test_options_that_a_clip_would_not_heed_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        run(tmp_path, '--trajectory', '--scene', 'indoor', '--seen-from', 'front')
+    assert exit_.value.code == 2
+    assert '--trajectory draws a pool, whatever --scene, --seen-from says' in capsys.readouterr().err
+
+
+def test_distances_are_kept_and_those_that_show_nothing_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert (
+        run(tmp_path / 'a', '--count', '4', '--distance', '1.1', '0.8', '--scene', 'plain', '--seen-from', 'left') == 0
+    )
+    assert 'scene: plain' in (told := capsys.readouterr().out) and 'submarine is seen from left' in told
+    content, points = json.loads((tmp_path / 'a' / 'labels.json').read_text()), ObjectModel.load(OBJECT).model_points
+    for item in content['annotations']:
+        R, t = np.reshape(item['rotation_camera_object'], (3, 3)), np.array(item['translation_camera_object'])
+        middle = (
+            R @ (ObjectModel.load(OBJECT).model_points.min(0) + ObjectModel.load(OBJECT).model_points.max(0)) / 2 + t
+        )
+        assert 0.79 < np.linalg.norm(middle) < 1.11
+    assert run(tmp_path / 'b', '--distance', '0.01', '0.02') == 1
+    assert 'submarine is larger than the picture' in capsys.readouterr().err
+
+
 def test_memory_does_not_grow_with_the_number_of_pictures() -> None:
     from training.synthetic.geometry.object_builder import object_builder
     from training.synthetic.scenes.scene import SceneGenerator
