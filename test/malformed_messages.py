@@ -174,6 +174,7 @@ def pose_arrays(
     )
     good = [Keypoint(x=x, y=y, covariance=[1.0, 0.0, 1.0], score=0.5, visible=True) for x, y in pixels]
     exact = {'min_size': len(names), 'max_size': len(names)}
+    lists = st.lists(keypoints, **exact) | st.just(good) | st.lists(keypoints, max_size=2 * len(names))
     poses = st.builds(
         Pose,
         object_name=TEXTS,
@@ -181,7 +182,10 @@ def pose_arrays(
         score=NUMBERS_32,
         box_x=NUMBERS,
         box_width=NUMBERS,
-        keypoints=st.lists(keypoints, **exact) | st.just(good) | st.lists(keypoints, max_size=2 * len(names)),
+        keypoints=lists,
+        ambiguity=st.floats(0, 1, width=32) | NUMBERS_32,
+        alternative=st.just([]) | lists,
+        alternative_score=NUMBERS_32,
     )
     return st.builds(
         PoseArray,

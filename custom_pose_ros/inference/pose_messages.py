@@ -43,22 +43,32 @@ def message_to_poses(message: Any, model: ObjectModel) -> list[KeypointPose]:
 
 
 def _message_to_pose(message: Any, index: int, model: ObjectModel) -> KeypointPose:
-    if len(message.keypoints) != model.keypoint_count:
-        raise MessageError(f'poses[{index}] has {len(message.keypoints)} keypoints: wanted {model.keypoint_count}')
-    rows = np.array([(k.x, k.y, *k.covariance, k.score) for k in message.keypoints])
-    visible = np.array([bool(k.visible) for k in message.keypoints])
+    """Return a pose; the fields of its alternative are absent in older recordings."""
+    fields = _keypoints(message.keypoints, f'poses[{index}]', model)
+    score, track_id = float(message.score), track_id_of(message)
+    other = getattr(message, 'alternative', ())
+    if not len(other):
+        return KeypointPose(**fields, score=score, track_id=track_id)
+    ambiguity = float(message.ambiguity)
+    if not 0.0 <= ambiguity <= 1.0:
+        raise MessageError(f'poses[{index}] has an alternative with ambiguity {ambiguity}: wanted 0 to 1')
+    other_fields = _keypoints(other, f'the alternative of poses[{index}]', model)
+    alternative = KeypointPose(**other_fields, score=float(message.alternative_score))
+    return KeypointPose(**fields, score=score, track_id=track_id, alternative=alternative, ambiguity=ambiguity)
+
+
+def _keypoints(messages: Any, place: str, model: ObjectModel) -> dict[str, np.ndarray]:
+    """Return the arrays of a KeypointPose from the Keypoint messages at a place."""
+    if len(messages) != model.keypoint_count:
+        raise MessageError(f'{place} has {len(messages)} keypoints: wanted {model.keypoint_count}')
+    rows = np.array([(k.x, k.y, *k.covariance, k.score) for k in messages])
+    visible = np.array([bool(k.visible) for k in messages])
     if not np.isfinite(rows[visible][:, [0, 1, 5]]).all():
-        raise MessageError(f'poses[{index}] has a visible keypoint whose position or score is not finite')
+        raise MessageError(f'{place} has a visible keypoint whose position or score is not finite')
     rows[~visible, :5] = np.nan
     rows[~visible, 5] = 0.0
-    return KeypointPose(
-        keypoints=rows[:, :2],
-        covariances=rows[:, [2, 3, 3, 4]].reshape(-1, 2, 2),
-        scores=rows[:, 5],
-        visible=visible,
-        score=float(message.score),
-        track_id=track_id_of(message),
-    )
+    covariances = rows[:, [2, 3, 3, 4]].reshape(-1, 2, 2)
+    return {'keypoints': rows[:, :2], 'covariances': covariances, 'scores': rows[:, 5], 'visible': visible}
 
 
 def track_id_of(message: Any) -> int | None:
@@ -67,7 +77,7 @@ def track_id_of(message: Any) -> int | None:
 
 
 def pose_fields(pose: KeypointPose, object_name: str) -> dict[str, Any]:
-    """Return the fields of a Pose message but its keypoints, see `keypoint_fields`."""
+    """Return the fields of a Pose message but its keypoints and those of its alternative, see `keypoint_fields`."""
     left, top, right, bottom = (float(side) for side in pose.box)
     return {
         'object_name': object_name,
@@ -77,11 +87,15 @@ def pose_fields(pose: KeypointPose, object_name: str) -> dict[str, Any]:
         'box_y': top,
         'box_width': right - left,
         'box_height': bottom - top,
+        'ambiguity': float(pose.ambiguity),
+        'alternative_score': 0.0 if pose.alternative is None else float(pose.alternative.score),
     }
 
 
-def keypoint_fields(pose: KeypointPose) -> list[dict[str, Any]]:
-    """Return the fields of the Keypoint messages of a pose, one for each keypoint of the object."""
+def keypoint_fields(pose: KeypointPose | None) -> list[dict[str, Any]]:
+    """Return the fields of the Keypoint messages of a pose, one for each keypoint of the object; none without one."""
+    if pose is None:
+        return []
     columns = (pose.keypoints.tolist(), pose.covariances.tolist(), pose.scores.tolist(), pose.visible.tolist())
     return [
         {'x': x, 'y': y, 'covariance': [xx, xy, yy], 'score': score, 'visible': visible}
@@ -90,7 +104,7 @@ def keypoint_fields(pose: KeypointPose) -> list[dict[str, Any]]:
 
 
 def orientation_fields(estimate: OrientationEstimate, object_name: str) -> dict[str, Any]:
-    """Return the fields of an Orientation message but its pose; angles are about the estimate's reference frame."""
+    """Return the fields of an Orientation message but its poses; angles are about the estimate's reference frame."""
     roll, pitch, yaw = estimate.roll_pitch_yaw.tolist()
     return {
         'object_name': object_name,

@@ -16,6 +16,7 @@ from custom_pose_ros.evaluation.bags.stored import StoredMessage, Topic
 from custom_pose_ros.evaluation.notes import Notes
 
 POSE_MESSAGES = 'custom_pose_msgs'
+_FIRST_FIELDS = {f'{POSE_MESSAGES}/msg/Pose': 8, f'{POSE_MESSAGES}/msg/Orientation': 10}  # of the first version
 
 
 class Decoder:
@@ -37,7 +38,20 @@ class Decoder:
                 return store.deserialize_ros1(stored.data, topic.msgtype)
             return store.deserialize_cdr(stored.data, topic.msgtype)
         except Exception:
-            self.notes.damage(f'{topic.name}: a message is damaged and left out', counted=True)
+            older = self._older(stored)
+            if older is None:
+                self.notes.damage(f'{topic.name}: a message is damaged and left out', counted=True)
+            return older
+
+    @staticmethod
+    def _older(stored: StoredMessage) -> object | None:
+        """Return a message of custom_pose_msgs whose bag tells no definition, by the fields of the first version."""
+        topic = stored.topic
+        if topic.definition or topic.ros1 or not topic.msgtype.startswith(f'{POSE_MESSAGES}/'):
+            return None
+        try:
+            return first_pose_types().deserialize_cdr(stored.data, topic.msgtype)
+        except Exception:
             return None
 
     def _readable(self, topic: Topic) -> Typestore | None:
@@ -92,9 +106,17 @@ class Decoder:
 
 
 def _same_fields(store: Typestore, known: Typestore) -> bool:
-    """Whether all types that both know have the same fields, in names, order and types."""
-    shared = store.fielddefs.keys() & known.fielddefs.keys()
-    return all(store.fielddefs[name][1] == known.fielddefs[name][1] for name in shared)
+    """
+    Whether all types that both know have the same fields, in names, order and types.
+
+    Those of custom_pose_msgs may lack the last ones, which were appended later.
+    """
+    for name in store.fielddefs.keys() & known.fielddefs.keys():
+        recorded, wanted = store.fielddefs[name][1], known.fielddefs[name][1]
+        wanted = wanted[: len(recorded)] if name in _FIRST_FIELDS and len(recorded) >= _FIRST_FIELDS[name] else wanted
+        if recorded != wanted:
+            return False
+    return True
 
 
 @lru_cache(maxsize=1)
@@ -106,19 +128,32 @@ def ros1_types() -> Typestore:
 @lru_cache(maxsize=1)
 def ros2_types() -> Typestore:
     """Return the message types of ROS 2, and custom_pose_msgs where its .msg files are found."""
+    return _with_pose_types(first_version=False)
+
+
+@lru_cache(maxsize=1)
+def first_pose_types() -> Typestore:
+    """Return the same types as `ros2_types`, but custom_pose_msgs without the fields that were appended later."""
+    return _with_pose_types(first_version=True)
+
+
+def _with_pose_types(first_version: bool) -> Typestore:
     store = get_typestore(Stores.LATEST)
     folder = find_pose_messages()
-    if folder is not None:
-        for file in sorted(folder.glob('*.msg')):
-            store.register(get_types_from_msg(file.read_text(encoding='utf-8'), f'{POSE_MESSAGES}/msg/{file.stem}'))
+    for file in sorted(folder.glob('*.msg')) if folder is not None else ():
+        types = get_types_from_msg(file.read_text(encoding='utf-8'), f'{POSE_MESSAGES}/msg/{file.stem}')
+        for name in types.keys() & _FIRST_FIELDS.keys() if first_version else ():
+            constants, fields = types[name]
+            types[name] = constants, fields[: _FIRST_FIELDS[name]]
+        store.register(types)
     return store
 
 
 def find_pose_messages() -> Path | None:
-    """Return the folder with the .msg files of custom_pose_msgs: of workspace, this Python, or checkout."""
+    """Return the folder with the .msg files of custom_pose_msgs: of this checkout, the workspace, or this Python."""
     prefixes = [*os.environ.get('AMENT_PREFIX_PATH', '').split(os.pathsep), sys.prefix]
-    candidates = [Path(prefix) / 'share' / POSE_MESSAGES / 'msg' for prefix in prefixes if prefix]
-    candidates.append(Path(__file__).resolve().parents[3] / POSE_MESSAGES / 'msg')
+    candidates = [Path(__file__).resolve().parents[3] / POSE_MESSAGES / 'msg']  # those that belong to this code
+    candidates += [Path(prefix) / 'share' / POSE_MESSAGES / 'msg' for prefix in prefixes if prefix]
     return next((folder for folder in candidates if (folder / 'PoseArray.msg').is_file()), None)
 
 

@@ -14,6 +14,8 @@ from rosbags.typesys.store import Typestore
 
 from custom_pose_ros.core.errors import UsageError
 from custom_pose_ros.core.files import replacing
+from custom_pose_ros.core.geometry.rigid import Rigid
+from custom_pose_ros.core.geometry.rotations import quaternion_from_matrix
 from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.orientation.estimate import OrientationEstimate
@@ -126,11 +128,15 @@ class MessageMaker:
         )
 
     def _pose(self, pose: KeypointPose) -> Any:
-        keypoints = []
-        for fields in keypoint_fields(pose):
-            fields['covariance'] = np.array(fields['covariance'])
-            keypoints.append(self._types['custom_pose_msgs/msg/Keypoint'](**fields))
-        return self._types['custom_pose_msgs/msg/Pose'](keypoints=keypoints, **pose_fields(pose, self._model.name))
+        return self._types['custom_pose_msgs/msg/Pose'](
+            keypoints=self._keypoints(pose),
+            alternative=self._keypoints(pose.alternative),
+            **pose_fields(pose, self._model.name),
+        )
+
+    def _keypoints(self, pose: KeypointPose | None) -> list[Any]:
+        make = self._types['custom_pose_msgs/msg/Keypoint']
+        return [make(**{**fields, 'covariance': np.array(fields['covariance'])}) for fields in keypoint_fields(pose)]
 
     def orientation_array(self, header: Any, estimates: Sequence[OrientationEstimate]) -> Any:
         """Return a custom_pose_msgs/OrientationArray of one image, in the frame of the camera."""
@@ -139,19 +145,24 @@ class MessageMaker:
 
     def _orientation(self, estimate: OrientationEstimate) -> Any:
         pose = self._types['geometry_msgs/msg/PoseWithCovariance'](
-            pose=self._rigid_pose(estimate), covariance=np.ascontiguousarray(estimate.covariance.ravel())
+            pose=self._rigid_pose(estimate.pose), covariance=np.ascontiguousarray(estimate.covariance.ravel())
         )
         fields = orientation_fields(estimate, self._model.name)
-        return self._types['custom_pose_msgs/msg/Orientation'](pose=pose, **fields)
+        alternative = self._rigid_pose(estimate.alternative)
+        return self._types['custom_pose_msgs/msg/Orientation'](pose=pose, alternative=alternative, **fields)
 
-    def _rigid_pose(self, estimate: OrientationEstimate) -> Any:
-        point = self._types['geometry_msgs/msg/Point'](*estimate.t_camera_object.tolist())
-        quaternion = self._types['geometry_msgs/msg/Quaternion'](*estimate.quaternion.tolist())
-        return self._types['geometry_msgs/msg/Pose'](position=point, orientation=quaternion)
+    def _rigid_pose(self, pose: Rigid | None) -> Any:
+        """Return a geometry_msgs/Pose; all NaN without a pose."""
+        position = np.full(3, np.nan) if pose is None else pose.translation
+        quaternion = np.full(4, np.nan) if pose is None else quaternion_from_matrix(pose.rotation)
+        return self._types['geometry_msgs/msg/Pose'](
+            position=self._types['geometry_msgs/msg/Point'](*position.tolist()),
+            orientation=self._types['geometry_msgs/msg/Quaternion'](*quaternion.tolist()),
+        )
 
     def pose_stamped(self, header: Any, estimate: OrientationEstimate) -> Any:
         """Return a geometry_msgs/PoseStamped."""
-        return self._types['geometry_msgs/msg/PoseStamped'](header=header, pose=self._rigid_pose(estimate))
+        return self._types['geometry_msgs/msg/PoseStamped'](header=header, pose=self._rigid_pose(estimate.pose))
 
     def transforms(self, header: Any, estimates: Sequence[OrientationEstimate]) -> Any:
         """Return a tf2_msgs/TFMessage: the frame of the camera to `<object>_<track id>` for each tracked instance."""

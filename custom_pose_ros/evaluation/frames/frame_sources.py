@@ -266,12 +266,14 @@ def estimates_from_message(message: Any, model: ObjectModel) -> list[Orientation
         pose = rigid_of(item.pose.pose.position, item.pose.pose.orientation)
         if pose is None:
             continue
+        other = getattr(item, 'alternative', None)  # not in older recordings
         estimates.append(
             OrientationEstimate(
                 pose=pose,
                 covariance=np.asarray(item.pose.covariance, float).reshape(6, 6),
                 reprojection_error_px=float(item.reprojection_error_px),
                 ambiguity=float(item.ambiguity),
+                alternative=None if other is None else rigid_of(other.position, other.orientation),
                 track_id=track_id_of(item),
                 keypoints_used=int(item.keypoints_used),
                 outlier_suspected=bool(item.outlier_suspected),

@@ -7,6 +7,7 @@ The only import of custom_pose_msgs, with a hint how to build it.
 from __future__ import annotations
 
 import array
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -26,12 +27,20 @@ from custom_pose_ros.inference.pose_messages import keypoint_fields, orientation
 try:
     from custom_pose_msgs.msg import Keypoint, Orientation, OrientationArray, Pose, PoseArray
     from custom_pose_msgs.srv import SwitchObject  # noqa: F401 - of object_switch
+
+    if not hasattr(Pose, 'alternative'):
+        raise ImportError('it was built from an older version')
 except ImportError as error:
     raise ImportError(
         'custom_pose_msgs is not built or not sourced (plain "colcon build" does not find the nested package). '
         'With ROS 2: "colcon build --base-paths . custom_pose_msgs" in the repository, then source install/setup.bash. '
         f'Without ROS 2: "make demo" builds it into .venv. ({error})'
     ) from error
+
+_NO_POSE = RigidPose(
+    position=Point(x=math.nan, y=math.nan, z=math.nan),
+    orientation=Quaternion(x=math.nan, y=math.nan, z=math.nan, w=math.nan),
+)
 
 
 def stamp_seconds(stamp: Time) -> float:
@@ -50,10 +59,18 @@ def poses_to_message(
         keypoint_names=list(model.keypoint_names),
         skeleton=[index for edge in model.skeleton for index in edge],
         poses=[
-            Pose(keypoints=[Keypoint(**fields) for fields in keypoint_fields(pose)], **pose_fields(pose, model.name))
+            Pose(
+                keypoints=_keypoint_messages(pose),
+                alternative=_keypoint_messages(pose.alternative),
+                **pose_fields(pose, model.name),
+            )
             for pose in poses
         ],
     )
+
+
+def _keypoint_messages(pose: KeypointPose | None) -> list[Keypoint]:
+    return [Keypoint(**fields) for fields in keypoint_fields(pose)]
 
 
 def estimates_to_message(
@@ -63,6 +80,7 @@ def estimates_to_message(
     orientations = [
         Orientation(
             pose=PoseWithCovariance(pose=rigid_pose_message(estimate.pose), covariance=estimate.covariance.ravel()),
+            alternative=_NO_POSE if estimate.alternative is None else rigid_pose_message(estimate.alternative),
             **orientation_fields(estimate, object_name),
         )
         for estimate in estimates

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,15 @@ from rosbags.rosbag2 import Reader
 from stated_camera import stated_camera
 
 from custom_pose_ros.core.errors import MessageError, OutputError, UsageError
+from custom_pose_ros.core.geometry.rigid import Rigid
 from custom_pose_ros.core.keypoints.poses import KeypointPose
-from custom_pose_ros.evaluation.bags.decoding import pose_types
+from custom_pose_ros.evaluation.bags.decoding import Decoder, first_pose_types, pose_types
 from custom_pose_ros.evaluation.bags.reader import Bag
+from custom_pose_ros.evaluation.bags.stored import StoredMessage, Topic
+from custom_pose_ros.evaluation.bags.topics import ORIENTATIONS_TYPE, POSES_TYPE
 from custom_pose_ros.evaluation.frames.bag_copy import MessageMaker
 from custom_pose_ros.evaluation.frames.frame_sources import estimates_from_message
+from custom_pose_ros.evaluation.notes import Notes
 from custom_pose_ros.inference.image_messages import image_to_bgr
 from custom_pose_ros.inference.pose_messages import message_to_poses
 
@@ -173,6 +178,62 @@ def test_recorded_poses_are_those_that_were_written(make, tiny_model):
     for before, after in zip(poses, read, strict=True):
         for name in ('keypoints', 'covariances', 'scores', 'visible', 'score', 'track_id'):
             np.testing.assert_array_equal(getattr(after, name), getattr(before, name), name)
+
+
+def test_alternatives_of_poses_and_orientations_are_recorded_and_read(make, tiny_model):
+    other = a_pose(keypoints=a_pose().keypoints + 1.0, score=0.6, track_id=None)
+    poses = [a_pose(alternative=other, ambiguity=0.96), a_pose()]
+    message = make.pose_array(make.header(START_NS, 'camera'), poses, 320, 256)
+    first, second = message_to_poses(through_a_bag(pose_types(), message, POSES_TYPE), tiny_model)
+    assert (first.ambiguity, first.alternative.score) == (pytest.approx(0.96), pytest.approx(0.6))  # float32
+    np.testing.assert_array_equal(first.alternative.keypoints, other.keypoints)
+    assert (second.alternative, second.ambiguity) == (None, 0.0)
+    turned = Rigid(np.diag([-1.0, -1.0, 1.0]), np.array([0.5, -0.25, 2.0]))
+    estimates = [an_estimate(alternative=turned), an_estimate()]
+    message = make.orientation_array(make.header(START_NS, 'camera'), estimates)
+    first, second = estimates_from_message(through_a_bag(pose_types(), message, ORIENTATIONS_TYPE), tiny_model)
+    np.testing.assert_allclose(first.alternative.rotation, turned.rotation, atol=1e-15)
+    assert second.alternative is None
+
+
+@pytest.mark.parametrize(('name', 'value', 'fact'), [
+    ('ambiguity', 1.5, 'ambiguity 1.5: wanted 0 to 1'),
+    ('ambiguity', float('nan'), 'ambiguity nan: wanted 0 to 1'),
+    ('alternative', [None], 'the alternative of poses[0] has 1 keypoints: wanted 4'),
+])  # fmt: skip
+def test_an_alternative_that_is_none_is_refused(make, tiny_model, name, value, fact):
+    pose = a_pose(alternative=a_pose(), ambiguity=0.5)
+    message = make.pose_array(make.header(START_NS, 'camera'), [pose], 320, 256)
+    setattr(message.poses[0], name, value)
+    with pytest.raises(MessageError, match=re.escape(fact)):
+        message_to_poses(message, tiny_model)
+
+
+@pytest.mark.parametrize('definition_in_the_bag', [True, False])
+def test_recordings_from_before_the_alternatives_are_read(tmp_path, tiny_model, definition_in_the_bag):
+    """With the definition that is recorded in the bag, and, as in bags of Humble, without any."""
+    types = first_pose_types()
+    make = MessageMaker(types, tiny_model)
+    fields = types.fielddefs['custom_pose_msgs/msg/Pose'][1]
+    assert [name for name, _ in fields][-1] == 'keypoints'
+    header = make.header(START_NS, 'camera')
+    keypoint = types.types['custom_pose_msgs/msg/Keypoint']
+    pose = types.types['custom_pose_msgs/msg/Pose'](
+        object_name='tiny', track_id=7, score=0.5, box_x=1.0, box_y=2.0, box_width=3.0, box_height=4.0,
+        keypoints=[keypoint(1.5 + k, 2.5, np.array([1.0, 0.0, 1.0]), 0.5, True) for k in range(4)],
+    )  # fmt: skip
+    names = list(tiny_model.keypoint_names)
+    array = types.types[POSES_TYPE](header, 320, 256, names, np.zeros(0, np.uint16), [pose, pose])
+    data = types.serialize_cdr(array, POSES_TYPE)
+    definition = types.generate_msgdef(POSES_TYPE, ros_version=2)[0] if definition_in_the_bag else ''
+    notes = Notes()
+    topic = Topic('/poses', POSES_TYPE, definition)
+    message = Decoder(notes).decode(StoredMessage(topic, START_NS, bytes(data)))
+    assert notes.lines() == []
+    read = message_to_poses(message, tiny_model)
+    assert [pose.track_id for pose in read] == [7, 7]
+    np.testing.assert_array_equal(read[1].keypoints[:, 0], [1.5, 2.5, 3.5, 4.5])
+    assert read[0].alternative is None
 
 
 def test_recorded_poses_of_another_object_are_refused(make, tiny_model):

@@ -13,15 +13,23 @@ from example_estimate import an_estimate
 from geometry_msgs.msg import Quaternion, Transform, Vector3
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from printed_board import CAMERA, found, truth
+from printed_board import MODEL as BOARD
 from sensor_msgs.msg import CameraInfo, CompressedImage, RegionOfInterest
 from stated_camera import stated_camera
 from std_msgs.msg import Header
 
 from custom_pose_ros.core.errors import ConfigError, MessageError
 from custom_pose_ros.core.geometry.rigid import BODY_OPTICAL, Rigid
-from custom_pose_ros.core.geometry.rotations import R_BODY_OPTICAL, matrix_from_roll_pitch_yaw
+from custom_pose_ros.core.geometry.rotations import (
+    R_BODY_OPTICAL,
+    matrix_from_quaternion,
+    matrix_from_roll_pitch_yaw,
+    rotation_between,
+)
 from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.object_model import ObjectModel
+from custom_pose_ros.core.orientation.orientation_estimator import OrientationEstimator
 from custom_pose_ros.inference.image_messages import image_to_bgr
 from custom_pose_ros.inference.pose_messages import message_to_poses
 from custom_pose_ros.nodes.ros.conversions import (
@@ -76,6 +84,30 @@ def test_poses_survive_the_way_there_and_back() -> None:
     for before, after in zip(original, message_to_poses(message, MODEL)):
         for name in ('keypoints', 'covariances', 'scores', 'visible', 'score', 'track_id'):
             np.testing.assert_array_equal(getattr(after, name), getattr(before, name), name)
+
+
+def test_a_board_that_may_be_turned_keeps_both_identities_to_the_orientation_array() -> None:
+    """From the maps of a network to the published message, through the message between the two nodes."""
+    poses = found(truth(), 0.49, 0.47)
+    message = poses_to_message(poses, BOARD, HEADER, CAMERA.width, CAMERA.height)
+    (sent,) = message.poses
+    assert sent.ambiguity == pytest.approx(0.96, abs=0.01)
+    assert len(sent.alternative) == len(sent.keypoints) == 8
+    assert sent.alternative_score == pytest.approx(0.96 * sent.score, abs=0.01)
+    estimates = OrientationEstimator(BOARD, CAMERA).update(message_to_poses(message, BOARD), 1.0)
+    (orientation,) = estimates_to_message(estimates, 'board', HEADER).orientations
+    assert orientation.ambiguity == pytest.approx(0.96, abs=0.1)
+    turns = [matrix_from_quaternion(np.array([q.x, q.y, q.z, q.w])) @ np.diag([1.0, -1.0, -1.0]) for q in
+             (orientation.pose.pose.orientation, orientation.alternative.orientation)]  # fmt: skip
+    assert np.rad2deg(rotation_between(*turns)) > 175.0
+
+
+def test_without_an_alternative_its_fields_are_empty_and_nan() -> None:
+    (pose,) = poses_to_message([a_pose()], MODEL, HEADER, 640, 480).poses
+    assert (pose.ambiguity, pose.alternative, pose.alternative_score) == (0.0, [], 0.0)
+    (orientation,) = estimates_to_message([an_estimate()], 'thing', HEADER).orientations
+    other = orientation.alternative
+    assert np.isnan([other.position.x, other.orientation.x, other.orientation.w]).all()
 
 
 def test_no_instance_is_an_empty_array_and_not_nothing() -> None:
