@@ -145,10 +145,7 @@ def test_distances_are_kept_and_those_that_show_nothing_refused(
     content, points = json.loads((tmp_path / 'a' / 'labels.json').read_text()), ObjectModel.load(OBJECT).model_points
     for item in content['annotations']:
         R, t = np.reshape(item['rotation_camera_object'], (3, 3)), np.array(item['translation_camera_object'])
-        middle = (
-            R @ (ObjectModel.load(OBJECT).model_points.min(0) + ObjectModel.load(OBJECT).model_points.max(0)) / 2 + t
-        )
-        assert 0.79 < np.linalg.norm(middle) < 1.11
+        assert 0.79 < np.linalg.norm(R @ (points.min(0) + points.max(0)) / 2 + t) < 1.11
     assert run(tmp_path / 'b', '--distance', '0.01', '0.02') == 1
     assert 'submarine is larger than the picture' in capsys.readouterr().err
 
