@@ -27,6 +27,7 @@ from custom_pose_ros.core.files import write_json
 from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.keypoints.preprocessing import SIZE_MULTIPLE
 from custom_pose_ros.core.progress import progress_bar
+from custom_pose_ros.inference.backends import AUTO, KINDS
 from custom_pose_ros.inference.copies import COPY_COUNTS, CopiesEstimator
 from custom_pose_ros.inference.estimator import MAX_INPUT_HEIGHT, PoseEstimator
 
@@ -52,7 +53,9 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument('--out', type=Path, required=True, help='folder to write')
     parser.add_argument(
         '--backend',
-        default='auto',
+        default=AUTO,
+        choices=(AUTO, *KINDS),
+        metavar='NAME',
         help='what runs the network: onnxruntime, openvino, torch, tensorrt or auto (default: the first that is there)',
     )
     parser.add_argument('--precision', default='auto', help='f32, f16, bf16, int8 or auto')

@@ -146,6 +146,11 @@ def write_outputs(
         f'{figures["instances"]} objects in {figures["images"]} images: '
         f'{len(train)} to train on, {len(validation)} to validate on'
     )
+    if parsed.val_share and not validation:
+        print(
+            'none to validate on: of so few images, of which those that look alike or belong together stay together, '
+            f'a share of {parsed.val_share:g} is none; give more images or a larger --val-share'
+        )
     if validation and kept:
         print('\n'.join(['images that belong together, and their side of the split:', *split_table(split, files)]))
     for name, count in figures['labelled_by_keypoint'].items():

@@ -62,6 +62,11 @@ def reason_of(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
+def one_line(error: BaseException) -> str:
+    """Return all that an error says in one line, or its kind where it says nothing."""
+    return ' '.join(str(error).split()) or type(error).__name__
+
+
 def listed(items: Collection[str], most: int = 12) -> str:
     """Return items in one line: the first ones, and how many more there are."""
     return ', '.join(list(items)[:most]) + (f' and {len(items) - most} more' if len(items) > most else '')

@@ -25,6 +25,7 @@ from custom_pose_ros.core.files import write_json
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.object_model import ObjectModel, find_object_folder
 from custom_pose_ros.core.progress import progress_bar
+from custom_pose_ros.inference.backends import AUTO, KINDS
 from custom_pose_ros.tools.children import ChildError, Children, free_domain, ros_environment
 from custom_pose_ros.tools.demo_clip import Clip
 from custom_pose_ros.tools.media import VideoReader, quiet_opencv
@@ -105,7 +106,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--clip', type=Path, metavar='FOLDER', help='clip to play (default: demo/ in the folder of the object)'
     )
-    parser.add_argument('--backend', default='auto', help='what runs the network (default: auto)')
+    parser.add_argument(
+        '--backend', default=AUTO, choices=(AUTO, *KINDS), metavar='NAME', help='what runs the network (default: auto)'
+    )
     return parser
 
 

@@ -35,6 +35,7 @@ from custom_pose_ros.core.errors import UsageError
 from custom_pose_ros.core.files import VideoFile, write_text
 from custom_pose_ros.core.object_model import find_object_folder
 from custom_pose_ros.core.progress import progress_bar
+from custom_pose_ros.inference.backends import AUTO, KINDS
 from custom_pose_ros.tools.media import quiet_opencv
 
 with optional_packages('evaluate_bag', ['bags', 'report']):
@@ -104,7 +105,7 @@ def _add_estimators(group: Any) -> None:
     )
     group.add_argument('--model', type=Path, metavar='FILE', help='network file (default: beside the object.yaml)')
     group.add_argument(
-        '--backend', default=Settings.backend,
+        '--backend', default=Settings.backend, choices=(AUTO, *KINDS), metavar='NAME',
         help='what runs the network (default: %(default)s, the first that is there)',
     )  # fmt: skip
     group.add_argument('--precision', default=Settings.precision, help='f32, f16, bf16 or int8 (default: %(default)s)')

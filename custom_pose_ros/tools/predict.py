@@ -40,6 +40,7 @@ from custom_pose_ros.core.object_model import ObjectModel, Thresholds
 from custom_pose_ros.core.orientation.pnp import known_points
 from custom_pose_ros.core.pictures import read_sound_picture
 from custom_pose_ros.core.progress import progress_bar
+from custom_pose_ros.inference.backends import AUTO, KINDS
 from custom_pose_ros.inference.camera_calibration import CameraCalibration
 from custom_pose_ros.inference.copies import COPY_COUNTS, CopiesEstimator
 from custom_pose_ros.inference.estimator import Estimator, PoseEstimator
@@ -78,7 +79,13 @@ def _parser() -> argparse.ArgumentParser:
         '--object', default='submarine', help='folder, object.yaml or installed object (default: submarine)'
     )
     group.add_argument('--model', type=Path, metavar='FILE', help='network file (default: beside the object.yaml)')
-    group.add_argument('--backend', default='auto', help='what runs the network (default: the first installed)')
+    group.add_argument(
+        '--backend',
+        default=AUTO,
+        choices=(AUTO, *KINDS),
+        metavar='NAME',
+        help='what runs the network (default: the first installed)',
+    )
     group.add_argument(
         '--precision', default='auto', help='f32, f16, bf16 or int8 (default: f32, or what was checked against it)'
     )

@@ -194,6 +194,7 @@ def test_wrong_calls(predict, picture, monkeypatch, arguments, text):
         ('--fov-deg', 'wide', "wanted degrees between 0 and 180, got 'wide'"),
         ('--frames', '0', "wanted a whole number from 1 up, got '0'"),
         ('--threshold', 'high', "wanted NAME=VALUE such as keypoint_score=0.4, got 'high'"),
+        ('--backend', 'foo', "invalid choice: 'foo' (choose from"),
     ],
 )
 def test_wrong_option_values(predict, capfd, option, value, text):

@@ -140,6 +140,8 @@ def _only_camera(data: Any, source: str) -> Mapping:
     """Return the keys of the camera: of the only one in a camera chain of Kalibr."""
     if not isinstance(data, Mapping):
         raise ConfigError(f'{source}: {_WANTED}, got {data!r:.80}')
+    if 'keypoints' in data:
+        raise ConfigError(f'{source}: {_WANTED}, got an object file')
     cameras = {name: entry for name, entry in data.items() if isinstance(entry, Mapping) and 'intrinsics' in entry}
     if len(cameras) > 1:
         raise ConfigError(f'{source}: has the cameras {", ".join(map(str, cameras)):.120}: give a file with one')

@@ -15,7 +15,7 @@ from rosbags.rosbag1 import reader as rosbag1_reader
 from rosbags.rosbag2 import Reader as Ros2Reader
 from rosbags.rosbag2 import storage_mcap, storage_sqlite3
 
-from custom_pose_ros.core.errors import DatasetError
+from custom_pose_ros.core.errors import DatasetError, one_line
 from custom_pose_ros.core.files import stand_in
 from custom_pose_ros.core.limits import MAX_BAG_BLOCK_BYTES, MAX_UNPACKED_BYTES, MAX_UNPACKED_RATIO
 from custom_pose_ros.evaluation.bags.salvage import check_sqlite, scan
@@ -149,8 +149,9 @@ class StorageFile:
         return Topic(connection.topic, connection.msgtype, definition, ros1, connection.msgcount, qos)
 
     def _note_damage(self, error: Exception) -> None:
-        text = ' '.join(str(error).split()) or type(error).__name__
-        self.notes.damage(f'{self.path.name}: its index cannot be used ({text[:150]}); read record by record')
+        self.notes.damage(
+            f'{self.path.name}: its index cannot be used ({one_line(error)[:150]}); read record by record'
+        )
 
     def _plainly_named(self, path: Path) -> Path:
         """Return a link to a file whose path rosbags would take for a URI with parts, or could not pass to SQLite."""

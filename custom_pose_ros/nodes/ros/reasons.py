@@ -8,7 +8,7 @@ import traceback
 from rclpy.exceptions import ParameterException
 
 from custom_pose_ros.core.command_line import say
-from custom_pose_ros.core.errors import CustomPoseError, ModelFileError, ObjectFileError
+from custom_pose_ros.core.errors import CustomPoseError, ModelFileError, ObjectFileError, one_line
 
 
 def is_expected(error: BaseException) -> bool:
@@ -22,7 +22,7 @@ def reason_for_peers(error: BaseException) -> str:
 
     Whoever may call a service can name any file that the node can read. What might quote it goes to stderr only.
     """
-    text = ' '.join(str(error).split())
+    text = one_line(error)
     if isinstance(error, ObjectFileError):
         say(f'error: {text}')
         return 'the object.yaml cannot be used; the terminal of the node says why, since the reason may quote the file'

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import functools
 import os
 import shutil
@@ -15,7 +14,7 @@ from rclpy.clock import Clock, ClockType
 from rclpy.executors import ExternalShutdownException
 from sensor_msgs.msg import CameraInfo
 
-from custom_pose_ros.core.command_line import CANNOT, INTERRUPTED, command, say
+from custom_pose_ros.core.command_line import CANNOT, INTERRUPTED, command, command_parser, say
 from custom_pose_ros.core.object_model import config_folder
 from custom_pose_ros.nodes.ros import qos
 from custom_pose_ros.nodes.ros.conversions import PoseArray
@@ -30,9 +29,7 @@ _REMIND_S = 10.0
 @command
 def main(args: Sequence[str] | None = None) -> int:
     """Become rviz2; return the exit code where that is not possible."""
-    parser = argparse.ArgumentParser(
-        'show_in_rviz', description=__doc__, epilog='Everything else is passed on to rviz2.', allow_abbrev=False
-    )
+    parser = command_parser(f'{__doc__}\n\nEverything else is passed on to rviz2.', 'show_in_rviz')
     parser.add_argument('-f', '--fixed-frame', help='default: that of the first header on camera_info or poses')
     parser.add_argument('-d', '--display-config', help='default: the view that comes with this package')
     options, others = parser.parse_known_args(args)

@@ -153,6 +153,7 @@ def test_no_model_and_zeros_are_no_distortion(tmp_path, model, d):
         ('# Camera intrinsics\n\n[image]\n\nwidth\n640\n', 'is not valid YAML: it is an INI file'),
         ('[LEFT_CAM_HD]\nfx=700.8\nfy=700.8\n', 'is not valid YAML: it is an INI file'),
         ('---\n---\n', 'wanted a camera_calibration YAML with image_width, image_height, ..., got an empty file'),
+        ('name: cup\nkeypoints: [a, b]\n', 'image_width, image_height, ..., got an object file'),
         ('image_width: 3\nimage_height: 4\ncamera_matrix: [[{}], 3]\n', 'wanted'),
     ],
 )

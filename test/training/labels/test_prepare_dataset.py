@@ -230,3 +230,10 @@ def test_an_object_file_decides_names_and_order(tmp_path):
     np.testing.assert_allclose(image.keypoints[0], [[60, 40], [10, 20]])
     (tmp_path / 'object.yaml').write_text('name: fish\nkeypoints: [tail, fin]\nskeleton: [[tail, fin]]\n')
     assert main([str(labels), '--object', str(tmp_path), '--check']) == 1
+
+
+def test_that_no_image_is_left_to_validate_on_is_said_with_its_reason(tmp_path, capsys):
+    picture(tmp_path / 'a.jpg', 160, 120)
+    path = save(tmp_path, coco([('a.jpg', 160, 120)], [{'image_id': 1, 'keypoints': [1, 1, 2, 5, 5, 2]}]))
+    assert main([str(path), '--out', str(tmp_path / 'out')]) == 0
+    assert 'none to validate on: of so few images' in capsys.readouterr().out

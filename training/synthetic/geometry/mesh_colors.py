@@ -11,6 +11,7 @@ import numpy as np
 import trimesh
 from PIL import Image
 
+from custom_pose_ros.core.errors import one_line
 from custom_pose_ros.core.limits import MAX_TEXTURE_SIDE
 from training.synthetic.geometry.formats.gltf_files import GltfSurface
 from training.synthetic.geometry.formats.mesh_problems import warn
@@ -184,7 +185,7 @@ def _texture(
         try:
             pixels = _pixels(image)
         except Exception as error:  # the reader of each format has its own
-            reason = ' '.join(str(error).split())[:120]
+            reason = one_line(error)[:120]
             warn(path, f'a texture of it cannot be read ({reason}): drawn without it')
             textures[key] = None
             return None

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import trimesh
 
-from custom_pose_ros.core.errors import DatasetError
+from custom_pose_ros.core.errors import DatasetError, one_line
 from training.synthetic.geometry.formats.color_files import ColorFiles
 from training.synthetic.geometry.formats.gltf_files import gltf_surfaces
 from training.synthetic.geometry.formats.mesh_checks import check_mesh_file
@@ -59,7 +59,7 @@ def read_mesh(path: Path, default_color: tuple[float, ...] = DEFAULT_COLOR) -> l
     except DatasetError:
         raise
     except Exception as error:  # the reader of each format has its own
-        reason = ' '.join(str(error).split())[:_LONGEST_REASON] or type(error).__name__
+        reason = one_line(error)[:_LONGEST_REASON]
         raise DatasetError(f'{path}: cannot be read as a mesh ({reason}): {EXPORT_AGAIN}') from error
     if not placed:
         raise DatasetError(f'{path}: no triangles in it')

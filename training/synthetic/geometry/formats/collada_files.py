@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 import collada
 import numpy as np
 
-from custom_pose_ros.core.errors import DatasetError
+from custom_pose_ros.core.errors import DatasetError, one_line
 from training.synthetic.geometry.formats.mesh_problems import EXPORT_AGAIN, HAS_BONES, check_numbers, cut_off, warn
 
 # What is no shape, and may be broken or refer to files that are missing.
@@ -75,7 +75,7 @@ def _readable_collada(path: Path, content: bytes, root: ElementTree.Element) -> 
     bare_content = ElementTree.tostring(root)
     bare = _collada(path, bare_content)
     if bare.errors:
-        raise DatasetError(f'{path}: a shape in it cannot be read ({_line(bare.errors[0])}): {EXPORT_AGAIN}')
+        raise DatasetError(f'{path}: a shape in it cannot be read ({one_line(bare.errors[0])}): {EXPORT_AGAIN}')
     if _shapes(whole) == _shapes(bare):
         return content
     warn(path, 'refers to materials that it does not have: drawn in grey')
@@ -86,11 +86,7 @@ def _collada(path: Path, content: bytes) -> collada.Collada:
     try:
         return collada.Collada(io.BytesIO(content), ignore=[collada.DaeError])
     except (collada.DaeError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-        raise DatasetError(f'{path}: cannot be read as COLLADA ({_line(error)}): {EXPORT_AGAIN}') from error
-
-
-def _line(error: Exception) -> str:
-    return ' '.join(str(error).split()) or type(error).__name__
+        raise DatasetError(f'{path}: cannot be read as COLLADA ({one_line(error)}): {EXPORT_AGAIN}') from error
 
 
 def _shapes(document: collada.Collada) -> int:

@@ -11,6 +11,7 @@ from urllib.parse import unquote
 from PIL import Image
 from trimesh.resolvers import FilePathResolver
 
+from custom_pose_ros.core.errors import one_line
 from custom_pose_ros.core.files import stand_in
 from custom_pose_ros.core.limits import MAX_MESH_BYTES
 from training.synthetic.geometry.formats.mesh_problems import warn
@@ -88,6 +89,6 @@ class ColorFiles(FilePathResolver):
         try:
             Image.open(io.BytesIO(content)).load()
         except Exception as error:  # the reader of each format has its own
-            reason = ' '.join(str(error).split())[:120]
+            reason = one_line(error)[:120]
             warn(self._mesh, f'its picture {name.strip()} cannot be read ({reason}): {_LOST}')
             raise FileNotFoundError(name) from error
