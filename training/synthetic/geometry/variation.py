@@ -45,17 +45,24 @@ class Variation:
         self._check(self.scene in (None, *SCENES), 'scene', f'one of {", ".join(SCENES)}', self.scene)
         self._alternatives = self._list(content, 'alternatives')
         for group in self._alternatives:
-            self._check(isinstance(group, list), 'alternatives', 'lists of patterns', group)
+            self._check_patterns('alternatives', group)
+            self._check(len(group) > 0, 'alternatives', 'lists of patterns', group)
         self._optional = self._rules(content, 'optional', ('share',))
         self._moves = self._rules(content, 'moves', ('about', 'turn_deg', 'shift_m'))
         self._looks = self._rules(content, 'looks', ('any_of',))
         self._open = self._list(content, 'open_surfaces') if 'open_surfaces' in content else ['*']
         self._hanging = self._list(content, 'hanging')
+        self._check_patterns('open_surfaces', self._open)
+        self._check_patterns('hanging', self._hanging)
         self._read_rules()
 
     def _check(self, right: bool, where: str, wanted: str, got: Any) -> None:
         if not right:
             raise ConfigError(f'{self.path}: {where + ": " if where else ""}wanted {wanted}, got {got!r:.100}')
+
+    def _check_patterns(self, where: str, patterns: Any) -> None:
+        right = isinstance(patterns, list) and all(isinstance(pattern, str) for pattern in patterns)
+        self._check(right, where, 'lists of patterns', patterns)
 
     def _list(self, content: Mapping, key: str) -> list:
         value = content.get(key, [])
@@ -80,6 +87,8 @@ class Variation:
         for rule in self._looks:
             self._check(isinstance(rule.get('any_of'), list) and rule['any_of'], 'looks: any_of', 'a list', rule)
             rule['any_of'] = [self._look(look) for look in rule['any_of']]
+            likely = any('share' not in look or look['share'][0] > 0 for look in rule['any_of'])
+            self._check(likely, 'looks: any_of', 'a look with a share above 0', rule['any_of'])
 
     def _look(self, look: Any) -> dict[str, Any]:
         right = isinstance(look, Mapping) and {*look} <= {'share', 'color', 'grey', *FINISH}
@@ -87,6 +96,8 @@ class Variation:
         read = {key: self._range(value, f'looks: {key}') for key, value in look.items() if key != 'color'}
         if 'color' in look:
             read['color'] = self._ranges(look['color'], 'looks: color')
+        inside = all(0 <= limits.min() and limits.max() <= 1 for limits in read.values())
+        self._check(inside, 'looks: any_of', 'numbers from 0 to 1', look)
         return read
 
     def _range(self, value: Any, where: str) -> np.ndarray:

@@ -101,6 +101,10 @@ def test_rules_change_the_parts_they_name(tmp_path: Path) -> None:
     ({'looks': [{'parts': 'a', 'any_of': [{'shine': 1}]}]}, 'looks: any_of: wanted share, color'),
     ({'optional': [{'parts': 'a', 'share': 'often'}]}, "optional: share: wanted a number .*, got 'often'"),
     ({'alternatives': ['a']}, 'alternatives: wanted lists of patterns'),
+    ({'alternatives': [[]]}, 'alternatives: wanted lists of patterns'),
+    ({'hanging': [1]}, 'hanging: wanted lists of patterns'),
+    ({'looks': [{'parts': 'a', 'any_of': [{'grey': [0.5, 2]}]}]}, 'looks: any_of: wanted numbers from 0 to 1'),
+    ({'looks': [{'parts': 'a', 'any_of': [{'share': 0}]}]}, 'looks: any_of: wanted a look with a share above 0'),
 ])  # fmt: skip
 def test_mistakes_are_named(tmp_path: Path, content: dict, text: str) -> None:
     with pytest.raises(ConfigError, match=text) as error:
