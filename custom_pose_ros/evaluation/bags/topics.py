@@ -63,7 +63,9 @@ def choose_image_topic(topics: Mapping[str, Topic], wanted: str | None, depth: M
     problem = f'no topic of type {_types(IMAGE_TYPES)}' + ' with pictures of a camera' * any(
         t.msgtype in IMAGE_TYPES for t in topics.values()
     )
-    raise UsageError(f'the bag has {problem}; it holds: {_listing(topics.values())}')
+    results = [t for t in topics.values() if t.count and t.msgtype in (POSES_TYPE, ORIENTATIONS_TYPE)]
+    way = f'; --recorded {",".join(t.name for t in results)} scores what was recorded' if results else ''
+    raise UsageError(f'the bag has {problem}; it holds: {_listing(topics.values())}{way}')
 
 
 def choose_camera_info(topics: Mapping[str, Topic], wanted: str | None, image: str | None) -> Topic | None:

@@ -49,6 +49,7 @@ def test_two_cameras_are_a_choice_that_names_both():
     ('found', 'wanted', 'text'),
     [
         (topics(('/imu', 'sensor_msgs/msg/Imu')), None, 'no topic of type sensor_msgs/Image, .*; it holds: /imu'),
+        (topics(('/poses', 'custom_pose_msgs/msg/PoseArray')), None, '; --recorded /poses scores what'),
         (topics(('/front/image', RAW, 0)), None, 'no message on the image topic /front/image'),
         (topics(('/front/image', RAW)), '/rear/image', '--image /rear/image: is not in the bag; .* /front/image'),
         (
