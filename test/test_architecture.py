@@ -61,6 +61,7 @@ ORDER = {
     'training': (
         ('pose_training', 'synthetic'),
         (
+            'choose_keypoints',
             'evaluate',
             'export_onnx',
             'export_tensorrt',
@@ -72,7 +73,7 @@ ORDER = {
         ),
     ),
     'training/pose_training': (('labels',), ('networks',), ('data',), ('judging',), ('learning', 'export')),
-    'training/synthetic': (('settings',), ('geometry',), ('rendering',), ('scenes',), ('output',)),
+    'training/synthetic': (('settings',), ('geometry',), ('rendering',), ('scenes',), ('output', 'choosing')),
 }
 # External package -> where alone it may be imported.
 HOMES = {

@@ -15,6 +15,7 @@ MISSING_FILE = {
     'custom_pose_ros.tools.demo': ['--object', 'GONE', '--out', 'OUT'],
     'custom_pose_ros.tools.evaluate_bag': ['GONE', '--out', 'OUT'],
     'custom_pose_ros.tools.predict': ['GONE'],
+    'training.choose_keypoints': ['--mesh', 'GONE', '--choose', '8', '--out', 'OUT'],
     'training.evaluate': ['GONE', '--data', 'GONE', '--out', 'OUT'],
     'training.export_onnx': ['GONE'],
     'training.export_tensorrt': ['GONE'],
@@ -26,7 +27,7 @@ MISSING_FILE = {
 }
 # Command -> options that contradict each other or the inputs.
 CONTRADICTION = {
-    'custom_pose_ros.tools.analyze_object': ['submarine', '--distance', '4', '1'],
+    'custom_pose_ros.tools.analyze_object': ['submarine', '--choose', '8'],
     'custom_pose_ros.tools.evaluate_bag': ['bag', '--video', '--recorded', 'poses'],
     'custom_pose_ros.tools.predict': ['a.png', '--threshold', 'no_such_threshold=1'],
     'training.prepare_dataset': ['labels.json'],

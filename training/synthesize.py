@@ -11,7 +11,6 @@ whatever the number of processes; an interrupted run goes on where it stopped.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import math
 import sys
 from collections.abc import Sequence
@@ -25,11 +24,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script 
 
 from custom_pose_ros.core.command_line import (
     DONE,
+    add_mesh_options,
     command,
     command_parser,
     image_size,
     optional_packages,
     positive_integer,
+    positive_number,
     say,
 )
 from custom_pose_ros.core.errors import ConfigError
@@ -84,28 +85,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         '--preview', action='store_true', help=f'only {PREVIEW}: the object from six sides with its keypoints'
     )
     shape = parser.add_argument_group('object')
-    shape.add_argument(
-        '--mesh', type=Path,
-        help='stl, obj, glb, ply, dae, 3mf or urdf; default: the one that variation.yaml beside the object file names',
-    )  # fmt: skip
-    shape.add_argument(
-        '--mesh-scale', type=positive_number, metavar='M',
-        help='metres per unit of the mesh (default: the unit that the file states, 1 where it states none)',
-    )  # fmt: skip
-    shape.add_argument(
-        '--mesh-axes',
-        default='x,y,z',
-        metavar='F,L,U',
-        help='mesh axes that point forward, left, up, e.g. --mesh-axes=-y,x,z',
-    )
-    shape.add_argument(
-        '--mesh-origin',
-        type=float,
-        nargs=3,
-        default=[0, 0, 0],
-        metavar=('X', 'Y', 'Z'),
-        help="the object's origin in the mesh, in its units and axes",
-    )
+    add_mesh_options(shape, '; default: the one that variation.yaml beside the object file names')
     view = parser.add_argument_group('camera and scene')
     view.add_argument('--scene', choices=SCENES, help=f'what surrounds the object (default {DEFAULT_SCENE})')
     view.add_argument(
@@ -150,14 +130,6 @@ def rendered_size(text: str) -> tuple[int, int]:
     if min(size) < 32 or max(size) > 4096:
         raise argparse.ArgumentTypeError(f'wanted sides from 32 to 4096 px, got {text!r}')
     return size
-
-
-def positive_number(text: str) -> float:
-    """Return an argument that is a finite number above 0."""
-    with contextlib.suppress(ValueError):
-        if 0 < float(text) < math.inf:
-            return float(text)
-    raise argparse.ArgumentTypeError(f'wanted a number above 0, got {text!r}')
 
 
 def make_dataset(options: argparse.Namespace) -> None:

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any, TextIO
 
 from custom_pose_ros.core.errors import CustomPoseError, UsageError, printable, reason_of
-from custom_pose_ros.core.limits import MAX_IMAGE_SIDE_PX
+from custom_pose_ros.core.limits import MAX_IMAGE_SIDE_PX, MAX_KEYPOINTS
 
 _PACKAGE = 'custom_pose_ros'
 _OWN = (_PACKAGE, 'custom_pose_msgs', 'training')
@@ -136,6 +136,39 @@ def _path(text: str) -> Path:
         return Path(text).expanduser()
     except RuntimeError as error:
         raise argparse.ArgumentTypeError(f'{text}: {error}') from error
+
+
+def positive_number(text: str) -> float:
+    """Return an argument that is a finite number above 0 (for `type` of argparse)."""
+    with contextlib.suppress(argparse.ArgumentTypeError):
+        if (number := _number(text)) > 0:
+            return number
+    raise argparse.ArgumentTypeError(f'wanted a number above 0, got {text!r}')
+
+
+def keypoint_number(text: str) -> int:
+    """Return an argument that is a number of keypoints from which a pose can be told (for `type` of argparse)."""
+    if not _WHOLE_NUMBER.fullmatch(text) or not 4 <= int(text) <= MAX_KEYPOINTS:
+        raise argparse.ArgumentTypeError(f'wanted a whole number from 4 to {MAX_KEYPOINTS}, got {text!r}')
+    return int(text)
+
+
+def add_mesh_options(parser: argparse._ActionsContainer, mesh_help: str = '', required: bool = False) -> None:
+    """Add --mesh, and what says where the object's frame is in it."""
+    kinds = 'stl, obj, glb, ply, dae, 3mf or urdf'
+    parser.add_argument('--mesh', type=Path, required=required, help=f'{kinds}{mesh_help}')
+    parser.add_argument(
+        '--mesh-scale', type=positive_number, metavar='M',
+        help='metres per unit of the mesh (default: the unit that the file states, 1 where it states none)',
+    )  # fmt: skip
+    parser.add_argument(
+        '--mesh-axes', default='x,y,z', metavar='F,L,U',
+        help='mesh axes that point forward, left, up, e.g. --mesh-axes=-y,x,z',
+    )  # fmt: skip
+    parser.add_argument(
+        '--mesh-origin', type=float, nargs=3, default=[0, 0, 0], metavar=('X', 'Y', 'Z'),
+        help="the object's origin in the mesh, in its units and axes",
+    )  # fmt: skip
 
 
 def field_of_view_deg(text: str) -> float:

@@ -4,6 +4,11 @@ Say how well an object can be oriented before anybody trains: expected errors, a
     analyze_object submarine --fov-deg 60 --distance 1 4
     analyze_object my_robot/object.yaml --camera front_camera.yaml --distance 0.5 6 --noise 1.5 --out build/analysis
     analyze_object submarine --candidate mast 0.29 0 0.13 --candidate lamp 0.13 0 0.05
+    analyze_object my_robot --mesh my_robot.stl --mesh-scale 0.001
+    analyze_object --mesh part.glb --choose 10
+
+With --mesh the advice is about points of the mesh only; with --choose keypoints are chosen on it first, and written to
+build/analysis/part/object.yaml with a picture. Both need the folder training/, beside the package in a checkout.
 
 Each line is about one image alone, of an object whose middle is on the optical axis, in any attitude. Keypoints behind
 the object are taken to be seen. The filter of orientation_node does better over time.
@@ -13,25 +18,30 @@ from __future__ import annotations
 
 import argparse
 import math
+import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
 from custom_pose_ros.core.command_line import (
     DONE,
+    add_mesh_options,
     command,
     command_parser,
     field_of_view_deg,
     image_size,
+    keypoint_number,
     pip_install,
     say,
 )
 from custom_pose_ros.core.errors import UsageError
-from custom_pose_ros.core.files import replacing, write_json
+from custom_pose_ros.core.files import read_json, replacing, write_json
+from custom_pose_ros.core.labels.raw_labels import safe_name
 from custom_pose_ros.core.object_checks import left_handed
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.orientation.estimate import AMBIGUOUS
@@ -58,13 +68,44 @@ _SUBCOLUMNS = '     [m]   [% views]   right one    with wrong    chosen [%]    m
 @command
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit code."""
-    run(_parser().parse_args(argv))
-    return DONE
+    args = _parser().parse_args(argv)
+    if (args.object is None) != bool(args.choose) or (args.choose and not args.mesh):
+        raise UsageError('wanted an object, or else --mesh and --choose, which make a new one')
+    if not args.mesh:
+        return run(args)
+    if args.choose:
+        args.object = args.out / safe_name(args.mesh.stem)
+        code = _on_mesh(args, '--choose', str(args.choose), '--out', str(args.out))
+        args.out = args.object
+        return code or run(args)
+    with TemporaryDirectory() as folder:
+        found = Path(folder) / 'places.json'
+        code = _on_mesh(args, '--candidates-for', args.object, '--out', str(found))
+        return code or run(args, np.array(read_json(found)).reshape(-1, 3))
+
+
+def _on_mesh(args: argparse.Namespace, *wanted: str) -> int:
+    """Run the script that reads meshes, which the package does not; return its exit code, after its own message."""
+    script = Path(__file__).resolve().parents[2] / 'training' / 'choose_keypoints.py'
+    if not script.is_file():
+        raise UsageError('--mesh: needs the folder training/ of the repository, which is not installed: run it there')
+    options = ['--mesh', str(args.mesh), f'--mesh-axes={args.mesh_axes}']
+    options += ['--mesh-origin', *map(str, args.mesh_origin)]
+    options += ['--mesh-scale', str(args.mesh_scale)] if args.mesh_scale else []
+    options += ['--seen-from', *args.seen_from]
+    sys.stdout.flush()
+    return subprocess.run([sys.executable, str(script), *options, *wanted], check=False).returncode
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = command_parser(__doc__, 'analyze_object')
-    parser.add_argument('object', help='folder, object.yaml or installed object')
+    parser.add_argument('object', nargs='?', help='folder, object.yaml or installed object; none with --choose')
+    add_mesh_options(parser, ' of the object, in its frame')
+    parser.add_argument('--choose', type=keypoint_number, metavar='N', help='choose N keypoints on the mesh')
+    parser.add_argument(
+        '--seen-from', nargs='+', default=['anywhere'], metavar='SIDE',
+        help='sides of the mesh that cameras will see: anywhere (default), above, below, front, back, left, right',
+    )  # fmt: skip
     group = parser.add_mutually_exclusive_group()
     group.add_argument(
         '--camera', type=Path, metavar='YAML', help='calibration: camera_calibration, Kalibr, OpenCV, camera_info'
@@ -99,8 +140,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def run(args: argparse.Namespace) -> None:
-    """Analyse, print the table and write chart and numbers."""
+def run(args: argparse.Namespace, places: np.ndarray | None = None) -> int:
+    """Analyse, print the table and write chart and numbers; advise of places (N, 3) [m] only, where they are given."""
     model = ObjectModel.load(args.object)
     calibration = CameraCalibration(args.camera, report=lambda text: say(f'note: {args.camera}: {text}'))
     camera = calibration.for_size(*(calibration.size if args.camera else args.size), args.fov_deg)
@@ -113,7 +154,9 @@ def run(args: argparse.Namespace) -> None:
     if not len(attitudes):
         raise UsageError(f'--tilt {args.tilt:g}: no view is left; give at least 5')
     candidates = _candidates(args.candidate)
-    analysis = analyse(Observability(model, camera, args.noise, attitudes), distances, candidates)
+    if args.choose:
+        places = np.zeros((0, 3))  # they have just been chosen: there is no better one
+    analysis = analyse(Observability(model, camera, args.noise, attitudes), distances, candidates, places)
     if not model.warnings and (text := left_handed(model.keypoint_names, model.model_points)):
         say(f'note: model_points: {text}')
     heading = (
@@ -135,6 +178,7 @@ def run(args: argparse.Namespace) -> None:
             draw_observability(temporary, heading, analysis.distances, error_curves(analysis))
         saved.insert(0, chart)
     say(f'\nsaved {", ".join(map(str, saved))}')
+    return DONE
 
 
 def _candidates(given: Sequence[Sequence[str]]) -> dict[str, np.ndarray]:
@@ -174,7 +218,12 @@ class Analysis:
     changed_errors: Sequence[Sequence[Summary]]
 
 
-def analyse(observability: Observability, distances: np.ndarray, candidates: Mapping[str, np.ndarray]) -> Analysis:
+def analyse(
+    observability: Observability,
+    distances: np.ndarray,
+    candidates: Mapping[str, np.ndarray],
+    places: np.ndarray | None = None,
+) -> Analysis:
     """
     Return the errors at all distances (D,) [m], and what a keypoint added or moved would make of them.
 
@@ -182,6 +231,7 @@ def analyse(observability: Observability, distances: np.ndarray, candidates: Map
         observability: Object, camera, noise and attitudes.
         distances: (D,) m.
         candidates: Names and places (3,) [m] of points that could become keypoints; the best of them comes first.
+        places: (N, 3) on the object's mesh [m], where a keypoint may be; None where there is no mesh.
 
     Raises:
         UsageError: The object does not fit into the image at any of the distances.
@@ -194,7 +244,7 @@ def analyse(observability: Observability, distances: np.ndarray, candidates: Map
             '(its model_points are in metres)'
         )
     known = [observability.with_candidate(seen[-1], name, point) for name, point in candidates.items()]
-    found = [observability.best_change(seen[-1], added) for added in (True, False)]
+    found = [observability.best_change(seen[-1], added, places) for added in (True, False)]
     changes = sorted(known, key=lambda change: change.median_rotation_rad)
     changes += [change for change in found if change is not None]
     changed = [[_summary(observability.errors(distance, c.points)) for distance in distances.tolist()] for c in changes]
@@ -219,7 +269,7 @@ def _row(distance_m: float, e: Summary) -> str:
 def format_changes(analysis: Analysis) -> str:
     """Say which keypoint to add and which to move, and what the errors are then at the far end."""
     if not analysis.changes:
-        return 'No keypoint out of the plane makes it better.'
+        return 'No other keypoint makes it better.'
     far = max(i for i, error in enumerate(analysis.errors) if error['fitting'])
     distance, before = analysis.distances[far], analysis.errors[far]
     now_deg = before['rotation_with_wrong_choice_deg']

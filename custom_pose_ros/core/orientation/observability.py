@@ -144,7 +144,7 @@ class Observability:
             fitting=len(R) / len(self._attitudes),
         )
 
-    def best_change(self, distance_m: float, added: bool) -> Change | None:
+    def best_change(self, distance_m: float, added: bool, places: np.ndarray | None = None) -> Change | None:
         """
         Return the change that halves the error at a distance [m] with the least lift out of the main plane.
 
@@ -153,17 +153,22 @@ class Observability:
         Args:
             distance_m: of the object's middle from the camera [m].
             added: True to add a keypoint, False to move one.
+            places: (N, 3) where it may be, object frame [m], of which the one that helps most is taken; None for
+                anywhere above or below a keypoint, as far as known in the air.
         """
         now = self.errors(distance_m).median_rotation_rad
         best: Change | None = None
-        for lift in _LIFTS:
-            for name, point, points in self._candidates(lift, added):
+        steps = [self._lifted(lift, added) for lift in _LIFTS] if places is None else [self._placed(places, added)]
+        for changes in steps:
+            for name, point, points in changes:
                 errors = self.errors(distance_m, points)
                 if errors.median_rotation_rad < (now if best is None else best.median_rotation_rad):
                     best = Change(name, added, point, abs(self._height(point)), points, errors.median_rotation_rad)
             if best is not None and best.median_rotation_rad <= HALF * now:
                 break
-        return None if best is None else replace(best, either_side=self._helps_mirrored(best, distance_m))
+        if best is None or places is not None:
+            return best
+        return replace(best, either_side=self._helps_mirrored(best, distance_m))
 
     def with_candidate(self, distance_m: float, name: str, point: np.ndarray) -> Change:
         """Return the change that adds one known point (3,) [m] of the object as a keypoint."""
@@ -208,7 +213,18 @@ class Observability:
         same = _angles_between(R, R_other) < _SAME_RAD
         return Rigid(R_other, t_other), np.where(same, np.inf, chi2)
 
-    def _candidates(self, lift: float, added: bool) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    def _placed(self, places: np.ndarray, added: bool) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+        """Yield what `_lifted` does, for places (N, 3): of each the keypoint nearest to it, which may move there."""
+        points = self.shape.points
+        size = float(np.linalg.norm(np.ptp(points @ self.shape.R_plane_object.T, axis=0)))
+        for place in places:
+            k = int(np.linalg.norm(points - place, axis=1).argmin())
+            rest = points if added else np.delete(points, k, 0)
+            if np.linalg.norm(rest - place, axis=1).min() > _TOO_NEAR * size:
+                moved = np.vstack([points, place]) if added else np.vstack([points[:k], place, points[k + 1 :]])
+                yield self.names[k], place, moved
+
+    def _lifted(self, lift: float, added: bool) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
         """Yield name, position and all points (K, 3) of the changes with a lift of a share of the object's size."""
         points, normal = self.shape.points, self.shape.normal
         size = float(np.linalg.norm(np.ptp(points @ self.shape.R_plane_object.T, axis=0)))

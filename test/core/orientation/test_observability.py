@@ -80,6 +80,16 @@ def test_the_keypoint_that_halves_the_error_of_a_plane_stands_out_of_it(added):
     assert then.ambiguous.mean() < 0.5 * now.ambiguous.mean()
 
 
+@pytest.mark.parametrize('added', [True, False])
+def test_with_known_places_nothing_in_the_air_is_advised(added):
+    observability = Observability(PLANAR, simulation.CAMERA, 1.0, random_attitudes(50))
+    places = np.array([[0.3, 0.0, 0.1], [0.1, 0.05, 0.0], PLANAR.model_points[0] + 0.001])
+    change = observability.best_change(4.0, added, places)
+    assert change.point.tolist() == [0.3, 0.0, 0.1]  # the one out of the plane
+    assert (change.either_side, len(change.points)) == (False, 4 + added)
+    assert observability.best_change(4.0, added, places[:0]) is None
+
+
 def test_turning_about_a_continuous_axis_does_not_count():
     turned = replace(SOLID, symmetries=(Symmetry((1.0, 0.0, 0.0), 0),))
     some = random_attitudes(50)

@@ -53,7 +53,7 @@ def object_builder(model: ObjectModel, mesh: dict[str, Any] | None, surface: Sim
     variation = Variation(Path(mesh['variation'])) if mesh.get('variation') else None
     mesh.pop('variation', None)
     parts = load_parts(**mesh)
-    scale = _used_scale(mesh['path'], mesh.get('scale'))
+    scale = used_scale(mesh['path'], mesh.get('scale'))
     check_against_model(parts, model, mesh['path'], scale, mesh.get('axes', FILE_AXES))
     if variation is None:
         merged = merge_by_material(parts)
@@ -107,7 +107,7 @@ def load_parts(
         raise DatasetError(
             f'{path}: {faces} triangles, wanted {MAX_MESH_FACES} at most: simplify the mesh (MeshLab, Blender)'
         )
-    scale = _used_scale(path, scale)
+    scale = used_scale(path, scale)
     R_object_file = axes_rotation(axes)
     return [replace(p, vertices=scale * (p.vertices - np.asarray(origin, float)) @ R_object_file.T) for p in parts]
 
@@ -138,7 +138,7 @@ def _is_urdf(path: Path) -> bool:
     return path.suffix.lower() == '.urdf'
 
 
-def _used_scale(path: str | Path, scale: float | None) -> float:
+def used_scale(path: str | Path, scale: float | None) -> float:
     """Return the metres per unit of a mesh file, for the `scale` of `load_parts`."""
     if scale is not None or _is_urdf(Path(path)):
         return scale or 1.0

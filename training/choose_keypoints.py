@@ -1,0 +1,119 @@
+"""
+Choose keypoints on a mesh: points that stand out, are seen from most sides and together tell the pose best.
+
+    python training/choose_keypoints.py --mesh part.glb --choose 10 --out config
+
+writes config/part/object.yaml and preview.png. It is what `analyze_object --mesh part.glb --choose 10` runs before it
+says how well the object can be oriented. Needs vtk and trimesh, and an off-screen OpenGL (no display, no GPU).
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script from anywhere
+
+from custom_pose_ros.core.command_line import (
+    DONE,
+    add_mesh_options,
+    command,
+    command_parser,
+    keypoint_number,
+    optional_packages,
+    say,
+)
+from custom_pose_ros.core.errors import ConfigError, UsageError
+from custom_pose_ros.core.files import write_json, write_text
+from custom_pose_ros.core.object_model import ObjectModel
+
+with optional_packages('choose_keypoints', ['synthetic']):
+    from training.synthetic.choosing.keypoint_choice import KeypointChoice
+    from training.synthetic.choosing.proposed_object import OffCentreError, propose
+    from training.synthetic.choosing.surface_views import SurfaceViews
+    from training.synthetic.geometry.object_builder import axes_rotation, check_against_model, load_parts, used_scale
+    from training.synthetic.geometry.parts import all_vertices
+    from training.synthetic.output.preview import PREVIEW, write_preview
+    from training.synthetic.rendering.gl_probe import require_gl
+    from training.synthetic.scenes.attitudes import DIRECTIONS
+    from training.synthetic.settings import ANYWHERE, SIDES, load_settings
+
+
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Return the command line."""
+    parser = command_parser(__doc__)
+    add_mesh_options(parser, required=True)
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument('--choose', type=keypoint_number, metavar='N', help='number of keypoints to choose')
+    what.add_argument(
+        '--candidates-for', metavar='OBJECT', help='write only where an object could have further keypoints, as JSON'
+    )
+    parser.add_argument(
+        '--seen-from', choices=(ANYWHERE, *SIDES), nargs='+', default=[ANYWHERE], metavar='SIDE',
+        help=f'sides of the object that cameras will see: {ANYWHERE} (default), {", ".join(SIDES)}',
+    )  # fmt: skip
+    parser.add_argument('--out', type=Path, required=True, help='folder for NAME/object.yaml, or the JSON file')
+    return parser.parse_args(arguments)
+
+
+def sides_of(options: argparse.Namespace) -> list[np.ndarray]:
+    """Return the directions (3,) of the sides that will be seen, none for anywhere."""
+    return [] if ANYWHERE in options.seen_from else [DIRECTIONS[side] for side in options.seen_from]
+
+
+def choose(options: argparse.Namespace) -> None:
+    """Write object.yaml and the picture of a new object."""
+    parts = load_parts(options.mesh, options.mesh_scale, options.mesh_axes, options.mesh_origin)
+    try:
+        proposal = propose(options.mesh.stem, parts, options.choose, sides_of(options))
+    except OffCentreError as error:
+        scale = used_scale(options.mesh, options.mesh_scale)
+        shift = axes_rotation(options.mesh_axes).T @ error.centre / scale
+        place = ' '.join(f'{value + 0.0:.5g}' for value in options.mesh_origin + shift)
+        raise UsageError(f'{options.mesh}: {error}: give --mesh-origin {place}') from error
+    except ConfigError as error:
+        raise ConfigError(f'{options.mesh}: {error}') from error
+    folder = options.out / proposal.data['name']
+    path, text = folder / 'object.yaml', proposal.yaml(options.mesh.name)
+    if path.exists() and path.read_text(encoding='utf-8', errors='replace') != text:
+        raise ConfigError(f'{path}: is there already and says something else: remove it, or give another --out')
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(path, text)
+    write_preview(folder / PREVIEW, parts, ObjectModel.load(path), load_settings().visibility)
+    for note in proposal.notes:
+        say(f'note: {note}')
+    print(f'{path}: {len(proposal.data["keypoints"])} keypoints; look at {folder / PREVIEW}', flush=True)
+
+
+def write_candidates(options: argparse.Namespace) -> None:
+    """Write the places (N, 3) [m] on the mesh at which the object could have another keypoint."""
+    model = ObjectModel.load(options.candidates_for)
+    parts = load_parts(options.mesh, options.mesh_scale, options.mesh_axes, options.mesh_origin)
+    if model.model_points is None or np.isnan(model.model_points).any():
+        raise ConfigError(f'{model.source}: model_points: wanted a position for every keypoint, to find it on the mesh')
+    scale = used_scale(options.mesh, options.mesh_scale)
+    check_against_model(parts, model, str(options.mesh), scale, options.mesh_axes)
+    views = SurfaceViews(parts)
+    vertices = all_vertices([part for part in parts if part.belongs])
+    choice = KeypointChoice(views, vertices, seen_from=sides_of(options))
+    write_json(options.out, choice.places[np.argsort(choice.noise, kind='stable')].round(6).tolist())
+
+
+@command
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit code."""
+    options = parse_arguments(arguments)
+    require_gl()
+    if options.choose:
+        choose(options)
+    else:
+        write_candidates(options)
+    return DONE
+
+
+if __name__ == '__main__':
+    sys.exit(main())
