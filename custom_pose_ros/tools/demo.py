@@ -39,7 +39,6 @@ with optional_packages('demo', ['bags']):
     from custom_pose_ros.tools.demo_results import draw_video, format_summary, summarise
 
 RECORDING = 'recording'
-_BEFORE_S = 0.001  # what is recorded so long before the first frame of the clip counts as well
 _READY_S = 120.0  # importing and loading everything on a slow machine
 _SILENCE_S = 10.0  # longest time without any frame while playing
 _LAST_RESULT_S = 3.0  # how long to wait for the result of the last frame
@@ -145,7 +144,7 @@ def run(args: argparse.Namespace) -> None:
     camera = CameraIntrinsics.from_yaml(clip.camera)
     _check_ros()
     playback = play_and_record(args, clip)
-    scores = score(args.out / RECORDING, args.object, min(playback.sent.values()))
+    scores = score(args.out / RECORDING, args.object)
     summary = summarise(scores, len(playback.sent), playback.dropped - playback.dropped_before)
     if not summary['detection_rate']:
         raise ChildError(
@@ -167,17 +166,11 @@ def _check_length(clip: Clip, model: ObjectModel) -> None:
             raise ConfigError(f'{clip.truth}: is about {frames} frames and {clip.video.name} has {reader.length}')
 
 
-def score(recording: Path, object_name: str, first_ns: int) -> list[FrameScore]:
-    """Score what was recorded from the first frame of the clip on, as `evaluate_bag --recorded --truth` does."""
+def score(recording: Path, object_name: str) -> list[FrameScore]:
+    """Score what was recorded, as `evaluate_bag --recorded --truth` does."""
+    truth = TruthSettings(topic='/truth')
+    settings = Settings((recording,), object=object_name, recorded='/poses,/orientations', truth=truth)
     with Bag([recording]) as bag:
-        start_s = (first_ns - bag.start_ns) * 1e-9 - _BEFORE_S
-        settings = Settings(
-            (recording,),
-            object=object_name,
-            recorded='/poses,/orientations',
-            truth=TruthSettings(topic='/truth'),
-            start_s=start_s,
-        )
         return Evaluator(settings).evaluate(bag).scores
 
 
@@ -240,6 +233,7 @@ def _follow(children: Children, lines: queue.Queue, playback: Playback, video: P
     """Start the clip and follow it to its end."""
     with VideoReader(video) as reader:
         total = reader.length
+    children.send('recorder', 'go')  # before the player, so that the first frame is in the recording
     children.send('player', 'go')
     with progress_bar(f'playing {video.name}', total, 'frame') as bar:
         last_news = time.monotonic()

@@ -1,7 +1,8 @@
 """
 Records what the player and the nodes publish into an mcap bag, until it is asked to end with SIGTERM.
 
-Used by the demo. It prints one line of JSON for each result, {"topic": "orientations", "stamp_ns": ...}, and
+Used by the demo. It records from the first line on stdin on: images that only show whether the nodes are ready are no
+part of the recording. It prints one line of JSON for each result, {"topic": "orientations", "stamp_ns": ...}, and
 {"dropped": 0}: the frames that pose_node has skipped so far because a newer one had come.
 """
 
@@ -9,7 +10,9 @@ from __future__ import annotations
 
 import functools
 import json
+import select
 import signal
+import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -51,6 +54,7 @@ class Recorder(Node):
         super().__init__('recorder')
         self._bag, types = bag, pose_types()
         self.written = 0
+        self._recording = False
         qos = QoSProfile(depth=_DEPTH, reliability=ReliabilityPolicy.RELIABLE)
         self._connections = {}
         for topic, (kind, msgtype) in _TOPICS.items():
@@ -59,8 +63,10 @@ class Recorder(Node):
         self.create_subscription(DiagnosticArray, '/diagnostics', self._report, qos)
 
     def _record(self, topic: str, data: bytes) -> None:
-        self._bag.write(self._connections[topic], time.time_ns(), data)
-        self.written += 1
+        self._recording = self._recording or bool(select.select([sys.stdin], [], [], 0)[0])
+        if self._recording:
+            self._bag.write(self._connections[topic], time.time_ns(), data)
+            self.written += 1
         if topic in _RESULTS:
             stamp = deserialize_message(data, Header).stamp  # a header is what they begin with
             print(json.dumps({'topic': topic, 'stamp_ns': stamp.sec * 10**9 + stamp.nanosec}), flush=True)

@@ -99,7 +99,7 @@ def _verdict_table(metrics: Mapping[str, Any], verdict: Verdict) -> str:
 
 _ROWS = (
     ('detection.rate', 'Found', '%', 'share of the frames with the object in view (without truth: of all frames)'),
-    ('detection.gaps.longest_s', 'Longest gap', 's', 'longest time without the object'),
+    ('detection.gaps.longest_s', 'Longest gap', 's', 'longest time without the object, or without any frame'),
     ('rotation_error_deg.median', 'Rotation error, median', 'deg', 'angle between estimated and true attitude'),
     ('rotation_error_deg.p90', 'Rotation error, 90 %', 'deg', 'nine of ten frames are better'),
     ('rotation_error_deg.share_above_20deg', 'Badly wrong', '%', 'share of frames more than 20 deg off'),

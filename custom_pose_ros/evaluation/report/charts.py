@@ -17,6 +17,8 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import FormatStrFormatter, MaxNLocator, NullFormatter
 
+from custom_pose_ros.evaluation.scoring.summary import holes
+
 BLUE, ORANGE, GREEN, RED = '#0072B2', '#E69F00', '#009E73', '#D55E00'
 SKY, PURPLE, GREY = '#56B4E9', '#CC79A7', '#6B6B6B'
 _WIDE, _HALF = (9.6, 2.6), (4.7, 3.0)
@@ -89,7 +91,7 @@ def error_over_time(columns: Columns, column: str, label: str, gaps: np.ndarray)
     def draw(axes: Axes) -> None:
         x, y = _thinned(columns['bag_time_s'], columns[column])
         _shade(axes, columns['bag_time_s'], gaps)
-        axes.plot(x, y, '-', lw=0.7, color=BLUE)
+        axes.plot(*_broken(x, y, holes(x) + 1), '-', lw=0.7, color=BLUE)
         axes.set(xlabel='time in the bag [s]', ylabel=label, ylim=(0, _upper(y)), xlim=_limits(columns['bag_time_s']))
 
     return _drawn(_WIDE, draw)
@@ -113,12 +115,19 @@ def angle_over_time(columns: Columns, name: str) -> str:
         estimate, true = columns[f'{name}_deg'], columns[f'true_{name}_deg']
         middle = _circular_mean(true if np.isfinite(true).any() else estimate)
         if np.isfinite(true).any():
-            axes.plot(*_broken(time, _wrapped(true, middle)), '-', lw=2.4, color=ORANGE, label='truth')
+            axes.plot(*_continuous(time, _wrapped(true, middle)), '-', lw=2.4, color=ORANGE, label='truth')
         if len(time) > _MAX_LINE_POINTS:
             _points(axes, time, _wrapped(estimate, middle), BLUE, 'estimate', 3)
         else:
-            line = _broken(time, _wrapped(estimate, middle))
-            axes.plot(*line, '-', lw=0.9, marker='.', ms=2.5, color=BLUE, label='estimate')
+            axes.plot(
+                *_continuous(time, _wrapped(estimate, middle)),
+                '-',
+                lw=0.9,
+                marker='.',
+                ms=2.5,
+                color=BLUE,
+                label='estimate',
+            )
         axes.set(xlabel='time in the bag [s]', ylabel=f'{name} [deg]', xlim=_limits(time))
         if np.ptp(axes.get_ylim()) > _PARTS_OF_A_TURN_FROM_DEG:
             axes.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 1.5, 3, 4.5, 6, 9, 10]))
@@ -138,10 +147,15 @@ def _wrapped(angles_deg: np.ndarray, middle_deg: float) -> np.ndarray:
     return middle_deg + (angles_deg - middle_deg + 180.0) % 360.0 - 180.0
 
 
-def _broken(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the line with breaks where an angle jumps by more than half a turn."""
-    jumps = np.flatnonzero(np.abs(np.diff(y)) > 180.0) + 1
-    return np.insert(x, jumps, np.nan), np.insert(y, jumps, np.nan)
+def _continuous(time: np.ndarray, angles_deg: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the line of an angle with breaks where frames are missing and where it jumps by more than half a turn."""
+    jumps = np.flatnonzero(np.abs(np.diff(angles_deg)) > 180.0)
+    return _broken(time, angles_deg, np.union1d(holes(time), jumps) + 1)
+
+
+def _broken(x: np.ndarray, y: np.ndarray, before: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the line with breaks before these of its points."""
+    return np.insert(x, before, np.nan), np.insert(y, before, np.nan)
 
 
 def error_against(columns: Columns, column: str, label: str, bins: Sequence[Mapping[str, Any]]) -> str:
@@ -235,8 +249,9 @@ def two_errors_over_time(time: np.ndarray, a: np.ndarray, b: np.ndarray, label: 
     """Draw the error of both runs against the time in the bag."""
 
     def draw(axes: Axes) -> None:
-        axes.plot(*_thinned(time, a), '-', lw=0.9, color=ORANGE, label='A')
-        axes.plot(*_thinned(time, b), '--', lw=0.9, color=BLUE, label='B')
+        for errors, name, style, colour in ((a, 'A', '-', ORANGE), (b, 'B', '--', BLUE)):
+            x, y = _thinned(time, errors)
+            axes.plot(*_broken(x, y, holes(x) + 1), style, lw=0.9, color=colour, label=name)
         axes.set(
             xlabel='time in the bag [s]', ylabel=label, ylim=(0, _upper(np.concatenate([a, b]))), xlim=_limits(time)
         )

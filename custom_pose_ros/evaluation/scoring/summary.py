@@ -19,6 +19,7 @@ from custom_pose_ros.evaluation.truth.tracks import interpolate
 SCHEMA = 'custom_pose_ros/metrics/1'
 LARGE_ERROR_DEG = 20.0  # an attitude that is worse than this misleads whoever steers by it
 CHI2_99 = {'rotation': 11.345, 'position': 11.345, 'pose': 16.812}  # quantiles of 3, 3 and 6 degrees of freedom
+MAX_STEPS = 5.0  # more time between two frames than so many usual steps: frames are missing there
 JITTER_GAP_S = 0.2  # three frames in a row, none farther apart than this
 _DISTANCE_BINS_M = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 10.0, math.inf)
 _ANGLE_BINS_DEG = (0.0, 15.0, 30.0, 45.0, 60.0, 75.0, 90.0)
@@ -96,7 +97,7 @@ def share(flags: Iterable[bool]) -> float | None:
 def _detection(scores: Sequence[FrameScore], has_truth: bool) -> dict[str, Any]:
     """With truth over the frames in which the object ought to be found, without it over all."""
     expected = [s for s in scores if s.expected] if has_truth else list(scores)
-    gaps = list(_gaps(expected))
+    gaps = [*_gaps(expected), *_holes(scores)]
     return {
         'expected': len(expected),
         'found': sum(s.found for s in expected),
@@ -106,7 +107,7 @@ def _detection(scores: Sequence[FrameScore], has_truth: bool) -> dict[str, Any]:
         'score': distribution(s.score for s in scores),
         'gaps': {
             'count': len(gaps),
-            'frames': distribution(frames for frames, _ in gaps),
+            'frames': distribution(frames for frames, _ in gaps if frames),
             'longest_s': max((seconds for _, seconds in gaps), default=0.0),
         },
     }
@@ -123,6 +124,21 @@ def _gaps(expected: Sequence[FrameScore]) -> Iterable[tuple[int, float]]:
             first, last = expected[max(start - 1, 0)], expected[i]
             yield end - start, (last.result.stamp_ns - first.result.stamp_ns) * 1e-9
             start = None
+
+
+def _holes(scores: Sequence[FrameScore]) -> Iterable[tuple[int, float]]:
+    """Yield no frames and the duration [s] where frames are missing between two with the object, as in a recording."""
+    times = np.array([score.result.stamp_ns for score in scores], np.int64) * 1e-9
+    for i in holes(times):
+        if scores[i].found and scores[i + 1].found:
+            yield 0, float(times[i + 1] - times[i])
+
+
+def holes(times_s: np.ndarray) -> np.ndarray:
+    """Return the indices of the frames after which frames are missing; times_s: (N,) [s] of the frames there are."""
+    steps = np.diff(times_s)
+    usual_s = np.median(steps[steps > 0]) if (steps > 0).any() else np.inf
+    return np.flatnonzero(steps > MAX_STEPS * usual_s)
 
 
 def _orientation(scores: Sequence[FrameScore]) -> dict[str, Any]:

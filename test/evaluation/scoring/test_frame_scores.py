@@ -20,7 +20,7 @@ from custom_pose_ros.evaluation.frame_result import FrameResult
 from custom_pose_ros.evaluation.scoring import summary as summary_module
 from custom_pose_ros.evaluation.scoring.frame_scores import Scorer
 from custom_pose_ros.evaluation.scoring.frame_table import COLUMNS, frame_table, read_table, to_csv
-from custom_pose_ros.evaluation.scoring.summary import distribution, rounded, summarise, to_json
+from custom_pose_ros.evaluation.scoring.summary import distribution, holes, rounded, summarise, to_json
 
 STEP_NS = 100_000_000
 TRUTH = trajectory(40, STEP_NS)
@@ -144,6 +144,19 @@ def test_gaps_and_switches_by_value(scorer, tiny_model):
     assert result['detection']['gaps']['frames']['max'] == 3
     assert result['detection']['gaps']['longest_s'] == pytest.approx(0.4)  # from frame 4 to frame 8
     assert result['tracks'] == {'count': 2, 'switches': 1}
+
+
+def test_a_hole_in_the_recording_is_a_gap(scorer, tiny_model):
+    """Frames 8 to 13 of 20 at 10 Hz are missing and the object is in all others: 0.7 s from frame 7 to frame 14."""
+    kept = [i for i in range(20) if not 8 <= i <= 13]
+    records = [record(i, [pose_at(TRUTH[i].pixels)]) for i in kept]
+    gaps = summarise(scorer.score(records, [truth(i) for i in kept]), tiny_model, True)['detection']['gaps']
+    assert (gaps['count'], gaps['frames']['count'], gaps['longest_s']) == (1, 0, pytest.approx(0.7))
+
+
+def test_holes_are_told_from_dropped_frames_and_equal_stamps():
+    assert holes(np.array([0.0, 0.1, 0.2, 0.6, 0.7, 3.7, 3.8])).tolist() == [4]  # three dropped frames are none
+    assert holes(np.zeros(4)).tolist() == holes(np.zeros(1)).tolist() == []
 
 
 def test_without_truth_every_frame_counts_and_the_track_is_followed(tiny_model):
