@@ -65,6 +65,7 @@ ORDER = {
             'evaluate',
             'export_onnx',
             'export_tensorrt',
+            'outline',
             'prelabel',
             'prepare_dataset',
             'quantize',

@@ -43,7 +43,7 @@ from custom_pose_ros.inference.camera_calibration import CameraCalibration
 from training.pose_training.labels.sharp_frames import is_recording, sharp_frames
 
 with optional_packages('synthesize', ['synthetic']):
-    from training.synthetic.geometry.object_builder import Builder, object_builder, object_size, own_mesh, size_note
+    from training.synthetic.geometry.object_builder import Builder, mesh_of, object_builder, object_size, size_note
     from training.synthetic.geometry.variation import Variation
     from training.synthetic.output.clip import ClipRenderer
     from training.synthetic.output.clip_files import write_clip
@@ -223,12 +223,6 @@ def make_preview(options: argparse.Namespace, builder: Builder, model: ObjectMod
     parts = builder(np.random.default_rng(options.seed))
     write_preview(options.out / PREVIEW, parts, model, settings.visibility)
     print(f'{options.out / PREVIEW}: the object from six sides with its keypoints; look at it first')
-
-
-def mesh_of(options: argparse.Namespace, model: ObjectModel) -> dict[str, Any]:
-    """Return the mesh as the recipe keeps it: the one that is given, or that of the object's variation file."""
-    mesh = {'path': str(options.mesh.resolve())} if options.mesh else own_mesh(Path(model.source).resolve())
-    return {**mesh, 'scale': options.mesh_scale, 'axes': options.mesh_axes, 'origin': list(options.mesh_origin)}
 
 
 def tell_size(builder: Builder, model: ObjectModel, mesh: dict[str, Any]) -> None:

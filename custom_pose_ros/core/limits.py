@@ -10,6 +10,7 @@ MAX_TABLE_BYTES = 1 << 28  # .csv
 MAX_PICTURE_BYTES = 1 << 29  # of one file
 MAX_PROJECT_BYTES = 1 << 37  # of a SLEAP package, which holds pictures; only its labelled frames are read
 MAX_NETWORK_BYTES = 1 << 31  # where ONNX itself ends
+MAX_OUTLINE_BYTES = 1 << 27  # of an object's outline, packed or not; thousands of views have 10 MB
 MAX_KEYPOINTS = 60  # of an object; far above what a network for a robot finds
 MAX_SYMMETRIES = 720  # rotations of an object that look the same; more cannot be told apart in an image
 MAX_MESH_FACES = 1_500_000  # triangles, 1 s a picture; a finer one must be simplified first

@@ -287,6 +287,17 @@ class CameraIntrinsics:
             pixels[front] = self._distort(points[front, :2] / points[front, 2:])[0]
         return pixels
 
+    def project_with_jacobian(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the (N, 2) pixels of (N, 3) points in front of the camera [m] and the (N, 2, 3) derivatives [px/m]."""
+        points = _checked_shape('points', points, 3)
+        inverse_depth = 1.0 / points[:, 2]
+        directions = points[:, :2] * inverse_depth[:, None]
+        pixels, lens = self._distort(directions)
+        jacobians = np.empty((len(points), 2, 3))
+        jacobians[:, :, :2] = lens * inverse_depth[:, None, None]
+        jacobians[:, :, 2] = -(jacobians[:, :, :2] @ directions[..., None])[..., 0]
+        return pixels, jacobians
+
     def undistort(self, points: np.ndarray) -> np.ndarray:
         """
         Return the (N, 2) directions (x / z, y / z) that are seen at (N, 2) pixels.

@@ -35,6 +35,8 @@ class OrientationEstimate:
         track_id: as in the KeypointPose.
         keypoints_used: number of keypoints the estimate was computed from; 0 while coasting (predicted, not measured).
         outlier_suspected: True when the keypoints contradict each other.
+        outline_agreement: share of the object's lines whose edge the image shows within a pixel, in [0, 1]; NaN where
+            the pose was not measured by the outline: no image, no outline, or none that is credible.
         model: the object, for its zero attitude; None when that is the identity.
         R_reference_frame: (3, 3), maps `frame` to the axes that `roll_pitch_yaw` is about.
     """
@@ -48,6 +50,7 @@ class OrientationEstimate:
     track_id: int | None = None
     keypoints_used: int
     outlier_suspected: bool = False
+    outline_agreement: float = math.nan
     model: ObjectModel | None = None
     R_reference_frame: np.ndarray = field(default_factory=lambda: np.eye(3))
 

@@ -18,8 +18,9 @@ from custom_pose_ros.core.geometry.rotations import (
     rotation_vectors_from_matrices,
     skew_matrix,
 )
-from custom_pose_ros.core.orientation.filter_models import KeypointNoise, SingerMotion
+from custom_pose_ros.core.orientation.filter_models import KeypointNoise, SingerMotion, repeated
 from custom_pose_ros.core.orientation.hypotheses import POSE, STATE_SIZE, TURN, Correction, Hypotheses, reweighted
+from custom_pose_ros.core.orientation.outline_fit import OutlineFit
 from custom_pose_ros.core.orientation.pnp import PointSet, linearise
 from custom_pose_ros.core.orientation.solver import MISFIT_TOLERANCE, Observation, PoseSolution, chi2_quantile
 
@@ -37,6 +38,7 @@ _VAGUE_DEPTH = 0.15  # the same of the distance, relative to it
 _UNKNOWN_RAD = 2.0  # the same above which nothing is known
 _VAGUE_GROWTH = 4.0  # the variance must also have grown by this factor since the last image
 _FAR_RAD = np.deg2rad(5.0)  # a correction of the rotation above which the linearisation is checked
+_TOLD = 1e-6  # of the largest eigenvalue of the information: below it a direction counts as not seen
 _NO_STEP = np.zeros(6)
 _UNIT = np.eye(6)
 _NEIGHBOUR_RAD = np.deg2rad(20.0)  # hypotheses about this near support each other in the choice of the best one
@@ -202,7 +204,7 @@ class PoseFilter:
         best = int(now.weights.argmax())
         turn = correction.step[best, TURN]
         far = turn @ turn > _FAR_RAD**2 or repeats * correction.chi2[best] > chi2_quantile(2 * len(wrong))
-        if far and not self._explains(now, best, observation):
+        if far and not self.allows(self._pose_of(now, best), observation):
             return np.ones_like(wrong)
         # Step 15: learn the noise of the keypoints, in claimed standard deviations.
         unit = math.sqrt(self.noise.variance)  # as it was when the residuals were computed
@@ -210,6 +212,33 @@ class PoseFilter:
         self.noise.learn(residual, jacobian, observation.used, self._since_s)
         self._keep(now)
         return wrong
+
+    def correct_by_fit(self, fit: OutlineFit, step_s: float) -> None:
+        """Correct the hypotheses by what the outline tells about the pose (step 27)."""
+        assert self.hypotheses is not None, 'start first'
+        now = self.hypotheses
+        values, axes = np.linalg.eigh(fit.information)
+        told = values > _TOLD * values[-1]
+        root = np.sqrt(values[told])
+        rows = root[:, None] * axes[:, told].T  # whitened: information = rows.T @ rows
+        arms = now.R @ self._shape.centroid
+        steps = np.empty((len(now), 6))  # from each hypothesis to the fit, of the object's origin
+        steps[:, :3] = fit.pose.translation - (now.centre - arms)
+        steps[:, 3:] = rotation_vectors_from_matrices(fit.pose.rotation @ now.R.transpose(0, 2, 1))
+        to_origin = np.tile(_UNIT, (len(now), 1, 1))
+        to_origin[:, :3, 3:] = skew_matrix(arms)
+        residual = steps @ rows.T + (axes[:, told].T @ fit.pull) / root
+        noise = np.tile(repeated(step_s) * np.eye(len(root)), (len(now), 1, 1))
+        self._keep(now.corrected(now.correction(residual, rows @ to_origin, noise)))
+
+    def allows(self, camera_object: Rigid, observation: Observation) -> bool:
+        """Tell whether the keypoints are credible in a pose, as they are really projected."""
+        position = camera_object.apply(observation.points.points)
+        if position[:, 2].min() <= 0.0:
+            return False
+        residual = observation.whiten @ (observation.directions - position[:, :2] / position[:, 2:])[..., None]
+        limit = MISFIT_TOLERANCE * chi2_quantile(residual.size) * max(1.0, self.noise.scale)
+        return bool((residual * residual).sum() <= limit)
 
     @property
     def vague(self) -> bool:
@@ -314,14 +343,9 @@ class PoseFilter:
         R = matrix_from_rotation_vector(step[3:]) @ self.hypotheses.R[index]
         return Rigid(R, self.hypotheses.centre[index] + step[:3] - R @ self._shape.centroid)
 
-    def _explains(self, now: Hypotheses, index: int, observation: Observation) -> bool:
-        """Tell whether one hypothesis is credible for the keypoints as they are really projected, not linearised."""
-        position = (observation.points.points - self._shape.centroid) @ now.R[index].T + now.centre[index]
-        if position[:, 2].min() <= 0.0:
-            return False
-        residual = observation.whiten @ (observation.directions - position[:, :2] / position[:, 2:])[..., None]
-        limit = MISFIT_TOLERANCE * chi2_quantile(residual.size) * max(1.0, self.noise.scale)
-        return bool((residual * residual).sum() <= limit)
+    def _pose_of(self, now: Hypotheses, index: int) -> Rigid:
+        """Return the pose `camera_object` of one of some hypotheses."""
+        return Rigid(now.R[index], now.centre[index] - now.R[index] @ self._shape.centroid)
 
     def _innovation(
         self,

@@ -65,6 +65,11 @@ def _kronecker(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return (a[:, None, :, None] * b[None, :, None, :]).reshape(len(a) * len(b), -1)
 
 
+def repeated(step_s: float) -> float:
+    """Return how many images, `step_s` [s] apart, tell as much as one while nothing is learnt (`KeypointNoise`)."""
+    return 1.0 / math.tanh(max(step_s, 1e-4) / (2.0 * _REPEATED_S))  # exponential autocorrelation
+
+
 class KeypointNoise:
     """
     The errors of the keypoints of one instance (step 15 of docs/filter.md).

@@ -16,6 +16,7 @@ from custom_pose_ros.core.geometry.symmetry import SymmetryGroup
 from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.orientation.estimate import AMBIGUOUS, OrientationEstimate
 from custom_pose_ros.core.orientation.filter import FilterParameters
+from custom_pose_ros.core.orientation.outline_fit import OutlineFitter
 from custom_pose_ros.core.orientation.solver import (
     MISFIT_TOLERANCE,
     NEGLIGIBLE_AMBIGUITY,
@@ -111,6 +112,7 @@ class IdentityTrack:
         symmetries: those of the object.
         parameters: how the object moves.
         R_reference_camera: (3, 3), to the axes that roll, pitch and yaw of the estimates are about.
+        outline: measures poses in the image itself, or None.
     """
 
     def __init__(
@@ -119,15 +121,18 @@ class IdentityTrack:
         symmetries: SymmetryGroup,
         parameters: FilterParameters,
         R_reference_camera: np.ndarray,
+        outline: OutlineFitter | None = None,
     ):
-        self._solver, self._symmetries, self._parameters = solver, symmetries, parameters
+        self._solver, self._symmetries, self._parameters, self._outline = solver, symmetries, parameters, outline
         self._R_reference_camera = R_reference_camera
         self._first = self._new_identity()
         self._other: _Followed | None = None
         self._log_odds = _UNNAMED  # of the other identity over the first
         self._stamp_s = math.nan
 
-    def update(self, pose: KeypointPose, stamp_s: float, longest_gap_s: float) -> OrientationEstimate | Refusal:
+    def update(
+        self, pose: KeypointPose, stamp_s: float, longest_gap_s: float, image: np.ndarray | None = None
+    ) -> OrientationEstimate | Refusal:
         """Return the estimate at `stamp_s` or why there is none, see `InstanceTrack.update`."""
         first: KeypointPose | None = pose
         other: KeypointPose | None = None
@@ -139,12 +144,12 @@ class IdentityTrack:
             first, other, evidence = self._assigned(pose)
             self._learn(evidence, stamp_s)
         self._stamp_s = stamp_s
-        result = _follow(self._first, first, stamp_s, longest_gap_s, pose.track_id)
+        result = _follow(self._first, first, stamp_s, longest_gap_s, pose.track_id, image)
         if self._other is None and other is not None and self._log_odds > _RESOLVED:
             self._other = self._new_identity()
         if self._other is None:
             return result
-        return self._update_other(result, other, stamp_s, longest_gap_s, pose.track_id)
+        return self._update_other(result, other, stamp_s, longest_gap_s, pose.track_id, image)
 
     def alive(self, stamp_s: float, longest_gap_s: float) -> bool:
         """Tell whether the instance was seen recently enough to predict where it is."""
@@ -159,7 +164,8 @@ class IdentityTrack:
         return self._with_other(estimate, self._other.track.coast(stamp_s, track_id) if known else None)
 
     def _new_identity(self) -> _Followed:
-        return _Followed(InstanceTrack(self._solver, self._symmetries, self._parameters, self._R_reference_camera))
+        track = InstanceTrack(self._solver, self._symmetries, self._parameters, self._R_reference_camera, self._outline)
+        return _Followed(track)
 
     def _start(self, pose: KeypointPose) -> tuple[KeypointPose, KeypointPose | None]:
         """Forget what was; return the keypoints of the likelier identity and of the other one."""
@@ -206,10 +212,11 @@ class IdentityTrack:
         stamp_s: float,
         longest_gap_s: float,
         track_id: int | None,
+        image: np.ndarray | None,
     ) -> OrientationEstimate | Refusal:
         """Follow the other identity too, and return the estimate that covers both; the likelier one comes first."""
         assert self._other is not None
-        outcome = _follow(self._other, pose, stamp_s, longest_gap_s, track_id)
+        outcome = _follow(self._other, pose, stamp_s, longest_gap_s, track_id, image)
         if self._log_odds > _LEAD and isinstance(outcome, OrientationEstimate):
             self._first, self._other, self._log_odds = self._other, self._first, -self._log_odds
             result = outcome
@@ -225,11 +232,16 @@ class IdentityTrack:
 
 
 def _follow(
-    followed: _Followed, pose: KeypointPose | None, stamp_s: float, longest_gap_s: float, track_id: int | None
+    followed: _Followed,
+    pose: KeypointPose | None,
+    stamp_s: float,
+    longest_gap_s: float,
+    track_id: int | None,
+    image: np.ndarray | None,
 ) -> OrientationEstimate | Refusal:
     """Update one identity with its keypoints in an image, or predict it where the image does not name it."""
     if pose is not None:
-        result = followed.track.update(replace(pose, track_id=track_id), stamp_s, longest_gap_s)
+        result = followed.track.update(replace(pose, track_id=track_id), stamp_s, longest_gap_s, image)
     elif followed.track.alive(stamp_s, longest_gap_s):
         result = followed.track.coast(stamp_s, track_id)
     else:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
@@ -14,9 +16,11 @@ from custom_pose_ros.core.geometry.symmetry import SymmetryGroup
 from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.keypoints.tracking import FrameInterval, PoseTracker
 from custom_pose_ros.core.object_model import ObjectModel
-from custom_pose_ros.core.orientation.estimate import CAMERA_OPTICAL, OrientationEstimate
+from custom_pose_ros.core.orientation.estimate import AMBIGUOUS, CAMERA_OPTICAL, OrientationEstimate
 from custom_pose_ros.core.orientation.filter import FilterParameters
 from custom_pose_ros.core.orientation.identity import IdentityTrack, solve_identities
+from custom_pose_ros.core.orientation.outline_fit import OutlineFit, OutlineFitter
+from custom_pose_ros.core.orientation.outline_views import OUTLINE_FILE, OutlineViews
 from custom_pose_ros.core.orientation.solver import PoseSolver, Refusal
 
 REFERENCE_ROTATIONS = {CAMERA_OPTICAL: np.eye(3), 'camera_body': R_BODY_OPTICAL}
@@ -34,6 +38,9 @@ class OrientationEstimator:
         reference_frame: camera_optical or camera_body (REP 103), or a (3, 3) R_reference_camera; roll_pitch_yaw of the
             estimates is about its axes. Everything else stays in the camera optical frame.
 
+        outline: what training/outline.py wrote, or its path; measures poses in the images given to `update`. 'auto':
+            outline.npz beside the object file, where there is one.
+
     Attributes:
         refusals: (track_id, reason) of each pose in the last image that could not be solved.
         withheld: how many poses came out impossible so far (behind the camera, not finite, without a covariance, a
@@ -41,6 +48,7 @@ class OrientationEstimator:
 
     Raises:
         ConfigError: the object has no usable model_points or the frame is unknown.
+        ModelError: the outline cannot be read, or is that of another object.
     """
 
     def __init__(
@@ -51,10 +59,14 @@ class OrientationEstimator:
         smoothing: bool = True,
         parameters: FilterParameters | None = None,
         reference_frame: str | np.ndarray = 'camera_optical',
+        outline: OutlineViews | str | Path | None = None,
     ):
         self.model = model
         self._solver = PoseSolver(model, camera)
         self._symmetries = SymmetryGroup(model.symmetries)
+        views = _outline_of(model, outline)
+        self._outline = None if views is None else OutlineFitter(views, camera)
+        self._image: np.ndarray | None = None
         self.smoothing = smoothing
         self._parameters = parameters or FilterParameters()
         self._R_reference_camera = _rotation_of(reference_frame)
@@ -69,7 +81,9 @@ class OrientationEstimator:
         self._interval = FrameInterval()
         self._stamp_s = -math.inf
 
-    def update(self, poses: Sequence[KeypointPose], stamp_s: float | None = None) -> list[OrientationEstimate]:
+    def update(
+        self, poses: Sequence[KeypointPose], stamp_s: float | None = None, image: np.ndarray | None = None
+    ) -> list[OrientationEstimate]:
         """
         Return one estimate for each pose that can be solved, in their order, then one for each track that coasts.
 
@@ -83,11 +97,13 @@ class OrientationEstimator:
             poses: the instances in the image. Among poses with a track id, those without one are solved on their own.
             stamp_s: time of the image [s]. A stamp that is not later than the last one means that time was set back (a
                 bag played again): all tracks start anew. None: no filter, every image on its own.
+            image: (H, W, 3) uint8 BGR, the image itself, of the camera's size; needed by the outline only.
 
         Raises:
-            ValueError: the stamp is not finite.
+            ValueError: the stamp is not finite, or the image is not one of the camera.
         """
         self.refusals = []
+        self._image = image
         if stamp_s is None or not self.smoothing:
             solved = [self._solve(pose) for pose in self._single(poses)]
             return self._possible(solved)
@@ -120,7 +136,11 @@ class OrientationEstimator:
         if isinstance(result, Refusal):
             self.refusals.append((pose.track_id, result.reason))
             return None
-        return result
+        if self._outline is None or self._image is None or result.outlier_suspected:
+            return result
+        alternative = result.alternative if result.ambiguity > AMBIGUOUS else None
+        fit = self._outline.measure(self._image, result.pose, result.covariance, alternative)
+        return result if fit is None else _measured(result, fit)
 
     def _follow(self, pose: KeypointPose, stamp_s: float) -> OrientationEstimate | None:
         """Return the estimate of a track; a track that came to an impossible one starts anew with this image."""
@@ -137,9 +157,9 @@ class OrientationEstimator:
     def _update_track(self, pose: KeypointPose, track_id: int, stamp_s: float) -> OrientationEstimate | Refusal:
         if track_id not in self._tracks:
             self._tracks[track_id] = IdentityTrack(
-                self._solver, self._symmetries, self._parameters, self._R_reference_camera
+                self._solver, self._symmetries, self._parameters, self._R_reference_camera, self._outline
             )
-        return self._tracks[track_id].update(pose, stamp_s, self._longest_gap_s)
+        return self._tracks[track_id].update(pose, stamp_s, self._longest_gap_s, self._image)
 
     @property
     def _longest_gap_s(self) -> float:
@@ -176,6 +196,39 @@ class OrientationEstimator:
     def _withhold(self, track_id: int | None, reason: str) -> None:
         self.withheld += 1
         self.refusals.append((track_id, reason))
+
+
+def _measured(estimate: OrientationEstimate, fit: OutlineFit) -> OrientationEstimate:
+    """Return the estimate of one image together with what its outline tells (step 27)."""
+    step = fit.pose.step_to(estimate.pose)
+    other = estimate.alternative
+    if other is not None and np.linalg.norm(fit.pose.step_to(other)[3:]) < np.linalg.norm(step[3:]):
+        step = fit.pose.step_to(other)  # the outline has decided; the covariance covers both
+    before = np.linalg.inv(estimate.covariance)
+    covariance = np.linalg.inv(before + fit.information)
+    return replace(
+        estimate,
+        pose=fit.pose.moved(covariance @ (before @ step + fit.pull)),
+        covariance=0.5 * (covariance + covariance.T),
+        ambiguity=0.0,
+        alternative=None,
+        outline_agreement=fit.agreement,
+    )
+
+
+def _outline_of(model: ObjectModel, outline: OutlineViews | str | Path | None) -> OutlineViews | None:
+    """Return the views that the argument of this name means."""
+    if outline is None or isinstance(outline, OutlineViews):
+        views, path = outline, f'the outline of {model.name}'
+    elif outline == 'auto':
+        path = str(Path(model.source).with_name(OUTLINE_FILE))
+        views = OutlineViews.load(path) if model.source and Path(path).is_file() else None
+    else:
+        path = str(outline)
+        views = OutlineViews.load(path)
+    if views is not None:
+        views.check_fit(model, path)
+    return views
 
 
 def _rotation_of(reference_frame: str | np.ndarray) -> np.ndarray:

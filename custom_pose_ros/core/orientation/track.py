@@ -13,8 +13,9 @@ import numpy as np
 
 from custom_pose_ros.core.geometry.symmetry import SymmetryGroup
 from custom_pose_ros.core.keypoints.poses import KeypointPose
-from custom_pose_ros.core.orientation.estimate import OrientationEstimate
+from custom_pose_ros.core.orientation.estimate import AMBIGUOUS, OrientationEstimate
 from custom_pose_ros.core.orientation.filter import FilterParameters, PoseFilter
+from custom_pose_ros.core.orientation.outline_fit import OutlineFit, OutlineFitter
 from custom_pose_ros.core.orientation.pnp import PointSet
 from custom_pose_ros.core.orientation.solver import NEGLIGIBLE_AMBIGUITY, Observation, PoseSolution, PoseSolver, Refusal
 
@@ -30,6 +31,7 @@ class InstanceTrack:
         symmetries: those of the object.
         parameters: how the object moves.
         R_reference_camera: (3, 3), to the axes that roll, pitch and yaw of the estimates are about.
+        outline: measures poses in the image itself, or None.
     """
 
     def __init__(
@@ -38,22 +40,26 @@ class InstanceTrack:
         symmetries: SymmetryGroup,
         parameters: FilterParameters,
         R_reference_camera: np.ndarray,
+        outline: OutlineFitter | None = None,
     ):
         self._solver = solver
         self._symmetries = symmetries
+        self._outline = outline
         self._R_reference_camera = R_reference_camera
         self._filter = PoseFilter(solver.shape, solver.model.keypoint_count, parameters)
         self._stamp_s = math.nan
         self._seen_s = -math.inf
 
-    def update(self, pose: KeypointPose, stamp_s: float, longest_gap_s: float) -> OrientationEstimate | Refusal:
+    def update(
+        self, pose: KeypointPose, stamp_s: float, longest_gap_s: float, image: np.ndarray | None = None
+    ) -> OrientationEstimate | Refusal:
         """
         Return the estimate at `stamp_s`, later than the last one [s], or why neither image nor filter give one.
 
         The track starts anew when the instance was not seen for longer than `longest_gap_s`.
         """
         if not self.alive(stamp_s, longest_gap_s):
-            return self._start(pose, stamp_s)
+            return self._start(pose, stamp_s, image)
         observation = self._solver.observe(pose)
         if isinstance(observation, Refusal):
             return observation
@@ -62,7 +68,7 @@ class InstanceTrack:
         if not self._symmetries.trivial:  # step 20
             observation = self._turned(observation)
         if self._filter.vague:  # step 13
-            return self._fuse(pose, observation, stamp_s)
+            return self._fuse(pose, observation, stamp_s, image)
         accepted = self._correct(observation)
         if accepted is None:
             self._filter.loosen(step_s)  # step 18
@@ -70,20 +76,24 @@ class InstanceTrack:
         if accepted is not None:
             self._seen_s = stamp_s
             suspected = len(accepted.pixels) < len(observation.pixels)
-            return self._estimate(pose.track_id, accepted, suspected)
+            fit = self._measure(image, accepted, step_s)
+            return self._estimate(pose.track_id, accepted, suspected, fit)
         if stamp_s - self._seen_s > CONTRADICTION_S:
-            return self._start(pose, stamp_s)
+            return self._start(pose, stamp_s, image)
         return self._estimate(pose.track_id, None, True)
 
-    def _fuse(self, pose: KeypointPose, observation: Observation, stamp_s: float) -> OrientationEstimate | Refusal:
+    def _fuse(
+        self, pose: KeypointPose, observation: Observation, stamp_s: float, image: np.ndarray | None
+    ) -> OrientationEstimate | Refusal:
         """Correct a filter that is vague by the pose that the image gives on its own."""
         solution = self._solver.solve_without_outlier(observation)
         if isinstance(solution, Refusal):
             return solution
         used = observation.subset(solution.used[observation.used])
         self._filter.fuse(solution, used)
+        fit = self._measure(image, used, stamp_s - self._seen_s)
         self._seen_s = stamp_s
-        return self._estimate(pose.track_id, used, solution.outlier_suspected)
+        return self._estimate(pose.track_id, used, solution.outlier_suspected, fit)
 
     def alive(self, stamp_s: float, longest_gap_s: float) -> bool:
         """Tell whether the instance was seen recently enough to predict where it is (step 19)."""
@@ -94,19 +104,35 @@ class InstanceTrack:
         self._advance(stamp_s)
         return self._estimate(track_id, None, False)
 
+    def _measure(self, image: np.ndarray | None, observation: Observation, step_s: float) -> OutlineFit | None:
+        """Correct the filter by the outline in the image, where it is credible and the keypoints allow it (step 27)."""
+        if image is None or self._outline is None:
+            return None
+        expected = self._filter.result()
+        alternative = expected.alternative if expected.ambiguity > AMBIGUOUS else None
+        fit = self._outline.measure(image, expected.pose, expected.covariance, alternative)
+        if fit is None or not self._filter.allows(fit.pose, observation):
+            return None
+        self._filter.correct_by_fit(fit, step_s)
+        return fit
+
     def _advance(self, stamp_s: float) -> None:
         if stamp_s > self._stamp_s:
             self._filter.predict(stamp_s - self._stamp_s)
             self._stamp_s = stamp_s
 
-    def _start(self, pose: KeypointPose, stamp_s: float) -> OrientationEstimate | Refusal:
+    def _start(self, pose: KeypointPose, stamp_s: float, image: np.ndarray | None) -> OrientationEstimate | Refusal:
         solution = self._solver.solve(pose)
         if isinstance(solution, Refusal):
             return solution
         self._filter.start(solution)
         self._stamp_s = self._seen_s = stamp_s
+        observation = self._solver.observe(pose)
+        fit = None
+        if isinstance(observation, Observation) and not solution.outlier_suspected:
+            fit = self._measure(image, observation, math.inf)
         return replace(
-            self._estimate(pose.track_id, None, solution.outlier_suspected),
+            self._estimate(pose.track_id, None, solution.outlier_suspected, fit),
             keypoints_used=int(solution.used.sum()),
             reprojection_error_px=float(solution.errors_px[0]),
         )
@@ -132,7 +158,11 @@ class InstanceTrack:
         return replace(observation, points=PointSet(observation.points.points @ turns[best].T))
 
     def _estimate(
-        self, track_id: int | None, observation: Observation | None, outlier_suspected: bool
+        self,
+        track_id: int | None,
+        observation: Observation | None,
+        outlier_suspected: bool,
+        fit: OutlineFit | None = None,
     ) -> OrientationEstimate:
         """Return the state of the filter as an estimate; without an observation it is a coasting one."""
         filtered = self._filter.result()
@@ -149,6 +179,7 @@ class InstanceTrack:
             track_id=track_id,
             keypoints_used=0 if observation is None else len(observation.pixels),
             outlier_suspected=outlier_suspected,
+            outline_agreement=math.nan if fit is None else fit.agreement,
             model=self._solver.model,
             R_reference_frame=self._R_reference_camera,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -68,6 +69,12 @@ def own_mesh(source: str | Path) -> dict[str, Any]:
     if not path.is_file():
         raise ConfigError(f'{source}: there is no {FILE_NAME} beside it that names a mesh: give --mesh FILE')
     return {'path': str(Variation(path).mesh), 'variation': str(path)}
+
+
+def mesh_of(options: argparse.Namespace, model: ObjectModel) -> dict[str, Any]:
+    """Return the mesh as the recipe keeps it: the one that is given, or that of the object's variation file."""
+    mesh = {'path': str(options.mesh.resolve())} if options.mesh else own_mesh(Path(model.source).resolve())
+    return {**mesh, 'scale': options.mesh_scale, 'axes': options.mesh_axes, 'origin': list(options.mesh_origin)}
 
 
 def _resurfaced(rng: np.random.Generator, surface: SimpleNamespace, material: Material) -> Material:

@@ -1,0 +1,201 @@
+"""OutlineViews: where outline and inner edges of an object are, seen from all around; made once from its mesh."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from custom_pose_ros.core.errors import ConfigError, ModelError, reason_of
+from custom_pose_ros.core.files import open_file, replacing, stand_in
+from custom_pose_ros.core.geometry.rigid import Rigid
+from custom_pose_ros.core.limits import MAX_OUTLINE_BYTES
+from custom_pose_ros.core.object_model import ObjectModel
+
+OUTLINE_FILE = 'outline.npz'  # beside model.onnx and object.yaml
+WRITTEN_BY = 'training/outline.py'
+FORMAT = 1
+OUTLINE, RISE, CREASE = 0, 1, 2  # kinds of lines: the object ends; print that is brighter along the normal; either way
+KINDS = 3
+_SAME_PLACE_M = 1e-6
+_STEPS = np.iinfo(np.int16).max  # of a coordinate, from the centre to the edge of the ball around the object
+
+
+class ViewLines(NamedTuple):
+    """
+    The N lines of one view, on which the image is compared with the object.
+
+    Attributes:
+        points: (N, 3) where they cross an edge, in the object frame [m].
+        normals: (N, 3) unit vectors along them, away from the object, in the object frame.
+        room: (N, 2) how far inwards and outwards nothing else is met [m].
+        kinds: (N,) OUTLINE, RISE or CREASE, in this order when they come from `OutlineViews`.
+    """
+
+    points: np.ndarray
+    normals: np.ndarray
+    room: np.ndarray
+    kinds: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class OutlineViews:
+    """
+    The lines of V views of one object, kept in a few bytes each.
+
+    Attributes:
+        model: the object file that the mesh was placed by.
+        mesh: name of the mesh, for people.
+        centre: (3,) of the ball around the object, in the object frame [m].
+        radius: of that ball [m].
+        directions: (V, 3) float32 unit vectors from the centre to the camera, in the object frame.
+        starts: (V + 1,) the lines of view v are starts[v] to starts[v + 1].
+        points: (L, 3) int16, from the centre in parts of the radius.
+        normals: (L, 3) int8.
+        room: (L, 2) uint16, in parts of the radius.
+        kinds: (L,) uint8, ascending in each view.
+    """
+
+    model: ObjectModel
+    mesh: str
+    centre: np.ndarray
+    radius: float
+    directions: np.ndarray
+    starts: np.ndarray
+    points: np.ndarray
+    normals: np.ndarray
+    room: np.ndarray
+    kinds: np.ndarray
+
+    @classmethod
+    def from_lines(
+        cls,
+        model: ObjectModel,
+        mesh: str,
+        centre: np.ndarray,
+        radius: float,
+        directions: np.ndarray,
+        views: list[ViewLines],
+    ) -> OutlineViews:
+        """Return the views packed; one `ViewLines` for each direction."""
+        unit = radius / _STEPS
+        orders = [np.argsort(view.kinds, kind='stable') for view in views]
+        points, normals, room, kinds = (
+            np.concatenate([each[order] for each, order in zip(arrays, orders)]) for arrays in zip(*views)
+        )
+        return cls(
+            model=model,
+            mesh=mesh,
+            centre=np.asarray(centre, float),
+            radius=float(radius),
+            directions=np.asarray(directions, np.float32),
+            starts=np.cumsum([0] + [len(view.kinds) for view in views]),
+            points=np.clip(np.rint((points - centre) / unit), -_STEPS, _STEPS).astype(np.int16),
+            normals=np.rint(127.0 * normals).astype(np.int8),
+            room=np.clip(room / unit, 0, np.iinfo(np.uint16).max).astype(np.uint16),
+            kinds=kinds.astype(np.uint8),
+        )
+
+    def seen_in(self, camera_object: Rigid) -> ViewLines:
+        """Return the lines of the view that is nearest to how the camera sees the object."""
+        R, t = camera_object
+        towards = -(t @ R) - self.centre
+        view = int((self.directions @ towards.astype(np.float32)).argmax())
+        part = slice(self.starts[view], self.starts[view + 1])
+        unit = self.radius / _STEPS
+        return ViewLines(
+            self.points[part] * unit + self.centre, self.normals[part] / 127.0, self.room[part] * unit, self.kinds[part]
+        )
+
+    def check_fit(self, model: ObjectModel, path: str | Path) -> None:
+        """Raise ModelError unless the views are those of this object, its keypoints where the mesh was placed."""
+        difference = model.difference_from(self.model)
+        if difference is None and not _same_points(model, self.model):
+            difference = 'other model_points'
+        if difference:
+            raise ModelError(
+                f'{path}: was made for {self.model.name} with {difference}; '
+                f'make it again for {model.source or model.name} with {WRITTEN_BY}'
+            )
+
+    def save(self, path: Path) -> None:
+        """Write the file; OutputError when it cannot be written."""
+        arrays = {name: getattr(self, name) for name in _ARRAYS}
+        about = json.dumps({'format': FORMAT, 'mesh': self.mesh, 'radius': self.radius, 'object': self.model.to_dict()})
+        with replacing(path) as temporary:
+            np.savez_compressed(temporary, about=np.array(about), **arrays)
+
+    @classmethod
+    def load(cls, path: str | Path) -> OutlineViews:
+        """
+        Read a file that `training/outline.py` wrote.
+
+        Raises:
+            ModelError: it is missing, damaged, too large, or of another kind; the text names it.
+        """
+        path = Path(path).expanduser()
+        try:
+            with open_file(path, MAX_OUTLINE_BYTES) as file:
+                if text := stand_in(path):
+                    raise ModelError(f'{path}: {text}')
+                with zipfile.ZipFile(file) as archive:  # what it unpacks to
+                    if sum(member.file_size for member in archive.infolist()) > MAX_OUTLINE_BYTES:
+                        raise ModelError(f'{path}: unpacks to more than {MAX_OUTLINE_BYTES} bytes')
+                file.seek(0)
+                with np.load(file, allow_pickle=False) as content:
+                    about = json.loads(str(content['about']))
+                    arrays = {name: content[name] for name in _ARRAYS}
+            if about['format'] != FORMAT:
+                raise ValueError(f'format {about["format"]!r:.40}')
+            model = ObjectModel.from_dict(about['object'], f'{path}: its object')
+            views = cls(model=model, mesh=str(about['mesh']), radius=float(about['radius']), **arrays)
+            views._check()
+        except OSError as error:
+            raise ModelError(f'{path}: cannot be read ({error.strerror or error}); {WRITTEN_BY} makes it') from error
+        except ModelError:
+            raise
+        except (ConfigError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, MemoryError) as error:
+            raise ModelError(
+                f'{path}: is damaged or not an outline; make it again with {WRITTEN_BY} ({reason_of(error):.120})'
+            ) from error
+        return views
+
+    def _check(self) -> None:
+        """Raise ValueError unless the arrays belong together."""
+        lines, views = len(self.kinds), len(self.directions)
+        for name, (dtype, shape) in _ARRAYS.items():
+            array = getattr(self, name)
+            sizes = {'L': lines, 'V': views, 'V+1': views + 1}
+            wanted = tuple(sizes[side] if isinstance(side, str) else side for side in shape)
+            if array.dtype != dtype or array.shape != wanted:
+                raise ValueError(f'{name} is {array.dtype} {array.shape}')
+        starts = self.starts
+        if not views or starts[0] != 0 or starts[-1] != lines or (np.diff(starts) < 0).any():
+            raise ValueError('its views do not fit its lines')
+        falls = np.flatnonzero(np.diff(self.kinds.astype(int)) < 0) + 1
+        if not np.isin(falls, starts).all():
+            raise ValueError('its lines are not in order')
+        finite = np.isfinite(self.centre).all() and np.isfinite(self.directions).all() and np.isfinite(self.radius)
+        if not finite or self.radius <= 0.0 or self.kinds.max(initial=0) > CREASE:
+            raise ValueError('impossible values')
+
+
+_ARRAYS: dict[str, tuple[np.dtype, tuple[str | int, ...]]] = {
+    'centre': (np.dtype(float), (3,)),
+    'directions': (np.dtype(np.float32), ('V', 3)),
+    'starts': (np.dtype(np.int64), ('V+1',)),
+    'points': (np.dtype(np.int16), ('L', 3)),
+    'normals': (np.dtype(np.int8), ('L', 3)),
+    'room': (np.dtype(np.uint16), ('L', 2)),
+    'kinds': (np.dtype(np.uint8), ('L',)),
+}
+
+
+def _same_points(a: ObjectModel, b: ObjectModel) -> bool:
+    if a.model_points is None or b.model_points is None:
+        return a.model_points is b.model_points
+    return bool(np.allclose(a.model_points, b.model_points, rtol=0.0, atol=_SAME_PLACE_M, equal_nan=True))

@@ -1,0 +1,136 @@
+"""Poses measured by the outline, on drawn pictures of a cuboid: accuracy, honest covariances, what is not believed."""
+
+from __future__ import annotations
+
+import numpy as np
+import outlined_box
+import pytest
+from outlined_box import CAMERA, FACE_COLOURS, box_views, near, picture, some_pose
+
+from custom_pose_ros.core.orientation.orientation_estimator import OrientationEstimator
+from custom_pose_ros.core.orientation.outline_fit import OutlineFitter
+
+CHI2_99 = 16.81  # 99 % quantile, 6 degrees of freedom
+VIEWS = box_views()
+
+
+def fits(count: int, views=VIEWS, **look):
+    """Return start error [deg], error [deg] and squared Mahalanobis distance of the truth, for each credible fit."""
+    fitter, rows = OutlineFitter(views, CAMERA), []
+    for seed in range(count):
+        truth = some_pose(seed)
+        start, covariance = near(truth, seed + 1000)
+        fit = fitter.fit(picture(truth, seed, **look), start, np.linalg.inv(covariance))
+        if fit is None or not fit.credible:
+            continue
+        before = np.linalg.inv(covariance)
+        both = fit.information + before
+        pose = fit.pose.moved(np.linalg.solve(both, fit.pull + before @ fit.pose.step_to(start)))
+        error = pose.step_to(truth)
+        degrees = [np.degrees(np.linalg.norm(step[3:])) for step in (start.step_to(truth), error)]
+        rows.append((*degrees, error @ both @ error))
+    return np.array(rows).reshape(-1, 3)
+
+
+def test_the_outline_takes_most_of_the_error_and_its_covariance_says_what_is_left():
+    start, error, distance = fits(24).T
+    assert len(start) == 24
+    assert np.median(error) < 0.25 * np.median(start)  # 0.35 of 2.9 degrees; the box is 100 px wide
+    assert (distance < CHI2_99).mean() >= 0.8  # the fixed seeds give 0.92
+    assert np.median(distance) < 2.0 * 5.35  # that of the chi-square distribution is 5.35
+
+
+def test_a_hidden_third_leaves_the_rest_right():
+    _, error, distance = fits(12, hidden=0.35).T
+    assert len(error) >= 10
+    assert np.median(error) < 1.0
+    assert (distance < CHI2_99).mean() >= 0.75
+
+
+def test_a_background_of_the_same_colour_tells_less():
+    """One face merges with the background: either the fit is not credible, or it claims less."""
+    truth = outlined_box.TILTED
+    start, covariance = near(truth, 5)
+    fitter, before = OutlineFitter(VIEWS, CAMERA), np.linalg.inv(covariance)
+    clear = fitter.fit(picture(truth), start, before)
+    merged = fitter.fit(picture(truth, background=FACE_COLOURS[2]), start, before)
+    assert merged is None or not merged.credible or np.trace(merged.information) < np.trace(clear.information)
+
+
+def test_a_picture_without_the_object_is_not_believed():
+    image = np.random.default_rng(0).integers(0, 255, (CAMERA.height, CAMERA.width, 3)).astype(np.uint8)
+    start, covariance = near(outlined_box.TILTED, 0)
+    fit = OutlineFitter(VIEWS, CAMERA).fit(image, start, np.linalg.inv(covariance))
+    assert fit is None or not fit.credible
+
+
+def test_a_plain_picture_tells_nothing():
+    image = np.full((CAMERA.height, CAMERA.width, 3), 120, np.uint8)
+    start, covariance = near(outlined_box.TILTED, 0)
+    before = np.linalg.inv(covariance)
+    fit = OutlineFitter(VIEWS, CAMERA).fit(image, start, before)
+    assert fit is None or not fit.credible or np.linalg.eigvalsh(fit.information - 0.1 * before).max() < 0.0
+
+
+def test_an_object_out_of_the_image_or_behind_the_camera_gives_none():
+    fitter = OutlineFitter(VIEWS, CAMERA)
+    for place in ([3.0, 0.0, 1.0], [0.0, 0.0, -1.0], [0.0, 0.0, 0.01]):
+        pose = outlined_box.TILTED._replace(translation=np.array(place))
+        assert fitter.fit(picture(outlined_box.TILTED), pose, np.eye(6)) is None
+
+
+def test_an_image_of_another_size_is_refused():
+    with pytest.raises(ValueError, match=r'image must be \(240, 320, 3\) uint8, got \(480, 640, 3\) uint8'):
+        OutlineFitter(VIEWS, CAMERA).fit(np.zeros((480, 640, 3), np.uint8), outlined_box.TILTED, np.eye(6))
+
+
+def followed(outline, frames: int = 6) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rotation errors [deg] of a track, and the agreement of each estimate."""
+    estimator, rows = OrientationEstimator(outlined_box.MODEL, CAMERA, outline=outline), []
+    for i, truth in enumerate(outlined_box.slow_motion(frames)):
+        (estimate,) = estimator.update(
+            [outlined_box.keypoints(truth, i)], 0.1 * i, picture(truth, i) if outline else None
+        )
+        rows.append((np.degrees(np.linalg.norm(estimate.pose.step_to(truth)[3:])), estimate.outline_agreement))
+    return np.array(rows).T
+
+
+def test_a_track_is_measured_by_the_outline():
+    alone, agreement = followed(None)
+    assert np.isnan(agreement).all()
+    measured, agreement = followed(VIEWS)
+    assert np.nanmin(agreement) > 0.7
+    assert np.median(measured) < 0.6 * np.median(alone)
+
+
+def test_the_outline_of_another_shape_changes_nothing():
+    alone, _ = followed(None)
+    other, agreement = followed(box_views(300, (1.6, 0.6, 1.0)))
+    assert np.isnan(agreement).all()
+    np.testing.assert_array_equal(other, alone)
+
+
+def test_a_single_image_is_measured_too_and_its_covariance_shrinks():
+    truth = outlined_box.TILTED
+    pose = outlined_box.keypoints(truth, 1, track_id=None)
+    with_outline = OrientationEstimator(outlined_box.MODEL, CAMERA, outline=VIEWS)
+    (alone,) = with_outline.update([pose])
+    (measured,) = with_outline.update([pose], image=picture(truth))
+    assert np.linalg.det(measured.covariance) < 0.1 * np.linalg.det(alone.covariance)
+    error = measured.pose.step_to(truth)
+    assert error @ np.linalg.solve(measured.covariance, error) < CHI2_99
+
+
+def test_the_outline_is_found_beside_the_object_file(tmp_path):
+    import yaml
+
+    path = tmp_path / 'object.yaml'
+    path.write_text(yaml.safe_dump(outlined_box.MODEL.to_dict()))
+    model = outlined_box.ObjectModel.load(path)
+    truth = outlined_box.TILTED
+    arguments = [outlined_box.keypoints(truth, 1)], 0.0, picture(truth)
+    (without,) = OrientationEstimator(model, CAMERA, outline='auto').update(*arguments)
+    assert np.isnan(without.outline_agreement)
+    VIEWS.save(tmp_path / 'outline.npz')
+    (found,) = OrientationEstimator(model, CAMERA, outline='auto').update(*arguments)
+    assert found.outline_agreement > 0.7

@@ -1,0 +1,102 @@
+"""The file of an object's outline: written and read back, its nearest view, and what is refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import zipfile
+
+import numpy as np
+import outlined_box
+import pytest
+
+from custom_pose_ros.core.errors import ModelError
+from custom_pose_ros.core.geometry.rigid import Rigid
+from custom_pose_ros.core.object_model import ObjectModel
+from custom_pose_ros.core.orientation.outline_views import OUTLINE, OutlineViews
+
+
+@pytest.fixture
+def views() -> OutlineViews:
+    return outlined_box.box_views(40)
+
+
+def test_what_is_written_is_read_back(views, tmp_path):
+    views.save(tmp_path / 'outline.npz')
+    again = OutlineViews.load(tmp_path / 'outline.npz')
+    assert again.model.to_dict() == views.model.to_dict()
+    for name in ('centre', 'directions', 'starts', 'points', 'normals', 'room', 'kinds'):
+        np.testing.assert_array_equal(getattr(again, name), getattr(views, name))
+
+
+def test_the_view_is_the_nearest_and_its_lines_are_those_of_the_outline_first(views):
+    camera_object = outlined_box.TILTED
+    lines = views.seen_in(camera_object)
+    assert (np.diff(lines.kinds.astype(int)) >= 0).all()
+    on_edges = np.abs(np.abs(lines.points) - outlined_box.HALF_M) < 1e-5  # int16: 0.17 m / 32767 = 5 um
+    assert (on_edges.sum(1) >= 2).all()
+    outline = lines.points[lines.kinds == OUTLINE]
+    assert len(outline) == 120  # six edges bound a cuboid seen from anywhere but square on
+
+
+@pytest.mark.parametrize('change', ['points', 'keypoints'])
+def test_the_outline_of_another_object_is_refused(views, change):
+    content = views.model.to_dict()
+    if change == 'points':
+        content['model_points']['corner_0'] = [0.0, 0.0, 0.0]
+    else:
+        content = json.loads(json.dumps(content).replace('corner_3', 'other'))
+    with pytest.raises(ModelError, match=r'was made for box with .*make it again for .* with training/outline.py'):
+        views.check_fit(ObjectModel.from_dict(content), 'outline.npz')
+
+
+def damaged(views: OutlineViews, path, **changes) -> None:
+    dataclasses.replace(views, **changes).save(path)
+
+
+@pytest.mark.parametrize(
+    ('changes', 'reason'),
+    [
+        ({'points': np.zeros((3, 3), np.int16)}, 'points is int16'),
+        ({'directions': np.full((40, 3), np.nan, np.float32)}, 'impossible values'),
+        ({'radius': -1.0}, 'impossible values'),
+        ({'starts': np.zeros(41, np.int64)}, 'views do not fit'),
+    ],
+)
+def test_a_damaged_outline_is_refused(views, tmp_path, changes, reason):
+    path = tmp_path / 'outline.npz'
+    damaged(views, path, **changes)
+    with pytest.raises(ModelError, match=f'outline.npz: is damaged or not an outline; make it again.*{reason}'):
+        OutlineViews.load(path)
+
+
+def test_what_is_no_outline_is_refused(views, tmp_path):
+    path = tmp_path / 'outline.npz'
+    with pytest.raises(ModelError, match=r'cannot be read .*training/outline.py makes it'):
+        OutlineViews.load(path)
+    for content in (b'PK\x03\x04 no archive', b'version https://git-lfs.github.com/spec/v1\n'):
+        path.write_bytes(content)
+        with pytest.raises(ModelError, match='outline.npz: is '):
+            OutlineViews.load(path)
+    np.savez(path, other=np.zeros(3))
+    with pytest.raises(ModelError, match='damaged or not an outline'):
+        OutlineViews.load(path)
+    views.save(path)
+    path.write_bytes(path.read_bytes()[:2000])
+    with pytest.raises(ModelError, match='damaged or not an outline'):
+        OutlineViews.load(path)
+
+
+def test_a_file_that_unpacks_to_more_than_any_outline_is_refused_before_it_is_unpacked(tmp_path):
+    path = tmp_path / 'outline.npz'
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {'descr': '|u1', 'fortran_order': False, 'shape': (1 << 28,)})
+    with zipfile.ZipFile(path, 'w', zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr('kinds.npy', header.getvalue() + bytes(1 << 28))
+    with pytest.raises(ModelError, match='unpacks to more than'):
+        OutlineViews.load(path)
+
+
+def test_a_camera_inside_of_the_object_has_a_view_all_the_same(views):
+    assert len(views.seen_in(Rigid(np.eye(3), np.zeros(3))).kinds)

@@ -1,0 +1,83 @@
+"""
+Make the outline of an object from its mesh: outline.npz, by which the robot measures poses that keypoints found.
+
+    python training/outline.py --object config/my_object --mesh my_object.glb
+    python training/outline.py --object submarine --variant 7 --out build/outline.npz
+
+It holds what the outline, the print and the creases of the object look like from all around, and the object file. Give
+the mesh as to training/synthesize.py. It must be the object that the camera sees: what differs by a few percent of its
+size makes poses wrong. Needs vtk and trimesh, and an off-screen OpenGL (no display, no GPU); takes minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script from anywhere
+
+from custom_pose_ros.core.command_line import DONE, add_mesh_options, command, command_parser, optional_packages
+from custom_pose_ros.core.errors import UsageError
+from custom_pose_ros.core.object_model import ObjectModel, find_object_folder
+from custom_pose_ros.core.orientation.outline_views import OUTLINE_FILE, OutlineViews
+from custom_pose_ros.core.progress import progress_bar
+
+with optional_packages('outline', ['synthetic']):
+    from training.synthetic.geometry.object_builder import mesh_of, object_builder, size_note
+    from training.synthetic.output.clip import VARIANT_STREAM
+    from training.synthetic.output.outline_drawing import OutlineDrawing
+    from training.synthetic.rendering.gl_probe import require_gl
+
+VIEWS = 2000  # about 5 degrees apart
+
+
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Return the command line."""
+    parser = command_parser(__doc__)
+    parser.add_argument(
+        '--object', required=True, help='folder with object.yaml, the file, or the name of an installed object'
+    )
+    parser.add_argument('--out', type=Path, help=f'default: {OUTLINE_FILE} in the folder of the object')
+    parser.add_argument(
+        '--views', type=int, default=VIEWS, help=f'number of directions, 100 to 20000 (default {VIEWS})'
+    )
+    parser.add_argument(
+        '--variant', type=int, default=0, metavar='SEED',
+        help='of what variation.yaml lets differ, as in clips of training/synthesize.py --seed SEED (default 0)',
+    )  # fmt: skip
+    add_mesh_options(parser, '; default: the one that variation.yaml beside the object file names')
+    options = parser.parse_args(arguments)
+    if not 100 <= options.views <= 20_000:
+        parser.error(f'--views must be from 100 to 20000, got {options.views}')
+    return options
+
+
+@command
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit code."""
+    options = parse_arguments(arguments)
+    model = ObjectModel.load(options.object)
+    mesh = mesh_of(options, model)
+    if options.mesh and options.variant:
+        raise UsageError('--variant is drawn from variation.yaml beside the object file; leave it out with --mesh')
+    build = object_builder(model, mesh)
+    require_gl()
+    parts = build(np.random.default_rng([options.variant, VARIANT_STREAM]))
+    print(size_note(parts, model, **mesh))
+    drawing = OutlineDrawing(parts, options.views)
+    lines = list(progress_bar('views', options.views, 'view', drawing.views()))
+    name = Path(mesh['path']).name + (f', variant {options.variant}' if options.variant else '')
+    views = OutlineViews.from_lines(model, name, drawing.centre, drawing.radius, drawing.directions, lines)
+    out = options.out or find_object_folder(options.object) / OUTLINE_FILE
+    views.save(out)
+    lines_each, size_mb = len(views.kinds) / options.views, out.stat().st_size / 1e6
+    print(f'{out}: {options.views} views, {lines_each:.0f} lines each, {size_mb:.1f} MB')
+    return DONE
+
+
+if __name__ == '__main__':
+    sys.exit(main())
