@@ -67,7 +67,7 @@ def _kronecker(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 def repeated(step_s: float) -> float:
     """Return how many images, `step_s` [s] apart, tell as much as one while nothing is learnt (`KeypointNoise`)."""
-    return 1.0 / math.tanh(max(step_s, 1e-4) / (2.0 * _REPEATED_S))  # exponential autocorrelation
+    return _persistence(math.exp(-step_s / _REPEATED_S), step_s)
 
 
 class KeypointNoise:

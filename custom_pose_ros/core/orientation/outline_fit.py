@@ -28,7 +28,8 @@ _OFFSETS = 6  # offsets of the edge that are tried, to each side
 _EDGE_SLOPE = 1.3  # samples over which an edge is blurred
 _CERTAINTY = 0.42  # 0.5: pixels inside the outline never look like the background
 _NEED = (1.5, 2.0)  # samples of room inwards and outwards, below which a line is left out
-_STRIP_PX = 12  # width of the strips along the outline whose colours are learnt
+_STRIP_START_PX = 2.0  # nearer, blur has mixed the colours of both sides
+_STRIP_PX = 13  # the strips along the outline whose colours are learnt end here
 _RARE = 2e-4  # share of the pixels from which on a colour tells on which side it is
 _BINS = 1 << 12  # four bits for each of blue, green, red
 _LEAST_VARIANCE = 0.36  # of the offset of one line, in squared samples
@@ -165,7 +166,7 @@ class OutlineFitter:
             lines = self._lines(pose, scale)
             if lines is None:
                 return None
-            if inside is None or number == len(scales) - 3:
+            if inside is None or number >= len(scales) - 3:
                 inside = self._colours(pixels, lines, unit_px)
             offset, certainty = self._compare(pixels, lines, inside, scale)
             certainty = certainty * trust[lines.kinds]
@@ -231,7 +232,7 @@ class OutlineFitter:
 
     def _colours(self, pixels: np.ndarray, lines: _Lines, unit_px: float) -> np.ndarray:
         """Return the probability (_BINS,) float32 that a colour is inside, from strips along the outline (step 2)."""
-        steps = np.arange(1.0, _STRIP_PX + 1.0) * unit_px
+        steps = np.arange(_STRIP_START_PX, _STRIP_PX + 1.0) * unit_px
         shares = []
         for side, sign in enumerate((-1.0, 1.0)):
             part = slice(lines.outline)

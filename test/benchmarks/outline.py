@@ -1,0 +1,163 @@
+"""
+Print what the outline does: on a drawn cuboid in many conditions, on the demo clip, on photos of a printed board.
+
+python test/benchmarks/outline.py                           # success over start errors, and the time of a fit
+python test/benchmarks/outline.py --clip build/outline.npz  # the demo clip, with and without this outline
+python test/benchmarks/outline.py --board build/board.npz   # photos of ../shared/data/chessboard, keypoints 2.5 px off
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / 'test')]
+
+import outlined_box  # noqa: E402
+
+from custom_pose_ros.core.geometry.camera import CameraIntrinsics  # noqa: E402
+from custom_pose_ros.core.geometry.rigid import Rigid  # noqa: E402
+from custom_pose_ros.core.keypoints.poses import KeypointPose  # noqa: E402
+from custom_pose_ros.core.object_model import ObjectModel  # noqa: E402
+from custom_pose_ros.core.orientation.estimate import OrientationEstimate  # noqa: E402
+from custom_pose_ros.core.orientation.orientation_estimator import OrientationEstimator  # noqa: E402
+from custom_pose_ros.core.orientation.outline_fit import OutlineFitter  # noqa: E402
+from custom_pose_ros.inference.estimator import PoseEstimator  # noqa: E402
+from custom_pose_ros.tools.demo_clip import Clip  # noqa: E402
+
+CHI2_95, CHI2_999 = 12.59, 22.46  # 6 degrees of freedom
+SUCCESS_DEG = 1.0
+START_DEG = (1.0, 2.0, 4.0, 7.0, 10.0)  # of the whole rotation; 3 mm each at 0.75 m
+CONDITIONS = {
+    'clear': {},
+    'noise of 15 grey levels': {'noise': 15.0},
+    'blurred by 1.5 px': {'blur_px': 1.5},
+    '30 % hidden': {'hidden': 0.3},
+    '60 % hidden': {'hidden': 0.6},
+    'one side in the colour of the background': {'background': outlined_box.FACE_COLOURS[2]},
+}
+
+
+def main() -> None:
+    """Run what was asked for."""
+    parser = argparse.ArgumentParser(description='What the outline does for poses.')
+    parser.add_argument('--clip', type=Path, metavar='OUTLINE', help='measure the demo clip by this outline')
+    parser.add_argument('--board', type=Path, metavar='OUTLINE', help='measure the photos of the board by this outline')
+    parser.add_argument('--count', type=int, default=25, help='number of pictures in each condition (default 25)')
+    options = parser.parse_args()
+    if options.clip:
+        report_clip(options.clip)
+    elif options.board:
+        report_board(options.board)
+    else:
+        report_sweep(options.count)
+
+
+def report_sweep(count: int) -> None:
+    """Print the share of fits that are credible and within SUCCESS_DEG, for each condition and start error."""
+    fitter, times = OutlineFitter(outlined_box.box_views(), outlined_box.CAMERA), []
+    starts = ' '.join(f'{start:4.0f} deg' for start in START_DEG)
+    print(f'{f"within {SUCCESS_DEG:g} deg, started off by":42} {starts}   beyond the 99.9 % region')
+    for name, look in CONDITIONS.items():
+        look = dict(look)
+        blur_px, shares, wrong = look.pop('blur_px', 0.0), [], 0
+        pictures = [outlined_box.picture(outlined_box.some_pose(seed), seed, **look) for seed in range(count)]
+        if blur_px:
+            pictures = [cv2.GaussianBlur(picture, (0, 0), blur_px) for picture in pictures]
+        for start_deg in START_DEG:
+            good = 0
+            for seed, picture in enumerate(pictures):
+                truth = outlined_box.some_pose(seed)
+                start, covariance = outlined_box.near(truth, seed, start_deg / np.sqrt(3.0), 0.003 * start_deg)
+                began = time.process_time()
+                fit = fitter.measure(picture, start, covariance)
+                times.append(time.process_time() - began)
+                if fit is not None:
+                    good += np.degrees(np.linalg.norm(fit.pose.step_to(truth)[3:])) < SUCCESS_DEG
+                    before = np.linalg.inv(covariance)
+                    both = fit.information + before
+                    pose = fit.pose.moved(np.linalg.solve(both, fit.pull + before @ fit.pose.step_to(start)))
+                    wrong += pose.step_to(truth) @ both @ pose.step_to(truth) > CHI2_999
+            shares.append(good / count)
+        beyond = wrong / count / len(START_DEG)
+        print(f'{name:42}', *(f'{share:8.0%}' for share in shares), f'{beyond:12.0%}', flush=True)
+    usual, most = 1e3 * np.percentile(times, (50, 90))
+    print(f'time of a fit: median {usual:.1f} ms, 90 % {most:.1f} ms of one core')
+
+
+def report_clip(path: Path) -> None:
+    """Print the errors on the demo clip without and with an outline."""
+    folder = ROOT / 'config' / 'submarine' / 'demo'
+    model, camera = ObjectModel.load('submarine'), CameraIntrinsics.from_yaml(folder / 'camera.yaml')
+    video, network = cv2.VideoCapture(str(folder / 'clip.mp4')), PoseEstimator.load('submarine')
+    rate_hz, truth = video.get(cv2.CAP_PROP_FPS), Clip.find(folder).true_poses(model)
+    images = [video.read()[1] for _ in truth]
+    poses = [network(image)[:1] for image in images]
+    for name, outline in (('keypoints', None), ('with the outline', path)):
+        estimator, rows = OrientationEstimator(model, camera, outline=outline), []
+        for i, (image, found, true) in enumerate(zip(images, poses, truth)):
+            began = time.process_time()
+            estimates = estimator.update(found, i / rate_hz, image)
+            milliseconds = 1e3 * (time.process_time() - began)
+            rows += [(*errors(estimate, true, model), milliseconds) for estimate in estimates[:1]]
+        print_row(name, np.array(rows))
+
+
+def report_board(path: Path) -> None:
+    """Print the errors on the photos of the board, each on its own, without and with an outline."""
+    folder = ROOT.parent / 'shared' / 'data' / 'chessboard'
+    truth, model = json.loads((folder / 'truth.json').read_text()), ObjectModel.load(folder)
+    lens = truth['cameras']['left']
+    camera = CameraIntrinsics(640, 480, np.array(lens['K']), np.array(lens['distortion']))
+    for name, outline in (('keypoints', None), ('with the outline', path)):
+        estimator, rows = OrientationEstimator(model, camera, outline=outline), []
+        for photo in (each for each in truth['images'] if each['camera'] == 'left'):
+            image = cv2.imread(str(folder / 'images' / photo['image']))
+            true = Rigid(np.array(photo['R_camera_object']), np.array(photo['t_camera_object_m']))
+            for seed in range(4):
+                exact = np.array(photo['keypoints_px'])
+                pose = KeypointPose(
+                    keypoints=exact + np.random.default_rng(seed).normal(0.0, 2.5, exact.shape),
+                    covariances=np.tile(2.5**2 * np.eye(2), (len(exact), 1, 1)),
+                    scores=np.ones(len(exact)),
+                    visible=np.ones(len(exact), bool),
+                    score=1.0,
+                )
+                began = time.process_time()
+                estimates = estimator.update([pose], image=image)
+                milliseconds = 1e3 * (time.process_time() - began)
+                rows += [(*errors(estimate, true, model), milliseconds) for estimate in estimates]
+        print_row(name, np.array(rows))
+
+
+def errors(estimate: OrientationEstimate, truth: Rigid, model: ObjectModel) -> tuple[float, ...]:
+    """Return rotation [deg], place of the object's middle [mm], squared Mahalanobis distance, whether it was used."""
+    step = estimate.pose.step_to(truth)
+    shift = estimate.pose.apply(model.middle) - truth.apply(model.middle)
+    distance = float(step @ np.linalg.solve(estimate.covariance, step))
+    used = not np.isnan(estimate.outline_agreement)
+    return float(np.degrees(np.linalg.norm(step[3:]))), 1e3 * float(np.linalg.norm(shift)), distance, float(used)
+
+
+def print_row(name: str, rows: np.ndarray) -> None:
+    """Print medians and 90 % of errors."""
+    degrees, position, distance, used, milliseconds = rows.T
+    both = ', '.join(
+        f'{np.median(error):.2f} / {np.percentile(error, 90):.2f} {unit}'
+        for error, unit in ((degrees, 'deg'), (position, 'mm'))
+    )
+    print(
+        f'{name:17} {both}, in 95 % region {np.mean(distance < CHI2_95):.0%}, outline used {used.mean():.0%}, '
+        f'{np.median(milliseconds):.1f} ms'
+    )
+
+
+if __name__ == '__main__':
+    main()
