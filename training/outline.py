@@ -42,17 +42,15 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         '--object', required=True, help='folder with object.yaml, the file, or the name of an installed object'
     )
     parser.add_argument('--out', type=Path, help=f'default: {OUTLINE_FILE} in the folder of the object')
-    parser.add_argument(
-        '--views', type=int, default=VIEWS, help=f'number of directions, 100 to 20000 (default {VIEWS})'
-    )
+    parser.add_argument('--views', type=int, default=VIEWS, help=f'number of directions, 20 to 20000 (default {VIEWS})')
     parser.add_argument(
         '--variant', type=int, default=0, metavar='SEED',
         help='of what variation.yaml lets differ, as in clips of training/synthesize.py --seed SEED (default 0)',
     )  # fmt: skip
     add_mesh_options(parser, '; default: the one that variation.yaml beside the object file names')
     options = parser.parse_args(arguments)
-    if not 100 <= options.views <= 20_000:
-        parser.error(f'--views must be from 100 to 20000, got {options.views}')
+    if not 20 <= options.views <= 20_000:
+        parser.error(f'--views must be from 20 to 20000, got {options.views}')
     return options
 
 

@@ -1,0 +1,77 @@
+"""Lines taken from drawn views against the geometry of a cuboid, and the command that writes them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import outlined_box
+import pytest
+import yaml
+
+pytest.importorskip('vtk', reason='vtk is not installed')
+pytest.importorskip('trimesh', reason='trimesh is not installed')
+
+from trimesh.creation import box
+
+from custom_pose_ros.core.orientation.outline_views import CREASE, OUTLINE, RISE, OutlineViews
+from training.synthetic.geometry.parts import Material, Part
+from training.synthetic.rendering.gl_probe import missing_requirement
+
+MISSING = missing_requirement()
+pytestmark = pytest.mark.skipif(MISSING is not None, reason=str(MISSING))
+
+
+def plain_box() -> Part:
+    return Part.from_mesh('box', box(2 * outlined_box.HALF_M), Material((0.8, 0.3, 0.1)))
+
+
+def test_the_lines_lie_on_the_edges_of_the_object():
+    from training.synthetic.output.outline_drawing import OutlineDrawing
+
+    drawing = OutlineDrawing([plain_box()], 6)
+    for direction, lines in zip(drawing.directions, drawing.views()):
+        # Two coordinates of a point on an edge are those of the corners; a drawn pixel is 0.7 mm here.
+        away = np.sort(np.abs(np.abs(lines.points) - outlined_box.HALF_M), axis=1)[:, 1]
+        assert np.median(away[lines.kinds == OUTLINE]) < 0.7e-3
+        assert away[lines.kinds == CREASE].max(initial=0.0) < 0.7e-3
+        assert not (lines.kinds == RISE).any()
+        np.testing.assert_allclose(lines.normals @ direction, 0.0, atol=1e-6)
+        outwards = (lines.normals * (lines.points - drawing.centre)).sum(1)
+        assert (outwards[lines.kinds == OUTLINE] > 0).all()
+
+
+def test_print_is_found_and_its_normals_point_to_the_brighter_side():
+    from training.synthetic.output.outline_drawing import OutlineDrawing
+
+    dark = Part.from_mesh('left', box((0.2, 0.1, 0.01)), Material((0.1, 0.1, 0.1))).moved(translation=(0, -0.05, 0))
+    bright = Part.from_mesh('right', box((0.2, 0.1, 0.01)), Material((0.9, 0.9, 0.9))).moved(translation=(0, 0.05, 0))
+    drawing = OutlineDrawing([dark, bright], 20)
+    above = int((drawing.directions @ [0, 0, 1.0]).argmax())
+    lines = list(drawing.views())[above]
+    found = lines.kinds == RISE
+    assert found.sum() > 30
+    assert np.median(np.abs(lines.points[found, 1])) < 0.5e-3
+    assert np.median(lines.normals[found, 1]) > 0.9
+
+
+def test_the_command_writes_an_outline_that_belongs_to_the_object(tmp_path: Path, capsys):
+    from training.outline import main
+
+    (tmp_path / 'object.yaml').write_text(yaml.safe_dump(outlined_box.MODEL.to_dict()))
+    box(2 * outlined_box.HALF_M).export(tmp_path / 'box.stl')
+    arguments = ['--object', str(tmp_path), '--mesh', str(tmp_path / 'box.stl'), '--views', '20']
+    assert main(arguments) == 0
+    assert 'outline.npz: 20 views' in capsys.readouterr().out
+    OutlineViews.load(tmp_path / 'outline.npz').check_fit(outlined_box.MODEL, 'outline.npz')
+    assert main([*arguments, '--variant', '3']) == 2
+    assert 'leave it out with --mesh' in capsys.readouterr().err
+
+
+def test_what_is_translucent_has_no_outline():
+    from custom_pose_ros.core.errors import DatasetError
+    from training.synthetic.output.outline_drawing import OutlineDrawing
+
+    glass = plain_box().with_material(Material((0.5, 0.5, 0.5), opacity=0.2))
+    with pytest.raises(DatasetError, match='no part of the mesh is solid'):
+        OutlineDrawing([glass], 6)
