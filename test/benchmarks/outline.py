@@ -79,7 +79,7 @@ def report_sweep(count: int) -> None:
                 began = time.process_time()
                 fit = fitter.measure(picture, start, covariance)
                 times.append(time.process_time() - began)
-                if fit is not None:
+                if fit is not None and fit.credible:
                     good += np.degrees(np.linalg.norm(fit.pose.step_to(truth)[3:])) < SUCCESS_DEG
                     before = np.linalg.inv(covariance)
                     both = fit.information + before

@@ -140,7 +140,7 @@ class OrientationEstimator:
             return result
         alternative = result.alternative if result.ambiguity > AMBIGUOUS else None
         fit = self._outline.measure(self._image, result.pose, result.covariance, alternative)
-        return result if fit is None else _measured(result, fit)
+        return result if fit is None or not fit.credible else _measured(result, fit)
 
     def _follow(self, pose: KeypointPose, stamp_s: float) -> OrientationEstimate | None:
         """Return the estimate of a track; a track that came to an impossible one starts anew with this image."""

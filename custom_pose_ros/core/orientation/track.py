@@ -19,6 +19,10 @@ from custom_pose_ros.core.orientation.outline_fit import OutlineFit, OutlineFitt
 from custom_pose_ros.core.orientation.pnp import PointSet
 from custom_pose_ros.core.orientation.solver import NEGLIGIBLE_AMBIGUITY, Observation, PoseSolution, PoseSolver, Refusal
 
+_AGREEMENT_S = 1.0  # over which the agreement of the outline is averaged
+_LONGEST_STEP_S = 0.2  # an image counts for no more
+_FIRST_AGREEMENT = 0.5  # when nothing is known: one image alone is not believed
+_LEAST_AGREEMENT = 0.6  # on average; another shape agrees by more for a while, where the object is small
 CONTRADICTION_S = 0.15  # keypoints that contradict the track for longer are believed, and the track starts anew
 
 
@@ -47,6 +51,7 @@ class InstanceTrack:
         self._outline = outline
         self._R_reference_camera = R_reference_camera
         self._filter = PoseFilter(solver.shape, solver.model.keypoint_count, parameters)
+        self._agreement = _FIRST_AGREEMENT  # of the outline, over the last second
         self._stamp_s = math.nan
         self._seen_s = -math.inf
 
@@ -111,7 +116,12 @@ class InstanceTrack:
         expected = self._filter.result()
         alternative = expected.alternative if expected.ambiguity > AMBIGUOUS else None
         fit = self._outline.measure(image, expected.pose, expected.covariance, alternative)
-        if fit is None or not self._filter.allows(fit.pose, observation):
+        if fit is None:
+            return None
+        share = 1.0 - math.exp(-min(step_s, _LONGEST_STEP_S) / _AGREEMENT_S)
+        self._agreement += share * (fit.agreement - self._agreement)
+        usual = self._agreement >= _LEAST_AGREEMENT
+        if not fit.credible or not usual or not self._filter.allows(fit.pose, observation):
             return None
         self._filter.correct_by_fit(fit, step_s)
         return fit
@@ -126,6 +136,7 @@ class InstanceTrack:
         if isinstance(solution, Refusal):
             return solution
         self._filter.start(solution)
+        self._agreement = _FIRST_AGREEMENT
         self._stamp_s = self._seen_s = stamp_s
         observation = self._solver.observe(pose)
         fit = None

@@ -128,7 +128,7 @@ def test_the_outline_is_found_beside_the_object_file(tmp_path):
     path.write_text(yaml.safe_dump(outlined_box.MODEL.to_dict()))
     model = outlined_box.ObjectModel.load(path)
     truth = outlined_box.TILTED
-    arguments = [outlined_box.keypoints(truth, 1)], 0.0, picture(truth)
+    arguments = [outlined_box.keypoints(truth, 1)], None, picture(truth)
     (without,) = OrientationEstimator(model, CAMERA, outline='auto').update(*arguments)
     assert np.isnan(without.outline_agreement)
     VIEWS.save(tmp_path / 'outline.npz')
