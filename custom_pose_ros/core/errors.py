@@ -75,3 +75,8 @@ def listed(items: Collection[str], most: int = 12) -> str:
 def printable(text: str) -> str:
     r"""Return the text with what would steer a terminal or cannot be encoded written out, such as \x1b."""
     return _UNPRINTABLE.sub(lambda match: match[0].encode('unicode_escape').decode('ascii'), text)
+
+
+def printable_line(text: str) -> str:
+    r"""Return the text, such as a file name, in one line: `printable`, and line ends and tabs as \n and \t."""
+    return printable(text).replace('\n', r'\n').replace('\t', r'\t')

@@ -102,11 +102,18 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def check_network_file(path: Path) -> None:
-    """Raise ModelError unless a network can be read: a library would read on and on in a pipe or a sparse file."""
+    """
+    Raise ModelError unless a file may hold a network; to be called before any library opens it.
+
+    A library would read on and on in a pipe or a sparse file, and print lines of its own about a git-lfs pointer.
+    """
     try:
         open_file(path, MAX_NETWORK_BYTES).close()
+        problem = stand_in(path)
     except OSError as error:
-        raise ModelError(f'{path}: cannot be read ({error.strerror})') from error
+        problem = f'cannot be read ({error.strerror})'
+    if problem:
+        raise ModelError(f'{path}: {problem}')
 
 
 def write_text(path: Path, text: str) -> None:

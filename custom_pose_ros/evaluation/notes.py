@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from custom_pose_ros.core.errors import printable_line
+
 
 class Notes:
     """
@@ -25,6 +27,7 @@ class Notes:
         self._add(False, text, counted)
 
     def _add(self, damaged: bool, text: str, counted: bool) -> None:
+        text = printable_line(text)  # it may name a file or topic
         if counted:  # what differs only in numbers after the name of the topic is the same
             topic, colon, remark = text.partition(': ')
             text = self._first.setdefault((damaged, topic + colon + re.sub(r'\d+', '0', remark)), text)

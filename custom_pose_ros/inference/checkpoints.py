@@ -22,9 +22,9 @@ import torch
 from torch import Tensor
 
 from custom_pose_ros.core.errors import ConfigError, ModelError, ModelFileError, OutputError, listed, reason_of
-from custom_pose_ros.core.files import check_network_file, replacing, stand_in
+from custom_pose_ros.core.files import check_network_file, replacing
 from custom_pose_ros.core.object_model import ObjectModel
-from custom_pose_ros.inference.layouts import ONNX_LAYOUT, WANTED, is_pickled, layout_of_file, layout_of_names, refusal
+from custom_pose_ros.inference.layouts import ONNX_LAYOUT, WANTED, is_pickled, layout_of_file, layout_of_names
 from custom_pose_ros.inference.network import NETWORKS, LightweightOpenPose, PoseNetwork, build_network
 
 try:
@@ -154,8 +154,6 @@ def read_torch_file(path: Path) -> dict[str, Any]:
         problem = 'is a folder' if path.is_dir() else 'no such file'
         raise ModelError(f'{path}: {problem}; give a checkpoint of training/train.py or a published one')
     check_network_file(path)
-    if stand_in(path):
-        raise refusal(path)
     if part := _damaged_part(path):
         raise ModelError(f'{path}: is damaged ({part} has another sum than the file states); copy it again')
     try:

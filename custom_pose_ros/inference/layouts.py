@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import IO
 
 from custom_pose_ros.core.errors import ModelFileError
-from custom_pose_ros.core.files import stand_in
 
 WANTED = (
     'wanted a checkpoint of training/train.py, a model.onnx of training/export_onnx.py or a published checkpoint of '
@@ -132,7 +131,7 @@ def layout_of_outputs(inputs: Sequence[str], outputs: Sequence[str]) -> str:
 def refusal(path: Path) -> ModelFileError:
     """Return the error for a file that is no network of this package: its path, and what it is."""
     layout = layout_of_file(path)
-    problem = stand_in(path) or (layout and f'is {layout}') or 'does not end in .onnx or .pth, or is no network'
+    problem = f'is {layout}' if layout else 'does not end in .onnx or .pth, or is no network'
     return ModelFileError(f'{path}: {problem}; {WANTED}')
 
 

@@ -31,7 +31,7 @@ from custom_pose_ros.core.command_line import (
     optional_packages,
     say,
 )
-from custom_pose_ros.core.errors import UsageError
+from custom_pose_ros.core.errors import UsageError, printable_line
 from custom_pose_ros.core.files import VideoFile, write_text
 from custom_pose_ros.core.object_model import find_object_folder
 from custom_pose_ros.core.progress import progress_bar
@@ -67,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise UsageError('give a bag to evaluate, or --compare with two finished runs')
     if args.compare:
         return _evaluate_two(args, conditions)
-    out = args.out or _DEFAULT_OUT / args.bags[0].resolve().stem
+    out = args.out or _DEFAULT_OUT / printable_line(args.bags[0].resolve().stem)
     evaluation = _evaluate(_settings(args), out, conditions, args.video)
     return _status(Verdict.of(conditions, evaluation.metrics), evaluation.damaged)
 
@@ -252,12 +252,18 @@ def _print_result(evaluation: Evaluation, verdict: Verdict, out: Path) -> None:
         print('\n'.join(evaluation.alignment.lines()))
     print(bag_report.summary(evaluation.metrics, verdict))
     print('\n'.join(verdict.lines()), end='\n' if verdict.results else '')
-    print(f'{len(evaluation.scores)} frames at {evaluation.frames_per_s:.1f}/s; {out / "report.html"}', flush=True)
+    print(
+        f'{len(evaluation.scores)} frames at {evaluation.frames_per_s:.1f}/s; {printable_line(str(out / "report.html"))}',
+        flush=True,
+    )
 
 
 def _evaluate_two(args: argparse.Namespace, conditions: Sequence[Condition]) -> int:
     """Evaluate two objects or models on the same bag and compare them."""
-    settings, out = _settings(args), args.out or _DEFAULT_OUT / f'{args.bags[0].resolve().stem}_comparison'
+    settings, out = (
+        _settings(args),
+        args.out or _DEFAULT_OUT / printable_line(f'{args.bags[0].resolve().stem}_comparison'),
+    )
     if args.write_bag or args.recorded:
         raise UsageError(
             '--compare with a bag runs the estimators twice; it goes together with neither --recorded nor --write-bag'
@@ -271,7 +277,7 @@ def _evaluate_two(args: argparse.Namespace, conditions: Sequence[Condition]) -> 
             if is_model
             else {'object': str(find_object_folder(choice, wanted_file=True)), 'model': None}
         )
-        say(f'{name.upper()}: {choice}')
+        say(f'{name.upper()}: {printable_line(choice)}')
         damaged |= _evaluate(dataclasses.replace(settings, **changed), out / name, (), args.video).damaged
     runs = [compare.FinishedRun.load(out / name) for name in 'ab']
     for run, choice in zip(runs, args.compare):
@@ -289,7 +295,7 @@ def _compare(
     write_text(out / 'compare.html', comparison_report.write(a, b, compare.pair(a, b), comparison, verdict))
     print(comparison_report.summary(comparison, verdict))
     print('\n'.join(verdict.lines()), end='\n' if verdict.results else '')
-    print(out / 'compare.html', flush=True)
+    print(printable_line(str(out / 'compare.html')), flush=True)
     return _status(verdict, damaged)
 
 

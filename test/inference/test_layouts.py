@@ -140,9 +140,6 @@ def safetensors(*names: str) -> bytes:
 @pytest.mark.parametrize(
     ('content', 'fact'),
     [
-        (b'version https://git-lfs.github.com/spec/v1\noid sha256:1\n', 'is a git-lfs pointer: run git lfs pull'),
-        (b'<!DOCTYPE html><html>Sign in', 'is a web page'),
-        (b'', 'is empty'),
         (b'\x89HDF\r\n\x1a\n' + bytes(100), 'Keras or HDF5'),
         (b'\x1c\0\0\0TFL3' + bytes(100), 'a TensorFlow Lite model'),
         (b'ftrt' + bytes(100), 'a bare TensorRT engine'),
@@ -156,6 +153,24 @@ def test_a_file_of_another_kind_is_named_whatever_it_is_called(tmp_path, suffix,
     path = tmp_path / f'model.{suffix}'
     path.write_bytes(content)
     assert fact in refusal(path)
+
+
+@pytest.mark.parametrize('suffix', ['pth', 'pt', 'onnx', 'pth.tar', 'ckpt'])
+@pytest.mark.parametrize(
+    ('content', 'fact'),
+    [
+        (b'version https://git-lfs.github.com/spec/v1\noid sha256:1\n', 'is a git-lfs pointer: run git lfs pull'),
+        (b'<!DOCTYPE html><html>Sign in', 'is a web page'),
+        (b'', 'is empty'),
+    ],
+)
+def test_what_stands_in_for_a_file_is_told_before_any_library_opens_it(tmp_path, capfd, suffix, content, fact):
+    path = tmp_path / f'model.{suffix}'
+    path.write_bytes(content)
+    with pytest.raises(ModelError) as error:
+        load_network(path)
+    assert str(error.value).startswith(f'{path}: {fact}')
+    assert ''.join(capfd.readouterr()) == ''  # OpenVINO prints five lines of its own about a git-lfs pointer
 
 
 @pytest.mark.parametrize(

@@ -98,7 +98,7 @@ def test_a_packed_bag_is_unpacked_once(tiny_folder, tmp_path, monkeypatch):
     assert not copy.parent.exists()
 
 
-@pytest.mark.parametrize('name', [b'dive_\xff', b'a#b?c%20d', b'a\x1b[2J'], ids=['no UTF-8', 'URI', 'control'])
+@pytest.mark.parametrize('name', [b'dive_\xff', b'a#b?c%20d', b'a\n\tb\x1b[2J'], ids=['no UTF-8', 'URI', 'control'])
 def test_a_bag_of_any_name_is_scored_and_its_results_are_kept(name, tiny_folder, tmp_path, root):
     folder = tmp_path / os.fsdecode(name)
     tiny_bag(tmp_path / 'bag', 3, storage='sqlite3')[0].rename(folder)
@@ -109,6 +109,7 @@ def test_a_bag_of_any_name_is_scored_and_its_results_are_kept(name, tiny_folder,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (DONE, b'')
     assert done.stdout.isascii() and b'\x1b' not in done.stdout
+    assert len(done.stdout.splitlines()) == 2  # the result, and where it is
     assert json.loads((folder / 'out' / 'metrics.json').read_text(encoding='utf-8'))['schema']
     assert (folder / 'out' / 'report.html').is_file()
 

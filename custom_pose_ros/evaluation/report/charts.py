@@ -119,15 +119,8 @@ def angle_over_time(columns: Columns, name: str) -> str:
         if len(time) > _MAX_LINE_POINTS:
             _points(axes, time, _wrapped(estimate, middle), BLUE, 'estimate', 3)
         else:
-            axes.plot(
-                *_continuous(time, _wrapped(estimate, middle)),
-                '-',
-                lw=0.9,
-                marker='.',
-                ms=2.5,
-                color=BLUE,
-                label='estimate',
-            )
+            line = _continuous(time, _wrapped(estimate, middle))
+            axes.plot(*line, '-', lw=0.9, marker='.', ms=2.5, color=BLUE, label='estimate')
         axes.set(xlabel='time in the bag [s]', ylabel=f'{name} [deg]', xlim=_limits(time))
         if np.ptp(axes.get_ylim()) > _PARTS_OF_A_TURN_FROM_DEG:
             axes.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 1.5, 3, 4.5, 6, 9, 10]))

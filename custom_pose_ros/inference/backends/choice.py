@@ -151,6 +151,7 @@ class Candidate:
         path = file_beside(self.path, ONNX)
         if self.precision not in MARGINS or not path.is_file():
             return None
+        check_network_file(path)
         exact = self._factory()(path, 'f32', threads)
         check_on_probe(exact, path, model)
         return exact

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from custom_pose_ros.core.errors import ModelError, ModelFileError, reason_of
-from custom_pose_ros.core.files import stand_in
 from custom_pose_ros.inference.layouts import ONNX_LAYOUT, layout_of_file, layout_of_outputs, refusal
 
 ONNX = '.onnx'
@@ -50,7 +49,7 @@ def file_beside(path: Path, ending: str) -> Path:
 def damaged_onnx(path: Path, error: Exception) -> ModelError:
     """Return the error for an .onnx file that a library cannot read."""
     with contextlib.suppress(OSError):  # it may be gone
-        if stand_in(path) or layout_of_file(path) not in ('', ONNX_LAYOUT):
+        if layout_of_file(path) not in ('', ONNX_LAYOUT):
             return refusal(path)
     reason = textwrap.shorten(reason_of(error), _LONGEST_REASON, placeholder=' ...')
     return ModelFileError(

@@ -113,7 +113,7 @@ def test_the_old_object_serves_until_the_new_one_can(bench, graph, other, tiny_o
     [
         (without_network, 'no model.onnx in this folder'),
         (half_a_network, 'is damaged or not an ONNX model'),
-        (empty_network, 'is empty; wanted'),
+        (empty_network, 'model.onnx: is empty'),
         (another_first_keypoint, 'does not fit'),
         (broken_object, 'object.yaml'),
         (shutil.rmtree, 'not found: wanted a folder'),
