@@ -67,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise UsageError('give a bag to evaluate, or --compare with two finished runs')
     if args.compare:
         return _evaluate_two(args, conditions)
-    out = args.out or _DEFAULT_OUT / printable_line(args.bags[0].resolve().stem)
+    out = args.out or _default_out(args.bags[0])
     evaluation = _evaluate(_settings(args), out, conditions, args.video)
     return _status(Verdict.of(conditions, evaluation.metrics), evaluation.damaged)
 
@@ -191,6 +191,10 @@ def _conditions(args: argparse.Namespace) -> list[Condition]:
     return conditions
 
 
+def _default_out(bag: Path, suffix: str = '') -> Path:
+    return _DEFAULT_OUT / printable_line(bag.resolve().stem + suffix)
+
+
 def _settings(args: argparse.Namespace) -> Settings:
     if len(args.truth_tf) > 2:
         raise UsageError('--truth-tf: wanted one or two frames')
@@ -252,18 +256,13 @@ def _print_result(evaluation: Evaluation, verdict: Verdict, out: Path) -> None:
         print('\n'.join(evaluation.alignment.lines()))
     print(bag_report.summary(evaluation.metrics, verdict))
     print('\n'.join(verdict.lines()), end='\n' if verdict.results else '')
-    print(
-        f'{len(evaluation.scores)} frames at {evaluation.frames_per_s:.1f}/s; {printable_line(str(out / "report.html"))}',
-        flush=True,
-    )
+    print(f'{len(evaluation.scores)} frames at {evaluation.frames_per_s:.1f}/s; ', end='')
+    print(printable_line(str(out / 'report.html')), flush=True)
 
 
 def _evaluate_two(args: argparse.Namespace, conditions: Sequence[Condition]) -> int:
     """Evaluate two objects or models on the same bag and compare them."""
-    settings, out = (
-        _settings(args),
-        args.out or _DEFAULT_OUT / printable_line(f'{args.bags[0].resolve().stem}_comparison'),
-    )
+    settings, out = _settings(args), args.out or _default_out(args.bags[0], '_comparison')
     if args.write_bag or args.recorded:
         raise UsageError(
             '--compare with a bag runs the estimators twice; it goes together with neither --recorded nor --write-bag'

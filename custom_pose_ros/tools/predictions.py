@@ -113,10 +113,12 @@ def format_table(result: PictureResult, model: ObjectModel) -> str:
 def _format_orientation(estimate: OrientationEstimate) -> list[str]:
     roll, pitch, yaw = np.rad2deg(estimate.roll_pitch_yaw)
     x, y, z = estimate.pose.translation
+    distance = np.linalg.norm(estimate.t_camera_object)
     warning = '  one keypoint is probably wrong' if estimate.outlier_suspected else ''
     lines = [
         f'    roll {roll:7.1f}  pitch {pitch:6.1f}  yaw {yaw:7.1f} deg   ambiguity {estimate.ambiguity:.2f}',
-        f'    x {x:10.3f}  y {y:10.3f}  z {z:9.3f} m     reprojection {estimate.reprojection_error_px:.1f} px{warning}',
+        f'    x {x:10.3f}  y {y:10.3f}  z {z:9.3f} m   distance {distance:.3f} m   '
+        f'reprojection {estimate.reprojection_error_px:.1f} px{warning}',
     ]
     if estimate.alternative is not None and estimate.ambiguity > AMBIGUOUS:
         roll, pitch, yaw = np.rad2deg(_alternative(estimate, estimate.alternative).roll_pitch_yaw)

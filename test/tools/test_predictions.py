@@ -48,7 +48,7 @@ def test_table(result, tiny_model):
         '    right  not found',
         '    top        50.0     70.5 px  score 0.70',
         '    roll    10.0  pitch   20.0  yaw    30.0 deg   ambiguity 0.25',
-        '    x      0.100  y     -0.200  z     1.500 m     reprojection nan px',
+        '    x      0.100  y     -0.200  z     1.500 m   distance 1.517 m   reprojection nan px',
     ]
 
 

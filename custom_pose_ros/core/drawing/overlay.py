@@ -71,19 +71,24 @@ def draw_poses(
             raise ValueError(
                 f'poses of {model.name} must have {model.keypoint_count} keypoints, got {len(pose.visible)}'
             )
-        _draw_pose(painter, pose, model, names, ellipses)
-    for pose in poses if labels else ():
-        _draw_label(painter, pose, model, names)
+        _draw_pose(painter, pose, model, ellipses)
+    below = []
     if orientations and camera is not None:
         height, width = image.shape[:2]
         if (camera.width, camera.height) != (width, height):
             camera = camera.scaled_to(width, height)
-        for estimate in orientations:
-            _draw_orientation(painter, estimate, model, camera, labels)
+        below = [(_draw_axes(painter, estimate, model, camera), estimate) for estimate in orientations]
+    for pose in poses if names else ():  # texts lie on top of what is drawn, the letters of the axes included
+        _write_names(painter, pose, model)
+    for pose in poses if labels else ():
+        _draw_label(painter, pose, model, names)
+    for place, estimate in below if labels else ():
+        if place is not None:
+            painter.text(place, _attitude(estimate))
     return painter.image
 
 
-def _draw_pose(painter: _Painter, pose: KeypointPose, model: ObjectModel, names: bool, ellipses: bool) -> None:
+def _draw_pose(painter: _Painter, pose: KeypointPose, model: ObjectModel, ellipses: bool) -> None:
     for limb, (a, b) in enumerate(model.skeleton):
         if pose.visible[a] and pose.visible[b]:
             painter.line(pose.keypoints[a], pose.keypoints[b], PALETTE[limb % len(PALETTE)])
@@ -91,8 +96,11 @@ def _draw_pose(painter: _Painter, pose: KeypointPose, model: ObjectModel, names:
         if ellipses:
             painter.ellipse(pose.keypoints[k], pose.covariances[k])
         painter.dot(pose.keypoints[k], PALETTE[k % len(PALETTE)])
-        if names:
-            painter.text(pose.keypoints[k] + painter.unit * np.array([6, -4]), model.keypoint_names[k], size=0.8)
+
+
+def _write_names(painter: _Painter, pose: KeypointPose, model: ObjectModel) -> None:
+    for k in np.flatnonzero(pose.visible):
+        painter.text(pose.keypoints[k] + painter.unit * np.array([6, -4]), model.keypoint_names[k], size=0.8)
 
 
 def _draw_label(painter: _Painter, pose: KeypointPose, model: ObjectModel, names: bool) -> None:
@@ -103,14 +111,14 @@ def _draw_label(painter: _Painter, pose: KeypointPose, model: ObjectModel, names
     painter.text(np.array([left, top - (24 if names else 8) * painter.unit]), text)
 
 
-def _draw_orientation(
-    painter: _Painter, estimate: OrientationEstimate, model: ObjectModel, camera: CameraIntrinsics, label: bool
-) -> None:
-    """Draw the object's axes from its origin, each half as long as the object, and its attitude below them."""
+def _draw_axes(
+    painter: _Painter, estimate: OrientationEstimate, model: ObjectModel, camera: CameraIntrinsics
+) -> np.ndarray | None:
+    """Draw the object's axes from its origin, each half as long as the object; return (2,) the place below [px]."""
     camera_object = Rigid(estimate.R_camera_object, estimate.t_camera_object)
     points = camera_object.apply(axis_points(model))
     if not np.isfinite(points).all() or points[0, 2] <= 0:
-        return
+        return None
     projected = camera.project(points)
     origin, tips = projected[0], projected[1:]
     for i in np.argsort(-points[1:, 2]):  # the nearest axis last, on top
@@ -118,14 +126,15 @@ def _draw_orientation(
         if points[i + 1, 2] > 0:
             painter.line(origin, tips[i], colour, width=3)
             painter.text(tips[i] + painter.unit * np.array([5, 5]), name)
-    if not label:
-        return
+    lowest = max(origin[1], *tips[points[1:, 2] > 0, 1])
+    return np.array([origin[0], lowest + 26 * painter.unit])
+
+
+def _attitude(estimate: OrientationEstimate) -> str:
     roll, pitch, yaw = np.rad2deg(estimate.roll_pitch_yaw)
     note = f'  ambiguous {estimate.ambiguity:.2f}' if estimate.ambiguity > AMBIGUOUS else ''
-    distance = np.linalg.norm(camera_object.translation)
-    text = f'roll {roll:+.0f} pitch {pitch:+.0f} yaw {yaw:+.0f} deg  {distance:.2f} m{note}'
-    lowest = max(origin[1], *tips[points[1:, 2] > 0, 1])
-    painter.text(np.array([origin[0], lowest + 26 * painter.unit]), text)
+    distance = np.linalg.norm(estimate.t_camera_object)
+    return f'roll {roll:+.0f} pitch {pitch:+.0f} yaw {yaw:+.0f} deg  distance {distance:.2f} m{note}'
 
 
 def axis_points(model: ObjectModel) -> np.ndarray:

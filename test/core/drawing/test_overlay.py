@@ -161,6 +161,21 @@ def test_axes_go_where_the_camera_projects_them(submarine):
         assert (image[y, x] == GREY).all()
 
 
+def test_the_letters_of_the_axes_cover_no_text(submarine):
+    """The letter x stands where the name of a keypoint and the label of the pose are written: these are on top."""
+    camera = CameraIntrinsics.from_fov(640, 480, np.deg2rad(60))
+    tip = camera.project(np.array([[0.53 / 2, 0.0, 2.0]]))[0]
+    pose = pose_of([tip, tip + [0, 60], tip + [60, 0], tip + [60, 60]])
+    alone, with_axes = (
+        draw_poses(canvas(), [pose], submarine, orientations, camera, names=True, labels=False)
+        for orientations in ([], [estimate_of()])
+    )
+    x, y = np.rint(tip).astype(int)
+    text = (slice(y - 14, y - 4), slice(x + 8, x + 30))  # of the keypoint's name
+    bright = (alone[text] > 200).all(axis=2)
+    assert bright.sum() > 10 and (with_axes[text] > 150).all(axis=2)[bright].all()
+
+
 def test_a_camera_of_another_size_is_scaled(submarine):
     small = CameraIntrinsics.from_fov(320, 240, np.deg2rad(60))
     same = CameraIntrinsics.from_fov(640, 480, np.deg2rad(60))
