@@ -184,6 +184,12 @@ def other_objects(target: Target) -> Callable[[int], None]:
 
 
 def transforms(target: Target) -> Callable[[int], None]:
+    """
+    /tf with new frames: what is flooded is the middleware of both nodes alone, for neither subscribes to it.
+
+    Only a TF frame as reference_frame does, through tf2_ros, whose C++ buffer (not on PyPI) keeps 10 s of every frame.
+    """
+
     def send(number: int) -> None:
         frames = [TransformStamped(header=Header(frame_id='map'), child_frame_id=f'f{number}_{i}') for i in range(500)]
         target.publish('/tf', TFMessage(transforms=frames))

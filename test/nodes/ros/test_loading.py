@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import signal
 import subprocess
-import threading
-import time
 from pathlib import Path
 
 import pytest
 
-from custom_pose_ros.core.errors import ConfigError
-from custom_pose_ros.nodes.ros import object_switch
 from custom_pose_ros.nodes.ros.conversions import SwitchObject
 from custom_pose_ros.nodes.ros.loading import start_loading
 
@@ -58,30 +54,6 @@ def test_a_signal_ends_a_node_that_switches_for_ever(graph, start_process, tiny_
     process.send_signal(signal.SIGTERM)
     assert process.wait(20) == 0, process.communicate()[1]
     assert not answer.done()
-
-
-def test_a_switch_has_a_time_limit_and_the_next_one_waits_for_its_end(monkeypatch) -> None:
-    monkeypatch.setattr(object_switch, 'MAX_SWITCH_S', 0.05)
-    gate = threading.Event()
-    switch = object_switch.ObjectSwitch.__new__(object_switch.ObjectSwitch)
-    switch._load, switch._loading = lambda *_: gate.wait(60), ''
-    with pytest.raises(ConfigError, match='not loaded after'):
-        finish(switch._loaded('endless', ''))
-    assert switch._loading == 'endless'
-    gate.set()
-    deadline = time.monotonic() + 60
-    while switch._loading and time.monotonic() < deadline:
-        time.sleep(0.002)
-    assert switch._loading == ''
-
-
-def finish(coroutine) -> None:
-    """Run a coroutine to its end, as an executor does."""
-    try:
-        while True:
-            coroutine.send(None)
-    except StopIteration:
-        pass
 
 
 @pytest.mark.parametrize('error', [None, ValueError('no')])

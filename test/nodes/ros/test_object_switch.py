@@ -20,6 +20,7 @@ from std_msgs.msg import Header
 
 from custom_pose_ros.nodes.orientation.orientation_node import OrientationNode
 from custom_pose_ros.nodes.pose.pose_node import PoseNode
+from custom_pose_ros.nodes.ros import object_switch
 from custom_pose_ros.nodes.ros.conversions import OrientationArray, PoseArray, SwitchObject, bgr_to_image
 
 RELIABLE = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)
@@ -106,6 +107,22 @@ def test_the_old_object_serves_until_the_new_one_can(bench, graph, other, tiny_o
     diagnostics.wait(lambda m: rows.items() <= {(pair.key, pair.value) for pair in m.status[0].values})
     assert bench.request(tiny_object)().success
     assert bench.served() == 'tiny'
+
+
+def test_a_switch_has_a_time_limit_and_the_next_one_waits_for_its_end(bench, graph, other, monkeypatch) -> None:
+    monkeypatch.setattr(object_switch, 'MAX_SWITCH_S', 0.2)
+    gate = threading.Event()
+    bench.node._switch._load = delayed(bench.node._load, gate)
+    response = bench.request(other)()
+    assert (response.success, f'{other} is not loaded after 0.2 s' in response.message) == (False, True)
+    assert bench.served() == 'tiny'  # what served goes on
+    assert f'{other} is being loaded' in bench.request(other)().message
+    gate.set()
+    graph.wait(lambda: not bench.node._switch._loading, 'the late load to end')
+    assert bench.served() == 'tiny'  # what came too late never serves
+    monkeypatch.undo()
+    assert bench.request(other)().success
+    assert bench.served() == 'other'
 
 
 @pytest.mark.parametrize(
