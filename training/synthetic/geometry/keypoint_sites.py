@@ -49,6 +49,11 @@ def keypoint_sites(parts: list[Part], points: np.ndarray, slack: float) -> list[
     return [_site(triangles, point, slack) for point in points]
 
 
+def distances_to_surface(triangles: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Return (K,) how far points (K, 3) lie from the nearest of the triangles (F, 3, 3)."""
+    return np.array([_faces_within(triangles, point, 0.0)[1].min() for point in points])
+
+
 def _site(triangles: np.ndarray, point: np.ndarray, slack: float) -> KeypointSite:
     near, distances, nearest = _faces_within(triangles, point, slack)
     depth = distances.min()

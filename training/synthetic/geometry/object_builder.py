@@ -16,6 +16,7 @@ from custom_pose_ros.core.errors import ConfigError, DatasetError
 from custom_pose_ros.core.limits import MAX_MESH_FACES
 from custom_pose_ros.core.object_model import ObjectModel
 from training.synthetic.geometry.formats.mesh_checks import has_y_up, stated_unit
+from training.synthetic.geometry.keypoint_sites import distances_to_surface
 from training.synthetic.geometry.mesh_files import read_mesh
 from training.synthetic.geometry.parts import Material, Part, all_vertices, merge_by_material
 from training.synthetic.geometry.robot_files import load_urdf, scaled_meshes
@@ -24,6 +25,8 @@ from training.synthetic.settings import load_settings
 
 Builder = Callable[[np.random.Generator], list[Part]]
 FILE_AXES = 'x,y,z'  # of the mesh, kept as they are
+_Y_UP_AXES = 'z,x,y'  # of files whose y axis points up
+_CLEARLY = 0.5  # of the other distance
 MARGIN = 0.10  # share of the mesh's size that a keypoint may lie outside its bounding box
 LIKELY_SCALES = (1.0, 0.001, 0.01, 0.0254, 0.1, 1000.0)  # metres per unit: metres, millimetres, ..., kilometres
 
@@ -136,9 +139,19 @@ def size_note(
         reason = f'{stated:g} m per unit, as the file says'
     if scale is not None and scale != stated and (stated or _is_urdf(path)):
         reason += f'; --mesh-scale {scale:g} is taken {"on top" if _is_urdf(path) else "instead"}'
-    if axes == FILE_AXES and has_y_up(path):
-        reason += '; its y axis points up: --mesh-axes=z,x,y turns it'
+    if axes == FILE_AXES and has_y_up(path) and not _fits_better_than_turned(parts, model):
+        reason += f'; its y axis points up: --mesh-axes={_Y_UP_AXES} turns it'
     return f'{path}: {mesh} m forward, left, up ({reason}), with keypoints over {keypoints} m'
+
+
+def _fits_better_than_turned(parts: list[Part], model: ObjectModel) -> bool:
+    """Tell whether the keypoints lie clearly nearer to the surface of the mesh as it is than with its y axis up."""
+    triangles = np.concatenate([part.vertices[part.faces] for part in parts])
+    as_it_is, turned = (
+        distances_to_surface(mesh, model.model_points).mean()
+        for mesh in (triangles, triangles @ axes_rotation(_Y_UP_AXES).T)
+    )
+    return bool(as_it_is < _CLEARLY * turned)
 
 
 def _is_urdf(path: Path) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import struct
 import zipfile
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import trimesh
 
 pytest.importorskip('vtk', reason='vtk is not installed')
 pytest.importorskip('yourdfpy', reason='yourdfpy is not installed')
@@ -332,6 +334,94 @@ def clamped_texture(folder: Path) -> Path:
 def colored_off(folder: Path) -> Path:
     (folder / 'a.off').write_text('OFF\n3 1 0\n0 0 0\n1 0 0\n0 1 0\n3 0 1 2 255 0 0\n')
     return folder / 'a.off'
+
+
+def with_material(line: str):
+    """Return what writes an OBJ whose material has one more line."""
+
+    def write(folder: Path) -> Path:
+        path = write_obj(folder)
+        (folder / 'a.mtl').write_text(f'newmtl paper\nKd 1 1 1\n{line}\n')
+        return path
+
+    return write
+
+
+def collada_with(effect: str):
+    """Return what writes a COLLADA file whose material has another effect."""
+
+    def write(folder: Path) -> Path:
+        path = folder / 'a.dae'
+        plate = trimesh.Trimesh(CORNERS, TRIANGLES, process=False)
+        plate.visual = trimesh.visual.TextureVisuals(
+            uv=np.array(UV, float), material=trimesh.visual.material.PBRMaterial(baseColorFactor=[255, 0, 0, 255])
+        )
+        plate.export(path)
+        shape = r'<(phong|lambert|blinn)>.*</\1>'
+        text, count = re.subn(shape, rf'<lambert>{effect}</lambert>', path.read_text(), flags=re.DOTALL)
+        assert count == 1
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def gltf_with(**material):
+    """Return what writes a textured glTF file whose material has more to it."""
+
+    def write(folder: Path) -> Path:
+        path = write_gltf(folder)
+        tree = json.loads(path.read_text())
+        for key, value in material.items():
+            old = tree['materials'][0].get(key)
+            tree['materials'][0][key] = {**old, **value} if isinstance(old, dict) else value
+        path.write_text(json.dumps(tree))
+        return path
+
+    return write
+
+
+DIFFUSE = '<diffuse><color>1 0 0 1</color></diffuse>'
+CLEAR = '<transparent opaque="A_ONE"><color>1 1 1 0.4</color></transparent>'
+CLEAR_BY_RGB = '<transparent opaque="RGB_ZERO"><color>0.6 0.6 0.6 1</color></transparent>'
+OPACITY, EMISSION = (
+    'has materials with an opacity below 1: drawn solid:',
+    'has materials with emission: drawn without it:',
+)
+
+
+@pytest.mark.parametrize(
+    ('write', 'facts'),
+    [
+        (with_material('d 0.4'), [f'{OPACITY} paper (0.4)']),
+        (with_material('Tr 0.6'), [f'{OPACITY} paper (0.4)']),
+        (with_material('Tr 1'), []),  # which some write for solid
+        (with_material('d 1\nTr 0.6\nKe 0 0 0'), []),
+        (with_material('Ke 0 0 2.5'), [f'{EMISSION} paper']),
+        (with_material('d 0.5\nKe 1 1 1'), [f'{OPACITY} paper (0.5)', f'{EMISSION} paper']),
+        (collada_with(DIFFUSE), []),
+        (collada_with(f'{DIFFUSE}<transparency><float>0</float></transparency>'), []),  # some write it for solid
+        (collada_with(f'{DIFFUSE}<transparency><float>0.4</float></transparency>'), [OPACITY, '(0.4)']),
+        (collada_with(f'{DIFFUSE}{CLEAR}<transparency><float>1</float></transparency>'), [OPACITY, '(0.4)']),
+        (collada_with(f'{DIFFUSE}{CLEAR_BY_RGB}<transparency><float>1</float></transparency>'), [OPACITY, '(0.4)']),
+        (collada_with(f'<emission><color>0 0 1 1</color></emission>{DIFFUSE}'), [EMISSION]),
+        (gltf_with(pbrMetallicRoughness={'baseColorFactor': [1, 1, 1, 0.4]}), []),  # OPAQUE unless it says so
+        (
+            gltf_with(alphaMode='BLEND', pbrMetallicRoughness={'baseColorFactor': [1, 1, 1, 0.4]}),
+            [f'{OPACITY} material 0 (0.4)'],
+        ),
+        (
+            gltf_with(extensions={'KHR_materials_transmission': {'transmissionFactor': 0.6}}),
+            [f'{OPACITY} material 0 (0.4)'],
+        ),
+        (gltf_with(emissiveFactor=[0, 0, 1], name='lamp'), [f'{EMISSION} lamp']),
+    ],
+)  # fmt: skip
+def test_opacity_and_emission_are_told(tmp_path, capsys, write, facts):
+    assert load_parts(write(tmp_path))
+    told = capsys.readouterr().err
+    assert all(fact in told for fact in facts), told
+    assert len(told.splitlines()) == len({fact for fact in facts if 'materials' in fact})
 
 
 @pytest.mark.parametrize(

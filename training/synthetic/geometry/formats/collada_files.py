@@ -9,13 +9,24 @@ from xml.etree import ElementTree
 
 import collada
 import numpy as np
+from collada.material import OPAQUE_MODE, Effect, Map
 
 from custom_pose_ros.core.errors import DatasetError, one_line
-from training.synthetic.geometry.formats.mesh_problems import EXPORT_AGAIN, HAS_BONES, check_numbers, cut_off, warn
+from training.synthetic.geometry.formats.mesh_problems import (
+    EXPORT_AGAIN,
+    HAS_BONES,
+    check_numbers,
+    cut_off,
+    warn,
+    warn_of_looks,
+)
 
 # What is no shape, and may be broken or refer to files that are missing.
 _NO_SHAPE = re.compile(r'library_(images|effects|materials|lights|cameras|animation.*|physics.*|force_fields)|extra|'
                        r'bind_material|instance_(light|camera|physics.*)|asset')  # fmt: skip
+
+
+_LUMINANCE = (0.212671, 0.715160, 0.072169)  # of red, green and blue, as the COLLADA specification has it
 
 
 def collada_asset(path: Path) -> ElementTree.Element:
@@ -67,6 +78,7 @@ def check_collada(path: Path, content: bytes) -> bytes:
 def _readable_collada(path: Path, content: bytes, root: ElementTree.Element) -> bytes:
     """Return a COLLADA file of which every shape is read: without its materials where they hinder that."""
     whole = _collada(path, content)
+    _warn_of_looks(path, whole)
     if not whole.errors:
         return content
     for parent in list(root.iter()):
@@ -80,6 +92,28 @@ def _readable_collada(path: Path, content: bytes, root: ElementTree.Element) -> 
         return content
     warn(path, 'refers to materials that it does not have: drawn in grey')
     return bare_content
+
+
+def _warn_of_looks(path: Path, document: collada.Collada) -> None:
+    """Tell which materials are transparent or shine; the opacity of a texture is told where that is read."""
+    opacities: dict[str, float] = {}
+    shining: dict[str, None] = {}
+    for material in document.materials:
+        effect, name = material.effect, material.name or material.id
+        opacities[name] = _opacity(effect)
+        emission = effect.emission
+        if isinstance(emission, Map) or (emission is not None and any(emission[:3])):
+            shining[name] = None
+    warn_of_looks(path, opacities, shining)
+
+
+def _opacity(effect: Effect) -> float:
+    """Return the opacity of an effect (COLLADA 1.5, Determining Transparency); exporters write 0 for solid as well."""
+    share = effect.transparency if isinstance(effect.transparency, (int, float)) else 1.0
+    color = effect.transparent
+    if effect.opaque_mode == OPAQUE_MODE.RGB_ZERO and not isinstance(color, Map):
+        return 1 - share * float(np.dot(color[:3], _LUMINANCE)) or 1.0
+    return share * (1.0 if color is None or isinstance(color, Map) else float(color[3])) or 1.0
 
 
 def _collada(path: Path, content: bytes) -> collada.Collada:

@@ -14,7 +14,7 @@ from trimesh.resolvers import FilePathResolver
 from custom_pose_ros.core.errors import one_line
 from custom_pose_ros.core.files import stand_in
 from custom_pose_ros.core.limits import MAX_MESH_BYTES
-from training.synthetic.geometry.formats.mesh_problems import warn
+from training.synthetic.geometry.formats.mesh_problems import are_numbers, warn, warn_of_looks
 
 _LOST = 'drawn without these colours'
 _NO_PICTURES = ('.mtl', '.bin')
@@ -58,10 +58,28 @@ class ColorFiles(FilePathResolver):
             raise FileNotFoundError(names)
         text = '\n'.join(contents)
         self.materials |= {name.strip() for name in re.findall(r'^\s*newmtl[ \t]+(.*)$', text, re.I | re.M)}
+        self._warn_of_looks(text)
         for _, options in _TEXTURE.findall(text):
             if re.search(_PLACE, options, re.IGNORECASE):
                 warn(self._mesh, f'its texture has options ({options.strip()}) that are not read: drawn without them')
         return _TEXTURE.sub(r'\1', text).encode()
+
+    def _warn_of_looks(self, text: str) -> None:
+        """Tell what of the materials of an OBJ is not read: `d` is the opacity, `Tr` 1 - d, `Ke` the emission."""
+        opacities: dict[str, float] = {}
+        shining: dict[str, None] = {}
+        name = ''
+        for key, _, rest in (line.strip().partition(' ') for line in text.splitlines()):
+            words = rest.split()
+            if key.lower() == 'newmtl':
+                name = rest.strip()
+            elif key == 'd' and are_numbers(words[-1:], 1):
+                opacities[name] = float(words[-1])
+            elif key == 'Tr' and are_numbers(words, 1) and float(words[0]) < 1:  # 1 is written for solid as well
+                opacities.setdefault(name, 1 - float(words[0]))
+            elif key == 'Ke' and are_numbers(words, len(words)) and any(float(word) > 0 for word in words):
+                shining[name] = None
+        warn_of_looks(self._mesh, opacities, shining)
 
     def _content(self, name: str) -> bytes:
         place = next(self._places(name), None)

@@ -15,11 +15,11 @@ import numpy as np
 
 from custom_pose_ros.core.errors import DatasetError
 from custom_pose_ros.core.files import stand_in
-from training.synthetic.geometry.formats.mesh_problems import EXPORT_AGAIN, HAS_BONES, cut_off
+from training.synthetic.geometry.formats.mesh_problems import EXPORT_AGAIN, HAS_BONES, cut_off, warn_of_looks
 
 _GLB_HEADER, _CHUNK_HEADER = 12, 8  # bytes
 _DRACO = 'KHR_draco_mesh_compression'
-_GLOSSINESS = 'KHR_materials_pbrSpecularGlossiness'
+_GLOSSINESS, _TRANSMISSION = 'KHR_materials_pbrSpecularGlossiness', 'KHR_materials_transmission'
 # Extensions that change no shape, or that trimesh reads; any other may leave parts out or move them.
 _READ_EXTENSIONS = re.compile(r'KHR_(materials|lights|texture_transform|xmp)|EXT_texture_webp')
 _MOVING_EXTENSIONS = ('EXT_mesh_gpu_instancing', 'EXT_meshopt_compression', 'KHR_meshopt_compression')
@@ -114,10 +114,27 @@ def check_gltf(path: Path, content: bytes) -> bytes:
         if not uri.startswith('data:'):
             _check_buffer(path, path.parent / unquote(uri), length)
     try:
+        _warn_of_looks(path, tree, {p['material'] for p in primitives if 'material' in p})
         _give_own_materials(tree, primitives)
     except _DAMAGED as error:
         raise _damaged(path, error) from error
     return json.dumps(tree).encode()
+
+
+def _warn_of_looks(path: Path, tree: dict[str, Any], used: set[int]) -> None:
+    """Tell which materials are transparent or shine: alpha counts unless they are opaque, and transmission always."""
+    opacities: dict[str, float] = {}
+    shining: dict[str, None] = {}
+    for number in sorted(used):
+        material = tree['materials'][number]
+        name, extensions = material.get('name', f'material {number}'), material.get('extensions', {})
+        factor = extensions.get(_GLOSSINESS, {}).get('diffuseFactor')
+        factor = factor or material.get('pbrMetallicRoughness', {}).get('baseColorFactor', (1, 1, 1, 1))
+        alpha = factor[3] if material.get('alphaMode', 'OPAQUE') != 'OPAQUE' else 1.0
+        opacities[name] = alpha * (1 - extensions.get(_TRANSMISSION, {}).get('transmissionFactor', 0.0))
+        if any(material.get('emissiveFactor', ())):
+            shining[name] = None
+    warn_of_looks(path, opacities, shining)
 
 
 def _damaged(path: Path, error: Exception) -> DatasetError:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from custom_pose_ros.core.command_line import say
-from custom_pose_ros.core.errors import DatasetError
+from custom_pose_ros.core.errors import DatasetError, listed
 
 EXPORT_AGAIN = 'export the mesh again'
+_NAMED = 3  # materials in one line
 HAS_BONES = f'has a skin that bones move, which is not read: apply it and {EXPORT_AGAIN}'
 
 
@@ -19,6 +20,22 @@ def warn(path: Path, text: str) -> None:
     """Say on stderr what of a mesh file is not drawn; processes that draw have been told already."""
     if multiprocessing.parent_process() is None:
         say(f'warning: {path}: {text}')
+
+
+def warn_of_looks(path: Path, opacities: Mapping[str, float], shining: Collection[str]) -> None:
+    """
+    Say which materials of a mesh are drawn otherwise than they look.
+
+    Args:
+        path: of the file.
+        opacities: of the materials by name, 1 = solid, which is how all are drawn.
+        shining: names of those with emission, light of their own, which is not drawn.
+    """
+    clear = [f'{name} ({opacity:.3g})' for name, opacity in opacities.items() if opacity < 1]
+    if clear:
+        warn(path, f'has materials with an opacity below 1: drawn solid: {listed(clear, _NAMED)}')
+    if shining:
+        warn(path, f'has materials with emission: drawn without it: {listed(shining, _NAMED)}')
 
 
 def cut_off(path: Path, promised: str, found: object) -> DatasetError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -311,6 +312,20 @@ def test_a_file_without_unit_is_in_metres_and_that_is_told(tmp_path):
     )
     path = export('glb', tmp_path / 'a.glb')
     assert 'its y axis points up' in size_note(load_parts(path), MODEL, path)
+
+
+@pytest.mark.parametrize(
+    ('points', 'told'),
+    [
+        ([[0.5, 0.2, 1.5], [0.5, -0.9, 1.0], [-0.5, 0.3, -1.2], [0.1, 1.0, 0.9]], False),  # on the mesh as it is
+        ([[1.5, 0.5, 0.2], [1.0, 0.5, -0.9], [-1.2, -0.5, 0.3], [0.9, 0.1, 1.0]], True),  # on the mesh with y up
+        ([[0.0, 0.0, 0.0], [0.1, 0.1, 0.1], [-0.1, -0.1, -0.1], [0.1, -0.1, 0.0]], True),  # inside of both
+    ],
+)
+def test_axes_that_fit_are_not_to_be_turned(tmp_path, points, told):
+    path = export('glb', tmp_path / 'a.glb')  # 1 x 2 x 3 m around the origin
+    model = replace(MODEL, model_points=np.array(points))
+    assert ('turns it' in size_note(load_parts(path), model, path)) is told
 
 
 def test_a_mesh_in_a_urdf_counts_in_its_own_unit(tmp_path):
