@@ -261,7 +261,8 @@ class PoseFilter:
         self.noise.begin(self._since_s)
         poses, spread = self._about_middle(solution, max(solution.misfit, self.noise.variance))
         count, most = len(poses.rotation), len(self.hypotheses)
-        log_evidence = -0.5 * solution.chi2 / solution.misfit
+        # As in step 6 a solution weighs by its likelihood alone, whatever its covariance.
+        log_evidence = -0.5 * (solution.chi2 / solution.misfit + np.linalg.slogdet(spread)[1])
         prior = self.hypotheses.select(np.repeat(np.arange(most), count))
         prior.weights = reweighted(prior.weights, np.tile(log_evidence, most))
         residual = np.empty((most * count, 6))
@@ -291,7 +292,7 @@ class PoseFilter:
         Return the pose to publish, with a covariance that covers all hypotheses (step 17).
 
         The hypotheses form two groups: those nearer to the best supported one, and those nearer to its mirror image.
-        The pose is the mean of the first group, the alternative that of the second.
+        The pose is the mean of the heavier group, the alternative that of the other.
         """
         assert self.hypotheses is not None, 'start first'
         now = self.hypotheses
@@ -308,6 +309,8 @@ class PoseFilter:
         steps[:, :3] = now.centre - now.centre[best]
         steps[:, 3:] = rotation_vectors_from_matrices(now.R @ now.R[best].T)
         alternative, other_share = None, float(now.weights @ second)
+        if other_share > 0.5:  # the best supported one lies between both groups
+            second, other_share = ~second, 1.0 - other_share
         if other_share > 0.0:
             alternative = self._pose(best, (now.weights * second) @ steps / other_share)
         pose = self._pose(best, (now.weights * ~second) @ steps / (1.0 - other_share))

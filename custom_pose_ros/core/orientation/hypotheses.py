@@ -13,6 +13,7 @@ POSE = slice(0, 6)
 TURN = slice(3, 6)
 STATE_SIZE = 18
 _UNIT = np.eye(3)
+_POSE_UNIT = np.eye(6)
 # A standard normal as three narrower ones: weight of the outer two, their distance, their standard deviation.
 _OUTER_WEIGHT, _OUTER_DISTANCE, _NARROWER = 0.2252, 1.0575, 0.6715
 
@@ -95,13 +96,14 @@ class Hypotheses:
         Return the hypotheses moved by a correction, their weights times its evidence.
 
         The covariance is taken in Joseph's form, which rounding leaves positive (Bucy and Joseph 1968).
+        The evidence is the density of the measurement over the highest that its noise allows (step 12 of docs/filter.md).
         """
         c = correction
         lost = c.gain @ c.jacobian  # only the pose is seen: no product with the columns of the rates is needed
         covariance = self.covariance - lost @ self.covariance[:, POSE]
         covariance -= covariance[:, :, POSE] @ lost.transpose(0, 2, 1)
         covariance += c.gain @ c.noise @ c.gain.transpose(0, 2, 1)
-        log_evidence = -0.5 * (c.chi2 + np.linalg.slogdet(c.spread)[1])
+        log_evidence = 0.5 * (np.linalg.slogdet(_POSE_UNIT - lost[:, POSE])[1] - c.chi2)  # |1 - G J| = |N| / |S|
         result = Hypotheses(
             self.R,
             self.centre,

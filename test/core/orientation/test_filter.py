@@ -12,6 +12,7 @@ from custom_pose_ros.core.errors import ConfigError
 from custom_pose_ros.core.geometry.rigid import Rigid
 from custom_pose_ros.core.geometry.rotations import (
     matrix_from_roll_pitch_yaw,
+    matrix_from_rotation_vector,
     rotation_between,
     rotation_vector_from_matrix,
 )
@@ -90,6 +91,20 @@ def test_motion_tells_which_of_the_two_is_true():
     pose = pose_filter.result()
     assert rotation_between(pose.pose.rotation, track.R[-1]) < np.deg2rad(5.0)
     assert pose.ambiguity < 0.01
+
+
+def test_the_likelier_attitude_is_published_where_a_light_hypothesis_lies_between_both():
+    """It had the best support, as both are its neighbours, and the one that is not its mirror image was published."""
+    pose_filter = started(PLANAR, *observed(PLANAR, still(1.5), 0.5))
+    now = pose_filter.hypotheses.select([0, 0, 0])
+    tilts = matrix_from_rotation_vector(np.deg2rad([[16.0, 0.0, 0.0], [-16.0, 0.0, 0.0], [-1.0, 0.0, 0.0]]))
+    now.R, now.centre = tilts @ simulation.R_FROM_ABOVE, np.tile([0.0, 0.0, 1.5], (3, 1))
+    now.weights = np.array([0.55, 0.44, 0.01])
+    pose_filter.hypotheses = now
+    pose = pose_filter.result()
+    assert rotation_between(pose.pose.rotation, now.R[0]) < np.deg2rad(1.0)
+    assert rotation_between(pose.alternative.rotation, now.R[1]) < np.deg2rad(1.0)
+    assert pose.ambiguity == pytest.approx(0.45 / 0.55)
 
 
 def test_what_does_not_move_is_averaged():

@@ -123,6 +123,30 @@ def test_the_second_order_of_a_turn_is_that_after_the_measurement():
     assert step == pytest.approx(plain + 0.5 * (0.01 - 0.005 - plain**2))
 
 
+def test_the_weight_is_multiplied_by_the_density_of_the_measurement():
+    prior, rng = hypotheses(3, seed=1), np.random.default_rng(0)
+    residual, jacobian = rng.normal(size=(3, 8)), rng.normal(size=(3, 8, 6))
+    correction = prior.correction(residual, jacobian, np.tile(np.eye(8), (3, 1, 1)))
+    density = [
+        np.exp(-0.5 * e @ np.linalg.solve(S, e)) / np.sqrt(np.linalg.det(S))
+        for e, S in zip(residual, correction.spread)
+    ]
+    np.testing.assert_allclose(prior.corrected(correction).weights, density / np.sum(density), rtol=1e-9)
+
+
+def test_an_image_that_teaches_nothing_costs_no_hypothesis_its_weight():
+    """
+    The second order of an uncertain tilt was paid for as a new error of each image.
+
+    At 15 Hz the true one of two attitudes lost 19 of 20 parts of its odds within 0.8 s to a narrower one that explained
+    the keypoints no better.
+    """
+    prior = hypotheses(2)
+    noise = np.stack([np.eye(8), 1.3 * np.eye(8)])  # the second one's tilt is uncertain
+    correction = prior.correction(np.zeros((2, 8)), np.zeros((2, 8, 6)), noise)
+    np.testing.assert_allclose(prior.corrected(correction).weights, [0.5, 0.5])
+
+
 def test_merging_keeps_the_moments():
     now = hypotheses(2, seed=3)
     now.weights = np.array([0.7, 0.3])
