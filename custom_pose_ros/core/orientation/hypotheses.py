@@ -96,7 +96,7 @@ class Hypotheses:
         Return the hypotheses moved by a correction, their weights times its evidence.
 
         The covariance is taken in Joseph's form, which rounding leaves positive (Bucy and Joseph 1968).
-        The evidence is the density of the measurement over the highest that its noise allows (step 12 of docs/filter.md).
+        Evidence is the density of the measurement over the highest that its noise allows (step 12 of docs/filter.md).
         """
         c = correction
         lost = c.gain @ c.jacobian  # only the pose is seen: no product with the columns of the rates is needed
