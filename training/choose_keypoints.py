@@ -36,7 +36,8 @@ with optional_packages('choose_keypoints', ['synthetic']):
     from training.synthetic.choosing.proposed_object import OffCentreError, propose
     from training.synthetic.choosing.surface_views import SurfaceViews
     from training.synthetic.geometry.object_builder import axes_rotation, check_against_model, load_parts, used_scale
-    from training.synthetic.geometry.parts import all_vertices
+    from training.synthetic.geometry.parts import Part, all_vertices
+    from training.synthetic.geometry.variation import constant_parts
     from training.synthetic.output.preview import PREVIEW, write_preview
     from training.synthetic.rendering.gl_probe import require_gl
     from training.synthetic.scenes.attitudes import DIRECTIONS
@@ -65,9 +66,15 @@ def sides_of(options: argparse.Namespace) -> list[np.ndarray]:
     return [] if ANYWHERE in options.seen_from else [DIRECTIONS[side] for side in options.seen_from]
 
 
+def mesh_parts(options: argparse.Namespace) -> list[Part]:
+    """Return what of the mesh belongs to every variant of the object."""
+    parts = load_parts(options.mesh, options.mesh_scale, options.mesh_axes, options.mesh_origin)
+    return constant_parts(options.mesh, parts)
+
+
 def choose(options: argparse.Namespace) -> None:
     """Write object.yaml and the picture of a new object."""
-    parts = load_parts(options.mesh, options.mesh_scale, options.mesh_axes, options.mesh_origin)
+    parts = mesh_parts(options)
     try:
         proposal = propose(options.mesh.stem, parts, options.choose, sides_of(options))
     except OffCentreError as error:
@@ -92,14 +99,13 @@ def choose(options: argparse.Namespace) -> None:
 def write_candidates(options: argparse.Namespace) -> None:
     """Write the places (N, 3) [m] on the mesh at which the object could have another keypoint."""
     model = ObjectModel.load(options.candidates_for)
-    parts = load_parts(options.mesh, options.mesh_scale, options.mesh_axes, options.mesh_origin)
+    parts = mesh_parts(options)
     if model.model_points is None or np.isnan(model.model_points).any():
         raise ConfigError(f'{model.source}: model_points: wanted a position for every keypoint, to find it on the mesh')
     scale = used_scale(options.mesh, options.mesh_scale)
     check_against_model(parts, model, str(options.mesh), scale, options.mesh_axes)
     views = SurfaceViews(parts)
-    vertices = all_vertices([part for part in parts if part.belongs])
-    choice = KeypointChoice(views, vertices, seen_from=sides_of(options))
+    choice = KeypointChoice(views, all_vertices(parts), seen_from=sides_of(options))
     write_json(options.out, choice.places[np.argsort(choice.noise, kind='stable')].round(6).tolist())
 
 

@@ -84,6 +84,14 @@ class KeypointChoice:
                 break
         return chosen
 
+    def larger_count(self, count: int) -> int | None:
+        """Return the smallest number above `count` of which more keypoints can be chosen, where there is one."""
+        found = len(self.choose(count))
+        for larger in sorted({found + len(group) for group in self.groups}):
+            if larger > count and (more := len(self.choose(larger))) > max(found, count):
+                return more
+        return None
+
     def together(self, indices: Sequence[int]) -> np.ndarray:
         """Return (K, K) in how large a share of the views two candidates are seen together."""
         seen = self.seen[:, indices].astype(float)

@@ -22,6 +22,8 @@ _SIDES = (('front', 'back'), ('left', 'right'), ('top', 'bottom'))
 _ASIDE = 0.3  # share of half the object's extent beyond which a place is at the front, at the back and so on
 _BEST_SIGMA, _WORST_SIGMA = 0.03, 0.05
 _SAME_TURN_RAD = np.deg2rad(3.0)
+_GROUPS = 'points that its symmetries exchange are taken together'
+_NO_MORE = 'no other points stand out and lie far enough apart'
 
 
 class OffCentreError(ConfigError):
@@ -76,10 +78,12 @@ def propose(name: str, parts: list[Part], count: int, seen_from: Sequence[np.nda
     choice = KeypointChoice(views, vertices, [*rotations, *([mirror] if mirror else [])], seen_from)
     chosen = sorted(choice.choose(count), key=lambda i: tuple(-choice.places[i].round(4)))
     notes = [*map(_turn_note, rotations), *_near_notes(turns, rotations), _mirror_note(mirrors)]
+    larger = choice.larger_count(count) if len(chosen) < count else None
     if len(chosen) < 4:
-        raise ConfigError(_too_few(len(chosen), rotations, len(choice.places)))
+        raise ConfigError(_too_few(len(chosen), count, larger, rotations))
     if len(chosen) < count:
-        notes.append(f'{len(chosen)} keypoints instead of {count}: no other points stand out and lie far enough apart')
+        reason = _GROUPS + f': --choose {larger} gives {larger}' if larger else _NO_MORE
+        notes.append(f'{len(chosen)} keypoints instead of {count}: {reason}')
     places = choice.places[chosen]
     pairs = _mirror_pairs(places, mirror)
     seen = choice.noise[chosen], choice.together(chosen)
@@ -128,15 +132,16 @@ def _check_centred(turns: Sequence[Twin], size: float) -> None:
             )
 
 
-def _too_few(count: int, turns: Sequence[Twin], candidates: int) -> str:
-    if any(turn.fold == 0 for turn in turns):
-        axis = next(_axis_words(turn.axis) for turn in turns if turn.fold == 0)
+def _too_few(found: int, count: int, larger: int | None, turns: Sequence[Twin]) -> str:
+    axis = next((_axis_words(turn.axis) for turn in turns if turn.fold == 0), None)
+    if axis:
         return (
             f'it looks the same at every angle about {axis}, so that only points on this axis can be found again, and '
             'these tell no orientation: give a mesh with the print or the detail that tells its sides apart'
         )
-    reason = 'and their twins by its symmetries; ask for more' if turns else 'that stand out: it is too smooth'
-    return f'wanted at least 4 keypoints, found {count} among {candidates} points {reason}'
+    if larger:
+        return f'{found} keypoints with --choose {count}: {_GROUPS}: give --choose {larger}'
+    return f'wanted at least 4 keypoints, found {found}: {_NO_MORE}; give a mesh with its print, or choose by hand'
 
 
 def _turn_note(turn: Twin) -> str:

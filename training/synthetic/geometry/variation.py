@@ -121,6 +121,12 @@ class Variation:
                 names = ', '.join(sorted({part.name for part in parts})[:8])
                 raise ConfigError(f'{self.path}: no part of {self.mesh.name} fits {pattern!r}; it has {names}, ...')
 
+    def constant(self, parts: Sequence[Part]) -> list[Part]:
+        """Return the parts without what is optional or hanging, and with the first of alternatives."""
+        others = [pattern for group in self._alternatives for pattern in group[1:]]
+        left_out = [*others, *self._hanging, *(rule['parts'] for rule in self._optional)]
+        return [part for part in parts if not _fits(part, left_out)]
+
     def draw(self, rng: np.random.Generator, parts: Sequence[Part]) -> list[Part]:
         """Return a variant of the parts."""
         left_out = [pattern for group in self._alternatives for pattern in _all_but_one(rng, group)]
@@ -133,6 +139,19 @@ class Variation:
         return [
             replace(part, two_sided=_fits(part, self._open), belongs=not _fits(part, self._hanging)) for part in shown
         ]
+
+
+def constant_parts(mesh: Path, parts: Sequence[Part]) -> list[Part]:
+    """
+    Return what belongs to every variant of an object whose variation file names this mesh; all parts of another mesh.
+
+    Of alternatives that is the first; what is optional or only hangs on the object is left out.
+    """
+    path = mesh.with_name(FILE_NAME)
+    if not path.is_file() or (variation := Variation(path)).mesh.resolve() != mesh.resolve():
+        return list(parts)
+    variation.check_names(parts)
+    return variation.constant(parts)
 
 
 def _fits(part: Part, patterns: Sequence[str]) -> bool:
