@@ -416,4 +416,4 @@ def test_a_bag_that_was_played_in_a_loop_counts_every_frame(evaluate: Evaluate, 
         assert evaluation.metrics['frames']['scored'] == 30
         assert evaluation.metrics['tracks'] == {'count': 2, 'switches': 1}
         assert evaluation.metrics['detection']['rate'] == 1.0
-        assert evaluation.metrics['rotation_error_deg']['p90'] < 0.4
+        assert evaluation.metrics['rotation_error_deg']['p90'] < 0.5  # a filter of 0.5 s has not yet learned the noise
