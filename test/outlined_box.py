@@ -89,19 +89,26 @@ def picture(
     background: Sequence[int] = (120, 120, 110),
     noise: float = 4.0,
     hidden: float = 0.0,
+    stretch: tuple[float, float, float] = (1.0, 1.0, 1.0),
 ) -> np.ndarray:
     """Return the image of the box: in front of a plain background, its left part (a share) behind a grey board."""
     origin = -camera_object.translation @ camera_object.rotation
-    rays = _rays() @ camera_object.rotation.astype(np.float32)
+    half = (HALF_M * stretch).astype(np.float32)
+    corners = CAMERA.project(camera_object.apply(CORNERS * stretch))
+    low = np.clip(np.floor(corners.min(0)) - 3, 0, None).astype(int) * _SUPERSAMPLING  # nothing else is drawn
+    high = (np.ceil(corners.max(0)) + 4).astype(int) * _SUPERSAMPLING
+    part = slice(low[1], high[1]), slice(low[0], high[0])
+    rays = _rays()[part] @ camera_object.rotation.astype(np.float32)
     rays = np.where(np.abs(rays) < 1e-9, np.float32(1e-9), rays)
-    ends = (np.sign(rays) * HALF_M.astype(np.float32) - origin.astype(np.float32)) / rays  # leaving each pair of faces
-    starts = ends - 2.0 * HALF_M.astype(np.float32) / np.abs(rays)
+    ends = (np.sign(rays) * half - origin.astype(np.float32)) / rays  # leaving each pair of faces
+    starts = ends - 2.0 * half / np.abs(rays)
     axis, enters = starts.argmax(-1), starts.max(-1)
     face = 2 * axis + (np.take_along_axis(rays, axis[..., None], -1)[..., 0] < 0)
     hit = enters < ends.min(-1)
-    fine = np.where(hit[..., None], np.array(FACE_COLOURS)[face], np.array(background)).astype(np.float32)
+    fine = np.full((*_rays().shape[:2], 3), background, np.float32)
+    fine[part][hit] = np.array(FACE_COLOURS)[face[hit]]
     if hidden:
-        columns = np.flatnonzero(hit.any(0))
+        columns = low[0] + np.flatnonzero(hit.any(0))
         fine[:, : int(columns[0] + hidden * (columns[-1] - columns[0]))] = 90.0
     image = cv2.resize(fine, (CAMERA.width, CAMERA.height), interpolation=cv2.INTER_AREA)
     noisy = image + np.random.default_rng(seed).normal(0.0, noise, image.shape)

@@ -171,6 +171,14 @@ def add_mesh_options(parser: argparse._ActionsContainer, mesh_help: str = '', re
     )  # fmt: skip
 
 
+def add_outline_option(parser: argparse._ActionsContainer) -> None:
+    """Add --outline."""
+    parser.add_argument(
+        '--outline', default='auto', metavar='auto|off|FILE',
+        help='measure poses by the outline.npz of training/outline.py (default: auto, the one beside the object file)',
+    )  # fmt: skip
+
+
 def field_of_view_deg(text: str) -> float:
     """Return an argument that is an angle between 0 and 180 degrees (for `type` of argparse)."""
     with contextlib.suppress(argparse.ArgumentTypeError):

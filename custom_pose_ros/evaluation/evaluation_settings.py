@@ -30,6 +30,7 @@ class Settings:
     Attributes:
         recorded: Topics to score instead of running the estimators, '' to run them.
         recorded_class: Which of the classes that another program has recorded is the object, '' where that is clear.
+        outline: 'auto', 'off', or the file to measure poses by.
         fov_deg: Horizontal field of view assumed without a calibration.
         rectified: Whether the images are rectified; None: by the name of their topic.
         start_s, duration_s: Part of the bag, from its first message [s].
@@ -48,6 +49,7 @@ class Settings:
     camera: Path | None = None
     fov_deg: float | None = None
     rectified: bool | None = None
+    outline: str = 'auto'
     recorded: str = ''
     recorded_class: str = ''
     truth: TruthSettings = field(default_factory=TruthSettings)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import numpy as np
 
 from custom_pose_ros.core.errors import ConfigError, DatasetError, UsageError
 from custom_pose_ros.core.object_model import ObjectModel
+from custom_pose_ros.core.orientation.outline_views import OutlineViews, find_outline
 from custom_pose_ros.evaluation.bags.reader import Bag
 from custom_pose_ros.evaluation.bags.topics import FOREIGN_TYPES
 from custom_pose_ros.evaluation.evaluation_settings import Selection, Settings, select
@@ -31,7 +33,7 @@ from custom_pose_ros.evaluation.notes import Notes
 from custom_pose_ros.evaluation.scoring.frame_scores import FrameScore, Scorer
 from custom_pose_ros.evaluation.scoring.frame_table import frame_table, to_csv
 from custom_pose_ros.evaluation.scoring.run_metrics import run_metrics
-from custom_pose_ros.evaluation.scoring.summary import to_json
+from custom_pose_ros.evaluation.scoring.summary import outline_metrics, to_json
 from custom_pose_ros.evaluation.truth.alignment import Alignment
 from custom_pose_ros.evaluation.truth.apriltag import TagTruth, read_tags
 from custom_pose_ros.evaluation.truth.coco_labels import CocoLabels
@@ -51,6 +53,7 @@ class Evaluation:
         scores: One for each frame, in order.
         bag: From which the report fetches pictures, as long as it is open.
         seconds: Of the reading and estimating; no part of the metrics.
+        outline: By which poses were measured, if any.
     """
 
     settings: Settings
@@ -63,6 +66,7 @@ class Evaluation:
     cameras: CameraSupply
     damaged: bool
     seconds: float
+    outline: OutlineViews | None
 
     @property
     def frames_per_s(self) -> float:
@@ -112,6 +116,7 @@ class Evaluator:
                 f'object {self.model.name!r} has no model_points: a true pose cannot be compared; use --truth-coco'
             )
         self.estimator = None if settings.recorded else self._load_estimator()
+        self.outline = None if settings.recorded else find_outline(self.model, settings.outline)
         self.labels = CocoLabels(settings.labels, self.model) if settings.labels else None
         self.tags = TagTruth(read_tags(settings.truth.tags)) if settings.truth.tags else None
 
@@ -194,13 +199,19 @@ class Reading:
             raise DatasetError(f'{self.bag.name}: nothing could be evaluated; {notes}')
         truths, alignment = self._truths(results)
         scores = Scorer(self.model, self._cameras.for_size).score(results, truths)
+        outline, measured = self.evaluator.outline, None
+        if outline is not None:
+            alone = [dataclasses.replace(result, estimates=result.without_outline) for result in results]
+            without = Scorer(self.model, self._cameras.for_size).score(alone, truths)
+            measured = outline_metrics(scores, without, outline.mesh, alignment is not None)
         metrics = run_metrics(
-            self.settings, self.bag, self._source, self.evaluator.estimator, self.evaluator.labels, scores, alignment
-        )
+            self.settings, self.bag, self._source, self.evaluator.estimator, self.evaluator.labels, scores, alignment,
+            measured,
+        )  # fmt: skip
         damaged = self.bag.notes.damaged or self.notes.damaged
         return Evaluation(
             self.settings, self.model, metrics, scores, alignment, self.bag, self.selection, self._cameras, damaged,
-            self.seconds,
+            self.seconds, outline,
         )  # fmt: skip
 
     def _choose(self) -> tuple[TruthSource, Selection]:
@@ -237,7 +248,7 @@ class Reading:
     def _frame_source(self) -> FrameSource:
         inputs = self.selection, self.model, self._cameras, self.evaluator.tags
         if self.evaluator.estimator is not None:
-            return EstimatedFrames(*inputs)
+            return EstimatedFrames(*inputs, self.evaluator.outline)
         orientations = self.selection.orientations
         if orientations and self.bag.topics[orientations].msgtype in FOREIGN_TYPES:
             return ForeignFrames(*inputs, self.settings.recorded_class)

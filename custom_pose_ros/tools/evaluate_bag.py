@@ -25,6 +25,7 @@ from custom_pose_ros.core.command_line import (
     CANNOT,
     DONE,
     PARTLY,
+    add_outline_option,
     command,
     command_parser,
     field_of_view_deg,
@@ -115,6 +116,7 @@ def _add_estimators(group: Any) -> None:
     group.add_argument(
         '--input-height', type=int, metavar='PX', help='height of the network input (default: object file)'
     )
+    add_outline_option(group)
     group.add_argument(
         '--recorded', default='', metavar='TOPICS',
         help='score recorded topics instead, such as poses,orientations; or poses of another program: PoseStamped, '
@@ -202,6 +204,8 @@ def _settings(args: argparse.Namespace) -> Settings:
         raise UsageError('--truth-max-gap and --duration must be positive, --start not negative')
     if args.video and args.recorded:
         raise UsageError('--video draws what the estimators find; it does not go together with --recorded')
+    if args.recorded and args.outline not in ('auto', 'off'):
+        raise UsageError('--outline measures what the estimators find; it does not go together with --recorded')
     if args.recorded_class and not args.recorded:
         raise UsageError('--recorded-class chooses from a topic that --recorded names')
     truth = TruthSettings(
@@ -210,9 +214,9 @@ def _settings(args: argparse.Namespace) -> Settings:
     )  # fmt: skip
     return Settings(
         bags=tuple(args.bags), object=args.object, model=args.model, backend=args.backend, precision=args.precision,
-        threads=args.threads, input_height=args.input_height, image=args.image, camera_info=args.camera_info,
-        camera=args.camera, fov_deg=args.fov_deg, rectified=args.rectified, recorded=args.recorded,
-        recorded_class=args.recorded_class, truth=truth,
+        threads=args.threads, input_height=args.input_height, outline=args.outline, image=args.image,
+        camera_info=args.camera_info, camera=args.camera, fov_deg=args.fov_deg, rectified=args.rectified,
+        recorded=args.recorded, recorded_class=args.recorded_class, truth=truth,
         labels=args.truth_coco, start_s=args.start, duration_s=args.duration, write_bag=args.write_bag,
     )  # fmt: skip
 
@@ -240,7 +244,7 @@ def _read(reading: Reading, video: VideoFile | None) -> None:
         contextlib.closing(reading.frames()) as frames,
         video or contextlib.nullcontext(),
     ):
-        drawn = AnnotatedVideo(video, reading.model) if video else None
+        drawn = AnnotatedVideo(video, reading.model, reading.evaluator.outline) if video else None
         for frame in frames:
             if drawn:
                 drawn.add(frame)

@@ -27,6 +27,7 @@ from custom_pose_ros.core.command_line import (
     DONE,
     INTERRUPTED,
     PARTLY,
+    add_outline_option,
     command,
     command_parser,
     field_of_view_deg,
@@ -37,6 +38,7 @@ from custom_pose_ros.core.drawing.overlay import draw_poses
 from custom_pose_ros.core.errors import ConfigError, CustomPoseError, MediaError, UsageError
 from custom_pose_ros.core.files import VideoFile, write_image, write_json
 from custom_pose_ros.core.object_model import ObjectModel, Thresholds
+from custom_pose_ros.core.orientation.outline_views import find_outline
 from custom_pose_ros.core.orientation.pnp import known_points
 from custom_pose_ros.core.pictures import read_sound_picture
 from custom_pose_ros.core.progress import progress_bar
@@ -100,6 +102,7 @@ def _parser() -> argparse.ArgumentParser:
         '--copies', type=int, choices=COPY_COUNTS, default=1,
         help='average over so many turned and enlarged copies of each picture: sharper, for as many times the time',
     )  # fmt: skip
+    add_outline_option(group)
     group = parser.add_argument_group('camera')
     lens = group.add_mutually_exclusive_group()
     lens.add_argument(
@@ -186,6 +189,7 @@ class _Prediction:
         )
         if args.copies > 1:
             self.estimator = CopiesEstimator(self.estimator, args.copies)
+        self.outline = None if self.no_orientation else find_outline(self.model, args.outline)
         self.show = args.show and self._can_show()
 
     def run(self) -> int:
@@ -242,6 +246,8 @@ class _Prediction:
                 f'note: no --camera: a horizontal field of view of {self.args.fov_deg:g} deg is assumed; '
                 'orientation and position are approximate'
             )
+        if self.outline is not None:
+            say(f'note: poses are measured by the outline of {self.outline.mesh}, too; --outline off leaves it out')
         if not self.args.no_save and None in self.outputs:
             say('note: pictures of a webcam are saved only with --out')
 
@@ -305,7 +311,7 @@ class _Prediction:
                 camera = self.calibration.for_size(width, height, self.args.fov_deg)
             except ConfigError as error:
                 self._fail(ConfigError(f'{self.args.camera}: {error}'))
-        return PictureSequence(self.estimator, camera, self.args.reference_frame)
+        return PictureSequence(self.estimator, camera, self.args.reference_frame, self.outline)
 
     def _answer(
         self, sequence: PictureSequence, image: np.ndarray, save: Callable[[np.ndarray], None] | None, *place: Any
@@ -321,7 +327,9 @@ class _Prediction:
         if save or self.show:
             estimates = list(result.orientations.values())
             is_image = result.frame is None
-            drawing = draw_poses(image, result.poses, self.model, estimates, sequence.camera, names=is_image)
+            drawing = draw_poses(
+                image, result.poses, self.model, estimates, sequence.camera, names=is_image, outline=self.outline
+            )
             if save:
                 save(drawing)
             if self.show:

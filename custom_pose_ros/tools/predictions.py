@@ -19,6 +19,7 @@ from custom_pose_ros.core.keypoints.tracking import PoseTracker
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.orientation.estimate import AMBIGUOUS, CAMERA_OPTICAL, OrientationEstimate
 from custom_pose_ros.core.orientation.orientation_estimator import OrientationEstimator
+from custom_pose_ros.core.orientation.outline_views import OutlineViews
 from custom_pose_ros.inference.estimator import Estimator
 
 REFERENCE_FRAMES = {CAMERA_OPTICAL: IDENTITY, 'camera_body': BODY_OPTICAL}
@@ -65,16 +66,22 @@ class PictureSequence:
         camera: Camera of the pictures, or None when no orientation is wanted or possible.
     """
 
-    def __init__(self, estimator: Estimator, camera: CameraIntrinsics | None, reference_frame: str):
+    def __init__(
+        self,
+        estimator: Estimator,
+        camera: CameraIntrinsics | None,
+        reference_frame: str,
+        outline: OutlineViews | None = None,
+    ):
         self._estimator = estimator
         self._tracker = PoseTracker(estimator.model)
         self.camera, self._reference_frame = camera, reference_frame
-        self._orienter = camera and OrientationEstimator(estimator.model, camera)
+        self._orienter = camera and OrientationEstimator(estimator.model, camera, outline=outline)
 
     def analyse(self, image: np.ndarray, source: str, frame: int | None = None, stamp_s: float = 0.0) -> PictureResult:
         """Find the object in the next (H, W, 3) uint8 BGR picture, taken at `stamp_s` [s]."""
         poses = self._tracker.update(self._estimator(image, None if frame is None else source), stamp_s)
-        estimates = self._orienter.update(poses, stamp_s) if self._orienter else []
+        estimates = self._orienter.update(poses, stamp_s, image) if self._orienter else []
         return PictureResult(
             source=source,
             frame=frame,
@@ -115,6 +122,8 @@ def _format_orientation(estimate: OrientationEstimate) -> list[str]:
     x, y, z = estimate.pose.translation
     distance = np.linalg.norm(estimate.t_camera_object)
     warning = '  one keypoint is probably wrong' if estimate.outlier_suspected else ''
+    if math.isfinite(estimate.outline_agreement):
+        warning += f'  outline agrees {100.0 * estimate.outline_agreement:.0f} %'
     lines = [
         f'    roll {roll:7.1f}  pitch {pitch:6.1f}  yaw {yaw:7.1f} deg   ambiguity {estimate.ambiguity:.2f}',
         f'    x {x:10.3f}  y {y:10.3f}  z {z:9.3f} m   distance {distance:.3f} m   '
@@ -189,6 +198,7 @@ def _orientation_dict(estimate: OrientationEstimate) -> dict[str, Any]:
         'alternative': None if other is None else _attitude_dict(_alternative(estimate, other)),
         'keypoints_used': int(estimate.keypoints_used),
         'outlier_suspected': bool(estimate.outlier_suspected),
+        'outline_agreement': _number(estimate.outline_agreement, 4),
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import shutil
@@ -29,6 +30,7 @@ from bag_maker import (
     write_bag,
     write_ros1_bag,
 )
+from outlined_box import box_views
 from tiny_model import draw_tiny_object
 
 from custom_pose_ros.core.errors import ConfigError, DatasetError, UsageError
@@ -39,6 +41,7 @@ from custom_pose_ros.core.geometry.rotations import (
     rotation_between,
 )
 from custom_pose_ros.core.keypoints.tracking import PoseTracker
+from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.orientation.orientation_estimator import OrientationEstimator
 from custom_pose_ros.evaluation.bags.reader import Bag
 from custom_pose_ros.evaluation.evaluator import Evaluation
@@ -72,6 +75,17 @@ def independent_errors(folder: Path, poses: list[Truth]) -> dict[str, np.ndarray
                 errors['rotation_error_deg'].append(math.degrees(math.acos(min(1.0, cosine))))
                 errors['translation_error_m'].append(math.dist(estimate.t_camera_object, truth.t))
     return {name: np.array(values) for name, values in errors.items()}
+
+
+def test_an_outline_that_does_not_fit_is_counted_and_changes_nothing(evaluate: Evaluate, dive, tiny_folder, tmp_path):
+    views = dataclasses.replace(box_views(20), model=ObjectModel.load(tiny_folder))
+    views.save(tmp_path / 'outline.npz')
+    metrics = evaluate(dive[0], outline=str(tmp_path / 'outline.npz'), **WITH_TRUTH).metrics
+    outline = metrics.pop('outline')
+    assert (outline['mesh'], outline['share_of_frames'], outline['agreement']['count']) == ('box', 0.0, 0)
+    for name in ('rotation_error_deg', 'translation_error_m'):
+        assert outline['without'][name].items() <= metrics[name].items()
+    assert metrics == evaluate(dive[0], **WITH_TRUTH).metrics
 
 
 def test_reported_errors_equal_independent_ones(evaluate: Evaluate, dive, tiny_folder):

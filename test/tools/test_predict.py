@@ -7,15 +7,18 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import yaml
+from outlined_box import box_views
 from tiny_model import INPUT_HEIGHT, TINY_POINTS, draw_tiny_object
 
 from custom_pose_ros.core.geometry.rotations import matrix_from_roll_pitch_yaw, rotation_between
+from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.tools.media import VideoReader
 from custom_pose_ros.tools.predict import main, window_problem
 
@@ -85,6 +88,22 @@ def test_orientation_by_value_with_the_calibration(predict, tmp_path, tiny_model
     # 0.5 px of some 130 px between keypoints: 0.2 deg across the view, several times that towards it.
     assert np.rad2deg(rotation_between(matrix_from_roll_pitch_yaw(angles), R)) < 2.0
     assert np.linalg.norm(np.array(orientation['position_m']) - t) < 0.02 * t[2]
+
+
+def test_an_outline_beside_the_object_is_used_and_can_be_left_out(predict, picture, own_tiny_folder):
+    other = replace(box_views(20), model=ObjectModel.load(own_tiny_folder))  # it fits no picture of the tiny object
+    other.save(own_tiny_folder / 'outline.npz')
+    arguments = picture, '--json', '--no-save'
+    status, out, err = predict(*arguments, object_folder=own_tiny_folder)
+    assert (status, json.loads(out)['poses'][0]['orientation']['outline_agreement']) == (0, None)
+    assert 'note: poses are measured by the outline of box, too; --outline off leaves it out' in err
+    status, without, err = predict(*arguments, '--outline', 'off', object_folder=own_tiny_folder)
+    assert (status, without) == (0, out)
+    assert 'outline' not in err
+    box_views(20).save(own_tiny_folder / 'of_box.npz')
+    status, _, err = predict(*arguments, '--outline', own_tiny_folder / 'of_box.npz', object_folder=own_tiny_folder)
+    assert status == 1
+    assert 'of_box.npz: was made for box with keypoints' in err
 
 
 def test_field_of_view_sets_the_distance(predict, picture):

@@ -5,13 +5,15 @@ import math
 from dataclasses import replace
 
 import numpy as np
+import outlined_box
 import pytest
 
+from custom_pose_ros.core.drawing.overlay import draw_poses
 from custom_pose_ros.core.geometry.rigid import Rigid
 from custom_pose_ros.core.geometry.rotations import matrix_from_roll_pitch_yaw
 from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.orientation.estimate import OrientationEstimate
-from custom_pose_ros.tools.predictions import CocoKeypoints, PictureResult, format_json, format_table
+from custom_pose_ros.tools.predictions import CocoKeypoints, PictureResult, PictureSequence, format_json, format_table
 
 
 @pytest.fixture
@@ -35,6 +37,35 @@ def result():
     )
     return PictureResult(
         source='dive.mp4', frame=7, stamp_s=0.28, width=320, height=256, poses=[pose], orientations={3: estimate}
+    )
+
+
+def test_a_sequence_is_measured_by_the_outline_and_says_so():
+    motion = outlined_box.slow_motion(6)
+
+    class Corners:
+        """Finds the corners of the box where they are."""
+
+        model = outlined_box.MODEL
+
+        def __call__(self, image, stream=None):
+            return [outlined_box.keypoints(motion[self.frame], self.frame, track_id=None)]
+
+    corners = Corners()
+    sequence = PictureSequence(corners, outlined_box.CAMERA, 'camera_optical', outlined_box.box_views())
+    for corners.frame, pose in enumerate(motion):
+        image = outlined_box.picture(pose, corners.frame)
+        result = sequence.analyse(image, 'box.mp4', corners.frame, 0.1 * corners.frame)
+    (told,) = json.loads(format_json(result, outlined_box.MODEL))['poses']
+    assert told['orientation']['outline_agreement'] > 0.7
+    assert 'outline agrees' in format_table(result, outlined_box.MODEL)
+    arguments = image, [], outlined_box.MODEL, list(result.orientations.values()), outlined_box.CAMERA
+    drawn = draw_poses(*arguments, outline=outlined_box.box_views())
+    white = ((drawn != draw_poses(*arguments)).any(2) & (drawn > 180).all(2)).nonzero()
+    corners_px = outlined_box.CAMERA.project(motion[-1].apply(outlined_box.CORNERS))
+    assert len(white[0]) > 100
+    np.testing.assert_allclose(
+        [white[1].min(), white[1].max()], [corners_px[:, 0].min(), corners_px[:, 0].max()], atol=6
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import cv2
 import numpy as np
@@ -12,6 +12,7 @@ from custom_pose_ros.core.geometry.rigid import Rigid
 from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.orientation.estimate import AMBIGUOUS, OrientationEstimate
+from custom_pose_ros.core.orientation.outline_views import OUTLINE, OutlineViews
 
 # Colours that differ for the colour-blind too (Okabe and Ito 2008), as BGR.
 PALETTE = (
@@ -25,6 +26,8 @@ PALETTE = (
 )
 _AXES = (('x', (0, 94, 213)), ('y', (115, 158, 0)), ('z', (233, 160, 50)))  # red, green, blue as in RViz, but distinct
 _DARK, _LIGHT = (20, 20, 20), (255, 255, 255)
+_GREY = (150, 150, 150)
+_STROKE = 2.5  # half the length of one of an outline, in units
 _SHIFT = 4  # drawing coordinates have 4 binary places
 _FAR = 1e5  # [px]; what lies farther out is not drawn
 _ELLIPSE_SIGMAS = 2.45  # holds 95 % of a normal distribution in the plane
@@ -41,6 +44,7 @@ def draw_poses(
     labels: bool = True,
     names: bool = False,
     ellipses: bool = False,
+    outline: OutlineViews | None = None,
 ) -> np.ndarray:
     """
     Draw poses, and the axes of orientations, on a copy of an image.
@@ -54,6 +58,7 @@ def draw_poses(
         labels: write object, track id, score and ambiguity above each pose, attitude and distance below the axes.
         names: write the name of each keypoint beside it.
         ellipses: draw the region that holds each keypoint with 95 %.
+        outline: of the object, drawn where each orientation has it: white where it measured the pose, else grey.
 
     Returns:
         The new (H, W, 3) image.
@@ -77,6 +82,9 @@ def draw_poses(
         height, width = image.shape[:2]
         if (camera.width, camera.height) != (width, height):
             camera = camera.scaled_to(width, height)
+        if outline is not None:
+            for estimate in orientations:
+                _draw_outline(painter, estimate, outline, camera)
         below = [(_draw_axes(painter, estimate, model, camera), estimate) for estimate in orientations]
     for pose in poses if names else ():  # texts lie on top of what is drawn, the letters of the axes included
         _write_names(painter, pose, model)
@@ -130,6 +138,23 @@ def _draw_axes(
     return np.array([origin[0], lowest + 26 * painter.unit])
 
 
+def _draw_outline(
+    painter: _Painter, estimate: OrientationEstimate, outline: OutlineViews, camera: CameraIntrinsics
+) -> None:
+    """Draw short strokes along the outline."""
+    camera_object = Rigid(estimate.R_camera_object, estimate.t_camera_object)
+    lines = outline.seen_in(camera_object)
+    at_outline = lines.kinds == OUTLINE
+    points = camera_object.apply(lines.points[at_outline])
+    if not np.isfinite(points).all() or points[:, 2].min(initial=np.inf) <= 0:
+        return
+    along = np.cross(points, lines.normals[at_outline] @ camera_object.rotation.T)
+    along *= points[:, 2:] / np.linalg.norm(along, axis=1, keepdims=True) / camera.K[0, 0]  # 1 px long
+    ends = [camera.project(points + sign * _STROKE * painter.unit * along) for sign in (-1.0, 1.0)]
+    colour = _GREY if np.isnan(estimate.outline_agreement) else _LIGHT
+    painter.lines(zip(*ends), colour, width=1)
+
+
 def _attitude(estimate: OrientationEstimate) -> str:
     roll, pitch, yaw = np.rad2deg(estimate.roll_pitch_yaw)
     note = f'  ambiguous {estimate.ambiguity:.2f}' if estimate.ambiguity > AMBIGUOUS else ''
@@ -157,10 +182,15 @@ class _Painter:
         self.unit = max(0.5, min(image.shape[:2]) / 480)
 
     def line(self, start: np.ndarray, end: np.ndarray, colour: tuple[int, int, int], width: float = 2) -> None:
-        first, last = self._fixed(start), self._fixed(end)
-        if first is not None and last is not None:
-            for thickness, shade in ((width + 2, _DARK), (width, colour)):
-                cv2.line(self.image, first, last, shade, self._pixels(thickness), cv2.LINE_AA, _SHIFT)
+        self.lines([(start, end)], colour, width)
+
+    def lines(self, ends: Iterable[tuple[np.ndarray, np.ndarray]], colour: tuple[int, int, int], width: float) -> None:
+        """Draw lines whose dark rims lie below all of them."""
+        fixed = [(self._fixed(start), self._fixed(end)) for start, end in ends]
+        for thickness, shade in ((width + 2, _DARK), (width, colour)):
+            for first, last in fixed:
+                if first is not None and last is not None:
+                    cv2.line(self.image, first, last, shade, self._pixels(thickness), cv2.LINE_AA, _SHIFT)
 
     def dot(self, centre: np.ndarray, colour: tuple[int, int, int]) -> None:
         where = self._fixed(centre)

@@ -20,7 +20,7 @@ from custom_pose_ros.core.orientation.estimate import AMBIGUOUS, CAMERA_OPTICAL,
 from custom_pose_ros.core.orientation.filter import FilterParameters
 from custom_pose_ros.core.orientation.identity import IdentityTrack, solve_identities
 from custom_pose_ros.core.orientation.outline_fit import OutlineFit, OutlineFitter
-from custom_pose_ros.core.orientation.outline_views import OUTLINE_FILE, OutlineViews
+from custom_pose_ros.core.orientation.outline_views import OutlineViews, find_outline
 from custom_pose_ros.core.orientation.solver import PoseSolver, Refusal
 
 REFERENCE_ROTATIONS = {CAMERA_OPTICAL: np.eye(3), 'camera_body': R_BODY_OPTICAL}
@@ -37,7 +37,6 @@ class OrientationEstimator:
         parameters: how the object moves, for the filter.
         reference_frame: camera_optical or camera_body (REP 103), or a (3, 3) R_reference_camera; roll_pitch_yaw of the
             estimates is about its axes. Everything else stays in the camera optical frame.
-
         outline: what training/outline.py wrote, or its path; measures poses in the images given to `update`. 'auto':
             outline.npz beside the object file, where there is one.
 
@@ -64,7 +63,7 @@ class OrientationEstimator:
         self.model = model
         self._solver = PoseSolver(model, camera)
         self._symmetries = SymmetryGroup(model.symmetries)
-        views = _outline_of(model, outline)
+        views = find_outline(model, outline)
         self._outline = None if views is None else OutlineFitter(views, camera)
         self._image: np.ndarray | None = None
         self.smoothing = smoothing
@@ -214,21 +213,6 @@ def _measured(estimate: OrientationEstimate, fit: OutlineFit) -> OrientationEsti
         alternative=None,
         outline_agreement=fit.agreement,
     )
-
-
-def _outline_of(model: ObjectModel, outline: OutlineViews | str | Path | None) -> OutlineViews | None:
-    """Return the views that the argument of this name means."""
-    if outline is None or isinstance(outline, OutlineViews):
-        views, path = outline, f'the outline of {model.name}'
-    elif outline == 'auto':
-        path = str(Path(model.source).with_name(OUTLINE_FILE))
-        views = OutlineViews.load(path) if model.source and Path(path).is_file() else None
-    else:
-        path = str(outline)
-        views = OutlineViews.load(path)
-    if views is not None:
-        views.check_fit(model, path)
-    return views
 
 
 def _rotation_of(reference_frame: str | np.ndarray) -> np.ndarray:

@@ -184,6 +184,33 @@ class OutlineViews:
             raise ValueError('impossible values')
 
 
+def find_outline(model: ObjectModel, outline: OutlineViews | str | Path | None) -> OutlineViews | None:
+    """
+    Return the views that an argument or option of this name means, checked against the object.
+
+    Args:
+        model: the object.
+        outline: views; a file; 'auto': `outline.npz` beside the object file, where there is one; 'off' or None: none.
+
+    Raises:
+        ModelError: they cannot be read, or are those of another object.
+    """
+    if outline is None or outline == 'off':
+        return None
+    if isinstance(outline, OutlineViews):
+        views, path = outline, f'the outline of {model.name}'
+    elif outline == 'auto':
+        path = str(Path(model.source).with_name(OUTLINE_FILE))
+        if not model.source or not Path(path).is_file():
+            return None
+        views = OutlineViews.load(path)
+    else:
+        path = str(outline)
+        views = OutlineViews.load(path)
+    views.check_fit(model, path)
+    return views
+
+
 _ARRAYS: dict[str, tuple[np.dtype, tuple[str | int, ...]]] = {
     'centre': (np.dtype(float), (3,)),
     'directions': (np.dtype(np.float32), ('V', 3)),

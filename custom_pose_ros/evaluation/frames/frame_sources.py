@@ -16,6 +16,7 @@ from custom_pose_ros.core.keypoints.tracking import PoseTracker
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.orientation.estimate import OrientationEstimate
 from custom_pose_ros.core.orientation.orientation_estimator import OrientationEstimator
+from custom_pose_ros.core.orientation.outline_views import OutlineViews
 from custom_pose_ros.evaluation.bags.reader import BagMessage
 from custom_pose_ros.evaluation.bags.topics import ORIENTATIONS_TYPE
 from custom_pose_ros.evaluation.evaluation_settings import Selection
@@ -106,10 +107,19 @@ class FrameSource(ABC):
 class EstimatedFrames(FrameSource):
     """Tracks the poses found in each image and solves their orientation, as nodes that drop nothing would."""
 
-    def __init__(self, selection: Selection, model: ObjectModel, cameras: CameraSupply, tags: TagTruth | None = None):
+    def __init__(
+        self,
+        selection: Selection,
+        model: ObjectModel,
+        cameras: CameraSupply,
+        tags: TagTruth | None = None,
+        outline: OutlineViews | None = None,
+    ):
         super().__init__(selection, model, cameras, tags)
         self._tracker = PoseTracker(model)
+        self._outline = outline
         self._orienter: OrientationEstimator | None = None
+        self._without: OrientationEstimator | None = None  # the outline, to compare with
         self._camera: CameraIntrinsics | None = None
 
     def _add_image(self, message: DecodedMessage, image: np.ndarray) -> EvaluatedFrame:
@@ -121,8 +131,11 @@ class EstimatedFrames(FrameSource):
         camera = self.cameras.for_size(width, height) if self.model.model_points is not None else None
         if camera is not None:
             if camera is not self._camera or self._orienter is None:
-                self._camera, self._orienter = camera, OrientationEstimator(self.model, camera)
-            result.estimates = self._orienter.update(poses, stamp * 1e-9)
+                self._camera, self._orienter = camera, OrientationEstimator(self.model, camera, outline=self._outline)
+                self._without = None if self._outline is None else OrientationEstimator(self.model, camera)
+            result.estimates = self._orienter.update(poses, stamp * 1e-9, image)
+            if self._without is not None:
+                result.without_outline = self._without.update(poses, stamp * 1e-9)
             if self.tags is not None:
                 result.truth = self.tags(image, camera)
         self._results.append(result)

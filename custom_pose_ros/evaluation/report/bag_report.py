@@ -106,6 +106,12 @@ _ROWS = (
     ('translation_error_m.median', 'Position error, median', 'm', 'distance of estimated and true origin'),
     ('translation_error_m.p90', 'Position error, 90 %', 'm', 'nine of ten frames are better'),
     ('keypoint_error_px.mean', 'Keypoint error, mean', 'px', 'distance from the projected true keypoints'),
+    ('outline.share_of_frames', 'Measured by the outline', '%', 'share of the solved orientations'),
+    ('outline.agreement.median', 'Agreement of the outline', '%', 'its edges that the image shows within a pixel'),
+    ('outline.without.rotation_error_deg.median', 'Rotation error without it, median', 'deg', 'by keypoints alone'),
+    ('outline.without.rotation_error_deg.p90', 'Rotation error without it, 90 %', 'deg', 'by keypoints alone'),
+    ('outline.without.translation_error_m.median', 'Position error without it, median', 'm', 'by keypoints alone'),
+    ('outline.without.jitter.rotation_deg.median', 'Jitter without it', 'deg', 'of the attitude by keypoints alone'),
     ('consistency.share_inside_99.rotation', 'Honest covariance', '%', 'truths inside the 99 % region; 99 % is right'),
     ('orientation.rate', 'Orientation solved', '%', 'share of the found objects'),
     ('reprojection_error_px.median', 'Reprojection error, median', 'px', 'how well it explains the keypoints'),
@@ -191,7 +197,7 @@ def _worst(evaluation: Evaluation, video: VideoFile | None) -> list[str]:
         camera = None
         if evaluation.model.model_points is not None:
             camera = evaluation.cameras.for_size(image.shape[1], image.shape[0])
-        drawing = frame_pictures.draw(image, score, evaluation.model, camera)
+        drawing = frame_pictures.draw(image, score, evaluation.model, camera, evaluation.outline)
         link = f'{quote(video.path.name)}#t={index / video.fps:.2f}' if video else ''
         caption = _caption(evaluation, index, score, link)
         figures.append(page.picture(drawing, caption, f'frame {index}', f'frame-{index}'))

@@ -13,6 +13,7 @@ from custom_pose_ros.core.errors import MessageError
 from custom_pose_ros.core.files import VideoFile
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.object_model import ObjectModel
+from custom_pose_ros.core.orientation.outline_views import OutlineViews
 from custom_pose_ros.evaluation.bags.reader import Bag, BagMessage
 from custom_pose_ros.evaluation.frame_result import FrameResult
 from custom_pose_ros.evaluation.frames.frame_sources import EvaluatedFrame
@@ -32,14 +33,14 @@ _SEARCH_NS = 5_000_000_000  # recorded results lie behind their image in the bag
 class AnnotatedVideo:
     """Draws frames into a video file; all in the size of the first one, as a video wants them."""
 
-    def __init__(self, file: VideoFile, model: ObjectModel):
-        self.file, self.model = file, model
+    def __init__(self, file: VideoFile, model: ObjectModel, outline: OutlineViews | None = None):
+        self.file, self.model, self.outline = file, model, outline
         self._size: tuple[int, int] | None = None
 
     def add(self, frame: EvaluatedFrame) -> None:
         """Draw a frame and append it."""
         estimates = frame.result.estimates if frame.camera is not None else None
-        drawing = draw_poses(frame.image, frame.poses, self.model, estimates, frame.camera)
+        drawing = draw_poses(frame.image, frame.poses, self.model, estimates, frame.camera, outline=self.outline)
         self._size = self._size or drawing.shape[1::-1]
         if drawing.shape[1::-1] != self._size:
             drawing = cv2.resize(drawing, self._size, interpolation=cv2.INTER_AREA)
@@ -114,7 +115,13 @@ def _image_of(message: BagMessage, result: FrameResult) -> np.ndarray | None:
         return None
 
 
-def draw(image: np.ndarray, score: FrameScore, model: ObjectModel, camera: CameraIntrinsics | None) -> np.ndarray:
+def draw(
+    image: np.ndarray,
+    score: FrameScore,
+    model: ObjectModel,
+    camera: CameraIntrinsics | None,
+    outline: OutlineViews | None = None,
+) -> np.ndarray:
     """Return the part of the image around the object, with what was found and its axes, and the truth in white."""
     result = score.result
     poses = result.poses()
@@ -125,7 +132,7 @@ def draw(image: np.ndarray, score: FrameScore, model: ObjectModel, camera: Camer
         true_pixels = camera.project(score.truth.apply(model.model_points))
         drawn = _with_truth(image, true_pixels, camera.project(score.truth.apply(axis_points(model))), model)
         points.append(true_pixels[np.isfinite(true_pixels).all(1)])
-    drawn = draw_poses(drawn, poses, model, estimates, camera, labels=False)
+    drawn = draw_poses(drawn, poses, model, estimates, camera, labels=False, outline=outline)
     drawn = _cropped(drawn, np.concatenate(points) if points else np.zeros((0, 2)))
     if drawn.shape[1] != _WIDTH_PX:
         height = round(drawn.shape[0] * _WIDTH_PX / drawn.shape[1])

@@ -33,6 +33,7 @@ def run_metrics(
     labels: CocoLabels | None,
     scores: Sequence[FrameScore],
     alignment: Alignment | None,
+    outline: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return the content of metrics.json; labelled frames that were not read are noted."""
     selection, model, notes = source.selection, source.model, source.notes
@@ -66,6 +67,7 @@ def run_metrics(
         **summarise(scores, model, alignment is not None),
         **label_metrics,
         **({} if alignment is None else {'alignment': alignment.to_dict()}),
+        **({} if outline is None else {'outline': outline}),
         'versions': _versions(),
         'notes': {
             'damage': bag.notes.lines(True) + notes.lines(True),

@@ -46,6 +46,23 @@ def summarise(scores: Sequence[FrameScore], model: ObjectModel, has_truth: bool)
     return result
 
 
+def outline_metrics(
+    scores: Sequence[FrameScore], without: Sequence[FrameScore], mesh: str, has_truth: bool
+) -> dict[str, Any]:
+    """Return how the outline of a mesh was used, and the errors of the same frames `without` it."""
+    agreements = [s.estimate.outline_agreement for s in scores if s.estimate is not None]
+    alone = {'jitter': {name: part for name, part in _jitter(without).items() if name != 'keypoint_px'}}
+    if has_truth:
+        alone['rotation_error_deg'] = distribution(s.rotation_error_deg for s in without)
+        alone['translation_error_m'] = distribution(s.translation_error_m for s in without)
+    return {
+        'mesh': mesh,
+        'share_of_frames': share(math.isfinite(agreement) for agreement in agreements),
+        'agreement': distribution(agreements),
+        'without': alone,
+    }
+
+
 def _errors(scores: Sequence[FrameScore], model: ObjectModel) -> dict[str, Any]:
     rotation = [s.rotation_error_deg for s in scores]
     angles = np.array([_angle_errors_deg(s, model) for s in scores if s.estimate is not None and s.truth is not None])

@@ -7,6 +7,8 @@ import outlined_box
 import pytest
 from outlined_box import CAMERA, FACE_COLOURS, box_views, near, picture, some_pose
 
+from custom_pose_ros.core.geometry.rigid import Rigid
+from custom_pose_ros.core.geometry.rotations import matrix_from_roll_pitch_yaw, rotation_between
 from custom_pose_ros.core.orientation.orientation_estimator import OrientationEstimator
 from custom_pose_ros.core.orientation.outline_fit import OutlineFitter
 
@@ -82,6 +84,25 @@ def test_an_object_out_of_the_image_or_behind_the_camera_gives_none():
 def test_an_image_of_another_size_is_refused():
     with pytest.raises(ValueError, match=r'image must be \(240, 320, 3\) uint8, got \(480, 640, 3\) uint8'):
         OutlineFitter(VIEWS, CAMERA).fit(np.zeros((480, 640, 3), np.uint8), outlined_box.TILTED, np.eye(6))
+
+
+def test_of_two_attitudes_that_the_keypoints_allow_the_outline_tells_the_mirrored_one():
+    """Of a flat object; what cannot be told is left to the keypoints, and the wrong one is never taken."""
+    flat = (1.0, 1.0, 0.02)
+    fitter, told = OutlineFitter(box_views(300, flat), CAMERA), []
+    for seed in range(6):
+        turn = np.deg2rad([180.0 + 40.0 * (-1) ** seed, 10.0, 25.0 * seed])
+        truth = Rigid(matrix_from_roll_pitch_yaw(turn), np.array([0.01, -0.02, 0.6]))
+        sight = truth.translation / np.linalg.norm(truth.translation)
+        R = (2.0 * np.outer(sight, sight) - np.eye(3)) @ truth.rotation @ np.diag([-1.0, -1.0, 1.0])
+        mirrored = truth._replace(rotation=R)
+        assert rotation_between(R, truth.rotation) > np.deg2rad(40.0)
+        image = picture(truth, seed, stretch=flat)
+        for start, other in ((mirrored, truth), (truth, mirrored)):
+            fit = fitter.measure(image, start, near(truth, seed)[1], other)
+            told.append(fit is not None and fit.credible)
+            assert not told[-1] or rotation_between(fit.pose.rotation, truth.rotation) < np.deg2rad(2.0)
+    assert np.mean(told) >= 0.5
 
 
 def followed(outline, frames: int = 6) -> tuple[np.ndarray, np.ndarray]:

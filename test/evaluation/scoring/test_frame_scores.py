@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from bag_maker import CAMERA, START_NS, trajectory
+from outlined_box import box_views
 
 from custom_pose_ros.core.geometry.rigid import Rigid
 from custom_pose_ros.core.geometry.rotations import matrix_from_rotation_vector
@@ -281,7 +282,10 @@ def test_metrics_follow_their_schema(evaluate, dive, tmp_path, tiny_model):
     category = {'id': 1, 'keypoints': list(tiny_model.keypoint_names)}
     content = {'images': [{'id': 1, 'file_name': '3.png'}], 'annotations': [], 'categories': [category]}
     labels.write_text(json.dumps(content))
-    with_truth = evaluate(dive[0], truth=TruthSettings(topic='/truth/pose'), labels=labels)
+    outline = tmp_path / 'outline.npz'
+    replace(box_views(20), model=ObjectModel.load(evaluate(dive[0]).model.source)).save(outline)
+    truth = TruthSettings(topic='/truth/pose')
+    with_truth = evaluate(dive[0], truth=truth, labels=labels, outline=str(outline))
     for evaluation in (with_truth, evaluate(dive[0])):
         check(json.loads(evaluation.metrics_text()), schema, schema, 'metrics')
     assert list(with_truth.metrics) == list(schema['properties'])
