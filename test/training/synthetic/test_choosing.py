@@ -28,6 +28,7 @@ def few_views(monkeypatch):
     """Fewer pictures and axes to try: less exact visibility, the same corners and symmetries."""
     monkeypatch.setattr(surface_views, 'VIEWS', 24)
     monkeypatch.setattr(mesh_symmetry, '_DIRECTIONS', 200)
+    monkeypatch.setattr(mesh_symmetry, '_TRIED', 10)
 
 
 def sampled(mesh) -> SurfacePoints:
