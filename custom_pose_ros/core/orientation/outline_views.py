@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from custom_pose_ros.core.errors import ConfigError, ModelError, reason_of
+from custom_pose_ros.core.errors import ModelError, reason_of
 from custom_pose_ros.core.files import open_file, replacing, stand_in
 from custom_pose_ros.core.geometry.rigid import Rigid
 from custom_pose_ros.core.limits import MAX_OUTLINE_BYTES
@@ -158,7 +158,7 @@ class OutlineViews:
             raise ModelError(f'{path}: cannot be read ({error.strerror or error}); {WRITTEN_BY} makes it') from error
         except ModelError:
             raise
-        except (ConfigError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, MemoryError) as error:
+        except Exception as error:  # numpy, zlib, json and the zip file have each their own
             raise ModelError(
                 f'{path}: is damaged or not an outline; make it again with {WRITTEN_BY} ({reason_of(error):.120})'
             ) from error

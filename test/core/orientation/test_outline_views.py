@@ -88,6 +88,31 @@ def test_what_is_no_outline_is_refused(views, tmp_path):
         OutlineViews.load(path)
 
 
+def test_any_wrong_bit_is_refused_in_one_line_or_does_not_matter(views, tmp_path):
+    path = tmp_path / 'outline.npz'
+    views.save(path)
+    whole = path.read_bytes()
+    rng = np.random.default_rng(0)
+    refused = 0
+    for _ in range(300):
+        content = bytearray(whole)
+        content[rng.integers(len(content))] ^= 1 << rng.integers(8)
+        path.write_bytes(content)
+        try:
+            OutlineViews.load(path)
+        except ModelError as error:
+            assert '\n' not in str(error)
+            refused += 1
+    assert refused > 200
+
+
+def test_lists_within_lists_are_refused(views, tmp_path):
+    path = tmp_path / 'outline.npz'
+    np.savez(path, about=np.array('[' * 200_000))
+    with pytest.raises(ModelError, match='damaged or not an outline'):
+        OutlineViews.load(path)
+
+
 def test_a_file_that_unpacks_to_more_than_any_outline_is_refused_before_it_is_unpacked(tmp_path):
     path = tmp_path / 'outline.npz'
     header = io.BytesIO()
