@@ -37,7 +37,8 @@ def advice(
         return ['nothing is found on the images that it learned from: train longer (--minutes, --steps)']
     judged = other is not None and len(set(other.image_of.tolist())) >= _ENOUGH_IMAGES
     if other is not None:
-        text += f'; on those to validate on: {other.summary()["mean_px"]:.2f} px'
+        other_px = other.summary()['mean_px']
+        text += f'; on those to validate on: {f"{other_px:.2f} px" if np.isfinite(other_px) else "nothing is found"}'
     if judged and other.score > _MUCH_WORSE * learned.score:
         return [text, 'it knows its own images better: more and more varied pictures help most']
     input_px = own * input_height / float(np.median([image.height for image in images]))
@@ -63,8 +64,8 @@ def turn_note(sources: Sequence[Sequence[LabelledImage]], model: ObjectModel, ro
 
 
 def turns_deg(images: Sequence[LabelledImage], model: ObjectModel) -> np.ndarray:
-    """Return how far each labelled object is turned in its picture from the mean of all, (A,) degrees."""
-    pairs = np.array(model.skeleton)
+    """Return how far each object with a labelled limb is turned in its picture from the mean of all, (A,) degrees."""
+    pairs = np.array(model.skeleton, int).reshape(-1, 2)
     points = np.concatenate([image.keypoints for image in images])
     labelled = np.concatenate([image.labelled for image in images])
     limbs = points[:, pairs[:, 1]] - points[:, pairs[:, 0]]
