@@ -62,8 +62,8 @@ class CopiesEstimator(PoseEstimator):
     Finds the instances in several copies of each picture and averages their keypoints.
 
     What the picture itself shows decides which instances there are; the copies move their keypoints, and a keypoint
-    that is found in fewer than half of the copies is not reported. Covariances are those of one copy: the errors of
-    copies of one picture are not independent.
+    that is found in fewer than half of the copies is not reported, nor an instance that then has too few. Covariances
+    are those of one copy: the errors of copies of one picture are not independent.
     """
 
     def __init__(self, estimator: Estimator, count: int):
@@ -108,7 +108,8 @@ class CopiesEstimator(PoseEstimator):
             as_found, as_other = _distances(plain, poses), _distances(plain, exchanged)
             for i, j in nearest_pairs(np.minimum(as_found, as_other)):
                 groups[i].append(poses[j] if as_found[i, j] <= as_other[i, j] else exchanged[j])
-        return [averaged(group, len(self._copies)) for group in groups]
+        poses = [averaged(group, len(self._copies)) for group in groups]
+        return [pose for pose in poses if pose.visible.sum() >= self.thresholds.min_keypoints]
 
 
 def planned_copies(count: int, input_height: int, model: ObjectModel) -> list[Copy]:
@@ -123,7 +124,8 @@ def planned_copies(count: int, input_height: int, model: ObjectModel) -> list[Co
     """
     if count not in COPY_COUNTS:
         raise ConfigError(f'copies: wanted one of {", ".join(map(str, COPY_COUNTS))}, got {count}')
-    larger = min(round(_ENLARGED * input_height / SIZE_MULTIPLE) * SIZE_MULTIPLE, MAX_INPUT_HEIGHT)
+    enlarged = round(_ENLARGED * input_height / SIZE_MULTIPLE) * SIZE_MULTIPLE
+    larger = min(max(enlarged, input_height + SIZE_MULTIPLE), MAX_INPUT_HEIGHT)
     mirrors = model.mirroring[0]
     copies = [Copy(t, mirrors and t > 0, h) for t in (0, 2, 1, 3) for h in (input_height, larger)]
     return list(dict.fromkeys(copies[:count]))  # there is nothing larger than the largest input
@@ -156,10 +158,13 @@ def averaged(poses: Sequence[KeypointPose], count: int) -> KeypointPose:
     one = np.linalg.inv(total) * np.maximum(used.sum(0), 1)[:, None, None]
     scores = np.stack([pose.scores for pose in poses])
     others = [pose.alternative for pose in poses if pose.alternative is not None]
+    other = averaged(others, len(others)) if others else None
+    if other is not None and not other.visible.any():  # the copies have different ones
+        other = None
     return replace(
         first,
-        alternative=averaged(others, len(others)) if others else None,
-        ambiguity=float(np.mean([pose.ambiguity for pose in poses])),
+        alternative=other,
+        ambiguity=0.0 if other is None else float(np.mean([pose.ambiguity for pose in poses])),
         keypoints=np.where(known[:, None], mean, np.nan),
         covariances=np.where(known[:, None, None], one, np.nan),
         scores=np.where(known, (scores * used).sum(0) / np.maximum(used.sum(0), 1), 0.0),

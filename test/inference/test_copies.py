@@ -10,7 +10,7 @@ import pytest
 from custom_pose_ros.core.errors import ConfigError
 from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.object_model import ObjectModel
-from custom_pose_ros.inference.copies import Copy, averaged, planned_copies
+from custom_pose_ros.inference.copies import CopiesEstimator, Copy, averaged, planned_copies
 
 MODEL = {
     'name': 'dots',
@@ -90,8 +90,27 @@ def test_the_first_copy_is_the_picture_itself():
     plans = {count: planned_copies(count, 256, model) for count in (1, 2, 4, 8)}
     assert all(plan[0] == Copy(0, False, 256) and len(set(plan)) == count for count, plan in plans.items())
     assert plans[2][1].height == 320
+    assert planned_copies(2, 64, model)[1].height == 96  # the next size, though that is more than a quarter larger
     assert [copy.mirrored for copy in plans[4]] == [False, False, True, True]
     upright = planned_copies(4, 1024, ObjectModel.from_dict({**MODEL, 'mirror': 'no'}, 'dots'))
     assert not any(copy.mirrored for copy in upright) and {copy.height for copy in upright} == {1024}
     with pytest.raises(ConfigError, match='1, 2, 4, 8, got 3'):
         planned_copies(3, 256, model)
+
+
+def test_an_alternative_of_which_no_two_copies_find_the_same_is_none():
+    poses = [replace(pose(POINTS), alternative=pose(POINTS + 90.0 * k), ambiguity=0.8) for k in range(3)]
+    mean = averaged(poses, 3)
+    assert mean.alternative is None and mean.ambiguity == 0.0
+
+
+def test_an_instance_that_the_copies_do_not_show_is_not_reported():
+    """Its keypoints are all found in fewer than half of the copies: nothing of it is left."""
+    model = ObjectModel.from_dict(MODEL, 'dots')
+    estimator = object.__new__(CopiesEstimator)
+    estimator.model, estimator.thresholds = model, model.thresholds
+    estimator._copies = planned_copies(4, 64, model)
+    picture = np.zeros((15, 24, 3), np.uint8)
+    found = iter([[pose(POINTS)], [], [], []])
+    estimator._estimators = dict.fromkeys({copy.height for copy in estimator._copies}, lambda _: next(found))
+    assert estimator.batch([picture]) == [[]]
