@@ -135,7 +135,7 @@ class OrientationEstimator:
         if isinstance(result, Refusal):
             self.refusals.append((pose.track_id, result.reason))
             return None
-        if self._outline is None or self._image is None or result.outlier_suspected:
+        if self._outline is None or self._image is None or result.outlier_suspected or result.impossibility:
             return result
         alternative = result.alternative if result.ambiguity > AMBIGUOUS else None
         fit = self._outline.measure(self._image, result.pose, result.covariance, alternative)
