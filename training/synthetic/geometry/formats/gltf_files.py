@@ -15,9 +15,10 @@ import numpy as np
 
 from custom_pose_ros.core.errors import DatasetError
 from custom_pose_ros.core.files import stand_in
+from custom_pose_ros.core.limits import MAX_MESH_BYTES
 from training.synthetic.geometry.formats.mesh_problems import EXPORT_AGAIN, HAS_BONES, cut_off, warn_of_looks
 
-_GLB_HEADER, _CHUNK_HEADER = 12, 8  # bytes
+_GLB_HEADER, _CHUNK_HEADER, _NUMBER = 12, 8, 4  # bytes
 _DRACO = 'KHR_draco_mesh_compression'
 _GLOSSINESS, _TRANSMISSION = 'KHR_materials_pbrSpecularGlossiness', 'KHR_materials_transmission'
 # Extensions that change no shape, or that trimesh reads; any other may leave parts out or move them.
@@ -86,6 +87,7 @@ def check_gltf(path: Path, content: bytes) -> bytes:
             *(n for n in tree.get('extensionsUsed', ()) if n in _MOVING_EXTENSIONS),
         }
         is_draco = any(_DRACO in p.get('extensions', ()) for p in primitives) or _DRACO in used
+        unstored = sum(a['count'] for a in tree.get('accessors', ()) if 'bufferView' not in a)  # as Draco has them
         is_sparse = any('sparse' in a or a.get('normalized') for a in accessors)
         nodes = tree.get('nodes', ())
         has_bones = any('skin' in node for node in nodes)
@@ -95,6 +97,8 @@ def check_gltf(path: Path, content: bytes) -> bytes:
                 part['uri'] = unquote(part['uri'])
     except _DAMAGED as error:
         raise _damaged(path, error) from error
+    if unstored > MAX_MESH_BYTES // _NUMBER:
+        raise DatasetError(f'{path}: has more than {MAX_MESH_BYTES} bytes, unpacked')
     if is_draco:
         used.discard(_DRACO)
         if importlib.util.find_spec('DracoPy') is None:

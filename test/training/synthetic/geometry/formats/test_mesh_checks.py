@@ -173,6 +173,14 @@ def test_a_gltf_that_something_deforms_is_refused(tmp_path, changes, fact):
     assert fact in refusal(changed_gltf(tmp_path / 'a.gltf', **changes))
 
 
+def test_numbers_that_a_gltf_promises_without_storing_them_are_bounded(tmp_path):
+    path = changed_gltf(tmp_path / 'a.gltf')
+    tree = json.loads(path.read_text())
+    tree['accessors'].append({'componentType': 5126, 'type': 'VEC3', 'count': 1 << 40})
+    path.write_text(json.dumps(tree))
+    assert 'unpacked' in refusal(path)
+
+
 def test_a_gltf_names_its_files_as_addresses(tmp_path):
     path = export('gltf', tmp_path / 'a.gltf')
     buffer = next(tmp_path.glob('*.bin'))
