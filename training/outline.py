@@ -20,7 +20,14 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script from anywhere
 
-from custom_pose_ros.core.command_line import DONE, add_mesh_options, command, command_parser, optional_packages
+from custom_pose_ros.core.command_line import (
+    DONE,
+    add_mesh_options,
+    command,
+    command_parser,
+    optional_packages,
+    seed_number,
+)
 from custom_pose_ros.core.errors import UsageError
 from custom_pose_ros.core.object_model import ObjectModel, find_object_folder
 from custom_pose_ros.core.orientation.outline_views import OUTLINE_FILE, OutlineViews
@@ -44,7 +51,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument('--out', type=Path, help=f'default: {OUTLINE_FILE} in the folder of the object')
     parser.add_argument('--views', type=int, default=VIEWS, help=f'number of directions, 20 to 20000 (default {VIEWS})')
     parser.add_argument(
-        '--variant', type=int, default=0, metavar='SEED',
+        '--variant', type=seed_number, default=0, metavar='SEED',
         help='of what variation.yaml lets differ, as in clips of training/synthesize.py --seed SEED (default 0)',
     )  # fmt: skip
     add_mesh_options(parser, '; default: the one that variation.yaml beside the object file names')

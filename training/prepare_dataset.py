@@ -25,7 +25,7 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script from anywhere
 
-from custom_pose_ros.core.command_line import DONE, command, command_parser
+from custom_pose_ros.core.command_line import DONE, command, command_parser, seed_number
 from custom_pose_ros.core.drawing.contact_sheet import draw_tile, write_contact_sheet
 from custom_pose_ros.core.errors import DatasetError
 from custom_pose_ros.core.files import write_json, write_text
@@ -87,7 +87,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         '--max-side', type=int, default=1024, help='longer side [px] that images are reduced to (default 1024)'
     )
     parser.add_argument('--val-share', type=float, default=0.1, help='share of the images to validate on (default 0.1)')
-    parser.add_argument('--seed', type=int, default=0, help='of the split (default 0)')
+    parser.add_argument('--seed', type=seed_number, default=0, help='of the split (default 0)')
     parser.add_argument(
         '--label-studio-config', metavar='OBJECT', help='print the labelling interface for an object file'
     )

@@ -32,6 +32,7 @@ from custom_pose_ros.core.command_line import (
     positive_integer,
     positive_number,
     say,
+    seed_number,
 )
 from custom_pose_ros.core.errors import ConfigError
 from custom_pose_ros.core.files import replacing, write_image
@@ -76,7 +77,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     )
     parser.add_argument('--out', required=True, type=Path, help='folder for the pictures and labels')
     parser.add_argument('--count', type=positive_integer, default=1000, help='number of pictures (default 1000)')
-    parser.add_argument('--seed', type=int, default=0, help='series of random numbers (default 0)')
+    parser.add_argument('--seed', type=seed_number, default=0, help='series of random numbers (default 0)')
     parser.add_argument('--processes', type=positive_integer, default=2, help='processes that draw (default 2)')
     parser.add_argument(
         '--settings', type=Path, help='YAML with the knobs to change; all are in training/synthetic/settings.yaml'

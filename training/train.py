@@ -21,7 +21,15 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script from anywhere
 
-from custom_pose_ros.core.command_line import DONE, INTERRUPTED, command, command_parser, optional_packages, say
+from custom_pose_ros.core.command_line import (
+    DONE,
+    INTERRUPTED,
+    command,
+    command_parser,
+    optional_packages,
+    say,
+    seed_number,
+)
 
 with optional_packages('train', ['training']):
     from custom_pose_ros.core.keypoints.preprocessing import SIZE_MULTIPLE
@@ -96,7 +104,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     learning.add_argument(
         '--no-freeze', action='store_true', help='train the first layers too, which otherwise keep what they start from'
     )
-    learning.add_argument('--seed', type=int, default=0, help='default: 0')
+    learning.add_argument('--seed', type=seed_number, default=0, help='default: 0')
     machine = parser.add_argument_group('machine and output')
     machine.add_argument('--out', type=Path, required=True, help='folder for best.pth, last.pth and the log')
     machine.add_argument('--resume', action='store_true', help='go on from last.pth in --out, with its settings')

@@ -124,6 +124,13 @@ def positive_integer(text: str) -> int:
     return int(text)
 
 
+def seed_number(text: str) -> int:
+    """Return an argument that chooses a series of random numbers: a whole number from 0 up (for `type` of argparse)."""
+    if not _WHOLE_NUMBER.fullmatch(text) or int(text) < 0:
+        raise argparse.ArgumentTypeError(f'wanted a whole number from 0 up, got {text!r}')
+    return int(text)
+
+
 def _number(text: str) -> float:
     with contextlib.suppress(ValueError):
         if text.isascii() and math.isfinite(float(text)):

@@ -24,6 +24,7 @@ from custom_pose_ros.core.command_line import (
     optional_packages,
     pip_install,
     positive_integer,
+    seed_number,
 )
 from custom_pose_ros.core.errors import ConfigError, UsageError
 
@@ -158,7 +159,12 @@ def test_a_reader_that_stops_early_is_no_fault():
 
 @pytest.mark.parametrize(
     ('kind', 'text', 'value'),
-    [(positive_integer, '7', 7), (field_of_view_deg, '62.5', 62.5), (image_size, '640x480', (640, 480))],
+    [
+        (positive_integer, '7', 7),
+        (seed_number, '0', 0),
+        (field_of_view_deg, '62.5', 62.5),
+        (image_size, '640x480', (640, 480)),
+    ],
 )
 def test_arguments_are_read(kind, text, value):
     assert kind(text) == value
@@ -168,6 +174,7 @@ def test_arguments_are_read(kind, text, value):
     ('kind', 'texts'),
     [
         (positive_integer, ['0', '-1', '1.5', 'x', '', '\u00b2', '\u0663', '9' * 5000]),
+        (seed_number, ['-1', '1.5', 'x', '']),
         (field_of_view_deg, ['0', '180', 'nan', 'wide']),
         (image_size, ['640', '640x', 'x480', '0x480', '-1x2', '640x480x3', '\u0664x3', '9999999x2']),
     ],
