@@ -92,9 +92,7 @@ def propose(name: str, parts: list[Part], count: int, seen_from: Sequence[np.nda
     model = ObjectModel.from_dict(data)
     if model.warnings or model.mirroring[1]:  # names that do not fit what they say, as where front is not along x
         names = [f'point_{number}' for number in range(1, len(names) + 1)]
-        data = _object_data(
-            name, names, places, choice.noise[chosen], choice.together(chosen), pairs, rotations, mirror
-        )
+        data = _object_data(name, names, places, *seen, pairs, rotations, mirror)
     return Proposal(data, notes)
 
 

@@ -15,6 +15,7 @@ from custom_pose_ros.core.geometry.rigid import Rigid
 from custom_pose_ros.core.orientation.outline_views import CREASE, OUTLINE, RISE, ViewLines
 from training.synthetic.geometry.parts import Part, all_vertices
 from training.synthetic.rendering.mesh_views import MeshViews
+from training.synthetic.scenes.attitudes import even_directions
 
 SIDE_PX = 512  # of the pictures, which the object fills
 DISTANCE = 2.5  # of the camera, in diameters of the ball around the object: what users mostly have
@@ -48,7 +49,7 @@ class OutlineDrawing:
 
     Args:
         parts: of the object, in its frame.
-        count: number of views, evenly spread over all directions (Fibonacci's lattice).
+        count: number of views, evenly spread over all directions.
 
     Raises:
         DatasetError: nothing of the object is solid.
@@ -61,7 +62,7 @@ class OutlineDrawing:
         vertices = all_vertices(seen)
         self.centre = (vertices.max(0) + vertices.min(0)) / 2
         self.radius = float(np.linalg.norm(vertices - self.centre, axis=1).max())
-        self.directions = _lattice(count)
+        self.directions = even_directions(count)
         self._distance = 2.0 * DISTANCE * self.radius
         focal = (SIDE_PX / 2 - _BORDER_PX) * np.sqrt(self._distance**2 - self.radius**2) / self.radius
         middle = (SIDE_PX - 1) / 2
@@ -108,14 +109,6 @@ class OutlineDrawing:
         seen &= length > 1e-3 * self._K[0, 0] * self.radius / self._distance
         normals = np.column_stack([-along[seen, 1], along[seen, 0]]) / length[seen, None]
         return _Found(pixels[seen], normals, start[seen, 2], CREASE)
-
-
-def _lattice(count: int) -> np.ndarray:
-    """Return (count, 3) unit vectors, evenly spread (Fibonacci's lattice on the sphere)."""
-    turns = np.arange(count) + 0.5
-    z = 1.0 - 2.0 * turns / count
-    angle = np.pi * (1.0 + np.sqrt(5.0)) * turns
-    return np.stack([np.sqrt(1.0 - z * z) * np.cos(angle), np.sqrt(1.0 - z * z) * np.sin(angle), z], 1)
 
 
 def _creases(parts: list[Part], radius: float) -> tuple[np.ndarray, np.ndarray]:

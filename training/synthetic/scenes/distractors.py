@@ -10,10 +10,11 @@ from trimesh.creation import box, torus
 
 from training.synthetic.geometry.parts import Material, Part
 from training.synthetic.geometry.shapes import annulus, blob, cone, cylinder, plate, spline, tube
+from training.synthetic.rendering import rooms
 
 PATTERN_FACES = 1500  # a mesh is divided into this many faces at least, which carry its pattern
 HAND_LIMITS = (0.2, 2.5)  # shortest and longest hand, in sizes of the object
-SKIN = ((0.93, 0.74, 0.63), (0.86, 0.64, 0.50), (0.74, 0.52, 0.38), (0.52, 0.34, 0.24), (0.32, 0.20, 0.14))
+SKIN = tuple(color[::-1] for color in rooms.SKIN)  # RGB
 GLOVES = ((0.10, 0.10, 0.12), (0.15, 0.35, 0.75), (0.92, 0.92, 0.90))
 
 
