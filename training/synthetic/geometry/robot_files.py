@@ -13,7 +13,8 @@ import yourdfpy
 from yourdfpy import URDF
 
 from custom_pose_ros.core.errors import DatasetError
-from custom_pose_ros.core.files import stand_in
+from custom_pose_ros.core.files import read_bytes, stand_in
+from custom_pose_ros.core.limits import MAX_MESH_BYTES
 from training.synthetic.geometry.formats.mesh_checks import stated_unit
 from training.synthetic.geometry.mesh_addresses import find_mesh
 from training.synthetic.geometry.mesh_colors import DEFAULT_COLOR, MeshColors, colored_part
@@ -107,7 +108,9 @@ def _parsed(path: Path) -> ElementTree.Element:
     if problem:
         raise DatasetError(f'{path}: {problem}')
     try:
-        document = ElementTree.fromstring(path.read_bytes())
+        document = ElementTree.fromstring(read_bytes(path, MAX_MESH_BYTES))
+    except OSError as error:
+        raise DatasetError(f'{path}: cannot be read ({error.strerror})') from error
     except (ElementTree.ParseError, ValueError, LookupError) as error:
         reason = f'is not expanded; {_EXPAND}' if 'unbound prefix' in str(error) else f'is not valid XML: {error}'
         raise DatasetError(f'{path}: {reason}') from error
