@@ -126,7 +126,7 @@ class OutlineFitter:
         self, image: np.ndarray, start: Rigid, covariance: np.ndarray, alternative: Rigid | None = None
     ) -> OutlineFit | None:
         """
-        Return the fit that agrees best, or None where there is none, or two credible ones that differ (step 7).
+        Return the fit that agrees best, or None where a pose has none, or two credible ones differ (step 7).
 
         Args:
             image: as for `fit`.
@@ -137,11 +137,13 @@ class OutlineFitter:
         information = np.linalg.inv(covariance)
         starts = [start] if alternative is None else [start, alternative]
         fits = [fit for each in starts if (fit := self.fit(image, each, information)) is not None]
+        if len(fits) < len(starts):  # what cannot be compared is not decided
+            return None
         fits.sort(key=lambda fit: -fit.agreement)
         if len(fits) == 2 and fits[0].credible and fits[0].agreement - fits[1].agreement < _UNDECIDED:
             if rotation_between(fits[0].pose.rotation, fits[1].pose.rotation) > _SAME_RAD:
                 return None
-        return fits[0] if fits else None
+        return fits[0]
 
     def fit(self, image: np.ndarray, start: Rigid, information: np.ndarray) -> OutlineFit | None:
         """
