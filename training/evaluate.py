@@ -94,6 +94,8 @@ def height_lines(rows: list[dict[str, Any]], own: int, images: int) -> list[str]
         height, error = int(row['input_height']), f'{row["mean_px"]:.2f} px' if row['found'] else 'none found'
         found = f'{row["found"]:6.1%}   {row["false_instances"]:.0f}'
         lines.append(f'{height:9} px  x{(height / own) ** 2:4.1f}   {error:>10}  {found}')
+    if not any(row['found'] for row in rows):
+        return [*lines, 'nothing was found at any height, so none is best: train longer']
     best = min(rows, key=lambda row: row['score'])  # misses and inventions count, too
     if best['input_height'] == own:
         return [*lines, f'{own} px, as now, is best on these {images} images']

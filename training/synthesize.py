@@ -66,6 +66,7 @@ with optional_packages('synthesize', ['synthetic']):
     )
 
 DEFAULT_SIZE = (480, 360)
+_SMALLEST_PX = 10.0  # an object that is never longer has no keypoints that could be told apart
 BACKGROUNDS, FRAMES = 'backgrounds', 40  # folder in the output for frames of a recording, and how many
 
 
@@ -118,6 +119,8 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     )  # fmt: skip
     clip.add_argument('--bag', action='store_true', help='with --trajectory: a rosbag2 (mcap) too')
     options = parser.parse_args(arguments)
+    if options.bag and not options.trajectory:
+        parser.error('--bag needs --trajectory: pictures that are no clip make no bag')
     for_pictures = ('scene', 'seen_from', 'distance', 'grey', 'backgrounds')
     unused = [f'--{name.replace("_", "-")}' for name in for_pictures if getattr(options, name)]
     if options.trajectory and unused:
@@ -203,7 +206,7 @@ def background_folder(options: argparse.Namespace) -> Path | None:
 def check_distance(
     settings: SimpleNamespace, model: ObjectModel, size: tuple[int, int], camera: CameraIntrinsics | None
 ) -> None:
-    """Raise ConfigError when the object fits no picture at the distances wanted, and say how large it will be."""
+    """Raise ConfigError when the object is too large or too small at the distances wanted; say how large it will be."""
     near, far = settings.pose.distance_m
     if not far:
         return
@@ -214,6 +217,11 @@ def check_distance(
         raise ConfigError(
             f'--distance {near:g} {far:g}: {model.name} is larger than the picture ({smallest:.0f} px at {far:g} m): '
             'give larger distances'
+        )
+    if largest < _SMALLEST_PX:
+        raise ConfigError(
+            f'--distance {near:g} {far:g}: {model.name} is only {largest:.0f} px long at {near:g} m, '
+            'too small to label: give smaller distances'
         )
     print(f'{model.name} is {smallest:.0f} to {largest:.0f} px long in pictures of {size[0]}x{size[1]}')
 

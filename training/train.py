@@ -143,7 +143,7 @@ def _check(parser: argparse.ArgumentParser, parsed: argparse.Namespace) -> None:
     if parsed.weight and len(parsed.weight) != len(parsed.data):
         parser.error(f'one --weight for each --data is needed: got {len(parsed.weight)} for {len(parsed.data)}')
     if sum(length is not None for length in (parsed.minutes, parsed.epochs, parsed.steps)) != 1:
-        parser.error('one of --minutes, --epochs and --steps is needed')
+        parser.error('exactly one of --minutes, --epochs and --steps is needed')
     for name in ('minutes', 'epochs', 'steps', 'batch', 'learning_rate', 'validate_every'):
         value = getattr(parsed, name)
         if value is not None and not value > 0:

@@ -70,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit code."""
     args = _parser().parse_args(argv)
     if (args.object is None) != bool(args.choose) or (args.choose and not args.mesh):
-        raise UsageError('wanted an object, or else --mesh and --choose, which make a new one')
+        raise UsageError('wanted an object to analyze, or --mesh and --choose without an object, which make a new one')
     if not args.mesh:
         return run(args)
     if args.choose:

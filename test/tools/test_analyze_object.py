@@ -98,9 +98,9 @@ def test_names_and_axes_that_do_not_fit_are_told(tmp_path, capsys):
         (['face', '--distance', '0.001', '0.002'], 2, 'does not fit into the image even at 0.002 m'),
         (['face', '--candidate', 'ear', '0', 'x', '0'], 2, '--candidate ear: wanted three numbers X Y Z [m], got 0 x'),
         (['face', '--candidate', 'ear', '0', 'nan', '0'], 2, 'wanted three numbers X Y Z [m], got 0 nan 0'),
-        (['face', '--choose', '8'], 2, 'wanted an object, or else --mesh and --choose, which make a new one'),
-        (['--mesh', 'part.glb'], 2, 'wanted an object, or else --mesh and --choose, which make a new one'),
-        (['--choose', '8'], 2, 'wanted an object, or else --mesh and --choose, which make a new one'),
+        (['face', '--choose', '8'], 2, '--mesh and --choose without an object, which make a new one'),
+        (['--mesh', 'part.glb'], 2, '--mesh and --choose without an object, which make a new one'),
+        (['--choose', '8'], 2, '--mesh and --choose without an object, which make a new one'),
         (['face', '--tilt', '91'], 2, '--tilt: wanted degrees above 0 and up to 90, got 91'),
     ],
 )  # fmt: skip

@@ -309,6 +309,8 @@ def test_the_best_input_height_is_named():
     assert '384 px  x 2.2      1.20 px  100.0%' in table[3]
     assert 'best on these 12 images: 384 px' in last and 'input_height: 384' in last and '--input-height 384' in last
     assert height_lines(rows[:2], 256, 12)[-1] == '256 px, as now, is best on these 12 images'
+    nothing = [{**row, 'found': 0.0} for row in rows]
+    assert height_lines(nothing, 256, 12)[-1].startswith('nothing was found at any height')
 
 
 def test_the_command_says_in_one_line_what_is_missing(tmp_path, capsys):

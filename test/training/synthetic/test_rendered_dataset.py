@@ -148,6 +148,11 @@ def test_distances_are_kept_and_those_that_show_nothing_refused(
         assert 0.79 < np.linalg.norm(R @ (points.min(0) + points.max(0)) / 2 + t) < 1.11
     assert run(tmp_path / 'b', '--distance', '0.01', '0.02') == 1
     assert 'submarine is larger than the picture' in capsys.readouterr().err
+    assert run(tmp_path / 'c', '--distance', '50', '60') == 1
+    assert 'too small to label' in capsys.readouterr().err
+    with pytest.raises(SystemExit, match='2'):
+        run(tmp_path / 'd', '--bag')
+    assert '--bag needs --trajectory' in capsys.readouterr().err
 
 
 def test_memory_does_not_grow_with_the_number_of_pictures() -> None:
