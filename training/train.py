@@ -109,7 +109,10 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     machine.add_argument('--out', type=Path, required=True, help='folder for best.pth, last.pth and the log')
     machine.add_argument('--resume', action='store_true', help='go on from last.pth in --out, with its settings')
     machine.add_argument(
-        '--threads', type=int, help='CPU threads for the network (default: all cores or one, by measured time)'
+        '--threads',
+        type=int,
+        help='CPU threads for the network (default: all cores or one, by measured time; '
+        'a given number lets a run repeat exactly)',
     )
     machine.add_argument('--workers', type=int, help='processes that make samples (default: by number of cores)')
     machine.add_argument(
