@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import cv2
@@ -43,16 +43,16 @@ def sharp_frames(source: Path, count: int, topic: str | None = None) -> list[np.
         DatasetError: there is no frame in it.
         UsageError: the bag has several cameras, or none.
     """
-    frames = _video_frames(source) if source.suffix.lower() in VIDEO_SUFFIXES else _bag_frames(source, topic)
-    images, sharpness, thumbnails = [], [], []
-    for image in frames:
+    numbers, sharpness, thumbnails = [], [], []
+    for number, image in _frames(source, topic):
         small = cv2.cvtColor(cv2.resize(image, (320, 240), interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2GRAY)
-        images.append(image)
+        numbers.append(number)
         sharpness.append(cv2.Laplacian(small, cv2.CV_32F).var())
         thumbnails.append(cv2.resize(small, THUMBNAIL, interpolation=cv2.INTER_AREA).astype(np.float32).ravel())
-    if not images:
+    if not numbers:
         raise DatasetError(f'{source}: no picture in it can be read')
-    return [images[i] for i in _different(np.array(sharpness), np.array(thumbnails), count)]
+    chosen = {numbers[i] for i in _different(np.array(sharpness), np.array(thumbnails), count)}
+    return [image for _, image in _frames(source, topic, chosen)]  # again: all at once are gigabytes
 
 
 def _different(sharpness: np.ndarray, thumbnails: np.ndarray, count: int) -> list[int]:
@@ -73,24 +73,27 @@ def _spread(count: int) -> set[int]:
     return set(np.linspace(0, count - 1, min(count, LOOKED_AT)).round().astype(int)) if count else set()
 
 
-def _video_frames(video: Path) -> Iterator[np.ndarray]:
-    for _, image in read_frames(video, _spread(frame_count(video))):
-        yield image
+def _frames(source: Path, topic: str | None, wanted: Collection[int] | None = None) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield number and image of the wanted frames of a recording that can be read; without any, of those looked at."""
+    if source.suffix.lower() not in VIDEO_SUFFIXES:
+        yield from _bag_frames(source, topic, wanted)
+    else:
+        yield from read_frames(source, _spread(frame_count(source)) if wanted is None else wanted)
 
 
-def _bag_frames(source: Path, topic: str | None) -> Iterator[np.ndarray]:
+def _bag_frames(source: Path, topic: str | None, wanted: Collection[int] | None) -> Iterator[tuple[int, np.ndarray]]:
     with optional_packages('synthesize', ['bags']):
         from custom_pose_ros.evaluation.bags.reader import Bag
         from custom_pose_ros.evaluation.bags.topics import choose_image_topic
         from custom_pose_ros.inference.image_messages import image_to_bgr
     with Bag([source]) as bag:
         images = choose_image_topic(bag.topics, topic)
-        wanted = _spread(images.count)
+        numbers = _spread(images.count) if wanted is None else wanted
         for number, message in enumerate(bag.messages([images.name])):
-            content = message.decode() if number in wanted else None
+            content = message.decode() if number in numbers else None
             if content is None:
                 continue
             try:
-                yield image_to_bgr(content)
+                yield number, image_to_bgr(content)
             except MessageError:  # one damaged picture of many
                 continue
