@@ -18,6 +18,7 @@ pytest.importorskip('yourdfpy', reason='yourdfpy is not installed')
 
 from PIL import Image
 
+from custom_pose_ros.core.errors import DatasetError
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.geometry.rigid import Rigid
 from training.synthetic.geometry.object_builder import load_parts
@@ -234,6 +235,22 @@ def write_colored_3mf(folder: Path) -> Path:
     halves = [(s[0], s[i], s[i + 1], s[4]) for s in squares for i in (1, 2)]
     triangles = [f'<triangle v1="{a}" v2="{b}" v3="{c}"{look}/>' for a, b, c, look in halves]
     return write_three_mf(folder, resources, GRID, triangles)
+
+
+@pytest.mark.parametrize('number', [-1, 4])
+@pytest.mark.parametrize('write', [write_textured_3mf, write_colored_3mf])
+def test_a_colour_that_a_3mf_does_not_have_is_refused(tmp_path, write, number):
+    path = write(tmp_path)
+    with zipfile.ZipFile(path) as archive:
+        model = archive.read('3D/3dmodel.model').decode()
+        print_png = archive.read('3D/Textures/print.png')
+    with zipfile.ZipFile(path, 'w') as archive:
+        archive.writestr('3D/3dmodel.model', model.replace(' p1="1"', f' p1="{number}"', 1))
+        archive.writestr('3D/Textures/print.png', print_png)
+    with pytest.raises(
+        DatasetError, match=f'object 9: a triangle has colour {number} of resource 1, wanted 0 to [23]:'
+    ):
+        load_parts(path)
 
 
 def seen_colors(path: Path) -> np.ndarray:

@@ -15,7 +15,7 @@ from PIL import Image
 
 from custom_pose_ros.core.errors import DatasetError
 from custom_pose_ros.core.limits import MAX_MESH_BYTES
-from training.synthetic.geometry.formats.mesh_problems import warn
+from training.synthetic.geometry.formats.mesh_problems import EXPORT_AGAIN, warn
 
 _GROUPS = {'basematerials': ('base', 'displaycolor'), 'colorgroup': ('color', 'color')}
 _METRES = {'micron': 1e-6, 'millimeter': 1e-3, 'centimeter': 1e-2, 'inch': 0.0254, 'foot': 0.3048, 'meter': 1.0}
@@ -105,6 +105,9 @@ class ThreeMFColors:
         Yields:
             Their indices (N,); for each of their corners its colour (N, 3, 3), or its place (N, 3, 2) in a texture; the
             texture's number, None where they are colours.
+
+        Raises:
+            DatasetError: a corner has a colour that the file does not have.
         """
         element = next((e for e in self._model.iterfind('.//{*}object') if e.get('id') == name), None)
         if element is None:
@@ -116,6 +119,7 @@ class ThreeMFColors:
             groups.append(triangle.get('pid', group))
             corners.append([int(first), int(triangle.get('p2', first)), int(triangle.get('p3', first))])
         numbers = np.array(corners).reshape(-1, 3)
+        self._check_numbers(name, groups, numbers)
         colored = np.array([each not in self._places for each in groups])
         if unread := sorted({each for each in groups if each} - set(self._places) - set(self._colors)):
             warn(self._path, f'has materials (resource {unread[0]}) of a kind that is not read: drawn in grey')
@@ -126,6 +130,18 @@ class ThreeMFColors:
             rows = [self._colors[g][n] if g in self._colors else np.tile(default, (3, 1))
                     for g, n, mine in zip(groups, numbers, colored) if mine]  # fmt: skip
             yield np.flatnonzero(colored), np.array(rows), None
+
+    def _check_numbers(self, name: str, groups: list[str | None], numbers: np.ndarray) -> None:
+        """Raise DatasetError when a corner has a colour, or a place in a texture, that its group (F,) does not have."""
+        counts = {group: len(rows) for group, rows in self._colors.items()}
+        counts |= {group: len(places) for group, (_, places) in self._places.items()}
+        for group, row in zip(groups, numbers.tolist()):
+            wrong = [number for number in row if group in counts and not 0 <= number < counts[group]]
+            if wrong:
+                raise DatasetError(
+                    f'{self._path}: object {name}: a triangle has colour {wrong[0]} of resource {group}, '
+                    f'wanted 0 to {counts[group] - 1}: {EXPORT_AGAIN}'
+                )
 
 
 def _color(text: str) -> tuple[float, ...]:
