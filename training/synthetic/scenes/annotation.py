@@ -12,7 +12,6 @@ from custom_pose_ros.core.object_model import ObjectModel
 from training.synthetic.geometry.keypoint_sites import KeypointSite
 from training.synthetic.rendering.renderer import Surfaces
 
-OUTSIDE, HIDDEN, SEEN = 0, 1, 2  # COCO's visibility flags; OUTSIDE: not in the image, position (0, 0)
 NEIGHBOURHOOD = 0.4  # share of a keypoint's reach within which the view of it is judged
 SLANT_PX = 2.0  # a slanted surface through the keypoint comes this much nearer within a pixel of it
 DEPTH_SLACK = 0.002  # relative error of the depth buffer and of the sampling at a slanted surface
@@ -82,7 +81,7 @@ def coco_annotation(
 
     Args:
         pixels: (K, 2) [px].
-        flags: (K,) OUTSIDE, HIDDEN or SEEN.
+        flags: (K,) ABSENT (not in the image), HIDDEN or SEEN, which are COCO's visibilities.
         mask: (H, W) bool, the instance's visible pixels.
         camera: that took the picture.
         camera_object: pose of the instance.

@@ -15,6 +15,7 @@ from custom_pose_ros.core.errors import ConfigError
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.geometry.rigid import Rigid
 from custom_pose_ros.core.geometry.rotations import random_rotation
+from custom_pose_ros.core.labels.raw_labels import ABSENT, HIDDEN, SEEN
 from custom_pose_ros.core.object_model import ObjectModel
 from training.synthetic.geometry.keypoint_sites import KeypointSite, keypoint_sites
 from training.synthetic.geometry.object_builder import Builder, object_size
@@ -22,7 +23,7 @@ from training.synthetic.geometry.parts import Part, same_shape, surface_points
 from training.synthetic.rendering.backgrounds import drawn_background, photo_background
 from training.synthetic.rendering.effects import apply_sensor, apply_water
 from training.synthetic.rendering.renderer import Body, CameraViews, Rendering
-from training.synthetic.scenes.annotation import HIDDEN, OUTSIDE, SEEN, coco_annotation, keypoint_seen
+from training.synthetic.scenes.annotation import coco_annotation, keypoint_seen
 from training.synthetic.scenes.attitudes import Attitudes
 from training.synthetic.scenes.distractors import sample_distractor, sample_hand
 from training.synthetic.scenes.sampling import sample_camera, sample_lighting, vary_material
@@ -254,7 +255,7 @@ class SceneGenerator:
             ok and keypoint_seen(rendering.pinhole, number, point, site, instance.camera_object.rotation, share)
             for ok, point, site in zip(inside, instance.points, variant.sites)
         ]
-        return np.where(inside, np.where(seen, SEEN, HIDDEN), OUTSIDE)
+        return np.where(inside, np.where(seen, SEEN, HIDDEN), ABSENT)
 
 
 def _soft_shadow(rng, coverage: np.ndarray) -> np.ndarray:
