@@ -76,6 +76,22 @@ def read_bytes(path: Path, limit: int) -> bytes:
     return content
 
 
+def read_own_bytes(path: Path, limit: int) -> bytes:
+    """
+    Return the content of a regular file that holds what its name says.
+
+    Raises:
+        DatasetError: It cannot be read, is larger than `limit`, or a stand-in lies in its place; the text names it.
+    """
+    try:
+        content = read_bytes(path, limit)
+    except OSError as error:
+        raise DatasetError(f'{path}: cannot be read ({error.strerror})') from error
+    if problem := _stand_in_of(content):
+        raise DatasetError(f'{path}: {problem}')
+    return content
+
+
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """
@@ -185,7 +201,11 @@ def write_image(path: Path, image: np.ndarray, jpeg_quality: int = 95) -> None:
 def stand_in(path: Path) -> str:
     """Say what lies in the place of a file ('is a git-lfs pointer: run ...'); '' where it is no known stand-in."""
     with path.open('rb') as file:
-        head = file.read(_HEAD_BYTES)
+        return _stand_in_of(file.read(_HEAD_BYTES))
+
+
+def _stand_in_of(content: bytes) -> str:
+    head = content[:_HEAD_BYTES]
     return next((text for start, text in _STAND_INS.items() if re.match(start, head, re.IGNORECASE)), '')
 
 

@@ -13,7 +13,7 @@ import yourdfpy
 from yourdfpy import URDF
 
 from custom_pose_ros.core.errors import DatasetError
-from custom_pose_ros.core.files import read_bytes, stand_in
+from custom_pose_ros.core.files import read_own_bytes
 from custom_pose_ros.core.limits import MAX_MESH_BYTES
 from training.synthetic.geometry.formats.mesh_checks import stated_unit
 from training.synthetic.geometry.mesh_addresses import find_mesh
@@ -104,13 +104,9 @@ class _Shapes:
 
 def _parsed(path: Path) -> ElementTree.Element:
     """Return the XML of a description whose numbers are numbers; comments, which yourdfpy stumbles over, are gone."""
-    problem = stand_in(path)
-    if problem:
-        raise DatasetError(f'{path}: {problem}')
+    content = read_own_bytes(path, MAX_MESH_BYTES)
     try:
-        document = ElementTree.fromstring(read_bytes(path, MAX_MESH_BYTES))
-    except OSError as error:
-        raise DatasetError(f'{path}: cannot be read ({error.strerror})') from error
+        document = ElementTree.fromstring(content)
     except (ElementTree.ParseError, ValueError, LookupError) as error:
         reason = f'is not expanded; {_EXPAND}' if 'unbound prefix' in str(error) else f'is not valid XML: {error}'
         raise DatasetError(f'{path}: {reason}') from error

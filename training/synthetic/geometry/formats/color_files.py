@@ -11,8 +11,8 @@ from urllib.parse import unquote
 from PIL import Image
 from trimesh.resolvers import FilePathResolver
 
-from custom_pose_ros.core.errors import one_line
-from custom_pose_ros.core.files import stand_in
+from custom_pose_ros.core.errors import DatasetError, one_line
+from custom_pose_ros.core.files import read_own_bytes
 from custom_pose_ros.core.limits import MAX_MESH_BYTES
 from training.synthetic.geometry.formats.mesh_problems import are_numbers, warn, warn_of_looks
 
@@ -86,11 +86,11 @@ class ColorFiles(FilePathResolver):
         if place is None:
             warn(self._mesh, f'its file {name.strip()} is missing: {_LOST}')
             raise FileNotFoundError(name)
-        problem = stand_in(place) or (place.stat().st_size > MAX_MESH_BYTES and f'has more than {MAX_MESH_BYTES} bytes')
-        if problem:
-            warn(self._mesh, f'its file {name.strip()} {problem}: {_LOST}')
-            raise FileNotFoundError(name)
-        return place.read_bytes()
+        try:
+            return read_own_bytes(place, MAX_MESH_BYTES)
+        except DatasetError as error:
+            warn(self._mesh, f'its file {error}: {_LOST}')
+            raise FileNotFoundError(name) from error
 
     def _places(self, name: str) -> Iterator[Path]:
         """Yield where a file can lie: where its name says, or beside the mesh; case counts only where it must."""

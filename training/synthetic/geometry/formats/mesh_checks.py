@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from custom_pose_ros.core.errors import DatasetError
-from custom_pose_ros.core.files import stand_in
+from custom_pose_ros.core.files import read_own_bytes
 from custom_pose_ros.core.limits import MAX_MESH_BYTES
 from training.synthetic.geometry.formats.collada_files import check_collada, collada_asset
 from training.synthetic.geometry.formats.gltf_files import check_glb, check_gltf
@@ -34,10 +34,7 @@ def check_mesh_file(path: Path) -> bytes:
             f'{path}: meshes of this kind are not read: export it as {", ".join(k[1:] for k in _CHECKS)}, '
             'or give a urdf (of a xacro: xacro robot.urdf.xacro > robot.urdf)'
         )
-    problem = stand_in(path) or (path.stat().st_size > MAX_MESH_BYTES and f'has more than {MAX_MESH_BYTES} bytes')
-    if problem:
-        raise DatasetError(f'{path}: {problem}')
-    content = path.read_bytes()
+    content = read_own_bytes(path, MAX_MESH_BYTES)
     content = check(path, content) or content
     return _in_utf8(content) if _is_text(path, content) else content
 
