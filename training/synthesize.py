@@ -84,7 +84,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         '--settings', type=Path, help='YAML with the knobs to change; all are in training/synthetic/settings.yaml'
     )
     parser.add_argument(
-        '--preview', action='store_true', help=f'only {PREVIEW}: the object from six sides with its keypoints'
+        '--preview', action='store_true', help=f'stop after {PREVIEW}: the object from six sides with its keypoints'
     )
     shape = parser.add_argument_group('object')
     add_mesh_options(shape, '; default: the one that variation.yaml beside the object file names')
@@ -137,7 +137,7 @@ def rendered_size(text: str) -> tuple[int, int]:
 
 
 def make_dataset(options: argparse.Namespace) -> None:
-    """Write pictures, labels and a contact sheet, as the options say."""
+    """Write the preview, and pictures, labels and a contact sheet unless only that is wanted."""
     model, camera = ObjectModel.load(options.object), camera_of(options)
     with own_folder(options.out):
         photos = background_folder(options)
@@ -160,6 +160,8 @@ def make_dataset(options: argparse.Namespace) -> None:
         check_distance(settings, model, picture_size(options), camera)
         block = int(settings.pose.variants_every)  # a variant of the object is built once
         make_preview(options, builder, model, settings)
+        if options.preview:
+            return
         job = Job(options.out, options.count, options.seed, recipe, make_generator, block)
         labels = write_dataset(job, options.processes)
     print(f'{labels}: labels of {options.count} pictures; look at {options.out / SHEET}')
@@ -228,7 +230,6 @@ def check_distance(
 
 def make_preview(options: argparse.Namespace, builder: Builder, model: ObjectModel, settings: SimpleNamespace) -> None:
     """Write the picture of the object from six sides."""
-    options.out.mkdir(parents=True, exist_ok=True)
     parts = builder(np.random.default_rng(options.seed))
     write_preview(options.out / PREVIEW, parts, model, settings.visibility)
     print(f'{options.out / PREVIEW}: the object from six sides with its keypoints; look at it first')
@@ -291,14 +292,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
     options = parse_arguments(arguments)
     require_gl()
-    if options.preview:
-        model = ObjectModel.load(options.object)
-        mesh = mesh_of(options, model)
-        settings = load_settings(options.settings)
-        builder = object_builder(model, mesh, settings.surface)
-        tell_size(builder, model, mesh)
-        make_preview(options, builder, model, settings)
-    elif options.trajectory:
+    if options.trajectory and not options.preview:
         make_clip(options)
     else:
         make_dataset(options)

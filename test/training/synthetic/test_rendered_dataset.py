@@ -109,17 +109,25 @@ def test_a_folder_of_another_recipe_is_refused(made: Path, capsys: pytest.Captur
     assert str(made / 'out') in error and 'settings' in error
 
 
+@pytest.mark.parametrize('preview', [(), ('--preview',)], ids=['all', 'preview'])
 @pytest.mark.parametrize(('options', 'text'), [
     (('--mesh', 'nowhere.stl'), 'nowhere.stl'),
     (('--backgrounds', 'nowhere'), 'nowhere'),
     (('--camera', 'nowhere.yaml'), 'nowhere.yaml'),
     (('--settings', 'nowhere.yaml'), 'nowhere.yaml'),
 ])  # fmt: skip
-def test_what_is_missing_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str], options, text: str) -> None:
-    assert run(tmp_path / 'out', *options) == 1
+def test_what_is_missing_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], options, text: str, preview: tuple[str, ...]
+) -> None:
+    assert run(tmp_path / 'out', *options, *preview) == 1
     error = capsys.readouterr().err
     assert text in error
     assert error.count('\n') == 1
+
+
+def test_a_preview_is_all_that_is_written(tmp_path: Path) -> None:
+    assert run(tmp_path / 'out', '--preview') == 0
+    assert [path.name for path in (tmp_path / 'out').iterdir() if not path.name.startswith('.')] == ['preview.png']
 
 
 def test_sizes_that_are_none_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
