@@ -29,6 +29,7 @@ from custom_pose_ros.core.command_line import (
 )
 from custom_pose_ros.core.errors import ConfigError, UsageError
 from custom_pose_ros.core.files import write_json, write_text
+from custom_pose_ros.core.object_checks import LARGE_M
 from custom_pose_ros.core.object_model import ObjectModel
 
 with optional_packages('choose_keypoints', ['synthetic']):
@@ -72,9 +73,20 @@ def mesh_parts(options: argparse.Namespace) -> list[Part]:
     return constant_parts(options.mesh, parts)
 
 
+def check_unit(options: argparse.Namespace, parts: list[Part]) -> None:
+    """Raise UsageError when the mesh is so large that its unit is hardly the metre, and nobody has said so."""
+    size = float(np.linalg.norm(np.ptp(all_vertices(parts), 0)))
+    if size > LARGE_M and options.mesh_scale is None:
+        raise UsageError(
+            f'{options.mesh}: is {size:.4g} m large: give --mesh-scale, the metres in one of its units '
+            f'(0.001 if they are millimetres: {1e-3 * size:.3g} m; 1 if it is that large)'
+        )
+
+
 def choose(options: argparse.Namespace) -> None:
     """Write object.yaml and the picture of a new object."""
     parts = mesh_parts(options)
+    check_unit(options, parts)
     try:
         proposal = propose(options.mesh.stem, parts, options.choose, sides_of(options))
     except OffCentreError as error:

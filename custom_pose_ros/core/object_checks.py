@@ -12,7 +12,7 @@ from custom_pose_ros.core.geometry.symmetry import Symmetry
 from custom_pose_ros.core.keypoint_names import find_sides, named_directions
 
 _LARGEST_M = 1000.0  # nothing larger is seen whole by a camera
-_LARGE_M, _SMALL_M = 20.0, 0.005  # size of the objects beyond which another unit than metres was meant, most likely
+LARGE_M, _SMALL_M = 20.0, 0.005  # size of the objects beyond which another unit than metres was meant, most likely
 _FAR_ORIGIN = 30.0  # of the object's size: an angle wrong by 2 degrees moves such an origin by the object's size
 _SAME_PLACE = 0.002  # of the object's size: points so near each other are one for every camera
 _TOO_NEAR = 0.01  # of the object's size: as exactly as people label
@@ -54,7 +54,7 @@ def doubtful_geometry(
     """
     size = _size(points)
     found = []
-    if size > _LARGE_M:
+    if size > LARGE_M:
         found.append(
             f'model_points: are spread over {size:.4g} m; positions are in metres '
             f'(if these are millimetres, the object is {1e-3 * size:.3g} m large; if centimetres, {1e-2 * size:.3g} m)'

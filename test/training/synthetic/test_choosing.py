@@ -90,6 +90,16 @@ def test_the_corners_of_a_box_are_chosen_and_not_twice(tmp_path, capsys, monkeyp
     assert f'{path}: is there already and says something else' in capsys.readouterr().err
 
 
+def test_a_mesh_in_millimetres_is_refused_until_its_scale_is_given(tmp_path, capsys):
+    mesh = tmp_path / 'box.stl'
+    trimesh.creation.box((260, 190, 80)).export(mesh)
+    assert choose_keypoints.main(['--mesh', str(mesh), '--choose', '8', '--out', str(tmp_path)]) == 2
+    err = capsys.readouterr().err
+    assert 'box.stl: is 331.8 m large: give --mesh-scale' in err and '0.332 m' in err
+    assert err.count('\n') == 1
+    assert list(tmp_path.iterdir()) == [mesh]
+
+
 def test_the_number_that_a_group_needs_is_said(tmp_path):
     mesh = tmp_path / 'box.stl'
     trimesh.creation.box((0.26, 0.19, 0.08)).export(mesh)
