@@ -36,7 +36,7 @@ _LEAST_VARIANCE = 0.36  # of the offset of one line, in squared samples
 _ROBUST_PX = 2.0  # distance at which a line counts half
 _BLOCKS = 20  # parts of the outline whose errors are taken as independent
 _CAUTION = 1.4  # by which the spread between the blocks is multiplied: they are few, and share what is wrong
-_LEAST_DOUBT = 0.25
+_LEAST_INFLATION = 0.25  # of the variances: the spread between the blocks may be small by chance
 _FULL_SIZE_PX = 200.0  # radius of the object in the image, above which the samples lie farther apart
 _KNOWN_PX = 3.0  # standard deviation of the lines below which the coarse scales are left out
 _LEAST_RISE = 6.0  # grey levels between samples, of noise
@@ -162,7 +162,7 @@ class OutlineFitter:
             raise ValueError(f'image must be {shape} uint8, got {image.shape} {image.dtype}')
         pixels = np.ascontiguousarray(image).reshape(-1, 3)
         unit_px, scales = self._scales(start, information)
-        pose, inside, trust = start, None, np.ones(KINDS)
+        pose, inside, trust, fit = start, None, np.ones(KINDS), None
         for number, scale in enumerate(scales):
             scale *= unit_px
             lines = self._lines(pose, scale)
@@ -181,8 +181,10 @@ class OutlineFitter:
             if number < len(scales) - 1:
                 pose = pose.moved(step)
                 trust = _trust(near, certainty, lines.kinds)
-        assert lines is not None
-        return self._fit(pose, lines, hessian, pull, offset, certainty, weight, near, unit_px)
+            else:
+                agreement = float(certainty @ near) / float(certainty.sum())
+                fit = _fit_of(pose, lines, weight, offset, agreement, unit_px)
+        return fit
 
     def _scales(self, start: Rigid, information: np.ndarray) -> tuple[float, tuple[float, ...]]:
         """Return the size of the steps along the lines [px], and their factors, coarse to fine."""
@@ -270,34 +272,28 @@ class OutlineFitter:
         offset += ((np.rint(places) - places) @ lines.normals[:, :, None])[..., 0].mean(1)
         return offset.astype(float), certainty.astype(float) / scale_px**2
 
-    def _fit(
-        self,
-        pose: Rigid,
-        lines: _Lines,
-        hessian: np.ndarray,
-        pull: np.ndarray,
-        offset: np.ndarray,
-        certainty: np.ndarray,
-        weight: np.ndarray,
-        near: np.ndarray,
-        unit_px: float,
-    ) -> OutlineFit:
-        """Return the fit, its information as small as the differences between parts of the outline say (step 5)."""
-        count = len(offset)
-        part = np.arange(count) * _BLOCKS // count
-        pulls = np.zeros((_BLOCKS, 6))
-        np.add.at(pulls, part, lines.jacobian * (weight * offset)[:, None])
-        regular = hessian + 1e-9 * np.diag(hessian.diagonal()) + 1e-12 * np.eye(6)
-        spread = float(np.einsum('bi,bi', pulls, np.linalg.solve(regular, pulls.T).T)) / 6.0
-        doubt = max(_LEAST_DOUBT, _CAUTION * spread * _BLOCKS / (_BLOCKS - 6))
-        agreement = float(certainty @ near) / float(certainty.sum())
-        doubt *= math.exp(_DISAGREEMENT * max(0.0, _USUAL - agreement))
-        common = np.column_stack([np.arange(count) < lines.outline, lines.normals]) * (_COMMON_PX * unit_px)
-        bias = lines.jacobian.T @ (weight[:, None] * common)
-        told = np.linalg.solve(regular, np.column_stack([pull, bias]))
-        information = (hessian - bias @ np.linalg.solve(doubt * np.eye(3) + bias.T @ told[:, 1:], bias.T)) / doubt
-        information = 0.5 * (information + information.T)
-        return OutlineFit(pose, information, information @ told[:, 0], agreement, count)
+
+def _fit_of(
+    pose: Rigid, lines: _Lines, weight: np.ndarray, offset: np.ndarray, agreement: float, unit_px: float
+) -> OutlineFit:
+    """Return the fit, its information as small as the differences between parts of the outline say (step 6)."""
+    count = len(offset)
+    part = np.arange(count) * _BLOCKS // count
+    weighted = lines.jacobian * weight[:, None]
+    pulls = np.zeros((_BLOCKS, 6))
+    np.add.at(pulls, part, weighted * offset[:, None])
+    hessian = lines.jacobian.T @ weighted
+    regular = hessian + 1e-9 * np.diag(hessian.diagonal()) + 1e-12 * np.eye(6)
+    spread = float(np.einsum('bi,bi', pulls, np.linalg.solve(regular, pulls.T).T)) / 6.0
+    inflation = max(_LEAST_INFLATION, _CAUTION * spread * _BLOCKS / (_BLOCKS - 6))
+    inflation *= math.exp(_DISAGREEMENT * max(0.0, _USUAL - agreement))
+    common = np.column_stack([np.arange(count) < lines.outline, lines.normals]) * (_COMMON_PX * unit_px)
+    bias = weighted.T @ common
+    told = np.linalg.solve(regular, np.column_stack([weighted.T @ offset, bias]))
+    shared = bias @ np.linalg.solve(inflation * np.eye(3) + bias.T @ told[:, 1:], bias.T)
+    information = (hessian - shared) / inflation
+    information = 0.5 * (information + information.T)
+    return OutlineFit(pose, information, information @ told[:, 0], agreement, count)
 
 
 def _trust(near: np.ndarray, certainty: np.ndarray, kinds: np.ndarray) -> np.ndarray:

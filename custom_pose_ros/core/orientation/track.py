@@ -111,19 +111,24 @@ class InstanceTrack:
 
     def _measure(self, image: np.ndarray | None, observation: Observation, step_s: float) -> OutlineFit | None:
         """Correct the filter by the outline in the image, where it is credible and the keypoints allow it (step 27)."""
+        fit = self._compare(image, step_s)
+        if fit is None or not fit.credible or self._agreement < _LEAST_AGREEMENT:
+            return None
+        if not self._filter.allows(fit.pose, observation):
+            return None
+        self._filter.correct_by_fit(fit, step_s)
+        return fit
+
+    def _compare(self, image: np.ndarray | None, step_s: float) -> OutlineFit | None:
+        """Return the fit of the outline in the image, if there is one, and count its agreement."""
         if image is None or self._outline is None:
             return None
         expected = self._filter.result()
         alternative = expected.alternative if expected.ambiguity > AMBIGUOUS else None
         fit = self._outline.measure(image, expected.pose, expected.covariance, alternative)
-        if fit is None:
-            return None
-        share = 1.0 - math.exp(-min(step_s, _LONGEST_STEP_S) / _AGREEMENT_S)
-        self._agreement += share * (fit.agreement - self._agreement)
-        usual = self._agreement >= _LEAST_AGREEMENT
-        if not fit.credible or not usual or not self._filter.allows(fit.pose, observation):
-            return None
-        self._filter.correct_by_fit(fit, step_s)
+        if fit is not None:
+            share = 1.0 - math.exp(-min(step_s, _LONGEST_STEP_S) / _AGREEMENT_S)
+            self._agreement += share * (fit.agreement - self._agreement)
         return fit
 
     def _advance(self, stamp_s: float) -> None:
@@ -138,12 +143,10 @@ class InstanceTrack:
         self._filter.start(solution)
         self._agreement = _FIRST_AGREEMENT
         self._stamp_s = self._seen_s = stamp_s
-        observation = self._solver.observe(pose)
-        fit = None
-        if isinstance(observation, Observation) and not solution.outlier_suspected:
-            fit = self._measure(image, observation, math.inf)
+        if not solution.outlier_suspected:
+            self._compare(image, _LONGEST_STEP_S)  # it only counts: on its own it cannot reach _LEAST_AGREEMENT
         return replace(
-            self._estimate(pose.track_id, None, solution.outlier_suspected, fit),
+            self._estimate(pose.track_id, None, solution.outlier_suspected),
             keypoints_used=int(solution.used.sum()),
             reprojection_error_px=float(solution.errors_px[0]),
         )
