@@ -16,7 +16,7 @@ from custom_pose_ros.inference.estimator import MAX_INPUT_HEIGHT, Estimator, Pos
 
 COPY_COUNTS = (1, 2, 4, 8)
 _ENLARGED = 1.25  # of the input height, for every second copy
-_FARTHEST = 4.0  # standard deviations; a keypoint of a copy that is farther from that of the picture is another place
+_FARTHEST = 4.0  # standard deviations; a keypoint of a copy that is farther from where it is expected is another place
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,8 @@ def averaged(poses: Sequence[KeypointPose], count: int) -> KeypointPose:
     """
     Return the first of several poses of one instance with keypoints averaged by their certainty.
 
-    Its alternative is averaged over the copies that have one, its ambiguity over all.
+    A keypoint far from where the picture has it, or where the picture has none from the median of the copies, does not
+    count. The alternative is averaged over the copies that have one, the ambiguity over all.
 
     Args:
         poses: Of the picture, then of those copies in which the instance was found.
@@ -146,9 +147,12 @@ def averaged(poses: Sequence[KeypointPose], count: int) -> KeypointPose:
     visible = np.stack([pose.visible for pose in poses])
     covariances = np.stack([pose.covariances for pose in poses])
     covariances[~visible] = np.eye(2)
-    apart = points - points[0]
-    limit = _FARTHEST**2 * (np.trace(covariances, axis1=2, axis2=3) + np.trace(covariances[0], axis1=1, axis2=2))
-    used = visible & (~visible[0] | ((apart**2).sum(2) <= limit))
+    spread = np.trace(covariances, axis1=2, axis2=3)
+    expected, expected_spread = points[0].copy(), spread[0].copy()
+    lacking = ~visible[0] & visible.any(0)
+    expected[lacking] = np.nanmedian(points[:, lacking], axis=0)
+    expected_spread[lacking] = np.nanmedian(np.where(visible, spread, np.nan)[:, lacking], axis=0)
+    used = visible & (((points - expected) ** 2).sum(2) <= _FARTHEST**2 * (spread + expected_spread))
     known = used.sum(0) >= count / 2
     information = np.linalg.inv(covariances) * used[..., None, None]
     total = information.sum(0)

@@ -66,6 +66,16 @@ def test_a_copy_that_found_another_place_does_not_count():
     np.testing.assert_allclose(mean.keypoints[:, 0] - POINTS[:, 0], [0.25, 1 / 3, 1 / 3])
 
 
+def test_where_the_picture_lacks_a_keypoint_the_copies_must_agree():
+    lacking = pose(POINTS, visible=(True, True, False))
+    away = pose(POINTS + [[0.0, 0.0], [0.0, 0.0], [40.0, 0.0]])
+    near = [pose(POINTS - [0.5, 0.0]), pose(POINTS + [0.5, 0.0])]
+    mean = averaged([lacking, near[0], away, near[1]], 4)
+    np.testing.assert_allclose(mean.keypoints[2], POINTS[2])  # of the two that agree
+    apart = averaged([lacking, near[0], away], 4)
+    assert apart.visible.tolist() == [True, True, False] and np.isnan(apart.keypoints[2]).all()
+
+
 def test_a_keypoint_of_fewer_than_half_of_the_copies_is_not_reported():
     alone = averaged([pose(POINTS), pose(POINTS, visible=(True, True, False))], 4)
     assert alone.visible.tolist() == [True, True, False]
