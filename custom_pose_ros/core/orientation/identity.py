@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,8 +16,6 @@ from custom_pose_ros.core.geometry.rigid import Rigid
 from custom_pose_ros.core.geometry.symmetry import SymmetryGroup
 from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.orientation.estimate import AMBIGUOUS, OrientationEstimate
-from custom_pose_ros.core.orientation.filter import FilterParameters
-from custom_pose_ros.core.orientation.outline_fit import OutlineFitter
 from custom_pose_ros.core.orientation.solver import (
     MISFIT_TOLERANCE,
     NEGLIGIBLE_AMBIGUITY,
@@ -25,7 +24,7 @@ from custom_pose_ros.core.orientation.solver import (
     Refusal,
     chi2_quantile,
 )
-from custom_pose_ros.core.orientation.track import InstanceTrack
+from custom_pose_ros.core.orientation.track import InstanceTrack, TrackSetup
 
 _LOOK_S = 1.0  # a network repeats a wrong identity about so long: images within it tell as much as one
 _UNNAMED = math.log(AMBIGUOUS)  # log odds of an identity that an image does not name
@@ -95,6 +94,15 @@ def _with_other_identity(
     )
 
 
+class _Frame(NamedTuple):
+    """An image in which an instance is followed; see `InstanceTrack.update`."""
+
+    stamp_s: float
+    longest_gap_s: float
+    track_id: int | None
+    image: np.ndarray | None
+
+
 @dataclass(eq=False)
 class _Followed:
     """One identity: its track, and the last estimate of that, None where it gave none."""
@@ -102,30 +110,26 @@ class _Followed:
     track: InstanceTrack
     estimate: OrientationEstimate | None = None
 
+    def follow(self, pose: KeypointPose | None, frame: _Frame) -> OrientationEstimate | Refusal:
+        """Update the track with its keypoints in an image, or predict it where the image does not name it."""
+        result: OrientationEstimate | Refusal
+        if pose is not None:
+            named = replace(pose, track_id=frame.track_id)
+            result = self.track.update(named, frame.stamp_s, frame.longest_gap_s, frame.image)
+        elif self.track.alive(frame.stamp_s, frame.longest_gap_s):
+            result = self.track.coast(frame.stamp_s, frame.track_id)
+        else:
+            result = Refusal('the image does not name the keypoints of this identity')
+        self.estimate = None if isinstance(result, Refusal) else result
+        return result
+
 
 class IdentityTrack:
-    """
-    The orientation of one instance over time, each identity of its keypoints followed by a track of its own.
+    """The orientation of one instance over time, each identity of its keypoints followed by a track of its own."""
 
-    Args:
-        solver: computes poses of the object in the images of the camera.
-        symmetries: those of the object.
-        parameters: how the object moves.
-        R_reference_camera: (3, 3), to the axes that roll, pitch and yaw of the estimates are about.
-        outline: measures poses in the image itself, or None.
-    """
-
-    def __init__(
-        self,
-        solver: PoseSolver,
-        symmetries: SymmetryGroup,
-        parameters: FilterParameters,
-        R_reference_camera: np.ndarray,
-        outline: OutlineFitter | None = None,
-    ):
-        self._solver, self._symmetries, self._parameters, self._outline = solver, symmetries, parameters, outline
-        self._R_reference_camera = R_reference_camera
-        self._first = self._new_identity()
+    def __init__(self, setup: TrackSetup):
+        self._setup = setup
+        self._first = _Followed(InstanceTrack(setup))
         self._other: _Followed | None = None
         self._log_odds = _UNNAMED  # of the other identity over the first
         self._stamp_s = math.nan
@@ -144,12 +148,11 @@ class IdentityTrack:
             first, other, evidence = self._assigned(pose)
             self._learn(evidence, stamp_s)
         self._stamp_s = stamp_s
-        result = _follow(self._first, first, stamp_s, longest_gap_s, pose.track_id, image)
+        frame = _Frame(stamp_s, longest_gap_s, pose.track_id, image)
+        result = self._first.follow(first, frame)
         if self._other is None and other is not None and self._log_odds > _RESOLVED:
-            self._other = self._new_identity()
-        if self._other is None:
-            return result
-        return self._update_other(result, other, stamp_s, longest_gap_s, pose.track_id, image)
+            self._other = _Followed(InstanceTrack(self._setup))
+        return result if self._other is None else self._update_other(self._other, result, other, frame)
 
     def alive(self, stamp_s: float, longest_gap_s: float) -> bool:
         """Tell whether the instance was seen recently enough to predict where it is."""
@@ -163,15 +166,11 @@ class IdentityTrack:
         known = self._other.estimate is not None  # else its keypoints have given no pose yet
         return self._with_other(estimate, self._other.track.coast(stamp_s, track_id) if known else None)
 
-    def _new_identity(self) -> _Followed:
-        track = InstanceTrack(self._solver, self._symmetries, self._parameters, self._R_reference_camera, self._outline)
-        return _Followed(track)
-
     def _start(self, pose: KeypointPose) -> tuple[KeypointPose, KeypointPose | None]:
         """Forget what was; return the keypoints of the likelier identity and of the other one."""
         self._other, self._log_odds = None, _UNNAMED
         if pose.alternative is not None:
-            log_odds = _log_odds(pose, self._solver.solve(pose), self._solver.solve(pose.alternative))
+            log_odds = _log_odds(pose, self._setup.solver.solve(pose), self._setup.solver.solve(pose.alternative))
             self._log_odds = -abs(log_odds)
             pose = pose.exchanged() if log_odds > 0.0 else pose
         return pose, pose.alternative
@@ -179,7 +178,7 @@ class IdentityTrack:
     def _learn(self, evidence: float, stamp_s: float) -> None:
         """Take in the log odds that an image gives the other identity (step 26)."""
         step_s = stamp_s - self._stamp_s
-        odds, mixed = math.exp(self._log_odds), min(1.0, self._parameters.switch_rate_hz * step_s)
+        odds, mixed = math.exp(self._log_odds), min(1.0, self._setup.parameters.switch_rate_hz * step_s)
         log_odds = math.log((odds + mixed) / (1.0 + mixed * odds)) + evidence * min(1.0, step_s / _LOOK_S)
         self._log_odds = max(-_SURE, min(_SURE, log_odds))
 
@@ -197,54 +196,28 @@ class IdentityTrack:
 
     def _miss(self, followed: _Followed | None, pose: KeypointPose) -> float:
         """Return how far keypoints are from where the last estimate has them, their shift aside [px], or inf."""
-        known = pose.visible & self._solver.model.has_position
+        known = pose.visible & self._setup.solver.model.has_position
         if followed is None or followed.estimate is None or not known.any():
             return math.inf
-        points = followed.estimate.pose.apply(self._solver.model.model_points[known])  # type: ignore[index]
-        away = pose.keypoints[known] - self._solver.camera.project(points)
+        points = followed.estimate.pose.apply(self._setup.solver.model.model_points[known])  # type: ignore[index]
+        away = pose.keypoints[known] - self._setup.solver.camera.project(points)
         away -= away.mean(0)
         return float(np.sqrt((away * away).sum(1).mean()))
 
     def _update_other(
-        self,
-        result: OrientationEstimate | Refusal,
-        pose: KeypointPose | None,
-        stamp_s: float,
-        longest_gap_s: float,
-        track_id: int | None,
-        image: np.ndarray | None,
+        self, other: _Followed, result: OrientationEstimate | Refusal, pose: KeypointPose | None, frame: _Frame
     ) -> OrientationEstimate | Refusal:
         """Follow the other identity too, and return the estimate that covers both; the likelier one comes first."""
-        assert self._other is not None
-        outcome = _follow(self._other, pose, stamp_s, longest_gap_s, track_id, image)
+        outcome = other.follow(pose, frame)
         if self._log_odds > _LEAD and isinstance(outcome, OrientationEstimate):
-            self._first, self._other, self._log_odds = self._other, self._first, -self._log_odds
+            self._first, other, self._log_odds = other, self._first, -self._log_odds
             result = outcome
-        gone = not self._other.track.alive(stamp_s, longest_gap_s)
-        if (gone and pose is None) or self._log_odds <= _RESOLVED:
-            self._other = None
-        if isinstance(result, Refusal) or self._other is None:
+        gone = not other.track.alive(frame.stamp_s, frame.longest_gap_s)
+        resolved = (gone and pose is None) or self._log_odds <= _RESOLVED
+        self._other = None if resolved else other
+        if isinstance(result, Refusal) or resolved:
             return result
-        return self._with_other(result, self._other.estimate)
+        return self._with_other(result, other.estimate)
 
     def _with_other(self, estimate: OrientationEstimate, other: OrientationEstimate | None) -> OrientationEstimate:
-        return _with_other_identity(estimate, other, math.exp(self._log_odds), self._symmetries)
-
-
-def _follow(
-    followed: _Followed,
-    pose: KeypointPose | None,
-    stamp_s: float,
-    longest_gap_s: float,
-    track_id: int | None,
-    image: np.ndarray | None,
-) -> OrientationEstimate | Refusal:
-    """Update one identity with its keypoints in an image, or predict it where the image does not name it."""
-    if pose is not None:
-        result = followed.track.update(replace(pose, track_id=track_id), stamp_s, longest_gap_s, image)
-    elif followed.track.alive(stamp_s, longest_gap_s):
-        result = followed.track.coast(stamp_s, track_id)
-    else:
-        result = Refusal('the image does not name the keypoints of this identity')
-    followed.estimate = None if isinstance(result, Refusal) else result
-    return result
+        return _with_other_identity(estimate, other, math.exp(self._log_odds), self._setup.symmetries)

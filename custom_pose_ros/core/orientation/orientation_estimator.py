@@ -22,6 +22,7 @@ from custom_pose_ros.core.orientation.identity import IdentityTrack, solve_ident
 from custom_pose_ros.core.orientation.outline_fit import OutlineFit, OutlineFitter
 from custom_pose_ros.core.orientation.outline_views import OutlineViews, find_outline
 from custom_pose_ros.core.orientation.solver import PoseSolver, Refusal
+from custom_pose_ros.core.orientation.track import TrackSetup
 
 REFERENCE_ROTATIONS = {CAMERA_OPTICAL: np.eye(3), 'camera_body': R_BODY_OPTICAL}
 
@@ -61,14 +62,15 @@ class OrientationEstimator:
         outline: OutlineViews | str | Path | None = None,
     ):
         self.model = model
-        self._solver = PoseSolver(model, camera)
-        self._symmetries = SymmetryGroup(model.symmetries)
         views = find_outline(model, outline)
-        self._outline = None if views is None else OutlineFitter(views, camera)
-        self._image: np.ndarray | None = None
+        self._setup = TrackSetup(
+            PoseSolver(model, camera),
+            SymmetryGroup(model.symmetries),
+            parameters or FilterParameters(),
+            _rotation_of(reference_frame),
+            None if views is None else OutlineFitter(views, camera),
+        )
         self.smoothing = smoothing
-        self._parameters = parameters or FilterParameters()
-        self._R_reference_camera = _rotation_of(reference_frame)
         self.refusals: list[tuple[int | None, str]] = []
         self.withheld = 0
         self.reset()
@@ -76,7 +78,7 @@ class OrientationEstimator:
     def reset(self) -> None:
         """Forget all tracks."""
         self._tracks: dict[int, IdentityTrack] = {}
-        self._tracker = PoseTracker(self.model, max_gap_s=self._parameters.max_gap_s)
+        self._tracker = PoseTracker(self.model, max_gap_s=self._setup.parameters.max_gap_s)
         self._interval = FrameInterval()
         self._stamp_s = -math.inf
 
@@ -102,9 +104,8 @@ class OrientationEstimator:
             ValueError: the stamp is not finite, or the image is not one of the camera.
         """
         self.refusals = []
-        self._image = image
         if stamp_s is None or not self.smoothing:
-            solved = [self._solve(pose) for pose in self._single(poses)]
+            solved = [self._solve(pose, image) for pose in self._single(poses)]
             return self._possible(solved)
         if not math.isfinite(stamp_s):
             raise ValueError(f'stamp_s must be finite, got {stamp_s}')
@@ -115,7 +116,8 @@ class OrientationEstimator:
         if all(pose.track_id is None for pose in poses):
             poses = self._tracker.update(poses, stamp_s)
         estimates = self._possible(
-            self._solve(pose) if pose.track_id is None else self._follow(pose, stamp_s) for pose in self._single(poses)
+            self._solve(pose, image) if pose.track_id is None else self._follow(pose, stamp_s, image)
+            for pose in self._single(poses)
         )
         return estimates + self._coasting({estimate.track_id for estimate in estimates}, stamp_s)
 
@@ -130,39 +132,40 @@ class OrientationEstimator:
                 seen.add(pose.track_id)
             yield pose
 
-    def _solve(self, pose: KeypointPose) -> OrientationEstimate | None:
-        result = solve_identities(self._solver, self._symmetries, pose, self._R_reference_camera)
+    def _solve(self, pose: KeypointPose, image: np.ndarray | None) -> OrientationEstimate | None:
+        setup = self._setup
+        result = solve_identities(setup.solver, setup.symmetries, pose, setup.R_reference_camera)
         if isinstance(result, Refusal):
             self.refusals.append((pose.track_id, result.reason))
             return None
-        if self._outline is None or self._image is None or result.outlier_suspected or result.impossibility:
+        if setup.outline is None or image is None or result.outlier_suspected or result.impossibility:
             return result
         alternative = result.alternative if result.ambiguity > AMBIGUOUS else None
-        fit = self._outline.measure(self._image, result.pose, result.covariance, alternative)
+        fit = setup.outline.measure(image, result.pose, result.covariance, alternative)
         return result if fit is None or not fit.credible else _measured(result, fit)
 
-    def _follow(self, pose: KeypointPose, stamp_s: float) -> OrientationEstimate | None:
+    def _follow(self, pose: KeypointPose, stamp_s: float, image: np.ndarray | None) -> OrientationEstimate | None:
         """Return the estimate of a track; a track that came to an impossible one starts anew with this image."""
         assert pose.track_id is not None
-        result = self._update_track(pose, pose.track_id, stamp_s)
+        result = self._update_track(pose, pose.track_id, stamp_s, image)
         if isinstance(result, OrientationEstimate) and result.impossibility:
             del self._tracks[pose.track_id]
-            result = self._update_track(pose, pose.track_id, stamp_s)
+            result = self._update_track(pose, pose.track_id, stamp_s, image)
         if isinstance(result, Refusal):
             self.refusals.append((pose.track_id, result.reason))
             return None
         return result
 
-    def _update_track(self, pose: KeypointPose, track_id: int, stamp_s: float) -> OrientationEstimate | Refusal:
+    def _update_track(
+        self, pose: KeypointPose, track_id: int, stamp_s: float, image: np.ndarray | None
+    ) -> OrientationEstimate | Refusal:
         if track_id not in self._tracks:
-            self._tracks[track_id] = IdentityTrack(
-                self._solver, self._symmetries, self._parameters, self._R_reference_camera, self._outline
-            )
-        return self._tracks[track_id].update(pose, stamp_s, self._longest_gap_s, self._image)
+            self._tracks[track_id] = IdentityTrack(self._setup)
+        return self._tracks[track_id].update(pose, stamp_s, self._longest_gap_s, image)
 
     @property
     def _longest_gap_s(self) -> float:
-        return self._interval.longest_gap_s(self._parameters.max_gap_s)
+        return self._interval.longest_gap_s(self._setup.parameters.max_gap_s)
 
     def _coasting(self, solved: set[int | None], stamp_s: float) -> list[OrientationEstimate]:
         """

@@ -7,7 +7,7 @@ The numbers of the steps in the comments are those of docs/filter.md, where each
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -26,11 +26,12 @@ _LEAST_AGREEMENT = 0.6  # on average; another shape agrees by more for a while, 
 CONTRADICTION_S = 0.15  # keypoints that contradict the track for longer are believed, and the track starts anew
 
 
-class InstanceTrack:
+@dataclass(frozen=True, eq=False)
+class TrackSetup:
     """
-    The orientation of one instance over time, from its keypoint poses.
+    What all tracks of one object in the images of one camera have in common.
 
-    Args:
+    Attributes:
         solver: computes poses of the object in the images of the camera.
         symmetries: those of the object.
         parameters: how the object moves.
@@ -38,19 +39,22 @@ class InstanceTrack:
         outline: measures poses in the image itself, or None.
     """
 
-    def __init__(
-        self,
-        solver: PoseSolver,
-        symmetries: SymmetryGroup,
-        parameters: FilterParameters,
-        R_reference_camera: np.ndarray,
-        outline: OutlineFitter | None = None,
-    ):
-        self._solver = solver
-        self._symmetries = symmetries
-        self._outline = outline
-        self._R_reference_camera = R_reference_camera
-        self._filter = PoseFilter(solver.shape, solver.model.keypoint_count, parameters)
+    solver: PoseSolver
+    symmetries: SymmetryGroup
+    parameters: FilterParameters
+    R_reference_camera: np.ndarray
+    outline: OutlineFitter | None
+
+
+class InstanceTrack:
+    """The orientation of one instance over time, from its keypoint poses."""
+
+    def __init__(self, setup: TrackSetup):
+        self._solver = setup.solver
+        self._symmetries = setup.symmetries
+        self._outline = setup.outline
+        self._R_reference_camera = setup.R_reference_camera
+        self._filter = PoseFilter(setup.solver.shape, setup.solver.model.keypoint_count, setup.parameters)
         self._agreement = _FIRST_AGREEMENT  # of the outline, over the last second
         self._stamp_s = math.nan
         self._seen_s = -math.inf
