@@ -46,6 +46,7 @@ ORDER = {
         ('faces',),
         ('estimator',),
         ('copies',),
+        ('network_options',),
     ),
     'custom_pose_ros/evaluation': (
         ('notes', 'frame_result'),

@@ -27,9 +27,9 @@ from custom_pose_ros.core.files import write_json
 from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.keypoints.preprocessing import SIZE_MULTIPLE
 from custom_pose_ros.core.progress import progress_bar
-from custom_pose_ros.inference.backends import AUTO, KINDS
-from custom_pose_ros.inference.copies import COPY_COUNTS, CopiesEstimator
+from custom_pose_ros.inference.copies import CopiesEstimator
 from custom_pose_ros.inference.estimator import MAX_INPUT_HEIGHT, PoseEstimator
+from custom_pose_ros.inference.network_options import add_copies_option, add_network_options
 
 with optional_packages('evaluate', ['training', 'report']):
     from training.pose_training.judging import evaluation_output
@@ -51,24 +51,11 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     )
     parser.add_argument('--object', help='object file (default: the one inside the model)')
     parser.add_argument('--out', type=Path, required=True, help='folder to write')
-    parser.add_argument(
-        '--backend',
-        default=AUTO,
-        choices=(AUTO, *KINDS),
-        metavar='NAME',
-        help='what runs the network: onnxruntime, openvino, torch, tensorrt or auto (default: the first that is there)',
-    )
-    parser.add_argument('--precision', default='auto', help='f32, f16, bf16, int8 or auto')
-    parser.add_argument(
-        '--input-height', type=int, help="height [px] images are scaled to (default: the object file's)"
-    )
+    add_network_options(parser)
     parser.add_argument(
         '--heights', action='store_true', help='measure at smaller and larger input heights too, and say which is best'
     )
-    parser.add_argument(
-        '--copies', type=int, choices=COPY_COUNTS, default=1,
-        help='average over so many turned and enlarged copies of each picture, as predict does (default 1)',
-    )  # fmt: skip
+    add_copies_option(parser)
     parser.add_argument('--threads', type=int, help='threads of the backend')
     parser.add_argument('--suspects', action='store_true', help='list annotations that the model contradicts')
     return parser.parse_args(arguments)

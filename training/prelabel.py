@@ -33,7 +33,8 @@ from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.orientation.estimate import AMBIGUOUS
 from custom_pose_ros.core.pictures import read_sound_picture
 from custom_pose_ros.core.progress import progress_bar
-from custom_pose_ros.inference.copies import COPY_COUNTS, CopiesEstimator
+from custom_pose_ros.inference.copies import CopiesEstimator
+from custom_pose_ros.inference.network_options import add_copies_option
 from training.pose_training.labels.image_files import find_images
 from training.pose_training.networks.trained import load_trained
 
@@ -53,10 +54,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         help='label-studio: what comes before the file names (default: /data/local-files/?d= and the name of the '
         'folder, for a local storage of that folder)',
     )  # fmt: skip
-    parser.add_argument(
-        '--copies', type=int, choices=COPY_COUNTS, default=1,
-        help='average over so many turned and enlarged copies of each picture (default 1)',
-    )  # fmt: skip
+    add_copies_option(parser)
     return parser.parse_args(arguments)
 
 

@@ -36,7 +36,7 @@ from custom_pose_ros.core.errors import UsageError, printable_line
 from custom_pose_ros.core.files import VideoFile, write_text
 from custom_pose_ros.core.object_model import find_object_folder
 from custom_pose_ros.core.progress import progress_bar
-from custom_pose_ros.inference.backends import AUTO, KINDS
+from custom_pose_ros.inference.network_options import add_network_options
 from custom_pose_ros.tools.media import quiet_opencv
 
 with optional_packages('evaluate_bag', ['bags', 'report']):
@@ -105,16 +105,9 @@ def _add_estimators(group: Any) -> None:
         '--object', default=Settings.object, help='folder, object.yaml or installed object (default: %(default)s)'
     )
     group.add_argument('--model', type=Path, metavar='FILE', help='network file (default: beside the object.yaml)')
-    group.add_argument(
-        '--backend', default=Settings.backend, choices=(AUTO, *KINDS), metavar='NAME',
-        help='what runs the network (default: %(default)s, the first that is there)',
-    )  # fmt: skip
-    group.add_argument('--precision', default=Settings.precision, help='f32, f16, bf16 or int8 (default: %(default)s)')
+    add_network_options(group)
     group.add_argument(
         '--threads', type=int, metavar='N', help='images worked on at once (default: one for each core, at most 4)'
-    )
-    group.add_argument(
-        '--input-height', type=int, metavar='PX', help='height of the network input (default: object file)'
     )
     add_outline_option(group)
     group.add_argument(

@@ -42,10 +42,10 @@ from custom_pose_ros.core.orientation.outline_views import find_outline
 from custom_pose_ros.core.orientation.pnp import known_points
 from custom_pose_ros.core.pictures import read_sound_picture
 from custom_pose_ros.core.progress import progress_bar
-from custom_pose_ros.inference.backends import AUTO, KINDS
 from custom_pose_ros.inference.camera_calibration import CameraCalibration
-from custom_pose_ros.inference.copies import COPY_COUNTS, CopiesEstimator
+from custom_pose_ros.inference.copies import CopiesEstimator
 from custom_pose_ros.inference.estimator import Estimator, PoseEstimator
+from custom_pose_ros.inference.network_options import add_copies_option, add_network_options
 from custom_pose_ros.tools.media import Input, VideoReader, find_inputs, plan_outputs, quiet_opencv
 from custom_pose_ros.tools.predictions import (
     REFERENCE_FRAMES,
@@ -81,27 +81,12 @@ def _parser() -> argparse.ArgumentParser:
         '--object', default='submarine', help='folder, object.yaml or installed object (default: submarine)'
     )
     group.add_argument('--model', type=Path, metavar='FILE', help='network file (default: beside the object.yaml)')
-    group.add_argument(
-        '--backend',
-        default=AUTO,
-        choices=(AUTO, *KINDS),
-        metavar='NAME',
-        help='what runs the network (default: the first installed)',
-    )
-    group.add_argument(
-        '--precision', default='auto', help='f32, f16, bf16 or int8 (default: f32, or what was checked against it)'
-    )
-    group.add_argument(
-        '--input-height', type=int, metavar='PX', help='height of the network input (default: object file)'
-    )
+    add_network_options(group)
     group.add_argument(
         '--threshold', action='append', default=[], type=_threshold, metavar='NAME=VALUE',
         help='override a threshold of the object file, such as keypoint_score=0.4; repeatable',
     )  # fmt: skip
-    group.add_argument(
-        '--copies', type=int, choices=COPY_COUNTS, default=1,
-        help='average over so many turned and enlarged copies of each picture: sharper, for as many times the time',
-    )  # fmt: skip
+    add_copies_option(group)
     add_outline_option(group)
     group = parser.add_argument_group('camera')
     lens = group.add_mutually_exclusive_group()
