@@ -91,7 +91,7 @@ class KeypointNoise:
         self._begun = False
         self._scale_weight = _SCALE_PRIOR
         self._last = np.zeros((keypoint_count, 2))  # unexplained residuals of the last image
-        self._last_square = 0.0
+        self._last_used = np.zeros(keypoint_count, bool)
         self._product, self._squares = 0.0, _REPEATED_PRIOR  # of successive residuals, and of each by itself
         self._sum = np.zeros((keypoint_count, 2))  # of the unexplained residuals, older ones faded
         self._sum_weight = 0.0  # sum of their squared weights
@@ -141,10 +141,10 @@ class KeypointNoise:
         errors = np.zeros_like(self._sum)
         errors[used] = unexplained.reshape(-1, 2)
         keep = _MEMORY / (_MEMORY + freedom)
-        square = float(np.vdot(errors, errors))
-        self._product = keep * self._product + float(np.vdot(errors, self._last)) / self.scale
-        self._squares = keep * self._squares + 0.5 * (square + self._last_square) / self.scale
-        self._last, self._last_square = errors, square
+        now, last = errors[used & self._last_used], self._last[used & self._last_used]  # others have nothing to repeat
+        self._product = keep * self._product + float(np.vdot(now, last)) / self.scale
+        self._squares = keep * self._squares + 0.5 * float(np.vdot(now, now) + np.vdot(last, last)) / self.scale
+        self._last, self._last_used = errors, used
         persistence = _persistence(self._product / self._squares, step_s)
         # How much longer than that says errors last: sums of images within one horizon count as one.
         fading = math.exp(-step_s / _HORIZON_S)
