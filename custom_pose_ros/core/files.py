@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 import yaml
 
-from custom_pose_ros.core.errors import ConfigError, DatasetError, ModelError, OutputError, reason_of
+from custom_pose_ros.core.errors import ConfigError, DatasetError, ModelError, OutputError, one_line, reason_of
 from custom_pose_ros.core.limits import (
     MAX_JSON_BYTES,
     MAX_NETWORK_BYTES,
@@ -347,7 +347,7 @@ def parse_yaml(content: bytes, loader: type[YamlLoader] = YamlLoader) -> list[An
             reader.dispose()
     # PyYAML itself does not catch what a tag makes of a wrong value: !!int '', !!bool x, !!timestamp x, 1:1e999.
     except (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:
-        raise ValueError(f'{" ".join(str(error).split()):.300}') from error
+        raise ValueError(f'{one_line(error):.300}') from error
 
 
 def _check_extent(text: str, loader: type[YamlLoader]) -> None:

@@ -19,7 +19,7 @@ from custom_pose_ros.evaluation.truth.tracks import interpolate
 SCHEMA = 'custom_pose_ros/metrics/1'
 LARGE_ERROR_DEG = 20.0  # an attitude that is worse than this misleads whoever steers by it
 CHI2_99 = {'rotation': 11.345, 'position': 11.345, 'pose': 16.812}  # quantiles of 3, 3 and 6 degrees of freedom
-MAX_STEPS = 5.0  # more time between two frames than so many usual steps: frames are missing there
+_MAX_STEPS = 5.0  # more time between two frames than so many usual steps: frames are missing there
 JITTER_GAP_S = 0.2  # three frames in a row, none farther apart than this
 _DISTANCE_BINS_M = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 10.0, math.inf)
 _ANGLE_BINS_DEG = (0.0, 15.0, 30.0, 45.0, 60.0, 75.0, 90.0)
@@ -155,7 +155,7 @@ def holes(times_s: np.ndarray) -> np.ndarray:
     """Return the indices of the frames after which frames are missing; times_s: (N,) [s] of the frames there are."""
     steps = np.diff(times_s)
     usual_s = np.median(steps[steps > 0]) if (steps > 0).any() else np.inf
-    return np.flatnonzero(steps > MAX_STEPS * usual_s)
+    return np.flatnonzero(steps > _MAX_STEPS * usual_s)
 
 
 def _orientation(scores: Sequence[FrameScore]) -> dict[str, Any]:

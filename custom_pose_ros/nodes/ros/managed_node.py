@@ -20,7 +20,7 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from rclpy.parameter import Parameter
 
 from custom_pose_ros.core.command_line import CANNOT, DONE, report, say
-from custom_pose_ros.core.errors import CustomPoseError
+from custom_pose_ros.core.errors import CustomPoseError, one_line
 from custom_pose_ros.nodes.ros.loading import exit_without_waiting
 from custom_pose_ros.nodes.ros.parameters import with_declared_type
 from custom_pose_ros.nodes.ros.reasons import is_expected, reason_for_peers
@@ -175,7 +175,7 @@ def run_node(make_node: Callable[[], ManagedNode], args: Sequence[str] | None = 
     try:
         rclpy.init(args=list(sys.argv if args is None else args))
     except Exception as error:  # ROS arguments that cannot be parsed
-        say(f'error: {" ".join(str(error).split())}')
+        say(f'error: {one_line(error)}')
         return CANNOT
     try:
         return exit_without_waiting(_spun(make_node, interrupted))
@@ -192,7 +192,7 @@ def _spun(make_node: Callable[[], ManagedNode], interrupted: threading.Event) ->
     except ExternalShutdownException:
         return DONE
     except (CustomPoseError, ParameterException) as error:
-        say(f'error: {" ".join(str(error).split())}')
+        say(f'error: {one_line(error)}')
         return CANNOT
     except Exception as error:
         if rclpy.ok() and not interrupted.is_set():
