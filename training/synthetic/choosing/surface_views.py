@@ -13,6 +13,7 @@ from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.geometry.rigid import Rigid
 from training.synthetic.geometry.parts import Part, merge_by_material
 from training.synthetic.rendering.mesh_views import MeshViews
+from training.synthetic.scenes.attitudes import looking_along
 
 VIEWS = 120  # directions
 IMAGE_PX = 320
@@ -158,15 +159,7 @@ def _attitudes(count: int) -> np.ndarray:
     turn = np.arange(count) * np.pi * (3 - np.sqrt(5))
     across = np.sqrt(1 - height**2)
     outward = np.c_[across * np.cos(turn), across * np.sin(turn), height]
-    return np.stack([_attitude(-direction, np.eye(3)[2]) for direction in outward])
-
-
-def _attitude(forward: np.ndarray, up: np.ndarray) -> np.ndarray:
-    """Return R_camera_object (3, 3) of a camera that looks along `forward` (3,), `up` (3,) not along it."""
-    ahead = forward / np.linalg.norm(forward)
-    right = np.cross(ahead, up)
-    right /= np.linalg.norm(right)
-    return np.stack([right, np.cross(ahead, right), ahead])
+    return np.stack([looking_along(-direction, np.eye(3)[2]) for direction in outward])
 
 
 def _rays(pixels: np.ndarray, K: np.ndarray) -> np.ndarray:

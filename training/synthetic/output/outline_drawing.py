@@ -15,7 +15,7 @@ from custom_pose_ros.core.geometry.rigid import Rigid
 from custom_pose_ros.core.orientation.outline_views import CREASE, OUTLINE, RISE, ViewLines
 from training.synthetic.geometry.parts import Part, all_vertices
 from training.synthetic.rendering.mesh_views import MeshViews
-from training.synthetic.scenes.attitudes import even_directions
+from training.synthetic.scenes.attitudes import even_directions, looking_along
 
 SIDE_PX = 512  # of the pictures, which the object fills
 DISTANCE = 2.5  # of the camera, in diameters of the ball around the object: what users mostly have
@@ -78,9 +78,7 @@ class OutlineDrawing:
 
     def _camera_object(self, direction: np.ndarray) -> Rigid:
         """Return the pose of the object for a camera in a direction (3,) from its centre, which looks at it."""
-        right = np.cross([0.0, 0.0, 1.0] if abs(direction[2]) < 0.9 else [0.0, 1.0, 0.0], -direction)
-        right /= np.linalg.norm(right)
-        R = np.stack([right, np.cross(-direction, right), -direction])
+        R = looking_along(-direction, -np.eye(3)[2 if abs(direction[2]) < 0.9 else 1])
         return Rigid(R, -R @ (self.centre + self._distance * direction))
 
     def _view(self, camera_object: Rigid) -> ViewLines:

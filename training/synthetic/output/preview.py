@@ -18,6 +18,7 @@ from training.synthetic.geometry.parts import Part
 from training.synthetic.rendering.mesh_views import MeshViews
 from training.synthetic.rendering.renderer import Surfaces
 from training.synthetic.scenes.annotation import keypoint_seen
+from training.synthetic.scenes.attitudes import looking_along
 
 PREVIEW = 'preview.png'
 _SIDE = (480, 400)  # width and height of each of the six pictures [px]
@@ -61,8 +62,7 @@ def write_preview(path: Path, parts: list[Part], model: ObjectModel, visibility:
 
 def _side(views: MeshViews, model: ObjectModel, shown, title: str, towards, up) -> np.ndarray:
     camera = CameraIntrinsics.from_fov(*_SIDE, _FIELD_OF_VIEW)
-    forward, down = -np.array(towards, float), -np.array(up, float)
-    R = np.stack([np.cross(down, forward), down, forward])
+    R = looking_along(-np.array(towards, float), np.array(up, float))
     distance = _MARGIN * views.size * camera.K[1, 1] / _SIDE[1]
     camera_object = Rigid(R, distance * np.array([0, 0, 1.0]) - R @ views.centre)
     rendering = views.render(camera, camera_object)

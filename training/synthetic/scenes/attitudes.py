@@ -93,6 +93,14 @@ def front_of(sites: Sequence[KeypointSite], default: np.ndarray) -> np.ndarray:
     return mean / length if length > SHOWN * len(sites) else default
 
 
+def looking_along(forward: np.ndarray, up: np.ndarray) -> np.ndarray:
+    """Return R_camera_object (3, 3) of a camera that looks along `forward` (3,), `up` (3,) not along it."""
+    ahead = forward / np.linalg.norm(forward)
+    right = np.cross(ahead, up)
+    right /= np.linalg.norm(right)
+    return np.stack([right, np.cross(ahead, right), ahead])
+
+
 def even_directions(count: int) -> np.ndarray:
     """Return `count` unit vectors (count, 3), spread evenly over all directions (Fibonacci's spiral)."""
     k = np.arange(count) + 0.5
