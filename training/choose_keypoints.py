@@ -36,12 +36,19 @@ with optional_packages('choose_keypoints', ['synthetic']):
     from training.synthetic.choosing.keypoint_choice import KeypointChoice
     from training.synthetic.choosing.proposed_object import OffCentreError, propose
     from training.synthetic.choosing.surface_views import SurfaceViews
-    from training.synthetic.geometry.object_builder import axes_rotation, check_against_model, load_parts, used_scale
+    from training.synthetic.geometry.keypoint_sites import KeypointSite, keypoint_sites
+    from training.synthetic.geometry.object_builder import (
+        axes_rotation,
+        check_against_model,
+        load_parts,
+        object_size,
+        used_scale,
+    )
     from training.synthetic.geometry.parts import Part, all_vertices
     from training.synthetic.geometry.variation import constant_parts
     from training.synthetic.output.preview import PREVIEW, write_preview
     from training.synthetic.rendering.gl_probe import require_gl
-    from training.synthetic.scenes.attitudes import DIRECTIONS
+    from training.synthetic.scenes.attitudes import direction_of
     from training.synthetic.settings import ANYWHERE, SIDES, load_settings
 
 
@@ -56,15 +63,16 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     )
     parser.add_argument(
         '--seen-from', choices=(ANYWHERE, *SIDES), nargs='+', default=[ANYWHERE], metavar='SIDE',
-        help=f'sides of the object that cameras will see: {ANYWHERE} (default), {", ".join(SIDES)}',
+        help=f'sides of the object that cameras will see: {ANYWHERE} (default), {", ".join(SIDES)}; the front of a '
+        'flat thing is along x with --choose, else where its keypoints are',
     )  # fmt: skip
     parser.add_argument('--out', type=Path, required=True, help='folder for NAME/object.yaml, or the JSON file')
     return parser.parse_args(arguments)
 
 
-def sides_of(options: argparse.Namespace) -> list[np.ndarray]:
-    """Return the directions (3,) of the sides that will be seen, none for anywhere."""
-    return [] if ANYWHERE in options.seen_from else [DIRECTIONS[side] for side in options.seen_from]
+def sides_of(options: argparse.Namespace, sites: Sequence[KeypointSite] = ()) -> list[np.ndarray]:
+    """Return the directions (3,) of the sides of an object that will be seen, none for anywhere."""
+    return [] if ANYWHERE in options.seen_from else [direction_of(side, sites) for side in options.seen_from]
 
 
 def mesh_parts(options: argparse.Namespace) -> list[Part]:
@@ -117,7 +125,8 @@ def write_candidates(options: argparse.Namespace) -> None:
     scale = used_scale(options.mesh, options.mesh_scale)
     check_against_model(parts, model, str(options.mesh), scale, options.mesh_axes)
     views = SurfaceViews(parts)
-    choice = KeypointChoice(views, all_vertices(parts), seen_from=sides_of(options))
+    sites = keypoint_sites(parts, model.model_points, load_settings().visibility.radius * object_size(model))
+    choice = KeypointChoice(views, all_vertices(parts), seen_from=sides_of(options, sites))
     write_json(options.out, choice.places[np.argsort(choice.noise, kind='stable')].round(6).tolist())
 
 

@@ -104,7 +104,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument('--choose', type=keypoint_number, metavar='N', help='choose N keypoints on the mesh')
     parser.add_argument(
         '--seen-from', nargs='+', default=['anywhere'], metavar='SIDE',
-        help='sides of the mesh that cameras will see: anywhere (default), above, below, front, back, left, right',
+        help='sides of the mesh that cameras will see: anywhere (default), above, below, front, back, left, right; '
+        'the front of a flat thing is along x with --choose, else where its keypoints are',
     )  # fmt: skip
     group = parser.add_mutually_exclusive_group()
     group.add_argument(

@@ -15,7 +15,7 @@ from custom_pose_ros.core.errors import ConfigError
 from custom_pose_ros.core.object_model import ObjectModel
 from training.synthetic.geometry.keypoint_sites import keypoint_sites
 from training.synthetic.geometry.parts import Material, Part
-from training.synthetic.scenes.attitudes import DIRECTIONS, Attitudes
+from training.synthetic.scenes.attitudes import DIRECTIONS, Attitudes, direction_of
 from training.synthetic.settings import load_settings
 
 CORNERS = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)], float)
@@ -61,6 +61,14 @@ def test_anywhere_shows_the_print_of_a_plate_and_every_side_of_a_box() -> None:
 
 def test_the_front_of_a_plate_is_its_print() -> None:
     assert directions(attitudes(PLATE, PRINT, seen_from=('front',), tilt_deg=10))[:, 2].min() > 0.7
+
+
+def test_the_front_is_along_x_as_long_as_there_are_no_keypoints() -> None:
+    assert direction_of('front', ()).tolist() == [1, 0, 0]
+    part = Part.from_mesh('box', box(2 * np.array(PLATE)), Material((0.5, 0.5, 0.5)))
+    sites = keypoint_sites([part], PRINT, 0.01)
+    assert direction_of('front', sites) == pytest.approx([0, 0, 1])
+    assert direction_of('left', sites).tolist() == [0, 1, 0]
 
 
 def test_a_side_without_keypoints_is_refused_with_those_that_have_some() -> None:

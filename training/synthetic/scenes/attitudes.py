@@ -19,6 +19,7 @@ R_CAMERA_FROM_ABOVE = np.diag([1.0, -1.0, -1.0])
 DIRECTIONS = dict(zip(SIDES, np.array([[0, 0, 1], [0, 0, -1], [1, 0, 0], [-1, 0, 0], [0, 1, 0], [0, -1, 0]], float)))
 SHOWN = 0.5  # share of the keypoints that the front of an object shows
 MAX_TRIES = 1000
+_EVERYWHERE = 2000  # directions, to find the one that shows most
 
 
 class Attitudes:
@@ -36,21 +37,13 @@ class Attitudes:
 
     def __init__(self, settings: SimpleNamespace, model: ObjectModel, sites: Sequence[KeypointSite]):
         self._settings, self._sites = settings, sites
-        self._everywhere = even_directions(2000)
-        self._best = self._shown(self._everywhere).max()
+        self._best = shown_share(sites, even_directions(_EVERYWHERE)).max()
         self._sides = [None if word == ANYWHERE else self._direction(word, model) for word in settings.seen_from]
 
-    def _shown(self, directions: np.ndarray) -> np.ndarray:
-        """Return how well (N,) the keypoints face cameras in directions (N, 3) from the object, in [0, 1]."""
-        return np.mean([np.clip(site.facing(directions), 0, 1) for site in self._sites], axis=0)
-
     def _direction(self, word: str, model: ObjectModel) -> np.ndarray:
-        """Return the direction (3,) of a side; the front of a flat thing is where its keypoints are."""
-        direction = DIRECTIONS[word]
-        if word == 'front' and self._shown(direction[None])[0] < SHOWN * self._best:
-            direction = front_of(self._sites, direction)
-        if self._shown(direction[None])[0] <= 0:
-            seen = [side for side, way in DIRECTIONS.items() if self._shown(way[None])[0] > 0]
+        direction = direction_of(word, self._sites)
+        if shown_share(self._sites, direction[None])[0] <= 0:
+            seen = [side for side, way in DIRECTIONS.items() if shown_share(self._sites, way[None])[0] > 0]
             raise ConfigError(
                 f'--seen-from {word}: no keypoint of {model.name} can be seen from there, '
                 f'wanted {", ".join([*seen, ANYWHERE])}'
@@ -73,7 +66,7 @@ class Attitudes:
             return self._from_side(rng, side)
         for _ in range(MAX_TRIES):
             R = random_rotation(rng)
-            if self._shown(-R[2:])[0] >= rng.random() * self._best:
+            if shown_share(self._sites, -R[2:])[0] >= rng.random() * self._best:
                 break
         return R
 
@@ -83,6 +76,24 @@ class Attitudes:
         heading, axis = rng.uniform(0, 2 * np.pi, 2)
         lean = cv2.Rodrigues(tilt * np.array([np.cos(axis), np.sin(axis), 0]))[0]
         return lean @ R_CAMERA_FROM_ABOVE @ _about_z(heading) @ _turned_to_z(side)
+
+
+def shown_share(sites: Sequence[KeypointSite], directions: np.ndarray) -> np.ndarray:
+    """Return how well (N,) keypoints face cameras in directions (N, 3) from the object, in [0, 1]."""
+    return np.mean([np.clip(site.facing(directions), 0, 1) for site in sites], axis=0)
+
+
+def direction_of(side: str, sites: Sequence[KeypointSite]) -> np.ndarray:
+    """
+    Return the direction (3,) from the object to a side.
+
+    The front of a flat thing is where its keypoints are; as long as it has none, the front is along x.
+    """
+    direction = DIRECTIONS[side]
+    if side != 'front' or not sites:
+        return direction
+    best = shown_share(sites, even_directions(_EVERYWHERE)).max()
+    return front_of(sites, direction) if shown_share(sites, direction[None])[0] < SHOWN * best else direction
 
 
 def front_of(sites: Sequence[KeypointSite], default: np.ndarray) -> np.ndarray:
