@@ -29,6 +29,18 @@ def test_the_faster_number_of_threads_is_kept(two_threads, two_s, trials, kept):
     assert used == [1] * 3 + [2] * trials + [kept] * (17 - trials)
 
 
+def test_a_computer_that_becomes_busy_is_noticed(two_threads):
+    """Two threads are faster at first; when they take eight times as long, one thread is found after a few steps."""
+    pace, used = Pace(choose=True), []
+    for step in range(40):
+        seconds = {1: 1.6, 2: 1.0 if step < 20 else 8.0}
+        pace.before_step()
+        used.append(torch.get_num_threads())
+        pace.after_step(seconds[used[-1]])
+    # three of the last five steps must have been slow before it counts; then three trials with one, two with two
+    assert used == [1] * 3 + [2] * 3 + [2] * 17 + [1] * 3 + [2] * 2 + [1] * 12
+
+
 def test_a_given_number_of_threads_stays(two_threads):
     pace = Pace(choose=False)
     for _ in range(30):

@@ -1,14 +1,17 @@
-"""How many CPU threads a run computes with, as its own first steps say, and how long the run will take."""
+"""How many CPU threads a run computes with, as its own steps say, and how long the run will take."""
 
 from __future__ import annotations
 
 import statistics
 import time
+from collections import deque
 
 import torch
 
 _TRIALS = 3  # steps with each number of threads; the first of them also pays for the change and does not count
 _HOPELESS = 1.5  # times the step of a single thread: no more trials then, as each may take very long
+_RECENT = 5  # steps that tell how long a step takes by now
+_SLOWER = 2.0  # times what it took when the number was chosen: the computer has become busy, so trials begin again
 _TOLD_AFTER = 20  # steps
 
 
@@ -17,6 +20,7 @@ class Pace:
     Tries a single thread and all of them in the first steps, keeps what is faster, and tells the time of a step.
 
     On a busy computer the threads of a step wait for each other at every layer: two can take five times as long as one.
+    So when steps have become much slower than they were, both are tried again.
     """
 
     def __init__(self, choose: bool):
@@ -27,14 +31,14 @@ class Pace:
             choose: False where the number of threads is given, or something else than the CPU computes.
         """
         most = torch.get_num_threads()
-        self._seconds: dict[int, list[float]] = {number: [] for number in ([1, most] if choose and most > 1 else [])}
-        self._plan = [number for number in self._seconds for _ in range(_TRIALS)]
-        self._steps, self._settled = 0, time.monotonic()
+        self._numbers = [1, most] if choose and most > 1 else []
+        self._steps, self._settled_at, self._settled = 0, 0, time.monotonic()
+        self._begin_trials()
 
     def before_step(self) -> None:
         """Set the number of threads."""
-        if self._steps < len(self._plan):
-            torch.set_num_threads(self._plan[self._steps])
+        if self._plan:
+            torch.set_num_threads(self._plan[0])
 
     def after_step(self, seconds: float) -> float | None:
         """
@@ -46,18 +50,34 @@ class Pace:
         Returns:
             Seconds from one step to the next, once: after twenty steps. None at all others.
         """
-        if self._steps < len(self._plan):
-            number = self._plan[self._steps]
-            self._seconds[number].append(seconds)
-            counted = self._seconds[number][1:]
-            if number > 1 and counted and counted[-1] > _HOPELESS * statistics.median(self._seconds[1][1:]):
-                self._plan = self._plan[: self._steps + 1]
         self._steps += 1
-        if self._steps == len(self._plan):
-            typical = {number: statistics.median(spent[1:]) for number, spent in self._seconds.items()}
-            torch.set_num_threads(min(typical, key=typical.__getitem__))
-        if self._steps == max(1, len(self._plan)):
-            self._settled = time.monotonic()
+        if self._plan:
+            self._learn(self._plan.pop(0), seconds)
+        elif self._numbers:
+            self._recent.append(seconds)
+            if len(self._recent) == _RECENT and statistics.median(self._recent) > _SLOWER * self._typical_s:
+                self._begin_trials()
+        elif self._steps == 1:  # the first one pays for the start
+            self._settled_at, self._settled = 1, time.monotonic()
         if self._steps == _TOLD_AFTER:
-            return (time.monotonic() - self._settled) / (_TOLD_AFTER - max(1, len(self._plan)))
+            return (time.monotonic() - self._settled) / (_TOLD_AFTER - self._settled_at)
         return None
+
+    def _begin_trials(self) -> None:
+        self._seconds: dict[int, list[float]] = {number: [] for number in self._numbers}
+        self._plan = [number for number in self._numbers for _ in range(_TRIALS)]
+        self._recent: deque[float] = deque(maxlen=_RECENT)
+        self._typical_s = 0.0
+
+    def _learn(self, number: int, seconds: float) -> None:
+        """Take in a trial; after the last one, keep the number of threads that is faster."""
+        self._seconds[number].append(seconds)
+        counted = self._seconds[number][1:]
+        if number > 1 and counted and counted[-1] > _HOPELESS * statistics.median(self._seconds[1][1:]):
+            self._plan = []
+        if not self._plan:
+            typical = {number: statistics.median(spent[1:]) for number, spent in self._seconds.items()}
+            fastest = min(typical, key=typical.__getitem__)
+            torch.set_num_threads(fastest)
+            self._typical_s = typical[fastest]
+            self._settled_at, self._settled = self._steps, time.monotonic()
