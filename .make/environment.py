@@ -146,8 +146,10 @@ class Environment:
         """Replace this process by the python of the environment; does not return."""
         print(f'$ {self.folder.name}/bin/python {" ".join(arguments)}', flush=True)
         command = [str(word) for word in self._python_command(arguments)]
+        variables = self._run_variables()
+        variables.pop('PYTHONDONTWRITEBYTECODE', None)  # or every process compiles the libraries again, for seconds
         os.chdir(ROOT)
-        os.execvpe(command[0], command, self._run_variables())
+        os.execvpe(command[0], command, variables)
 
     def _python_command(self, arguments: Sequence[str]) -> list[str | Path]:
         """Return the command that runs python where the messages can be found."""

@@ -85,6 +85,16 @@ def test_an_environment_of_wheels_hides_a_sourced_ros(sourced, monkeypatch):
     assert machine.environment_without_ros()['PYTHONPATH'] == os.environ['PYTHONPATH']  # the user's own
 
 
+def test_libraries_are_compiled_once_and_not_in_every_process(monkeypatch):
+    monkeypatch.setenv('PYTHONDONTWRITEBYTECODE', '1')
+    monkeypatch.setattr(environment.os, 'chdir', lambda folder: None)
+    started = []
+    monkeypatch.setattr(environment.os, 'execvpe', lambda program, command, variables: started.append(variables))
+    environment.choose_environment('test', None).become_python(['-c', ''])
+    assert 'PYTHONDONTWRITEBYTECODE' not in started[0]
+    assert started[0]['PATH'] == os.environ['PATH']
+
+
 def test_a_distribution_replaces_the_pins_of_another():
     jazzy = {pins.package_name(pin): pin for pin in pins.constraints('jazzy')}
     kilted = {pins.package_name(pin): pin for pin in pins.constraints()}
