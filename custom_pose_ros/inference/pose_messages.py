@@ -116,4 +116,5 @@ def orientation_fields(estimate: OrientationEstimate, object_name: str) -> dict[
         'ambiguity': float(estimate.ambiguity),
         'keypoints_used': int(estimate.keypoints_used),
         'outlier_suspected': bool(estimate.outlier_suspected),
+        'outline_agreement': float(estimate.outline_agreement),
     }

@@ -27,16 +27,18 @@ class OrientationEstimate:
         pose: `frame_object`, maps the object frame to `frame`.
         covariance: (6, 6) over x, y, z [m] and rotations about the fixed X, Y, Z of `frame` [rad] (ROS order):
             R_true = exp(error[3:]) pose.rotation, t_true = pose.translation + error[:3].
-        reprojection_error_px: root mean square distance of keypoints and reprojected model points; NaN while coasting.
+        reprojection_error_px: root mean square distance of keypoints and reprojected model points; NaN without them.
         ambiguity: how well the second solution explains what was seen compared with this one, in [0, 1] (likelihood
             ratio; 1: equally well, 0: there is no second one). It is mirrored, or of another identity of the keypoints.
         alternative: pose of the second solution, or None; also None where the other identity shows too little for one.
         frame: name of the frame of pose, alternative and covariance; the camera optical frame (REP 103) at first.
         track_id: as in the KeypointPose.
-        keypoints_used: number of keypoints the estimate was computed from; 0 while coasting (predicted, not measured).
+        keypoints_used: number of keypoints the estimate was computed from; 0 where it was predicted, or measured by the
+            outline alone.
         outlier_suspected: True when the keypoints contradict each other.
         outline_agreement: share of the object's lines whose edge the image shows within a pixel, in [0, 1]; NaN where
             the pose was not measured by the outline: no image, no outline, or none that is credible.
+        outline_remark: why the outline did not measure the pose; empty where it did, and without image or outline.
         model: the object, for its zero attitude; None when that is the identity.
         R_reference_frame: (3, 3), maps `frame` to the axes that `roll_pitch_yaw` is about.
     """
@@ -51,6 +53,7 @@ class OrientationEstimate:
     keypoints_used: int
     outlier_suspected: bool = False
     outline_agreement: float = math.nan
+    outline_remark: str = ''
     model: ObjectModel | None = None
     R_reference_frame: np.ndarray = field(default_factory=lambda: np.eye(3))
 
@@ -84,13 +87,13 @@ class OrientationEstimate:
     @property
     def coasting(self) -> bool:
         """Whether this was predicted through a gap, not measured."""
-        return self.keypoints_used == 0
+        return self.keypoints_used == 0 and math.isnan(self.outline_agreement)
 
     @cached_property
     def impossibility(self) -> str | None:
         """Why no object can be there, or no error be distributed so; None when one can. In the camera's frame only."""
         pose, covariance = self._camera_object, self.covariance
-        error_px = 0.0 if self.coasting else self.reprojection_error_px
+        error_px = self.reprojection_error_px if self.keypoints_used else 0.0
         numbers = [part.ravel() for part in (*pose, covariance, *(self.alternative or ()))]
         if not math.isfinite(error_px) or not np.isfinite(np.concatenate(numbers)).all():
             return 'the pose is not finite'

@@ -133,8 +133,8 @@ class PoseFilter:
         self._first_rates = np.diag(np.concatenate([speed, acceleration]) ** 2)
         self._motion = SingerMotion(acceleration, p.manoeuvre_time_s)
         self.noise = KeypointNoise(keypoint_count)
-        self._since_s = 0.0  # time since the last correction
-        self._known = (0.0, 0.0)  # largest variances after it: of the rotation, of the distance relative to it
+        self._since_s = 0.0  # time since the last correction by keypoints
+        self._known = (0.0, 0.0)  # largest variances after any: of the rotation, of the distance relative to it
         self.hypotheses: Hypotheses | None = None
 
     def start(self, solution: PoseSolution) -> None:
@@ -147,6 +147,7 @@ class PoseFilter:
         covariance[:, 6:, 6:] = self._first_rates
         weights = reweighted(1.0, -0.5 * solution.chi2 / solution.misfit)
         self._keep(Hypotheses(poses.rotation, poses.translation, np.zeros((count, 2, 6)), covariance, weights))
+        self._since_s = 0.0
 
     def predict(self, step_s: float) -> None:
         """Let a time of `step_s` >= 0 [s] pass."""
@@ -211,6 +212,7 @@ class PoseFilter:
         residual, jacobian = unit * correction.residual[best], unit * correction.jacobian[best]
         self.noise.learn(residual, jacobian, observation.used, self._since_s)
         self._keep(now)
+        self._since_s = 0.0
         return wrong
 
     def correct_by_fit(self, fit: OutlineFit, step_s: float) -> None:
@@ -280,11 +282,11 @@ class PoseFilter:
         )
         self.noise.learn(unexplained[0], jacobian[0], observation.used, self._since_s)
         self._keep(prior.corrected(correction).combined(count))
+        self._since_s = 0.0
 
     def _keep(self, now: Hypotheses) -> None:
         """Take over corrected hypotheses, but only a few (step 16)."""
         self.hypotheses = now.pruned(self._parameters.max_hypotheses, _LEAST_WEIGHT, _SAME_DISTANCE)
-        self._since_s = 0.0
         self._known = _largest_variances(self.hypotheses)
 
     def result(self) -> FilteredPose:

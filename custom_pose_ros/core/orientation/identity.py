@@ -158,13 +158,13 @@ class IdentityTrack:
         """Tell whether the instance was seen recently enough to predict where it is."""
         return self._first.track.alive(stamp_s, longest_gap_s)
 
-    def coast(self, stamp_s: float, track_id: int | None) -> OrientationEstimate:
-        """Return the prediction for an image without usable keypoints; only while `alive`."""
-        estimate = self._first.track.coast(stamp_s, track_id)
+    def coast(self, stamp_s: float, track_id: int | None, image: np.ndarray | None = None) -> OrientationEstimate:
+        """Return the estimate for an image without usable keypoints, see `InstanceTrack.coast`; only while `alive`."""
+        estimate = self._first.track.coast(stamp_s, track_id, image)
         if self._other is None:
             return estimate
         known = self._other.estimate is not None  # else its keypoints have given no pose yet
-        return self._with_other(estimate, self._other.track.coast(stamp_s, track_id) if known else None)
+        return self._with_other(estimate, self._other.track.coast(stamp_s, track_id, image) if known else None)
 
     def _start(self, pose: KeypointPose) -> tuple[KeypointPose, KeypointPose | None]:
         """Forget what was; return the keypoints of the likelier identity and of the other one."""

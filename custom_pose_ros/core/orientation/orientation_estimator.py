@@ -22,7 +22,7 @@ from custom_pose_ros.core.orientation.identity import IdentityTrack, solve_ident
 from custom_pose_ros.core.orientation.outline_fit import OutlineFit, OutlineFitter
 from custom_pose_ros.core.orientation.outline_views import OutlineViews, find_outline
 from custom_pose_ros.core.orientation.solver import PoseSolver, Refusal
-from custom_pose_ros.core.orientation.track import TrackSetup
+from custom_pose_ros.core.orientation.track import NOT_SHOWN, UNCOMPARED, TrackSetup
 
 REFERENCE_ROTATIONS = {CAMERA_OPTICAL: np.eye(3), 'camera_body': R_BODY_OPTICAL}
 
@@ -107,11 +107,7 @@ class OrientationEstimator:
         if stamp_s is None or not self.smoothing:
             solved = [self._solve(pose, image) for pose in self._single(poses)]
             return self._possible(solved)
-        if not math.isfinite(stamp_s):
-            raise ValueError(f'stamp_s must be finite, got {stamp_s}')
-        if stamp_s <= self._stamp_s:
-            self.reset()
-        self._stamp_s = stamp_s
+        self._begin(stamp_s)
         self._interval.add(stamp_s)
         if all(pose.track_id is None for pose in poses):
             poses = self._tracker.update(poses, stamp_s)
@@ -120,6 +116,33 @@ class OrientationEstimator:
             for pose in self._single(poses)
         )
         return estimates + self._coasting({estimate.track_id for estimate in estimates}, stamp_s)
+
+    def follow(self, stamp_s: float, image: np.ndarray) -> list[OrientationEstimate]:
+        """
+        Return one estimate for each track in an image whose keypoints are not known, measured by the outline alone.
+
+        So a network may run at every n-th image and poses come at the rate of the camera. A track lives as long as
+        without these images: its keypoints must be seen again within max_gap_s. Where the outline is not to be believed
+        the estimate coasts.
+
+        Args:
+            stamp_s: time of the image [s], later than the last one; else all tracks are forgotten, as by `update`.
+            image: (H, W, 3) uint8 BGR, of the camera's size.
+
+        Raises:
+            ValueError: the stamp is not finite, or the image is not one of the camera.
+        """
+        self.refusals = []
+        self._begin(stamp_s)
+        return self._coasting(set(), stamp_s, image)
+
+    def _begin(self, stamp_s: float) -> None:
+        """Go on to an image of this time, or start anew where that was set back."""
+        if not math.isfinite(stamp_s):
+            raise ValueError(f'stamp_s must be finite, got {stamp_s}')
+        if stamp_s <= self._stamp_s:
+            self.reset()
+        self._stamp_s = stamp_s
 
     def _single(self, poses: Sequence[KeypointPose]) -> Iterator[KeypointPose]:
         """Yield the poses but those whose track id another one has already; these are withheld."""
@@ -142,7 +165,9 @@ class OrientationEstimator:
             return result
         alternative = result.alternative if result.ambiguity > AMBIGUOUS else None
         fit = setup.outline.measure(image, result.pose, result.covariance, alternative)
-        return result if fit is None or not fit.credible else _measured(result, fit)
+        if fit is None or not fit.credible:
+            return replace(result, outline_remark=(UNCOMPARED if fit is None else NOT_SHOWN).reason)
+        return _measured(result, fit)
 
     def _follow(self, pose: KeypointPose, stamp_s: float, image: np.ndarray | None) -> OrientationEstimate | None:
         """Return the estimate of a track; a track that came to an impossible one starts anew with this image."""
@@ -167,16 +192,18 @@ class OrientationEstimator:
     def _longest_gap_s(self) -> float:
         return self._interval.longest_gap_s(self._setup.parameters.max_gap_s)
 
-    def _coasting(self, solved: set[int | None], stamp_s: float) -> list[OrientationEstimate]:
+    def _coasting(
+        self, solved: set[int | None], stamp_s: float, image: np.ndarray | None = None
+    ) -> list[OrientationEstimate]:
         """
-        Return the predictions of the tracks that were not solved, and drop the tracks that are over.
+        Return the estimates of the tracks that were not solved, see `InstanceTrack.coast`; drop those that are over.
 
-        A track whose prediction is impossible, say behind the camera, is over, too.
+        A track whose estimate is impossible, say behind the camera, is over, too.
         """
         longest_s = self._longest_gap_s
         self._tracks = {key: track for key, track in self._tracks.items() if track.alive(stamp_s, longest_s)}
         missing = [track_id for track_id in self._tracks if track_id not in solved]
-        coasting = {track_id: self._tracks[track_id].coast(stamp_s, track_id) for track_id in missing}
+        coasting = {track_id: self._tracks[track_id].coast(stamp_s, track_id, image) for track_id in missing}
         for track_id, estimate in coasting.items():
             if estimate.impossibility:
                 del self._tracks[track_id]

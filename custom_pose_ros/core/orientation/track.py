@@ -14,15 +14,29 @@ import numpy as np
 from custom_pose_ros.core.geometry.symmetry import SymmetryGroup
 from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.orientation.estimate import AMBIGUOUS, OrientationEstimate
-from custom_pose_ros.core.orientation.filter import FilterParameters, PoseFilter
+from custom_pose_ros.core.orientation.filter import FilteredPose, FilterParameters, PoseFilter
 from custom_pose_ros.core.orientation.outline_fit import OutlineFit, OutlineFitter
 from custom_pose_ros.core.orientation.pnp import PointSet
-from custom_pose_ros.core.orientation.solver import NEGLIGIBLE_AMBIGUITY, Observation, PoseSolution, PoseSolver, Refusal
+from custom_pose_ros.core.orientation.solver import (
+    MISFIT_TOLERANCE,
+    NEGLIGIBLE_AMBIGUITY,
+    Observation,
+    PoseSolution,
+    PoseSolver,
+    Refusal,
+    chi2_quantile,
+)
 
 _AGREEMENT_S = 1.0  # over which the agreement of the outline is averaged
 _LONGEST_STEP_S = 0.2  # an image counts for no more
 _FIRST_AGREEMENT = 0.5  # when nothing is known: one image alone is not believed
 _LEAST_AGREEMENT = 0.6  # on average; another shape agrees by more for a while, where the object is small
+# Why the outline is not believed.
+UNCOMPARED = Refusal('too little of it is seen, or two attitudes fit alike')
+NOT_SHOWN = Refusal('the image does not show it')
+_NOT_YET = Refusal('over the last second the images did not show it')
+_CONTRADICTED = Refusal('the keypoints contradict it')
+_UNEXPECTED = Refusal('it is not where the motion leads')
 CONTRADICTION_S = 0.15  # keypoints that contradict the track for longer are believed, and the track starts anew
 
 
@@ -108,26 +122,44 @@ class InstanceTrack:
         """Tell whether the instance was seen recently enough to predict where it is (step 19)."""
         return stamp_s - self._seen_s <= longest_gap_s
 
-    def coast(self, stamp_s: float, track_id: int | None) -> OrientationEstimate:
-        """Return the prediction for an image without usable keypoints; only while `alive`."""
+    def coast(self, stamp_s: float, track_id: int | None, image: np.ndarray | None = None) -> OrientationEstimate:
+        """Return the prediction for an image without usable keypoints, measured by its outline; only while `alive`."""
+        step_s = stamp_s - self._stamp_s
         self._advance(stamp_s)
-        return self._estimate(track_id, None, False)
+        fit = None if self._filter.vague else self._measure(image, None, step_s)
+        return self._estimate(track_id, None, False, fit)
 
-    def _measure(self, image: np.ndarray | None, observation: Observation, step_s: float) -> OutlineFit | None:
-        """Correct the filter by the outline in the image, where it is credible and the keypoints allow it (step 27)."""
-        fit = self._compare(image, step_s)
-        if fit is None or not fit.credible or self._agreement < _LEAST_AGREEMENT:
-            return None
-        if not self._filter.allows(fit.pose, observation):
-            return None
-        self._filter.correct_by_fit(fit, step_s)
-        return fit
+    def _measure(
+        self, image: np.ndarray | None, observation: Observation | None, step_s: float
+    ) -> OutlineFit | Refusal | None:
+        """
+        Correct the filter by the outline in the image, or return why it is not believed (step 27).
 
-    def _compare(self, image: np.ndarray | None, step_s: float) -> OutlineFit | None:
-        """Return the fit of the outline in the image, if there is one, and count its agreement."""
+        It must be credible, and allowed by the keypoints, or without any by the motion. None: nothing to compare.
+        """
         if image is None or self._outline is None:
             return None
         expected = self._filter.result()
+        fit = self._compare(image, expected, step_s)
+        if fit is None:
+            return UNCOMPARED
+        if not fit.credible:
+            return NOT_SHOWN
+        if self._agreement < _LEAST_AGREEMENT:
+            return _NOT_YET
+        if observation is not None:
+            if not self._filter.allows(fit.pose, observation):
+                return _CONTRADICTED
+        else:
+            step = fit.pose.step_to(expected.pose)
+            if step @ np.linalg.solve(expected.covariance, step) > MISFIT_TOLERANCE * chi2_quantile(6):
+                return _UNEXPECTED
+        self._filter.correct_by_fit(fit, step_s)
+        return fit
+
+    def _compare(self, image: np.ndarray, expected: FilteredPose, step_s: float) -> OutlineFit | None:
+        """Return the fit of the outline in the image, if there is one, and count its agreement."""
+        assert self._outline is not None
         alternative = expected.alternative if expected.ambiguity > AMBIGUOUS else None
         fit = self._outline.measure(image, expected.pose, expected.covariance, alternative)
         if fit is not None:
@@ -147,10 +179,10 @@ class InstanceTrack:
         self._filter.start(solution)
         self._agreement = _FIRST_AGREEMENT
         self._stamp_s = self._seen_s = stamp_s
-        if not solution.outlier_suspected:
-            self._compare(image, _LONGEST_STEP_S)  # it only counts: on its own it cannot reach _LEAST_AGREEMENT
+        # It only counts: on its own it cannot reach _LEAST_AGREEMENT.
+        fit = None if solution.outlier_suspected else self._measure(image, None, _LONGEST_STEP_S)
         return replace(
-            self._estimate(pose.track_id, None, solution.outlier_suspected),
+            self._estimate(pose.track_id, None, solution.outlier_suspected, fit),
             keypoints_used=int(solution.used.sum()),
             reprojection_error_px=float(solution.errors_px[0]),
         )
@@ -180,9 +212,9 @@ class InstanceTrack:
         track_id: int | None,
         observation: Observation | None,
         outlier_suspected: bool,
-        fit: OutlineFit | None = None,
+        fit: OutlineFit | Refusal | None = None,
     ) -> OrientationEstimate:
-        """Return the state of the filter as an estimate; without an observation it is a coasting one."""
+        """Return the state of the filter as an estimate; without an observation or a fit it is a coasting one."""
         filtered = self._filter.result()
         error_px = math.nan
         if observation is not None:
@@ -197,7 +229,8 @@ class InstanceTrack:
             track_id=track_id,
             keypoints_used=0 if observation is None else len(observation.pixels),
             outlier_suspected=outlier_suspected,
-            outline_agreement=math.nan if fit is None else fit.agreement,
+            outline_agreement=fit.agreement if isinstance(fit, OutlineFit) else math.nan,
+            outline_remark=fit.reason if isinstance(fit, Refusal) else '',
             model=self._solver.model,
             R_reference_frame=self._R_reference_camera,
         )

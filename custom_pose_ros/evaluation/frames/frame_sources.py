@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
@@ -290,6 +291,7 @@ def estimates_from_message(message: Any, model: ObjectModel) -> list[Orientation
                 track_id=track_id_of(item),
                 keypoints_used=int(item.keypoints_used),
                 outlier_suspected=bool(item.outlier_suspected),
+                outline_agreement=float(getattr(item, 'outline_agreement', math.nan)),
                 model=model,
             )
         )

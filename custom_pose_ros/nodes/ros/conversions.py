@@ -28,7 +28,7 @@ try:
     from custom_pose_msgs.msg import Keypoint, Orientation, OrientationArray, Pose, PoseArray
     from custom_pose_msgs.srv import SwitchObject  # noqa: F401 - of object_switch
 
-    if not hasattr(Pose, 'alternative'):
+    if not hasattr(Orientation, 'outline_agreement'):
         raise ImportError('it was built from an older version')
 except ImportError as error:
     raise ImportError(

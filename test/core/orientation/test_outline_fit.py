@@ -131,6 +131,50 @@ def test_the_outline_of_another_shape_changes_nothing():
     np.testing.assert_array_equal(other, alone)
 
 
+def tracked(views, frames=22, every=6):
+    """Return the errors [deg] and agreement of images at 30 Hz, of which the network sees every n-th one."""
+    estimator, rows = OrientationEstimator(outlined_box.MODEL, CAMERA, outline=views), []
+    for i, truth in enumerate(outlined_box.slow_motion(frames)):
+        image, stamp_s = picture(truth, i), i / 30.0
+        seen = i % every == 0
+        (estimate,) = (
+            estimator.update([outlined_box.keypoints(truth, i)], stamp_s, image)
+            if seen
+            else estimator.follow(stamp_s, image)
+        )
+        assert estimate.keypoints_used == (8 if seen else 0)
+        rows.append((np.degrees(np.linalg.norm(estimate.pose.step_to(truth)[3:])), estimate.outline_agreement))
+    return np.array(rows).T
+
+
+def test_between_the_images_of_the_network_the_outline_follows_the_track():
+    always, _ = tracked(VIEWS, every=1)
+    sometimes, agreement = tracked(VIEWS)
+    assert np.isfinite(agreement[4:]).all()
+    assert np.median(sometimes[4:]) < 1.2 * np.median(always[4:])
+
+
+def test_a_track_that_only_the_outline_sees_ends_like_one_that_coasts():
+    estimator = OrientationEstimator(outlined_box.MODEL, CAMERA, outline=VIEWS)
+    truth = outlined_box.TILTED
+    for i in range(20):
+        estimator.update([outlined_box.keypoints(truth, i)], 0.1 * i, picture(truth, i))
+    (last,) = estimator.follow(2.35, picture(truth))  # 0.45 s after its keypoints were seen
+    assert last.outline_agreement > 0.7
+    assert not last.coasting
+    assert estimator.follow(2.41, picture(truth)) == []
+
+
+def test_between_the_images_of_the_network_another_shape_is_not_followed_but_predicted():
+    estimator = OrientationEstimator(outlined_box.MODEL, CAMERA, outline=box_views(300, (1.6, 0.6, 1.0)))
+    truth = outlined_box.TILTED
+    for i in range(10):
+        (seen,) = estimator.update([outlined_box.keypoints(truth, i)], 0.1 * i, picture(truth, i))
+    (between,) = estimator.follow(0.95, picture(truth))
+    assert between.coasting
+    assert seen.outline_remark == between.outline_remark == 'the image does not show it'
+
+
 def test_a_single_image_is_measured_too_and_its_covariance_shrinks():
     truth = outlined_box.TILTED
     pose = outlined_box.keypoints(truth, 1, track_id=None)

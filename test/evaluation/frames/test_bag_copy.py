@@ -244,13 +244,15 @@ def test_recorded_poses_of_another_object_are_refused(make, tiny_model):
 
 
 def test_recorded_orientations_are_those_that_were_written_and_bad_ones_are_left_out(make, tiny_model):
-    estimates = [an_estimate(), an_estimate(track_id=None, outlier_suspected=True, keypoints_used=0)]
+    coasting = an_estimate(track_id=None, outlier_suspected=True, keypoints_used=0)
+    estimates = [an_estimate(), an_estimate(outline_agreement=0.75, keypoints_used=0), coasting]
     message = make.orientation_array(make.header(START_NS, 'camera'), [*estimates, an_estimate()])
-    message.orientations[2].pose.pose.position.x = np.nan
+    message.orientations[3].pose.pose.position.x = np.nan
     message = through_a_bag(pose_types(), message, 'custom_pose_msgs/msg/OrientationArray')
-    assert [round(o.roll, 12) for o in message.orientations] == [0.1, 0.1, 0.1]
+    assert [round(o.roll, 12) for o in message.orientations] == [0.1] * 4
     for before, after in zip(estimates, estimates_from_message(message, tiny_model), strict=True):
         np.testing.assert_allclose(after.R_camera_object, before.R_camera_object, atol=1e-15)
         for name in ('t_camera_object', 'covariance', 'reprojection_error_px', 'ambiguity', 'track_id', 'coasting'):
             np.testing.assert_array_equal(getattr(after, name), getattr(before, name), name)
         assert after.outlier_suspected == before.outlier_suspected
+        np.testing.assert_array_equal(after.outline_agreement, before.outline_agreement)

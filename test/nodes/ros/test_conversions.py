@@ -214,6 +214,7 @@ def test_an_estimate_in_the_optical_frame_keeps_its_values() -> None:
     np.testing.assert_array_equal(result.pose.covariance.reshape(6, 6), np.diag([1.0, 2.0, 3.0, 4.0, 5.0, 6.0]))
     assert (result.object_name, result.track_id, result.keypoints_used) == ('submarine', 3, 4)
     assert (result.reprojection_error_px, result.ambiguity, result.outlier_suspected) == (0.75, 0.125, False)
+    assert np.isnan(result.outline_agreement)
 
 
 def test_the_body_frame_turns_position_rotation_and_covariance() -> None:
@@ -239,6 +240,11 @@ def test_a_reference_frame_elsewhere_adds_its_translation() -> None:
     position = result.pose.pose.position
     np.testing.assert_allclose([position.x, position.y, position.z], [10.25, 20.5, 32.0], atol=1e-12)
     np.testing.assert_allclose([result.roll, result.pitch, result.yaw - np.pi / 2], [0.1, -0.2, 0.3], atol=1e-12)
+
+
+def test_a_pose_that_the_outline_has_measured_says_so() -> None:
+    (result,) = estimates_to_message([an_estimate(outline_agreement=0.75)], 'submarine', HEADER).orientations
+    assert result.outline_agreement == 0.75
 
 
 def test_an_untracked_coasting_estimate_says_so() -> None:
