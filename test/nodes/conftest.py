@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib.util
 import os
 import subprocess
 import sys
@@ -9,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 # Read by Fast DDS when the first context is made; as the launch files do.
@@ -32,7 +35,10 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile
+from std_msgs.msg import Header
 
+from custom_pose_ros.core.errors import MessageError
+from custom_pose_ros.nodes.orientation.reference_frame import ReferenceFrame
 from custom_pose_ros.nodes.ros.diagnostics import Counts
 from custom_pose_ros.nodes.ros.managed_node import ManagedNode
 from custom_pose_ros.tools.children import free_domain
@@ -249,11 +255,15 @@ def start_process(domain: int) -> Iterator[Callable[..., subprocess.Popen]]:
         process.communicate()
 
 
-# tf2_ros is C++ inside and not on PyPI. This stand-in has the part of its Python API that is used (the same from Humble
-# to Rolling), listens to the real /tf, and knows direct transforms only.
+# tf2_ros is C++ inside and not on PyPI. Where it is missing, this stand-in has the part of its Python API that is used
+# (the same from Humble to Rolling). It listens to the real /tf and /tf_static; of each frame it knows the newest place.
 TF2_ROS = """
-import threading, time
+import time
+from geometry_msgs.msg import TransformStamped
+from rclpy.qos import DurabilityPolicy, QoSProfile
 from tf2_msgs.msg import TFMessage
+from custom_pose_ros.core.geometry.rigid import IDENTITY
+from custom_pose_ros.nodes.ros.conversions import transform_from_message, transform_message
 
 
 class TransformException(Exception):
@@ -262,37 +272,63 @@ class TransformException(Exception):
 
 class Buffer:
     def __init__(self):
-        self.transforms = {}
+        self.parents = {}
 
     def lookup_transform(self, target_frame, source_frame, time_, timeout):
         end = time.monotonic() + timeout.nanoseconds / 1e9
-        while (target_frame, source_frame) not in self.transforms and time.monotonic() < end:
+        while True:
+            (target_root, target), (source_root, source) = self._to_root(target_frame), self._to_root(source_frame)
+            if target_root == source_root:
+                return TransformStamped(transform=transform_message(target.inverse() @ source))
+            if time.monotonic() >= end:
+                raise TransformException(f'"{target_frame}" and "{source_frame}" are not connected')
             time.sleep(0.02)
-        if (target_frame, source_frame) not in self.transforms:
-            raise TransformException(f'"{target_frame}" does not exist at {time_.nanoseconds}')
-        return self.transforms[target_frame, source_frame]
+
+    def _to_root(self, frame):
+        place = IDENTITY
+        while frame in self.parents:
+            stamped = self.parents[frame]
+            frame, place = stamped.header.frame_id, transform_from_message(stamped.transform) @ place
+        return frame, place
 
 
 class TransformListener:
     def __init__(self, buffer, node, *, spin_thread=False):
         self.buffer, self.node = buffer, node
-        self.subscription = node.create_subscription(TFMessage, '/tf', self.callback, 100)
+        latched = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        self.subscriptions = [
+            node.create_subscription(TFMessage, topic, self.callback, qos)
+            for topic, qos in (('/tf', 100), ('/tf_static', latched))
+        ]
 
     def callback(self, message):
-        for t in message.transforms:
-            self.buffer.transforms[t.header.frame_id, t.child_frame_id] = t
+        self.buffer.parents.update({t.child_frame_id: t for t in message.transforms})
 
     def unregister(self):
-        self.node.destroy_subscription(self.subscription)
+        for subscription in self.subscriptions:
+            self.node.destroy_subscription(subscription)
 """
 
 
 @pytest.fixture
-def direct_tf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """Let nodes look transforms up where tf2_ros is not installed; the module with the messages of /tf."""
+def tf2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """The package tf2_ros, or its stand-in; with TFMessage, the QoS of /tf_static, and `knows(reference, header)`."""
     messages = pytest.importorskip('tf2_msgs.msg', reason='tf2_msgs comes with ROS or is built by the test set-up')
-    (tmp_path / 'tf2_ros.py').write_text(TF2_ROS, encoding='utf-8')
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.delitem(sys.modules, 'tf2_ros', raising=False)
-    yield messages
-    sys.modules.pop('tf2_ros', None)
+    if importlib.util.find_spec('tf2_ros') is None:
+        (tmp_path / 'tf2_ros.py').write_text(TF2_ROS, encoding='utf-8')
+        monkeypatch.syspath_prepend(tmp_path)
+        monkeypatch.delitem(sys.modules, 'tf2_ros', raising=False)
+    module = importlib.import_module('tf2_ros')
+
+    def knows(reference: ReferenceFrame, header: Header) -> bool:
+        with contextlib.suppress(MessageError):
+            reference.locate(header)
+            return True
+        return False
+
+    yield SimpleNamespace(
+        Buffer=module.Buffer, TransformListener=module.TransformListener, TFMessage=messages.TFMessage, knows=knows,
+        latched=QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL),
+    )  # fmt: skip
+    if str(tmp_path) in str(module.__file__):
+        del sys.modules['tf2_ros']

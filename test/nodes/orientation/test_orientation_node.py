@@ -20,9 +20,11 @@ from geometry_msgs.msg import (
     Vector3Stamped,
 )
 from rcl_interfaces.msg import Log
+from rclpy.duration import Duration
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
+from rclpy.time import Time as Instant
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 from visualization_msgs.msg import MarkerArray
@@ -45,6 +47,7 @@ from custom_pose_ros.nodes.ros.conversions import (
     PoseArray,
     poses_to_message,
     rigid_pose_message,
+    transform_from_message,
     transform_message,
 )
 
@@ -413,7 +416,7 @@ def test_a_tf_reference_frame_needs_tf2_ros(graph, model) -> None:
         pytest.skip('tf2_ros is installed here')
 
 
-def test_tf_is_listened_to_only_while_a_tf_frame_is_used(graph, model, direct_tf) -> None:
+def test_tf_is_listened_to_only_while_a_tf_frame_is_used(graph, model, tf2) -> None:
     def listening() -> bool:
         return any(thread.name == 'tf_listener' for thread in threading.enumerate())
 
@@ -428,29 +431,63 @@ def test_tf_is_listened_to_only_while_a_tf_frame_is_used(graph, model, direct_tf
     assert not listening()
 
 
-def test_results_are_given_in_a_tf_frame_once_it_is_known(graph, model, direct_tf) -> None:
-    messages = direct_tf
-    bench = Bench(graph, model, reference_frame='map', publish_tf=False, tf_timeout=0.05)
+def test_results_are_given_in_a_tf_frame_once_it_is_known(graph, model, tf2) -> None:
+    """The frames of the robot: odom -> base_link moves, base_link -> camera_optical_frame is fixed."""
+    bench = Bench(graph, model, reference_frame='odom', tf_timeout=0.05)
     bench.calibrate()
     answer = bench.show_one(seconds=1)
-    assert (answer.orientations, answer.header.frame_id) == ([], 'map')
+    assert (answer.orientations, answer.header.frame_id) == ([], 'odom')
     graph.wait_for_log(
-        Log.WARN,
-        'orientation_node',
-        "no transform from 'camera_optical_frame' to reference_frame 'map': \"map\" does not",
+        Log.WARN, 'orientation_node', "no transform from 'camera_optical_frame' to reference_frame 'odom': \"odom\" "
     )
-    R_map_camera, t_map_camera = matrix_from_roll_pitch_yaw(np.array([0.0, 0.0, np.pi / 2])), np.array([5.0, 6.0, 7.0])
-    stamped = TransformStamped(
-        header=Header(frame_id='map'), child_frame_id='camera_optical_frame',
-        transform=transform_message(Rigid(R_map_camera, t_map_camera)),
-    )  # fmt: skip
-    publisher = graph.advertise('/tf', messages.TFMessage)
-    buffer = bench.node._reference._buffer
-    transforms = messages.TFMessage(transforms=[stamped])
-    graph.wait(lambda: publisher.publish(transforms) or buffer.transforms, 'the transform')
+    place = robot_frames(graph, tf2, 2)
+    reference = bench.node._reference
+    graph.wait(lambda: tf2.knows(reference, header(2)), 'the transforms')
     answer = bench.show_one(seconds=2)
-    assert answer.header == Header(stamp=header(2).stamp, frame_id='map')
-    check_pose(answer.orientations[0].pose.pose, R_map_camera @ R, R_map_camera @ T + t_map_camera)
+    assert answer.header == Header(stamp=header(2).stamp, frame_id='odom')
+    check_pose(answer.orientations[0].pose.pose, place.rotation @ R, place.apply(T))
+
+
+def test_a_listener_to_tf_finds_the_object_in_any_frame_of_the_robot(graph, model, tf2) -> None:
+    """What somebody gets who knows nothing of this package: the object is one more frame of the tree."""
+    bench = Bench(graph, model, reference_frame='camera_body')
+    buffer = tf2.Buffer()
+    listener = tf2.TransformListener(buffer, graph.tester)
+    bench.calibrate()
+    seconds = 2000 + int(graph.namespace[2:])  # /tf is shared by all tests
+    place = robot_frames(graph, tf2, seconds)
+    far = np.array([0.5, 0.3, 4.0])
+    bench.show(keypoints_of(model, R, T, CAMERA, 3), keypoints_of(model, R, far, CAMERA, 8), seconds=seconds)
+
+    def looked_up(target: str, source: str) -> Rigid:
+        stamped = buffer.lookup_transform(target, source, Instant.from_msg(header(seconds).stamp), Duration(seconds=10))
+        return transform_from_message(stamped.transform)
+
+    for name, t in (('tiny_3', T), ('tiny_8', far)):
+        check_pose(rigid_pose_message(looked_up('odom', name)), place.rotation @ R, place.apply(t))
+    body = looked_up('camera_optical_frame_body', 'tiny_3')  # forward, left, up of the camera
+    check_pose(rigid_pose_message(body), R_BODY_OPTICAL @ R, R_BODY_OPTICAL @ T)
+    between = looked_up('tiny_8', 'tiny_3')
+    np.testing.assert_allclose(between.translation, R.T @ (T - far), atol=2 * POSITION_TOLERANCE_M)
+    listener.unregister()
+
+
+def robot_frames(graph, tf2, seconds: int) -> Rigid:
+    """Publish where the robot is and where its camera is on it; return what maps the optical frame to odom."""
+    base = Rigid(matrix_from_roll_pitch_yaw(np.array([0.0, 0.0, np.pi / 2])), np.array([5.0, 6.0, 0.0]))
+    optical = Rigid(R_BODY_OPTICAL, np.array([0.3, 0.0, 0.8]))
+    stamp = header(seconds).stamp
+    moving, fixed = (
+        tf2.TFMessage(transforms=[
+            TransformStamped(
+                header=Header(stamp=stamp, frame_id=parent), child_frame_id=child, transform=transform_message(place)
+            )
+        ])
+        for parent, child, place in (('odom', 'base_link', base), ('base_link', 'camera_optical_frame', optical))
+    )  # fmt: skip
+    graph.advertise('/tf_static', tf2.TFMessage, tf2.latched).publish(fixed)
+    graph.advertise('/tf', tf2.TFMessage).publish(moving)
+    return base @ optical
 
 
 def test_the_process_ends_with_0_on_interrupt_and_with_1_and_one_line_on_bad_input(start_process, graph, model) -> None:
