@@ -29,7 +29,7 @@ ALLOWED = {
 ORDER = {
     'custom_pose_ros/core': (
         ('errors', 'limits'),
-        ('command_line', 'files', 'folder_lock'),
+        ('command_line', 'files', 'folder_lock', 'xml_files'),
         ('progress', 'pictures'),
         ('geometry',),
         ('keypoint_names',),

@@ -21,6 +21,7 @@ import yaml
 from custom_pose_ros.core.errors import ConfigError, DatasetError, ModelError, OutputError, one_line, reason_of
 from custom_pose_ros.core.limits import (
     MAX_JSON_BYTES,
+    MAX_JSON_VALUES,
     MAX_NETWORK_BYTES,
     MAX_YAML_BYTES,
     MAX_YAML_DEPTH,
@@ -179,12 +180,19 @@ def read_json(path: Path, wanted: str = '') -> Any:
 def parse_json(path: Path, text: str) -> Any:
     """Return the content of JSON that was read from a file; DatasetError, naming it, when it is none."""
     try:
+        check_json_extent(text)
         value = json.loads(text)
         if re.search(r'\\u[dD][89a-fA-F]', text):
             json.dumps(value, ensure_ascii=False).encode()  # half a character, like "\ud800", reads but never prints
         return value
     except (ValueError, RecursionError) as error:
         raise DatasetError(f'{path}: is not valid JSON ({reason_of(error)})') from error
+
+
+def check_json_extent(text: str) -> None:
+    """Raise ValueError for more values than a file has that a person or program made; before they are built."""
+    if sum(text.count(mark) for mark in ',[{') > MAX_JSON_VALUES:
+        raise ValueError(f'it has more than {MAX_JSON_VALUES} values')
 
 
 def write_image(path: Path, image: np.ndarray, jpeg_quality: int = 95) -> None:

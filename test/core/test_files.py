@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
+from custom_pose_ros.core import files
 from custom_pose_ros.core.errors import ConfigError, DatasetError, OutputError
 from custom_pose_ros.core.files import (
     VideoFile,
@@ -87,6 +88,13 @@ def test_json_that_cannot_be_used_is_one_line(tmp_path, content, text):
     with pytest.raises(DatasetError, match=text) as caught:
         read_json(tmp_path / 'a.json')
     assert '\n' not in str(caught.value)
+
+
+def test_values_of_json_are_counted_before_they_are_built(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, 'MAX_JSON_VALUES', 1000)
+    (tmp_path / 'a.json').write_text('[' + '[],' * 1000 + '[]]')
+    with pytest.raises(DatasetError, match=r'a\.json: is not valid JSON \(it has more than 1000 values\)'):
+        read_json(tmp_path / 'a.json')
 
 
 def test_a_sparse_file_is_not_read_for_its_hash(tmp_path):

@@ -7,15 +7,15 @@ import io
 import json
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
 
 from custom_pose_ros.core.errors import DatasetError, reason_of
-from custom_pose_ros.core.files import open_file, parse_json, read_bytes, read_json
+from custom_pose_ros.core.files import check_json_extent, open_file, parse_json, read_bytes, read_json
 from custom_pose_ros.core.labels.categories import THE_ONLY_ONE, CategoryChoice
 from custom_pose_ros.core.labels.coco_file import read_coco
 from custom_pose_ros.core.labels.raw_labels import RawLabels
 from custom_pose_ros.core.labels.settling import settle
-from custom_pose_ros.core.limits import MAX_JSON_BYTES, MAX_PROJECT_BYTES
+from custom_pose_ros.core.limits import MAX_JSON_BYTES, MAX_PROJECT_BYTES, MAX_TABLE_BYTES, MAX_XML_BYTES
+from custom_pose_ros.core.xml_files import parse_xml
 from training.pose_training.labels.readers.cvat import read_cvat
 from training.pose_training.labels.readers.deeplabcut import read_deeplabcut
 from training.pose_training.labels.readers.foreign_formats import (
@@ -136,6 +136,7 @@ def _json_lines(path: Path, text: str) -> list[Any] | None:
     if len(lines) < 2 and path.suffix.lower() not in ('.ndjson', '.jsonl'):
         return None
     try:
+        check_json_extent(text)
         first = json.loads(lines[0])
     except (ValueError, RecursionError):
         return None  # one value over several lines
@@ -152,12 +153,12 @@ def _json_lines(path: Path, text: str) -> list[Any] | None:
 
 
 def _read_xml(path: Path, frames: VideoFrames, choice: CategoryChoice) -> RawLabels:
-    text = _text(path)
+    text = _text(path, MAX_XML_BYTES)
     if '<!ENTITY' in text:
         raise DatasetError(f'{path}: defines XML entities, which label files do not need; export it again')
     try:
-        root = ElementTree.fromstring(text)
-    except (ElementTree.ParseError, ValueError) as error:
+        root = parse_xml(text.encode(), 'utf-8')
+    except ValueError as error:
         raise DatasetError(f'{path}: is damaged XML ({reason_of(error)}); export it again') from error
     if root.tag == 'annotations':
         return read_cvat(path, root, choice, frames)
@@ -166,7 +167,7 @@ def _read_xml(path: Path, frames: VideoFrames, choice: CategoryChoice) -> RawLab
 
 def _read_table(path: Path, choice: CategoryChoice) -> RawLabels:
     try:
-        rows = list(csv.reader(io.StringIO(_text(path), newline='')))
+        rows = list(csv.reader(io.StringIO(_text(path, MAX_TABLE_BYTES), newline='')))
     except csv.Error as error:
         raise DatasetError(f'{path}: is not a text table ({error}); export it again') from error
     columns = rows[0] if rows else []
@@ -178,9 +179,9 @@ def _read_table(path: Path, choice: CategoryChoice) -> RawLabels:
     return read_deeplabcut(path, rows, choice)
 
 
-def _text(path: Path) -> str:
+def _text(path: Path, limit: int = MAX_JSON_BYTES) -> str:
     try:
-        return read_bytes(path, MAX_JSON_BYTES).decode('utf-8-sig')
+        return read_bytes(path, limit).decode('utf-8-sig')
     except OSError as error:
         raise DatasetError(f'{path}: cannot be read ({error.strerror})') from error
     except UnicodeDecodeError as error:

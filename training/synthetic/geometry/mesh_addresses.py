@@ -6,9 +6,11 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote
-from xml.etree import ElementTree
 
 from custom_pose_ros.core.errors import DatasetError
+from custom_pose_ros.core.files import read_bytes
+from custom_pose_ros.core.limits import MAX_XML_BYTES
+from custom_pose_ros.core.xml_files import parse_xml
 
 _PREFIXES = ('AMENT_PREFIX_PATH', 'COLCON_PREFIX_PATH', 'CMAKE_PREFIX_PATH')  # packages lie in share/ of each entry
 _FOLDERS = ('ROS_PACKAGE_PATH', 'GZ_SIM_RESOURCE_PATH', 'IGN_GAZEBO_RESOURCE_PATH', 'GAZEBO_MODEL_PATH')
@@ -88,8 +90,8 @@ def _workspaces(description: Path) -> Iterator[Path]:
 def _package_name(folder: Path) -> str:
     """Return the name in a folder's package.xml; without one, that of the folder."""
     try:
-        return (ElementTree.parse(folder / 'package.xml').findtext('name') or '').strip()
-    except (OSError, ElementTree.ParseError):
+        return (parse_xml(read_bytes(folder / 'package.xml', MAX_XML_BYTES)).findtext('name') or '').strip()
+    except (OSError, ValueError):
         return folder.name
 
 

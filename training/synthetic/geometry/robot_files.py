@@ -14,7 +14,8 @@ from yourdfpy import URDF
 
 from custom_pose_ros.core.errors import DatasetError
 from custom_pose_ros.core.files import read_own_bytes
-from custom_pose_ros.core.limits import MAX_MESH_BYTES
+from custom_pose_ros.core.limits import MAX_XML_BYTES
+from custom_pose_ros.core.xml_files import parse_xml
 from training.synthetic.geometry.formats.mesh_checks import stated_unit
 from training.synthetic.geometry.mesh_addresses import find_mesh
 from training.synthetic.geometry.mesh_colors import DEFAULT_COLOR, MeshColors, colored_part
@@ -104,10 +105,10 @@ class _Shapes:
 
 def _parsed(path: Path) -> ElementTree.Element:
     """Return the XML of a description whose numbers are numbers; comments, which yourdfpy stumbles over, are gone."""
-    content = read_own_bytes(path, MAX_MESH_BYTES)
+    content = read_own_bytes(path, MAX_XML_BYTES)
     try:
-        document = ElementTree.fromstring(content)
-    except (ElementTree.ParseError, ValueError, LookupError) as error:
+        document = parse_xml(content)
+    except ValueError as error:
         reason = f'is not expanded; {_EXPAND}' if 'unbound prefix' in str(error) else f'is not valid XML: {error}'
         raise DatasetError(f'{path}: {reason}') from error
     if document.tag != 'robot':

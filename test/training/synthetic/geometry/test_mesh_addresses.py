@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,13 @@ def test_a_folder_of_that_name_that_is_another_package_is_not_meant(tmp_path):
     a_package(tmp_path / 'gripper', 'old_gripper')
     with pytest.raises(DatasetError, match="no package is called 'gripper'.*ROS_PACKAGE_PATH"):
         find_mesh(ADDRESS, tmp_path / 'arm' / 'a.urdf')
+
+
+def test_a_pipe_instead_of_a_package_description_holds_nothing_up(tmp_path):
+    mesh = a_file(tmp_path / 'gripper' / 'meshes' / 'base.stl')
+    os.mkfifo(tmp_path / 'gripper' / 'package.xml')
+    (tmp_path / 'ws' / 'src').mkdir(parents=True)
+    assert find_mesh(ADDRESS, tmp_path / 'gripper' / 'urdf' / 'a.urdf') == mesh  # by the name of the folder
 
 
 def test_the_mesh_of_the_own_package_is_never_taken_instead(tmp_path):

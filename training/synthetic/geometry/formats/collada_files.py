@@ -12,6 +12,7 @@ import numpy as np
 from collada.material import OPAQUE_MODE, Effect, Map
 
 from custom_pose_ros.core.errors import DatasetError, one_line
+from custom_pose_ros.core.xml_files import first_elements, parse_xml
 from training.synthetic.geometry.formats.mesh_problems import (
     EXPORT_AGAIN,
     HAS_BONES,
@@ -32,10 +33,11 @@ _LUMINANCE = (0.212671, 0.715160, 0.072169)  # of red, green and blue, as the CO
 def collada_asset(path: Path) -> ElementTree.Element:
     """Return what a COLLADA file says about its unit and axes, without reading the rest of it."""
     try:
-        for _, element in ElementTree.iterparse(path):
-            if element.tag.rpartition('}')[2] == 'asset':
-                return element
-    except (ElementTree.ParseError, ValueError) as error:
+        with path.open('rb') as file:
+            for event, element in first_elements(file):
+                if event == 'end' and element.tag.rpartition('}')[2] == 'asset':
+                    return element
+    except ValueError as error:
         raise _damaged(path, error) from error
     return ElementTree.Element('asset')
 
@@ -47,8 +49,8 @@ def _damaged(path: Path, error: Exception) -> DatasetError:
 def check_collada(path: Path, content: bytes) -> bytes:
     """Check a COLLADA file, of which pycollada reads NaN as 0, and leaves out in silence what it cannot read."""
     try:
-        root = ElementTree.fromstring(content)
-    except (ElementTree.ParseError, ValueError) as error:
+        root = parse_xml(content)
+    except ValueError as error:
         raise _damaged(path, error) from error
     if root.tag.rpartition('}')[2] != 'COLLADA':
         raise DatasetError(f'{path}: is no COLLADA file: it begins with <{root.tag.rpartition("}")[2]}>')

@@ -14,7 +14,7 @@ from urllib.parse import unquote
 import numpy as np
 
 from custom_pose_ros.core.errors import DatasetError
-from custom_pose_ros.core.files import stand_in
+from custom_pose_ros.core.files import check_json_extent, stand_in
 from custom_pose_ros.core.limits import MAX_MESH_BYTES
 from training.synthetic.geometry.formats.mesh_problems import EXPORT_AGAIN, HAS_BONES, cut_off, warn_of_looks
 
@@ -75,6 +75,7 @@ def check_gltf(path: Path, content: bytes) -> bytes:
     called by the primitive's number, and the texture coordinates that count are the first.
     """
     try:
+        check_json_extent(content.decode('latin-1'))
         tree = json.loads(content)
         primitives = [p for mesh in tree.get('meshes', ()) for p in mesh['primitives']]
         accessors = [

@@ -10,7 +10,7 @@ import numpy as np
 
 from custom_pose_ros.core.errors import DatasetError
 from custom_pose_ros.core.files import read_own_bytes
-from custom_pose_ros.core.limits import MAX_MESH_BYTES
+from custom_pose_ros.core.limits import MAX_MESH_BYTES, MAX_MESH_LINES
 from training.synthetic.geometry.formats.collada_files import check_collada, collada_asset
 from training.synthetic.geometry.formats.gltf_files import check_glb, check_gltf
 from training.synthetic.geometry.formats.mesh_problems import EXPORT_AGAIN, are_numbers, check_numbers, cut_off, warn
@@ -35,8 +35,10 @@ def check_mesh_file(path: Path) -> bytes:
             'or give a urdf (of a xacro: xacro robot.urdf.xacro > robot.urdf)'
         )
     content = read_own_bytes(path, MAX_MESH_BYTES)
+    if is_text := _is_text(path, content):
+        _check_lines(path, content)
     content = check(path, content) or content
-    return _in_utf8(content) if _is_text(path, content) else content
+    return _in_utf8(content) if is_text else content
 
 
 def stated_unit(path: Path) -> float | None:
@@ -78,6 +80,12 @@ def _points_only(path: Path, count: int) -> DatasetError:
 def _is_text(path: Path, content: bytes) -> bool:
     kind = path.suffix.lower()
     return kind in ('.obj', '.off') or (kind == '.stl' and len(set(_stl_triangles(content))) > 1)
+
+
+def _check_lines(path: Path, content: bytes) -> None:
+    """Raise DatasetError for more lines than a mesh has, before they are taken apart."""
+    if max(content.count(b'\n'), content.count(b'\r')) > MAX_MESH_LINES:
+        raise DatasetError(f'{path}: has more than {MAX_MESH_LINES} lines: simplify the mesh, or export it as glb')
 
 
 def _in_utf8(content: bytes) -> bytes:
@@ -166,6 +174,7 @@ def _check_ply(path: Path, content: bytes) -> bytes | None:
     usual = re.sub(rb'^(property\s+\w+\s+)diffuse_(red|green|blue)\b', rb'\1\2', header, flags=re.M) + end + body
     if not re.search(rb'^format\s+ascii', header, re.M):
         return usual  # trimesh compares the lengths
+    _check_lines(path, body)
     rows = [row for row in body.decode('latin-1').splitlines()[1:] if row.strip()]
     if len(rows) < sum(counts.values()):
         raise cut_off(path, f'{sum(counts.values())} lines', len(rows))

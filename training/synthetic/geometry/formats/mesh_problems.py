@@ -13,6 +13,7 @@ from custom_pose_ros.core.errors import DatasetError, listed
 
 EXPORT_AGAIN = 'export the mesh again'
 _NAMED = 3  # materials in one line
+_ROWS = 1 << 16
 HAS_BONES = f'has a skin that bones move, which is not read: apply it and {EXPORT_AGAIN}'
 
 
@@ -46,7 +47,11 @@ def cut_off(path: Path, promised: str, found: object) -> DatasetError:
 def check_numbers(path: Path, what: str, rows: Sequence[str], columns: int) -> np.ndarray:
     """Return the first `columns` numbers of each row; DatasetError with the first row that has fewer."""
     try:
-        return np.array([row.split()[:columns] for row in rows], float).reshape(-1, columns)
+        parts = [  # of so many rows at once: their words take ten times the room of the numbers
+            np.array([row.split()[:columns] for row in rows[start : start + _ROWS]], float).reshape(-1, columns)
+            for start in range(0, len(rows) or 1, _ROWS)
+        ]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
     except ValueError as error:
         bad = next(row for row in rows if not are_numbers(row.split()[:columns], columns)).strip()
         commas = ' (decimal points are wanted, not commas)' if ',' in bad else ''

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import posixpath
 import zipfile
@@ -15,6 +16,7 @@ from PIL import Image
 
 from custom_pose_ros.core.errors import DatasetError
 from custom_pose_ros.core.limits import MAX_MESH_BYTES
+from custom_pose_ros.core.xml_files import first_elements, parse_xml
 from training.synthetic.geometry.formats.mesh_problems import EXPORT_AGAIN, warn
 
 _GROUPS = {'basematerials': ('base', 'displaycolor'), 'colorgroup': ('color', 'color')}
@@ -23,17 +25,12 @@ _METRES = {'micron': 1e-6, 'millimeter': 1e-3, 'centimeter': 1e-2, 'inch': 0.025
 
 def check_3mf(path: Path, content: bytes) -> bytes:
     """Check a 3MF file; return it with each object called by its id, as `ThreeMFColors` looks for them."""
-    try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            if sum(part.file_size for part in archive.infolist()) > MAX_MESH_BYTES:
-                raise DatasetError(f'{path}: has more than {MAX_MESH_BYTES} bytes, unpacked')
-            name = _model_name(path, archive)
-            model = ElementTree.fromstring(archive.read(name))
-            parts = {part: archive.read(part) for part in archive.namelist() if part != name}
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
-        raise DatasetError(f'{path}: is no 3MF file, or cut off: {error}') from error
-    except (ElementTree.ParseError, ValueError) as error:
-        raise DatasetError(f'{path}: its model is cut off or damaged: {error}') from error
+    with _reading(path), zipfile.ZipFile(io.BytesIO(content)) as archive:
+        if sum(part.file_size for part in archive.infolist()) > MAX_MESH_BYTES:
+            raise DatasetError(f'{path}: has more than {MAX_MESH_BYTES} bytes, unpacked')
+        name = _model_name(path, archive)
+        model = parse_xml(archive.read(name))
+        parts = {part: archive.read(part) for part in archive.namelist() if part != name}
     for element in model.iterfind('.//{*}object'):
         element.set('name', element.get('id', ''))
     packed = io.BytesIO()
@@ -45,9 +42,22 @@ def check_3mf(path: Path, content: bytes) -> bytes:
 
 def unit_of_3mf(path: Path) -> str:
     """Return the metres per unit of a 3MF file as text, or the name of its unit when that is unknown."""
-    with zipfile.ZipFile(path) as archive, archive.open(_model_name(path, archive)) as model:
-        name = next(ElementTree.iterparse(model, ('start',)))[1].get('unit', 'millimeter')
+    with _reading(path), zipfile.ZipFile(path) as archive, archive.open(_model_name(path, archive)) as model:
+        name = next(root.get('unit', 'millimeter') for _, root in first_elements(model))
     return str(_METRES.get(name, name))
+
+
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Make what the libraries say of a damaged file an error that names it."""
+    try:
+        yield
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
+        raise DatasetError(f'{path}: is no 3MF file, or cut off: {error}') from error
+    except DatasetError:
+        raise
+    except ValueError as error:
+        raise DatasetError(f'{path}: its model is cut off or damaged: {error}') from error
 
 
 def _model_name(path: Path, archive: zipfile.ZipFile) -> str:
@@ -69,7 +79,7 @@ class ThreeMFColors:
     def __init__(self, path: Path, content: bytes):
         self._path = path
         self._archive = zipfile.ZipFile(io.BytesIO(content))
-        self._model = ElementTree.fromstring(self._archive.read(_model_name(path, self._archive)))
+        self._model = parse_xml(self._archive.read(_model_name(path, self._archive)))
         self._colors: dict[str, np.ndarray] = {}
         self._places: dict[str, tuple[str, np.ndarray]] = {}  # of texture coordinates: their texture, (N, 2)
         for element in self._model.iter():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import trimesh
 
 from custom_pose_ros.core.errors import DatasetError
 from custom_pose_ros.core.object_model import ObjectModel
+from training.synthetic.geometry.formats import mesh_checks
 from training.synthetic.geometry.object_builder import load_parts, size_note
 from training.synthetic.geometry.parts import all_vertices
 
@@ -346,6 +348,37 @@ def test_a_mesh_in_a_urdf_counts_in_its_own_unit(tmp_path):
     parts = load_parts(path)
     assert np.ptp(all_vertices(parts), 0) == pytest.approx([0.02, 0.04, 0.06])
     assert 'a.dae is in units of 0.01 m' in size_note(parts, MODEL, path)
+
+
+@pytest.mark.parametrize('content', [b'', b'no archive', None], ids=['empty', 'text', 'cut model'])
+def test_a_damaged_3mf_in_a_urdf_is_named(tmp_path, content):
+    path = export('3mf', tmp_path / 'a.3mf')
+    if content is None:
+        with zipfile.ZipFile(path, 'w') as archive:
+            archive.writestr('3D/3dmodel.model', '')
+    else:
+        path.write_bytes(content)
+    (tmp_path / 'a.urdf').write_text(
+        '<robot name="r"><link name="l"><visual><geometry><mesh filename="a.3mf"/></geometry></visual></link></robot>'
+    )
+    with pytest.raises(DatasetError, match=r'a\.3mf: (is no 3MF file|its model is cut off or damaged)'):
+        load_parts(tmp_path / 'a.urdf')
+
+
+@pytest.mark.parametrize('kind', ['obj', 'off', 'ply', 'stl'])
+def test_lines_of_a_text_are_counted_before_they_are_taken_apart(tmp_path, monkeypatch, kind):
+    monkeypatch.setattr(mesh_checks, 'MAX_MESH_LINES', 10)
+    path = tmp_path / f'a.{kind}'
+    trimesh.creation.box().export(
+        path, **({'encoding': 'ascii'} if kind == 'ply' else {'file_type': f'{kind}_ascii'} if kind == 'stl' else {})
+    )
+    assert 'has more than 10 lines' in refusal(path)
+
+
+def test_elements_of_xml_are_counted_before_a_tree_is_built(tmp_path, monkeypatch):
+    monkeypatch.setattr('custom_pose_ros.core.xml_files.MAX_XML_ELEMENTS', 10)
+    for kind in ('dae', '3mf'):
+        assert 'more than 10 elements' in refusal(export(kind, tmp_path / f'a.{kind}'))
 
 
 def test_an_obj_with_indented_lines_keeps_its_corners(tmp_path):
