@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import openvino
+from openvino.frontend import FrontEndManager
 
 from custom_pose_ros.core.errors import ConfigError
 from custom_pose_ros.inference.backends.contract import check_images
@@ -34,11 +35,12 @@ class OpenVinoBackend:
                 'take precision f32, or int8 after training/quantize.py'
             )
         try:
-            model = core.read_model(path)
+            reader = FrontEndManager().load_by_framework('onnx')  # others print lines of their own
+            model = reader.convert(reader.load(str(path)))
             names = [i.any_name for i in model.inputs], [o.any_name for o in model.outputs]
             metadata = model.get_rt_info()['framework'] if model.has_rt_info('framework') else {}
             compiled = core.compile_model(model, CPU, cpu_settings(threads, precision))
-        except RuntimeError as error:
+        except Exception as error:  # the reader has several kinds of its own
             raise damaged_onnx(path, error) from error
         check_onnx_names(path, *names)
         self.metadata = {key: str(getattr(value, 'value', value)) for key, value in metadata.items()}
