@@ -29,6 +29,7 @@ from custom_pose_ros.core.command_line import DONE, command, command_parser, see
 from custom_pose_ros.core.drawing.contact_sheet import draw_tile, write_contact_sheet
 from custom_pose_ros.core.errors import DatasetError
 from custom_pose_ros.core.files import write_json, write_text
+from custom_pose_ros.core.folder_lock import own_folder
 from custom_pose_ros.core.labels.categories import CategoryChoice
 from custom_pose_ros.core.labels.raw_labels import (
     NOTE,
@@ -205,7 +206,8 @@ def _prepare(parsed: argparse.Namespace, frames: Path) -> int:
     for note in state_notes(StateRule.of(flags, model).states(flags), model):
         print(f'note: {note}')
     if not parsed.check:
-        write_outputs(parsed, labels, checked, model, draft)
+        with own_folder(parsed.out):
+            write_outputs(parsed, labels, checked, model, draft)
     return DONE
 
 

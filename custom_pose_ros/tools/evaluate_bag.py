@@ -34,6 +34,7 @@ from custom_pose_ros.core.command_line import (
 )
 from custom_pose_ros.core.errors import UsageError, printable_line
 from custom_pose_ros.core.files import VideoFile, write_text
+from custom_pose_ros.core.folder_lock import own_folder
 from custom_pose_ros.core.object_model import find_object_folder
 from custom_pose_ros.core.progress import progress_bar
 from custom_pose_ros.inference.network_options import add_network_options
@@ -219,13 +220,14 @@ def _evaluate(settings: Settings, out: Path, conditions: Sequence[Condition], wi
     evaluator = Evaluator(settings)
     with Bag(settings.bags) as bag:
         reading = evaluator.read(bag)
-        video = VideoFile(out / 'annotated.mp4', bag.frame_rate(reading.topic)) if with_video else None
-        _read(reading, video)
-        evaluation = reading.score()
-        verdict = Verdict.of(conditions, evaluation.metrics)
-        write_text(out / 'metrics.json', evaluation.metrics_text())
-        write_text(out / 'frames.csv', evaluation.frames_text())
-        write_text(out / 'report.html', bag_report.write(evaluation, verdict, video))
+        with own_folder(out):
+            video = VideoFile(out / 'annotated.mp4', bag.frame_rate(reading.topic)) if with_video else None
+            _read(reading, video)
+            evaluation = reading.score()
+            verdict = Verdict.of(conditions, evaluation.metrics)
+            write_text(out / 'metrics.json', evaluation.metrics_text())
+            write_text(out / 'frames.csv', evaluation.frames_text())
+            write_text(out / 'report.html', bag_report.write(evaluation, verdict, video))
     _print_result(evaluation, verdict, out)
     return evaluation
 

@@ -5,33 +5,18 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from folder_owner import start_owner
 
 from custom_pose_ros.core.errors import ConfigError, OutputError
 from custom_pose_ros.core.folder_lock import own_folder
 
-OWNER = (
-    'import sys; from pathlib import Path; from custom_pose_ros.core.folder_lock import own_folder\n'
-    'lock = own_folder(Path(sys.argv[1])); print("owned", flush=True); sys.stdin.read()'
-)
-
-
-def start_owner(folder: Path, root: Path) -> subprocess.Popen:
-    """Start a process that owns a folder until its stdin is closed."""
-    owner = subprocess.Popen(
-        [sys.executable, '-c', OWNER, str(folder)],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=root,
-    )  # fmt: skip
-    assert owner.stdout.readline() == 'owned\n'
-    return owner
-
 
 @pytest.mark.parametrize('killed', [True, False])
-def test_a_second_process_is_refused_until_the_first_has_ended(tmp_path, root, killed):
+def test_a_second_process_is_refused_until_the_first_has_ended(tmp_path, killed):
     folder = tmp_path / 'new' / 'run'
-    with start_owner(folder, root) as owner:
+    with start_owner(folder) as owner:
         with pytest.raises(ConfigError, match=rf'^{folder}: process {owner.pid} writes into it: [^\n]*$'):
             own_folder(folder)
         if killed:

@@ -30,6 +30,7 @@ from bag_maker import (
     write_bag,
     write_ros1_bag,
 )
+from folder_owner import start_owner
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
@@ -75,7 +76,9 @@ def test_results_are_written_and_the_verdict_printed(dive, tiny_folder, tmp_path
     ])  # fmt: skip
 
     assert status == DONE
-    assert {p.name for p in tmp_path.iterdir()} == {'metrics.json', 'frames.csv', 'report.html', 'annotated.mp4'}
+    assert {p.name for p in tmp_path.iterdir()} == {
+        '.lock', 'metrics.json', 'frames.csv', 'report.html', 'annotated.mp4',
+    }  # fmt: skip
     assert json.loads((tmp_path / 'metrics.json').read_text())['frames']['scored'] == FRAMES
     assert len((tmp_path / 'frames.csv').read_text().splitlines()) == FRAMES + 1
     out = capsys.readouterr().out
@@ -84,6 +87,14 @@ def test_results_are_written_and_the_verdict_printed(dive, tiny_folder, tmp_path
     video = cv2.VideoCapture(str(tmp_path / 'annotated.mp4'))
     assert video.get(cv2.CAP_PROP_FRAME_COUNT) == FRAMES
     assert video.get(cv2.CAP_PROP_FPS) == pytest.approx(1e9 / bag_maker.FRAME_NS, rel=0.01)
+
+
+def test_two_never_write_into_one_folder(dive, tiny_folder, tmp_path, capsys):
+    with start_owner(tmp_path) as owner:
+        assert main([str(dive), '--object', str(tiny_folder), '--out', str(tmp_path)]) == CANNOT
+        owner.stdin.close()
+    assert f'error: {tmp_path}: process {owner.pid} writes into it' in capsys.readouterr().err
+    assert [p.name for p in tmp_path.iterdir()] == ['.lock']
 
 
 def test_a_packed_bag_is_unpacked_once(tiny_folder, tmp_path, monkeypatch):

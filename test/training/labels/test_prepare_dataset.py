@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from folder_owner import start_owner
 from label_files import checked, coco, picture, problems, save, texts
 from picture_files import with_orientation
 
@@ -215,6 +216,10 @@ def test_refused_labels_stop_unless_their_images_are_left_out(tmp_path, capsys):
     assert '1.png' in captured.out and 'lists 1 keypoint, but' in captured.out
     assert '1 refused: 1.png 11: ' in captured.err and '--leave-out' in captured.err
     assert not (tmp_path / 'out').exists()
+    with start_owner(tmp_path / 'out') as owner:
+        assert main([*arguments, '--leave-out']) == 1
+        owner.stdin.close()
+    assert f'process {owner.pid} writes into it' in capsys.readouterr().err
     assert main([*arguments, '--leave-out']) == 0
     assert main([*arguments, '--leave-out']) == 1
     assert 'holds a data set already' in capsys.readouterr().err
