@@ -16,6 +16,7 @@ CONFIG = (
 COMMANDS = {
     'pose_node': 'nodes.commands:pose_node',
     'orientation_node': 'nodes.commands:orientation_node',
+    'both_nodes': 'nodes.commands:both_nodes',
     'show_in_rviz': 'nodes.commands:show_in_rviz',
     'predict': 'tools.predict:main',
     'evaluate_bag': 'tools.evaluate_bag:main',

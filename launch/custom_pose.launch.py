@@ -8,8 +8,10 @@ Several cameras share the two nodes: cameras:=front,down instead of camera:=fron
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
+from typing import Any
 
 from ament_index_python.packages import get_package_share_directory
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
@@ -36,6 +38,8 @@ NODES = {
         **OBJECT,
         'camera_calibration': 'camera_calibration YAML file instead of camera_info',
         'reference_frame': 'frame of the published poses: camera_optical, camera_body or a TF frame',
+        'refine': "outline: correct poses by the object's outline in the image; off",
+        'outline_file': 'outline of the object instead of outline.npz beside the object.yaml',
     },
 }
 # The other arguments: name, default, description, choices.
@@ -44,6 +48,7 @@ ARGUMENTS = (
     ('cameras', '', 'several cameras instead, by their namespaces, such as front,down', None),
     ('image', 'image_raw', 'image topic, in the namespace of the camera', None),
     ('pose', '', 'topic of the best pose, such as /detected_dock_pose; empty: <camera>/pose, fused/pose', None),
+    ('one_process', 'false', 'run both nodes in one process, which share each image without a copy', BOOLEANS),
     ('autostart', '', 'false: wait for a lifecycle manager; empty: as in the parameter files', ['', *BOOLEANS]),
     ('respawn', 'false', 'start a node that has ended again', BOOLEANS),
     ('use_sim_time', 'false', 'take time from /clock', BOOLEANS),
@@ -91,22 +96,38 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         common['cameras'] = cameras
     if arguments['autostart']:
         common['autostart'] = arguments['autostart'] == 'true'
-    processes = [
-        Node(
-            package=PACKAGE,
-            executable=node,
-            name=node,
-            namespace=namespace,
-            output='screen',
-            parameters=[arguments[f'{node}_file'], {**chosen_parameters(arguments, NODES[node]), **common}],
-            remappings=[*image_remappings(cameras, arguments['image']), *pose_remappings(cameras, arguments['pose'])],
-            ros_arguments=['--log-level', arguments['log_level']],
-            respawn=arguments['respawn'] == 'true',
-            respawn_delay=RESPAWN_DELAY_S,
-        )
-        for node in NODES
-    ]
+    usual = {
+        'package': PACKAGE,
+        'namespace': namespace,
+        'output': 'screen',
+        'remappings': [*image_remappings(cameras, arguments['image']), *pose_remappings(cameras, arguments['pose'])],
+        'ros_arguments': ['--log-level', arguments['log_level']],
+        'respawn': arguments['respawn'] == 'true',
+        'respawn_delay': RESPAWN_DELAY_S,
+    }
+    if arguments['one_process'] == 'true':
+        processes = [Node(executable='both_nodes', arguments=arguments_of_both(arguments, common), **usual)]
+    else:
+        processes = [
+            Node(
+                executable=node,
+                name=node,
+                parameters=[arguments[f'{node}_file'], {**chosen_parameters(arguments, NODES[node]), **common}],
+                **usual,
+            )
+            for node in NODES
+        ]
     return processes + ([rviz(arguments, namespace, cameras)] if arguments['rviz'] == 'true' else [])
+
+
+def arguments_of_both(arguments: dict[str, str], common: dict[str, Any]) -> list[str]:
+    """Return the arguments of both_nodes: the parameters of each node, written as YAML."""
+    words = []
+    for node, names in NODES.items():
+        values = {**{name: arguments[name] for name in names if arguments[name]}, **common}
+        words += [f'--{node.replace("_", "-")}', '--params-file', arguments[f'{node}_file']]
+        words += [word for name, value in values.items() for word in ('-p', f'{name}:={json.dumps(value)}')]
+    return words
 
 
 def image_remappings(cameras: list[str], image: str) -> list[tuple[str, str]]:

@@ -58,7 +58,7 @@ ORDER = {
         ('evaluator',),
         ('report',),
     ),
-    'custom_pose_ros/nodes': (('ros',), ('pose', 'orientation'), ('commands',)),
+    'custom_pose_ros/nodes': (('ros',), ('pose', 'orientation'), ('both_nodes',), ('commands',)),
     'training': (
         ('pose_training', 'synthetic'),
         (

@@ -145,7 +145,7 @@ def installed(tmp_path, monkeypatch) -> Path:
     marker.touch()
     binaries = prefix / 'lib/custom_pose_ros'
     binaries.mkdir(parents=True)
-    for name in ('pose_node', 'orientation_node', 'show_in_rviz'):
+    for name in ('pose_node', 'orientation_node', 'both_nodes', 'show_in_rviz'):
         write_recorder(binaries / name)
     share = prefix / 'share/custom_pose_ros'
     share.mkdir()
@@ -205,6 +205,22 @@ def parameters_given(line: str) -> dict[str, object]:
     text = Path(files[-1]).read_text(encoding='utf-8').replace('!!python/tuple', '')  # a tag that rcl does not mind
     (node,) = yaml.safe_load(text).values()
     return node['ros__parameters']
+
+
+@needs_launch
+def test_both_nodes_run_in_one_process_with_the_parameters_of_each(installed):
+    arguments = 'one_process:=true', 'cameras:=front,down', 'object:=42', 'refine:=outline', 'backend:=onnxruntime'
+    started = run_launch(installed / 'launch/custom_pose.launch.py', *arguments)
+    assert set(started) == {'both_nodes'}
+    of_pose, of_orientation = started['both_nodes'].split(' --pose-node ')[1].split(' --orientation-node ')
+    of_orientation, shared = of_orientation.split(' --ros-args ', 1)
+    for name, given in (('pose_node', of_pose), ('orientation_node', of_orientation)):
+        assert given.startswith(f'--params-file {installed / f"config/{name}.yaml"} -p object:="42" ')
+        assert '-p cameras:=["front", "down"]' in given
+    assert ('backend:="onnxruntime"' in of_pose, 'backend' in of_orientation) == (True, False)
+    assert ('refine' in of_pose, 'refine:="outline"' in of_orientation) == (False, True)
+    assert 'front/image:=front/image_raw' in shared
+    assert '__node:=' not in shared
 
 
 @needs_launch

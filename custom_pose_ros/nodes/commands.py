@@ -22,6 +22,11 @@ def orientation_node() -> int:
     return _run('orientation.orientation_node')
 
 
+def both_nodes() -> int:
+    """Run pose_node and orientation_node in one process; return the exit code."""
+    return _run('both_nodes')
+
+
 def show_in_rviz() -> int:
     """Run RViz; return the exit code where that is not possible."""
     return _run('ros.rviz_starter')

@@ -26,7 +26,11 @@ SCHEMA = {
     'topic': (set(), set()),
     'service': (set(), set()),
 }
-NOT_ALWAYS = {'/clock', 'image/compressed'}  # subscribed with use_sim_time, and with image_transport: compressed
+# Topics that a node has only with use_sim_time, image_transport: compressed, and refine: outline.
+NOT_ALWAYS = {
+    PoseNode: {'/clock', 'image/compressed'},
+    OrientationNode: {'/clock', 'image', 'image/compressed', '~/overlay'},
+}
 
 
 @pytest.fixture(scope='module')
@@ -60,7 +64,7 @@ def test_the_policy_allows_what_a_node_has_and_nothing_else(graph, tiny_object, 
     ]:
         allowed = {qualified(node, element.text) for element in profile.iterfind(path)}
         found = {name for name, _ in has(*own)}
-        optional = {qualified(node, name) for name in NOT_ALWAYS} | {
+        optional = {qualified(node, name) for name in NOT_ALWAYS[kind]} | {
             f'{node.get_fully_qualified_name()}/get_type_description'  # not in Humble
         }
         assert found <= allowed

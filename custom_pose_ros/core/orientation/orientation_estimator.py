@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -22,7 +23,7 @@ from custom_pose_ros.core.orientation.identity import IdentityTrack, solve_ident
 from custom_pose_ros.core.orientation.outline_fit import OutlineFit, OutlineFitter
 from custom_pose_ros.core.orientation.outline_views import OutlineViews, find_outline
 from custom_pose_ros.core.orientation.solver import PoseSolver, Refusal
-from custom_pose_ros.core.orientation.track import NOT_SHOWN, UNCOMPARED, TrackSetup
+from custom_pose_ros.core.orientation.track import DOUBTFUL, NOT_SHOWN, UNCOMPARED, TrackSetup
 
 REFERENCE_ROTATIONS = {CAMERA_OPTICAL: np.eye(3), 'camera_body': R_BODY_OPTICAL}
 
@@ -81,6 +82,13 @@ class OrientationEstimator:
         self._tracker = PoseTracker(self.model, max_gap_s=self._setup.parameters.max_gap_s)
         self._interval = FrameInterval()
         self._stamp_s = -math.inf
+
+    def branch(self) -> OrientationEstimator:
+        """Return a copy of this estimator as it is now, with tracks of its own."""
+        setup = self._setup
+        shared = [self.model, setup, setup.solver, setup.solver.shape, setup.symmetries, setup.parameters]
+        shared += [setup.outline, setup.R_reference_camera]
+        return copy.deepcopy(self, {id(each): each for each in shared})
 
     def update(
         self, poses: Sequence[KeypointPose], stamp_s: float | None = None, image: np.ndarray | None = None
@@ -161,8 +169,10 @@ class OrientationEstimator:
         if isinstance(result, Refusal):
             self.refusals.append((pose.track_id, result.reason))
             return None
-        if setup.outline is None or image is None or result.outlier_suspected or result.impossibility:
+        if setup.outline is None or image is None or result.impossibility:
             return result
+        if result.outlier_suspected:
+            return replace(result, outline_remark=DOUBTFUL.reason)
         alternative = result.alternative if result.ambiguity > AMBIGUOUS else None
         fit = setup.outline.measure(image, result.pose, result.covariance, alternative)
         if fit is None or not fit.credible:

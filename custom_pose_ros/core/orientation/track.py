@@ -34,6 +34,7 @@ _LEAST_AGREEMENT = 0.6  # on average; another shape agrees by more for a while, 
 # Why the outline is not believed.
 UNCOMPARED = Refusal('too little of it is seen, or two attitudes fit alike')
 NOT_SHOWN = Refusal('the image does not show it')
+DOUBTFUL = Refusal('its keypoints contradict each other')
 _NOT_YET = Refusal('over the last second the images did not show it')
 _CONTRADICTED = Refusal('the keypoints contradict it')
 _UNEXPECTED = Refusal('it is not where the motion leads')
@@ -130,7 +131,7 @@ class InstanceTrack:
         return self._estimate(track_id, None, False, fit)
 
     def _measure(
-        self, image: np.ndarray | None, observation: Observation | None, step_s: float
+        self, image: np.ndarray | None, observation: Observation | None, step_s: float, doubtful: bool = False
     ) -> OutlineFit | Refusal | None:
         """
         Correct the filter by the outline in the image, or return why it is not believed (step 27).
@@ -139,6 +140,8 @@ class InstanceTrack:
         """
         if image is None or self._outline is None:
             return None
+        if doubtful:
+            return DOUBTFUL
         expected = self._filter.result()
         fit = self._compare(image, expected, step_s)
         if fit is None:
@@ -180,7 +183,7 @@ class InstanceTrack:
         self._agreement = _FIRST_AGREEMENT
         self._stamp_s = self._seen_s = stamp_s
         # It only counts: on its own it cannot reach _LEAST_AGREEMENT.
-        fit = None if solution.outlier_suspected else self._measure(image, None, _LONGEST_STEP_S)
+        fit = self._measure(image, None, _LONGEST_STEP_S, solution.outlier_suspected)
         return replace(
             self._estimate(pose.track_id, None, solution.outlier_suspected, fit),
             keypoints_used=int(solution.used.sum()),

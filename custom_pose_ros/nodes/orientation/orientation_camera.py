@@ -6,32 +6,45 @@ import contextlib
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from typing import NamedTuple
 
+import numpy as np
 from rclpy.lifecycle import LifecycleNode
 from rclpy.logging import get_logger
 from rclpy.node import Node, NodeNameNonExistentError
-from sensor_msgs.msg import CameraInfo
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
+from custom_pose_ros.core.drawing.overlay import draw_poses
 from custom_pose_ros.core.errors import ConfigError, CustomPoseError
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.limits import MAX_POSES_BYTES
 from custom_pose_ros.core.object_model import ObjectModel
+from custom_pose_ros.core.orientation.camera_rate import CameraRateEstimator
 from custom_pose_ros.core.orientation.estimate import OrientationEstimate
 from custom_pose_ros.core.orientation.filter import FilterParameters
 from custom_pose_ros.core.orientation.orientation_estimator import OrientationEstimator
+from custom_pose_ros.core.orientation.outline_views import OUTLINE_FILE, WRITTEN_BY, OutlineViews, find_outline
 from custom_pose_ros.core.orientation.pnp import known_points
 from custom_pose_ros.inference.camera_calibration import shows_rectified_images
 from custom_pose_ros.inference.pose_messages import message_to_poses
 from custom_pose_ros.nodes.orientation.camera_source import CameraSource
 from custom_pose_ros.nodes.orientation.orientation_outputs import FusedOrientation, OrientationOutputs, topic_in
-from custom_pose_ros.nodes.orientation.orientation_parameters import OrientationNodeParameters
+from custom_pose_ros.nodes.orientation.orientation_parameters import OUTLINE, OrientationNodeParameters
 from custom_pose_ros.nodes.orientation.reference_frame import ReferenceFrame
+from custom_pose_ros.nodes.orientation.refinement import NO_IMAGE, Refinement
 from custom_pose_ros.nodes.ros import qos
-from custom_pose_ros.nodes.ros.conversions import OrientationArray, PoseArray, estimates_to_message, stamp_seconds
+from custom_pose_ros.nodes.ros.conversions import (
+    OrientationArray,
+    PoseArray,
+    bgr_to_image,
+    estimates_to_message,
+    stamp_seconds,
+)
 from custom_pose_ros.nodes.ros.diagnostics import Statistics
-from custom_pose_ros.nodes.ros.input_watch import InputWatch
+from custom_pose_ros.nodes.ros.frames import Frame, FrameExchange
+from custom_pose_ros.nodes.ros.input_watch import IMAGE_LOSS_CURE, LOSS_CURE, InputWatch
 from custom_pose_ros.nodes.ros.parameters import NodeParameters
 
 WARNING_PERIOD_S = 5.0
@@ -46,7 +59,8 @@ class OrientationCamera:
         source: where its intrinsics come from.
         unsolved: how many instances could not be solved so far.
         withheld: how many of them came out impossible.
-        inputs: the subscriptions of the poses and, unless a file replaces it, of camera_info; while there are any.
+        inputs: the subscriptions of the poses, of the images where they are wanted and, unless a file replaces it, of
+            camera_info; while there are any.
     """
 
     def __init__(
@@ -57,20 +71,22 @@ class OrientationCamera:
         statistics: Statistics,
         objects: ObjectChoice,
         fused: FusedOrientation | None,
+        frames: FrameExchange | None,
         held: ExitStack,
     ):
         """
         Read the calibration file if there is one, and advertise in the namespace `name`.
 
         `objects` says which object a message is about, `fused` is given the estimates of this camera, and `held` the
-        release of the publishers.
+        release of the publishers. Images come from `frames`, else from a subscription.
         """
         values = settings.values
         self.unsolved = self.withheld = 0
         self.inputs: list[InputWatch] = []
         self._name, self._statistics = name, statistics
         self._node, self._settings, self._objects = node, settings, objects
-        self._fused = fused
+        self._fused, self._exchange = fused, frames
+        self._refinement: Refinement | None = None
         # One of its own, of the same name: how often it warns does not depend on the other cameras.
         self._logger = get_logger(node.get_logger().name)
         self._camera: CameraIntrinsics | None = None
@@ -83,36 +99,68 @@ class OrientationCamera:
             report=self._on_remark,
         )
         self._outputs = OrientationOutputs(node, name, f'{name.lstrip("/")}/' if name else '', settings, held)
+        if values.refine == OUTLINE:
+            self._overlay = qos.advertise(node, Image, topic_in(name, '~/overlay'), qos.overlay(), held)
 
     def restart_filter(self, parameters: FilterParameters) -> None:
         """Start all tracks anew, of an object that can do this."""
         self._parameters = parameters
-        self._estimator: OrientationEstimator | None = None
+        self._estimator: OrientationEstimator | CameraRateEstimator | None = None
 
     def subscribe(self, reference: ReferenceFrame, held: ExitStack) -> None:
         """Answer the poses of this camera in a reference frame; `held` is given the end of the subscriptions."""
         self._reference = reference
         self._estimator = None  # time has passed
         self._has_answered = False
-        wanted: list[tuple] = [(PoseArray, 'poses', self._on_poses, qos.results(), MAX_POSES_BYTES)]
+        self._answered_ns = -1
+        self._refinement = self._refine(held) if self._settings.values.refine == OUTLINE else None
+        on_poses = self._refinement.on_poses if self._refinement else self._answer
+        wanted: list[tuple] = [(PoseArray, 'poses', on_poses, qos.results(), LOSS_CURE, MAX_POSES_BYTES)]
+        if self._refinement and self._exchange is None:
+            wanted.append(self._wanted_images(self._refinement))
         if self.source.wants_camera_info:
-            wanted.append((CameraInfo, 'camera_info', self._on_camera_info, qos.camera_info(), None))
+            wanted.append((CameraInfo, 'camera_info', self._on_camera_info, qos.camera_info(), LOSS_CURE, None))
         held.callback(self.inputs.clear)
-        for kind, topic, callback, profile, max_bytes in wanted:
-            self.inputs.append(
-                InputWatch(
-                    self._node, kind, topic_in(self._name, topic), callback, profile,
-                    max_bytes=max_bytes, refuse=self._refuse,
-                )
-            )  # fmt: skip
-            held.callback(self.inputs[-1].close)
+        for kind, topic, callback, profile, cure, max_bytes in wanted:
+            topic = topic_in(self._name, topic)
+            watch = InputWatch(self._node, kind, topic, callback, profile, cure, max_bytes, self._refuse)
+            self.inputs.append(watch)
+            held.callback(watch.close)
+
+    def _refine(self, held: ExitStack) -> Refinement:
+        """Return what brings keypoints and images together; `held` is given the end of it."""
+        follow = self._follow if self._settings.values.camera_rate else None
+        refinement = Refinement(self._node, lambda: self._settings.values.refine_wait, self._answer, follow, held)
+        if self._exchange is not None:
+            refinement.take_from(self._exchange, self._name, held)
+        return refinement
+
+    def _wanted_images(self, refinement: Refinement) -> tuple:
+        """Return the subscription of images."""
+        values = self._settings.values
+        compressed = values.image_transport == 'compressed'
+        profile = qos.images(values.image_reliability)
+        if values.camera_rate:
+            profile.depth = 1  # what waits would be answered late
+        kind, topic = (CompressedImage, 'image/compressed') if compressed else (Image, 'image')
+        return kind, topic, lambda message: refinement.on_frame(Frame(message)), profile, IMAGE_LOSS_CURE, None
 
     def problems(self) -> list[str]:
         """Return what is wrong with the calibration; to be called regularly."""
         self._follow_image_topic()
-        if not (self.inputs and self.source.is_missing):
-            return []
-        return [f'camera {self.source.state}: {self.inputs[-1].silence()}']
+        lines = self._refinement.counts.problems() if self._refinement else []
+        if self.inputs and self.source.is_missing:
+            lines.append(f'camera {self.source.state}: {self.inputs[-1].silence()}')
+        return lines
+
+    def rows(self) -> dict[str, str]:
+        """Return the rows of diagnostics."""
+        return {
+            'camera': self.source.state,
+            'unsolved instances': str(self.unsolved),
+            'impossible poses withheld': str(self.withheld),
+            **(self._refinement.counts.rows() if self._refinement else {}),
+        }
 
     def _follow_image_topic(self) -> None:
         """Take the images as rectified once the poses are found to come from such a topic."""
@@ -132,34 +180,76 @@ class OrientationCamera:
         except ConfigError as error:
             self._refuse(f'{topic_in(self._name, "camera_info")}: {error}')
 
-    def _on_poses(self, message: PoseArray) -> None:
-        """Answer one message, by an empty array when it cannot be used."""
-        started, stamp_s = time.monotonic(), stamp_seconds(message.header.stamp)
+    def _answer(self, message: PoseArray, frame: Frame | None = None) -> None:
+        """Answer one message, by an empty array when it cannot be used; its frame refines it."""
+        started = time.monotonic()
         self._statistics.received()
         if not self._has_answered:
             self._has_answered = True
             self._follow_image_topic()
-        model = self._objects.of(message.keypoint_names)
-        header = Header(stamp=message.header.stamp, frame_id=self._reference.frame_id(message.header))
+        served = self._objects.of(message.keypoint_names)
+
+        def estimate() -> list[OrientationEstimate]:
+            poses = message_to_poses(message, served.model)
+            camera = self._intrinsics(message.image_width, message.image_height)
+            return self._estimate(poses, served, camera, message.header, frame)
+
+        problem = self._respond(message.header, served.model, estimate)
+        if problem:
+            self._refuse(problem)
+        else:
+            latency_s = 1e-9 * self._node.get_clock().now().nanoseconds - stamp_seconds(message.header.stamp)
+            self._statistics.processed(latency_s, time.monotonic() - started)
+
+    def _follow(self, frame: Frame, set_back: bool) -> None:
+        """Answer a frame whose keypoints are not known, unless it has been answered; time may be set back before it."""
+        if set_back:
+            self._answered_ns = -1
+        if frame.stamp_ns <= self._answered_ns:
+            return
+        served, header = self._objects.serving, frame.message.header
+
+        def estimate() -> list[OrientationEstimate]:
+            height, width = frame.bgr.shape[:2]
+            return self._estimate(None, served, self._intrinsics(width, height), header, frame)
+
+        if problem := self._respond(header, served.model, estimate):
+            self._logger.warning(problem, throttle_duration_sec=WARNING_PERIOD_S)
+
+    def _respond(
+        self, camera_header: Header, model: ObjectModel, estimate: Callable[[], list[OrientationEstimate]]
+    ) -> str:
+        """
+        Publish the estimates of one image, unless a later one is answered; return what is wrong with it.
+
+        Args:
+            camera_header: of the image.
+            model: the object.
+            estimate: returns the estimates in the camera optical frame.
+        """
+        stamp = camera_header.stamp
+        stamp_ns = stamp.sec * 10**9 + stamp.nanosec
+        answered = self._settings.values.camera_rate and stamp_ns <= self._answered_ns
+        header = Header(stamp=stamp, frame_id=self._reference.frame_id(camera_header))
         result, estimates, problem = OrientationArray(header=header), [], ''
         try:
-            poses = message_to_poses(message, model)
-            camera = self._intrinsics(message.image_width, message.image_height)
-            estimates = self._estimate(poses, model, camera, stamp_s)
-            reference_camera = self._reference.locate(message.header)
-            located = [estimate.in_frame(header.frame_id, reference_camera) for estimate in estimates]
+            estimates = estimate()
+            if answered:
+                return ''
+            reference_camera = self._reference.locate(camera_header)
+            located = [each.in_frame(header.frame_id, reference_camera) for each in estimates]
             result = estimates_to_message(located, model.name, header)
             if self._fused:
                 self._fused.update(self._name, header, located, model, self._parameters)
         except Exception as error:  # whatever a message does, the next one gets its chance
             problem = str(error) if isinstance(error, CustomPoseError) else f'{type(error).__name__}: {error}'
+            problem = f'{self._name}: {problem}' if self._name else problem
+            if answered:
+                return problem
+        self._answered_ns = stamp_ns
         self._outputs.publish(result, model)
-        self._outputs.publish_frames(message.header, estimates, model)
-        if problem:
-            self._refuse(f'{self._name}: {problem}' if self._name else problem)
-        else:
-            latency_s = 1e-9 * self._node.get_clock().now().nanoseconds - stamp_s
-            self._statistics.processed(latency_s, time.monotonic() - started)
+        self._outputs.publish_frames(camera_header, estimates, model)
+        return problem
 
     def _intrinsics(self, width: int, height: int) -> CameraIntrinsics:
         """Return the intrinsics for an image size [px], with a warning when they are a guess."""
@@ -174,20 +264,66 @@ class OrientationCamera:
         return camera
 
     def _estimate(
-        self, poses: list[KeypointPose], model: ObjectModel, camera: CameraIntrinsics, stamp_s: float
+        self,
+        poses: list[KeypointPose] | None,
+        served: ServedObject,
+        camera: CameraIntrinsics,
+        header: Header,
+        frame: Frame | None,
     ) -> list[OrientationEstimate]:
-        """Return the estimates in the camera optical frame; counts the instances that cannot be solved."""
-        if self._estimator is None or self._estimator.model is not model or camera is not self._camera:
-            self._camera = camera
-            self._estimator = OrientationEstimator(model, camera, parameters=self._parameters)
-        self._estimator.smoothing = self._settings.values.smoothing
-        before = self._estimator.withheld
-        estimates = self._estimator.update(poses, stamp_s)
-        self.withheld += self._estimator.withheld - before
-        self.unsolved += len(self._estimator.refusals)
-        for track_id, reason in self._estimator.refusals:
+        """
+        Return the estimates in the camera optical frame; counts the instances that cannot be solved.
+
+        Args:
+            poses: what was found in the image; None where that is not known.
+            served: the object.
+            camera: that took the image.
+            header: of the image.
+            frame: the image, where it is known.
+        """
+        if self._estimator is None or self._served is not served or camera is not self._camera:
+            self._camera, self._served = camera, served
+            self._estimator = self._make_estimator(served, camera)
+        estimator, stamp_s = self._estimator, stamp_seconds(header.stamp)
+        estimator.smoothing = self._settings.values.smoothing
+        before = estimator.withheld
+        image, image_problem = self._image_of(frame, camera)
+        if poses is not None:
+            estimates = estimator.update(poses, stamp_s, image)
+        elif isinstance(estimator, CameraRateEstimator) and image is not None:
+            estimates = estimator.follow(stamp_s, image)
+        else:
+            estimates = []
+        self.withheld += estimator.withheld - before
+        self.unsolved += len(estimator.refusals)
+        for track_id, reason in estimator.refusals:
             self._logger.debug(f'track {track_id}: {reason}')
+        if self._refinement:
+            self._refinement.counts.add(estimates, image_problem, poses is None)
+            if image is not None and self._overlay.get_subscription_count():
+                drawn = draw_poses(image, poses or (), served.model, estimates, camera, outline=served.outline)
+                self._overlay.publish(bgr_to_image(drawn, header))
         return estimates
+
+    def _make_estimator(
+        self, served: ServedObject, camera: CameraIntrinsics
+    ) -> OrientationEstimator | CameraRateEstimator:
+        estimator = OrientationEstimator(served.model, camera, parameters=self._parameters, outline=served.outline)
+        return CameraRateEstimator(estimator) if self._settings.values.camera_rate else estimator
+
+    def _image_of(self, frame: Frame | None, camera: CameraIntrinsics) -> tuple[np.ndarray | None, str]:
+        """Return the image that refines poses, or None and why there is none."""
+        if frame is None:
+            return None, NO_IMAGE
+        try:
+            image = frame.bgr
+        except CustomPoseError as error:
+            self._logger.warning(f'image: {error}', throttle_duration_sec=WARNING_PERIOD_S)
+            return None, 'its image cannot be read'
+        height, width = image.shape[:2]
+        if (width, height) != (camera.width, camera.height):
+            return None, f'its image has {width}x{height} pixels, that of the keypoints {camera.width}x{camera.height}'
+        return image, ''
 
     def _refuse(self, reason: str) -> None:
         self._statistics.failed(reason)
@@ -220,6 +356,13 @@ def image_topics_behind(node: Node, topic: str) -> list[str]:
     return sorted(beside or found)
 
 
+class ServedObject(NamedTuple):
+    """An object, and its outline where poses are refined by it."""
+
+    model: ObjectModel
+    outline: OutlineViews | None
+
+
 class ObjectChoice:
     """
     Keeps the object that serves until the first message about its successor.
@@ -230,36 +373,43 @@ class ObjectChoice:
         serving: the object that serves.
     """
 
-    def __init__(self, model: ObjectModel):
-        self.serving = model
-        self._next: tuple[ObjectModel, Callable[[], None]] | None = None
+    def __init__(self, served: ServedObject):
+        self.serving = served
+        self._next: tuple[ServedObject, Callable[[], None]] | None = None
 
-    def follow(self, model: ObjectModel, on_change: Callable[[], None]) -> None:
+    def follow(self, served: ServedObject, on_change: Callable[[], None]) -> None:
         """
         Prepare another object; it serves at once where it has the same keypoints.
 
         Args:
-            model: the object.
+            served: the object.
             on_change: called when it begins to serve.
         """
-        self._next = model, on_change
-        self.of(self.serving.keypoint_names)
+        self._next = served, on_change
+        self.of(self.serving.model.keypoint_names)
 
-    def of(self, keypoint_names: Sequence[str]) -> ObjectModel:
+    def of(self, keypoint_names: Sequence[str]) -> ServedObject:
         """Return the object that has these keypoints; the one that serves when neither has them."""
-        if self._next is not None and tuple(keypoint_names) == self._next[0].keypoint_names:
+        if self._next is not None and tuple(keypoint_names) == self._next[0].model.keypoint_names:
             (self.serving, on_change), self._next = self._next, None
             on_change()
         return self.serving
 
 
-def load_solvable(source: str) -> ObjectModel:
+def load_served(source: str, refine: str, outline_file: str) -> ServedObject:
     """
-    Load an object.
+    Load an object and, where poses are refined, its outline.
 
     Raises:
-        ConfigError: it is damaged, or its keypoints do not give an orientation.
+        ConfigError: it is damaged, or its keypoints do not give an orientation, or it has no outline.
+        ModelError: the outline cannot be read, or was made for another object.
     """
     model = ObjectModel.load(source)
     known_points(model)
-    return model
+    outline = find_outline(model, outline_file or 'auto') if refine == OUTLINE else None
+    if refine == OUTLINE and outline is None:
+        raise ConfigError(
+            f'parameter refine: outline wants {OUTLINE_FILE} beside {model.source}, got none: '
+            f'make it with {WRITTEN_BY}, or name it by outline_file'
+        )
+    return ServedObject(model, outline)

@@ -9,16 +9,25 @@ from typing import Any
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 
 from custom_pose_ros.core.errors import ConfigError
-from custom_pose_ros.core.object_model import ObjectModel
-from custom_pose_ros.nodes.orientation.orientation_camera import ObjectChoice, OrientationCamera, load_solvable
+from custom_pose_ros.nodes.orientation.orientation_camera import (
+    ObjectChoice,
+    OrientationCamera,
+    ServedObject,
+    load_served,
+)
 from custom_pose_ros.nodes.orientation.orientation_outputs import FusedOrientation, frames_available
-from custom_pose_ros.nodes.orientation.orientation_parameters import FilterNodeParameters, OrientationNodeParameters
+from custom_pose_ros.nodes.orientation.orientation_parameters import (
+    OUTLINE,
+    FilterNodeParameters,
+    OrientationNodeParameters,
+)
 from custom_pose_ros.nodes.orientation.reference_frame import (
     ReferenceFrame,
     check_reference_frame,
     make_reference_frame,
 )
 from custom_pose_ros.nodes.ros import qos
+from custom_pose_ros.nodes.ros.frames import FrameExchange
 from custom_pose_ros.nodes.ros.health import CameraReport, Health
 from custom_pose_ros.nodes.ros.managed_node import ACTIVE, INACTIVE, UNCONFIGURED, ManagedNode, run_node, transition
 from custom_pose_ros.nodes.ros.object_switch import ObjectSwitch
@@ -37,9 +46,13 @@ class OrientationNode(ManagedNode):
         health: the diagnostics, with the statistics of each camera.
     """
 
-    def __init__(self, **node_options: Any):
+    def __init__(self, frames: FrameExchange | None = None, **node_options: Any):
         """
         Declare the parameters; `start` configures and activates.
+
+        Args:
+            frames: images of a pose_node in the same process, instead of subscriptions.
+            node_options: as for rclpy's Node.
 
         Raises:
             ConfigError: a parameter cannot be accepted; one line for the user.
@@ -52,11 +65,11 @@ class OrientationNode(ManagedNode):
             self._filter = NodeParameters(
                 self, FilterNodeParameters, 'filter.', apply=self._on_filter, beside=self.settings
             )
-            self._source = ''
+            self._source, self._frames = '', frames
             self._objects: ObjectChoice | None = None
             self._reference: ReferenceFrame | None = None
             self._cameras: dict[str, OrientationCamera] = {}
-            self._switch = ObjectSwitch(self, lambda source, _: load_solvable(source), self._switch_to)
+            self._switch = ObjectSwitch(self, lambda source, _: self._load(source), self._switch_to)
             self.health = Health(self, 'orientation', self.settings.values.cameras, self._report)
 
     @transition(INACTIVE)
@@ -64,14 +77,15 @@ class OrientationNode(ManagedNode):
         """Load the object and, if given, the calibrations; advertise."""
         held, values = self.until_cleanup, self.settings.values
         self._source = values.object
-        self._objects = ObjectChoice(load_solvable(self._source))
+        self._objects = ObjectChoice(self._load(self._source))
         held.callback(self._unload)
+        check_refinement(values)
         check_reference_frame(values.reference_frame)  # refused now, not while driving
         with qos.overrides_explained():
             fused = FusedOrientation(self, self.settings, held) if values.fusion else None
             for name, statistics in self.health.statistics.items():
                 self._cameras[name] = OrientationCamera(
-                    self, name, self.settings, statistics, self._objects, fused, held
+                    self, name, self.settings, statistics, self._objects, fused, self._frames, held
                 )
         self._on_filter(self._filter.values)
         if values.publish_tf and not frames_available():
@@ -94,20 +108,29 @@ class OrientationNode(ManagedNode):
         warn_of_unknown_overrides(self)
         topics = ', '.join(camera.inputs[0].topic_name for camera in self._cameras.values())
         states = {camera.source.state for camera in self._cameras.values()}
-        self.get_logger().info(f'orientation of {self._object_name} from {topics}, camera: {", ".join(sorted(states))}')
+        outline = self._objects.serving.outline if self._objects else None
+        refined = f', refined by the outline of {outline.mesh}' if outline else ''
+        self.get_logger().info(
+            f'orientation of {self._object_name} from {topics}{refined}, camera: {", ".join(sorted(states))}'
+        )
         return super().on_activate(state)
 
-    def _switch_to(self, source: str, _: str, model: ObjectModel) -> str:
+    def _load(self, source: str) -> ServedObject:
+        values = self.settings.values
+        return load_served(source, values.refine, values.outline_file)
+
+    def _switch_to(self, source: str, _: str, served: ServedObject) -> str:
         """Let another object follow: at once where it has the same keypoints, else with the first poses of it."""
 
         def settle() -> None:
             self._source = source
             self.settings.set(object=source)
-            self.get_logger().info(f'{model.name} serves')
+            self.get_logger().info(f'{name} serves')
 
-        self._objects.follow(model, settle)
-        serves = self._objects.serving is model
-        return f'{model.name} serves' if serves else f'{model.name} will serve with the first poses of its keypoints'
+        name = served.model.name
+        self._objects.follow(served, settle)
+        serves = self._objects.serving is served
+        return f'{name} serves' if serves else f'{name} will serve with the first poses of its keypoints'
 
     def _unload(self) -> None:
         self._objects = None
@@ -117,6 +140,7 @@ class OrientationNode(ManagedNode):
         """Refuse another object while one is loaded."""
         if self.state != UNCONFIGURED and values.object != self._source:
             raise ConfigError('parameter object: wanted a call of ~/switch_object, or the node cleaned up first')
+        check_refinement(values)
 
     def _on_settings(self, values: OrientationNodeParameters) -> None:
         for camera in self._cameras.values():
@@ -131,7 +155,7 @@ class OrientationNode(ManagedNode):
 
     @property
     def _object_name(self) -> str:
-        return self._objects.serving.name if self._objects else self.settings.values.object
+        return self._objects.serving.model.name if self._objects else self.settings.values.object
 
     def _report(self, name: str) -> CameraReport:
         """Return what diagnostics say about a camera and what serves it."""
@@ -140,12 +164,16 @@ class OrientationNode(ManagedNode):
         camera = self._cameras.get(name)
         if camera is None:
             return CameraReport(self._object_name, rows)
-        rows |= {
-            'camera': camera.source.state,
-            'unsolved instances': str(camera.unsolved),
-            'impossible poses withheld': str(camera.withheld),
-        }
-        return CameraReport(self._object_name, rows, camera.inputs, camera.problems())
+        return CameraReport(self._object_name, rows | camera.rows(), camera.inputs, camera.problems())
+
+
+def check_refinement(values: OrientationNodeParameters) -> None:
+    """Raise ConfigError where parameters of the refinement do not go together."""
+    if values.camera_rate and not (values.refine == OUTLINE and values.smoothing):
+        raise ConfigError(
+            f'parameter camera_rate: wanted refine: {OUTLINE} and smoothing: true with it, '
+            f'got {values.refine} and {str(values.smoothing).lower()}'
+        )
 
 
 def main(args: Sequence[str] | None = None) -> int:

@@ -6,7 +6,17 @@ import dataclasses
 from dataclasses import dataclass
 
 from custom_pose_ros.core.orientation.filter import FilterParameters
-from custom_pose_ros.nodes.ros.parameters import AUTOSTART, SWITCHED, parameter
+from custom_pose_ros.nodes.ros.parameters import (
+    AUTOSTART,
+    IMAGE_RELIABILITY,
+    IMAGE_TRANSPORT,
+    IMAGE_TRANSPORTS,
+    RELIABILITIES,
+    SWITCHED,
+    parameter,
+)
+
+OUTLINE = 'outline'
 
 
 @dataclass(frozen=True)
@@ -53,6 +63,26 @@ class OrientationNodeParameters:
         bounds=(0.0, 170.0), live=True,
     )  # fmt: skip
     smoothing: bool = parameter(True, 'Filter each track over time; false: what each image says on its own.', live=True)
+    refine: str = parameter(
+        'off',
+        "outline: correct poses by the object's outline in their images, which are subscribed then (docs/outline.md).",
+        choices=('off', OUTLINE),
+    )
+    outline_file: str = parameter(
+        '', 'What training/outline.py has written; empty: outline.npz beside the object.yaml. Used by refine: outline.'
+    )
+    refine_wait: float = parameter(
+        0.02,
+        'How long [s] keypoints wait for their image where it has not come yet; then the pose goes out without it.',
+        bounds=(0.0, 1.0), live=True,
+    )  # fmt: skip
+    camera_rate: bool = parameter(
+        False,
+        'Answer every image as it comes, followed by the outline, and take in keypoints when they come; wants refine: '
+        'outline and smoothing. The network may then run at fewer images, see max_rate of pose_node.',
+    )
+    image_transport: str = parameter('raw', IMAGE_TRANSPORT, choices=IMAGE_TRANSPORTS)
+    image_reliability: str = parameter('best_effort', IMAGE_RELIABILITY, choices=RELIABILITIES)
     track_id: int = parameter(
         -1,
         'Instance that pose, pose_with_covariance, quaternion and euler are about; -1: the one with the best score.',

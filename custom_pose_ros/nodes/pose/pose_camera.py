@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 
-import numpy as np
 from rclpy.lifecycle import LifecycleNode
 from rclpy.logging import get_logger
 from sensor_msgs.msg import CompressedImage, Image
@@ -21,12 +20,11 @@ from custom_pose_ros.nodes.pose.pose_parameters import PoseNodeParameters
 from custom_pose_ros.nodes.ros import qos
 from custom_pose_ros.nodes.ros.conversions import PoseArray, bgr_to_image, poses_to_message, stamp_seconds
 from custom_pose_ros.nodes.ros.diagnostics import Statistics
+from custom_pose_ros.nodes.ros.frames import Frame, FrameExchange
 from custom_pose_ros.nodes.ros.input_watch import IMAGE_LOSS_CURE, InputWatch
 from custom_pose_ros.nodes.ros.parameters import NodeParameters
 
 WARNING_PERIOD_S = 5.0
-
-ImageMessage = Image | CompressedImage
 
 
 class PoseCamera:
@@ -46,13 +44,15 @@ class PoseCamera:
         name: str,
         settings: NodeParameters[PoseNodeParameters],
         statistics: Statistics,
+        frames: FrameExchange | None,
         held: ExitStack,
     ):
-        """Advertise; `held` is given the release of the publishers."""
+        """Advertise; `held` is given the release of the publishers, `frames` every image that comes."""
         self.name = name
         self.inputs: list[InputWatch] = []
         self.demand = ImageDemand()
         self._node, self._settings, self._statistics = node, settings, statistics
+        self._exchange = frames
         # One of its own, of the same name: how often it warns does not depend on the other cameras.
         self._logger = get_logger(node.get_logger().name)
         self._tracker: PoseTracker | None = None
@@ -68,14 +68,17 @@ class PoseCamera:
         topic = self._node.resolve_topic_name(f'{self.name}/image' if self.name else 'image')
         return topic + '/compressed' if self._settings.values.image_transport == 'compressed' else topic
 
-    def subscribe(self, put: Callable[[str, ImageMessage], bool], held: ExitStack) -> None:
+    def subscribe(self, put: Callable[[str, Frame], bool], held: ExitStack) -> None:
         """Give every image to `put`, which returns whether that dropped an older one; `held` is given the end of it."""
         values = self._settings.values
         self._tracker = None  # time has passed
 
-        def on_image(message: ImageMessage) -> None:
-            skipped = not self._admits(message)
-            self._statistics.received(dropped=not skipped and put(self.name, message), skipped=skipped)
+        def on_image(message: Image | CompressedImage) -> None:
+            frame = Frame(message)
+            if self._exchange is not None:
+                self._exchange.put(self.name, frame)
+            skipped = not self._admits(frame)
+            self._statistics.received(dropped=not skipped and put(self.name, frame), skipped=skipped)
 
         kind = CompressedImage if values.image_transport == 'compressed' else Image
         profile = qos.images(values.image_reliability)
@@ -84,24 +87,22 @@ class PoseCamera:
         self.inputs.append(images)
         held.callback(self.inputs.clear)
 
-    def _admits(self, message: ImageMessage) -> bool:
+    def _admits(self, frame: Frame) -> bool:
         """Whether an image is to be answered."""
         values = self._settings.values
-        return self.demand.takes(message) or (values.enabled and self._limit.admits(time.monotonic(), values.max_rate))
+        return self.demand.takes(frame) or (values.enabled and self._limit.admits(time.monotonic(), values.max_rate))
 
-    def publish(
-        self, message: ImageMessage, bgr: np.ndarray, poses: list[KeypointPose], model: ObjectModel, started: float
-    ) -> None:
+    def publish(self, frame: Frame, poses: list[KeypointPose], model: ObjectModel, started: float) -> None:
         """
         Publish the answer to one image.
 
         Args:
-            message: the image, whose header the answer gets.
-            bgr: (H, W, 3) uint8, the same image.
+            frame: the image, whose header the answer gets.
             poses: what was found in it, without track ids.
             model: the object.
             started: when its processing began [s, monotonic].
         """
+        message, bgr = frame.message, frame.bgr
         values, stamp_s = self._settings.values, stamp_seconds(message.header.stamp)
         if values.tracking:
             if self._tracker is None or self._tracker.model is not model:
@@ -116,7 +117,7 @@ class PoseCamera:
         self._statistics.processed(latency_s, time.monotonic() - started)
         if values.overlay and self._overlay.get_subscription_count():
             self._overlay.publish(bgr_to_image(draw_poses(bgr, poses, model), message.header))
-        self.demand.answered(message, len(poses))
+        self.demand.answered(frame, len(poses))
 
     def refuse(self, reason: str) -> None:
         """Count an image that could not be used, and log why."""

@@ -16,12 +16,12 @@ from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from custom_pose_ros.core.errors import ConfigError, MessageError
 from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.inference.estimator import Estimator, PoseEstimator
-from custom_pose_ros.inference.image_messages import image_to_bgr
 from custom_pose_ros.nodes.pose.image_queue import NewestFrames
 from custom_pose_ros.nodes.pose.on_demand import OnDemand
-from custom_pose_ros.nodes.pose.pose_camera import WARNING_PERIOD_S, ImageMessage, PoseCamera
+from custom_pose_ros.nodes.pose.pose_camera import WARNING_PERIOD_S, PoseCamera
 from custom_pose_ros.nodes.pose.pose_parameters import PoseNodeParameters, ThresholdParameters
 from custom_pose_ros.nodes.ros import qos
+from custom_pose_ros.nodes.ros.frames import Frame, FrameExchange
 from custom_pose_ros.nodes.ros.health import CameraReport, Health
 from custom_pose_ros.nodes.ros.loading import loaded_before_shutdown
 from custom_pose_ros.nodes.ros.managed_node import ACTIVE, INACTIVE, UNCONFIGURED, ManagedNode, run_node, transition
@@ -44,9 +44,13 @@ class PoseNode(ManagedNode):
         health: the diagnostics, with the statistics of each camera.
     """
 
-    def __init__(self, **node_options: Any):
+    def __init__(self, frames: FrameExchange | None = None, **node_options: Any):
         """
         Declare the parameters; `start` configures and activates.
+
+        Args:
+            frames: is given every image, for an orientation_node in the same process.
+            node_options: as for rclpy's Node.
 
         Raises:
             ConfigError: a parameter cannot be accepted; one line for the user.
@@ -56,7 +60,7 @@ class PoseNode(ManagedNode):
             self.settings = NodeParameters(self, PoseNodeParameters, check=self._check_settings)
             self._thresholds: NodeParameters[ThresholdParameters] | None = None
             self._estimator: Estimator | None = None
-            self._source = ('', '')
+            self._source, self._exchange = ('', ''), frames
             self._cameras: dict[str, PoseCamera] = {}
             self._batch_failures, self._batch_failure = 0, ''
             self._switch = ObjectSwitch(self, self._load, self._switch_to)
@@ -72,7 +76,7 @@ class PoseNode(ManagedNode):
         held.callback(self._unload)
         with qos.overrides_explained():
             for name, statistics in self.health.statistics.items():
-                self._cameras[name] = PoseCamera(self, name, self.settings, statistics, held)
+                self._cameras[name] = PoseCamera(self, name, self.settings, statistics, self._exchange, held)
         held.enter_context(self._switch.accepting(lambda: self._source))
         return super().on_configure(state)
 
@@ -99,16 +103,16 @@ class PoseNode(ManagedNode):
             with self._refusing(*frames):  # whatever frames do, the next ones get their chance
                 self._process(frames)
 
-    def _process(self, frames: dict[str, ImageMessage]) -> None:
+    def _process(self, frames: dict[str, Frame]) -> None:
         """Answer the newest frame of each camera that has one; they go through the network together."""
         started, estimator = time.monotonic(), self._estimator
         images: dict[str, np.ndarray] = {}
-        for name, message in frames.items():
+        for name, frame in frames.items():
             with self._refusing(name):
-                images[name] = image_to_bgr(message)
+                images[name] = frame.bgr
         for name, poses in self._estimate(estimator, images).items():
             with self._refusing(name):
-                self._cameras[name].publish(frames[name], images[name], poses, estimator.model, started)
+                self._cameras[name].publish(frames[name], poses, estimator.model, started)
 
     def _estimate(self, estimator: Estimator, images: dict[str, np.ndarray]) -> dict[str, list[KeypointPose]]:
         """Return the poses in the image of each camera, without those that the estimator cannot process."""

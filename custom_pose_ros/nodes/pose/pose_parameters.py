@@ -6,10 +6,15 @@ import dataclasses
 from dataclasses import dataclass
 
 from custom_pose_ros.core.object_model import Thresholds
-from custom_pose_ros.nodes.ros.parameters import AUTOSTART, SWITCHED, parameter
-
-IMAGE_TRANSPORTS = ('raw', 'compressed')
-RELIABILITIES = ('best_effort', 'reliable')
+from custom_pose_ros.nodes.ros.parameters import (
+    AUTOSTART,
+    IMAGE_RELIABILITY,
+    IMAGE_TRANSPORT,
+    IMAGE_TRANSPORTS,
+    RELIABILITIES,
+    SWITCHED,
+    parameter,
+)
 
 
 @dataclass(frozen=True)
@@ -39,14 +44,8 @@ class PoseNodeParameters:
     cameras: tuple[str, ...] = parameter(
         (), 'Namespaces of several cameras: <camera>/image -> <camera>/poses; empty: image -> poses.'
     )
-    image_transport: str = parameter(
-        'raw', 'raw: sensor_msgs/Image on image; compressed: sensor_msgs/CompressedImage on image/compressed.',
-        choices=IMAGE_TRANSPORTS,
-    )  # fmt: skip
-    image_reliability: str = parameter(
-        'best_effort', 'Reliability asked of the image publisher; best_effort matches every publisher.',
-        choices=RELIABILITIES,
-    )  # fmt: skip
+    image_transport: str = parameter('raw', IMAGE_TRANSPORT, choices=IMAGE_TRANSPORTS)
+    image_reliability: str = parameter('best_effort', IMAGE_RELIABILITY, choices=RELIABILITIES)
     enabled: bool = parameter(
         True, 'Answer every image; false: one of each camera for each call of ~/detect. ~/enable sets it.', live=True
     )

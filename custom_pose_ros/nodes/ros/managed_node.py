@@ -27,6 +27,8 @@ from custom_pose_ros.nodes.ros.reasons import is_expected, reason_for_peers
 
 UNCONFIGURED, INACTIVE, ACTIVE, FINALIZED = 'unconfigured', 'inactive', 'active', 'finalized'
 
+_STOP_S = 0.1  # how late a thread may see that it is to end
+
 LifecycleCallback = Callable[[Any, LifecycleState], TransitionCallbackReturn]
 
 
@@ -161,11 +163,16 @@ class ManagedNode(LifecycleNode):
 
 
 def run_node(make_node: Callable[[], ManagedNode], args: Sequence[str] | None = None) -> int:
+    """Run one node, see `run_nodes`."""
+    return run_nodes([make_node], args)
+
+
+def run_nodes(makers: Sequence[Callable[[], ManagedNode]], args: Sequence[str] | None = None) -> int:
     """
-    Run one node until it is interrupted; to be called in the main thread of the process.
+    Run nodes, each with a thread of its own, until interrupted; to be called in the main thread of the process.
 
     Returns:
-        The exit code: DONE when stopped by SIGINT, SIGTERM or shutdown; CANNOT when it cannot start, and one line on
+        The exit code: DONE when stopped by SIGINT, SIGTERM or shutdown; CANNOT when one cannot start, and one line on
         stderr says why and what to do.
     """
     interrupted = threading.Event()
@@ -178,17 +185,17 @@ def run_node(make_node: Callable[[], ManagedNode], args: Sequence[str] | None = 
         say(f'error: {one_line(error)}')
         return CANNOT
     try:
-        return exit_without_waiting(_spun(make_node, interrupted))
+        return exit_without_waiting(_spun(makers, interrupted))
     finally:
         if rclpy.ok():
             rclpy.shutdown()
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # nothing is left to interrupt but the end of the interpreter
 
 
-def _spun(make_node: Callable[[], ManagedNode], interrupted: threading.Event) -> int:
-    """Run the node; return the exit code."""
+def _spun(makers: Sequence[Callable[[], ManagedNode]], interrupted: threading.Event) -> int:
+    """Run the nodes; return the exit code."""
     try:
-        _spin(make_node)
+        _spin(makers)
     except ExternalShutdownException:
         return DONE
     except (CustomPoseError, ParameterException) as error:
@@ -201,13 +208,46 @@ def _spun(make_node: Callable[[], ManagedNode], interrupted: threading.Event) ->
     return DONE
 
 
-def _spin(make_node: Callable[[], ManagedNode]) -> None:
-    """Run the node; executor, node and its threads are gone, in this order, before the caller ends the context."""
+def _spin(makers: Sequence[Callable[[], ManagedNode]]) -> None:
+    """Run the nodes; executor, nodes and their threads are gone, in this order, before the caller ends the context."""
     with ExitStack() as running:
-        node = make_node()
-        running.callback(node.destroy_node)
-        node.start()
-        executor = SingleThreadedExecutor()
-        running.callback(executor.shutdown)
-        executor.add_node(node)
+        nodes = []
+        for make_node in makers:
+            nodes.append(make_node())
+            running.callback(nodes[-1].destroy_node)
+        for node in nodes:
+            node.start()
+        executor = _executor_of(nodes[0], running)
+        for node in nodes[1:]:
+            _spin_beside(executor, node, running)
         executor.spin()
+
+
+def _executor_of(node: ManagedNode, running: ExitStack) -> SingleThreadedExecutor:
+    executor = SingleThreadedExecutor()
+    running.callback(executor.shutdown)
+    executor.add_node(node)
+    return executor
+
+
+def _spin_beside(first: SingleThreadedExecutor, node: ManagedNode, running: ExitStack) -> None:
+    """Run a node in a thread of its own; what it raises ends the spinning of the first executor."""
+    executor, stopped = _executor_of(node, running), threading.Event()
+
+    def spin() -> None:
+        try:
+            while not stopped.is_set():
+                executor.spin_once(timeout_sec=_STOP_S)
+        except ExternalShutdownException:
+            pass  # the first executor ends by the same
+        except Exception as error:
+            first.create_task(functools.partial(_raise, error))
+
+    thread = threading.Thread(target=spin, name=node.get_name(), daemon=True)
+    thread.start()
+    running.callback(thread.join)
+    running.callback(stopped.set)
+
+
+def _raise(error: Exception) -> None:
+    raise error

@@ -19,6 +19,11 @@ from custom_pose_ros.core.errors import ConfigError
 SWITCHED = 'Once configured it changes by ~/switch_object.'
 AUTOSTART = 'Configure and activate at the start; false: wait for a lifecycle manager, or for ros2 lifecycle set.'
 
+IMAGE_TRANSPORT = 'raw: sensor_msgs/Image on image; compressed: sensor_msgs/CompressedImage on image/compressed.'
+IMAGE_TRANSPORTS = ('raw', 'compressed')
+IMAGE_RELIABILITY = 'Reliability asked of the image publisher; best_effort matches every publisher.'
+RELIABILITIES = ('best_effort', 'reliable')
+
 Schema = TypeVar('Schema')
 _NAMESPACE = re.compile(r'/?[A-Za-z_]\w*(/[A-Za-z_]\w*)*', re.ASCII)
 

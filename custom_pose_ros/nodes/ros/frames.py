@@ -1,0 +1,51 @@
+"""Frame: an image message, converted once for all; FrameExchange: frames between the nodes of one process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import cached_property
+
+import numpy as np
+from sensor_msgs.msg import CompressedImage, Image
+
+from custom_pose_ros.inference.image_messages import image_to_bgr
+
+ImageMessage = Image | CompressedImage
+
+
+class Frame:
+    """
+    An image message.
+
+    Attributes:
+        message: as it came.
+        stamp_ns: of its header.
+    """
+
+    def __init__(self, message: ImageMessage):
+        self.message = message
+        stamp = message.header.stamp
+        self.stamp_ns = stamp.sec * 10**9 + stamp.nanosec
+
+    @cached_property
+    def bgr(self) -> np.ndarray:
+        """(H, W, 3) uint8, not to be changed. Raises MessageError when the message is no image."""
+        return image_to_bgr(self.message)
+
+
+class FrameExchange:
+    """Hands each frame that one node receives to another node of the same process, without a copy."""
+
+    def __init__(self) -> None:
+        self._takers: dict[str, Callable[[Frame], None]] = {}
+
+    def put(self, camera: str, frame: Frame) -> None:
+        """Give a frame of a camera to the node that takes them, in the thread of the caller."""
+        if take := self._takers.get(camera):
+            take(frame)
+
+    def take(self, camera: str, taker: Callable[[Frame], None], held: ExitStack) -> None:
+        """Let `taker` get every frame of a camera; `held` is given the end of it."""
+        self._takers[camera] = taker
+        held.callback(self._takers.pop, camera, None)
