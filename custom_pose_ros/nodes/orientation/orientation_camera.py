@@ -43,7 +43,7 @@ from custom_pose_ros.nodes.ros.conversions import (
     stamp_seconds,
 )
 from custom_pose_ros.nodes.ros.diagnostics import Statistics
-from custom_pose_ros.nodes.ros.frames import Frame, FrameExchange
+from custom_pose_ros.nodes.ros.frames import FrameExchange, ReceivedImage
 from custom_pose_ros.nodes.ros.input_watch import IMAGE_LOSS_CURE, LOSS_CURE, InputWatch
 from custom_pose_ros.nodes.ros.parameters import NodeParameters
 
@@ -143,7 +143,7 @@ class OrientationCamera:
         if values.camera_rate:
             profile.depth = 1  # what waits would be answered late
         kind, topic = (CompressedImage, 'image/compressed') if compressed else (Image, 'image')
-        return kind, topic, lambda message: refinement.on_frame(Frame(message)), profile, IMAGE_LOSS_CURE, None
+        return kind, topic, lambda message: refinement.on_frame(ReceivedImage(message)), profile, IMAGE_LOSS_CURE, None
 
     def problems(self) -> list[str]:
         """Return what is wrong with the calibration; to be called regularly."""
@@ -180,7 +180,7 @@ class OrientationCamera:
         except ConfigError as error:
             self._refuse(f'{topic_in(self._name, "camera_info")}: {error}')
 
-    def _answer(self, message: PoseArray, frame: Frame | None = None) -> None:
+    def _answer(self, message: PoseArray, frame: ReceivedImage | None = None) -> None:
         """Answer one message, by an empty array when it cannot be used; its frame refines it."""
         started = time.monotonic()
         self._statistics.received()
@@ -201,7 +201,7 @@ class OrientationCamera:
             latency_s = 1e-9 * self._node.get_clock().now().nanoseconds - stamp_seconds(message.header.stamp)
             self._statistics.processed(latency_s, time.monotonic() - started)
 
-    def _follow(self, frame: Frame, set_back: bool) -> None:
+    def _follow(self, frame: ReceivedImage, set_back: bool) -> None:
         """Answer a frame whose keypoints are not known, unless it has been answered; time may be set back before it."""
         if set_back:
             self._answered_ns = -1
@@ -269,7 +269,7 @@ class OrientationCamera:
         served: ServedObject,
         camera: CameraIntrinsics,
         header: Header,
-        frame: Frame | None,
+        frame: ReceivedImage | None,
     ) -> list[OrientationEstimate]:
         """
         Return the estimates in the camera optical frame; counts the instances that cannot be solved.
@@ -311,7 +311,7 @@ class OrientationCamera:
         estimator = OrientationEstimator(served.model, camera, parameters=self._parameters, outline=served.outline)
         return CameraRateEstimator(estimator) if self._settings.values.camera_rate else estimator
 
-    def _image_of(self, frame: Frame | None, camera: CameraIntrinsics) -> tuple[np.ndarray | None, str]:
+    def _image_of(self, frame: ReceivedImage | None, camera: CameraIntrinsics) -> tuple[np.ndarray | None, str]:
         """Return the image that refines poses, or None and why there is none."""
         if frame is None:
             return None, NO_IMAGE

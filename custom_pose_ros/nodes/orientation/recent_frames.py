@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from custom_pose_ros.nodes.ros.frames import Frame
+from custom_pose_ros.nodes.ros.frames import ReceivedImage
 
 _MOST_FRAMES = 32
 _MOST_BYTES = 256 * 2**20
@@ -19,10 +19,10 @@ class RecentFrames:
     def __init__(self, clock: Callable[[], float] = time.monotonic):
         self._lock = threading.Lock()
         self._clock, self._came_s = clock, float('-inf')
-        self._frames: dict[int, Frame] = {}
+        self._frames: dict[int, ReceivedImage] = {}
         self._newest_ns = -1
 
-    def add(self, frame: Frame) -> bool:
+    def add(self, frame: ReceivedImage) -> bool:
         """Keep a frame, and drop the oldest of too many; return whether time was set back, which drops all others."""
         with self._lock:
             set_back = frame.stamp_ns < self._newest_ns
@@ -35,14 +35,14 @@ class RecentFrames:
                 size -= len(self._frames.pop(next(iter(self._frames))).message.data)
         return set_back
 
-    def take(self, stamp_ns: int) -> Frame | None:
+    def take(self, stamp_ns: int) -> ReceivedImage | None:
         """Return the frame of this stamp, if it has come; it and older ones are not kept."""
         with self._lock:
             found = self._frames.get(stamp_ns)
             self._frames = {stamp: frame for stamp, frame in self._frames.items() if stamp > stamp_ns}
         return found
 
-    def newest(self) -> Frame | None:
+    def newest(self) -> ReceivedImage | None:
         """Return the newest frame that is kept."""
         with self._lock:
             return self._frames.get(self._newest_ns)

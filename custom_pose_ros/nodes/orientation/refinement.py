@@ -16,7 +16,7 @@ from custom_pose_ros.core.orientation.estimate import OrientationEstimate
 from custom_pose_ros.nodes.orientation.recent_frames import RecentFrames
 from custom_pose_ros.nodes.ros.conversions import PoseArray
 from custom_pose_ros.nodes.ros.diagnostics import WINDOW_S
-from custom_pose_ros.nodes.ros.frames import Frame, FrameExchange
+from custom_pose_ros.nodes.ros.frames import FrameExchange, ReceivedImage
 
 NO_IMAGE = 'its image did not come in time'
 _FEWEST = 20  # poses that tell whether refining works
@@ -34,8 +34,8 @@ class Refinement:
         self,
         node: LifecycleNode,
         wait_s: Callable[[], float],
-        answer: Callable[[PoseArray, Frame | None], None],
-        follow: Callable[[Frame, bool], None] | None,
+        answer: Callable[[PoseArray, ReceivedImage | None], None],
+        follow: Callable[[ReceivedImage, bool], None] | None,
         held: ExitStack,
     ):
         """
@@ -62,13 +62,13 @@ class Refinement:
         news = self._node.create_guard_condition(self._on_news)
         held.callback(self._node.destroy_guard_condition, news)
 
-        def store(frame: Frame) -> None:
+        def store(frame: ReceivedImage) -> None:
             self._set_back |= self._frames.add(frame)
             news.trigger()
 
         exchange.take(camera, store, held)
 
-    def on_frame(self, frame: Frame) -> None:
+    def on_frame(self, frame: ReceivedImage) -> None:
         """Take in a frame; in the executor of the node."""
         self._set_back |= self._frames.add(frame)
         self._on_news()
@@ -97,7 +97,7 @@ class Refinement:
             set_back, self._set_back = self._set_back, False
             self._follow(newest, set_back)
 
-    def _give_up(self, frame: Frame | None = None) -> None:
+    def _give_up(self, frame: ReceivedImage | None = None) -> None:
         """Answer the message that waits, without its frame unless that has come."""
         if self._timer is not None:
             self._node.destroy_timer(self._timer)

@@ -20,7 +20,7 @@ from custom_pose_ros.nodes.pose.pose_parameters import PoseNodeParameters
 from custom_pose_ros.nodes.ros import qos
 from custom_pose_ros.nodes.ros.conversions import PoseArray, bgr_to_image, poses_to_message, stamp_seconds
 from custom_pose_ros.nodes.ros.diagnostics import Statistics
-from custom_pose_ros.nodes.ros.frames import Frame, FrameExchange
+from custom_pose_ros.nodes.ros.frames import FrameExchange, ReceivedImage
 from custom_pose_ros.nodes.ros.input_watch import IMAGE_LOSS_CURE, InputWatch
 from custom_pose_ros.nodes.ros.parameters import NodeParameters
 
@@ -68,13 +68,13 @@ class PoseCamera:
         topic = self._node.resolve_topic_name(f'{self.name}/image' if self.name else 'image')
         return topic + '/compressed' if self._settings.values.image_transport == 'compressed' else topic
 
-    def subscribe(self, put: Callable[[str, Frame], bool], held: ExitStack) -> None:
+    def subscribe(self, put: Callable[[str, ReceivedImage], bool], held: ExitStack) -> None:
         """Give every image to `put`, which returns whether that dropped an older one; `held` is given the end of it."""
         values = self._settings.values
         self._tracker = None  # time has passed
 
         def on_image(message: Image | CompressedImage) -> None:
-            frame = Frame(message)
+            frame = ReceivedImage(message)
             if self._exchange is not None:
                 self._exchange.put(self.name, frame)
             skipped = not self._admits(frame)
@@ -87,12 +87,12 @@ class PoseCamera:
         self.inputs.append(images)
         held.callback(self.inputs.clear)
 
-    def _admits(self, frame: Frame) -> bool:
+    def _admits(self, frame: ReceivedImage) -> bool:
         """Whether an image is to be answered."""
         values = self._settings.values
         return self.demand.takes(frame) or (values.enabled and self._limit.admits(time.monotonic(), values.max_rate))
 
-    def publish(self, frame: Frame, poses: list[KeypointPose], model: ObjectModel, started: float) -> None:
+    def publish(self, frame: ReceivedImage, poses: list[KeypointPose], model: ObjectModel, started: float) -> None:
         """
         Publish the answer to one image.
 

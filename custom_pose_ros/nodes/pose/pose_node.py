@@ -21,7 +21,7 @@ from custom_pose_ros.nodes.pose.on_demand import OnDemand
 from custom_pose_ros.nodes.pose.pose_camera import WARNING_PERIOD_S, PoseCamera
 from custom_pose_ros.nodes.pose.pose_parameters import PoseNodeParameters, ThresholdParameters
 from custom_pose_ros.nodes.ros import qos
-from custom_pose_ros.nodes.ros.frames import Frame, FrameExchange
+from custom_pose_ros.nodes.ros.frames import FrameExchange, ReceivedImage
 from custom_pose_ros.nodes.ros.health import CameraReport, Health
 from custom_pose_ros.nodes.ros.loading import loaded_before_shutdown
 from custom_pose_ros.nodes.ros.managed_node import ACTIVE, INACTIVE, UNCONFIGURED, ManagedNode, run_node, transition
@@ -103,7 +103,7 @@ class PoseNode(ManagedNode):
             with self._refusing(*frames):  # whatever frames do, the next ones get their chance
                 self._process(frames)
 
-    def _process(self, frames: dict[str, Frame]) -> None:
+    def _process(self, frames: dict[str, ReceivedImage]) -> None:
         """Answer the newest frame of each camera that has one; they go through the network together."""
         started, estimator = time.monotonic(), self._estimator
         images: dict[str, np.ndarray] = {}

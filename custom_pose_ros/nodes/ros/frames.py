@@ -1,4 +1,4 @@
-"""Frame: an image message, converted once for all; FrameExchange: frames between the nodes of one process."""
+"""ReceivedImage: an image message, converted once for all; FrameExchange: frames between the nodes of one process."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from custom_pose_ros.inference.image_messages import image_to_bgr
 ImageMessage = Image | CompressedImage
 
 
-class Frame:
+class ReceivedImage:
     """
     An image message.
 
@@ -38,14 +38,14 @@ class FrameExchange:
     """Hands each frame that one node receives to another node of the same process, without a copy."""
 
     def __init__(self) -> None:
-        self._takers: dict[str, Callable[[Frame], None]] = {}
+        self._takers: dict[str, Callable[[ReceivedImage], None]] = {}
 
-    def put(self, camera: str, frame: Frame) -> None:
+    def put(self, camera: str, frame: ReceivedImage) -> None:
         """Give a frame of a camera to the node that takes them, in the thread of the caller."""
         if take := self._takers.get(camera):
             take(frame)
 
-    def take(self, camera: str, taker: Callable[[Frame], None], held: ExitStack) -> None:
+    def take(self, camera: str, taker: Callable[[ReceivedImage], None], held: ExitStack) -> None:
         """Let `taker` get every frame of a camera; `held` is given the end of it."""
         self._takers[camera] = taker
         held.callback(self._takers.pop, camera, None)
