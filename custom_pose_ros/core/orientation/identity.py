@@ -53,12 +53,17 @@ def solve_identities(
 
 
 def _log_odds(pose: KeypointPose, solution: PoseSolution | Refusal, other: PoseSolution | Refusal) -> float:
-    """Return how likely the alternative of a pose is over the pose, by its score and how well both fit (step 25)."""
+    """Return how likely the alternative of a pose is over the pose, by its score and whether both fit (step 25)."""
     log_odds = math.log(pose.ambiguity) if pose.ambiguity > 0.0 else -_SURE
     if isinstance(solution, PoseSolution) and isinstance(other, PoseSolution):
-        excess = [float(s.chi2[0]) - (2 * int(s.used.sum()) - 6) for s in (solution, other)]
-        log_odds -= 0.5 * (excess[1] - excess[0]) / min(solution.misfit, other.misfit)
+        log_odds -= 0.5 * (_beyond_noise(other) - _beyond_noise(solution)) / min(solution.misfit, other.misfit)
     return max(-_SURE, min(_SURE, log_odds))
+
+
+def _beyond_noise(solution: PoseSolution) -> float:
+    """Return the part of a squared reprojection error that noise of the keypoints does not explain."""
+    freedom = 2 * int(solution.used.sum()) - 6
+    return max(0.0, float(solution.chi2[0]) - chi2_quantile(freedom)) if freedom else 0.0
 
 
 def _with_other_identity(

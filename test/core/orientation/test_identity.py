@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from printed_board import CAMERA, MODEL, board, found, truth
@@ -36,6 +38,25 @@ def test_a_board_that_may_be_turned_is_ambiguous_and_the_truth_in_the_region(rig
     assert min(off_deg(estimate.pose, at), off_deg(estimate.alternative, at)) < 1.0
     assert off_deg(estimate.pose, Rigid(estimate.alternative.rotation, at.translation)) > 170.0
     assert inside(estimate, at)
+
+
+@pytest.mark.parametrize('seed', range(5))
+def test_noise_of_the_keypoints_does_not_name_them(seed):
+    """Of two sets of corners, one with errors of 2 px and one without, either may be the right one."""
+    (pose,) = found(truth(), 0.52, 0.48)
+    noise = np.random.default_rng(seed).normal(0.0, 2.0, pose.keypoints.shape)
+    pose = replace(pose, keypoints=pose.keypoints + noise)
+    (estimate,) = OrientationEstimator(MODEL, CAMERA).update([pose], None)
+    assert off_deg(estimate.pose, truth()) < 15.0  # 2 px on a board of some 100 px: a few degrees
+    assert estimate.ambiguity == pytest.approx(0.92, abs=0.1)
+
+
+def test_keypoints_that_no_attitude_explains_are_not_named_by_their_scores():
+    (pose,) = found(truth(), 0.52, 0.48)
+    scattered = pose.keypoints + np.random.default_rng(0).normal(0.0, 15.0, pose.keypoints.shape)
+    (estimate,) = OrientationEstimator(MODEL, CAMERA).update([replace(pose, keypoints=scattered)], None)
+    assert off_deg(estimate.pose, truth()) > 170.0
+    assert estimate.ambiguity < AMBIGUOUS
 
 
 def test_a_sure_board_is_not_ambiguous():
