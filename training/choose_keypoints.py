@@ -14,8 +14,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script from anywhere
 
 from custom_pose_ros.core.command_line import (
@@ -27,6 +25,11 @@ from custom_pose_ros.core.command_line import (
     optional_packages,
     say,
 )
+
+# The import above comes first, so that Ctrl-C during all others ends without a traceback.
+# isort: split
+import numpy as np
+
 from custom_pose_ros.core.errors import ConfigError, UsageError
 from custom_pose_ros.core.files import write_json, write_text
 from custom_pose_ros.core.object_checks import LARGE_M

@@ -16,8 +16,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script from anywhere
 
 from custom_pose_ros.core.command_line import (
@@ -28,6 +26,11 @@ from custom_pose_ros.core.command_line import (
     optional_packages,
     seed_number,
 )
+
+# The import above comes first, so that Ctrl-C during all others ends without a traceback.
+# isort: split
+import numpy as np
+
 from custom_pose_ros.core.errors import UsageError
 from custom_pose_ros.core.object_model import ObjectModel, find_object_folder
 from custom_pose_ros.core.orientation.outline_views import OUTLINE_FILE, OutlineViews

@@ -18,8 +18,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
-
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script from anywhere
 
 from custom_pose_ros.core.command_line import (
@@ -34,6 +32,11 @@ from custom_pose_ros.core.command_line import (
     say,
     seed_number,
 )
+
+# The import above comes first, so that Ctrl-C during all others ends without a traceback.
+# isort: split
+import numpy as np
+
 from custom_pose_ros.core.errors import ConfigError
 from custom_pose_ros.core.files import replacing, write_image
 from custom_pose_ros.core.folder_lock import own_folder

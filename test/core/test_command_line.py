@@ -114,21 +114,29 @@ def test_numbers_are_finite_and_of_decimal_digits_and_a_home_is_known(capsys, mo
             assert f'argument --{option}: ' in capsys.readouterr().err
 
 
-@pytest.mark.parametrize('module', ['tools.predict', 'nodes.commands', 'nodes.pose.pose_node'])
-def test_ctrl_c_while_importing_ends_without_a_traceback(module, root):
+RUN = {
+    **{name: f'import custom_pose_ros.{name} as module\nsys.exit(module.pose_node())'
+       for name in ('tools.predict', 'nodes.commands', 'nodes.pose.pose_node')},
+    **{path.stem: f'runpy.run_path({str(path)!r}, run_name="__main__")'
+       for path in sorted((Path(__file__).resolve().parents[2] / 'training').glob('[!_]*.py'))},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize('name', RUN)
+def test_ctrl_c_while_importing_ends_without_a_traceback(name, root):
     code = (
         'import builtins, runpy, sys\n'
         'original = builtins.__import__\n'
         'def interrupted(name, *rest):\n'
-        '    if name == "numpy":\n'
+        '    if name in ("numpy", "yaml"):\n'
         '        raise KeyboardInterrupt\n'
         '    return original(name, *rest)\n'
         'builtins.__import__ = interrupted\n'
         'import importlib; importlib.import_module = lambda name: interrupted("numpy")\n'
-        f'import custom_pose_ros.{module} as module\n'
-        'sys.exit(module.pose_node())'
     )
-    done = subprocess.run([sys.executable, '-c', code], cwd=root, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, '-c', code + RUN[name]], cwd=root, capture_output=True, text=True, timeout=60
+    )
     assert (done.returncode, done.stderr) == (INTERRUPTED, '')
 
 
