@@ -44,10 +44,10 @@ def displaced(image: np.ndarray, dx: np.ndarray, dy: np.ndarray, border: int = c
 
 def blend(image: np.ndarray, color, share: np.ndarray) -> np.ndarray:
     """Return image (H, W, 3) with `color` (3,) or (H, W, 3) laid over it where `share` (H, W) in [0, 1] says so."""
-    laid = np.asarray(color, np.float32) - image
-    laid *= share[..., None]
-    laid += image
-    return laid
+    laid = np.empty(image.shape, np.float32)
+    laid[:] = np.asarray(color, np.float32)
+    share = np.asarray(share, np.float32)
+    return cv2.blendLinear(np.ascontiguousarray(image, np.float32), laid, 1 - share, share)
 
 
 def white_noise(rng: np.random.Generator, shape: tuple[int, ...], deviation: float) -> np.ndarray:
