@@ -12,6 +12,8 @@ import numpy as np
 from collada.material import OPAQUE_MODE, Effect, Map
 
 from custom_pose_ros.core.errors import DatasetError, one_line
+from custom_pose_ros.core.files import read_own_bytes
+from custom_pose_ros.core.limits import MAX_XML_BYTES
 from custom_pose_ros.core.xml_files import first_elements, parse_xml
 from training.synthetic.geometry.formats.mesh_problems import (
     EXPORT_AGAIN,
@@ -31,15 +33,16 @@ _LUMINANCE = (0.212671, 0.715160, 0.072169)  # of red, green and blue, as the CO
 
 
 def collada_asset(path: Path) -> ElementTree.Element:
-    """Return what a COLLADA file says about its unit and axes, without reading the rest of it."""
+    """Return what a COLLADA file says about its unit and axes, as a rule without reading the rest of it."""
     try:
         with path.open('rb') as file:
             for event, element in first_elements(file):
                 if event == 'end' and element.tag.rpartition('}')[2] == 'asset':
                     return element
+        found = parse_xml(read_own_bytes(path, MAX_XML_BYTES)).find('.//{*}asset')
     except ValueError as error:
         raise _damaged(path, error) from error
-    return ElementTree.Element('asset')
+    return ElementTree.Element('asset') if found is None else found
 
 
 def _damaged(path: Path, error: Exception) -> DatasetError:

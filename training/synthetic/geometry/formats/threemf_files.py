@@ -43,7 +43,7 @@ def check_3mf(path: Path, content: bytes) -> bytes:
 def unit_of_3mf(path: Path) -> str:
     """Return the metres per unit of a 3MF file as text, or the name of its unit when that is unknown."""
     with _reading(path), zipfile.ZipFile(path) as archive, archive.open(_model_name(path, archive)) as model:
-        name = next(root.get('unit', 'millimeter') for _, root in first_elements(model))
+        name = next((root.get('unit', 'millimeter') for _, root in first_elements(model)), '')
     return str(_METRES.get(name, name))
 
 

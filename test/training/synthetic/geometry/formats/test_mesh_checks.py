@@ -16,6 +16,7 @@ import numpy as np
 import trimesh
 
 from custom_pose_ros.core.errors import DatasetError
+from custom_pose_ros.core.limits import MAX_XML_TAG_BYTES
 from custom_pose_ros.core.object_model import ObjectModel
 from training.synthetic.geometry.formats import mesh_checks
 from training.synthetic.geometry.object_builder import load_parts, size_note
@@ -312,6 +313,12 @@ def test_the_unit_of_a_file_is_used_and_told(tmp_path, kind, unit, metres):
     parts = load_parts(path, 1.0)
     assert np.ptp(all_vertices(parts), 0) == pytest.approx([1, 2, 3])
     assert '--mesh-scale 1 is taken instead' in size_note(parts, MODEL, path, 1.0)
+
+
+def test_a_unit_far_from_the_beginning_of_a_file_is_found(tmp_path):
+    path = with_unit('dae', tmp_path / 'a.dae', '0.01')
+    path.write_text(path.read_text().replace('<asset>', ' ' * (MAX_XML_TAG_BYTES + 10) + '<asset>'))
+    assert np.ptp(all_vertices(load_parts(path)), 0) == pytest.approx([0.01, 0.02, 0.03])
 
 
 def test_a_file_without_unit_is_in_metres_and_that_is_told(tmp_path):
