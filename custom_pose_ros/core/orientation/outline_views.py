@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from custom_pose_ros.core.errors import ModelError, reason_of
+from custom_pose_ros.core.errors import ModelError, ModelFileError, reason_of
 from custom_pose_ros.core.files import open_file, replacing, stand_in
 from custom_pose_ros.core.geometry.rigid import Rigid
 from custom_pose_ros.core.limits import MAX_OUTLINE_BYTES
@@ -159,7 +159,7 @@ class OutlineViews:
         except ModelError:
             raise
         except Exception as error:  # numpy, zlib, json and the zip file have each their own
-            raise ModelError(
+            raise ModelFileError(
                 f'{path}: is damaged or not an outline; make it again with {WRITTEN_BY} ({reason_of(error):.120})'
             ) from error
         return views

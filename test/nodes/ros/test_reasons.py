@@ -6,6 +6,7 @@ import json
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray
@@ -14,9 +15,12 @@ from lifecycle_msgs.srv import ChangeState
 from rcl_interfaces.msg import Log
 from rclpy.parameter import Parameter
 
+from custom_pose_ros.core.errors import ModelError
+from custom_pose_ros.core.orientation.outline_views import OutlineViews
 from custom_pose_ros.nodes.orientation.orientation_node import OrientationNode
 from custom_pose_ros.nodes.pose.pose_node import PoseNode
 from custom_pose_ros.nodes.ros.conversions import SwitchObject
+from custom_pose_ros.nodes.ros.reasons import reason_for_peers
 
 SECRET = 'c2VjcmV0'
 FILES = {
@@ -55,6 +59,16 @@ def test_no_text_of_a_file_reaches_a_peer(graph, tiny_object, tmp_path, capfd, k
     message = diagnostics.wait(lambda m: any('terminal' in pair.value for pair in m.status[0].values))
     assert SECRET not in str(message)
     assert not any(SECRET in line for level in (Log.WARN, Log.ERROR) for line in graph.logs(level, name))
+
+
+def test_no_text_of_an_outline_reaches_a_peer(tmp_path) -> None:
+    names = ('points', 'normals', 'room', 'kinds', 'starts', 'directions', 'centre')
+    np.savez(tmp_path / 'outline.npz', about=json.dumps({'format': SECRET}), **dict.fromkeys(names, np.zeros(1)))
+    with pytest.raises(ModelError, match=SECRET) as error:
+        OutlineViews.load(tmp_path / 'outline.npz')
+    assert reason_for_peers(error.value).endswith(
+        'is damaged or not an outline; make it again with training/outline.py'
+    )
 
 
 def refuse_networks(graph, client, tiny_object: str, folder: Path) -> None:
