@@ -44,6 +44,7 @@ from custom_pose_ros.nodes.ros.conversions import (
 )
 from custom_pose_ros.nodes.ros.diagnostics import Statistics
 from custom_pose_ros.nodes.ros.frames import FrameExchange, ReceivedImage
+from custom_pose_ros.nodes.ros.health import REPEAT_S
 from custom_pose_ros.nodes.ros.input_watch import IMAGE_LOSS_CURE, LOSS_CURE, InputWatch
 from custom_pose_ros.nodes.ros.parameters import NodeParameters
 
@@ -149,6 +150,8 @@ class OrientationCamera:
         """Return what is wrong with the calibration; to be called regularly."""
         self._follow_image_topic()
         lines = self._refinement.counts.problems() if self._refinement else []
+        for line in lines:
+            self._logger.warning(line, throttle_duration_sec=REPEAT_S)
         if self.inputs and self.source.is_missing:
             lines.append(f'camera {self.source.state}: {self.inputs[-1].silence()}')
         return lines

@@ -20,6 +20,7 @@ from custom_pose_ros.nodes.ros.frames import FrameExchange, ReceivedImage
 
 NO_IMAGE = 'its image did not come in time'
 _FEWEST = 20  # poses that tell whether refining works
+_SETTLED_S = 3.0  # as long as this a first track needs to be believed, and more
 _TOO_FEW = 0.1  # share of refined poses below which something is wrong
 
 
@@ -132,13 +133,18 @@ class RefinementCounts:
                 self._poses.append((now, estimate.outline_agreement, reason))
         if follows:
             self._followed.append(now)
-        while self._poses and self._poses[0][0] < now - WINDOW_S:
+        self._forget()
+
+    def _forget(self) -> None:
+        begin = self._clock() - WINDOW_S
+        while self._poses and self._poses[0][0] < begin:
             self._poses.popleft()
-        while self._followed and self._followed[0] < now - WINDOW_S:
+        while self._followed and self._followed[0] < begin:
             self._followed.popleft()
 
     def rows(self) -> dict[str, str]:
         """Return the rows of diagnostics."""
+        self._forget()
         agreements = [agreement for _, agreement, reason in self._poses if not reason]
         reasons = Counter(reason for _, _, reason in self._poses if reason)
         rows = {
@@ -152,8 +158,11 @@ class RefinementCounts:
 
     def problems(self) -> list[str]:
         """Return a line where hardly any pose is refined."""
+        self._forget()
         reasons = Counter(reason for _, _, reason in self._poses if reason)
-        if len(self._poses) < _FEWEST or reasons.total() <= (1.0 - _TOO_FEW) * len(self._poses):
+        if len(self._poses) < _FEWEST or sum(reasons.values()) <= (1.0 - _TOO_FEW) * len(self._poses):
+            return []
+        if self._clock() - self._poses[0][0] < _SETTLED_S:
             return []
         return [f'the outline refines hardly any pose: {reasons.most_common(1)[0][0]} (see docs/outline.md)']
 

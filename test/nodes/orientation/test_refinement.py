@@ -8,6 +8,7 @@ import pytest
 import yaml
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray
+from example_estimate import an_estimate
 from outlined_box import CAMERA, MODEL, box_views, keypoints, picture
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
@@ -15,6 +16,7 @@ from std_msgs.msg import Header
 from custom_pose_ros.core.errors import ConfigError, ModelError
 from custom_pose_ros.core.geometry.rotations import quaternion_from_matrix
 from custom_pose_ros.nodes.orientation.orientation_node import OrientationNode
+from custom_pose_ros.nodes.orientation.refinement import RefinementCounts
 from custom_pose_ros.nodes.ros.conversions import OrientationArray, PoseArray, bgr_to_image, poses_to_message
 
 TRUTH = outlined_box.TILTED
@@ -165,3 +167,24 @@ def test_an_outline_that_is_missing_or_of_another_object_is_refused_in_one_line(
     ):
         with pytest.raises(error, match=text):
             graph.start(OrientationNode, **{'refine': 'outline', **parameters})
+
+
+def test_a_line_says_why_hardly_any_pose_is_refined_and_ends_when_that_is_over():
+    now_s = 0.0
+    counts = RefinementCounts(lambda: now_s)
+    for step in range(40):
+        now_s = 0.1 * step
+        told = counts.problems()
+        assert not told or now_s > 2.9  # a track needs its time
+        counts.add([an_estimate(outline_remark='the image does not show it')], '', follows=False)
+    assert told == ['the outline refines hardly any pose: the image does not show it (see docs/outline.md)']
+    counts.add([an_estimate(outline_agreement=0.75)] * 20, '', follows=True)
+    assert counts.problems() == []
+    assert counts.rows() == {
+        'refined poses': '20 of 60',
+        'agreement with the outline': '0.75',
+        'not refined': 'the image does not show it: 40',
+        'images answered': '1 in the last 10 s',
+    }
+    now_s = 20.0
+    assert counts.rows()['refined poses'] == '0 of 0'
