@@ -10,6 +10,7 @@ MINUTES ?= 30
 PYTHON_VARIABLE = PYTHON
 SETUP = $(PYTHON) .make/bootstrap.py
 DISTRO_OPTION = $(if $(DISTRO),--distro $(DISTRO))
+TWO_PROCESSES = --numprocesses 2 --dist loadfile # half of the time of a test of nodes is waiting
 
 .DEFAULT_GOAL := help
 .PHONY: help python demo face test test-oldest bench soak docs lint
@@ -29,8 +30,8 @@ face: python ## find faces with your webcam, without training (ARGS=photo.jpg: i
 
 test: python ## run the whole test suite (DISTRO=jazzy: on ROS 2 Jazzy; ARGS='-k tracking': options of pytest)
 ifeq ($(strip $(ARGS)),)
-	@$(SETUP) test $(DISTRO_OPTION) -- -m pytest --ignore=test/training
-	@$(SETUP) test $(DISTRO_OPTION) -- -m pytest test/training # by itself: with all libraries in one process signals have crashed it (inference/backends/signal_stack.py)
+	@$(SETUP) test $(DISTRO_OPTION) -- -m pytest $(TWO_PROCESSES) --ignore=test/training
+	@$(SETUP) test $(DISTRO_OPTION) -- -m pytest $(TWO_PROCESSES) test/training # by itself: with all libraries in one process signals have crashed it (inference/backends/signal_stack.py)
 else
 	@$(SETUP) test $(DISTRO_OPTION) -- -m pytest $(ARGS)
 endif

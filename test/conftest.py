@@ -24,6 +24,8 @@ SHARED = ROOT.parent / 'shared'
 # Read when torch is imported. Threads that wait actively stand in each other's way on a busy machine: training tests
 # took four times as long there.
 os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
+if 'PYTEST_XDIST_WORKER' in os.environ:  # one of two processes, which share the cores
+    os.environ.setdefault('OMP_NUM_THREADS', '1')
 
 # A shell starts background jobs with SIGINT ignored, and children inherit that: tests that interrupt them need it back.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

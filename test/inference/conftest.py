@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from custom_pose_ros.core.object_model import ObjectModel
 
 
-@pytest.fixture
+@pytest.fixture(scope='session')
 def model() -> ObjectModel:
     """Two keypoints on one limb, a limb to a third."""
     return ObjectModel.from_dict(
@@ -19,16 +20,16 @@ def model() -> ObjectModel:
     )
 
 
-@pytest.fixture
-def checkpoint(tmp_path: Path, model: ObjectModel) -> Path:
-    """A checkpoint of a light network with random weights."""
+@pytest.fixture(scope='session')
+def shared_checkpoint(tmp_path_factory: pytest.TempPathFactory, model: ObjectModel) -> Path:
+    """A checkpoint of a light network with random weights; nobody may change it."""
     torch = pytest.importorskip('torch')
     from custom_pose_ros.inference.checkpoints import CHECKPOINT_FORMAT
     from custom_pose_ros.inference.network import build_network
 
     torch.manual_seed(0)
     network = build_network('light', model, channels=32)
-    path = tmp_path / 'model.pth'
+    path = tmp_path_factory.mktemp('checkpoint') / 'model.pth'
     content = {
         'format': CHECKPOINT_FORMAT,
         'architecture': 'light',
@@ -39,6 +40,12 @@ def checkpoint(tmp_path: Path, model: ObjectModel) -> Path:
     }
     torch.save(content, path)
     return path
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path, shared_checkpoint: Path) -> Path:
+    """A checkpoint of a light network with random weights."""
+    return Path(shutil.copy(shared_checkpoint, tmp_path))
 
 
 @pytest.fixture

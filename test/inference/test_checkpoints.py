@@ -213,8 +213,14 @@ LAYOUTS = {
 }
 
 
-@pytest.mark.parametrize('layout', LAYOUTS)
-@pytest.mark.parametrize('zipped', [True, False], ids=['zip', 'torch 0.4'])
+OTHER_OBJECTS = ('bare', 'numpy beside', 'options beside')  # what is in the pickle beside dictionaries of tensors
+
+
+@pytest.mark.parametrize(
+    ('layout', 'zipped'),
+    [*((layout, True) for layout in LAYOUTS), *((layout, False) for layout in OTHER_OBJECTS)],
+    ids=lambda value: value if isinstance(value, str) else 'zip' if value else 'torch 0.4',
+)
 def test_every_layout_gives_the_same_network(tmp_path, network, state, layout, zipped):
     path = tmp_path / 'checkpoint_iter_370000.pth'
     torch.save(LAYOUTS[layout](state), path, _use_new_zipfile_serialization=zipped)

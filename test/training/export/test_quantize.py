@@ -19,7 +19,7 @@ from custom_pose_ros.core.object_model import installed_objects
 from custom_pose_ros.inference.backends import load_network
 from custom_pose_ros.inference.backends.choice import Candidate
 from training.pose_training.export import quantization
-from training.pose_training.export.quantization import quantize
+from training.pose_training.export.quantization import Quantized, quantize
 from training.pose_training.judging.drift import DriftLimits
 from training.pose_training.labels.image_files import sample_images
 from training.quantize import main
@@ -40,10 +40,17 @@ def model(tmp_path) -> Path:
 
 
 @pytest.fixture(scope='module')
-def graph(frames) -> onnx.ModelProto:
-    """The quantised network, made once for this file."""
-    inputs = [quantization.prepare(frame, 256)[0] for frame in frames]
-    return quantization._quantized_graph(SUBMARINE / 'model.onnx', inputs, 0, 9)
+def done(frames, tmp_path_factory) -> Quantized:
+    """The quantised network, made once for this file, and what was measured."""
+    folder = tmp_path_factory.mktemp('quantized')
+    for name in ('object.yaml', 'model.onnx'):
+        shutil.copy(SUBMARINE / name, folder / name)
+    return quantize(folder, frames)
+
+
+@pytest.fixture(scope='module')
+def graph(done) -> onnx.ModelProto:
+    return onnx.load(done.path)
 
 
 @pytest.fixture
@@ -58,12 +65,11 @@ def only_onnxruntime(source: Path, quantized: Path) -> list[Candidate]:
     return [Candidate('onnxruntime', 'int8', quantized)]
 
 
-def test_int8_finds_what_f32_finds(model, frames):
+def test_int8_finds_what_f32_finds(done):
     """The limits are those of the command; eighteen frames calibrate, six others measure."""
-    done = quantize(model.parent, frames)
     assert (done.calibrated_on, done.measured_on) == (18, 6)
-    assert done.path == model.with_name('model_int8.onnx')
-    assert done.size_bytes == done.path.stat().st_size < 0.5 * model.stat().st_size
+    assert done.path.name == 'model_int8.onnx'
+    assert done.size_bytes == done.path.stat().st_size < 0.5 * done.path.with_name('model.onnx').stat().st_size
     assert set(done.drifts) >= {'onnxruntime int8'}
     for drift in done.drifts.values():
         assert drift.keypoints == 24  # four of the submarine, in six frames

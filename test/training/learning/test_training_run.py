@@ -97,32 +97,27 @@ def test_a_new_run_does_not_overwrite_another(tmp_path, dots_folder):
         TrainingRun.new(str(dots_folder), settings_for(dots_folder), tmp_path, workers=0)
 
 
-RESUME = f"""
-import sys; sys.path.insert(0, {str(ROOT)!r})
-from pathlib import Path
-from training.pose_training.learning.training_run import TrainingRun
-run = TrainingRun.resumed(Path(sys.argv[1]), threads=1, workers=0)
-print('resumed', flush=True)
-sys.stdin.read()
-run.train()
-"""
+OWNER = (  # owns a folder until its input ends
+    'import sys; from pathlib import Path; from custom_pose_ros.core.folder_lock import own_folder\n'
+    'lock = own_folder(Path(sys.argv[1])); print("owned", flush=True); sys.stdin.read()'
+)
 
 
-def test_two_processes_never_train_in_one_folder(tmp_path, dots_folder):
+def test_two_processes_never_train_in_one_folder(tmp_path, dots_folder, root):
     """Two that resumed at once tore last.pth, whichever of them wrote last."""
     out = tmp_path / 'out'
-    TrainingRun.new(str(dots_folder), settings_for(dots_folder), out, workers=0).save()
-    with subprocess.Popen(
-        [sys.executable, '-c', RESUME, str(out)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as first:
-        assert first.stdout.readline() == 'resumed\n'
-        refused = rf'^{out}: process {first.pid} writes into it: [^\n]*$'
+    command = [sys.executable, '-c', OWNER, str(out)]
+    run = TrainingRun.new(str(dots_folder), settings_for(dots_folder), out, workers=0)
+    other = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, cwd=root, check=False)
+    assert f'{out}: process {os.getpid()} writes into it' in other.stderr
+    run.train()
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=root) as owner:
+        assert owner.stdout.readline() == 'owned\n'
+        refused = rf'^{out}: process {owner.pid} writes into it: [^\n]*$'
         with pytest.raises(ConfigError, match=refused):
             TrainingRun.resumed(out, workers=0)
         with pytest.raises(ConfigError, match=refused):
             TrainingRun.new(str(dots_folder), settings_for(dots_folder), out, workers=0)
-        first.stdin.close()
-        assert first.wait(timeout=120) == 0
     assert load_checkpoint(out / 'last.pth').training['trainer']['step_count'] == 6
     TrainingRun.resumed(out, workers=0)  # nobody owns it any more
 
