@@ -106,13 +106,22 @@ def _read_folder(path: Path, frames: VideoFrames, choice: CategoryChoice) -> Raw
     if len(files) != 1:
         found = ', '.join(file.name for file in files[:5]) + ', ...' * (len(files) > 5) or 'none'
         raise DatasetError(f'{path}: wanted a folder with one label file, found {found}; give the file')
-    return _read(files[0], frames, choice)
+    (file,) = files
+    return _labels_of(file, contents[file], choice) if file in contents else _read(file, frames, choice)
 
 
 def _read_json(path: Path, choice: CategoryChoice) -> RawLabels:
     text = _text(path)
     lines = _json_lines(path, text)
-    content: Any = parse_json(path, text) if lines is None else lines
+    if lines is None:
+        return _labels_of(path, parse_json(path, text), choice)
+    if not is_labelbox(lines) and name_json(lines) is None:
+        raise DatasetError(f'{path}: has a JSON value in each line, but is no export of Labelbox: wanted {_KNOWN}')
+    return _labels_of(path, lines, choice)
+
+
+def _labels_of(path: Path, content: Any, choice: CategoryChoice) -> RawLabels:
+    """Return the labels that the JSON of a file holds."""
     if is_labelme(content):
         return read_labelme(path, {path: content}, choice)
     if (files := via_files(content)) is not None:
@@ -121,8 +130,6 @@ def _read_json(path: Path, choice: CategoryChoice) -> RawLabels:
         return read_labelbox(path, content, choice)
     if known := name_json(content):
         raise DatasetError(f'{path}: is {known}')
-    if lines is not None:
-        raise DatasetError(f'{path}: has a JSON value in each line, but is no export of Labelbox: wanted {_KNOWN}')
     if isinstance(content, list):
         return read_label_studio(path, content)
     if isinstance(content, dict):

@@ -11,6 +11,7 @@ from scipy.spatial import cKDTree
 
 from custom_pose_ros.core.geometry.rotations import matrix_from_rotation_vector, rotation_vector_from_matrix
 from training.synthetic.choosing.surface_views import SurfacePoints
+from training.synthetic.scenes.attitudes import even_directions
 
 SAME = 0.01  # share of the surface that may differ after a turn or a reflection that counts as a symmetry
 NEARLY = 0.1  # share up to which the object is easily taken for its twin, which is worth a word
@@ -107,7 +108,7 @@ class SymmetryFinder:
         """Yield each axis (3,) and a point (3,) on it about which one of some folds may be a symmetry."""
         places = self._points.places
         principal = np.linalg.svd(places - self._middle, full_matrices=False)[2]
-        directions = np.concatenate([np.eye(3), principal, _hemisphere(_DIRECTIONS)])
+        directions = np.concatenate([np.eye(3), principal, even_directions(2 * _DIRECTIONS)[:_DIRECTIONS]])
         trials = []
         for fold, axis in itertools.product(folds, directions):
             moved = Twin(axis, self._middle, fold, 1.0, 1.0).moved(places[self._coarse])
@@ -219,14 +220,6 @@ def _nested(twin: Twin, other: Twin) -> bool:
 
 def _same_axis(one: np.ndarray, other: np.ndarray) -> bool:
     return bool(abs(one @ other) > np.cos(_SAME_AXIS_RAD))
-
-
-def _hemisphere(count: int) -> np.ndarray:
-    """Return (count, 3) unit vectors spread evenly over half the sphere."""
-    height = (np.arange(count) + 0.5) / count
-    turn = np.arange(count) * np.pi * (3 - np.sqrt(5))
-    across = np.sqrt(1 - height**2)
-    return np.c_[across * np.cos(turn), across * np.sin(turn), height]
 
 
 def _divisors(number: int) -> list[int]:

@@ -13,7 +13,7 @@ from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.geometry.rigid import Rigid
 from training.synthetic.geometry.parts import Part, merge_by_material
 from training.synthetic.rendering.mesh_views import MeshViews
-from training.synthetic.scenes.attitudes import looking_along
+from training.synthetic.scenes.attitudes import even_directions, looking_along
 
 VIEWS = 120  # directions
 IMAGE_PX = 320
@@ -63,7 +63,8 @@ class SurfaceViews:
         field_of_view = 2 * np.arctan(0.5 / _FILLED / np.sqrt(_DISTANCE**2 - 0.25))
         self._camera = CameraIntrinsics.from_fov(IMAGE_PX, IMAGE_PX, field_of_view)
         self.K = self._camera.K
-        self.poses = [Rigid(R, np.array([0, 0, _DISTANCE * self.size]) - R @ self.middle) for R in _attitudes(VIEWS)]
+        attitudes = [looking_along(-outward, np.eye(3)[2]) for outward in even_directions(VIEWS)]
+        self.poses = [Rigid(R, np.array([0, 0, _DISTANCE * self.size]) - R @ self.middle) for R in attitudes]
         self.colors, self.depths = [], []
         for pose in self.poses:
             drawn = self._pictures.render(self._camera, pose)
@@ -151,15 +152,6 @@ class SurfaceViews:
         slope = np.nan_to_num(_normals(depth, self.K)) * _NORMAL_WEIGHT
         outline = np.isfinite(depth)[..., None] * _OUTLINE_WEIGHT
         return np.concatenate([self.colors[v], slope, outline], 2).astype(np.float32)
-
-
-def _attitudes(count: int) -> np.ndarray:
-    """Return (count, 3, 3) R_camera_object that look at the object from directions spread evenly over the sphere."""
-    height = 1 - (2 * np.arange(count) + 1) / count
-    turn = np.arange(count) * np.pi * (3 - np.sqrt(5))
-    across = np.sqrt(1 - height**2)
-    outward = np.c_[across * np.cos(turn), across * np.sin(turn), height]
-    return np.stack([looking_along(-direction, np.eye(3)[2]) for direction in outward])
 
 
 def _rays(pixels: np.ndarray, K: np.ndarray) -> np.ndarray:
