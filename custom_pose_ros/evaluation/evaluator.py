@@ -21,14 +21,9 @@ from custom_pose_ros.evaluation.evaluation_settings import Selection, Settings, 
 from custom_pose_ros.evaluation.frame_result import FrameResult
 from custom_pose_ros.evaluation.frames.bag_copy import BagCopy, bag_copy
 from custom_pose_ros.evaluation.frames.camera_supply import CameraSupply
-from custom_pose_ros.evaluation.frames.frame_sources import (
-    EstimatedFrames,
-    EvaluatedFrame,
-    ForeignFrames,
-    FrameSource,
-    RecordedFrames,
-)
+from custom_pose_ros.evaluation.frames.frame_sources import EstimatedFrames, EvaluatedFrame, FrameInputs, FrameSource
 from custom_pose_ros.evaluation.frames.message_stream import decoded_messages
+from custom_pose_ros.evaluation.frames.recorded_frames import ForeignFrames, RecordedFrames
 from custom_pose_ros.evaluation.notes import Notes
 from custom_pose_ros.evaluation.scoring.frame_scores import FrameScore, Scorer
 from custom_pose_ros.evaluation.scoring.frame_table import frame_table, to_csv
@@ -246,15 +241,15 @@ class Reading:
         return cameras
 
     def _frame_source(self) -> FrameSource:
-        inputs = self.selection, self.model, self._cameras, self.evaluator.tags
+        inputs = FrameInputs(self.selection, self.model, self._cameras, self.evaluator.tags)
         if self.evaluator.estimator is not None:
-            return EstimatedFrames(*inputs, self.evaluator.outline)
+            return EstimatedFrames(inputs, self.evaluator.outline)
         orientations = self.selection.orientations
         if orientations and self.bag.topics[orientations].msgtype in FOREIGN_TYPES:
-            return ForeignFrames(*inputs, self.settings.recorded_class)
+            return ForeignFrames(inputs, self.settings.recorded_class)
         if self.settings.recorded_class:
             raise UsageError('--recorded-class: the recorded topics are those of this package and name one object')
-        return RecordedFrames(*inputs)
+        return RecordedFrames(inputs)
 
     @contextlib.contextmanager
     def _copy(self) -> Iterator[BagCopy | None]:

@@ -22,7 +22,7 @@ from custom_pose_ros.evaluation.bags.reader import Bag
 from custom_pose_ros.evaluation.bags.stored import StoredMessage, Topic
 from custom_pose_ros.evaluation.bags.topics import ORIENTATIONS_TYPE, POSES_TYPE
 from custom_pose_ros.evaluation.frames.bag_copy import MessageMaker
-from custom_pose_ros.evaluation.frames.frame_sources import estimates_from_message
+from custom_pose_ros.evaluation.frames.recorded_frames import estimates_from_message
 from custom_pose_ros.evaluation.notes import Notes
 from custom_pose_ros.inference.image_messages import image_to_bgr
 from custom_pose_ros.inference.pose_messages import message_to_poses
