@@ -30,7 +30,7 @@ ORDER = {
     'custom_pose_ros/core': (
         ('errors', 'limits'),
         ('command_line', 'files', 'folder_lock', 'xml_files'),
-        ('progress', 'pictures'),
+        ('progress', 'pictures', 'video_file', 'yaml_files'),
         ('geometry',),
         ('keypoint_names',),
         ('object_checks',),

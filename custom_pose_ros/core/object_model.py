@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 
 from custom_pose_ros.core.errors import ConfigError, ObjectFileError
-from custom_pose_ros.core.files import UniqueKeyLoader, read_yaml
 from custom_pose_ros.core.geometry.rotations import matrix_from_roll_pitch_yaw, roll_pitch_yaw_from_matrix
 from custom_pose_ros.core.geometry.symmetry import Symmetry, SymmetryGroup
 from custom_pose_ros.core.limits import MAX_KEYPOINTS
 from custom_pose_ros.core.object_checks import doubtful_geometry, doubtful_sigmas, impossible_points, mirroring
+from custom_pose_ros.core.yaml_files import UniqueKeyLoader, read_yaml
 
 DEFAULT_SIGMA = 0.05  # OKS sigma of a point labelled with about 1 % of the object's size (COCO: eyes 0.025, hips 0.107)
 ESTIMATORS = ('network', 'face_mesh')

@@ -36,12 +36,13 @@ from custom_pose_ros.core.command_line import (
 )
 from custom_pose_ros.core.drawing.overlay import draw_poses
 from custom_pose_ros.core.errors import ConfigError, CustomPoseError, MediaError, UsageError
-from custom_pose_ros.core.files import VideoFile, write_image, write_json
+from custom_pose_ros.core.files import write_image, write_json
 from custom_pose_ros.core.object_model import ObjectModel, Thresholds
 from custom_pose_ros.core.orientation.outline_views import find_outline
 from custom_pose_ros.core.orientation.pnp import known_points
 from custom_pose_ros.core.pictures import read_sound_picture
 from custom_pose_ros.core.progress import progress_bar
+from custom_pose_ros.core.video_file import VideoFile
 from custom_pose_ros.inference.camera_calibration import CameraCalibration
 from custom_pose_ros.inference.copies import CopiesEstimator
 from custom_pose_ros.inference.estimator import Estimator, PoseEstimator

@@ -21,12 +21,12 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from custom_pose_ros.core.files import read_yaml  # noqa: E402
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics  # noqa: E402
 from custom_pose_ros.core.geometry.rigid import Rigid  # noqa: E402
 from custom_pose_ros.core.keypoints.poses import KeypointPose  # noqa: E402
 from custom_pose_ros.core.object_model import ObjectModel  # noqa: E402
 from custom_pose_ros.core.orientation.orientation_estimator import OrientationEstimator  # noqa: E402
+from custom_pose_ros.core.yaml_files import read_yaml  # noqa: E402
 from training.synthetic.choosing.proposed_object import propose  # noqa: E402
 from training.synthetic.geometry.keypoint_sites import keypoint_sites  # noqa: E402
 from training.synthetic.geometry.object_builder import load_parts  # noqa: E402

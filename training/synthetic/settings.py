@@ -13,7 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from custom_pose_ros.core.errors import ConfigError
-from custom_pose_ros.core.files import read_yaml
+from custom_pose_ros.core.yaml_files import read_yaml
 
 DEFAULTS_FILE = Path(__file__).with_name('settings.yaml')
 DEFAULT_SCENE = 'indoor'  # what settings.yaml says

@@ -12,7 +12,7 @@ import numpy as np
 import yaml
 
 from custom_pose_ros.core.errors import ConfigError
-from custom_pose_ros.core.files import UniqueKeyLoader, read_yaml_documents
+from custom_pose_ros.core.yaml_files import UniqueKeyLoader, read_yaml_documents
 
 # One thing and the keys it has: of camera_calibration first, then of messages (ROS 2, ROS 1), OpenCV and Kalibr.
 _KEYS = {

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from custom_pose_ros.core.errors import ConfigError, DatasetError
-from custom_pose_ros.core.files import read_yaml
+from custom_pose_ros.core.yaml_files import read_yaml
 from custom_pose_ros.evaluation.bags.decoding import Decoder
 from custom_pose_ros.evaluation.bags.storage import STORAGE_SUFFIXES, StorageFile
 from custom_pose_ros.evaluation.bags.stored import StoredMessage, Topic

@@ -14,8 +14,8 @@ import lz4.frame
 from rosbags.interfaces import Qos
 from rosbags.rosbag2.metadata import parse_qos
 
-from custom_pose_ros.core.files import parse_yaml
 from custom_pose_ros.core.limits import MAX_BAG_BLOCK_BYTES
+from custom_pose_ros.core.yaml_files import parse_yaml
 
 if sys.version_info >= (3, 14):
     from compression import zstd

@@ -9,8 +9,8 @@ from urllib.parse import quote
 
 import numpy as np
 
-from custom_pose_ros.core.files import VideoFile
 from custom_pose_ros.core.orientation.estimate import AMBIGUOUS
+from custom_pose_ros.core.video_file import VideoFile
 from custom_pose_ros.evaluation.evaluator import Evaluation
 from custom_pose_ros.evaluation.report import charts, frame_pictures, page
 from custom_pose_ros.evaluation.report.page import Verdict, number, percent

@@ -10,10 +10,10 @@ import numpy as np
 
 from custom_pose_ros.core.drawing.overlay import axis_points, draw_poses
 from custom_pose_ros.core.errors import MessageError
-from custom_pose_ros.core.files import VideoFile
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.orientation.outline_views import OutlineViews
+from custom_pose_ros.core.video_file import VideoFile
 from custom_pose_ros.evaluation.bags.reader import Bag, BagMessage
 from custom_pose_ros.evaluation.frame_result import FrameResult
 from custom_pose_ros.evaluation.frames.frame_sources import EvaluatedFrame

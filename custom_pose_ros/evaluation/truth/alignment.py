@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from custom_pose_ros.core.errors import ConfigError
-from custom_pose_ros.core.files import read_yaml
 from custom_pose_ros.core.geometry.rigid import IDENTITY, Rigid
 from custom_pose_ros.core.geometry.rotations import (
     matrix_from_quaternion,
@@ -22,6 +21,7 @@ from custom_pose_ros.core.geometry.rotations import (
     roll_pitch_yaw_from_matrix,
     skew_matrix,
 )
+from custom_pose_ros.core.yaml_files import read_yaml
 
 MIN_PAIRS = 10
 _MAX_PAIRS = 400  # more add nothing but time

@@ -11,7 +11,6 @@ import cv2
 import numpy as np
 
 from custom_pose_ros.core.errors import ConfigError
-from custom_pose_ros.core.files import read_yaml
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.geometry.rigid import Rigid
 from custom_pose_ros.core.keypoints.poses import KeypointPose
@@ -19,6 +18,7 @@ from custom_pose_ros.core.limits import MAX_KEYPOINTS
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.orientation.estimate import AMBIGUOUS
 from custom_pose_ros.core.orientation.solver import PoseSolver, Refusal
+from custom_pose_ros.core.yaml_files import read_yaml
 from custom_pose_ros.evaluation.truth.alignment import rigid_from_mapping
 
 CORNER_SIGMA_PX = 0.3  # of a refined corner; decides how far away a tag still gives a truth

@@ -13,7 +13,7 @@ import pytest
 from bag_maker import CAMERA, IMAGE, SIZE, TRUTH, Messages, tiny_entries, trajectory, write_bag
 from tiny_model import draw_tiny_object
 
-from custom_pose_ros.core.files import VideoFile
+from custom_pose_ros.core.video_file import VideoFile
 from custom_pose_ros.evaluation.report import bag_report, frame_pictures
 from custom_pose_ros.evaluation.report.page import Verdict
 from custom_pose_ros.evaluation.scoring.conditions import Condition

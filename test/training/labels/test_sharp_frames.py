@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from custom_pose_ros.core.errors import DatasetError
-from custom_pose_ros.core.files import VideoFile
+from custom_pose_ros.core.video_file import VideoFile
 from training.pose_training.labels.sharp_frames import is_recording, sharp_frames
 
 

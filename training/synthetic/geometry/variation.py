@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from custom_pose_ros.core.errors import ConfigError
-from custom_pose_ros.core.files import read_yaml
+from custom_pose_ros.core.yaml_files import read_yaml
 from training.synthetic.geometry.parts import Part
 from training.synthetic.geometry.shapes import turn
 from training.synthetic.settings import SCENES

@@ -12,10 +12,11 @@ import numpy as np
 import yaml
 
 from custom_pose_ros.core.command_line import optional_packages
-from custom_pose_ros.core.files import VideoFile, replacing, write_json, write_text
+from custom_pose_ros.core.files import replacing, write_json, write_text
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.geometry.rotations import quaternion_from_matrix
 from custom_pose_ros.core.object_model import ObjectModel
+from custom_pose_ros.core.video_file import VideoFile
 from training.synthetic.output.clip import ClipFrame
 
 CAMERA_NAME = 'camera'

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from custom_pose_ros.core.errors import ConfigError, DatasetError
-from custom_pose_ros.core.files import IMAGE_SUFFIXES, read_bytes, read_yaml
+from custom_pose_ros.core.files import IMAGE_SUFFIXES, read_bytes
 from custom_pose_ros.core.labels.categories import CategoryChoice, object_name
 from custom_pose_ros.core.labels.raw_labels import (
     ABSENT,
@@ -22,6 +22,7 @@ from custom_pose_ros.core.labels.raw_labels import (
     is_number,
 )
 from custom_pose_ros.core.limits import MAX_KEYPOINTS, MAX_TABLE_BYTES
+from custom_pose_ros.core.yaml_files import read_yaml
 
 _MOST = 2.0  # of a share of the image's size; more is a number of pixels
 _SPLITS = ('train', 'val', 'test')
