@@ -16,6 +16,8 @@ GAP_FRAMES = 4.0  # a track also lasts through a gap of this many intervals betw
 _INTERVALS = 15  # the interval between frames is the median of the last so many
 _LONGEST_INTERVAL_S = 5.0  # longer ones are pauses and count as this
 _VELOCITY_GAIN = 0.5  # weight of the newest displacement in a track's velocity
+_VELOCITY_LASTS_S = 0.5  # for longer it does not tell where an instance is
+_UNFORESEEN = 1.0  # sizes per second by which an instance may besides be off from where it is expected
 _UNSEEN_PENALTY = 1.5  # factor on the distance where pose and track have no keypoint in common
 _CLEAR_AMBIGUITY = 0.67  # below it one identity of a pose is so much likelier that a track changes to it
 
@@ -71,12 +73,12 @@ class _Track:
 
     def predicted(self, stamp_s: float) -> np.ndarray:
         """Return where its keypoints are expected at a later time, (K, 2) px."""
-        return self.keypoints + self.velocity * (stamp_s - self.stamp_s)
+        return self.keypoints + self.velocity * min(stamp_s - self.stamp_s, _VELOCITY_LASTS_S)
 
     def predicted_other(self, stamp_s: float) -> np.ndarray:
         """Return the same of its other identity, NaN without one."""
         other = np.full_like(self.keypoints, np.nan) if self.other is None else self.other
-        return other + self.velocity * (stamp_s - self.stamp_s)
+        return other + self.velocity * min(stamp_s - self.stamp_s, _VELOCITY_LASTS_S)
 
 
 class PoseTracker:
@@ -85,7 +87,8 @@ class PoseTracker:
 
     The distance of a pose from a track is the root mean square over the keypoints that both have, divided by the size
     of the larger of the two (diagonal of the box of its keypoints), as OKS divides by it: near and far instances are
-    treated alike. Tracks move on with constant velocity while they are not seen. Pairs are taken nearest first.
+    treated alike. While they are not seen, tracks move on with constant velocity for half a second. Pairs are taken
+    nearest first.
 
     An ambiguous pose belongs to a track by either of its identities. It is returned with the identity of the track,
     unless the other one is clearly likelier, so that it does not flicker between two that are alike.
@@ -96,7 +99,8 @@ class PoseTracker:
         model: the object; its sigmas weigh the keypoints, loose ones (hips) less than exact ones (eyes).
         max_gap_s: a track not seen for longer, nor for GAP_FRAMES intervals between frames, is over; may be changed
             between updates.
-        max_distance: largest distance of a pose from its track, as a share of the size.
+        max_distance: largest distance of a pose from its track, as a share of the size; 1 is added for each second
+            since the track was seen.
         min_size_px: smaller sizes (one keypoint, far away) count as this.
     """
 
@@ -178,7 +182,8 @@ class PoseTracker:
             to_alternatives = self._distances(predicted, np.stack(list(ambiguous.values())))
             other[:, list(ambiguous)] = np.fmin(other[:, list(ambiguous)], to_alternatives)
         nearest = np.fmin(distance, other)
-        pairs = nearest_pairs(np.where(nearest <= self._max_distance, nearest, np.inf))
+        unseen_s = np.array([[stamp_s - track.stamp_s] for track in self._tracks])
+        pairs = nearest_pairs(np.where(nearest <= self._max_distance + _UNFORESEEN * unseen_s, nearest, np.inf))
         return {pose: (self._tracks[track], bool(other[track, pose] < distance[track, pose])) for track, pose in pairs}
 
     def _distances(self, predicted: np.ndarray, points: np.ndarray) -> np.ndarray:

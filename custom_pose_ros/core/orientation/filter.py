@@ -39,6 +39,7 @@ _UNKNOWN_RAD = 2.0  # the same above which nothing is known
 _VAGUE_GROWTH = 4.0  # the variance must also have grown by this factor since the last image
 _FAR_RAD = np.deg2rad(5.0)  # a correction of the rotation above which the linearisation is checked
 _TOLD = 1e-6  # of the largest eigenvalue of the information: below it a direction counts as not seen
+_LEAST_MISSING = 0.05  # worth of the newest image, over what was taken in of it, that makes no difference
 _NO_STEP = np.zeros(6)
 _UNIT = np.eye(6)
 _NEIGHBOUR_RAD = np.deg2rad(20.0)  # hypotheses about this near support each other in the choice of the best one
@@ -136,6 +137,7 @@ class PoseFilter:
         self._since_s = 0.0  # time since the last correction by keypoints
         self._known = (0.0, 0.0)  # largest variances after any: of the rotation, of the distance relative to it
         self.hypotheses: Hypotheses | None = None
+        self._published: Hypotheses | None = None  # what `result` is about where it is not `hypotheses`
 
     def start(self, solution: PoseSolution) -> None:
         """Begin with all solutions of one image; nothing is known about the motion."""
@@ -154,6 +156,7 @@ class PoseFilter:
         assert self.hypotheses is not None, 'start first'
         now, p = self.hypotheses, self._parameters
         self._since_s += step_s
+        self._published = None
         share = min(0.5, p.switch_rate_hz * step_s)
         if share > 0.0:  # Step 7: the mirror image of the likeliest hypothesis stays a candidate.
             now = now.with_mirror(self._shape.normal, share)
@@ -205,15 +208,29 @@ class PoseFilter:
         best = int(now.weights.argmax())
         turn = correction.step[best, TURN]
         far = turn @ turn > _FAR_RAD**2 or repeats * correction.chi2[best] > chi2_quantile(2 * len(wrong))
-        if far and not self.allows(self._pose_of(now, best), observation):
+        if far and not self.allows(self._pose(now, best), observation):
             return np.ones_like(wrong)
+        self._keep(now)
+        self._published = self._with_all_of(observation)
         # Step 15: learn the noise of the keypoints, in claimed standard deviations.
         unit = math.sqrt(self.noise.variance)  # as it was when the residuals were computed
         residual, jacobian = unit * correction.residual[best], unit * correction.jacobian[best]
         self.noise.learn(residual, jacobian, observation.used, self._since_s)
-        self._keep(now)
         self._since_s = 0.0
         return wrong
+
+    def _with_all_of(self, observation: Observation) -> Hypotheses | None:
+        """Return the hypotheses with all that the image tells by which they were corrected, if it is more (step 17)."""
+        assert self.hypotheses is not None, 'start first'
+        missing = 0.5 * (self.noise.persistence - 1.0)  # over what they have taken in
+        if missing < _LEAST_MISSING:
+            return None
+        now = self.hypotheses
+        residual, jacobian, noise, curvature = self._innovation(now, observation)
+        noise = noise + (1.0 / missing - 1.0) * np.eye(noise.shape[1])
+        result = now.corrected(now.correction(residual, jacobian, noise, curvature))
+        result.weights = now.weights  # an error that lasts is no further evidence for an attitude
+        return result
 
     def correct_by_fit(self, fit: OutlineFit, step_s: float) -> None:
         """Correct the hypotheses by what the outline tells about the pose (step 27)."""
@@ -286,6 +303,7 @@ class PoseFilter:
 
     def _keep(self, now: Hypotheses) -> None:
         """Take over corrected hypotheses, but only a few (step 16)."""
+        self._published = None
         self.hypotheses = now.pruned(self._parameters.max_hypotheses, _LEAST_WEIGHT, _SAME_DISTANCE)
         self._known = _largest_variances(self.hypotheses)
 
@@ -297,10 +315,10 @@ class PoseFilter:
         The pose is the mean of the heavier group, the alternative that of the other.
         """
         assert self.hypotheses is not None, 'start first'
-        now = self.hypotheses
+        now = self.hypotheses if self._published is None else self._published
         if len(now) == 1:
-            pose = self._pose(0, _NO_STEP)
-            return FilteredPose(pose, self._covariance_about(pose), 0.0, None)
+            pose = self._pose(now, 0)
+            return FilteredPose(pose, self._covariance_about(now, pose), 0.0, None)
         flat = now.R.reshape(-1, 9)
         traces = flat @ flat.T
         support = np.exp((traces - 3.0) / (2.0 * _NEIGHBOUR_RAD**2)) @ now.weights  # 3 - trace = angle^2 for small ones
@@ -314,14 +332,12 @@ class PoseFilter:
         if other_share > 0.5:  # the best supported one lies between both groups
             second, other_share = ~second, 1.0 - other_share
         if other_share > 0.0:
-            alternative = self._pose(best, (now.weights * second) @ steps / other_share)
-        pose = self._pose(best, (now.weights * ~second) @ steps / (1.0 - other_share))
-        return FilteredPose(pose, self._covariance_about(pose), other_share / (1.0 - other_share), alternative)
+            alternative = self._pose(now, best, (now.weights * second) @ steps / other_share)
+        pose = self._pose(now, best, (now.weights * ~second) @ steps / (1.0 - other_share))
+        return FilteredPose(pose, self._covariance_about(now, pose), other_share / (1.0 - other_share), alternative)
 
-    def _covariance_about(self, pose: Rigid) -> np.ndarray:
+    def _covariance_about(self, now: Hypotheses, pose: Rigid) -> np.ndarray:
         """Return the (6, 6) second moment of the object's origin and rotation about a pose, over all hypotheses."""
-        assert self.hypotheses is not None, 'start first'
-        now = self.hypotheses
         arms = now.R @ self._shape.centroid
         to_origin = np.empty((len(now), 6, 6))
         to_origin[:] = _UNIT
@@ -342,15 +358,10 @@ class PoseFilter:
         spread = to_middle @ np.linalg.inv(solution.information) @ to_middle.transpose(0, 2, 1)
         return Rigid(R, solution.poses.translation + arms), scale * spread
 
-    def _pose(self, index: int, step: np.ndarray) -> Rigid:
+    def _pose(self, now: Hypotheses, index: int, step: np.ndarray = _NO_STEP) -> Rigid:
         """Return the pose `camera_object` of a hypothesis moved by a (6,) step."""
-        assert self.hypotheses is not None, 'start first'
-        R = matrix_from_rotation_vector(step[3:]) @ self.hypotheses.R[index]
-        return Rigid(R, self.hypotheses.centre[index] + step[:3] - R @ self._shape.centroid)
-
-    def _pose_of(self, now: Hypotheses, index: int) -> Rigid:
-        """Return the pose `camera_object` of one of some hypotheses."""
-        return Rigid(now.R[index], now.centre[index] - now.R[index] @ self._shape.centroid)
+        R = matrix_from_rotation_vector(step[3:]) @ now.R[index]
+        return Rigid(R, now.centre[index] + step[:3] - R @ self._shape.centroid)
 
     def _innovation(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import simulated_tracks as simulation
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -79,6 +80,24 @@ def test_ids_stay_at_low_rates_with_jitter_and_missing_frames(rate_hz):
         assert ids(tracker.update([pose_at(10.0 * np.sin(stamp))], float(stamp))) == [0]
     lost = stamps[-1] + (GAP_FRAMES + 1.0) / rate_hz
     assert ids(tracker.update([pose_at(0.0)], lost)) == [1]
+
+
+@pytest.mark.parametrize('rate_hz', [0.3, 0.5, 1.0, 2.0])
+@pytest.mark.parametrize('motion', range(4))
+def test_an_object_that_moves_keeps_its_id_at_low_rates(rate_hz, motion):
+    """It swings and turns by up to 1.8 times its size between two images; it once had up to 35 ids in 54 images."""
+    model, stamps = simulation.planar_submarine(), simulation.irregular_stamps(motion, rate_hz, 60)
+    track = simulation.simulate_track(motion, 2.0, stamps=stamps)
+    poses, tracker = simulation.observe_track(model, track, 1.0, motion), PoseTracker(model)
+    assert {ids(tracker.update([pose], stamp))[0] for pose, stamp in zip(poses, stamps.tolist())} == {0}
+
+
+def test_what_appears_far_away_is_another_one_also_at_low_rates():
+    tracker = PoseTracker(model_of())
+    for i in range(4):
+        assert ids(tracker.update([pose_at(0)], float(i))) == [0]
+    assert ids(tracker.update([pose_at(0), pose_at(120)], 4.0)) == [0, 1]
+    assert ids(tracker.update([pose_at(400)], 5.0)) == [2]  # 3.3 times its size, in a second
 
 
 def test_a_pause_does_not_lengthen_what_a_fast_stream_is_followed_through():

@@ -17,6 +17,7 @@ from custom_pose_ros.core.geometry.rotations import (
     rotation_vector_from_matrix,
 )
 from custom_pose_ros.core.orientation.filter import FilteredPose, FilterParameters, PoseFilter
+from custom_pose_ros.core.orientation.filter_models import KeypointNoise
 from custom_pose_ros.core.orientation.solver import Observation, PoseSolution, PoseSolver
 
 PLANAR = PoseSolver(simulation.planar_submarine(), simulation.CAMERA)
@@ -185,6 +186,30 @@ def test_a_new_error_is_noticed_although_errors_are_repeated():
     directions[3, 1] += 15.0 / 554.0  # it would pass where single errors were taken to be as large as repeated ones
     wrong = pose_filter.correct(dataclasses.replace(observations[-1], directions=directions))
     assert wrong[3]
+
+
+def test_where_errors_last_the_newest_image_counts_like_the_first():
+    """
+    The best weights for a mean of errors whose correlation fades by a share r from each image to the next.
+
+    They are 1 for the first and the last, 1 - r for those between; the state has taken in 1 - r of the last one.
+    """
+    observations = observed(SOLID, still(2.0, 30), 0.2)
+    pose_filter = started(SOLID, observations[0])
+    for observation in observations[1:]:
+        pose_filter.noise = KeypointNoise(SOLID.model.keypoint_count)
+        pose_filter.noise.begin(STEP_S)
+        pose_filter.predict(STEP_S)
+        assert not pose_filter.correct(observation).any()
+    taken_in, published = (
+        np.linalg.inv(pose_filter._covariance_about(now, pose_filter.result().pose))
+        for now in (pose_filter.hypotheses, pose_filter._published)
+    )
+    solution = SOLID.solve_observation(observations[-1])
+    repeated = np.exp(-STEP_S / 0.1) * np.exp(-STEP_S / 0.5)  # what is expected at first, faded with the horizon
+    whole = solution.information[0] / (1.0 + repeated)
+    share = np.trace(np.linalg.solve(whole, published - taken_in)) / 6.0
+    assert share == pytest.approx(repeated, rel=0.02)  # the pose of the image is not quite that of the state
 
 
 def test_no_more_hypotheses_than_allowed():

@@ -8,6 +8,7 @@ import time
 
 import numpy as np
 import pytest
+import simulated_tracks as simulation
 import yaml
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
@@ -64,7 +65,7 @@ def model(tiny_object: str) -> ObjectModel:
 
 
 def keypoints_of(
-    model: ObjectModel, R: np.ndarray, t: np.ndarray, camera: CameraIntrinsics, track_id: int
+    model: ObjectModel, R: np.ndarray, t: np.ndarray, camera: CameraIntrinsics, track_id: int | None
 ) -> KeypointPose:
     count = model.keypoint_count
     return KeypointPose(
@@ -233,6 +234,24 @@ def test_tf_goes_from_the_optical_frame_to_every_instance(graph, model) -> None:
     np.testing.assert_allclose(
         matrix_from_quaternion(np.array([q.x, q.y, q.z, q.w])), R_BODY_OPTICAL.T, atol=1e-12
     )  # exact but for rounding
+
+
+@pytest.mark.parametrize('rate_hz', [0.3, 1.0])
+def test_a_slow_camera_sees_one_object_in_one_frame(graph, model, rate_hz) -> None:
+    """Of poses without ids; it moves by more than its size between two images."""
+    messages = pytest.importorskip('tf2_msgs.msg', reason='tf2_msgs comes with ROS or is built by the test set-up')
+    bench = Bench(graph, model)
+    moving = graph.listen('/tf', messages.TFMessage)
+    bench.calibrate()
+    size_m = np.ptp(model.model_points, axis=0).max()
+    for i, stamp in enumerate(simulation.irregular_stamps(0, rate_hz, 12).tolist()):
+        image = header(2000 + 100 * int(graph.namespace[2:]) + int(stamp))  # /tf is shared by all tests
+        image.stamp.nanosec += int(stamp % 1.0 * 1e9)
+        pose = keypoints_of(model, R, T + [(-1) ** i * 0.6 * size_m, 0.0, 0.0], CAMERA, None)
+        answer = bench.publish(poses_to_message([pose], model, image, 640, 480))
+        assert [o.track_id for o in answer.orientations] == [0]
+        (transform,) = moving.wait(lambda m, image=image: m.transforms[0].header == image).transforms
+        assert transform.child_frame_id == 'tiny_0'
 
 
 def test_without_tf2_msgs_one_warning_says_so(graph, model, monkeypatch) -> None:
