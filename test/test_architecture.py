@@ -74,7 +74,7 @@ ORDER = {
             'train',
         ),
     ),
-    'training/pose_training': (('labels',), ('networks',), ('data',), ('judging',), ('learning', 'export')),
+    'training/pose_training': (('labels',), ('networks', 'footage'), ('data',), ('judging',), ('learning', 'export')),
     'training/synthetic': (('settings',), ('geometry',), ('rendering',), ('scenes',), ('output', 'choosing')),
 }
 # External package -> where alone it may be imported.

@@ -1,8 +1,15 @@
 """
-Let a trained model propose labels for new images: correcting is faster than labelling.
+Propose labels for new images and films: correcting is faster than labelling.
 
     python training/prelabel.py build/train/my_object/best.pth new_photos/ --out proposed.json
-    python training/prelabel.py config/submarine new_photos/ --format label-studio --out tasks.json
+    python training/prelabel.py --footage dive.mp4 --count 5 --object config/my_object --out to_label
+    python training/prelabel.py --footage dive.mp4 --from labels.json --out proposed
+    python training/prelabel.py config/my_object --footage dive_2.mcap --camera camera.yaml --count 30 --out proposed_2
+
+A network labels the photos of a folder. Of footage (videos, bags, folders of pictures) the frames are chosen that are
+sharp, unlike each other and, with a network, those where it is unsure, finds nothing or contradicts the rigid object.
+With --from, labels of a few frames are carried to the others, without any network: each film is followed forwards and
+backwards between them, and one rigid body is adjusted to all. docs/footage.md says more.
 
 coco: import it in coco-annotator (dataset, import COCO) or CVAT (upload annotations, COCO Keypoints 1.0).
 label-studio: import the tasks into a project with the interface of prepare_dataset.py --label-studio-config. It shows
@@ -14,10 +21,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script from anywhere
@@ -28,29 +34,49 @@ from custom_pose_ros.core.command_line import DONE, PARTLY, command, command_par
 # isort: split
 import numpy as np
 
+from custom_pose_ros.core.drawing.contact_sheet import draw_tile, write_contact_sheet
 from custom_pose_ros.core.errors import DatasetError, MediaError
-from custom_pose_ros.core.files import write_json
-from custom_pose_ros.core.keypoints.poses import KeypointPose
-from custom_pose_ros.core.labels.coco_file import OWN_CONTRIBUTOR
+from custom_pose_ros.core.files import write_image, write_json
+from custom_pose_ros.core.geometry.camera import CameraIntrinsics
+from custom_pose_ros.core.labels.raw_labels import REFUSED, RawLabels, problem_table, with_object, with_safe_names
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.orientation.estimate import AMBIGUOUS
 from custom_pose_ros.core.pictures import read_sound_picture
 from custom_pose_ros.core.progress import progress_bar
+from custom_pose_ros.inference.camera_calibration import CameraCalibration
 from custom_pose_ros.inference.copies import CopiesEstimator
+from custom_pose_ros.inference.estimator import PoseEstimator
 from custom_pose_ros.inference.network_options import add_copies_option
-from training.pose_training.labels.image_files import find_images
+from training.pose_training.footage.clicked_film import ClickedFilm, propagate
+from training.pose_training.footage.network_film import find_in, pose_camera, smoothed_objects, window, worth_of_label
+from training.pose_training.labels.checking import CheckedImage, check
+from training.pose_training.labels.film import Film
+from training.pose_training.labels.formats import read_labels
+from training.pose_training.labels.image_files import ImageIndex, find_images
+from training.pose_training.labels.proposed_labels import (
+    ObjectNames,
+    ProposedImage,
+    ProposedObject,
+    coco_proposals,
+    label_studio_proposals,
+)
+from training.pose_training.labels.readers.video_frames import VideoFrames
+from training.pose_training.labels.sharp_frames import look_over, unlike
 from training.pose_training.networks.trained import load_trained
 
-_BOX_MARGIN = 0.1  # of its longer side: keypoints lie inside of the object, its box around it
-_POINT_WIDTH_PERCENT = 0.5  # how large Label Studio draws a keypoint
+_COUNT = 20  # frames to label, where nothing is clicked
+_MOST_PROPOSED = 300  # frames of a film, where some are clicked
+_FRAMES_ALIKE = 1.0  # grey levels between the thumbnails of frames that are not both worth a label
+_SHEET_IMAGES = 48
+_LARGEST_SIDE = 1 << 20  # no picture is reduced
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """Return the command line."""
+    """Return the command line; exits with a message when it does not make sense."""
     parser = command_parser(__doc__)
-    parser.add_argument('model', help='checkpoint (.pth), model.onnx, folder with one, or installed object')
-    parser.add_argument('images', type=Path, help='folder with new images')
-    parser.add_argument('--out', type=Path, required=True, help='file to write')
+    parser.add_argument('model', nargs='?', help='checkpoint (.pth), model.onnx, folder with one, or installed object')
+    parser.add_argument('images', type=Path, nargs='?', help='folder with new images')
+    parser.add_argument('--out', type=Path, required=True, help='file to write; with --footage a folder')
     parser.add_argument('--format', choices=('coco', 'label-studio'), default='coco', help='default: coco')
     parser.add_argument(
         '--prefix',
@@ -58,135 +84,83 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         'folder, for a local storage of that folder)',
     )  # fmt: skip
     add_copies_option(parser)
-    return parser.parse_args(arguments)
+    film = parser.add_argument_group('films')
+    film.add_argument(
+        '--footage', type=Path, nargs='+', metavar='FILE', help='videos, bags, or folders of pictures in their order'
+    )
+    film.add_argument(
+        '--count', type=int,
+        help=f'frames to take of each film, at most (default {_COUNT}; with --from {_MOST_PROPOSED})',
+    )  # fmt: skip
+    film.add_argument(
+        '--from',
+        dest='clicked',
+        type=Path,
+        metavar='LABELS',
+        help='labels of some frames of the footage, in any format',
+    )
+    film.add_argument(
+        '--images', dest='folders', type=Path, action='append', help="with --from: their pictures' folder"
+    )
+    film.add_argument('--object', help='object file: names and order of the keypoints, where there is no network')
+    film.add_argument('--camera', type=Path, help='calibration of the camera, for the pose of a rigid object')
+    film.add_argument('--flexible', action='store_true', help='with --from: the object bends, or has moving parts')
+    film.add_argument(
+        '--doubtful', action='store_true',
+        help='with --from: also frames with keypoints in doubt, which stay without a label: complete them by hand',
+    )  # fmt: skip
+    film.add_argument('--image', metavar='TOPIC', help='images of a bag, where it has several cameras')
+    parsed = parser.parse_args(arguments)
+    if parsed.footage is None:
+        if parsed.model is None or parsed.images is None:
+            parser.error('a model and a folder with images are needed, or --footage')
+        films_only = ('count', 'clicked', 'folders', 'object', 'camera', 'flexible', 'doubtful', 'image')
+        if any(getattr(parsed, name) not in (None, False) for name in films_only):
+            parser.error(
+                '--count, --from, --images, --object, --camera, --flexible, --doubtful, --image: with --footage'
+            )
+    elif parsed.images is not None:
+        parser.error(f'{parsed.images}: give folders of pictures after --footage, or leave --footage out')
+    elif parsed.clicked is None and (parsed.flexible or parsed.doubtful or parsed.folders):
+        parser.error('--flexible, --doubtful and --images are about the labels of --from')
+    elif parsed.clicked is not None and parsed.model is not None:
+        parser.error(f'{parsed.model}: labels of --from are carried on without a network; give one or the other')
+    elif parsed.object is not None and parsed.model is not None:
+        parser.error('--object is inside the model')
+    if parsed.count is not None and parsed.count < 1:
+        parser.error(f'--count must be at least 1, got {parsed.count}')
+    return parsed
 
 
-@dataclass(frozen=True)
-class FoundImage:
-    """
-    What a model found in one image.
-
-    Attributes:
-        name: File name as the labelling tool knows it.
-        width: Of the image [px].
-        height: Of the image [px].
-        poses: The instances found.
-    """
-
-    name: str
-    width: int
-    height: int
-    poses: list[KeypointPose]
-
-
-def coco_prelabels(images: Sequence[FoundImage], model: ObjectModel) -> dict[str, Any]:
-    """Return COCO keypoints as coco-annotator and CVAT ('COCO Keypoints 1.0') import them."""
-    annotations = []
-    for image_id, image in enumerate(images, 1):
-        for pose in image.poses:
-            left, top, right, bottom = pose_box(pose, image)
-            points = np.where(pose.visible[:, None], pose.keypoints, 0.0).round(2)
-            annotations.append({
-                'id': len(annotations) + 1,
-                'image_id': image_id,
-                'category_id': 1,
-                'iscrowd': 0,
-                'segmentation': [],  # CVAT would make a polygon of it, which a skeleton's label does not allow
-                'bbox': [left, top, round(right - left, 2), round(bottom - top, 2)],
-                'area': round((right - left) * (bottom - top), 2),
-                'keypoints': np.column_stack([points, pose.visible * 2]).ravel().tolist(),
-                'num_keypoints': int(pose.visible.sum()),
-                'score': round(float(pose.score), 4),
-                'ambiguity': round(float(pose.ambiguity), 4),
-            })
-    return {
-        'info': {
-            'description': f'labels proposed by a model of {model.name}: correct them',
-            'contributor': OWN_CONTRIBUTOR,
-        },
-        'licenses': [],
-        'images': [
-            {'id': i, 'file_name': im.name, 'width': im.width, 'height': im.height} for i, im in enumerate(images, 1)
-        ],
-        'annotations': annotations,
-        'categories': [
-            {
-                'id': 1,
-                'name': model.name,
-                'supercategory': '',
-                'keypoints': list(model.keypoint_names),
-                'skeleton': [[a + 1, b + 1] for a, b in model.skeleton],
-            }
-        ],
-    }
-
-
-def label_studio_prelabels(images: Sequence[FoundImage], model: ObjectModel, prefix: str) -> list[dict[str, Any]]:
-    """
-    Return Label Studio tasks with predictions, for the interface of prepare_dataset.py --label-studio-config.
-
-    Args:
-        images: What was found.
-        model: The object.
-        prefix: Put before each quoted file name to make the address under which Label Studio finds the image.
-    """
-    tasks = []
-    for number, image in enumerate(images):
-        results = []
-        for i, pose in enumerate(image.poses):
-            box_id = f'object{number}_{i}'
-            left, top, right, bottom = pose_box(pose, image)
-            box = {'rectanglelabels': [model.name], **_percent(image, left, top)}
-            box.update(width=100 * (right - left) / image.width, height=100 * (bottom - top) / image.height)
-            results.append(_result(image, box_id, 'objects', 'rectanglelabels', box))
-            for k in np.flatnonzero(pose.visible):
-                value = {
-                    'keypointlabels': [model.keypoint_names[k]],
-                    'width': _POINT_WIDTH_PERCENT,
-                    **_percent(image, *(pose.keypoints[k] + 0.5)),  # from the image's corner
-                }
-                point = _result(image, f'{box_id}_{k}', 'keypoints', 'keypointlabels', value)
-                results.append({**point, 'parentID': box_id})
-        score = max((float(pose.score) for pose in image.poses), default=0.0)
-        prediction = {'model_version': model.name, 'score': score, 'result': results}
-        tasks.append({'data': {'image': prefix + quote(image.name)}, 'predictions': [prediction]})
-    return tasks
-
-
-def pose_box(pose: KeypointPose, image: FoundImage) -> tuple[float, float, float, float]:
-    """Return left, top, right, bottom around the keypoints with a margin, inside of the image."""
-    left, top, right, bottom = pose.box
-    margin = _BOX_MARGIN * max(right - left, bottom - top)
-    box = np.array([left - margin, top - margin, right + margin, bottom + margin])
-    left, top, right, bottom = np.clip(box, 0, [image.width, image.height] * 2).round(2).tolist()
-    return left, top, right, bottom
-
-
-def _percent(image: FoundImage, x: float, y: float) -> dict[str, float]:
-    return {'x': 100 * float(x) / image.width, 'y': 100 * float(y) / image.height}
-
-
-def _result(image: FoundImage, result_id: str, control: str, kind: str, value: dict[str, Any]) -> dict[str, Any]:
-    return {
-        'id': result_id,
-        'type': kind,
-        'from_name': control,
-        'to_name': 'image',
-        'original_width': image.width,
-        'original_height': image.height,
-        'image_rotation': 0,
-        'value': value,
-    }
-
-
-@command
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; return its exit code."""
-    parsed = parse_arguments(arguments)
+def load_estimator(parsed: argparse.Namespace) -> PoseEstimator:
+    """Return the network, averaging over copies where that is wanted."""
     estimator = load_trained(parsed.model)
-    if parsed.copies > 1:
-        estimator = CopiesEstimator(estimator, parsed.copies)
-    found, unreadable, turned = [], [], []
+    return CopiesEstimator(estimator, parsed.copies) if parsed.copies > 1 else estimator
+
+
+def names_of(source: ObjectModel | RawLabels) -> ObjectNames:
+    """Return what is labelled, of an object file or of labels."""
+    if isinstance(source, ObjectModel):
+        return ObjectNames(source.name, source.keypoint_names, source.skeleton)
+    return ObjectNames(source.category, source.keypoint_names, source.skeleton)
+
+
+def write_labels(
+    parsed: argparse.Namespace, path: Path, folder: Path, images: Sequence[ProposedImage], names: ObjectNames
+) -> None:
+    """Write proposals in the form that is wanted; folder: of the pictures."""
+    if parsed.format == 'coco':
+        write_json(path, coco_proposals(images, names), indent=None)
+    else:
+        own = f'/data/local-files/?d={quote(folder.resolve().name)}/'
+        prefix = own if parsed.prefix is None else parsed.prefix
+        write_json(path, label_studio_proposals(images, names, prefix), indent=None)
+
+
+def label_photos(parsed: argparse.Namespace) -> int:
+    """Let a network label the photos of a folder; return the exit code."""
+    estimator = load_estimator(parsed)
+    found, unreadable, turned, ambiguous = [], [], [], []
     for path in progress_bar('find keypoints', None, 'image', find_images(parsed.images)):
         try:
             picture = read_sound_picture(path)
@@ -195,16 +169,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             continue
         turned += [path] if picture.orientation != 1 else []
         pixels = picture.upright
+        poses = estimator(pixels)
         name = path.relative_to(parsed.images).as_posix()
-        found.append(FoundImage(name, pixels.shape[1], pixels.shape[0], estimator(pixels)))
+        found.append(ProposedImage(name, pixels.shape[1], pixels.shape[0], list(map(ProposedObject.of_pose, poses))))
+        ambiguous += [name] if any(pose.ambiguity > AMBIGUOUS for pose in poses) else []
     if not found:
         raise DatasetError(f'{unreadable[0]}; nor can any other image there be read')
-    if parsed.format == 'coco':
-        write_json(parsed.out, coco_prelabels(found, estimator.model), indent=None)
-    else:
-        folder = quote(parsed.images.resolve().name)
-        prefix = f'/data/local-files/?d={folder}/' if parsed.prefix is None else parsed.prefix
-        write_json(parsed.out, label_studio_prelabels(found, estimator.model, prefix), indent=None)
+    write_labels(parsed, parsed.out, parsed.images, found, names_of(estimator.model))
     for error in unreadable:
         say(f'error: {error}; left out')
     if turned and parsed.format == 'coco':
@@ -212,13 +183,195 @@ def main(arguments: Sequence[str] | None = None) -> int:
             f'note: {len(turned)} images are turned by their EXIF orientation (first: {turned[0]}): the proposals lie '
             'on them as viewers and CVAT show them; coco-annotator shows them unturned, so turn the files first'
         )
-    ambiguous = [image.name for image in found if any(pose.ambiguity > AMBIGUOUS for pose in image.poses)]
     if ambiguous:
         say(f'note: in {len(ambiguous)} images the object may be turned (first: {ambiguous[0]}): check these first')
-    empty = sum(not image.poses for image in found)
-    count = sum(len(image.poses) for image in found)
+    empty = sum(not image.objects for image in found)
+    count = sum(len(image.objects) for image in found)
     print(f'{parsed.out}: {count} objects in {len(found)} images; nothing found in {empty}')
     return PARTLY if unreadable else DONE
+
+
+class FootageFolder:
+    """What is written of footage: pictures, labels, and a contact sheet to look at."""
+
+    def __init__(self, parsed: argparse.Namespace, names: ObjectNames | None):
+        """
+        Look at the folder.
+
+        Args:
+            parsed: The command line.
+            names: Of the object; None where nobody has said what will be labelled.
+
+        Raises:
+            DatasetError: It holds labels already, which may be corrected ones.
+        """
+        self._parsed, self._names, self._folder = parsed, names, parsed.out
+        self.labels = parsed.out / ('labels.json' if parsed.format == 'coco' else 'tasks.json')
+        if (parsed.out / 'images').exists() or self.labels.exists():
+            raise DatasetError(f'{parsed.out}: holds labels already; give another --out or remove it')
+        self.images: list[ProposedImage] = []
+        self._tiles: list[np.ndarray] = []
+        self._taken: set[str] = set()
+
+    def add(self, film: Film, objects: dict[int, list[ProposedObject]], titles: dict[int, str]) -> None:
+        """Write frames of a film with what is proposed for them; titles: for the contact sheet, by frame."""
+        shown = set(np.array(sorted(objects))[np.linspace(0, len(objects) - 1, _SHEET_IMAGES).round().astype(int)])
+        for frame in film.frames(objects):
+            name = film.name(frame.number)
+            if name in self._taken:
+                raise DatasetError(f'{film.source}: has the name of another film: rename one of them')
+            self._taken.add(name)
+            height, width = frame.image.shape[:2]
+            image = ProposedImage(name, width, height, objects[frame.number])
+            write_image(self._folder / 'images' / name, frame.image)
+            self.images.append(image)
+            if frame.number in shown:
+                title = f'{Path(name).stem} {titles.get(frame.number, "")}'
+                points = [found.points for found in image.objects]
+                skeleton = self._names.skeleton if self._names else ()
+                self._tiles.append(draw_tile(frame.image, points, title=title, skeleton=skeleton))
+
+    def close(self) -> None:
+        """Write labels and contact sheet."""
+        if self._names is not None:
+            write_labels(self._parsed, self.labels, self._folder / 'images', self.images, self._names)
+        write_contact_sheet(
+            self._folder / 'contact_sheet.png', self._tiles, self._names.keypoint_names if self._names else []
+        )
+        print(f'look at {self._folder / "contact_sheet.png"}')
+
+
+def camera_reader(parsed: argparse.Namespace) -> Callable[[int, int], CameraIntrinsics | None]:
+    """Return a function that gives the camera of pictures with a width and height [px], None without --camera."""
+    if parsed.camera is None:
+        return lambda width, height: None
+    return CameraCalibration(parsed.camera, report=lambda text: say(f'note: {parsed.camera}: {text}')).for_size
+
+
+def choose_frames(parsed: argparse.Namespace, films: Sequence[Film]) -> int:
+    """Write the frames that are worth a label, with what a network proposes for them; return the exit code."""
+    estimator = load_estimator(parsed) if parsed.model else None
+    model = estimator.model if estimator else ObjectModel.load(parsed.object) if parsed.object else None
+    out = FootageFolder(parsed, names_of(model) if model else None)
+    camera_for, contradicted = camera_reader(parsed), 0
+    for film in films:
+        looks = look_over(film)
+        worth, reasons, found = None, [''] * len(looks), {}
+        if estimator is not None:
+            bar = progress_bar(
+                'find keypoints', None, 'frame', find_in(film, [look.number for look in looks], estimator)
+            )
+            found = dict(bar)
+            camera = pose_camera(estimator.model, next(iter(found.values())).size, camera_for)
+            worth, reasons = worth_of_label(found, estimator.model, camera)
+        chosen = unlike(looks, parsed.count or _COUNT, worth, _FRAMES_ALIKE)
+        numbers = [looks[i].number for i in chosen]
+        objects: dict[int, list[ProposedObject]] = {number: [] for number in numbers}
+        if estimator is not None and camera is None:
+            objects = {number: list(map(ProposedObject.of_pose, found[number].poses)) for number in numbers}
+        elif estimator is not None:
+            missing = [number for number in window(numbers, film.count) if number not in found]
+            found.update(progress_bar('smooth poses', None, 'frame', find_in(film, missing, estimator)))
+            for number in numbers:
+                objects[number], left_out = smoothed_objects(number, found, estimator.model, camera)
+                contradicted += left_out
+        out.add(film, objects, {looks[i].number: reasons[i] for i in chosen})
+        print(f'{film.source}: {len(numbers)} of {film.count} frames chosen ({len(looks)} looked at)')
+    out.close()
+    if contradicted:
+        say(f'note: {contradicted} objects are left without a proposal: their poses over time contradict each other')
+    if estimator is not None:
+        print('correct the proposals, add what is missing, then: python training/prepare_dataset.py')
+    else:
+        print(f'label every keypoint in {parsed.out / "images"}; then: prelabel.py --footage ... --from LABELS')
+    return DONE
+
+
+def carry_labels(parsed: argparse.Namespace, films: Sequence[Film]) -> int:
+    """Carry the labels of some frames to others of their films; return the exit code."""
+    with tempfile.TemporaryDirectory(prefix='frames-') as folder:
+        pictures, names = read_clicked(parsed, Path(folder))
+        out = FootageFolder(parsed, names)
+        camera_for, used, strangers = camera_reader(parsed), 0, []
+        for film in films:
+            result = propagate(film, pictures, names.keypoint_names, camera_for, not parsed.flexible)
+            used += len(result.clicks)
+            if len(result.clicks) < 2:
+                count = len(result.clicks)
+                strangers.append(f'{film.source}: {count} of the labelled pictures are frames of it, 2 are needed')
+                continue
+            add_proposals(parsed, out, result)
+    for text in strangers:
+        say(f'error: {text}; left out')
+    if not out.images:
+        raise DatasetError(f'{parsed.clicked}: nothing is proposed')
+    out.close()
+    if unused := sum(bool(picture.instances) for picture in pictures) - used:
+        say(f'note: {unused} labelled pictures are no frames of this footage')
+    print(f'next: correct {out.labels}, then --from it again, or: python training/prepare_dataset.py {out.labels} ...')
+    return PARTLY if strangers else DONE
+
+
+def read_clicked(parsed: argparse.Namespace, frames: Path) -> tuple[list[CheckedImage], ObjectNames]:
+    """
+    Return the labelled pictures and what is labelled on them.
+
+    Raises:
+        DatasetError: The labels cannot be used, or one of them is refused.
+    """
+    folders = parsed.folders or [parsed.clicked if parsed.clicked.is_dir() else parsed.clicked.parent]
+    labels = read_labels(parsed.clicked, VideoFrames(folders, frames))
+    if parsed.object:
+        labels = with_object(parsed.clicked, labels, ObjectModel.load(parsed.object))
+    else:
+        labels = with_safe_names(parsed.clicked, labels)
+    labels.images = [image for image in labels.images if image.instances]
+    pictures = check(labels, ImageIndex([*(parsed.folders or labels.image_folders or folders), frames]), _LARGEST_SIDE)
+    if refused := [problem for problem in labels.problems if problem.kind == REFUSED]:
+        print('\n'.join(problem_table(labels.problems)))
+        raise DatasetError(f'{parsed.clicked}: {len(refused)} refused: {refused[0].line}')
+    return pictures, names_of(labels)
+
+
+def add_proposals(parsed: argparse.Namespace, out: FootageFolder, result: ClickedFilm) -> None:
+    """Write the frames of a film that are clicked, or for which labels are proposed, and say how many these are."""
+    film = result.film
+    points = {**result.points, **(result.doubtful if parsed.doubtful else {})}
+    numbers = sorted(points)
+    if len(numbers) > (most := parsed.count or _MOST_PROPOSED):
+        looks = [result.looks[number] for number in numbers]
+        numbers = [numbers[i] for i in unlike(looks, most, same=0.0)]
+    objects = {number: [ProposedObject(clicked)] for number, clicked in result.clicks.items()}
+    titles = dict.fromkeys(result.clicks, 'clicked')
+    for number in numbers:
+        errors = result.errors[number][points[number][:, 2] > 0]
+        worst = float(errors.max(initial=0))
+        objects[number] = [ProposedObject(points[number], 1 / (1 + worst))]
+        titles[number] = f'+-{worst:.1f} px' + ' in doubt' * (number not in result.points)
+    out.add(film, objects, titles)
+    others = result.count - len(result.clicks)
+    print(
+        f'{film.source}: {len(result.clicks)} clicked frames; of the {others} others, all keypoints of '
+        f'{len(result.points)} are known ({len(numbers)} frames written)'
+    )
+    for note in result.notes:
+        say(f'note: {film.source.name}: {note}')
+    if result.asked:
+        names = ', '.join(map(film.name, result.asked))
+        for frame in film.frames(result.asked):
+            write_image(parsed.out / 'to_click' / film.name(frame.number), frame.image)
+        where = parsed.out / 'to_click'
+        say(f'note: {film.source.name}: labels of {names} would settle what is in doubt: they are in {where}')
+
+
+@command
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit code."""
+    parsed = parse_arguments(arguments)
+    if parsed.footage is None:
+        return label_photos(parsed)
+    films = [Film(source, parsed.image) for source in parsed.footage]
+    return choose_frames(parsed, films) if parsed.clicked is None else carry_labels(parsed, films)
 
 
 if __name__ == '__main__':

@@ -44,7 +44,8 @@ from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.progress import progress_bar
 from custom_pose_ros.inference.camera_calibration import CameraCalibration
-from training.pose_training.labels.sharp_frames import is_recording, sharp_frames
+from training.pose_training.labels.film import is_recording
+from training.pose_training.labels.sharp_frames import sharp_frames
 
 with optional_packages('synthesize', ['synthetic']):
     from training.synthetic.geometry.object_builder import Builder, mesh_of, object_builder, object_size, size_note

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import cv2
+import moving_box
 import numpy as np
 import pytest
 from label_files import read_labels
@@ -13,11 +14,21 @@ from pycocotools.coco import COCO
 
 from custom_pose_ros.core.errors import DatasetError
 from custom_pose_ros.core.keypoints.poses import KeypointPose
+from training import prepare_dataset
 from training.pose_training.labels.checking import check
 from training.pose_training.labels.coco import read_dataset
+from training.pose_training.labels.film import Film
 from training.pose_training.labels.image_files import ImageIndex
-from training.prelabel import FoundImage, coco_prelabels, label_studio_prelabels, main
+from training.pose_training.labels.proposed_labels import (
+    ObjectNames,
+    ProposedImage,
+    ProposedObject,
+    coco_proposals,
+    label_studio_proposals,
+)
+from training.prelabel import main, names_of
 
+COUNT = 21  # frames of the film
 SCRIPT = Path(__file__).resolve().parents[3] / 'training' / 'prelabel.py'
 POINTS = np.array([[50.0, 20.5], [20.25, 80.0], [80.0, 80.0]])
 
@@ -33,12 +44,12 @@ def found(tmp_path):
         visible=visible,
         score=0.8,
     )
-    return [FoundImage('a.png', 200, 100, [pose])]
+    return [ProposedImage('a.png', 200, 100, [ProposedObject.of_pose(pose)])]
 
 
 def test_coco_proposals_load_where_coco_loads(tmp_path, dots, found, capsys):
     path = tmp_path / 'labels.json'
-    path.write_text(json.dumps(coco_prelabels(found, dots)))
+    path.write_text(json.dumps(coco_proposals(found, names_of(dots))))
     (image,) = read_dataset(path, dots)
     np.testing.assert_array_equal(image.labelled, [[True, True, False]])
     np.testing.assert_allclose(image.keypoints[0, :2], POINTS[:2])
@@ -52,7 +63,7 @@ def test_coco_proposals_load_where_coco_loads(tmp_path, dots, found, capsys):
 
 
 def test_label_studio_proposals_hold_the_same_points(tmp_path, dots, found):
-    (task,) = label_studio_prelabels(found, dots, '/data/local-files/?d=')
+    (task,) = label_studio_proposals(found, names_of(dots), '/data/local-files/?d=')
     assert task['data']['image'] == '/data/local-files/?d=a.png'
     # Accepted as they are, predictions become annotations: then our own reader must find the points again.
     path = tmp_path / 'tasks.json'
@@ -90,3 +101,83 @@ def test_a_folder_without_images_is_refused(tmp_path, capsys):
     model = str(SCRIPT.parents[1] / 'config' / 'submarine')
     assert main([model, str(tmp_path / 'empty'), '--out', str(tmp_path / 'out.json')]) == 1
     assert 'no images found' in capsys.readouterr().err
+
+
+@pytest.fixture(scope='module')
+def clicked(tmp_path_factory):
+    """A film, and the labels of five of its frames in a folder with their pictures."""
+    folder = tmp_path_factory.mktemp('film')
+    moving_box.write_film(folder / 'box.mp4', COUNT)
+    numbers = range(0, COUNT, (COUNT - 1) // 4)
+    images = [
+        ProposedImage(f'{n}.png', moving_box.WIDTH, moving_box.HEIGHT, [ProposedObject(label(n))]) for n in numbers
+    ]
+    for frame in Film(folder / 'box.mp4').frames(numbers):
+        cv2.imwrite(str(folder / f'{frame.number}.png'), frame.image)
+    names = ObjectNames('box', moving_box.NAMES, [(i, i + 1) for i in range(7)])
+    (folder / 'labels.json').write_text(json.dumps(coco_proposals(images, names)))
+    return folder
+
+
+def label(number: int) -> np.ndarray:
+    points = moving_box.labels_at(number / (COUNT - 1))
+    points[points[:, 2] == 0] = 0
+    return points
+
+
+def carry(folder, labels, out, *options) -> int:
+    return main(['--footage', str(folder / 'box.mp4'), '--from', str(labels), '--out', str(out), *options])
+
+
+def test_film_to_clicks_to_labels_and_back(clicked, tmp_path, capsys):
+    """The folder that is written is a data set, and corrected it is the next start."""
+    out = tmp_path / 'proposed'
+    assert carry(clicked, clicked / 'labels.json', out) == 0
+    assert '5 clicked frames; of the 16 others, all keypoints of' in capsys.readouterr().out
+    assert prepare_dataset.main([str(out / 'labels.json'), '--out', str(tmp_path / 'data')]) == 0
+    images = json.loads((out / 'labels.json').read_text())['images']
+    assert {p.name for p in (out / 'images').iterdir()} == {image['file_name'] for image in images}
+    assert cv2.imread(str(out / 'contact_sheet.png')).shape[1] == 1280
+    again = tmp_path / 'again'
+    assert carry(clicked, out / 'labels.json', again, '--images', str(out / 'images'), '--format', 'label-studio') == 0
+    tasks = json.loads((again / 'tasks.json').read_text())
+    assert sum('annotations' in task for task in tasks) == len(images)  # what was handed in is a person's
+    assert carry(clicked, clicked / 'labels.json', out) == 1  # may have been corrected
+    assert 'holds labels already' in capsys.readouterr().err
+
+
+def test_frames_to_label_are_chosen_without_a_network(clicked, tmp_path, capsys):
+    assert main(['--footage', str(clicked / 'box.mp4'), '--count', '4', '--out', str(tmp_path / 'out')]) == 0
+    names = sorted(path.name for path in (tmp_path / 'out' / 'images').iterdir())
+    assert len(names) == 4 and names[0].startswith('box_0000')
+    assert '4 of 21 frames chosen' in capsys.readouterr().out
+
+
+def test_labels_of_another_film_are_refused(clicked, tmp_path, capsys):
+    for path in clicked.glob('*.png'):
+        cv2.imwrite(str(tmp_path / path.name), np.full((240, 320, 3), 30 + 9 * int(path.stem), np.uint8))
+    code = carry(clicked, clicked / 'labels.json', tmp_path / 'out', '--images', str(tmp_path))
+    shown = capsys.readouterr().err
+    assert (code, '0 of the labelled pictures are frames of it' in shown) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ('options', 'text'),
+    [
+        (['--out', 'x'], 'a model and a folder'),
+        (['model', 'photos', '--from', 'labels.json', '--out', 'x'], 'with --footage'),
+        (['model', 'photos', '--out', 'x', '--footage', 'a.mp4'], 'give folders of pictures after --footage'),
+        (['model', '--footage', 'a.mp4', '--from', 'labels.json', '--out', 'x'], 'without a network'),
+        (['--footage', 'a.mp4', '--flexible', '--out', 'x'], 'about the labels of --from'),
+        (['--footage', 'a.mp4', '--count', '0', '--out', 'x'], 'at least 1'),
+    ],
+)
+def test_what_does_not_belong_together_is_wrong_use(options, text, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(options)
+    assert (ended.value.code, text in capsys.readouterr().err) == (2, True)
+
+
+def test_a_missing_film_is_told(tmp_path, capsys):
+    assert main(['--footage', str(tmp_path / 'gone.mp4'), '--out', str(tmp_path / 'out')]) == 1
+    assert 'gone.mp4: no such video, bag or folder' in capsys.readouterr().err

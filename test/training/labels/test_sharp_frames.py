@@ -10,7 +10,8 @@ import pytest
 
 from custom_pose_ros.core.errors import DatasetError
 from custom_pose_ros.core.video_file import VideoFile
-from training.pose_training.labels.sharp_frames import is_recording, sharp_frames
+from training.pose_training.labels.film import is_recording
+from training.pose_training.labels.sharp_frames import sharp_frames
 
 
 def scene(number: int) -> np.ndarray:

@@ -1,0 +1,152 @@
+"""A film: the frames of a video or of a bag's image topic, or the pictures of a folder in the order of their names."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import cv2
+import numpy as np
+
+from custom_pose_ros.core.command_line import optional_packages, say
+from custom_pose_ros.core.errors import DatasetError, MediaError, MessageError
+from custom_pose_ros.core.files import VIDEO_SUFFIXES
+from custom_pose_ros.core.pictures import read_image
+from custom_pose_ros.inference.image_messages import image_to_bgr
+from training.pose_training.labels.image_files import find_images, frame_count, read_frames
+
+if TYPE_CHECKING:
+    from custom_pose_ros.evaluation.bags.reader import Bag
+    from custom_pose_ros.evaluation.bags.topics import Topic
+
+_USUAL_FPS = 30.0  # of videos that do not tell theirs, and of pictures
+
+
+class FilmFrame(NamedTuple):
+    """
+    One frame.
+
+    Attributes:
+        number: From 0, of all frames of the film.
+        stamp_s: Since the first frame [s].
+        image: (H, W, 3) uint8 BGR.
+    """
+
+    number: int
+    stamp_s: float
+    image: np.ndarray
+
+
+def is_recording(source: Path) -> bool:
+    """Say whether a path is a video or a bag, rather than a folder of pictures."""
+    if source.is_dir():
+        return any(source.glob('metadata.yaml')) or any(map(_is_bag_file, source.iterdir()))
+    return source.suffix.lower() in VIDEO_SUFFIXES or _is_bag_file(source)
+
+
+def _is_bag_file(path: Path) -> bool:
+    return not {'.mcap', '.db3', '.bag'}.isdisjoint(path.suffixes[-2:])
+
+
+class Film:
+    """
+    The frames of a source that can be read as often as needed; all of them at once may be gigabytes.
+
+    Attributes:
+        source: Video, bag (rosbag2 or ROS 1) or folder of pictures.
+    """
+
+    def __init__(self, source: Path, topic: str | None = None):
+        """
+        Look at what the source is.
+
+        Args:
+            source: Video, bag or folder of pictures.
+            topic: Of the images of a bag; None for the only one.
+
+        Raises:
+            DatasetError: It is none of these.
+        """
+        if not source.exists():
+            raise DatasetError(f'{source}: no such video, bag or folder with pictures')
+        self.source, self._topic = source, topic
+        self._is_video = source.suffix.lower() in VIDEO_SUFFIXES
+        self._is_folder = not is_recording(source)
+        if self._is_folder and not source.is_dir():
+            raise DatasetError(f'{source}: is neither a video, a bag nor a folder with pictures')
+
+    @cached_property
+    def count(self) -> int:
+        """Number of frames, as announced."""
+        if self._is_folder:
+            return len(self._pictures)
+        if self._is_video:
+            return frame_count(self.source)
+        with self._bag() as (_, images):
+            return images.count
+
+    @cached_property
+    def _pictures(self) -> list[Path]:
+        return find_images(self.source)
+
+    def name(self, number: int) -> str:
+        """Return a file name for a frame that tells the film and the number."""
+        return f'{self.source.resolve().stem}_{number:06d}.png'
+
+    def frames(self, wanted: Collection[int] | None = None) -> Iterator[FilmFrame]:
+        """
+        Yield the frames with these numbers, or all, that can be read.
+
+        Raises:
+            DatasetError: It cannot be read at all.
+            UsageError: The bag has several cameras, or none.
+        """
+        if not (self._is_folder or self._is_video):
+            yield from self._read_bag(wanted)
+            return
+        numbers = range(self.count) if wanted is None else wanted
+        if self._is_folder:
+            yield from self._read_pictures(numbers)
+        else:
+            for number, image in read_frames(self.source, numbers):
+                yield FilmFrame(number, number / self._fps, image)
+
+    @cached_property
+    def _fps(self) -> float:
+        capture = cv2.VideoCapture(str(self.source))
+        fps = capture.get(cv2.CAP_PROP_FPS)
+        capture.release()
+        return fps if 0 < fps <= 1000 else _USUAL_FPS
+
+    def _read_pictures(self, numbers: Collection[int]) -> Iterator[FilmFrame]:
+        for number, path in enumerate(self._pictures):
+            if number in numbers:
+                try:
+                    yield FilmFrame(number, number / _USUAL_FPS, read_image(path))
+                except MediaError as error:
+                    say(f'warning: {error}; left out')
+
+    @contextmanager
+    def _bag(self) -> Iterator[tuple[Bag, Topic]]:
+        with optional_packages('reading a bag', ['bags']):
+            from custom_pose_ros.evaluation.bags.reader import Bag
+            from custom_pose_ros.evaluation.bags.topics import choose_image_topic
+        with Bag([self.source]) as bag:
+            yield bag, choose_image_topic(bag.topics, self._topic)
+
+    def _read_bag(self, numbers: Collection[int] | None) -> Iterator[FilmFrame]:
+        first = None
+        with self._bag() as (bag, images):
+            for number, message in enumerate(bag.messages([images.name])):
+                first = message.time_ns if first is None else first
+                wanted = numbers is None or number in numbers
+                content = message.decode() if wanted else None
+                if content is None:
+                    continue
+                try:
+                    yield FilmFrame(number, (message.time_ns - first) / 1e9, image_to_bgr(content))
+                except MessageError:  # one damaged picture of many
+                    continue
