@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, RegionOfInterest
 from std_msgs.msg import Header
 
-from custom_pose_ros.core.geometry.camera import DISTORTION_MODELS
+from custom_pose_ros.core.geometry.camera_checks import DISTORTION_MODELS
 from custom_pose_ros.inference.image_messages import LAYOUTS
 from custom_pose_ros.nodes.ros.conversions import Keypoint, Pose, PoseArray
 

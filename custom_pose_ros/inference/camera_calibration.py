@@ -10,7 +10,7 @@ import contextlib
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -188,13 +188,14 @@ def calibrated_camera(fields: CameraInfoFields, rectified: bool = False) -> Came
         raise ConfigError(str(error).replace('camera: K:', 'camera: P:') if projected else str(error)) from None
     if rectified and camera.has_distortion:
         raise ConfigError('camera: P: is missing, and the images are rectified, so that K and D do not apply to them')
-    (left, top), (width, height) = fields.offset, fields.region
+    view = _ImagePart(*fields.offset, *fields.region)
+    left, top, width, height = view
     if not fields.is_offset_only and (left + width > camera.width or top + height > camera.height):
         raise ConfigError(
             f'camera: roi: wanted a region inside {camera.width}x{camera.height}, '
             f'got {width}x{height} at ({left}, {top})'
         )
-    if min(_binned((left, top, width, height), fields.binning)) < 1:
+    if min(view.binned(fields.binning)) < 1:
         raise ConfigError(
             f'camera: binning: wanted images of a pixel or more, got {fields.binning[0]}x{fields.binning[1]} for '
             f'{width}x{height}'
@@ -210,6 +211,19 @@ def _projection(fields: CameraInfoFields) -> np.ndarray:
         raise ConfigError(f'camera: P: wanted 12 numbers (3x4 projection matrix), got {fields.p!r:.120}') from None
 
 
+class _ImagePart(NamedTuple):
+    """A part of the images that a calibration is for [px]."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+
+    def binned(self, binning: tuple[int, int]) -> tuple[int, int]:
+        """Return width and height of images of it."""
+        return self.width // binning[0], self.height // binning[1]
+
+
 def _fitted_camera(
     fields: CameraInfoFields, camera: CameraIntrinsics, width: int, height: int
 ) -> tuple[CameraIntrinsics, str]:
@@ -219,44 +233,50 @@ def _fitted_camera(
     Images show the whole of the calibration or its region, each as it is, binned, or scaled otherwise; whichever
     explains their size is taken, if it is the only one.
     """
-    whole, part = (0, 0, camera.width, camera.height), (*fields.offset, *fields.region)
-    if fields.is_offset_only:
-        part = whole
-    stated = _binned(part, fields.binning)
-    if (width, height) == stated:
-        columns, rows = (size * binning for size, binning in zip(stated, fields.binning))  # without a rest at the end
-        return camera.cropped(part[0], part[1], columns, rows).stretched_to(width, height), ''
-    size, calibrated = f'{width}x{height}', f'{camera.width}x{camera.height}'
-    views = [whole] if part == whole else [whole, part]
-    if (width, height) == whole[2:]:
+    whole = _ImagePart(0, 0, camera.width, camera.height)
+    part = whole if fields.is_offset_only else _ImagePart(*fields.offset, *fields.region)
+    size = width, height
+    if size == part.binned(fields.binning):
+        columns, rows = (side * binning for side, binning in zip(size, fields.binning))  # without a rest at the end
+        return camera.cropped(part.left, part.top, columns, rows).stretched_to(*size), ''
+    if size == whole[2:]:
         ignored = ' and '.join(['roi'] * (part != whole) + ['binning'] * (fields.binning != (1, 1)))
-        return camera, f'{ignored} of the calibration ignored: images of {size} have its full size'
-    fitting = [view for view in views if (width, height) in (view[2:], _binned(view, fields.binning))]
-    fitting = fitting or [view for view in views if camera.cropped(*view).has_shape(width, height)]
+        return camera, f'{ignored} of the calibration ignored: images of {width}x{height} have its full size'
+    view = _shown_view(fields, camera, whole, part, size)
+    return camera.cropped(*view).scaled_to(*size), _remark_on_scaling(whole, part, view, size)
+
+
+def _shown_view(
+    fields: CameraInfoFields, camera: CameraIntrinsics, whole: _ImagePart, part: _ImagePart, size: tuple[int, int]
+) -> _ImagePart:
+    """Return what images of a size show: the part or, also where neither fits, the whole; ConfigError if both fit."""
+    views = dict.fromkeys((whole, part))
+    fitting = [view for view in views if size in (view[2:], view.binned(fields.binning))]
+    fitting = fitting or [view for view in views if camera.cropped(*view).has_shape(*size)]
     if len(fitting) > 1:
         raise ConfigError(
-            f'camera: images of {size} may show all {calibrated} of the calibration or its roi, '
-            f'{part[2]}x{part[3]} at ({part[0]}, {part[1]}): nobody can tell; correct roi and binning'
+            f'camera: images of {size[0]}x{size[1]} may show all {whole.width}x{whole.height} of the calibration or '
+            f'its roi, {part.width}x{part.height} at ({part.left}, {part.top}): nobody can tell; correct roi and '
+            'binning'
         )
-    view = (fitting or [whole])[0]
-    scaled = camera.cropped(*view).scaled_to(width, height)
-    if view != whole and (width, height) == view[2:]:
-        return scaled, (
-            f'binning of the calibration ignored: images of {size} have the size of its roi; distances are wrong if '
+    return (fitting or [whole])[0]
+
+
+def _remark_on_scaling(whole: _ImagePart, part: _ImagePart, view: _ImagePart, size: tuple[int, int]) -> str:
+    """Say what was assumed of images that show a view in another size than the calibration states."""
+    images = f'{size[0]}x{size[1]}'
+    if view != whole and size == view[2:]:
+        return (
+            f'binning of the calibration ignored: images of {images} have the size of its roi; distances are wrong if '
             'the driver counts binned pixels there'
         )
     if view != whole:
-        return scaled, f'the roi of the calibration, {part[2]}x{part[3]}, is scaled to the images, {size}'
+        return f'the roi of the calibration, {part.width}x{part.height}, is scaled to the images, {images}'
     ignored = '; its roi is ignored' if part != whole else ''
-    return scaled, (
-        f'the calibration is for {calibrated} and is scaled to images of {size}{ignored}: right where images are '
-        'resized, wrong where they are cropped'
+    return (
+        f'the calibration is for {whole.width}x{whole.height} and is scaled to images of {images}{ignored}: right '
+        'where images are resized, wrong where they are cropped'
     )
-
-
-def _binned(view: tuple[int, int, int, int], binning: tuple[int, int]) -> tuple[int, int]:
-    """Return the size of the images of a view."""
-    return view[2] // binning[0], view[3] // binning[1]
 
 
 def _oddities(fields: CameraInfoFields, camera: CameraIntrinsics, rectified: bool) -> list[str]:

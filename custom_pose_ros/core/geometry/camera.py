@@ -1,9 +1,8 @@
-"""Camera intrinsics: project, undistort, read calibrations; plumb_bob, rational_polynomial and equidistant lenses."""
+"""Camera intrinsics: project and undistort, with plumb_bob, rational_polynomial and equidistant lenses."""
 
 from __future__ import annotations
 
 import math
-import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,23 +15,15 @@ import numpy as np
 
 from custom_pose_ros.core.errors import ConfigError
 from custom_pose_ros.core.geometry.calibration_files import CameraInfoFields
+from custom_pose_ros.core.geometry.camera_checks import (
+    checked_distortion,
+    checked_matrix,
+    distortion_model_of,
+    oddities,
+)
 from custom_pose_ros.core.limits import MAX_IMAGE_SIDE_PX
 
-# Names of sensor_msgs/distortion_models.hpp and how many coefficients each may have, in OpenCV's order.
-DISTORTION_MODELS = {'plumb_bob': (4, 5), 'rational_polynomial': (8, 12, 14), 'equidistant': (4,)}
-# Other names of the same models, as Kalibr, OpenCV and drivers write them.
-_MODEL_NAMES = {
-    'radtan': 'plumb_bob', 'radial_tangential': 'plumb_bob', 'rational': 'rational_polynomial', 'equi': 'equidistant',
-    'fisheye': 'equidistant', 'kannala_brandt': 'equidistant', 'kannala_brandt4': 'equidistant',
-}  # fmt: skip
-_NO_MODEL = ('', 'none', 'pinhole', 'perspective')  # allow no coefficient but zeros
 _LOWEST_FOCAL = 0.05  # of the image width; no lens sees that much: 4.2 are millimetres
-_FAR_FROM_MIDDLE = 0.1  # of the side; lenses are centred to a few percent, K of a binned or cropped image is not
-_UNEQUAL_FOCALS = 1.15  # ratio; pixels are square, or nearly so
-_SKEW = 0.02  # of the focal length; rows and columns of pixels are at right angles
-_HIGHEST_FOCAL = 100.0  # of the image width: a field of view of half a degree
-_LEAST_SPREAD = 0.5  # of an edge's distance from the axis without distortion; lenses with pincushion keep 0.8 and more
-_SLOPES = np.tan(np.linspace(0.0, np.radians(89.0), 500))  # of directions, from the axis to the side
 _NEWTON_STEPS = 15
 _ADJUGATE = np.array([[1.0, -1.0], [-1.0, 1.0]])  # signs of the adjugate of 2x2
 _CONVERGED_PX = 1e-7  # where the iteration stops
@@ -78,8 +69,8 @@ class CameraIntrinsics:
                     f'camera: {name}: wanted a whole number of pixels from 1 to {MAX_IMAGE_SIDE_PX}, got {value!r:.80}'
                 )
             object.__setattr__(self, name, int(value))
-        object.__setattr__(self, 'K', _checked_matrix(self.K))
-        object.__setattr__(self, 'D', _checked_distortion(self.D, self.distortion_model))
+        object.__setattr__(self, 'K', checked_matrix(self.K))
+        object.__setattr__(self, 'D', checked_distortion(self.D, self.distortion_model))
 
     @classmethod
     def from_fov(cls, width: int, height: int, fov_rad: float) -> CameraIntrinsics:
@@ -110,7 +101,7 @@ class CameraIntrinsics:
         Raises:
             ConfigError: the camera is not calibrated, or K is that of another image size.
         """
-        model = _model_of(distortion_model, d)
+        model = distortion_model_of(distortion_model, d)
         matrix: Any = list(k)
         coefficients: Any = list(d)
         camera = cls(width, height, matrix, coefficients, model)
@@ -219,52 +210,7 @@ class CameraIntrinsics:
 
     def oddities(self) -> list[str]:
         """Return what looks as if the matrix was that of other images than of this size, a line each."""
-        found = []
-        middle = (np.array([self.width, self.height]) - 1) / 2
-        shares = np.abs(self.K[:2, 2] - middle) / [self.width, self.height]
-        if shares.max() > _FAR_FROM_MIDDLE:
-            side = ('width', 'height')[int(shares.argmax())]
-            found.append(
-                f'the principal point is far from the middle of the {self.width}x{self.height} image, by '
-                f'{100 * shares.max():.0f} % of its {side}: the matrix may be that of a binned or cropped image, and '
-                'distances wrong'
-            )
-        ratio = self.K[0, 0] / self.K[1, 1]
-        if max(ratio, 1 / ratio) > _UNEQUAL_FOCALS:
-            found.append(
-                f'the focal lengths differ by {100 * (max(ratio, 1 / ratio) - 1):.0f} %: the matrix may be that of an '
-                'image of another shape, and distances wrong'
-            )
-        if abs(self.K[0, 1]) > _SKEW * self.K[0, 0]:
-            found.append(f'K has a skew of {self.K[0, 1]:g} px, which no camera has: poses may be wrong')
-        if self.K[0, 0] > _HIGHEST_FOCAL * self.width:
-            found.append(f'fx = {self.K[0, 0]:g} px is a field of view of less than 0.6 deg: is it in pixels?')
-        if strange := self._strange_distortion():
-            found.append(f'{strange}: poses may be missing or wrong; calibrate with pictures that reach the edges')
-        return found
-
-    def _strange_distortion(self) -> str | None:
-        """Say where, between axis and edges of the image, the lens model does what no lens does, or None."""
-        low, high = -self.K[:2, 2] - 0.5, [self.width, self.height] - self.K[:2, 2] - 0.5
-        for axis, sign in ((0, 1), (0, -1), (1, 1), (1, -1)) if self.has_distortion else ():
-            edge = float((high if sign > 0 else -low)[axis])
-            points = np.zeros((len(_SLOPES), 3))
-            points[:, axis], points[:, 2] = sign * _SLOPES, 1.0
-            with np.errstate(over='ignore', invalid='ignore'):  # coefficients may be anything
-                reached = sign * (self.project(points)[:, axis] - self.K[axis, 2])
-                back, out = np.diff(reached) <= 0, reached >= edge
-            last, first_out = (int(np.argmax(which)) if which.any() else len(_SLOPES) for which in (back, out))
-            if last < first_out and back.any():
-                return (
-                    f'the distortion folds back {reached[last]:.0f} px from the principal point, inside of the '
-                    f'{self.width}x{self.height} image'
-                )
-            if out.any() and _SLOPES[first_out] * self.K[axis, axis] < _LEAST_SPREAD * edge:
-                return (
-                    f'the distortion squeezes {edge:.0f} px of the {self.width}x{self.height} image into '
-                    f'{np.degrees(np.arctan(_SLOPES[first_out])):.2g} deg'
-                )
-        return None
+        return oddities(self)
 
     @cached_property
     def has_distortion(self) -> bool:
@@ -379,57 +325,3 @@ def _checked_shape(name: str, array: np.ndarray, columns: int) -> np.ndarray:
     if array.ndim != 2 or array.shape[1] != columns:
         raise ValueError(f'{name} must have shape (N, {columns}), got {array.shape}')
     return array
-
-
-def _checked_matrix(K: Any) -> np.ndarray:
-    try:
-        matrix = np.array(K, float).reshape(3, 3)
-    except (TypeError, ValueError, OverflowError):
-        raise ConfigError(f'camera: K: wanted 9 numbers (3x3 camera matrix), got {K!r:.120}') from None
-    if not np.isfinite(matrix).all():
-        raise ConfigError(f'camera: K: wanted finite numbers, got {matrix.ravel().tolist()}')
-    if not (matrix[0, 0] > 0.0 and matrix[1, 1] > 0.0):
-        raise ConfigError(
-            f'camera: K: wanted focal lengths above 0 px, got fx = {matrix[0, 0]:g}, fy = {matrix[1, 1]:g}'
-            + ('' if matrix[0, 0] or matrix[1, 1] else '; an uncalibrated camera sends zeros: calibrate it')
-        )
-    if matrix[1, 0] != 0.0 or matrix[2].tolist() != [0.0, 0.0, 1.0]:
-        raise ConfigError(f'camera: K: wanted [fx, s, cx; 0, fy, cy; 0, 0, 1], got {matrix.ravel().tolist()}')
-    return matrix
-
-
-def _model_of(name: Any, d: Sequence[float]) -> Any:
-    """Return the lens model that a name stands for; one that is unknown as it is."""
-    if not isinstance(name, str):
-        return name
-    plain = re.sub(r'[\s-]+', '_', name.strip().lower())
-    if plain not in _NO_MODEL:
-        return _MODEL_NAMES.get(plain, plain if plain in DISTORTION_MODELS else name)
-    if any(d):
-        raise ConfigError(
-            f'camera: distortion_model: wanted one of {", ".join(DISTORTION_MODELS)} '
-            f'for the {len(d)} coefficients, got {name[:80] or "none"}'
-        )
-    return 'plumb_bob'
-
-
-def _checked_distortion(D: Any, model: Any) -> np.ndarray:
-    if not isinstance(model, str) or model not in DISTORTION_MODELS:
-        raise ConfigError(f'camera: distortion_model: wanted one of {", ".join(DISTORTION_MODELS)}, got {model!r:.80}')
-    try:
-        given = np.array(D, float).ravel()
-    except (TypeError, ValueError, OverflowError):
-        raise ConfigError(f'camera: D: wanted numbers, got {D!r:.120}') from None
-    if not np.isfinite(given).all():
-        raise ConfigError(f'camera: D: wanted finite numbers, got {given.tolist()!r:.120}')
-    counts = DISTORTION_MODELS[model]
-    coefficients: np.ndarray = given
-    while len(coefficients) > counts[0] and len(coefficients) not in counts and coefficients[-1] == 0.0:
-        coefficients = coefficients[:-1]  # drivers fill up a fixed number of places with zeros
-    if model != 'equidistant' and not coefficients.any():
-        return coefficients if len(coefficients) in counts else np.empty(0)
-    if len(coefficients) not in counts:
-        wanted, none = ' or '.join(str(count) for count in counts), '' if model == 'equidistant' else ' (or none)'
-        more = '; with more the model is rational_polynomial' if model == 'plumb_bob' and len(given) >= 8 else ''
-        raise ConfigError(f'camera: D: wanted {wanted} coefficients for {model}{none}, got {len(given)}{more}')
-    return coefficients
