@@ -34,6 +34,7 @@ ORDER = {
         ('geometry',),
         ('keypoint_names',),
         ('object_checks',),
+        ('object_file',),
         ('object_model',),
         ('keypoints', 'labels'),
         ('orientation',),

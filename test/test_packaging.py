@@ -265,7 +265,7 @@ def test_the_installed_wheel_runs_the_lines_of_the_readme(wheel, tmp_path):
     readme = (ROOT / 'README.md').read_text(encoding='utf-8')
     lines = re.search(r'^```python\n(.*?)^```', readme, re.MULTILINE | re.DOTALL).group(1)
     photo = (
-        'import cv2, custom_pose_ros; from custom_pose_ros.core.object_model import installed_objects\n'
+        'import cv2, custom_pose_ros; from custom_pose_ros.core.object_file import installed_objects\n'
         'clip = installed_objects()["submarine"] / "demo/clip.mp4"\n'
         'cv2.imwrite("photo.jpg", cv2.VideoCapture(str(clip)).read()[1])'
     )

@@ -32,7 +32,8 @@ from custom_pose_ros.core.command_line import (
 import numpy as np
 
 from custom_pose_ros.core.errors import UsageError
-from custom_pose_ros.core.object_model import ObjectModel, find_object_folder
+from custom_pose_ros.core.object_file import find_object_folder
+from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.orientation.outline_views import OUTLINE_FILE, OutlineViews
 from custom_pose_ros.core.progress import progress_bar
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from custom_pose_ros.core.errors import UsageError
-from custom_pose_ros.core.object_model import Thresholds
+from custom_pose_ros.core.object_file import Thresholds
 from custom_pose_ros.evaluation.bags.reader import Bag
 from custom_pose_ros.evaluation.bags.topics import (
     camera_info_topics,

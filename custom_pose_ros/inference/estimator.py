@@ -16,7 +16,8 @@ from custom_pose_ros.core.errors import ConfigError, ModelError, ModelFileError
 from custom_pose_ros.core.keypoints.grouping import group_poses, group_with_margin
 from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.keypoints.preprocessing import SIZE_MULTIPLE, STRIDE, check_image, input_shape, prepare
-from custom_pose_ros.core.object_model import ObjectModel, Thresholds, find_object_folder
+from custom_pose_ros.core.object_file import Thresholds, find_object_folder
+from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.inference.backends import AUTO, MARGINS, Backend, LoadedNetwork, default_threads, load_network
 from custom_pose_ros.inference.faces.face_estimator import FaceEstimator
 

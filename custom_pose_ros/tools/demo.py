@@ -23,7 +23,8 @@ from custom_pose_ros.core.command_line import DONE, command, command_parser, opt
 from custom_pose_ros.core.errors import ConfigError
 from custom_pose_ros.core.files import write_json
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
-from custom_pose_ros.core.object_model import ObjectModel, find_object_folder
+from custom_pose_ros.core.object_file import find_object_folder
+from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.progress import progress_bar
 from custom_pose_ros.inference.backends import AUTO, KINDS
 from custom_pose_ros.tools.children import ChildError, Children, free_domain, ros_environment

@@ -35,7 +35,7 @@ from custom_pose_ros.core.command_line import (
 from custom_pose_ros.core.errors import UsageError, printable_line
 from custom_pose_ros.core.files import write_text
 from custom_pose_ros.core.folder_lock import own_folder
-from custom_pose_ros.core.object_model import find_object_folder
+from custom_pose_ros.core.object_file import find_object_folder
 from custom_pose_ros.core.progress import progress_bar
 from custom_pose_ros.core.video_file import VideoFile
 from custom_pose_ros.inference.network_options import add_network_options

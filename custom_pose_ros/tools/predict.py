@@ -37,7 +37,8 @@ from custom_pose_ros.core.command_line import (
 from custom_pose_ros.core.drawing.overlay import draw_poses
 from custom_pose_ros.core.errors import ConfigError, CustomPoseError, MediaError, UsageError
 from custom_pose_ros.core.files import write_image, write_json
-from custom_pose_ros.core.object_model import ObjectModel, Thresholds
+from custom_pose_ros.core.object_file import Thresholds
+from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.orientation.outline_views import find_outline
 from custom_pose_ros.core.orientation.pnp import known_points
 from custom_pose_ros.core.pictures import read_sound_picture

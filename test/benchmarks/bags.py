@@ -25,7 +25,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / 'test')]
 from bag_maker import CAMERA_INFO, FRAME_NS, IMAGE, START_NS, Messages, write_bag  # noqa: E402
 
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics  # noqa: E402
-from custom_pose_ros.core.object_model import find_object_folder  # noqa: E402
+from custom_pose_ros.core.object_file import find_object_folder  # noqa: E402
 from custom_pose_ros.evaluation.bags.reader import Bag  # noqa: E402
 from custom_pose_ros.evaluation.evaluation_settings import Settings  # noqa: E402
 from custom_pose_ros.evaluation.evaluator import Evaluator  # noqa: E402

@@ -28,7 +28,8 @@ from speed import charts, domain, growth, heights, live, networks, public, stage
 from speed.scenes import OBJECT  # noqa: E402
 
 from custom_pose_ros.core.errors import CustomPoseError  # noqa: E402
-from custom_pose_ros.core.object_model import ObjectModel, find_object_folder  # noqa: E402
+from custom_pose_ros.core.object_file import find_object_folder  # noqa: E402
+from custom_pose_ros.core.object_model import ObjectModel  # noqa: E402
 from custom_pose_ros.inference.backends import default_threads, load_network  # noqa: E402
 
 PARTS = ('networks', 'stages', 'growth', 'heights', 'live')

@@ -32,7 +32,7 @@ from rclpy.node import Node  # noqa: E402
 from sensor_msgs.msg import Image  # noqa: E402
 from std_msgs.msg import Header  # noqa: E402
 
-from custom_pose_ros.core.object_model import find_object_folder  # noqa: E402
+from custom_pose_ros.core.object_file import find_object_folder  # noqa: E402
 from custom_pose_ros.nodes.ros.conversions import PoseArray, bgr_to_image  # noqa: E402
 from custom_pose_ros.tools.media import VideoReader  # noqa: E402
 

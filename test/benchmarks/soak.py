@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from custom_pose_ros.core.files import write_text  # noqa: E402
-from custom_pose_ros.core.object_model import find_object_folder  # noqa: E402
+from custom_pose_ros.core.object_file import find_object_folder  # noqa: E402
 from custom_pose_ros.tools.children import ChildError, Children, free_domain, ros_environment  # noqa: E402
 from custom_pose_ros.tools.demo_clip import Clip  # noqa: E402
 

@@ -8,7 +8,8 @@ import pytest
 import yaml
 
 from custom_pose_ros.core.errors import ConfigError
-from custom_pose_ros.core.object_model import ObjectModel, installed_objects
+from custom_pose_ros.core.object_file import installed_objects
+from custom_pose_ros.core.object_model import ObjectModel
 
 PLATE = {'a': [0, 0, 0], 'b': [0.3, 0, 0], 'c': [0.3, 0.2, 0], 'd': [0, 0.2, 0]}
 CAR = {

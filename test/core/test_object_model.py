@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from custom_pose_ros.core.errors import ConfigError
 from custom_pose_ros.core.limits import MAX_KEYPOINTS
-from custom_pose_ros.core.object_model import ObjectModel, Thresholds, find_object_folder, installed_objects
+from custom_pose_ros.core.object_file import Thresholds, find_object_folder, installed_objects
+from custom_pose_ros.core.object_model import ObjectModel
 
 MINIMAL = {'name': 'arm', 'keypoints': ['hand', 'elbow', 'base'], 'skeleton': [['base', 'elbow'], ['elbow', 'hand']]}
 ALL_KEYS = (

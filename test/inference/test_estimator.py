@@ -13,7 +13,8 @@ import pytest
 from custom_pose_ros import ConfigError, KeypointPose, ModelError, PoseEstimator
 from custom_pose_ros.core.keypoints.heatmaps import encode_heatmaps
 from custom_pose_ros.core.keypoints.pafs import encode_pafs
-from custom_pose_ros.core.object_model import ObjectModel, installed_objects
+from custom_pose_ros.core.object_file import installed_objects
+from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.inference.backends import LoadedNetwork
 
 GREEN, RED = (0, 255, 0), (0, 0, 255)

@@ -25,7 +25,8 @@ from custom_pose_ros.core.keypoints.fragments import (
 from custom_pose_ros.core.keypoints.heatmaps import Peaks, find_peaks
 from custom_pose_ros.core.keypoints.identities import better_on_place
 from custom_pose_ros.core.keypoints.poses import KeypointPose
-from custom_pose_ros.core.object_model import ObjectModel, Thresholds
+from custom_pose_ros.core.object_file import Thresholds
+from custom_pose_ros.core.object_model import ObjectModel
 
 _MIN_CANDIDATES = 20  # candidates for each keypoint, even where fewer instances are wanted
 

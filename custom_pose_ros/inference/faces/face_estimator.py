@@ -11,7 +11,8 @@ import numpy as np
 
 from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.keypoints.preprocessing import check_image
-from custom_pose_ros.core.object_model import ObjectModel, Thresholds
+from custom_pose_ros.core.object_file import Thresholds
+from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.inference.backends import Backend, LoadedNetwork
 from custom_pose_ros.inference.faces.face_detector import FaceDetector, Region, regions_of
 from custom_pose_ros.inference.faces.face_mesh import Crop, FaceMesh, FaceShape, LandmarkReader

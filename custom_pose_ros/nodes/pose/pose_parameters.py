@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
-from custom_pose_ros.core.object_model import Thresholds
+from custom_pose_ros.core.object_file import Thresholds
 from custom_pose_ros.nodes.ros.parameters import (
     AUTOSTART,
     IMAGE_RELIABILITY,

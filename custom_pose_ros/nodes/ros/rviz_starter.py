@@ -15,7 +15,7 @@ from rclpy.executors import ExternalShutdownException
 from sensor_msgs.msg import CameraInfo
 
 from custom_pose_ros.core.command_line import CANNOT, INTERRUPTED, command, command_parser, say
-from custom_pose_ros.core.object_model import config_folder
+from custom_pose_ros.core.object_file import config_folder
 from custom_pose_ros.nodes.ros import qos
 from custom_pose_ros.nodes.ros.conversions import PoseArray
 

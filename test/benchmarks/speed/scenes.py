@@ -11,7 +11,8 @@ from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.keypoints.heatmaps import encode_heatmaps
 from custom_pose_ros.core.keypoints.pafs import encode_pafs
 from custom_pose_ros.core.keypoints.preprocessing import STRIDE
-from custom_pose_ros.core.object_model import ObjectModel, find_object_folder
+from custom_pose_ros.core.object_file import find_object_folder
+from custom_pose_ros.core.object_model import ObjectModel
 
 OBJECT = 'submarine'
 SIGMA_PX = 7.0

@@ -6,7 +6,8 @@ import tempfile
 from pathlib import Path
 
 from custom_pose_ros.core.errors import CustomPoseError
-from custom_pose_ros.core.object_model import ObjectModel, find_object_folder
+from custom_pose_ros.core.object_file import find_object_folder
+from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.inference.backends import KINDS, LoadedNetwork, load_network
 
 

@@ -11,7 +11,8 @@ from custom_pose_ros.core.keypoints.grouping import group_poses, group_with_marg
 from custom_pose_ros.core.keypoints.heatmaps import encode_heatmaps
 from custom_pose_ros.core.keypoints.pafs import encode_pafs
 from custom_pose_ros.core.keypoints.poses import KeypointPose
-from custom_pose_ros.core.object_model import ObjectModel, Thresholds
+from custom_pose_ros.core.object_file import Thresholds
+from custom_pose_ros.core.object_model import ObjectModel
 
 STRIDE, SIGMA = 8, 7.0
 CROWD_SHAPE = (46, 82)  # 368 x 656 px

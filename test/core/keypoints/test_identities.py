@@ -11,7 +11,8 @@ from custom_pose_ros.core.keypoints.grouping import group_poses
 from custom_pose_ros.core.keypoints.heatmaps import encode_heatmaps
 from custom_pose_ros.core.keypoints.identities import better_on_place
 from custom_pose_ros.core.keypoints.pafs import encode_pafs
-from custom_pose_ros.core.object_model import ObjectModel, Thresholds
+from custom_pose_ros.core.object_file import Thresholds
+from custom_pose_ros.core.object_model import ObjectModel
 
 STRIDE, SIGMA, SHAPE = 8, 7.0, (40, 52)
 # A printed board: corners, middles, and two marks that tell its ends apart.

@@ -13,7 +13,8 @@ from typing import ClassVar
 import pytest
 
 from custom_pose_ros.core.errors import ConfigError, ModelError
-from custom_pose_ros.core.object_model import ObjectModel, installed_objects
+from custom_pose_ros.core.object_file import installed_objects
+from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.inference.backends import KINDS, choice, hardware, load_network
 from custom_pose_ros.inference.backends.choice import Candidate, Kind, find_candidates
 from custom_pose_ros.inference.backends.model_files import file_beside

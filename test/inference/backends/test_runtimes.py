@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from custom_pose_ros.core.errors import ConfigError, ModelError
-from custom_pose_ros.core.object_model import ObjectModel, installed_objects
+from custom_pose_ros.core.object_file import installed_objects
+from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.inference.backends import load_network
 
 SHIPPED = installed_objects()['submarine'] / 'model.onnx'

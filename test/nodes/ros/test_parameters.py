@@ -11,7 +11,7 @@ import yaml
 from rclpy.parameter import Parameter
 
 from custom_pose_ros.core.errors import ConfigError
-from custom_pose_ros.core.object_model import Thresholds
+from custom_pose_ros.core.object_file import Thresholds
 from custom_pose_ros.core.orientation.filter import FilterParameters
 from custom_pose_ros.nodes.orientation.orientation_parameters import FilterNodeParameters, OrientationNodeParameters
 from custom_pose_ros.nodes.pose.pose_parameters import PoseNodeParameters, ThresholdParameters

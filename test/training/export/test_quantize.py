@@ -15,7 +15,7 @@ pytest.importorskip('nncf', reason='NNCF is missing: run `make test`')
 import onnx
 
 from custom_pose_ros.core.errors import ConfigError, DatasetError, ModelError
-from custom_pose_ros.core.object_model import installed_objects
+from custom_pose_ros.core.object_file import installed_objects
 from custom_pose_ros.inference.backends import load_network
 from custom_pose_ros.inference.backends.choice import Candidate
 from training.pose_training.export import quantization

@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 
 from custom_pose_ros.core.errors import ModelError, reason_of
-from custom_pose_ros.core.object_model import ObjectModel, find_object_folder
+from custom_pose_ros.core.object_file import find_object_folder
+from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.inference.backends import Backend, load_network
 from custom_pose_ros.inference.estimator import PoseEstimator
 
