@@ -77,6 +77,8 @@ def _check_extent(content: bytes, encoding: str | None) -> None:
 
     parser = expat.ParserCreate(encoding)
     parser.StartElementHandler, parser.EndElementHandler, parser.CharacterDataHandler = begin, end, text
+    if hasattr(parser, 'SetReparseDeferralEnabled'):  # newer ones leave a long tag for later, which would count twice
+        parser.SetReparseDeferralEnabled(False)
     parser.ordered_attributes, parser.buffer_text, parser.buffer_size = True, True, _BLOCK_BYTES
     for start in range(0, len(content), _BLOCK_BYTES):
         block = content[start : start + _BLOCK_BYTES]

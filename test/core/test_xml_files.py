@@ -21,6 +21,13 @@ def test_a_document_is_read_in_the_encoding_that_it_states_or_that_is_given() ->
     assert parse_xml('<?xml version="1.0" encoding="utf-16"?><a>ä</a>'.encode(), 'utf-8').text == 'ä'
 
 
+@pytest.mark.parametrize('before', [0, 130_000, 500_000])
+def test_a_long_comment_is_no_mistake(before: int) -> None:
+    """Newer versions of expat read a long tag when it has doubled: it then seemed longer than it is."""
+    content = b'<a>' + b'<b/>' * (before // 4) + b'<!--' + b'x' * (MAX_XML_TAG_BYTES - 70_000) + b'--><c/></a>'
+    assert parse_xml(content)[-1].tag == 'c'
+
+
 @pytest.mark.parametrize(
     ('content', 'text'),
     [
