@@ -112,7 +112,7 @@ def report_clip(path: Path) -> None:
                     estimates = estimator.follow(i / rate_hz, image)
                 milliseconds = 1e3 * (time.process_time() - began)
                 rows += [(*errors(estimate, true, model), milliseconds) for estimate in estimates[:1]]
-            print_row(name if every == 1 else f'{name}, network at each {every}th image', np.array(rows))
+            print_row(name if every == 1 else f'{name}, network at one of {every} images', np.array(rows))
 
 
 def report_board(path: Path) -> None:

@@ -23,7 +23,7 @@ from custom_pose_ros.core.orientation.identity import IdentityTrack, solve_ident
 from custom_pose_ros.core.orientation.outline_fit import OutlineFit, OutlineFitter
 from custom_pose_ros.core.orientation.outline_views import OutlineViews, find_outline
 from custom_pose_ros.core.orientation.solver import PoseSolver, Refusal
-from custom_pose_ros.core.orientation.track import DOUBTFUL, NOT_SHOWN, UNCOMPARED, TrackSetup
+from custom_pose_ros.core.orientation.track import DOUBTFUL, NOT_SHOWN, UNCOMPARED, TrackSetup, compared
 
 REFERENCE_ROTATIONS = {CAMERA_OPTICAL: np.eye(3), 'camera_body': R_BODY_OPTICAL}
 
@@ -174,7 +174,7 @@ class OrientationEstimator:
         if result.outlier_suspected:
             return replace(result, outline_remark=DOUBTFUL.reason)
         alternative = result.alternative if result.ambiguity > AMBIGUOUS else None
-        fit = setup.outline.measure(image, result.pose, result.covariance, alternative)
+        fit = compared(setup.outline, image, result.pose, result.covariance, alternative)
         if fit is None or not fit.credible:
             return replace(result, outline_remark=(UNCOMPARED if fit is None else NOT_SHOWN).reason)
         return _measured(result, fit)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from custom_pose_ros.core.geometry.rigid import Rigid
 from custom_pose_ros.core.geometry.symmetry import SymmetryGroup
 from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.orientation.estimate import AMBIGUOUS, OrientationEstimate
@@ -30,6 +31,8 @@ from custom_pose_ros.core.orientation.solver import (
 _AGREEMENT_S = 1.0  # over which the agreement of the outline is averaged
 _LONGEST_STEP_S = 0.2  # an image counts for no more
 _FIRST_AGREEMENT = 0.5  # when nothing is known: one image alone is not believed
+# What a fit must tell, in units of what is known: on a plain image all lines agree, since none sees anything.
+_NEWS = 0.1
 _LEAST_AGREEMENT = 0.6  # on average; another shape agrees by more for a while, where the object is small
 # Why the outline is not believed.
 UNCOMPARED = Refusal('too little of it is seen, or two attitudes fit alike')
@@ -59,6 +62,14 @@ class TrackSetup:
     parameters: FilterParameters
     R_reference_camera: np.ndarray
     outline: OutlineFitter | None
+
+
+def compared(
+    outline: OutlineFitter, image: np.ndarray, pose: Rigid, covariance: np.ndarray, alternative: Rigid | None
+) -> OutlineFit | None:
+    """Return the fit to an image, see `OutlineFitter.measure`; None also where it agrees and yet tells nothing new."""
+    fit = outline.measure(image, pose, covariance, alternative)
+    return None if fit is not None and fit.credible and np.vdot(fit.information, covariance) < _NEWS else fit
 
 
 class InstanceTrack:
@@ -164,7 +175,7 @@ class InstanceTrack:
         """Return the fit of the outline in the image, if there is one, and count its agreement."""
         assert self._outline is not None
         alternative = expected.alternative if expected.ambiguity > AMBIGUOUS else None
-        fit = self._outline.measure(image, expected.pose, expected.covariance, alternative)
+        fit = compared(self._outline, image, expected.pose, expected.covariance, alternative)
         if fit is not None:
             share = 1.0 - math.exp(-min(step_s, _LONGEST_STEP_S) / _AGREEMENT_S)
             self._agreement += share * (fit.agreement - self._agreement)

@@ -162,8 +162,17 @@ class OrientationCamera:
             'camera': self.source.state,
             'unsolved instances': str(self.unsolved),
             'impossible poses withheld': str(self.withheld),
-            **(self._refinement.counts.rows() if self._refinement else {}),
+            **({'images': self._images(), **self._refinement.counts.rows()} if self._refinement else {}),
         }
+
+    def _images(self) -> str:
+        """Return where the images come from that refine poses."""
+        if self._exchange is not None:
+            return 'from pose_node, in this process'
+        if len(self.inputs) < 2:
+            return 'none'
+        topic = self.inputs[1].topic_name
+        return f'{topic}, {self._node.count_publishers(topic)} publishers'
 
     def _follow_image_topic(self) -> None:
         """Take the images as rectified once the poses are found to come from such a topic."""
@@ -320,8 +329,8 @@ class OrientationCamera:
             return None, NO_IMAGE
         try:
             image = frame.bgr
-        except CustomPoseError as error:
-            self._logger.warning(f'image: {error}', throttle_duration_sec=WARNING_PERIOD_S)
+        except Exception as error:  # whatever an image holds, the pose of the keypoints goes out
+            self._logger.warning(f'image refused: {error}', throttle_duration_sec=WARNING_PERIOD_S)
             return None, 'its image cannot be read'
         height, width = image.shape[:2]
         if (width, height) != (camera.width, camera.height):

@@ -131,6 +131,18 @@ def test_the_outline_of_another_shape_changes_nothing():
     np.testing.assert_array_equal(other, alone)
 
 
+@pytest.mark.parametrize('grey', [0, 120, 255])
+def test_on_a_plain_picture_no_pose_is_called_measured(grey):
+    image = np.full((CAMERA.height, CAMERA.width, 3), grey, np.uint8)
+    estimator = OrientationEstimator(outlined_box.MODEL, CAMERA, outline=box_views(60))
+    for i in range(12):
+        (estimate,) = estimator.update([outlined_box.keypoints(outlined_box.TILTED, i)], 0.1 * i, image)
+        assert np.isnan(estimate.outline_agreement)
+    assert estimate.outline_remark.startswith('too little of it is seen')
+    (single,) = estimator.update([outlined_box.keypoints(outlined_box.TILTED, 1, track_id=None)], image=image)
+    assert np.isnan(single.outline_agreement)
+
+
 def tracked(views, frames=22, every=6):
     """Return the errors [deg] and agreement of images at 30 Hz, of which the network sees every n-th one."""
     estimator, rows = OrientationEstimator(outlined_box.MODEL, CAMERA, outline=views), []

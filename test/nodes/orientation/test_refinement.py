@@ -73,6 +73,12 @@ class Robot:
     def image(self, number: int, bgr: np.ndarray) -> None:
         self._images.publish(bgr_to_image(bgr, header(number)))
 
+    def first_image(self, bgr: np.ndarray) -> None:
+        """Publish an image that keypoints do not overtake: before the first one nothing waits."""
+        self.image(0, bgr)
+        frames = self.node._cameras['']._refinement._frames
+        self.graph.wait(lambda: frames.newest() is not None, 'the first image')
+
     def poses(self, number: int) -> None:
         self._poses.publish(poses_of(number))
 
@@ -92,7 +98,7 @@ def error_deg(orientation) -> float:
 def test_keypoints_that_come_before_their_image_wait_for_it_and_the_message_says_what_was_refined(graph, box, pictures):
     robot = Robot(graph, box)
     diagnostics = graph.listen('/diagnostics', DiagnosticArray)
-    robot.image(0, pictures[0])  # without images nothing waits
+    robot.first_image(pictures[0])
     for number in range(1, BELIEVED):
         robot.poses(number)
         robot.image(number, pictures[number])
@@ -125,6 +131,22 @@ def test_without_its_image_the_pose_goes_out_after_the_wait_unrefined(graph, box
     assert np.isnan(alone.outline_agreement)
     assert np.isnan(late.outline_agreement)
     assert robot.rows()['not refined'] == 'its image did not come in time: 3'
+    assert robot.rows()['images'] == f'{graph.namespace}/image, 1 publishers'
+
+
+def test_an_image_that_cannot_be_used_leaves_the_pose_of_the_keypoints(graph, box, pictures):
+    robot = Robot(graph, box)
+    damaged = bgr_to_image(pictures[1], header(1))
+    damaged.encoding = 'of another world'
+    robot.first_image(pictures[0])
+    for number, image in ((1, damaged), (2, bgr_to_image(pictures[2][:100], header(2)))):
+        robot.poses(number)
+        robot._images.publish(image)
+        (answer,) = robot.answer(number).orientations
+        assert np.isnan(answer.outline_agreement)
+    assert robot.rows()['not refined'] == (
+        'its image cannot be read: 1; its image has 320x100 pixels, that of the keypoints 320x240: 1'
+    )
 
 
 def test_at_the_rate_of_the_camera_every_image_is_answered_and_late_keypoints_count(graph, box, pictures):
