@@ -105,16 +105,17 @@ class DetectedClip:
         self.rate_hz = video.get(cv2.CAP_PROP_FPS)
         self.camera = CameraIntrinsics.from_yaml(files.camera)
         self._truth = files.true_poses()
-        self._poses = [network(video.read()[1])[0].with_track_id(0) for _ in self._truth]
+        found = [network(video.read()[1]) for _ in self._truth]
+        self._poses = {i: poses[0].with_track_id(0) for i, poses in enumerate(found) if poses}
 
     def parts(self, rate_hz: float, frames: int) -> Iterator[tuple[np.ndarray, list[KeypointPose], list[Rigid]]]:
         """Yield stamps, poses and truth of parts of the clip, with frames left out down to a rate; `frames` in all."""
         interval = self.rate_hz / rate_hz
         length = int(len(self._truth) / interval)
-        for seed in range(round(frames / length)):
+        for seed in range(max(1, round(frames / length))):
             stamps = simulation.irregular_stamps(seed, rate_hz, length)
             frames = np.unique(np.round(stamps * self.rate_hz).astype(int) + seed % max(1, round(interval)))
-            frames = frames[frames < len(self._truth)]
+            frames = frames[np.isin(frames, list(self._poses))]
             yield frames / self.rate_hz, [self._poses[i] for i in frames], [self._truth[i] for i in frames]
 
 
