@@ -62,8 +62,8 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     )
     data.add_argument(
         '--augment', choices=STRENGTHS, default='strong',
-        help="'rendered' also covers many keypoints: the labels of renderings stay exact; 'normal' is for hundreds of "
-        'photos. Default: strong',
+        help="'normal' is for hundreds of photos, 'rendered' for renderings, 'covered' for those of things whose points are "
+        'often hidden, as by reflections: it covers many. Default: strong',
     )  # fmt: skip
     data.add_argument(
         '--object-size', nargs=2, type=float, metavar=('MIN', 'MAX'),
@@ -72,7 +72,8 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     data.add_argument(
         '--rotation', type=float, metavar='DEG',
         help='turn the samples by up to so much to either side; 45 is more exact where camera and object stay upright, '
-        'and then finds no object that is turned farther (default 180: any turn; none with --augment none)',
+        'and then finds no object that is turned farther (default 180: any turn; 20 with --augment rendered, as the '
+        'renderings are turned; none with --augment none)',
     )  # fmt: skip
     network = parser.add_argument_group('network')
     network.add_argument('--architecture', choices=list(NETWORKS), default='light', help='default: light')
@@ -96,7 +97,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     learning.add_argument('--batch', type=int, default=8, help='samples in one step (default 8)')
     learning.add_argument(
         '--learning-rate', type=float,
-        help='default: 0.004 for photos from ImageNet weights; 0.002 for --augment rendered or other weights',
+        help='default: 0.004 from ImageNet weights; 0.002 for --augment covered or other weights',
     )  # fmt: skip
     learning.add_argument(
         '--precision', choices=PRECISIONS, default='auto', help='default: bfloat16 where the hardware has it'

@@ -60,15 +60,17 @@ def test_validating_on_training_images_is_refused(dots_folder, dots):
         ({'start_from': 'imagenet'}, 4e-3, 1.0),
         ({'start_from': 'auto', 'augment': 'normal'}, 4e-3, 1.0),
         ({'start_from': 'best.pth'}, 2e-3, 1.0),
-        ({'start_from': 'imagenet', 'augment': 'rendered'}, 2e-3, 0.0),
+        ({'start_from': 'imagenet', 'augment': 'rendered'}, 4e-3, 1.0),
+        ({'start_from': 'imagenet', 'augment': 'covered'}, 2e-3, 0.0),
         ({'start_from': 'imagenet', 'learning_rate': 8e-4}, 8e-4, 1.0),
     ],
 )
-def test_photos_are_learned_faster_and_by_position(dots_folder, changes, rate, positions):
+def test_most_data_are_learned_fast_and_by_position(dots_folder, changes, rate, positions):
     optimiser = settings_for(dots_folder, **changes).optimiser()
     assert (optimiser.learning_rate, optimiser.position_weight) == (rate, positions)
 
 
 def test_samples_are_turned_as_far_as_wanted(dots_folder):
     assert settings_for(dots_folder).augmentation().rotation_deg == 180
+    assert settings_for(dots_folder, augment='rendered').augmentation().rotation_deg == 20
     assert settings_for(dots_folder, rotation_deg=45.0).augmentation().rotation_deg == 45

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Augmentation:
     @classmethod
     def named(cls, name: str) -> Augmentation:
         """
-        Return 'strong' (few images), 'rendered' (and many covers), 'normal', or 'none' (a plain crop).
+        Return 'strong' (few images), 'normal' (many), 'rendered', 'covered', or 'none' (a plain crop).
 
         Raises:
             ValueError: There is no such name.
@@ -52,13 +52,15 @@ class Augmentation:
         return _NAMED[name]
 
 
+_NORMAL = Augmentation(
+    scale=(0.75, 1.35), shear=0.05, gain=0.25, tint=0.05, gamma=0.15, p_grey=0.0, p_blur=0.1, p_motion_blur=0.1,
+    p_cutout=0.1, p_cover=0.01, p_haze=0.05, p_shade=0.1, p_glare=0.05, p_jpeg=0.0,
+)  # fmt: skip
 _NAMED = {
     'strong': Augmentation(),
-    'rendered': Augmentation(p_cover=0.25),  # exact labels are worth learning from where a person sees no point either
-    'normal': Augmentation(
-        scale=(0.75, 1.35), shear=0.05, gain=0.25, tint=0.05, gamma=0.15, p_grey=0.0, p_blur=0.1, p_motion_blur=0.1,
-        p_cutout=0.1, p_cover=0.01, p_haze=0.05, p_shade=0.1, p_glare=0.05, p_jpeg=0.0,
-    ),
+    'normal': _NORMAL,
+    'rendered': replace(_NORMAL, rotation_deg=20.0),  # renderings show all attitudes, lights and covers asked for
+    'covered': Augmentation(p_cover=0.25),  # exact labels are worth learning from where a person sees no point either
     'none': Augmentation(
         rotation_deg=0.0, scale=(1.0, 1.0), shear=0.0, shift=0.0, p_flip=0.0, gain=0.0, tint=0.0, gamma=0.0, p_grey=0.0,
         p_blur=0.0, p_motion_blur=0.0, p_noise=0.0, p_cutout=0.0, p_cover=0.0, p_haze=0.0, p_shade=0.0, p_glare=0.0,

@@ -20,7 +20,7 @@ from training.pose_training.learning.engine import OptimiserSettings
 
 _LEAST_CROP = 256
 _MOST_COMPARED = 1000  # images whose contents are compared before a run; of more, as renderings are, only the names
-_PHOTO_RATE, _POSITION_WEIGHT = 4e-3, 1.0  # for photos; measured, see docs/benchmarks.md
+_FAST_RATE, _POSITION_WEIGHT = 4e-3, 1.0  # measured, see docs/benchmarks.md
 _CROP_MARGIN = 1.2  # room around the objects in a default crop
 
 
@@ -81,14 +81,14 @@ class RunSettings:
         """
         Return how the weights are learned.
 
-        Photos are learned faster, and by the decoded positions too. Renderings are not: there the network would learn
-        where covered points lie to a fraction of a cell, and knew real photos less well.
+        Most data are learned fast, and by the decoded positions too. Where many points are covered they are not: the
+        network would learn where those lie to a fraction of a cell, and knew real photos less well.
         """
         chosen = OptimiserSettings()
-        if self.augment != 'rendered':
+        if self.augment != 'covered':
             chosen = dataclasses.replace(chosen, position_weight=_POSITION_WEIGHT)
             if self.initial_weights == 'imagenet':
-                chosen = dataclasses.replace(chosen, learning_rate=_PHOTO_RATE)
+                chosen = dataclasses.replace(chosen, learning_rate=_FAST_RATE)
         if self.learning_rate is not None:
             chosen = dataclasses.replace(chosen, learning_rate=self.learning_rate)
         return chosen

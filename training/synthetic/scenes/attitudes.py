@@ -18,6 +18,7 @@ from training.synthetic.settings import ANYWHERE, SIDES
 R_CAMERA_FROM_ABOVE = np.diag([1.0, -1.0, -1.0])
 DIRECTIONS = dict(zip(SIDES, np.array([[0, 0, 1], [0, 0, -1], [1, 0, 0], [-1, 0, 0], [0, 1, 0], [0, -1, 0]], float)))
 SHOWN = 0.5  # share of the keypoints that the front of an object shows
+FLAT = 0.1  # largest extent along z of the keypoints of a flat thing, as a share of their size
 MAX_TRIES = 1000
 _EVERYWHERE = 2000  # directions, to find the one that shows most
 
@@ -37,6 +38,7 @@ class Attitudes:
 
     def __init__(self, settings: SimpleNamespace, model: ObjectModel, sites: Sequence[KeypointSite]):
         self._settings, self._sites = settings, sites
+        self._up = _up_of(model)
         self._best = shown_share(sites, even_directions(_EVERYWHERE)).max()
         self._sides = [None if word == ANYWHERE else self._direction(word, model) for word in settings.seen_from]
 
@@ -54,8 +56,9 @@ class Attitudes:
         """Return a random R_camera_object (3, 3)."""
         R = self._sample(rng)
         if rng.random() < self._settings.upright_probability:
-            up = R[:2, 2]  # of the object's z axis in the picture
-            R = _about_z(-np.pi / 2 - np.arctan2(up[1], up[0]) + rng.normal(0, np.deg2rad(8))) @ R
+            up = R[:2] @ self._up
+            lean = rng.normal(0, np.deg2rad(self._settings.upright_deg))
+            R = _about_z(-np.pi / 2 - np.arctan2(up[1], up[0]) + lean) @ R
         return R
 
     def _sample(self, rng) -> np.ndarray:
@@ -102,6 +105,12 @@ def front_of(sites: Sequence[KeypointSite], default: np.ndarray) -> np.ndarray:
     mean = np.sum(normals, axis=0) if normals else np.zeros(3)
     length = np.linalg.norm(mean)
     return mean / length if length > SHOWN * len(sites) else default
+
+
+def _up_of(model: ObjectModel) -> np.ndarray:
+    """Return the axis (3,) that points up when the object is upright: z, or y of a print, whose z comes out of it."""
+    extent = np.ptp(model.model_points[model.has_position], axis=0)  # type: ignore[index]
+    return np.array([0.0, 1.0, 0.0] if extent[2] < FLAT * extent.max() else [0.0, 0.0, 1.0])
 
 
 def looking_along(forward: np.ndarray, up: np.ndarray) -> np.ndarray:
