@@ -62,8 +62,8 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     )
     data.add_argument(
         '--augment', choices=STRENGTHS, default='strong',
-        help="'normal' is for hundreds of photos, 'rendered' for renderings, 'covered' for those of things whose points are "
-        'often hidden, as by reflections: it covers many. Default: strong',
+        help="'normal' is for hundreds of photos, 'rendered' for renderings, 'covered' for those of things with points "
+        'that are often hidden, as by reflections: it covers many. Default: strong',
     )  # fmt: skip
     data.add_argument(
         '--object-size', nargs=2, type=float, metavar=('MIN', 'MAX'),
