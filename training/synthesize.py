@@ -41,6 +41,7 @@ from custom_pose_ros.core.errors import ConfigError
 from custom_pose_ros.core.files import replacing, write_image
 from custom_pose_ros.core.folder_lock import own_folder
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
+from custom_pose_ros.core.labels.coco_file import coco_category
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.progress import progress_bar
 from custom_pose_ros.inference.camera_calibration import CameraCalibration
@@ -56,7 +57,6 @@ with optional_packages('synthesize', ['synthetic']):
     from training.synthetic.output.rendered_dataset import SHEET, Job, write_dataset
     from training.synthetic.rendering.backgrounds import all_grey, list_background_photos
     from training.synthetic.rendering.gl_probe import require_gl
-    from training.synthetic.scenes.annotation import coco_category
     from training.synthetic.scenes.scene import SceneGenerator
     from training.synthetic.scenes.trajectory import clip_camera, sample_motion
     from training.synthetic.settings import (
@@ -157,7 +157,7 @@ def make_dataset(options: argparse.Namespace) -> None:
             'camera': camera.to_yaml_dict() if camera else None,
             'settings': settings_to_dict(settings),
             'backgrounds': str(photos.resolve()) if photos else None,
-            'categories': [coco_category(model)],
+            'categories': [coco_category(model.name, model.keypoint_names, model.skeleton)],
         }
         _, builder, *_ = generator_arguments(recipe)  # mistakes are told once, before any process starts
         tell_size(builder, model, recipe['mesh'])

@@ -16,6 +16,7 @@ from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.geometry.rigid import BODY_OPTICAL, IDENTITY, Rigid
 from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.keypoints.tracking import PoseTracker
+from custom_pose_ros.core.labels.coco_file import coco_category
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.orientation.estimate import AMBIGUOUS, CAMERA_OPTICAL, OrientationEstimate
 from custom_pose_ros.core.orientation.orientation_estimator import OrientationEstimator
@@ -254,13 +255,8 @@ class CocoKeypoints:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the content of the file."""
-        category = {
-            'id': 1,
-            'name': self._model.name,
-            'supercategory': 'object',
-            'keypoints': list(self._model.keypoint_names),
-            'skeleton': [[a + 1, b + 1] for a, b in self._model.skeleton],
-        }
+        model = self._model
+        category = coco_category(model.name, model.keypoint_names, model.skeleton) | {'supercategory': 'object'}
         info = {'description': 'detections of custom_pose_ros predict', 'image_root': self._root}
         return {'info': info, 'images': self._images, 'annotations': self._annotations, 'categories': [category]}
 

@@ -10,7 +10,7 @@ from urllib.parse import quote
 import numpy as np
 
 from custom_pose_ros.core.keypoints.poses import KeypointPose
-from custom_pose_ros.core.labels.coco_file import OWN_CONTRIBUTOR
+from custom_pose_ros.core.labels.coco_file import OWN_CONTRIBUTOR, coco_category
 from custom_pose_ros.core.labels.raw_labels import SEEN
 
 _BOX_MARGIN = 0.1  # of its longer side: keypoints lie inside of the object, its box around it
@@ -101,8 +101,6 @@ def coco_proposals(images: Sequence[ProposedImage], names: ObjectNames) -> dict[
             })
             if found.score is not None:
                 annotations[-1].update(score=round(found.score, 4), ambiguity=round(found.ambiguity, 4))
-    skeleton = [[a + 1, b + 1] for a, b in names.skeleton]
-    category = {'id': 1, 'name': names.name, 'supercategory': '', 'keypoints': list(names.keypoint_names)}
     return {
         'info': {'description': f'labels proposed for {names.name}: correct them', 'contributor': OWN_CONTRIBUTOR},
         'licenses': [],
@@ -110,7 +108,7 @@ def coco_proposals(images: Sequence[ProposedImage], names: ObjectNames) -> dict[
             {'id': i, 'file_name': im.name, 'width': im.width, 'height': im.height} for i, im in enumerate(images, 1)
         ],
         'annotations': annotations,
-        'categories': [{**category, 'skeleton': skeleton}],
+        'categories': [coco_category(names.name, names.keypoint_names, names.skeleton)],
     }
 
 

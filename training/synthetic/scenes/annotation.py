@@ -8,7 +8,6 @@ import numpy as np
 
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.geometry.rigid import Rigid
-from custom_pose_ros.core.object_model import ObjectModel
 from training.synthetic.geometry.keypoint_sites import KeypointSite
 from training.synthetic.rendering.renderer import Surfaces
 
@@ -105,15 +104,4 @@ def coco_annotation(
         'distortion_model': camera.distortion_model,
         'rotation_camera_object': [round(float(v), 9) for v in camera_object.rotation.ravel()],
         'translation_camera_object': [round(float(v), 6) for v in camera_object.translation],
-    }
-
-
-def coco_category(model: ObjectModel) -> dict[str, Any]:
-    """Return the COCO category of an object; skeleton edges are 1-based, as COCO has them."""
-    return {
-        'id': 1,
-        'name': model.name,
-        'supercategory': '',
-        'keypoints': list(model.keypoint_names),
-        'skeleton': [[a + 1, b + 1] for a, b in model.skeleton],
     }
