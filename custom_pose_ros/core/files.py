@@ -74,7 +74,7 @@ def read_own_bytes(path: Path, limit: int) -> bytes:
         content = read_bytes(path, limit)
     except OSError as error:
         raise DatasetError(f'{path}: cannot be read ({error.strerror})') from error
-    if problem := _stand_in_of(content):
+    if problem := stand_in_of(content):
         raise DatasetError(f'{path}: {problem}')
     return content
 
@@ -195,10 +195,11 @@ def write_image(path: Path, image: np.ndarray, jpeg_quality: int = 95) -> None:
 def stand_in(path: Path) -> str:
     """Say what lies in the place of a file ('is a git-lfs pointer: run ...'); '' where it is no known stand-in."""
     with path.open('rb') as file:
-        return _stand_in_of(file.read(_HEAD_BYTES))
+        return stand_in_of(file.read(_HEAD_BYTES))
 
 
-def _stand_in_of(content: bytes) -> str:
+def stand_in_of(content: bytes) -> str:
+    """Say the same of a content, of which the beginning is enough."""
     head = content[:_HEAD_BYTES]
     return next((text for start, text in _STAND_INS.items() if re.match(start, head, re.IGNORECASE)), '')
 

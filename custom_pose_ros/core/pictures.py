@@ -17,7 +17,7 @@ import numpy as np
 
 from custom_pose_ros.core.command_line import say
 from custom_pose_ros.core.errors import MediaError
-from custom_pose_ros.core.files import open_file
+from custom_pose_ros.core.files import open_file, stand_in_of
 from custom_pose_ros.core.limits import MAX_PICTURE_BYTES
 
 # EXIF orientation -> whether rows and columns change places, then the code of cv2.flip.
@@ -27,7 +27,8 @@ _TURNS = {
 }  # fmt: skip
 _ORIENTATION_TAG = 0x0112
 _MAX_TAGS = 1000  # of an EXIF note; cameras write about 40
-_PNG = b'\x89PNG\r\n\x1a\n'
+_JPEG, _PNG = b'\xff\xd8', b'\x89PNG\r\n\x1a\n'
+_EXIF = b'Exif\0\0'
 _PNG_KIND, _PNG_GREY_16 = slice(24, 26), b'\x10\0'  # bits of a value, colour type
 _DAMAGE = re.compile(r'corrupt|premature|inconsistent|crc|error|not yet in table', re.IGNORECASE)
 _LOG_HEAD = re.compile(r'^\[.*?\] global \S+ \S+ ')  # of OpenCV
@@ -144,12 +145,10 @@ def _captured_stderr() -> Iterator[list[str]]:
 
 def _missing_end(data: bytes) -> str:
     """Return what a cut file lacks, which some decoders answer with grey rows instead of an error; '' if complete."""
-    if data[:2] == b'\xff\xd8':
-        at = 2
-        while data[at : at + 1] == b'\xff' and data[at + 1 : at + 2] != b'\xda':  # skip segments up to the scan
-            at += 2 + int.from_bytes(data[at + 2 : at + 4], 'big')
+    if data.startswith(_JPEG):
+        scan = max((end for _, end in _jpeg_segments(data)), default=len(_JPEG))
         # Inside a scan FF is always followed by 00 or a restart marker.
-        return '' if b'\xff\xd9' in data[at:] else 'the JPEG has no end'
+        return '' if b'\xff\xd9' in data[scan:] else 'the JPEG has no end'
     if data.startswith(_PNG):
         return '' if b'IEND\xaeB`\x82' in data else 'the PNG has no end'
     if data[:4] == b'RIFF' and data[8:12] == b'WEBP' and int.from_bytes(data[4:8], 'little') + 8 > len(data):
@@ -159,10 +158,8 @@ def _missing_end(data: bytes) -> str:
 
 def _what_else(data: bytes) -> str:
     """Return what a file is that is no picture."""
-    if not data:
-        return 'is empty'
-    if data.startswith(b'version https://git-lfs'):
-        return 'is a git-lfs pointer, not the picture: git lfs pull'
+    if problem := stand_in_of(data):
+        return problem
     if data[4:8] == b'ftyp':
         return 'is HEIC, AVIF or a video, whatever its name says: convert it to JPEG or PNG'
     return 'is damaged or not an image'
@@ -174,28 +171,34 @@ def _is_tiff(data: bytes) -> bool:
 
 def _orientation(data: bytes) -> int:
     """Return the EXIF orientation of a JPEG, PNG or WebP file; 1 where it says none."""
-    if data[:2] == b'\xff\xd8':
-        at = 2
-        while data[at : at + 1] == b'\xff' and data[at + 1 : at + 2] != b'\xda':
-            end = at + 2 + int.from_bytes(data[at + 2 : at + 4], 'big')
-            if data[at + 1] == 0xE1 and data[at + 4 : at + 10] == b'Exif\0\0':
-                return _orientation_in(data[at + 10 : end])
-            at = end
+    if data.startswith(_JPEG):
+        notes = (data[start + 4 : end] for start, end in _jpeg_segments(data) if data[start + 1] == 0xE1)
+        return next((_orientation_in(note[len(_EXIF) :]) for note in notes if note.startswith(_EXIF)), 1)
+    is_png = data.startswith(_PNG)
+    if not is_png and not (data[:4] == b'RIFF' and data[8:12] == b'WEBP'):
         return 1
-    if data.startswith(_PNG):
-        at, order, extra, tag = 8, 'big', 12, b'eXIf'  # length, name, content, check sum
-    elif data[:4] == b'RIFF' and data[8:12] == b'WEBP':
-        at, order, extra, tag = 12, 'little', 8, b'EXIF'  # name, length, content, padded to an even length
-    else:
-        return 1
+    at = 8 if is_png else 12
     while at + 8 <= len(data):
         first, second = data[at : at + 4], data[at + 4 : at + 8]
-        name, size = (second, first) if order == 'big' else (first, second)
-        length = int.from_bytes(size, 'big' if order == 'big' else 'little')
-        if name == tag:
-            return _orientation_in(data[at + 8 : at + 8 + length].removeprefix(b'Exif\0\0'))
-        at += extra + length + (length % 2 if order == 'little' else 0)
+        if is_png:  # length, name, content, check sum
+            name, length = second, int.from_bytes(first, 'big')
+            following = at + 12 + length
+        else:  # name, length, content, padded to an even length
+            name, length = first, int.from_bytes(second, 'little')
+            following = at + 8 + length + length % 2
+        if name == (b'eXIf' if is_png else b'EXIF'):
+            return _orientation_in(data[at + 8 : at + 8 + length].removeprefix(_EXIF))
+        at = following
     return 1
+
+
+def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int]]:
+    """Yield start and end of each segment of a JPEG file before its first scan."""
+    at = len(_JPEG)
+    while data[at : at + 1] == b'\xff' and data[at + 1 : at + 2] != b'\xda':
+        end = at + 2 + int.from_bytes(data[at + 2 : at + 4], 'big')
+        yield at, end
+        at = end
 
 
 def _orientation_in(exif: bytes) -> int:

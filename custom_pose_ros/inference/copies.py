@@ -15,6 +15,7 @@ from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.inference.estimator import MAX_INPUT_HEIGHT, Estimator, PoseEstimator
 
 COPY_COUNTS = (1, 2, 4, 8)
+_TURN_BACK = np.array([[0.0, -1.0], [1.0, 0.0]])  # by 90 degrees, with the clock
 _ENLARGED = 1.25  # of the input height, for every second copy
 _FARTHEST = 4.0  # standard deviations; a keypoint of a copy that is farther from where it is expected is another place
 
@@ -44,7 +45,7 @@ class Copy:
         height, width = shape[:2]
         for _ in range(self.turns % 4):
             points = np.stack([height - 1 - points[:, 1], points[:, 0]], 1)
-            covariances = _BACK @ covariances @ _BACK.T
+            covariances = _TURN_BACK @ covariances @ _TURN_BACK.T
             height, width = width, height
         scores, visible = pose.scores, pose.visible
         if self.mirrored:
@@ -175,9 +176,6 @@ def averaged(poses: Sequence[KeypointPose], count: int) -> KeypointPose:
         visible=known,
         score=float(np.mean([pose.score for pose in poses])),
     )
-
-
-_BACK = np.array([[0.0, -1.0], [1.0, 0.0]])
 
 
 def _distances(plain: Sequence[KeypointPose], poses: Sequence[KeypointPose]) -> np.ndarray:

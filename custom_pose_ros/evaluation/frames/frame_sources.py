@@ -122,7 +122,7 @@ class EstimatedFrames(FrameSource):
         self._tracker = PoseTracker(self.model)
         self._outline = outline
         self._orienter: OrientationEstimator | None = None
-        self._without: OrientationEstimator | None = None  # the outline, to compare with
+        self._by_keypoints: OrientationEstimator | None = None  # to compare with, where there is an outline
         self._camera: CameraIntrinsics | None = None
 
     def _add_image(self, message: DecodedMessage, image: np.ndarray) -> EvaluatedFrame:
@@ -135,10 +135,10 @@ class EstimatedFrames(FrameSource):
         if camera is not None:
             if camera is not self._camera or self._orienter is None:
                 self._camera, self._orienter = camera, OrientationEstimator(self.model, camera, outline=self._outline)
-                self._without = None if self._outline is None else OrientationEstimator(self.model, camera)
+                self._by_keypoints = None if self._outline is None else OrientationEstimator(self.model, camera)
             result.estimates = self._orienter.update(poses, stamp * 1e-9, image)
-            if self._without is not None:
-                result.without_outline = self._without.update(poses, stamp * 1e-9)
+            if self._by_keypoints is not None:
+                result.without_outline = self._by_keypoints.update(poses, stamp * 1e-9)
             if self.tags is not None:
                 result.truth = self.tags(image, camera)
         self._results.append(result)
