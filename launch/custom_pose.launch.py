@@ -25,17 +25,19 @@ BOOLEANS = ['true', 'false']
 RESPAWN_DELAY_S = 2.0
 
 # Arguments that are parameters of the same name; what is left empty stays as the parameter file has it.
-OBJECT = {'object': 'what to find: a folder with object.yaml, an object.yaml, or the name of an installed object'}
+BOTH = {
+    'object': 'what to find: a folder with object.yaml, an object.yaml, or the name of an installed object',
+    'image_transport': 'raw: Image on <image>; compressed: CompressedImage on <image>/compressed',
+}
 NODES = {
     'pose_node': {
-        **OBJECT,
+        **BOTH,
         'model': 'trained network instead of model.onnx beside the object.yaml',
         'backend': 'what runs the network, such as onnxruntime',
         'precision': 'precision of the network, such as bf16',
-        'image_transport': 'raw: Image on <image>; compressed: CompressedImage on <image>/compressed',
     },
     'orientation_node': {
-        **OBJECT,
+        **BOTH,
         'camera_calibration': 'camera_calibration YAML file instead of camera_info',
         'reference_frame': 'frame of the published poses: camera_optical, camera_body or a TF frame',
         'refine': "outline: correct poses by the object's outline in the image; off",

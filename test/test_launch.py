@@ -78,7 +78,7 @@ def test_arguments_are_parameters_of_their_node():
         for node in tree.body
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
     }
-    nodes = eval(values['NODES'], {'OBJECT': ast.literal_eval(values['OBJECT'])})
+    nodes = eval(values['NODES'], {'BOTH': ast.literal_eval(values['BOTH'])})
     assert set(nodes['pose_node']) <= set(declarations(PoseNodeParameters))
     assert set(nodes['orientation_node']) <= set(declarations(OrientationNodeParameters))
 

@@ -171,12 +171,14 @@ class InputWatch:
             return f'{", ".join(names[:_LISTED])} publishes {self.topic_name}, but nothing comes'
         wanted = f'{self._kind.__module__.split(".")[0]}/msg/{self._kind.__name__}'
         topics = self._node.get_topic_names_and_types()
-        others = [name for name, kinds in topics if wanted in kinds and self._from_others(name)]
+        others = [name for name, kinds in topics if wanted in kinds and self._may_be_meant(name)]
         meant = f' ({wanted} is on {", ".join(sorted(others)[:_LISTED])}: remap it)' if others else ''
         return f'nobody publishes {self.topic_name}{meant}'
 
-    def _from_others(self, topic: str) -> bool:
-        """Whether another node publishes a topic: what this one publishes itself is not to be subscribed to."""
+    def _may_be_meant(self, topic: str) -> bool:
+        """Whether another node publishes a topic, and no overlay: what these nodes draw is not to be subscribed to."""
+        if topic.endswith('/overlay'):
+            return False
         own = self._node.get_fully_qualified_name()
         return any(qos.node_name(publisher) != own for publisher in self._node.get_publishers_info_by_topic(topic))
 

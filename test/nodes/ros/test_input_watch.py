@@ -119,13 +119,14 @@ def test_without_a_publisher_the_topics_that_may_be_meant_are_named(graph) -> No
     node = graph.start(Watcher)
     graph.tester.create_publisher(Image, 'image_raw', RELIABLE)
     graph.tester.create_publisher(CameraInfo, 'camera_info', RELIABLE)
-    node.create_publisher(Image, 'own_overlay', RELIABLE)
-    for topic in ('image_raw', 'own_overlay'):
+    graph.tester.create_publisher(Image, 'pose_node/overlay', RELIABLE)
+    node.create_publisher(Image, 'own_image', RELIABLE)
+    for topic in ('image_raw', 'pose_node/overlay', 'own_image'):
         graph.wait(lambda topic=topic: node.count_publishers(f'{graph.namespace}/{topic}'), topic)
     said = node.watch.silence()
     assert said.startswith(f'nobody publishes {graph.namespace}/image (sensor_msgs/msg/Image is on ')
     assert f'{graph.namespace}/image_raw' in said
-    assert 'camera_info' not in said and 'own_overlay' not in said
+    assert 'camera_info' not in said and 'own_image' not in said and 'overlay' not in said
 
 
 def test_a_publisher_that_is_silent_is_named(graph) -> None:
