@@ -38,7 +38,7 @@ ORDER = {
         ('object_model',),
         ('keypoints', 'labels'),
         ('orientation',),
-        ('drawing',),
+        ('measuring', 'drawing'),
     ),
     'custom_pose_ros/inference': (
         ('network', 'image_messages', 'pose_messages', 'camera_calibration', 'layouts'),
@@ -67,6 +67,7 @@ ORDER = {
             'evaluate',
             'export_onnx',
             'export_tensorrt',
+            'measure_object',
             'outline',
             'prelabel',
             'prepare_dataset',
@@ -75,7 +76,7 @@ ORDER = {
             'train',
         ),
     ),
-    'training/pose_training': (('labels',), ('networks', 'footage'), ('data',), ('judging',), ('learning', 'export')),
+    'training/pose_training': (('labels',), ('networks', 'footage', 'measuring'), ('data',), ('judging',), ('learning', 'export')),
     'training/synthetic': (('settings',), ('geometry',), ('rendering',), ('scenes',), ('output', 'choosing')),
 }
 # External package -> where alone it may be imported.

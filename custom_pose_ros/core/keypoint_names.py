@@ -79,17 +79,20 @@ def named_directions(names: Sequence[str], points: np.ndarray) -> list[np.ndarra
         points: (K, 3) [m], NaN where not known.
 
     Returns:
-        From the middle of those called back, right and bottom to the middle of their opposites; None where the names
-        do not say.
+        From the middle of those called back, right and bottom to the middle of their opposites; of those alone that
+        have an opposite, as top_left of bottom_left, where there are any. None where the names do not say.
     """
     known = np.isfinite(points).all(1)
-    words = [set(_words(name)) for name in names]
+    words = [_words(name) for name in names]
     directions: list[np.ndarray | None] = []
     for ahead, behind in _DIRECTIONS:
-        here, there = (
-            [points[k] for k in np.flatnonzero(known) if words[k] & end and not words[k] & other]
+        ends = [
+            [k for k in np.flatnonzero(known) if end & set(words[k]) and not other & set(words[k])]
             for end, other in ((ahead, behind), (behind, ahead))
-        )
+        ]
+        rest = {k: tuple(word for word in words[k] if word not in ahead | behind) for end in ends for k in end}
+        both = {rest[k] for k in ends[0]} & {rest[k] for k in ends[1]}
+        here, there = ([points[k] for k in end if not both or rest[k] in both] for end in ends)
         apart = np.mean(here, axis=0) - np.mean(there, axis=0) if here and there else np.zeros(3)
         length = float(np.linalg.norm(apart))
         directions.append(apart / length if length > 0 else None)

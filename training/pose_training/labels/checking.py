@@ -34,6 +34,7 @@ class CheckedImage:
         upright: False when the labels were made without the camera's rotation note.
         renamed: Whether the file's name differs in case, Unicode form or %-signs from that in the labels.
         thumbnail: By which pictures are compared, see `splitting.thumbnail_of`.
+        annotations: Id of each instance in the label file.
     """
 
     source: Path
@@ -46,6 +47,7 @@ class CheckedImage:
     upright: bool = True
     renamed: bool = False
     thumbnail: np.ndarray | None = None
+    annotations: list[str] = field(default_factory=list)
 
     @property
     def instances(self) -> list[np.ndarray]:
@@ -127,6 +129,7 @@ class _ImageCheck:
     def _add_instance(self, instance: RawInstance, placement: Placement, checked: CheckedImage) -> bool:
         """Add an instance in pixels of the written image; return False when it is refused."""
         box = None
+        checked.annotations.append(instance.annotation_id)
         if instance.box is not None:
             left, top, width, height = instance.box
             box = np.array([left, top, left + width, top + height]) * np.tile(placement.factors, 2)

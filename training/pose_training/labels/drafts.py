@@ -20,7 +20,7 @@ _GOOD_SIZE_PX = 110  # of an object in the network's input: larger ones cost tim
 _HIGHEST_INPUT = 512
 
 
-def object_yaml(labels: RawLabels, images: Sequence[CheckedImage]) -> str:
+def object_yaml(labels: RawLabels, images: Sequence[CheckedImage], model_points: Sequence[str] = ()) -> str:
     """
     Return an object.yaml that loads, with comments on what to check.
 
@@ -30,6 +30,7 @@ def object_yaml(labels: RawLabels, images: Sequence[CheckedImage]) -> str:
     Args:
         labels: Names and skeleton; what is worth knowing about the draft is added to their problems.
         images: Where the keypoints lie.
+        model_points: Lines with the positions of the keypoints, where they are known.
     """
     names = [safe_name(name) for name in labels.keypoint_names]
     skeleton = joined_limbs(labels.skeleton, images, len(names))
@@ -40,18 +41,19 @@ def object_yaml(labels: RawLabels, images: Sequence[CheckedImage]) -> str:
     pairs, likely = (sides.pairs, sides.likely) if labels.swaps is None else (labels.swaps, [])
     source = 'by their names' if labels.swaps is None else 'as the labels say'
     lines = [
-        '# Draft made from labels: check names, skeleton and swaps, then add model_points for an orientation.',
-        f'name: {_quoted(safe_name(labels.category))}',
-        f'keypoints: [{", ".join(map(_quoted, names))}]',
+        '# Draft made from labels: check names, skeleton and swaps'
+        + ('.' if model_points else ', then add model_points for an orientation.'),
+        f'name: {quoted(safe_name(labels.category))}',
+        f'keypoints: [{", ".join(map(quoted, names))}]',
         '',
         '# Limbs between keypoints; any graph will do, a tree is enough.',
         'skeleton:' if skeleton else 'skeleton: []',
-        *(f'  - [{_quoted(names[a])}, {_quoted(names[b])}]' for a, b in skeleton),
+        *(f'  - [{quoted(names[a])}, {quoted(names[b])}]' for a, b in skeleton),
         '',
         f'# Keypoints that change places when the image is mirrored (training only); here {source}.',
         'swaps:' if pairs else 'swaps: []',
-        *(f'  - [{_quoted(names[a])}, {_quoted(names[b])}]' for a, b in pairs),
-        *(f'#  - [{_quoted(names[a])}, {_quoted(names[b])}]   # left and right?' for a, b in likely),
+        *(f'  - [{quoted(names[a])}, {quoted(names[b])}]' for a, b in pairs),
+        *(f'#  - [{quoted(names[a])}, {quoted(names[b])}]   # left and right?' for a, b in likely),
         '',
         '# Whether training mirrors images: yes; no where the mirrored object does not exist, as one with print on it;',
         '# auto: where swaps names every left and right.',
@@ -66,9 +68,11 @@ def object_yaml(labels: RawLabels, images: Sequence[CheckedImage]) -> str:
         '# Smaller is faster and less exact, a multiple of 32.',
         f'input_height: {input_height(images)}',
         '',
+    ]
+    lines += model_points or [
         '# Positions [m] in the object frame, x forward, y left, z up; needed for the orientation:',
         '# model_points:',
-        *(f'#   {_quoted(name)}: [0.0, 0.0, 0.0]' for name in names),
+        *(f'#   {quoted(name)}: [0.0, 0.0, 0.0]' for name in names),
     ]
     return '\n'.join(lines) + '\n'
 
@@ -84,7 +88,8 @@ def input_height(images: Sequence[CheckedImage]) -> int:
     return max(usual, min(wanted, native, _HIGHEST_INPUT))
 
 
-def _quoted(name: str) -> str:
+def quoted(name: str) -> str:
+    """Return a name as YAML writes it."""
     return name if re.fullmatch(r'[A-Za-z][A-Za-z_]*', name) and name.lower() not in _YAML_WORDS else f"'{name}'"
 
 

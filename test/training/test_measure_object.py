@@ -1,0 +1,115 @@
+"""measure_object.py from a label file to object.yaml and camera.yaml; shape and lens themselves: measuring/."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from label_files import coco, save
+from labelled_body import FOCAL_PX, NAMES, POINTS, SIZE, pictured, poses, shape_error
+
+from custom_pose_ros.core.geometry.camera import CameraIntrinsics
+from custom_pose_ros.core.object_model import ObjectModel
+from training.measure_object import main
+
+LENGTH = ['--length', 'front_left_top', 'front_right_top', '0.16']
+
+
+def write_labels(folder, count=14, size=SIZE):
+    """Write labels with errors of 0.5 px, two objects in the first picture; the pictures themselves are not there."""
+    rng = np.random.default_rng(5)
+    pixels = pictured(*poses(count + 1, rng)) + (np.array(SIZE) - 1) / 2
+    pixels += 0.5 * rng.normal(size=pixels.shape)
+    images = [(f'{i:03}.jpg', *size) for i in range(count)]
+    annotations = [
+        {'image_id': max(1, i), 'keypoints': np.column_stack([points, np.full(len(NAMES), 2)]).ravel().tolist()}
+        for i, points in enumerate(pixels)
+    ]
+    return save(folder, coco(images, annotations, NAMES))
+
+
+def test_object_and_camera_are_written(tmp_path, capsys):
+    """Axes by the names: x from back to front, y across the mirror plane, z up; metres by the given length."""
+    assert main([str(write_labels(tmp_path)), *LENGTH, '--out', str(tmp_path / 'out')]) == 0
+    model, camera = ObjectModel.load(tmp_path / 'out'), CameraIntrinsics.from_yaml(tmp_path / 'out' / 'camera.yaml')
+    assert model.keypoint_names == NAMES and len(model.skeleton) >= 5
+    assert np.linalg.norm(model.model_points[0] - model.model_points[1]) == pytest.approx(0.16, abs=1e-4)
+    # The frame hangs on the measured points themselves: no alignment here.
+    assert model.model_points - model.middle == pytest.approx(POINTS - POINTS.mean(0), abs=0.008)
+    assert camera.K[0, 0] == pytest.approx(FOCAL_PX, rel=0.06)
+    said = capsys.readouterr().out
+    assert '15 labelled objects used of 15' in said and 'front_left_top: [' in said and 'contradict' not in said
+
+
+def test_what_the_user_says_of_axes_and_camera_is_used(tmp_path, capsys):
+    """Everything but the positions of an object file is kept; a calibration is not measured again."""
+    labels, out = write_labels(tmp_path), tmp_path / 'out'
+    assert main([str(labels), *LENGTH, '--out', str(out)]) == 0
+    (out / 'object.yaml').write_text((out / 'object.yaml').read_text() + 'description: mine\n')
+    again = ['--object', str(out), '--camera', str(out / 'camera.yaml'), '--out', str(tmp_path / 'again')]
+    ends = ['--forward', 'front_right_top', 'back_right_top', '--left', 'front_left_top', 'front_right_top']
+    assert main([str(labels), *LENGTH, *again, *ends]) == 0
+    model = ObjectModel.load(tmp_path / 'again')
+    assert model.description == 'mine'
+    assert model.model_points[3] - model.model_points[1] == pytest.approx([0.2, 0, 0], abs=0.005)
+    assert not (tmp_path / 'again' / 'camera.yaml').exists()
+    assert 'focal length' not in capsys.readouterr().out.partition('camera.yaml')[2]
+
+
+def test_without_a_length_it_says_that_these_are_no_metres(tmp_path, capsys):
+    assert main([str(write_labels(tmp_path)), '--out', str(tmp_path / 'out')]) == 0
+    assert 'distances are not metres; give --length' in capsys.readouterr().out
+    assert 'distances are not metres' in (tmp_path / 'out' / 'object.yaml').read_text()
+    points = ObjectModel.load(tmp_path / 'out').model_points
+    assert np.linalg.norm(points[:, None] - points, axis=2).max() == pytest.approx(1.0, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ('options', 'code', 'words'),
+    [
+        (['--length', 'front_left_top', 'mastt', '1'], 2, 'no keypoint'),
+        (['--length', 'mast', 'mast', '1'], 2, 'two different keypoints'),
+        (['--forward', 'mast', 'mast'], 2, 'two different keypoints'),
+        (['--forward', 'mast', 'front_left_top', '--left', 'front_left_top', 'mast'], 2, 'are one direction'),
+        (['--camera', 'labels.json'], 1, 'camera'),
+    ],
+)
+def test_wrong_use_is_named(tmp_path, capsys, monkeypatch, options, code, words):
+    monkeypatch.chdir(tmp_path)
+    assert main([str(write_labels(tmp_path)), *options, '--out', 'out']) == code
+    assert words in capsys.readouterr().err
+    assert not (tmp_path / 'out' / 'object.yaml').exists()
+
+
+def test_a_length_that_is_none_is_refused(tmp_path, capsys):
+    with pytest.raises(SystemExit, match='2'):
+        main([str(write_labels(tmp_path)), '--length', 'mast', 'front_left_top', '0', '--out', str(tmp_path)])
+    assert 'wanted a number above 0' in capsys.readouterr().err
+
+
+def test_labels_that_tell_nothing_are_refused(tmp_path, capsys):
+    assert main([str(write_labels(tmp_path, 1)), '--out', str(tmp_path / 'out')]) == 1
+    assert 'cannot tell the shape' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(('count', 'most_mm'), [(20, 1.5), (8, 3.0)])
+def test_the_box_of_the_real_video(shared, tmp_path, count, most_mm):
+    """Even frames of the first half, whose corners are known to a millimetre."""
+    content = json.loads((shared / 'data/box/first_half.json').read_text())
+    truth = json.loads((shared / 'data/box/first_half_poses.json').read_text())
+    every = np.linspace(0, len(content['images']) - 1, count).round().astype(int)
+    content['images'] = [content['images'][i] for i in every]
+    kept = {image['id'] for image in content['images']}
+    content['annotations'] = [a for a in content['annotations'] if a['image_id'] in kept]
+    ends = ['--length', 'top_front_left', 'top_front_right', '0.258', '--out', str(tmp_path / 'out')]
+    assert main([str(save(tmp_path, content)), *ends]) == 0
+    model, camera = ObjectModel.load(tmp_path / 'out'), CameraIntrinsics.from_yaml(tmp_path / 'out' / 'camera.yaml')
+    corners = np.array([truth['corners'][name] for name in model.keypoint_names])
+    assert 1e3 * shape_error(model.model_points, corners) < most_mm
+    assert camera.K[0, 0] == pytest.approx(truth['K'][0][0], rel=0.04)
+
+
+def test_three_photos_of_the_submarine_tell_nothing(shared, tmp_path, capsys):
+    assert main([str(shared / 'data/submarine/labels.json'), '--out', str(tmp_path / 'out')]) == 1
+    assert 'cannot tell the shape' in capsys.readouterr().err

@@ -1,0 +1,116 @@
+"""From labels, as any format says them, to the views of one object that are measured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from custom_pose_ros.core.errors import DatasetError
+from custom_pose_ros.core.geometry.camera import CameraIntrinsics
+from custom_pose_ros.core.labels.raw_labels import HIDDEN, NOTE, REFUSED, RawLabels, base_name
+from custom_pose_ros.core.limits import MAX_IMAGE_SIDE_PX
+from custom_pose_ros.core.measuring.bundle import Views
+from custom_pose_ros.inference.camera_calibration import CameraCalibration
+from training.pose_training.labels.checking import CheckedImage, check
+from training.pose_training.labels.image_files import ImageIndex
+from training.pose_training.measuring.measurement import LabelledViews
+
+_HIDDEN_WEIGHT = 0.25  # of a seen one: the place of a hidden keypoint is inferred, taken as half as exact
+
+
+def labelled_pictures(labels: RawLabels, folders: Sequence[Path], required: bool) -> list[CheckedImage]:
+    """
+    Return the pictures with sound labels; problems are added to the labels.
+
+    Args:
+        labels: what a label file says.
+        folders: where the pictures may be.
+        required: False where the sizes that the file states will do, when none of the pictures is there.
+
+    Raises:
+        DatasetError: nothing is labelled, or the pictures are needed and not there.
+    """
+    labels.images = [image for image in labels.images if any(i.keypoints is not None for i in image.instances)]
+    index = ImageIndex(folders)
+    if required or any(_is_there(index, image.name) for image in labels.images):
+        pictures = check(labels, index, MAX_IMAGE_SIDE_PX)
+    else:
+        pictures = _without_files(labels)
+    if not any(picture.instances for picture in pictures):
+        first = next((problem.line for problem in labels.problems if problem.kind == REFUSED), 'nothing is labelled')
+        raise DatasetError(f'no picture has labels that can be used: {first}')
+    return pictures
+
+
+def _is_there(index: ImageIndex, name: str) -> bool:
+    try:
+        return bool(index.find(name))
+    except DatasetError:
+        return False
+
+
+def _without_files(labels: RawLabels) -> list[CheckedImage]:
+    """Return the labels in pictures of the sizes that are stated."""
+    refused = {problem.image for problem in labels.problems if problem.kind == REFUSED and problem.image}
+    pictures = []
+    for image in labels.images:
+        if not (image.width and image.height):
+            text = 'the label file does not state its size, and the picture is not there: give its folder with --images'
+            labels.add(REFUSED, image.name, '', text)
+            continue
+        if image.name in refused:
+            continue
+        picture = CheckedImage(Path(image.name), base_name(image.name), image.width, image.height)
+        for instance in image.instances:
+            if instance.keypoints is not None:
+                points = np.array(instance.keypoints, float)
+                if image.relative:
+                    points[:, :2] = points[:, :2] * [image.width, image.height] - 0.5
+                picture.keypoints.append(points)
+                picture.annotations.append(instance.annotation_id)
+        pictures.append(picture)
+    text = (
+        'the pictures are not there: their sizes are taken as the label file states them; --images names their folder'
+    )
+    labels.add(NOTE, '', '', text)
+    return pictures
+
+
+def labelled_views(names: Sequence[str], pictures: Sequence[CheckedImage], camera: Path | None) -> LabelledViews:
+    """
+    Return every labelled object as a view; pictures of one size are taken by one lens.
+
+    Args:
+        names: of the K keypoints.
+        pictures: with sound labels.
+        camera: its calibration, where there is one.
+
+    Raises:
+        ConfigError: the calibration cannot be that of the pictures.
+    """
+    sizes = sorted({(picture.width, picture.height) for picture in pictures if picture.instances})
+    lenses = [None] * len(sizes) if camera is None else [CameraCalibration(camera).for_size(*size) for size in sizes]
+    pixels, weights, lens, images, annotations = [], [], [], [], []
+    for picture in pictures:
+        for points, annotation in zip(picture.keypoints, picture.annotations):
+            if points is None:
+                continue
+            number = sizes.index((picture.width, picture.height))
+            pixels.append(_from_middle(points[:, :2], sizes[number], lenses[number]))
+            weight = np.where(points[:, 2] == HIDDEN, _HIDDEN_WEIGHT, np.sign(points[:, 2]))
+            weights.append(np.where(np.isfinite(pixels[-1]).all(1), weight, 0.0))
+            lens.append(number)
+            images.append(picture.name)
+            annotations.append(annotation)
+    views = Views(np.nan_to_num(np.array(pixels)), np.array(weights), np.array(lens))
+    focals = [float(lens.K[0, 0]) for lens in lenses if lens is not None]
+    return LabelledViews(names, images, annotations, views, sizes, focals or None)
+
+
+def _from_middle(pixels: np.ndarray, size: tuple[int, int], lens: CameraIntrinsics | None) -> np.ndarray:
+    """Return pixels (K, 2) from the middle of the image; of a known lens, as it would have them without distortion."""
+    if lens is None:
+        return pixels - (np.array(size) - 1) / 2
+    return lens.undistort(pixels) * lens.K[0, 0]
