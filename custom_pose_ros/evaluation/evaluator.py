@@ -25,6 +25,7 @@ from custom_pose_ros.evaluation.frames.frame_sources import EstimatedFrames, Eva
 from custom_pose_ros.evaluation.frames.message_stream import decoded_messages
 from custom_pose_ros.evaluation.frames.recorded_frames import ForeignFrames, RecordedFrames
 from custom_pose_ros.evaluation.notes import Notes
+from custom_pose_ros.evaluation.scoring.calibration_metrics import calibration_metrics
 from custom_pose_ros.evaluation.scoring.frame_scores import FrameScore, Scorer
 from custom_pose_ros.evaluation.scoring.frame_table import frame_table, to_csv
 from custom_pose_ros.evaluation.scoring.run_metrics import run_metrics
@@ -201,7 +202,7 @@ class Reading:
             measured = outline_metrics(scores, without, outline.mesh, alignment is not None)
         metrics = run_metrics(
             self.settings, self.bag, self._source, self.evaluator.estimator, self.evaluator.labels, scores, alignment,
-            measured,
+            measured, calibration_metrics(results, self.model, self._cameras),
         )  # fmt: skip
         damaged = self.bag.notes.damaged or self.notes.damaged
         return Evaluation(

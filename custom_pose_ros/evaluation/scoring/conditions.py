@@ -16,7 +16,7 @@ from custom_pose_ros.core.errors import UsageError
 
 SCHEMA_FILE = Path(__file__).with_name('metrics.schema.json')
 _OF_LABELS = 'labels'
-_OF_OUTLINE = 'outline'
+_OF_TRACK = ('outline', 'calibration')  # which need no truth, and are not in every file
 _OPERATORS = {
     '>': operator.gt,
     '>=': operator.ge,
@@ -93,7 +93,7 @@ def check_conditions(conditions: Sequence[Condition], with_truth: bool, with_lab
         group = condition.name.partition('.')[0]
         if group == _OF_LABELS and not with_labels:
             raise UsageError(f'--fail-if {condition}: is known only where there are labels; give --truth-coco')
-        if group not in (_OF_LABELS, _OF_OUTLINE, *schema['required']) and not with_truth:
+        if group not in (_OF_LABELS, *_OF_TRACK, *schema['required']) and not with_truth:
             raise UsageError(
                 f'--fail-if {condition}: is known only where there is a truth; give --truth, --truth-tf or --truth-tags'
             )

@@ -34,6 +34,7 @@ def run_metrics(
     scores: Sequence[FrameScore],
     alignment: Alignment | None,
     outline: dict[str, Any] | None = None,
+    calibration: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return the content of metrics.json; labelled frames that were not read are noted."""
     selection, model, notes = source.selection, source.model, source.notes
@@ -68,6 +69,7 @@ def run_metrics(
         **label_metrics,
         **({} if alignment is None else {'alignment': alignment.to_dict()}),
         **({} if outline is None else {'outline': outline}),
+        **({} if calibration is None else {'calibration': calibration}),
         'versions': _versions(),
         'notes': {
             'damage': bag.notes.lines(True) + notes.lines(True),

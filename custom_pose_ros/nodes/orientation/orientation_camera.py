@@ -20,6 +20,7 @@ from custom_pose_ros.core.errors import ConfigError, CustomPoseError
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.limits import MAX_POSES_BYTES
+from custom_pose_ros.core.measuring.lens_check import LensVerdict
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.orientation.camera_rate import CameraRateEstimator
 from custom_pose_ros.core.orientation.estimate import OrientationEstimate
@@ -30,6 +31,7 @@ from custom_pose_ros.core.orientation.pnp import known_points
 from custom_pose_ros.inference.camera_calibration import shows_rectified_images
 from custom_pose_ros.inference.pose_messages import message_to_poses
 from custom_pose_ros.nodes.orientation.camera_source import CameraSource
+from custom_pose_ros.nodes.orientation.lens_watch import LensWatch
 from custom_pose_ros.nodes.orientation.orientation_outputs import FusedOrientation, OrientationOutputs, topic_in
 from custom_pose_ros.nodes.orientation.orientation_parameters import OUTLINE, OrientationNodeParameters
 from custom_pose_ros.nodes.orientation.reference_frame import ReferenceFrame
@@ -83,6 +85,8 @@ class OrientationCamera:
         """
         values = settings.values
         self.unsolved = self.withheld = 0
+        self._lens = LensWatch()
+        self._told: LensVerdict | None = None  # the last answer that was logged
         self.inputs: list[InputWatch] = []
         self._name, self._statistics = name, statistics
         self._node, self._settings, self._objects = node, settings, objects
@@ -152,6 +156,11 @@ class OrientationCamera:
         lines = self._refinement.counts.problems() if self._refinement else []
         for line in lines:
             self._logger.warning(line, throttle_duration_sec=REPEAT_S)
+        if self._lens.verdict is not self._told:
+            self._told = self._lens.verdict
+            for line in self._lens.problems:
+                self._logger.warning(line)
+        lines += self._lens.problems
         if self.inputs and self.source.is_missing:
             lines.append(f'camera {self.source.state}: {self.inputs[-1].silence()}')
         return lines
@@ -160,6 +169,7 @@ class OrientationCamera:
         """Return the rows of diagnostics."""
         return {
             'camera': self.source.state,
+            'calibration by the object': self._lens.row,
             'unsolved instances': str(self.unsolved),
             'impossible poses withheld': str(self.withheld),
             **({'images': self._images(), **self._refinement.counts.rows()} if self._refinement else {}),
@@ -302,6 +312,8 @@ class OrientationCamera:
         image, image_problem = self._image_of(frame, camera)
         if poses is not None:
             estimates = estimator.update(poses, stamp_s, image)
+            if not self.source.is_guess:
+                self._lens.add(served.model, camera, stamp_s, poses, estimates)
         elif isinstance(estimator, CameraRateEstimator) and image is not None:
             estimates = estimator.follow(stamp_s, image)
         else:
