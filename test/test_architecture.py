@@ -76,7 +76,13 @@ ORDER = {
             'train',
         ),
     ),
-    'training/pose_training': (('labels',), ('networks', 'footage', 'measuring'), ('data',), ('judging',), ('learning', 'export')),
+    'training/pose_training': (
+        ('labels',),
+        ('networks', 'footage', 'measuring'),
+        ('data',),
+        ('judging',),
+        ('learning', 'export'),
+    ),
     'training/synthetic': (('settings',), ('geometry',), ('rendering',), ('scenes',), ('output', 'choosing')),
 }
 # External package -> where alone it may be imported.

@@ -126,7 +126,7 @@ class LensCheck:
             priors = Priors(start.lenses, deviations[None] ** -2.0, self._points, (_SHAPE * self._size_m) ** -2.0)
             try:
                 fit = adjust(bundle, weighted, priors, _ROBUST * noise_px, _STEPS)
-            except ValueError:  # a pose behind the camera
+            except (ValueError, np.linalg.LinAlgError):  # a pose behind the camera, nothing that is seen
                 return None
             bundle = fit.bundle
             seen = views.weights > 0

@@ -221,6 +221,8 @@ class _Measuring:
             kept = (labels > 0) & (error_px <= _MISTAKE * noise_px)
             count = kept.sum(1)
             kept &= ((count >= MIN_KEYPOINTS) & (count >= (labels > 0).sum(1) - _FORGIVEN))[:, None]
+            if (kept.sum(0) < 2).any():
+                break
             views = replace(self._views, weights=np.where(kept, labels, 0.0) / noise_px**2)
             fit = adjust(fit.bundle, views, self._priors)
             noise_px = max(LEAST_NOISE_PX, self._noise(fit, labels, kept))
