@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 
 from custom_pose_ros.core.errors import printable_line
+from custom_pose_ros.core.limits import MAX_NOTES
+
+_FURTHER = 'further remarks are left out'
 
 
 class Notes:
@@ -28,9 +31,14 @@ class Notes:
 
     def _add(self, damaged: bool, text: str, counted: bool) -> None:
         text = printable_line(text)  # it may name a file or topic
+        topic, colon, remark = text.partition(': ')
+        alike = damaged, topic + colon + re.sub(r'\d+', '0', remark)
         if counted:  # what differs only in numbers after the name of the topic is the same
-            topic, colon, remark = text.partition(': ')
-            text = self._first.setdefault((damaged, topic + colon + re.sub(r'\d+', '0', remark)), text)
+            text = self._first.get(alike, text)
+        if len(self._counts) >= MAX_NOTES and (damaged, text) not in self._counts:
+            text = _FURTHER
+        elif counted:
+            self._first[alike] = text
         self._counts[damaged, text] = self._counts.get((damaged, text), 0) + 1 if counted else 1
 
     @property

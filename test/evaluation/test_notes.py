@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from custom_pose_ros.core.limits import MAX_NOTES
 from custom_pose_ros.evaluation.notes import Notes
 
 
@@ -31,3 +32,13 @@ def test_what_differs_only_in_numbers_is_counted_together():
     assert notes.lines() == [
         '/cam1: an image of 512 bytes is cut off (3 times)', '/cam2: an image of 512 bytes is cut off'
     ]  # fmt: skip
+
+
+def test_a_bag_of_which_every_message_is_wrong_in_other_words_does_not_fill_the_memory():
+    """The encodings that a damaged bag names may be any letters; they once were all kept."""
+    notes = Notes()
+    for number in range(MAX_NOTES + 500):
+        words = ''.join(chr(ord('a') + int(digit)) for digit in str(number))
+        notes.damage(f'/image: encoding {words!r} is not known', counted=True)
+    assert len(notes.lines()) == MAX_NOTES + 1
+    assert notes.lines()[-1] == 'further remarks are left out (500 times)'
