@@ -77,7 +77,7 @@ def propose(name: str, parts: list[Part], count: int, seen_from: Sequence[np.nda
     vertices = all_vertices([part for part in parts if part.belongs])
     choice = KeypointChoice(views, vertices, [*rotations, *([mirror] if mirror else [])], seen_from)
     chosen = sorted(choice.choose(count), key=lambda i: tuple(-choice.places[i].round(4)))
-    notes = [*map(_turn_note, rotations), *_near_notes(turns, rotations), _mirror_note(mirrors)]
+    notes = [*map(_turn_note, rotations), *_near_notes(turns), _mirror_note(mirrors)]
     larger = choice.larger_count(count) if len(chosen) < count else None
     if len(chosen) < 4:
         raise ConfigError(_too_few(len(chosen), count, larger, rotations))
@@ -143,18 +143,21 @@ def _too_few(found: int, count: int, larger: int | None, turns: Sequence[Twin]) 
 
 
 def _turn_note(turn: Twin) -> str:
+    return f'It looks the same {_turn_words(turn)}: see symmetries.'
+
+
+def _turn_words(turn: Twin) -> str:
     angle = 'at every angle' if turn.fold == 0 else f'turned by {360 / turn.fold:g} degrees'
-    return f'It looks the same {angle} about {_axis_words(turn.axis)}: see symmetries.'
+    return f'{angle} about {_axis_words(turn.axis)}'
 
 
-def _near_notes(turns: Sequence[Twin], rotations: Sequence[Twin]) -> list[str]:
+def _near_notes(turns: Sequence[Twin]) -> list[str]:
     """Say which turns are told from the true attitude by little only, or by the colours."""
     notes = []
     for turn in turns:
         if turn.same:
             continue
-        angle = 'at every angle' if turn.fold == 0 else f'turned by {360 / turn.fold:g} degrees'
-        where = f'{angle} about {_axis_words(turn.axis)}'
+        where = _turn_words(turn)
         if turn.shape_differs > SAME:
             notes.append(f'{where[0].upper()}{where[1:]} all but {turn.shape_differs:.0%} of its surface looks alike.')
         else:

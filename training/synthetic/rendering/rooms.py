@@ -258,15 +258,15 @@ def _lay_person(rng, image: np.ndarray) -> None:
     _lay_patch(image, cloth, outline + shoulders)
     elbow = shoulders + wide * np.array([rng.choice([-1.2, 1.2]), 1.2])
     hand = rng.uniform(0, 1, 2) * (width, height)
-    _limb(rng, image, [shoulders, elbow], 0.35 * wide, cloth.mean((0, 1)) * rng.uniform(0.7, 1.0))
-    _limb(rng, image, [elbow, (elbow + hand) / 2, hand], 0.2 * wide, skin)
+    _limb(image, [shoulders, elbow], 0.35 * wide, cloth.mean((0, 1)) * rng.uniform(0.7, 1.0))
+    _limb(image, [elbow, (elbow + hand) / 2, hand], 0.2 * wide, skin)
     if rng.random() < 0.6:
         middle = shoulders - (0, 0.6 * wide)
         _ellipse(image, middle, wide * np.array([0.42, 0.55]), rng.normal(0, 10), skin)
         _ellipse(image, middle - (0, 0.25 * wide), wide * np.array([0.45, 0.4]), 0, rng.uniform(0, 0.5) * skin)
 
 
-def _limb(rng, image: np.ndarray, points: list[np.ndarray], width: float, color: np.ndarray) -> None:
+def _limb(image: np.ndarray, points: list[np.ndarray], width: float, color: np.ndarray) -> None:
     """Draw a thick bent line in place, brighter along its middle."""
     path = np.int32(spline(np.array(points), 24) * 16)
     for share, light in ((1.0, 0.75), (0.7, 0.95), (0.4, 1.08)):

@@ -108,7 +108,7 @@ class SceneGenerator:
         rng = np.random.default_rng([seed, index])
         variant = self._variant_of(seed, index)
         camera = self.camera or sample_camera(rng, self.settings.camera, self.width, self.height)
-        instances = self._place(rng, variant, camera)
+        instances = self._place(rng, camera)
         rendering = self._render(rng, variant, instances, camera)
         pixels = [camera.project(instance.points) for instance in instances]
         image = self._compose(np.random.default_rng([seed, index, BACKGROUND_STREAM]), rendering, instances, pixels)
@@ -128,7 +128,7 @@ class SceneGenerator:
             self._attitudes = Attitudes(self.settings.pose, self.model, sites)
         return self._variant
 
-    def _place(self, rng, variant: Variant, camera: CameraIntrinsics) -> list[Instance]:
+    def _place(self, rng, camera: CameraIntrinsics) -> list[Instance]:
         weights = np.array(self.settings.pose.instances, float)
         count = rng.choice(len(weights), p=weights / weights.sum())
         instances: list[Instance] = []
