@@ -12,6 +12,7 @@ body. Writes object.yaml and camera.yaml, one for each size of picture where the
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -109,7 +110,7 @@ def _measure(parsed: argparse.Namespace, frames: Path) -> int:
     points, deviations = frame.place(found.points), frame.deviations(found.points, found.covariance)
     lines = position_lines(labels.keypoint_names, points, deviations, found.views, frame.notes)
     _report(labelled, found, lines)
-    for note in frame.notes:
+    for note in [*frame.notes, *_calibration_notes(labelled)]:
         print(f'note: {note}')
     complete = _write(parsed, labels, pictures, model, lines, labelled, found)
     return DONE if complete and not any(problem.kind == REFUSED for problem in labels.problems) else PARTLY
@@ -142,6 +143,22 @@ def _report(labelled: LabelledViews, found: Measurement, positions: Sequence[str
             print(f'  {where}: {label.error_px:.1f} px off{"; " * bool(label.guess)}{label.guess}')
     for advice in found.advice:
         print(f'to know it better: {advice}')
+
+
+def _calibration_notes(labelled: LabelledViews) -> list[str]:
+    """Say where a calibration that was given is not what the labels tell of the lens."""
+    if labelled.focals_px is None:
+        return []
+    try:
+        free = measure(dataclasses.replace(labelled, focals_px=None))
+    except DatasetError:  # they tell nothing of the lens
+        return []
+    return [
+        f'the calibration has a focal length of {given:.4g} px for {width}x{height}, and by the labels it is '
+        f'{focal.value:.4g} px, between {focal.low:.4g} and {focal.high:.4g} px (95 %): is it that of these pictures?'
+        for given, focal, (width, height) in zip(labelled.focals_px, free.focals_px, labelled.sizes)
+        if focal.known and not focal.low <= given <= focal.high
+    ]
 
 
 def _write(

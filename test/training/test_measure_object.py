@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+import yaml
 from label_files import coco, save
 from labelled_body import FOCAL_PX, NAMES, POINTS, SIZE, pictured, poses, shape_error
 
@@ -55,6 +56,14 @@ def test_what_the_user_says_of_axes_and_camera_is_used(tmp_path, capsys):
     assert model.model_points[3] - model.model_points[1] == pytest.approx([0.2, 0, 0], abs=0.005)
     assert not (tmp_path / 'again' / 'camera.yaml').exists()
     assert 'focal length' not in capsys.readouterr().out.partition('camera.yaml')[2]
+
+
+def test_a_calibration_of_another_camera_is_told(tmp_path, capsys):
+    camera = CameraIntrinsics(*SIZE, np.array([[400.0, 0, 319.5], [0, 400.0, 239.5], [0, 0, 1]]))
+    (tmp_path / 'other.yaml').write_text(yaml.safe_dump(camera.to_yaml_dict()))
+    given = ['--camera', str(tmp_path / 'other.yaml'), '--out', str(tmp_path / 'out')]
+    assert main([str(write_labels(tmp_path)), *LENGTH, *given]) == 0
+    assert 'has a focal length of 400 px for 640x480, and by the labels it is' in capsys.readouterr().out
 
 
 def test_without_a_length_it_says_that_these_are_no_metres(tmp_path, capsys):
