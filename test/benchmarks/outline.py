@@ -83,8 +83,9 @@ def report_sweep(count: int) -> None:
                 if fit is not None and fit.credible:
                     good += np.degrees(np.linalg.norm(fit.pose.step_to(truth)[3:])) < SUCCESS_DEG
                     before = np.linalg.inv(covariance)
-                    both = fit.information + before
-                    pose = fit.pose.moved(np.linalg.solve(both, fit.pull + before @ fit.pose.step_to(start)))
+                    information, pull = fit.of_pose()
+                    both = information + before
+                    pose = fit.pose.moved(np.linalg.solve(both, pull + before @ fit.pose.step_to(start)))
                     wrong += pose.step_to(truth) @ both @ pose.step_to(truth) > CHI2_999
             shares.append(good / count)
         beyond = wrong / count / len(START_DEG)

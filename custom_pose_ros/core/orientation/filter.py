@@ -236,7 +236,7 @@ class PoseFilter:
         """Correct the hypotheses by what the outline tells about the pose (step 27)."""
         assert self.hypotheses is not None, 'start first'
         now = self.hypotheses
-        values, axes = np.linalg.eigh(fit.information)
+        values, axes = np.linalg.eigh(fit.information[:6, :6])
         told = values > _TOLD * values[-1]
         root = np.sqrt(values[told])
         rows = root[:, None] * axes[:, told].T  # whitened: information = rows.T @ rows
@@ -246,9 +246,18 @@ class PoseFilter:
         steps[:, 3:] = rotation_vectors_from_matrices(fit.pose.rotation @ now.R.transpose(0, 2, 1))
         to_origin = np.tile(_UNIT, (len(now), 1, 1))
         to_origin[:, :3, 3:] = skew_matrix(arms)
-        residual = steps @ rows.T + (axes[:, told].T @ fit.pull) / root
+        residual = steps @ rows.T + (axes[:, told].T @ fit.pull[:6]) / root
         noise = np.tile(repeated(step_s) * np.eye(len(root)), (len(now), 1, 1))
         self._keep(now.corrected(now.correction(residual, rows @ to_origin, noise)))
+
+    def told_by(self, observation: Observation, camera_object: Rigid) -> tuple[np.ndarray, np.ndarray]:
+        """Return information (6, 6) and pull (6,) of the keypoints about steps from a pose (see `Rigid.moved`)."""
+        R, t = camera_object
+        pose = Rigid(R[None], t[None])
+        (residual,), (jacobian,), _ = linearise(
+            pose, observation.points.points, observation.directions, observation.whiten
+        )
+        return jacobian.T @ jacobian / self.noise.variance, jacobian.T @ residual / self.noise.variance
 
     def allows(self, camera_object: Rigid, observation: Observation) -> bool:
         """Tell whether the keypoints are credible in a pose, as they are really projected."""

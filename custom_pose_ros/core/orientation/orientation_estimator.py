@@ -244,10 +244,11 @@ def _measured(estimate: OrientationEstimate, fit: OutlineFit) -> OrientationEsti
     if other is not None and np.linalg.norm(fit.pose.step_to(other)[3:]) < np.linalg.norm(step[3:]):
         step = fit.pose.step_to(other)  # the outline has decided; the covariance covers both
     before = np.linalg.inv(estimate.covariance)
-    covariance = np.linalg.inv(before + fit.information)
+    information, pull = fit.of_pose()
+    covariance = np.linalg.inv(before + information)
     return replace(
         estimate,
-        pose=fit.pose.moved(covariance @ (before @ step + fit.pull)),
+        pose=fit.pose.moved(covariance @ (before @ step + pull)),
         covariance=0.5 * (covariance + covariance.T),
         ambiguity=0.0,
         alternative=None,

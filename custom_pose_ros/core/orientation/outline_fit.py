@@ -10,12 +10,13 @@ import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.geometry.rigid import Rigid
 from custom_pose_ros.core.geometry.rotations import rotation_between, skew_matrix
-from custom_pose_ros.core.orientation.outline_views import CREASE, KINDS, OUTLINE, OutlineViews
+from custom_pose_ros.core.orientation.outline_views import CREASE, KINDS, RISE, OutlineViews
 
 MIN_LINES = 20  # fewer do not tell six numbers with their errors
 AGREEMENT = 0.55  # share of the lines that must lie where the image has an edge, for a fit to be used
@@ -28,12 +29,12 @@ _OFFSETS = 6  # offsets of the edge that are tried, to each side
 _EDGE_SLOPE = 1.3  # samples over which an edge is blurred
 _CERTAINTY = 0.42  # 0.5: pixels inside the outline never look like the background
 _NEED = (1.5, 2.0)  # samples of room inwards and outwards, below which a line is left out
-_STRIP_START_PX = 2.0  # nearer, blur has mixed the colours of both sides
-_STRIP_PX = 13  # the strips along the outline whose colours are learnt end here
+_STRIP_PX = np.arange(2, 14)  # the strips along the outline whose colours are learnt; nearer, blur has mixed them
 _RARE = 2e-4  # share of the pixels from which on a colour tells on which side it is
 _BINS = 1 << 12  # four bits for each of blue, green, red
 _LEAST_VARIANCE = 0.36  # of the offset of one line, in squared samples
 _ROBUST_PX = 2.0  # distance at which a line counts half
+_BETWEEN_VIEWS = 0.5  # a pose is no farther from the nearest view than half of what its neighbours are
 _BLOCKS = 20  # parts of the outline whose errors are taken as independent
 _CAUTION = 1.4  # by which the spread between the blocks is multiplied: they are few, and share what is wrong
 _LEAST_INFLATION = 0.25  # of the variances: the spread between the blocks may be small by chance
@@ -49,25 +50,54 @@ _COMMON_PX = 0.12  # by which all lines may be wrong together, outwards, to the 
 _UNDECIDED = 0.1  # difference of the agreement of two poses below which neither is chosen
 _SAME_RAD = np.deg2rad(3.0)  # between two poses that are one
 _MARGIN_PX = 2.0  # to the border of the image
+_WHOLE, _SIDE = 0.01, 0.005  # by which an object may be larger than its mesh: as a whole, and along each axis
+_SIZE = np.full((3, 3), _WHOLE**2) + _SIDE**2 * np.eye(3)
+_SIZE_ERROR = np.full((3, 3), 0.005**2) + 0.004**2 * np.eye(3)  # of what keypoints and outlines tell in the long run
+AS_THE_MESH = np.zeros(3)
 
 _NEIGHBOURS = np.array([-1.0, 0.0, 1.0])
 _SAMPLES = np.arange(-_REACH, _REACH + 1, dtype=np.float32)
+_STRIPS = np.concatenate([-_STRIP_PX[::-1], _STRIP_PX]).astype(np.float32)
 _TRIED = np.arange(-_OFFSETS, _OFFSETS + 1, dtype=np.float32)
-_INSIDE = 0.5 - _CERTAINTY * np.tanh((_SAMPLES - _TRIED[:, None]) / _EDGE_SLOPE).astype(np.float32)  # (offset, sample)
 _UNKNOWN_INFORMATION = 1.0 / (float(_TRIED @ _TRIED) / len(_TRIED) + _LEAST_VARIANCE)  # of a line that tells nothing
+
+
+def _factors(levels: int = 257, rank: int = 2) -> tuple[np.ndarray, np.ndarray]:
+    """
+    Return the log-likelihood of an edge as a product of two tables, so that a matrix product sums it up (step 3).
+
+    Returns:
+        (levels, rank) of the probability that a sample is inside, from 0 to 1; zeros where it tells nothing.
+        (samples * rank, offsets) of where the edge is.
+    """
+    away = np.arange(-_REACH - _OFFSETS, _REACH + _OFFSETS + 1)  # of a sample from the edge
+    step = 0.5 - _CERTAINTY * np.tanh(away / _EDGE_SLOPE)
+    inside = np.linspace(0.0, 1.0, levels)
+    likelihood = np.log(np.outer(inside, step) + np.outer(1.0 - inside, 1.0 - step))
+    likelihood -= likelihood.mean(1, keepdims=True)  # what is the same for all offsets is of no account
+    left, sizes, right = np.linalg.svd(likelihood)
+    of_edge = right[:rank, np.arange(2 * _REACH + 1)[:, None] + np.arange(2 * _OFFSETS, -1, -1)]  # sample less offset
+    of_level = left[:, :rank] * sizes[:rank]
+    of_level -= of_level[levels // 2]
+    return of_level.astype(np.float32), of_edge.transpose(1, 0, 2).reshape(-1, len(_TRIED)).astype(np.float32)
+
+
+_OF_LEVEL, _OF_EDGE = _factors()
 
 
 @dataclass(frozen=True, eq=False)
 class OutlineFit:
     """
-    What the outline in one image tells about the pose, as a Gaussian in steps from `pose` (see `Rigid.moved`).
+    What the outline in one image tells about the pose and about the size of the object.
 
-    Its logarithm is pull @ step - step @ information @ step / 2. The start and its covariance are not in it.
+    It is a Gaussian over x = (step from `pose`, see `Rigid.moved`; growth of the object along its three axes beyond the
+    size it was fitted with, as a share). Its logarithm is pull @ x - x @ information @ x / 2. The start and its
+    covariance are not in it.
 
     Attributes:
         pose: `camera_object` that outline and start together make most likely.
-        information: (6, 6) inverse covariance; singular for what the outline does not show.
-        pull: (6,) towards the pose that the outline alone tells.
+        information: (9, 9) inverse covariance; singular for what the outline does not show.
+        pull: (9,) towards what the outline alone tells.
         agreement: share of the lines, weighted by how sharply they see an edge, whose edge is within AGREES_PX of the
             model's; in [0, 1].
         lines: number of lines that were compared.
@@ -84,18 +114,78 @@ class OutlineFit:
         """Whether the image shows the outline of this object, as far as the image itself can tell."""
         return self.lines >= MIN_LINES and self.agreement >= AGREEMENT
 
+    def of_pose(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return information (6, 6) and pull (6,) about the pose, where nothing was learnt about the size."""
+        return _without(self.information, self.pull, np.linalg.inv(_SIZE))
+
+
+class MeshSize:
+    """
+    How much larger an object is than its mesh along its axes, learnt while it is followed (step 8).
+
+    A mesh that is too large looks like an object that is farther away; in the long run the keypoints tell which.
+
+    Attributes:
+        growth: (3,) as shares.
+        covariance: (3, 3) of it.
+    """
+
+    def __init__(self) -> None:
+        self._information = np.zeros((3, 3))
+        self._pull = np.zeros(3)
+        self.growth = np.zeros(3)
+        self.covariance = _SIZE
+
+    def learn(self, fit: OutlineFit, information: np.ndarray, pull: np.ndarray, images: float) -> None:
+        """
+        Learn from an outline fitted with this size.
+
+        Args:
+            fit: the outline.
+            information: (6, 6) what the keypoints of the same image tell about the pose.
+            pull: (6,) likewise, from the pose of the fit.
+            images: how many images with errors of their own this one counts for, <= 1.
+        """
+        both, towards = fit.information.copy(), fit.pull.copy()
+        both[:6, :6] += information
+        towards[:6] += pull
+        order = np.r_[6:9, 0:6]  # the pose is what is left out
+        told, towards = _without(both[np.ix_(order, order)], towards[order], np.zeros((6, 6)))
+        self._information += images * told
+        self._pull += images * (towards + told @ self.growth)
+        # However many images: keypoints and outlines have errors that last.
+        unlimited = np.column_stack([self._information, self._pull])
+        lasting = np.linalg.solve(np.eye(3) + self._information @ _SIZE_ERROR, unlimited)
+        excess = 0.0
+        for _ in range(2):  # an object that is larger by more than was assumed may be so by as much
+            covariance = np.linalg.inv(np.linalg.inv(_SIZE + max(0.0, excess**2 - _WHOLE**2)) + lasting[:, :3])
+            self.growth = covariance @ lasting[:, 3]
+            excess = float(self.growth.mean())
+        self.covariance = 0.5 * (covariance + covariance.T)
+
+
+def _without(information: np.ndarray, pull: np.ndarray, prior: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return a Gaussian without its last variables, about which `prior` (n, n) is known besides."""
+    kept = len(pull) - len(prior)
+    rest = information[kept:, kept:] + prior
+    away = np.linalg.solve(rest, np.column_stack([information[kept:, :kept], pull[kept:]]))
+    left = np.column_stack([information[:kept, :kept], pull[:kept]]) - information[:kept, kept:] @ away
+    return 0.5 * (left[:, :kept] + left[:, :kept].T), left[:, kept]
+
 
 class _Lines(NamedTuple):
     """
     N lines in the image, those across the outline before those across inner edges.
 
     Attributes:
-        pixels: (N, 2) where the model has the edge.
-        normals: (N, 2) unit vectors.
-        room: (N, 2) [px].
+        pixels: (N, 2) float32 where the model has the edge.
+        normals: (N, 2) float32 unit vectors.
+        room: (N, 2) float32 [px].
         jacobian: (N, 6) derivatives of the offset along the normal.
         outline: how many of them cross the outline.
         kinds: (N,) OUTLINE, RISE or CREASE.
+        arms: (N, 3) from the centre of the object, in its frame [m].
+        variance: (N,) of the offset, since the nearest view is not quite that of the pose [px^2].
     """
 
     pixels: np.ndarray
@@ -104,6 +194,8 @@ class _Lines(NamedTuple):
     jacobian: np.ndarray
     outline: int
     kinds: np.ndarray
+    arms: np.ndarray
+    variance: np.ndarray
 
 
 class OutlineFitter:
@@ -123,7 +215,12 @@ class OutlineFitter:
         self.camera = camera
 
     def measure(
-        self, image: np.ndarray, start: Rigid, covariance: np.ndarray, alternative: Rigid | None = None
+        self,
+        image: np.ndarray,
+        start: Rigid,
+        covariance: np.ndarray,
+        alternative: Rigid | None = None,
+        growth: np.ndarray = AS_THE_MESH,
     ) -> OutlineFit | None:
         """
         Return the fit that agrees best, or None where a pose has none, or two credible ones differ (step 7).
@@ -133,10 +230,11 @@ class OutlineFitter:
             start: `camera_object`, from the keypoints.
             covariance: (6, 6) of the start.
             alternative: a second pose that the keypoints allow.
+            growth: as for `fit`.
         """
         information = np.linalg.inv(covariance)
         starts = [start] if alternative is None else [start, alternative]
-        fits = [fit for each in starts if (fit := self.fit(image, each, information)) is not None]
+        fits = [fit for each in starts if (fit := self.fit(image, each, information, growth)) is not None]
         if len(fits) < len(starts):  # what cannot be compared is not decided
             return None
         fits.sort(key=lambda fit: -fit.agreement)
@@ -145,7 +243,9 @@ class OutlineFitter:
                 return None
         return fits[0]
 
-    def fit(self, image: np.ndarray, start: Rigid, information: np.ndarray) -> OutlineFit | None:
+    def fit(
+        self, image: np.ndarray, start: Rigid, information: np.ndarray, growth: np.ndarray = AS_THE_MESH
+    ) -> OutlineFit | None:
         """
         Return what the outline tells about the pose, or None when too little of it can be seen.
 
@@ -153,6 +253,7 @@ class OutlineFitter:
             image: (H, W, 3) uint8 BGR, of the camera's size.
             start: `camera_object`, from the keypoints.
             information: (6, 6) inverse covariance of the start.
+            growth: (3,) by which the object is larger than its mesh along its axes, as shares.
 
         Raises:
             ValueError: the image has another size or type.
@@ -160,18 +261,18 @@ class OutlineFitter:
         shape = (self.camera.height, self.camera.width, 3)
         if image.shape != shape or image.dtype != np.uint8:
             raise ValueError(f'image must be {shape} uint8, got {image.shape} {image.dtype}')
-        pixels = np.ascontiguousarray(image).reshape(-1, 3)
+        image = np.ascontiguousarray(image)
         unit_px, scales = self._scales(start, information)
-        pose, inside, trust, fit = start, None, np.ones(KINDS), None
+        pose, trust, fit = start, np.ones(KINDS), None
         for number, scale in enumerate(scales):
             scale *= unit_px
-            lines = self._lines(pose, scale)
+            lines = self._lines(pose, scale, growth)
             if lines is None:
                 return None
-            if inside is None or number >= len(scales) - 3:
-                inside = self._colours(pixels, lines, unit_px)
-            offset, certainty = self._compare(pixels, lines, inside, scale)
-            certainty = certainty * trust[lines.kinds]
+            if number in (0, len(scales) - 2):
+                sides = self._colours(image, lines, unit_px)
+            offset, certainty = self._compare(image, lines, sides, scale)
+            certainty = trust[lines.kinds] * certainty / (1.0 + certainty * lines.variance)
             weight = certainty / (1.0 + (offset / (_ROBUST_PX * unit_px)) ** 2)
             weighted = lines.jacobian * weight[:, None]
             hessian = lines.jacobian.T @ weighted
@@ -198,65 +299,77 @@ class OutlineFitter:
         spread_px = pixels_per_m * np.sqrt(max(moved[0, 0], moved[1, 1]) + 0.5 * turned)
         return unit_px, _SCALES[_FINE:] if spread_px < _KNOWN_PX * unit_px else _SCALES
 
-    def _lines(self, pose: Rigid, scale_px: float) -> _Lines | None:
+    def _lines(self, pose: Rigid, scale_px: float, growth: np.ndarray) -> _Lines | None:
         """Return the lines of the view that fit in, None when they are too few (step 1)."""
         view = self.views.seen_in(pose)
-        points = pose.apply(view.points)
+        arms = (view.points - self.views.centre) * (1.0 + growth)
+        points = pose.apply(arms + self.views.centre)
         if len(points) < MIN_LINES or points[:, 2].min() < 0.1 * self.views.radius:
             return None
         pixels, to_pixels = self.camera.project_with_jacobian(points)
-        normals = (to_pixels @ (view.normals @ pose.rotation.T)[..., None])[..., 0]
+        away = view.normals @ pose.rotation.T
+        normals = np.empty_like(pixels)
+        for axis in (0, 1):
+            normals[:, axis] = (to_pixels[:, axis] * away).sum(1)
         length = np.sqrt((normals * normals).sum(1))
         normals /= length[:, None]
         room = view.room * length[:, None]
-        size = np.array([self.camera.width, self.camera.height]) - 1
-        fits = (room > np.multiply(_NEED, scale_px)).all(1)
-        fits &= (pixels > _MARGIN_PX * scale_px).all(1) & (pixels < size - _MARGIN_PX * scale_px).all(1)
-        if fits.sum() < MIN_LINES:
+        width, height = np.array([self.camera.width, self.camera.height]) - 1.0 - _MARGIN_PX * scale_px
+        x, y = pixels.T
+        fits = (room[:, 0] > _NEED[0] * scale_px) & (room[:, 1] > _NEED[1] * scale_px)
+        fits &= (np.minimum(x, y) > _MARGIN_PX * scale_px) & (x < width) & (y < height)
+        kept = np.flatnonzero(fits)
+        if len(kept) < MIN_LINES:
             return None
-        across = (normals[:, None] @ to_pixels)[fits, 0]
-        jacobian = np.empty((len(across), 6))
-        jacobian[:, :3] = across
-        x, y, z = (points[fits] - pose.translation).T  # the cross product written out: numpy.cross is slow for few
+        normals, kinds = normals[kept], view.kinds[kept]
+        jacobian = np.empty((len(kept), 6))
+        jacobian[:, :3] = across = normals[:, :1] * to_pixels[kept, 0] + normals[:, 1:] * to_pixels[kept, 1]
+        x, y, z = (points[kept] - pose.translation).T  # the cross product written out: numpy.cross is slow for few
         jacobian[:, 3] = y * across[:, 2] - z * across[:, 1]
         jacobian[:, 4] = z * across[:, 0] - x * across[:, 2]
         jacobian[:, 5] = x * across[:, 1] - y * across[:, 0]
-        kinds = view.kinds[fits]
-        outline = int((kinds == OUTLINE).sum())
-        return _Lines(pixels[fits], normals[fits], room[fits], jacobian, outline, kinds)
+        outline = int(np.searchsorted(kinds, RISE))
+        return _Lines(
+            pixels[kept].astype(np.float32),
+            normals.astype(np.float32),
+            room[kept].astype(np.float32),
+            jacobian,
+            outline,
+            kinds,
+            arms[kept],
+            (_BETWEEN_VIEWS * view.shift * length)[kept] ** 2,
+        )
 
-    def _read(self, pixels: np.ndarray, lines: _Lines, part: slice, steps_px: np.ndarray) -> np.ndarray:
+    def _read(self, image: np.ndarray, lines: _Lines, part: slice, steps_px: np.ndarray) -> np.ndarray:
         """Return the colours (N, S, 3) at steps along a part of the lines."""
-        width, height = self.camera.width, self.camera.height
-        x = np.rint(lines.pixels[part, :1] + lines.normals[part, :1] * steps_px).astype(np.int32)
-        y = np.rint(lines.pixels[part, 1:] + lines.normals[part, 1:] * steps_px).astype(np.int32)
-        np.minimum(np.maximum(x, 0, out=x), width - 1, out=x)
-        np.minimum(np.maximum(y, 0, out=y), height - 1, out=y)
-        return pixels[y * width + x]
+        x, y = (
+            lines.pixels[part, axis : axis + 1] + lines.normals[part, axis : axis + 1] * steps_px for axis in (0, 1)
+        )
+        return cv2.remap(image, x, y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
 
-    def _colours(self, pixels: np.ndarray, lines: _Lines, unit_px: float) -> np.ndarray:
-        """Return the probability (_BINS,) float32 that a colour is inside, from strips along the outline (step 2)."""
-        steps = np.arange(_STRIP_START_PX, _STRIP_PX + 1.0) * unit_px
-        shares = []
-        for side, sign in enumerate((-1.0, 1.0)):
-            part = slice(lines.outline)
-            colours = self._read(pixels, lines, part, sign * steps)[steps < lines.room[part, side, None] - 1.0]
-            counts = np.bincount(_bins(colours), minlength=_BINS)
-            shares.append(counts / max(1, len(colours)) + _RARE)
-        return (shares[0] / (shares[0] + shares[1])).astype(np.float32)
+    def _colours(self, image: np.ndarray, lines: _Lines, unit_px: float) -> np.ndarray:
+        """Return what each colour (_BINS, rank) tells of the side it is on, from strips along the outline (step 2)."""
+        steps = _STRIPS * np.float32(unit_px)
+        part = slice(lines.outline)
+        bins = _bins(self._read(image, lines, part, steps))
+        room = lines.room[part] - 1.0
+        bins[(steps <= -room[:, :1]) | (steps >= room[:, 1:])] = _BINS  # where something else is met
+        counts = (np.bincount(side.ravel(), minlength=_BINS + 1)[:_BINS] for side in np.hsplit(bins, 2))
+        shares = [each / max(1, each.sum()) + _RARE for each in counts]
+        inside = shares[0] / (shares[0] + shares[1])
+        return _OF_LEVEL[np.rint(inside * (len(_OF_LEVEL) - 1)).astype(np.intp)]
 
     def _compare(
-        self, pixels: np.ndarray, lines: _Lines, inside: np.ndarray, scale_px: float
+        self, image: np.ndarray, lines: _Lines, sides: np.ndarray, scale_px: float
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return where each line crosses the outline (N,) [px] and its information (N,) [1/px^2] (step 3)."""
         steps = _SAMPLES * np.float32(scale_px)
-        colours = self._read(pixels, lines, slice(None), steps)
+        colours = self._read(image, lines, slice(None), steps)
         met = (steps < -lines.room[:, :1]) | (steps > lines.room[:, 1:])
-        share = inside[_bins(colours[: lines.outline])]
-        share[met[: lines.outline]] = 0.5
-        mixed = (2.0 * share - 1.0)[:, None] * _INSIDE + (1.0 - share)[:, None]
+        side = sides[_bins(colours[: lines.outline])]
+        side[met[: lines.outline]] = 0.0
         likelihood = np.empty((len(colours), len(_TRIED)), np.float32)
-        np.log(mixed).sum(2, out=likelihood[: lines.outline])
+        np.matmul(side.reshape(lines.outline, -1), _OF_EDGE, out=likelihood[: lines.outline])
         if len(colours) > lines.outline:
             either = lines.kinds[lines.outline :] == CREASE
             likelihood[lines.outline :] = _edges(colours[lines.outline :], met[lines.outline :], either)
@@ -268,8 +381,9 @@ class OutlineFitter:
         offset = np.clip(mean / (variance * certainty), -_OFFSETS, _OFFSETS) * scale_px
         # The pixels that were read lie beside the places that were meant: for all of a straight edge alike.
         beside = (np.rint(mean)[:, None] + _NEIGHBOURS) * scale_px
-        places = lines.pixels[:, None] + lines.normals[:, None] * beside[..., None]
-        offset += ((np.rint(places) - places) @ lines.normals[:, :, None])[..., 0].mean(1)
+        for axis in (0, 1):
+            places = lines.pixels[:, axis : axis + 1] + lines.normals[:, axis : axis + 1] * beside
+            offset += (np.rint(places) - places).mean(1) * lines.normals[:, axis]
         return offset.astype(float), certainty.astype(float) / scale_px**2
 
 
@@ -287,13 +401,12 @@ def _fit_of(
     spread = float(np.einsum('bi,bi', pulls, np.linalg.solve(regular, pulls.T).T)) / 6.0
     inflation = max(_LEAST_INFLATION, _CAUTION * spread * _BLOCKS / (_BLOCKS - 6))
     inflation *= math.exp(_DISAGREEMENT * max(0.0, _USUAL - agreement))
+    growth = (lines.jacobian[:, :3] @ pose.rotation) * lines.arms
     common = np.column_stack([np.arange(count) < lines.outline, lines.normals]) * (_COMMON_PX * unit_px)
-    bias = weighted.T @ common
-    told = np.linalg.solve(regular, np.column_stack([weighted.T @ offset, bias]))
-    shared = bias @ np.linalg.solve(inflation * np.eye(3) + bias.T @ told[:, 1:], bias.T)
-    information = (hessian - shared) / inflation
-    information = 0.5 * (information + information.T)
-    return OutlineFit(pose, information, information @ told[:, 0], agreement, count)
+    design = np.hstack([lines.jacobian, growth, common])
+    weighted = design.T * (weight / inflation)
+    information, pull = _without(weighted @ design, weighted @ offset, np.eye(3))
+    return OutlineFit(pose, information, pull, agreement, count)
 
 
 def _trust(near: np.ndarray, certainty: np.ndarray, kinds: np.ndarray) -> np.ndarray:
@@ -305,8 +418,9 @@ def _trust(near: np.ndarray, certainty: np.ndarray, kinds: np.ndarray) -> np.nda
 
 def _bins(colours: np.ndarray) -> np.ndarray:
     """Return the bins (...) of colours (..., 3)."""
-    coarse = (colours >> 4).astype(np.int32)
-    return (coarse[..., 0] << 8) | (coarse[..., 1] << 4) | coarse[..., 2]
+    coarse = colours.astype(np.intp)
+    coarse &= 0xF0
+    return (coarse[..., 0] << 4) | coarse[..., 1] | (coarse[..., 2] >> 4)
 
 
 def _edges(colours: np.ndarray, met: np.ndarray, either: np.ndarray) -> np.ndarray:
@@ -318,7 +432,7 @@ def _edges(colours: np.ndarray, met: np.ndarray, either: np.ndarray) -> np.ndarr
         met: (N, samples) bool, True where something else is met.
         either: (N,) bool, True where the brightness may rise or fall.
     """
-    grey = colours.astype(np.float32).mean(2)
+    grey = colours.astype(np.float32) @ np.full(3, 1.0 / 3.0, np.float32)
     beside = _REACH - _OFFSETS
     rise = 0.5 * (grey[:, 1 + beside : -beside + 1 or None] - grey[:, beside - 1 : -beside - 1])
     rise[either] = np.abs(rise[either])

@@ -18,10 +18,12 @@ from custom_pose_ros.core.object_model import ObjectModel
 
 OUTLINE_FILE = 'outline.npz'  # beside model.onnx and object.yaml
 WRITTEN_BY = 'training/outline.py'
-FORMAT = 1
+FORMAT = 2
+DISTANCE = 5.0  # of the camera in the views, in radii of the ball around the object: what users mostly have
 OUTLINE, RISE, CREASE = 0, 1, 2  # kinds of lines: the object ends; print that is brighter along the normal; either way
 KINDS = 3
 _SAME_PLACE_M = 1e-6
+_NEIGHBOURS = 6  # of each view, all around it
 _STEPS = np.iinfo(np.int16).max  # of a coordinate, from the centre to the edge of the ball around the object
 
 
@@ -34,12 +36,14 @@ class ViewLines(NamedTuple):
         normals: (N, 3) unit vectors along them, away from the object, in the object frame.
         room: (N, 2) how far inwards and outwards nothing else is met [m].
         kinds: (N,) OUTLINE, RISE or CREASE, in this order when they come from `OutlineViews`.
+        shift: (N,) how far from there an edge is in neighbouring views [m]; empty while these are not known.
     """
 
     points: np.ndarray
     normals: np.ndarray
     room: np.ndarray
     kinds: np.ndarray
+    shift: np.ndarray = np.zeros(0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +62,7 @@ class OutlineViews:
         normals: (L, 3) int8.
         room: (L, 2) uint16, in parts of the radius.
         kinds: (L,) uint8, ascending in each view.
+        shift: (L,) uint16, in parts of the radius.
     """
 
     model: ObjectModel
@@ -70,6 +75,7 @@ class OutlineViews:
     normals: np.ndarray
     room: np.ndarray
     kinds: np.ndarray
+    shift: np.ndarray
 
     @classmethod
     def from_lines(
@@ -84,9 +90,9 @@ class OutlineViews:
         """Return the views packed; one `ViewLines` for each direction."""
         unit = radius / _STEPS
         orders = [np.argsort(view.kinds, kind='stable') for view in views]
-        points, normals, room, kinds = (
-            np.concatenate([each[order] for each, order in zip(arrays, orders)]) for arrays in zip(*views)
-        )
+        ordered = [ViewLines(*(each[order] for each in view[:4])) for view, order in zip(views, orders)]
+        shift = np.concatenate(_shifts(ordered, np.asarray(directions, float), centre, radius))
+        points, normals, room, kinds = (np.concatenate(arrays) for arrays in list(zip(*ordered))[:4])
         return cls(
             model=model,
             mesh=mesh,
@@ -98,6 +104,7 @@ class OutlineViews:
             normals=np.rint(127.0 * normals).astype(np.int8),
             room=np.clip(room / unit, 0, np.iinfo(np.uint16).max).astype(np.uint16),
             kinds=kinds.astype(np.uint8),
+            shift=np.clip(shift / unit, 0, np.iinfo(np.uint16).max).astype(np.uint16),
         )
 
     def seen_in(self, camera_object: Rigid) -> ViewLines:
@@ -108,7 +115,11 @@ class OutlineViews:
         part = slice(self.starts[view], self.starts[view + 1])
         unit = self.radius / _STEPS
         return ViewLines(
-            self.points[part] * unit + self.centre, self.normals[part] / 127.0, self.room[part] * unit, self.kinds[part]
+            self.points[part] * unit + self.centre,
+            self.normals[part] / 127.0,
+            self.room[part] * unit,
+            self.kinds[part],
+            self.shift[part] * unit,
         )
 
     def check_fit(self, model: ObjectModel, path: str | Path) -> None:
@@ -219,7 +230,41 @@ _ARRAYS: dict[str, tuple[np.dtype, tuple[str | int, ...]]] = {
     'normals': (np.dtype(np.int8), ('L', 3)),
     'room': (np.dtype(np.uint16), ('L', 2)),
     'kinds': (np.dtype(np.uint8), ('L',)),
+    'shift': (np.dtype(np.uint16), ('L',)),
 }
+
+
+def _shifts(views: list[ViewLines], directions: np.ndarray, centre: np.ndarray, radius: float) -> list[np.ndarray]:
+    """
+    Return for each view (N,) how far its edges are from those of the neighbouring views [m].
+
+    An edge of a cuboid beside a face that is seen almost edge-on is the outline in one view and lies behind or within
+    it in the next. Print does not move; a crease is an edge in the image whether the object ends there or not.
+    """
+    seen = [(view.kinds == OUTLINE, view.kinds != RISE) for view in views]
+    shifts = []
+    for i, (view, (outline, edge)) in enumerate(zip(views, seen)):
+        shift = np.zeros(len(view.kinds))
+        for j in np.argsort(-(directions @ directions[i]), kind='stable')[1 : _NEIGHBOURS + 1]:
+            for own, theirs in ((outline, seen[j][0]), (edge & ~outline, seen[j][1])):
+                if own.any() and theirs.any():
+                    other = views[j].points[theirs] - centre, views[j].normals[theirs]
+                    away = _across(view.points[own] - centre, *other, directions[j], radius)
+                    shift[own] = np.maximum(shift[own], away)
+        shifts.append(shift)
+    return shifts
+
+
+def _across(
+    points: np.ndarray, edges: np.ndarray, normals: np.ndarray, direction: np.ndarray, radius: float
+) -> np.ndarray:
+    """Return how far (N,) points are from the nearest of edges, as a camera in that direction sees it; all [m]."""
+    axes = np.linalg.svd(direction[None])[2][1:]  # of the image
+    flat, flat_edges = (
+        each @ axes.T / (1.0 - each @ direction / (DISTANCE * radius))[:, None] for each in (points, edges)
+    )
+    nearest = ((flat_edges * flat_edges).sum(1) - 2.0 * (flat @ flat_edges.T)).argmin(1)
+    return np.abs(((flat - flat_edges[nearest]) * (normals[nearest] @ axes.T)).sum(1))
 
 
 def _same_points(a: ObjectModel, b: ObjectModel) -> bool:

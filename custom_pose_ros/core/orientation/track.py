@@ -16,7 +16,7 @@ from custom_pose_ros.core.geometry.symmetry import SymmetryGroup
 from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.orientation.estimate import AMBIGUOUS, OrientationEstimate
 from custom_pose_ros.core.orientation.filter import FilteredPose, FilterParameters, PoseFilter
-from custom_pose_ros.core.orientation.outline_fit import OutlineFit, OutlineFitter
+from custom_pose_ros.core.orientation.outline_fit import AS_THE_MESH, MeshSize, OutlineFit, OutlineFitter
 from custom_pose_ros.core.orientation.pnp import PointSet
 from custom_pose_ros.core.orientation.solver import (
     MISFIT_TOLERANCE,
@@ -30,10 +30,10 @@ from custom_pose_ros.core.orientation.solver import (
 
 _AGREEMENT_S = 1.0  # over which the agreement of the outline is averaged
 _LONGEST_STEP_S = 0.2  # an image counts for no more
-_FIRST_AGREEMENT = 0.5  # when nothing is known: one image alone is not believed
+_FIRST_AGREEMENT, _FIRST_S = 0.5, 0.3  # what is taken for known at first: only a perfect image is believed alone
 # What a fit must tell, in units of what is known: on a plain image all lines agree, since none sees anything.
 _NEWS = 0.1
-_LEAST_AGREEMENT = 0.6  # on average; another shape agrees by more for a while, where the object is small
+_LEAST_AGREEMENT = 0.64  # on average; other shapes reach 0.63
 # Why the outline is not believed.
 UNCOMPARED = Refusal('too little of it is seen, or two attitudes fit alike')
 NOT_SHOWN = Refusal('the image does not show it')
@@ -65,11 +65,18 @@ class TrackSetup:
 
 
 def compared(
-    outline: OutlineFitter, image: np.ndarray, pose: Rigid, covariance: np.ndarray, alternative: Rigid | None
+    outline: OutlineFitter,
+    image: np.ndarray,
+    pose: Rigid,
+    covariance: np.ndarray,
+    alternative: Rigid | None,
+    growth: np.ndarray = AS_THE_MESH,
 ) -> OutlineFit | None:
     """Return the fit to an image, see `OutlineFitter.measure`; None also where it agrees and yet tells nothing new."""
-    fit = outline.measure(image, pose, covariance, alternative)
-    return None if fit is not None and fit.credible and np.vdot(fit.information, covariance) < _NEWS else fit
+    fit = outline.measure(image, pose, covariance, alternative, growth)
+    if fit is not None and fit.credible and np.vdot(fit.information[:6, :6], covariance) < _NEWS:
+        return None
+    return fit
 
 
 class InstanceTrack:
@@ -81,7 +88,11 @@ class InstanceTrack:
         self._outline = setup.outline
         self._R_reference_camera = setup.R_reference_camera
         self._filter = PoseFilter(setup.solver.shape, setup.solver.model.keypoint_count, setup.parameters)
-        self._agreement = _FIRST_AGREEMENT  # of the outline, over the last second
+        self._agreement, self._compared_s = _FIRST_AGREEMENT, _FIRST_S  # of the outline, over the last second
+        self._size = MeshSize()
+        self._told: np.ndarray = np.eye(6)  # information of the last keypoints
+        # Covariance of what does not average out, since the size of the object is uncertain.
+        self._lasting: np.ndarray = np.zeros((6, 6))
         self._stamp_s = math.nan
         self._seen_s = -math.inf
 
@@ -149,6 +160,7 @@ class InstanceTrack:
 
         It must be credible, and allowed by the keypoints, or without any by the motion. None: nothing to compare.
         """
+        self._lasting = self._lasting * math.exp(-step_s / _AGREEMENT_S)
         if image is None or self._outline is None:
             return None
         if doubtful:
@@ -159,26 +171,32 @@ class InstanceTrack:
             return UNCOMPARED
         if not fit.credible:
             return NOT_SHOWN
-        if self._agreement < _LEAST_AGREEMENT:
-            return _NOT_YET
         if observation is not None:
             if not self._filter.allows(fit.pose, observation):
                 return _CONTRADICTED
+            self._told, pull = self._filter.told_by(observation, fit.pose)
+            self._size.learn(fit, self._told, pull, 1.0 / self._filter.noise.persistence)
         else:
             step = fit.pose.step_to(expected.pose)
             if step @ np.linalg.solve(expected.covariance, step) > MISFIT_TOLERANCE * chi2_quantile(6):
                 return _UNEXPECTED
+        if self._agreement < _LEAST_AGREEMENT:
+            return _NOT_YET
         self._filter.correct_by_fit(fit, step_s)
+        both = fit.information[:6, :6] + self._told
+        moved = np.linalg.solve(both, fit.information[:6, 6:])  # by an error of the size
+        self._lasting = moved @ self._size.covariance @ moved.T
         return fit
 
     def _compare(self, image: np.ndarray, expected: FilteredPose, step_s: float) -> OutlineFit | None:
         """Return the fit of the outline in the image, if there is one, and count its agreement."""
         assert self._outline is not None
         alternative = expected.alternative if expected.ambiguity > AMBIGUOUS else None
-        fit = compared(self._outline, image, expected.pose, expected.covariance, alternative)
+        fit = compared(self._outline, image, expected.pose, expected.covariance, alternative, self._size.growth)
         if fit is not None:
-            share = 1.0 - math.exp(-min(step_s, _LONGEST_STEP_S) / _AGREEMENT_S)
-            self._agreement += share * (fit.agreement - self._agreement)
+            step_s = min(step_s, _LONGEST_STEP_S)
+            self._compared_s = min(self._compared_s + step_s, _AGREEMENT_S)
+            self._agreement += step_s / self._compared_s * (fit.agreement - self._agreement)
         return fit
 
     def _advance(self, stamp_s: float) -> None:
@@ -191,9 +209,9 @@ class InstanceTrack:
         if isinstance(solution, Refusal):
             return solution
         self._filter.start(solution)
-        self._agreement = _FIRST_AGREEMENT
+        self._agreement, self._compared_s = _FIRST_AGREEMENT, _FIRST_S
+        self._lasting = np.zeros((6, 6))
         self._stamp_s = self._seen_s = stamp_s
-        # It only counts: on its own it cannot reach _LEAST_AGREEMENT.
         fit = self._measure(image, None, _LONGEST_STEP_S, solution.outlier_suspected)
         return replace(
             self._estimate(pose.track_id, None, solution.outlier_suspected, fit),
@@ -236,7 +254,7 @@ class InstanceTrack:
         ambiguous = filtered.ambiguity > NEGLIGIBLE_AMBIGUITY
         return OrientationEstimate(
             pose=filtered.pose,
-            covariance=filtered.covariance,
+            covariance=filtered.covariance + self._lasting,
             reprojection_error_px=error_px,
             ambiguity=min(1.0, filtered.ambiguity) if ambiguous else 0.0,
             alternative=filtered.alternative if ambiguous else None,

@@ -125,3 +125,19 @@ def test_a_file_that_unpacks_to_more_than_any_outline_is_refused_before_it_is_un
 
 def test_a_camera_inside_of_the_object_has_a_view_all_the_same(views):
     assert len(views.seen_in(Rigid(np.eye(3), np.zeros(3))).kinds)
+
+
+def test_edges_beside_a_face_that_is_seen_almost_edge_on_are_elsewhere_in_neighbouring_views():
+    views = outlined_box.box_views(300)  # 12 degrees apart
+    slightly, squarely = np.deg2rad([85.0, 50.0])  # from the normal of the long face, about z
+
+    def shift(angle: float) -> np.ndarray:
+        """Return the shifts of the outline, for a camera above the front face."""
+        direction = np.array([np.cos(angle), np.sin(angle), 0.6])
+        x = np.cross([0.0, 0.0, 1.0], -direction)
+        R = np.stack([x / np.linalg.norm(x), np.cross(-direction, x) / np.linalg.norm(x) / 1.17, -direction / 1.17])
+        lines = views.seen_in(Rigid(R, np.array([0.0, 0.0, 0.8])))
+        return lines.shift[lines.kinds == OUTLINE]
+
+    assert shift(slightly).max() > 0.01
+    assert np.median(shift(squarely)) < 1e-3

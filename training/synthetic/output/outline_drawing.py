@@ -12,13 +12,12 @@ from trimesh import Trimesh
 from custom_pose_ros.core.errors import DatasetError
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.geometry.rigid import Rigid
-from custom_pose_ros.core.orientation.outline_views import CREASE, OUTLINE, RISE, ViewLines
+from custom_pose_ros.core.orientation.outline_views import CREASE, DISTANCE, OUTLINE, RISE, ViewLines
 from training.synthetic.geometry.parts import Part, all_vertices
 from training.synthetic.rendering.mesh_views import MeshViews
 from training.synthetic.scenes.attitudes import even_directions, looking_along
 
 SIDE_PX = 512  # of the pictures, which the object fills
-DISTANCE = 2.5  # of the camera, in diameters of the ball around the object: what users mostly have
 OUTLINE_LINES, INNER_LINES = 200, 200  # in one view, at most
 _BORDER_PX = 10
 _LEAST_ROOM_PX = 3  # in and out; thinner parts are not told from noise in an image
@@ -63,7 +62,7 @@ class OutlineDrawing:
         self.centre = (vertices.max(0) + vertices.min(0)) / 2
         self.radius = float(np.linalg.norm(vertices - self.centre, axis=1).max())
         self.directions = even_directions(count)
-        self._distance = 2.0 * DISTANCE * self.radius
+        self._distance = DISTANCE * self.radius
         focal = (SIDE_PX / 2 - _BORDER_PX) * np.sqrt(self._distance**2 - self.radius**2) / self.radius
         middle = (SIDE_PX - 1) / 2
         self._K = np.array([[focal, 0.0, middle], [0.0, focal, middle], [0.0, 0.0, 1.0]])
