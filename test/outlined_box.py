@@ -72,7 +72,21 @@ def _view(direction: np.ndarray, stretch: np.ndarray, radius: float) -> ViewLine
         normals.append(np.tile(normal @ R[:2], (len(along), 1)))
         kinds.append(np.full(len(along), OUTLINE if sides == 1 else CREASE))
         room.append(np.tile([0.03, 0.5 if sides == 1 else 0.03], (len(along), 1)))
+    _end_at_other_edges(camera_object, points, room, kinds)
     return ViewLines(*(np.concatenate(each) for each in (points, normals, room, kinds)))
+
+
+def _end_at_other_edges(
+    camera_object: Rigid, points: list[np.ndarray], room: list[np.ndarray], kinds: list[np.ndarray]
+) -> None:
+    """Let the room across creases, one array for each edge, end where another edge is seen."""
+    seen = [camera_object.apply(each) for each in points]
+    flat = [each[:, :2] / each[:, 2:] * camera_object.translation[2] for each in seen]
+    for i in range(len(points)):
+        if kinds[i][0] == CREASE:
+            others = np.concatenate([each for j, each in enumerate(flat) if j != i])
+            away = np.linalg.norm(flat[i][:, None] - others, axis=2).min(1)
+            room[i] = np.minimum(room[i], away[:, None])
 
 
 def _faces(camera_object: Rigid, face: tuple[int, int], stretch: np.ndarray) -> bool:

@@ -4,6 +4,7 @@ Print what the outline does: on a drawn cuboid in many conditions, on the demo c
 python test/benchmarks/outline.py                           # success over start errors, and the time of a fit
 python test/benchmarks/outline.py --clip build/outline.npz  # the demo clip, with and without this outline
 python test/benchmarks/outline.py --board build/board.npz   # photos of ../shared/data/chessboard, keypoints 2.5 px off
+python test/benchmarks/outline.py --box build/box.npz       # the video of ../shared/data/box, corners 2.5 px off
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from custom_pose_ros.core.object_model import ObjectModel  # noqa: E402
 from custom_pose_ros.core.orientation.estimate import OrientationEstimate  # noqa: E402
 from custom_pose_ros.core.orientation.orientation_estimator import OrientationEstimator  # noqa: E402
 from custom_pose_ros.core.orientation.outline_fit import OutlineFitter  # noqa: E402
+from custom_pose_ros.core.orientation.outline_views import OutlineViews  # noqa: E402
 from custom_pose_ros.inference.estimator import PoseEstimator  # noqa: E402
 from custom_pose_ros.tools.demo_clip import Clip  # noqa: E402
 
@@ -51,12 +53,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description='What the outline does for poses.')
     parser.add_argument('--clip', type=Path, metavar='OUTLINE', help='measure the demo clip by this outline')
     parser.add_argument('--board', type=Path, metavar='OUTLINE', help='measure the photos of the board by this outline')
+    parser.add_argument('--box', type=Path, metavar='OUTLINE', help='measure the video of the box by this outline')
     parser.add_argument('--count', type=int, default=25, help='number of pictures in each condition (default 25)')
     options = parser.parse_args()
     if options.clip:
         report_clip(options.clip)
     elif options.board:
         report_board(options.board)
+    elif options.box:
+        report_box(options.box)
     else:
         report_sweep(options.count)
 
@@ -129,18 +134,61 @@ def report_board(path: Path) -> None:
             true = Rigid(np.array(photo['R_camera_object']), np.array(photo['t_camera_object_m']))
             for seed in range(4):
                 exact = np.array(photo['keypoints_px'])
-                pose = KeypointPose(
-                    keypoints=exact + np.random.default_rng(seed).normal(0.0, 2.5, exact.shape),
-                    covariances=np.tile(2.5**2 * np.eye(2), (len(exact), 1, 1)),
-                    scores=np.ones(len(exact)),
-                    visible=np.ones(len(exact), bool),
-                    score=1.0,
-                )
+                pose = noisy_keypoints(exact, np.ones(len(exact), bool), seed)
                 began = time.process_time()
                 estimates = estimator.update([pose], image=image)
                 milliseconds = 1e3 * (time.process_time() - began)
                 rows += [(*errors(estimate, true, model), milliseconds) for estimate in estimates]
         print_row(name, np.array(rows))
+
+
+def report_box(path: Path) -> None:
+    """Print the errors on every second image of the video, as they are and with the constant part taken out."""
+    folder = ROOT.parent / 'shared' / 'data' / 'box'
+    truth = json.loads((folder / 'first_half_poses.json').read_text())
+    labels = {each['image_id']: each for each in json.loads((folder / 'first_half.json').read_text())['annotations']}
+    model, camera = OutlineViews.load(path).model, CameraIntrinsics(640, 480, np.array(truth['K']))
+    for name, outline in (('keypoints', None), ('with the outline', path)):
+        video, estimator = (
+            cv2.VideoCapture(str(folder / 'box.mp4')),
+            OrientationEstimator(model, camera, outline=outline),
+        )
+        rows, steps = [], []
+        for i, pose in sorted((int(key), pose) for key, pose in truth['poses'].items()):
+            image, label = video.read()[1], labels.get(i + 1)
+            if i % 2 or pose is None or label is None:
+                continue
+            true = Rigid(np.array(pose['R']).reshape(3, 3), np.array(pose['t']))
+            seen = np.array(label['keypoints']).reshape(-1, 3)[:, 2] > 1
+            found = noisy_keypoints(camera.project(true.apply(model.model_points)), seen, i)
+            began = time.process_time()
+            estimates = estimator.update([found], i / 30.0, image)
+            milliseconds = 1e3 * (time.process_time() - began)
+            for estimate in estimates[:1]:
+                rows.append((*errors(estimate, true, model), milliseconds))
+                step = estimate.pose.step_to(true)
+                shift = true.apply(model.middle) - estimate.pose.apply(model.middle)
+                steps.append((*(np.rad2deg(step[3:]) @ true.rotation), *(1e3 * shift)))
+        print_row(name, np.array(rows))
+        varying = np.array(steps) - np.median(steps, 0)
+        rotation, position = (np.linalg.norm(part, axis=1) for part in np.hsplit(varying, 2))
+        jitter = np.median(np.linalg.norm(np.diff(np.array(steps)[:, :3], axis=0), axis=1))
+        print(
+            f'  constant part taken out: {np.median(rotation):.2f} / {np.percentile(rotation, 90):.2f} deg, '
+            f'{np.median(position):.2f} / {np.percentile(position, 90):.2f} mm; from image to image {jitter:.2f} deg'
+        )
+
+
+def noisy_keypoints(exact: np.ndarray, seen: np.ndarray, seed: int, noise_px: float = 2.5) -> KeypointPose:
+    """Return keypoints (K, 2) with errors, those that are `seen` (K,)."""
+    noisy = exact + np.random.default_rng(seed).normal(0.0, noise_px, exact.shape)
+    return KeypointPose(
+        keypoints=np.where(seen[:, None], noisy, np.nan),
+        covariances=np.where(seen[:, None, None], noise_px**2 * np.eye(2), np.nan),
+        scores=seen.astype(float),
+        visible=seen,
+        score=1.0,
+    )
 
 
 def errors(estimate: OrientationEstimate, truth: Rigid, model: ObjectModel) -> tuple[float, ...]:

@@ -23,30 +23,38 @@ AGREEMENT = 0.55  # share of the lines that must lie where the image has an edge
 AGREES_PX = 1.0  # from the model to the image, within which a line agrees
 
 _SCALES = (2.0, 1.5, 1.0, 0.8, 0.8)  # pixels between the samples of a line, coarse to fine
-_FINE = 2  # scales that are left out where the start is known to a pixel
 _REACH = 8  # samples to each side
 _OFFSETS = 6  # offsets of the edge that are tried, to each side
 _EDGE_SLOPE = 1.3  # samples over which an edge is blurred
 _CERTAINTY = 0.42  # 0.5: pixels inside the outline never look like the background
 _NEED = (1.5, 2.0)  # samples of room inwards and outwards, below which a line is left out
-_STRIP_PX = np.arange(2, 14)  # the strips along the outline whose colours are learnt; nearer, blur has mixed them
+_STRIP_PX = np.arange(2, 14, dtype=np.float32)  # strips along the outline whose colours are learnt, where it is sharp
+_PER_BLUR = 3.0  # they are farther away by this times the blur, which mixes the colours of both sides
+_SHARP_WIDTH = 2.5  # samples of a sharp edge at half its height
+_WIDEST = 4  # samples to each side of an edge that belong to it
+_BLUR_EVERY = 3  # so many lines do to tell the blur
 _RARE = 2e-4  # share of the pixels from which on a colour tells on which side it is
 _BINS = 1 << 12  # four bits for each of blue, green, red
 _LEAST_VARIANCE = 0.36  # of the offset of one line, in squared samples
 _ROBUST_PX = 2.0  # distance at which a line counts half
-_BETWEEN_VIEWS = 0.5  # a pose is no farther from the nearest view than half of what its neighbours are
+_BETWEEN_VIEWS = 0.35  # rms distance of a pose from the nearest view, in distances to its neighbours
 _BLOCKS = 20  # parts of the outline whose errors are taken as independent
 _CAUTION = 1.4  # by which the spread between the blocks is multiplied: they are few, and share what is wrong
 _LEAST_INFLATION = 0.25  # of the variances: the spread between the blocks may be small by chance
 _FULL_SIZE_PX = 200.0  # radius of the object in the image, above which the samples lie farther apart
-_KNOWN_PX = 3.0  # standard deviation of the lines below which the coarse scales are left out
+_KNOWN_PX = (
+    3.0,
+    3.0,
+    1.5,
+)  # standard deviations of the lines, below each of which one more of the coarse scales is left out
 _LEAST_RISE = 6.0  # grey levels between samples, of noise
 _EDGE_WIDTH = 0.3  # share of the steepest rise of a line by which a place may be less steep and still be the edge
 _USUAL = 0.7  # agreement of an object that looks like its mesh
 _DISAGREEMENT = 15.0  # the variances grow by exp of this times what agreement lacks
 _NO_TRUST, _FULL_TRUST = 0.4, 0.6  # agreement of all lines of a kind, below which they count little, above which fully
 _LEAST_TRUST = 0.02
-_COMMON_PX = 0.12  # by which all lines may be wrong together, outwards, to the right or down: blur, sharpening, pixels
+_COMMON_PX = 0.12  # by which all lines may be wrong together, outwards, to the right or down: sharpening, pixels
+_COMMON_BLUR = 0.3  # the same, for each pixel of blur
 _UNDECIDED = 0.1  # difference of the agreement of two poses below which neither is chosen
 _SAME_RAD = np.deg2rad(3.0)  # between two poses that are one
 _MARGIN_PX = 2.0  # to the border of the image
@@ -57,7 +65,6 @@ AS_THE_MESH = np.zeros(3)
 
 _NEIGHBOURS = np.array([-1.0, 0.0, 1.0])
 _SAMPLES = np.arange(-_REACH, _REACH + 1, dtype=np.float32)
-_STRIPS = np.concatenate([-_STRIP_PX[::-1], _STRIP_PX]).astype(np.float32)
 _TRIED = np.arange(-_OFFSETS, _OFFSETS + 1, dtype=np.float32)
 _UNKNOWN_INFORMATION = 1.0 / (float(_TRIED @ _TRIED) / len(_TRIED) + _LEAST_VARIANCE)  # of a line that tells nothing
 
@@ -185,7 +192,8 @@ class _Lines(NamedTuple):
         outline: how many of them cross the outline.
         kinds: (N,) OUTLINE, RISE or CREASE.
         arms: (N, 3) from the centre of the object, in its frame [m].
-        variance: (N,) of the offset, since the nearest view is not quite that of the pose [px^2].
+        variance: (N,) of the offset, since the nearest view is not quite that of the pose [px^2]; lines of one part
+            of the outline share it, so it is larger by their number.
     """
 
     pixels: np.ndarray
@@ -269,8 +277,10 @@ class OutlineFitter:
             lines = self._lines(pose, scale, growth)
             if lines is None:
                 return None
+            if number == 0:
+                blur_px = self._blur(image, lines, unit_px)
             if number in (0, len(scales) - 2):
-                sides = self._colours(image, lines, unit_px)
+                sides = self._colours(image, lines, unit_px * _STRIP_PX + _PER_BLUR * blur_px)
             offset, certainty = self._compare(image, lines, sides, scale)
             certainty = trust[lines.kinds] * certainty / (1.0 + certainty * lines.variance)
             weight = certainty / (1.0 + (offset / (_ROBUST_PX * unit_px)) ** 2)
@@ -284,7 +294,7 @@ class OutlineFitter:
                 trust = _trust(near, certainty, lines.kinds)
             else:
                 agreement = float(certainty @ near) / float(certainty.sum())
-                fit = _fit_of(pose, lines, weight, offset, agreement, unit_px)
+                fit = _fit_of(pose, lines, weight, offset, agreement, _COMMON_PX * unit_px + _COMMON_BLUR * blur_px)
         return fit
 
     def _scales(self, start: Rigid, information: np.ndarray) -> tuple[float, tuple[float, ...]]:
@@ -297,7 +307,8 @@ class OutlineFitter:
         moved = arms @ covariance @ arms.T
         turned = self.views.radius**2 * float(np.linalg.eigvalsh(covariance[3:, 3:])[2])
         spread_px = pixels_per_m * np.sqrt(max(moved[0, 0], moved[1, 1]) + 0.5 * turned)
-        return unit_px, _SCALES[_FINE:] if spread_px < _KNOWN_PX * unit_px else _SCALES
+        left_out = sum(spread_px < known * unit_px for known in _KNOWN_PX)
+        return unit_px, _SCALES[left_out:]
 
     def _lines(self, pose: Rigid, scale_px: float, growth: np.ndarray) -> _Lines | None:
         """Return the lines of the view that fit in, None when they are too few (step 1)."""
@@ -337,7 +348,7 @@ class OutlineFitter:
             outline,
             kinds,
             arms[kept],
-            (_BETWEEN_VIEWS * view.shift * length)[kept] ** 2,
+            (_BETWEEN_VIEWS * view.shift * length)[kept] ** 2 * (len(kept) / _BLOCKS),
         )
 
     def _read(self, image: np.ndarray, lines: _Lines, part: slice, steps_px: np.ndarray) -> np.ndarray:
@@ -347,9 +358,19 @@ class OutlineFitter:
         )
         return cv2.remap(image, x, y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
 
-    def _colours(self, image: np.ndarray, lines: _Lines, unit_px: float) -> np.ndarray:
+    def _blur(self, image: np.ndarray, lines: _Lines, unit_px: float) -> float:
+        """Return by how much edges are wider than sharp ones, at half their height [px]."""
+        colours = self._read(image, lines, slice(0, lines.outline, _BLUR_EVERY), _SAMPLES * np.float32(unit_px))
+        change = np.abs(colours[:, 2:].astype(np.int16) - colours[:, :-2]).sum(2)
+        height = change.max(1, keepdims=True, initial=1)
+        beside = np.abs(np.arange(change.shape[1]) - change.argmax(1)[:, None]) <= _WIDEST
+        width = ((change > 0.5 * height) & beside).sum(1)
+        clear = height[:, 0] >= np.median(height)
+        return max(0.0, float(width[clear].mean()) - _SHARP_WIDTH) * unit_px if len(width) else 0.0
+
+    def _colours(self, image: np.ndarray, lines: _Lines, strips_px: np.ndarray) -> np.ndarray:
         """Return what each colour (_BINS, rank) tells of the side it is on, from strips along the outline (step 2)."""
-        steps = _STRIPS * np.float32(unit_px)
+        steps = np.concatenate([-strips_px[::-1], strips_px]).astype(np.float32)
         part = slice(lines.outline)
         bins = _bins(self._read(image, lines, part, steps))
         room = lines.room[part] - 1.0
@@ -388,7 +409,7 @@ class OutlineFitter:
 
 
 def _fit_of(
-    pose: Rigid, lines: _Lines, weight: np.ndarray, offset: np.ndarray, agreement: float, unit_px: float
+    pose: Rigid, lines: _Lines, weight: np.ndarray, offset: np.ndarray, agreement: float, common_px: float
 ) -> OutlineFit:
     """Return the fit, its information as small as the differences between parts of the outline say (step 6)."""
     count = len(offset)
@@ -402,7 +423,7 @@ def _fit_of(
     inflation = max(_LEAST_INFLATION, _CAUTION * spread * _BLOCKS / (_BLOCKS - 6))
     inflation *= math.exp(_DISAGREEMENT * max(0.0, _USUAL - agreement))
     growth = (lines.jacobian[:, :3] @ pose.rotation) * lines.arms
-    common = np.column_stack([np.arange(count) < lines.outline, lines.normals]) * (_COMMON_PX * unit_px)
+    common = np.column_stack([np.arange(count) < lines.outline, lines.normals]) * common_px
     design = np.hstack([lines.jacobian, growth, common])
     weighted = design.T * (weight / inflation)
     information, pull = _without(weighted @ design, weighted @ offset, np.eye(3))

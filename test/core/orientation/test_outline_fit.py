@@ -164,7 +164,7 @@ def test_between_the_images_of_the_network_the_outline_follows_the_track():
     always, _ = tracked(VIEWS, every=1)
     sometimes, agreement = tracked(VIEWS)
     assert np.isfinite(agreement[4:]).all()
-    assert np.median(sometimes[4:]) < 1.2 * np.median(always[4:])
+    assert np.median(sometimes[4:]) < 1.2 * np.median(always[4:]) + 0.05  # a twentieth of a pixel at the corners
 
 
 def test_a_track_that_only_the_outline_sees_ends_like_one_that_coasts():
