@@ -30,7 +30,8 @@ from custom_pose_ros.core.orientation.solver import (
 
 _AGREEMENT_S = 1.0  # over which the agreement of the outline is averaged
 _LONGEST_STEP_S = 0.2  # an image counts for no more
-_FIRST_AGREEMENT, _FIRST_S = 0.5, 0.3  # what is taken for known at first: only a perfect image is believed alone
+_FIRST_AGREEMENT, _FIRST_S = 0.5, 0.3  # what is taken for known at first
+_FIRST_STEP_S = 0.1  # what the first image counts: with it alone not even full agreement is believed
 # What a fit must tell, in units of what is known: on a plain image all lines agree, since none sees anything.
 _NEWS = 0.1
 _LEAST_AGREEMENT = 0.64  # on average; other shapes reach 0.63
@@ -212,7 +213,7 @@ class InstanceTrack:
         self._agreement, self._compared_s = _FIRST_AGREEMENT, _FIRST_S
         self._lasting = np.zeros((6, 6))
         self._stamp_s = self._seen_s = stamp_s
-        fit = self._measure(image, None, _LONGEST_STEP_S, solution.outlier_suspected)
+        fit = self._measure(image, None, _FIRST_STEP_S, solution.outlier_suspected)
         return replace(
             self._estimate(pose.track_id, None, solution.outlier_suspected, fit),
             keypoints_used=int(solution.used.sum()),
