@@ -300,7 +300,11 @@ def carry_labels(parsed: argparse.Namespace, films: Sequence[Film]) -> int:
                 count = len(result.clicks)
                 strangers.append(f'{film.source}: {count} of the labelled pictures are frames of it, 2 are needed')
                 continue
-            add_proposals(parsed, out, result)
+            tell_notes(result)
+            if result.points or (parsed.doubtful and result.doubtful):
+                add_proposals(parsed, out, result)
+            else:
+                strangers.append(f'{film.source}: in no frame but the clicked ones all keypoints are known')
     for text in strangers:
         say(f'error: {text}; left out')
     if not out.images:
@@ -333,6 +337,12 @@ def read_clicked(parsed: argparse.Namespace, frames: Path) -> tuple[list[Checked
     return pictures, names_of(labels)
 
 
+def tell_notes(result: ClickedFilm) -> None:
+    """Say what a person should know of a film."""
+    for note in result.notes:
+        say(f'note: {result.film.source.name}: {note}')
+
+
 def add_proposals(parsed: argparse.Namespace, out: FootageFolder, result: ClickedFilm) -> None:
     """Write the frames of a film that are clicked, or for which labels are proposed, and say how many these are."""
     film = result.film
@@ -354,8 +364,6 @@ def add_proposals(parsed: argparse.Namespace, out: FootageFolder, result: Clicke
         f'{film.source}: {len(result.clicks)} clicked frames; of the {others} others, all keypoints of '
         f'{len(result.points)} are known ({len(numbers)} frames written)'
     )
-    for note in result.notes:
-        say(f'note: {film.source.name}: {note}')
     if result.asked:
         names = ', '.join(map(film.name, result.asked))
         for frame in film.frames(result.asked):

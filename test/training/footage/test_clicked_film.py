@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import cv2
@@ -110,3 +111,28 @@ def test_two_objects_in_a_picture_are_refused(film: Film, tmp_path: Path) -> Non
     pictures[0].keypoints.append(pictures[0].keypoints[0])
     with pytest.raises(DatasetError, match='shows 2 objects'):
         carry(film, pictures)
+
+
+def test_a_box_in_a_hand_is_labelled_from_five_clicks(shared: Path, tmp_path: Path) -> None:
+    """Fifty frames of a real film; the hand moves with the box, the rest stands still."""
+    first, clicked = 100, (0, 12, 25, 37, 50)
+    labels = json.loads((shared / 'data/box/first_half.json').read_text())
+    truth = {a['image_id'] - 1: np.array(a['keypoints']).reshape(-1, 3) for a in labels['annotations']}
+    pictures = []
+    for frame in Film(shared / 'data/box/box.mp4').frames(range(first, first + 51)):
+        name = f'{frame.number - first:03d}.png'
+        (tmp_path / 'film').mkdir(exist_ok=True)
+        cv2.imwrite(str(tmp_path / 'film' / name), frame.image)
+        if frame.number - first in clicked:
+            picture = CheckedImage(tmp_path / 'film' / name, name, 640, 480)
+            picture.keypoints.append(truth[frame.number])
+            picture.boxes.append((0.0, 0.0, 1.0, 1.0))
+            pictures.append(picture)
+    names = labels['categories'][0]['keypoints']
+    result = propagate(Film(tmp_path / 'film'), pictures, names, lambda width, height: None, True)
+    errors = []
+    for number, points in result.points.items():
+        both = (points[:, 2] > 0) & (truth[first + number][:, 2] > 0)
+        errors += np.linalg.norm(points - truth[first + number], axis=1)[both].tolist()
+    assert len(result.points) >= 44  # of 46
+    assert np.median(errors) < 1.5 and np.percentile(errors, 95) < 4  # the labels are exact to about 1 px

@@ -153,6 +153,23 @@ def test_frames_to_label_are_chosen_without_a_network(clicked, tmp_path, capsys)
     assert '4 of 21 frames chosen' in capsys.readouterr().out
 
 
+def test_a_film_in_which_nothing_can_be_followed_is_told(clicked, tmp_path, capsys):
+    """A folder of pictures that are no film: noise, the clicked ones among it."""
+    (tmp_path / 'photos').mkdir()
+    for path in sorted(clicked.glob('*.png')):
+        for i in range(3):
+            noise = np.random.default_rng(int(path.stem) + i).integers(0, 255, (240, 320, 3), np.uint8)
+            cv2.imwrite(
+                str(tmp_path / 'photos' / f'{int(path.stem):03d}{i}.png'), noise if i else cv2.imread(str(path))
+            )
+    code = main([
+        '--footage', str(tmp_path / 'photos'), '--from', str(clicked / 'labels.json'), '--out', str(tmp_path / 'out')
+    ])  # fmt: skip
+    shown = capsys.readouterr().err
+    assert (code, 'in no frame but the clicked ones all keypoints are known' in shown) == (1, True)
+    assert not (tmp_path / 'out').exists()
+
+
 def test_labels_of_another_film_are_refused(clicked, tmp_path, capsys):
     for path in clicked.glob('*.png'):
         cv2.imwrite(str(tmp_path / path.name), np.full((240, 320, 3), 30 + 9 * int(path.stem), np.uint8))

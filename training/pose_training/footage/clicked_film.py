@@ -28,7 +28,7 @@ _LEAST_ERROR_PX = 1.5  # allowed at any size
 _ERROR_SHARE = 0.01  # of the object's size: expected error of a proposed keypoint, at most
 _HIDDEN_FACTOR = 2.0  # by which a hidden one may be less exact: it is clicked less exactly, and weighs less in training
 _OFF_SHARE = 0.03  # of the object's size, off the rigid body: such a click is worth a look
-_OFF_PX = 6.0
+_OFF_PX = 4.0
 _MOST_OFF = 0.2  # of the clicks: with more the object is not rigid
 _ASKED = 3  # frames that are worth a click, at most
 
@@ -103,7 +103,7 @@ def propagate(
     reach = _within(numbers, set(result.clicks))
     greys = {number: grey for number, grey in greys.items() if number in reach}
     proposals = _proposals(result, greys, camera, keypoint_names, rigid)
-    _sort_out(result, proposals, keypoint_names)
+    _sort_out(result, proposals, keypoint_names, len(reach))
     return result
 
 
@@ -182,18 +182,20 @@ def _proposals(
     states = np.array([points[:, 2] for points in result.clicks.values()])
     if rigid and len(states) >= FEWEST_PICTURES and ((states > 0).sum(0) >= 2).sum() >= FEWEST_KEYPOINTS:
         propagation = RigidPropagation(result.clicks, camera)
-        errors = propagation.click_errors / camera.scale
-        off = errors > max(_OFF_PX, _OFF_SHARE * _size(result.clicks))
-        if off.sum() <= _MOST_OFF * np.isfinite(errors).sum():
-            for c, k in zip(*np.nonzero(off)):
+        most = max(_OFF_PX, _OFF_SHARE * _size(result.clicks)) * camera.scale
+        off = propagation.click_errors > most
+        if off.sum() <= _MOST_OFF * np.isfinite(propagation.click_errors).sum():
+            proposals = propagation.propose(greys)
+            errors = propagation.click_errors
+            for c, k in zip(*np.nonzero(errors > most)):
                 result.notes.append(
-                    f'{result.film.name(propagation.clicked[c])}: {keypoint_names[k]} is {errors[c, k]:.0f} px from '
-                    'where a rigid object has it: look at this label'
+                    f'{result.film.name(propagation.clicked[c])}: {keypoint_names[k]} is '
+                    f'{errors[c, k] / camera.scale:.0f} px from where a rigid object has it: look at this label'
                 )
-            return propagation.propose(greys)
+            return proposals
         result.notes.append(
-            f'no rigid object explains the clicks ({off.sum()} of {np.isfinite(errors).sum()} are off): each keypoint '
-            'is followed on its own'
+            f'{off.sum()} of {np.isfinite(propagation.click_errors).sum()} clicks are off any rigid object: '
+            'each keypoint is followed on its own'
         )
     elif rigid:
         result.notes.append(
@@ -208,7 +210,7 @@ def _size(clicks: dict[int, np.ndarray]) -> float:
     return float(np.median([np.ptp(points[points[:, 2] > 0, :2], axis=0).max() for points in clicks.values()]))
 
 
-def _sort_out(result: ClickedFilm, proposals: Proposals, keypoint_names: Sequence[str]) -> None:
+def _sort_out(result: ClickedFilm, proposals: Proposals, keypoint_names: Sequence[str], in_reach: int) -> None:
     """Keep frames in which every keypoint is known, apart from those with one in doubt; say what is unknown."""
     most = max(_LEAST_ERROR_PX, _ERROR_SHARE * _size(result.clicks))
     doubts = np.zeros(len(keypoint_names), int)
@@ -232,8 +234,10 @@ def _sort_out(result: ClickedFilm, proposals: Proposals, keypoint_names: Sequenc
     if runs:
         names = ', '.join(f'{keypoint_names[k]} in {doubts[k]}' for k in np.argsort(-doubts) if doubts[k])
         result.notes.append(f'in doubt in {len(runs)} frames: {names}')
-    if lost := len(result.looks) - len(proposals.numbers):
+    if lost := in_reach - len(proposals.numbers):
         result.notes.append(f'{lost} frames are not reached: the object is lost on the way')
+    if far := result.count - in_reach:
+        result.notes.append(f'{far} frames are more than {REACH} frames from any clicked one')
 
 
 def _inside(points: np.ndarray, result: ClickedFilm) -> np.ndarray:

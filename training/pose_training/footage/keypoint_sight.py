@@ -12,7 +12,7 @@ from custom_pose_ros.core.labels.raw_labels import ABSENT, SEEN, UNKNOWN
 _BAND = 0.04  # cosine, on both sides of where a keypoint comes into sight, within which nobody can tell
 _WELL_SEEN = 0.25  # cosine at which a facet of the hull is surely in front
 _SLACK = 0.1  # cosine by which a facet may turn away beyond what was clicked as seen
-_TURNED = np.cos(np.radians(10))  # from both clicked frames beside it: what had no label may have come into sight
+_TURNED = np.cos(np.radians(7))  # from both clicked frames beside it: what had no label may have come into sight
 _FAR_TURNED = np.cos(np.radians(30))  # the same of what has one: it may have gone out of sight, or come into it
 
 

@@ -21,7 +21,7 @@ _FEWEST_SIGHTINGS = 3
 _STEPS = 12
 FEWEST_SIGHTS = 2  # clicks on a keypoint that tell where it is on the object
 _OFF = 3.0  # standard deviations: such a sighting is another thing's
-_OUTLIER = 5.0  # standard deviations, above which a click tells nothing of the others
+_OUTLIER = 2.5  # standard deviations, above which a click tells nothing of the others
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +46,8 @@ class RigidPropagation:
 
     Attributes:
         body: The clicked frames alone; their order is that of `clicked`.
-        click_errors: (C, K) distance of each click from the body [px of the copies]; NaN where there is none.
+        click_errors: (C, K) distance of each click from the body [px of the copies]; NaN where there is none. After
+            `propose` from the body that explains the frames between as well, which tells a wrong click more surely.
     """
 
     def __init__(self, clicks: Mapping[int, np.ndarray], camera: FilmCamera):
@@ -64,9 +65,7 @@ class RigidPropagation:
         ideal = [camera.ideal(camera.to_copy(clicks[number][self._located, :2])) for number in self.clicked]
         self._clicks = np.dstack([np.array(ideal), self._states[:, self._located]])
         self.body = body_from_clicks(self._clicks, camera.focal_px, camera.focal_sigma)
-        seen = click_observations(self._clicks, np.arange(len(self.clicked)))
-        self.click_errors = np.full(self._states.shape, np.nan)
-        self.click_errors[seen.frames, self._located[seen.points]] = self.body.errors(seen)
+        self.click_errors = self._errors_of(self.body, np.arange(len(self.clicked)))
 
     def propose(self, greys: Mapping[int, np.ndarray]) -> Proposals:
         """Return proposals for the frames that can be reached; greys: copies of the frames by number."""
@@ -74,8 +73,14 @@ class RigidPropagation:
         numbers = sorted({number for trail in trails for number in trail.poses})
         keys = [n for i, n in enumerate(numbers) if i % _EACH == 0 or n in self.clicked]
         body, seen, tracks = self._adjusted(trails, keys)
+        self.click_errors = self._errors_of(body, np.searchsorted(keys, self.clicked))
         errors = np.sqrt(np.linalg.eigvalsh(place_covariances(body, seen, self._kept))[..., 1].clip(0))
-        poses, gaps = zip(*(self._pose(body, tracks, number) for number in numbers))
+        tried = {number: self._pose(body, tracks, number) for number in numbers}
+        found = {number: pose for number, pose in tried.items() if pose is not None}
+        for i in np.searchsorted(keys, self.clicked):  # are in the adjustment with their clicks, whatever is around
+            found[keys[i]] = body.poses.at(i), np.zeros(self._kept)
+        numbers = sorted(found)
+        poses, gaps = zip(*(found[number] for number in numbers))
         nearest = np.abs(np.array(numbers)[:, None] - np.array(keys)).argmin(1)
         keypoints = body.points[: self._kept]
         ideal = np.array([ideal_places(pose, keypoints, body.focal_px) for pose in poses])
@@ -88,6 +93,14 @@ class RigidPropagation:
         expected = np.maximum(errors[nearest] * self._noise(body, seen), np.array(gaps))
         sigmas[:, self._located] = expected / self._camera.scale
         return Proposals(np.array(numbers), np.dstack([places, states]), sigmas)
+
+    def _errors_of(self, body: RigidBody, frames: np.ndarray) -> np.ndarray:
+        """Return the (C, K) errors of the clicks; frames: (C,) index of the pose of each clicked frame."""
+        errors = np.full(self._states.shape, np.nan)
+        seen = click_observations(self._clicks, np.arange(len(self.clicked)))
+        places = body.project(frames[seen.frames], seen.points)
+        errors[seen.frames, self._located[seen.points]] = np.linalg.norm(seen.places - places, axis=1)
+        return errors
 
     def _followed(self, greys: Mapping[int, np.ndarray]) -> list[Trail]:
         """Follow the body through all frames in reach, both ways; where it is lost, from the next click on."""
@@ -144,15 +157,17 @@ class RigidPropagation:
         trail = min((trail for trail in trails if number in trail.poses), key=lambda trail: trail.ages[number])
         return trail.poses[number]
 
-    def _pose(self, body: RigidBody, tracks: Sequence[_TrailOnBody], number: int) -> tuple[Rigid, np.ndarray]:
+    def _pose(self, body: RigidBody, tracks: Sequence[_TrailOnBody], number: int) -> tuple[Rigid, np.ndarray] | None:
         """
         Return the pose in one frame, and how far (K,) the keypoints of either direction alone are from it [px].
 
-        What only one direction reaches is checked by nothing but its own points.
+        None where too few points are left. What only one direction reaches is checked by nothing but its own points.
         """
         sights = [track.sights(number) for track in tracks if number in track.trail.poses]
         start = self._nearest_pose([track.trail for track in tracks], number)
         indices, places = (np.concatenate(parts) for parts in zip(*sights))
+        if len(indices) < FEWEST:
+            return None
         pose, _ = refined_pose(start, body.points[indices], places, body.focal_px)
         keypoints = body.points[: self._kept]
         middle = ideal_places(pose, keypoints, body.focal_px)
