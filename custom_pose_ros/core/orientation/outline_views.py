@@ -159,9 +159,12 @@ class OutlineViews:
                 file.seek(0)
                 with np.load(file, allow_pickle=False) as content:
                     about = json.loads(str(content['about']))
+                    if about['format'] != FORMAT:
+                        raise ModelError(
+                            f'{path}: has format {about["format"]!r:.20}, and this version reads {FORMAT}; '
+                            f'make it again with {WRITTEN_BY}'
+                        )
                     arrays = {name: content[name] for name in _ARRAYS}
-            if about['format'] != FORMAT:
-                raise ValueError(f'format {about["format"]!r:.40}')
             model = ObjectModel.from_dict(about['object'], f'{path}: its object')
             views = cls(model=model, mesh=str(about['mesh']), radius=float(about['radius']), **arrays)
             views._check()

@@ -141,3 +141,16 @@ def test_edges_beside_a_face_that_is_seen_almost_edge_on_are_elsewhere_in_neighb
 
     assert shift(slightly).max() > 0.01
     assert np.median(shift(squarely)) < 1e-3
+
+
+def test_a_file_of_another_version_is_refused_by_its_format(views, tmp_path):
+    path = tmp_path / 'outline.npz'
+    views.save(path)
+    with np.load(path) as content:
+        arrays = {name: content[name] for name in content.files if name != 'shift'}  # as format 1 had it
+    about = json.loads(str(arrays.pop('about'))) | {'format': 1}
+    np.savez(path, about=np.array(json.dumps(about)), **arrays)
+    with pytest.raises(
+        ModelError, match='has format 1, and this version reads 2; make it again with training/outline.py'
+    ):
+        OutlineViews.load(path)
