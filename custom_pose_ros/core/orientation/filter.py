@@ -39,10 +39,12 @@ _UNKNOWN_RAD = 2.0  # the same above which nothing is known
 _VAGUE_GROWTH = 4.0  # the variance must also have grown by this factor since the last image
 _FAR_RAD = np.deg2rad(5.0)  # a correction of the rotation above which the linearisation is checked
 _TOLD = 1e-6  # of the largest eigenvalue of the information: below it a direction counts as not seen
-_LEAST_MISSING = 0.05  # worth of the newest image, over what was taken in of it, that makes no difference
+_LEAST_WORTH = 1.05  # of the newest image, over what was taken in of it; less makes no difference
 _NO_STEP = np.zeros(6)
 _UNIT = np.eye(6)
 _NEIGHBOUR_RAD = np.deg2rad(20.0)  # hypotheses about this near support each other in the choice of the best one
+
+_Innovation = tuple[np.ndarray, np.ndarray, np.ndarray, 'np.ndarray | None']  # what `_innovation` returns
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,7 +195,8 @@ class PoseFilter:
         # Steps 9 and 10: split what is too uncertain, and compare with what is expected.
         prior = self._split_uncertain_tilts(self.hypotheses)
         self.noise.begin(self._since_s)
-        correction = prior.correction(*self._innovation(prior, observation))
+        innovation = self._innovation(prior, observation)
+        correction = prior.correction(*innovation)
         # Step 11: wrong keypoints. Here the errors count in full: the variance without persistence.
         repeats = self.noise.persistence
         wrong = _keypoints_beyond(_OUTLIER_CHI2, correction, repeats)
@@ -202,7 +205,8 @@ class PoseFilter:
         # Step 12: correction of states, covariances and weights; where that led far, once more along the line there.
         now = prior.corrected(correction)
         if _bend(prior, now, correction) > _STRAIGHT:
-            correction = prior.correction(*self._innovation(prior, observation, now, correction.step))
+            innovation = self._innovation(prior, observation, now, correction.step)
+            correction = prior.correction(*innovation)
             now = prior.corrected(correction)
         # Step 14: after a far correction, the pose must explain the keypoints as they are really projected.
         best = int(now.weights.argmax())
@@ -210,8 +214,9 @@ class PoseFilter:
         far = turn @ turn > _FAR_RAD**2 or repeats * correction.chi2[best] > chi2_quantile(2 * len(wrong))
         if far and not self.allows(self._pose(now, best), observation):
             return np.ones_like(wrong)
+        published = self._with_all_of(prior, innovation, now)
         self._keep(now)
-        self._published = self._with_all_of(observation)
+        self._published = published
         # Step 15: learn the noise of the keypoints, in claimed standard deviations.
         unit = math.sqrt(self.noise.variance)  # as it was when the residuals were computed
         residual, jacobian = unit * correction.residual[best], unit * correction.jacobian[best]
@@ -219,18 +224,23 @@ class PoseFilter:
         self._since_s = 0.0
         return wrong
 
-    def _with_all_of(self, observation: Observation) -> Hypotheses | None:
-        """Return the hypotheses with all that the image tells by which they were corrected, if it is more (step 17)."""
-        assert self.hypotheses is not None, 'start first'
-        missing = 0.5 * (self.noise.persistence - 1.0)  # over what they have taken in
-        if missing < _LEAST_MISSING:
+    def _with_all_of(self, prior: Hypotheses, innovation: _Innovation, now: Hypotheses) -> Hypotheses | None:
+        """
+        Return hypotheses corrected by all that the newest image tells, or None where that is hardly more (step 17).
+
+        Args:
+            prior: the hypotheses before the image.
+            innovation: by which they were corrected, see `_innovation`.
+            now: the hypotheses after it, with the weights to use: an error that lasts is no further evidence.
+        """
+        worth = 0.5 * (self.noise.persistence + 1.0)  # of the image, over what was taken in
+        if worth < _LEAST_WORTH:
             return None
-        now = self.hypotheses
-        residual, jacobian, noise, curvature = self._innovation(now, observation)
-        noise = noise + (1.0 / missing - 1.0) * np.eye(noise.shape[1])
-        result = now.corrected(now.correction(residual, jacobian, noise, curvature))
-        result.weights = now.weights  # an error that lasts is no further evidence for an attitude
-        return result
+        residual, jacobian, noise, curvature = innovation
+        noise = noise - (1.0 - 1.0 / worth) * np.eye(noise.shape[1])
+        result = prior.corrected(prior.correction(residual, jacobian, noise, curvature))
+        result.weights = now.weights.copy()
+        return self._few(result)
 
     def correct_by_fit(self, fit: OutlineFit, step_s: float) -> None:
         """Correct the hypotheses by what the outline tells about the pose (step 27)."""
@@ -313,8 +323,11 @@ class PoseFilter:
     def _keep(self, now: Hypotheses) -> None:
         """Take over corrected hypotheses, but only a few (step 16)."""
         self._published = None
-        self.hypotheses = now.pruned(self._parameters.max_hypotheses, _LEAST_WEIGHT, _SAME_DISTANCE)
+        self.hypotheses = self._few(now)
         self._known = _largest_variances(self.hypotheses)
+
+    def _few(self, now: Hypotheses) -> Hypotheses:
+        return now.pruned(self._parameters.max_hypotheses, _LEAST_WEIGHT, _SAME_DISTANCE)
 
     def result(self) -> FilteredPose:
         """
@@ -378,7 +391,7 @@ class PoseFilter:
         observation: Observation,
         there: Hypotheses | None = None,
         step: np.ndarray | None = None,
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
+    ) -> _Innovation:
         """
         Return whitened residuals (M, 2U), their Jacobians (M, 2U, 6) and the noise (M, 2U, 2U) (step 10).
 
