@@ -39,6 +39,7 @@ _UNKNOWN_RAD = 2.0  # the same above which nothing is known
 _VAGUE_GROWTH = 4.0  # the variance must also have grown by this factor since the last image
 _FAR_RAD = np.deg2rad(5.0)  # a correction of the rotation above which the linearisation is checked
 _TOLD = 1e-6  # of the largest eigenvalue of the information: below it a direction counts as not seen
+_FORGOTTEN_S = 0.5  # how long the first image counts
 _LEAST_WORTH = 1.05  # of the newest image, over what was taken in of it; less makes no difference
 _NO_STEP = np.zeros(6)
 _UNIT = np.eye(6)
@@ -136,6 +137,7 @@ class PoseFilter:
         self._first_rates = np.diag(np.concatenate([speed, acceleration]) ** 2)
         self._motion = SingerMotion(acceleration, p.manoeuvre_time_s)
         self.noise = KeypointNoise(keypoint_count)
+        self._age_s = 0.0  # time since the start
         self._since_s = 0.0  # time since the last correction by keypoints
         self._known = (0.0, 0.0)  # largest variances after any: of the rotation, of the distance relative to it
         self.hypotheses: Hypotheses | None = None
@@ -151,12 +153,13 @@ class PoseFilter:
         covariance[:, 6:, 6:] = self._first_rates
         weights = reweighted(1.0, -0.5 * solution.chi2 / solution.misfit)
         self._keep(Hypotheses(poses.rotation, poses.translation, np.zeros((count, 2, 6)), covariance, weights))
-        self._since_s = 0.0
+        self._age_s = self._since_s = 0.0
 
     def predict(self, step_s: float) -> None:
         """Let a time of `step_s` >= 0 [s] pass."""
         assert self.hypotheses is not None, 'start first'
         now, p = self.hypotheses, self._parameters
+        self._age_s += step_s
         self._since_s += step_s
         self._published = None
         share = min(0.5, p.switch_rate_hz * step_s)
@@ -233,7 +236,8 @@ class PoseFilter:
             innovation: by which they were corrected, see `_innovation`.
             now: the hypotheses after it, with the weights to use: an error that lasts is no further evidence.
         """
-        worth = 0.5 * (self.noise.persistence + 1.0)  # of the image, over what was taken in
+        forgotten = 1.0 - math.exp(-self._age_s / _FORGOTTEN_S)
+        worth = 1.0 + 0.5 * forgotten * (self.noise.persistence - 1.0)  # of the image, over what was taken in
         if worth < _LEAST_WORTH:
             return None
         residual, jacobian, noise, curvature = innovation

@@ -194,7 +194,7 @@ def test_where_errors_last_the_newest_image_counts_like_the_first():
 
     They are 1 for the first and the last, 1 - r for those between; the state has taken in 1 - r of the last one.
     """
-    observations = observed(SOLID, still(2.0, 30), 0.2)
+    observations = observed(SOLID, still(2.0, 90), 0.05)  # the first is forgotten
     pose_filter = started(SOLID, observations[0])
     for observation in observations[1:]:
         pose_filter.noise = KeypointNoise(SOLID.model.keypoint_count)
