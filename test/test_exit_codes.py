@@ -19,6 +19,7 @@ MISSING_FILE = {
     'training.evaluate': ['GONE', '--data', 'GONE', '--out', 'OUT'],
     'training.export_onnx': ['GONE'],
     'training.export_tensorrt': ['GONE'],
+    'training.measure_object': ['GONE', '--out', 'OUT'],
     'training.outline': ['--object', 'GONE', '--out', 'OUT'],
     'training.prelabel': ['GONE', 'GONE', '--out', 'OUT'],
     'training.prepare_dataset': ['GONE', '--images', 'GONE', '--out', 'OUT'],

@@ -18,11 +18,14 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script from anywhere
 
 from custom_pose_ros.core.command_line import DONE, PARTLY, command, command_parser, positive_number
+
+# The import above comes first, so that Ctrl-C during all others ends without a traceback.
+# isort: split
+import numpy as np
+
 from custom_pose_ros.core.errors import DatasetError
 from custom_pose_ros.core.files import write_text
 from custom_pose_ros.core.keypoint_names import find_sides

@@ -48,9 +48,9 @@ def to_ros(kind: type, message: Any) -> Any:
     return result
 
 
-def play(graph: Any, bag_path: Path, orientations: Any) -> None:
+def play(graph: Any, bag_path: Path, *answers: Any) -> None:
     """
-    Publish the bag in its order; the next image follows when the one before has been answered.
+    Publish the bag in its order; the next image follows when the one before has been answered on every topic.
 
     Before it an empty image, a minute older, is repeated until it is answered and diagnostics tell of the calibration:
     the nodes' side of the discovery cannot be seen from here, and no filter remembers anything of an empty image.
@@ -66,7 +66,7 @@ def play(graph: Any, bag_path: Path, orientations: Any) -> None:
         return any((v.key, v.value) == ('camera', 'camera_info') for s in statuses for v in s.values)
 
     def answered(stamp: int) -> bool:
-        return any(stamp_of(message) == stamp for message in list(orientations))
+        return all(any(stamp_of(message) == stamp for message in list(messages)) for messages in answers)
 
     with Bag([bag_path]) as bag:
         calibration = to_ros(CameraInfo, next(bag.messages(['/camera/camera_info'])).decode())
@@ -99,7 +99,7 @@ def test_live_and_offline_agree(graph, start_process, tiny_object, dive) -> None
         'custom_pose_ros.nodes.orientation.orientation_node', '--ros-args', '-p', f'object:={tiny_object}', *namespace
     )
     poses, orientations = graph.listen('poses', PoseArray), graph.listen('orientations', OrientationArray)
-    play(graph, dive, orientations)
+    play(graph, dive, poses, orientations)
 
     copy = dive.with_name('copy')
     with Bag([dive]) as bag:

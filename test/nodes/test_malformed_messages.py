@@ -22,6 +22,7 @@ from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.nodes.orientation.orientation_node import OrientationNode
 from custom_pose_ros.nodes.pose.pose_node import PoseNode
 from custom_pose_ros.nodes.ros.conversions import OrientationArray, PoseArray, poses_to_message
+from custom_pose_ros.nodes.ros.frames import ReceivedImage
 
 CASES = int(os.environ.get('MALFORMED_CASES', '400'))  # of all four kinds together
 HANG_S = 20.0  # a message takes milliseconds; a busy machine may be a thousand times slower
@@ -91,7 +92,7 @@ def test_every_image_is_answered_or_refused(pose_node: PoseNode, messages) -> No
     @given(messages)
     def check(message: Image | CompressedImage) -> None:
         answered = pose_node.health.statistics[''].counts.processed
-        refused = witness.show(lambda m: pose_node._process({'': m}), message)
+        refused = witness.show(lambda m: pose_node._process({'': ReceivedImage(m)}), message)
         assert bool(refused) == (pose_node.health.statistics[''].counts.processed == answered)
         fates[bool(refused)] += 1
 
@@ -107,7 +108,7 @@ def test_every_camera_info_is_taken_or_refused_and_the_poses_go_on(orientation_n
     @given(camera_infos(), pose_arrays(NAMES, PIXELS, 1))
     def check(message: CameraInfo, poses: PoseArray) -> None:
         fates[bool(witness.show(orientation_node._cameras['']._on_camera_info, message))] += 1
-        witness.show(orientation_node._cameras['']._on_poses, poses)
+        witness.show(orientation_node._cameras['']._answer, poses)
 
     check()
     assert min(fates.values()) > 0, 'the strategy reaches both fates'
@@ -115,7 +116,7 @@ def test_every_camera_info_is_taken_or_refused_and_the_poses_go_on(orientation_n
 
 def test_every_pose_array_is_answered_and_refusals_are_counted(graph, orientation_node, tiny_object) -> None:
     answers = graph.listen('orientations', OrientationArray)
-    orientation_node._cameras['']._on_poses(good_pose_array(tiny_object))
+    orientation_node._cameras['']._answer(good_pose_array(tiny_object))
     graph.wait(lambda: answers and answers[0].orientations, 'an orientation of a good one')
     witness, fates = Witness(orientation_node), {True: 0, False: 1}
 
@@ -123,7 +124,7 @@ def test_every_pose_array_is_answered_and_refusals_are_counted(graph, orientatio
     @given(pose_arrays(NAMES, PIXELS), st.booleans())
     def check(message: PoseArray, twice: bool) -> None:
         for _ in range(1 + twice):
-            fates[bool(witness.show(orientation_node._cameras['']._on_poses, message))] += 1
+            fates[bool(witness.show(orientation_node._cameras['']._answer, message))] += 1
             graph.wait(lambda: len(answers) == sum(fates.values()), 'the answer')
 
     check()

@@ -160,8 +160,8 @@ class OutlineViews:
                 with np.load(file, allow_pickle=False) as content:
                     about = json.loads(str(content['about']))
                     if about['format'] != FORMAT:
-                        raise ModelError(
-                            f'{path}: has format {about["format"]!r:.20}, and this version reads {FORMAT}; '
+                        raise ModelFileError(
+                            f'{path}: is of another version (format {about["format"]!r:.20}, this one reads {FORMAT}); '
                             f'make it again with {WRITTEN_BY}'
                         )
                     arrays = {name: content[name] for name in _ARRAYS}

@@ -151,6 +151,6 @@ def test_a_file_of_another_version_is_refused_by_its_format(views, tmp_path):
     about = json.loads(str(arrays.pop('about'))) | {'format': 1}
     np.savez(path, about=np.array(json.dumps(about)), **arrays)
     with pytest.raises(
-        ModelError, match='has format 1, and this version reads 2; make it again with training/outline.py'
+        ModelError, match=r'another version \(format 1, this one reads 2\); make it again with training/outline.py'
     ):
         OutlineViews.load(path)

@@ -66,9 +66,7 @@ def test_no_text_of_an_outline_reaches_a_peer(tmp_path) -> None:
     np.savez(tmp_path / 'outline.npz', about=json.dumps({'format': SECRET}), **dict.fromkeys(names, np.zeros(1)))
     with pytest.raises(ModelError, match=SECRET) as error:
         OutlineViews.load(tmp_path / 'outline.npz')
-    assert reason_for_peers(error.value).endswith(
-        'is damaged or not an outline; make it again with training/outline.py'
-    )
+    assert reason_for_peers(error.value).endswith('is of another version; make it again with training/outline.py')
 
 
 def refuse_networks(graph, client, tiny_object: str, folder: Path) -> None:
