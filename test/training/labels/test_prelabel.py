@@ -139,7 +139,8 @@ def test_film_to_clicks_to_labels_and_back(clicked, tmp_path, capsys):
     assert {p.name for p in (out / 'images').iterdir()} == {image['file_name'] for image in images}
     assert cv2.imread(str(out / 'contact_sheet.png')).shape[1] == 1280
     again = tmp_path / 'again'
-    assert carry(clicked, out / 'labels.json', again, '--images', str(out / 'images'), '--format', 'label-studio') == 0
+    options = ('--images', str(out / 'images'), '--format', 'label-studio', '--doubtful')  # the others are in doubt
+    assert carry(clicked, out / 'labels.json', again, *options) == 0
     tasks = json.loads((again / 'tasks.json').read_text())
     assert sum('annotations' in task for task in tasks) == len(images)  # what was handed in is a person's
     assert carry(clicked, clicked / 'labels.json', out) == 1  # may have been corrected

@@ -245,7 +245,7 @@ def test_a_colour_that_a_3mf_does_not_have_is_refused(tmp_path, write, number):
         model = archive.read('3D/3dmodel.model').decode()
         print_png = archive.read('3D/Textures/print.png')
     with zipfile.ZipFile(path, 'w') as archive:
-        archive.writestr('3D/3dmodel.model', model.replace(' p1="1"', f' p1="{number}"', 1))
+        archive.writestr('3D/3dmodel.model', re.sub(r' (p[12])="1"', rf' \1="{number}"', model, count=1))
         archive.writestr('3D/Textures/print.png', print_png)
     with pytest.raises(
         DatasetError, match=f'object 9: a triangle has colour {number} of resource 1, wanted 0 to [23]:'
