@@ -15,6 +15,7 @@ _PLACE_CELLS = (1.0, 2.0)  # and at least, at most so many cells of the maps
 RIVAL_SHARE = 0.6  # least share of the keypoints of the smaller instance that lie on places of the other one
 _ONE_BELIEF = 1.5  # largest sum of the heights of two peaks on one place, on average, unless there is no doubt:
 _SURE_SHARE, _SURE_COUNT = 0.75, 4  # so many places in common are no chance
+_INSIDE_SHARE, _WEAKER = 0.5, 0.95  # or so many of one in the other's box, its peak on each lower by this factor
 _PEAK_CELLS = 3.0  # so far from its middle a peak is no longer high
 _AROUND = np.array([[x, y] for y in (-1, 0, 1) for x in (-1, 0, 1)])  # cells on a place
 
@@ -38,7 +39,8 @@ def better_on_place(points: np.ndarray, heights: np.ndarray, stride: int) -> np.
 
     The sets of places are compared, whatever the keypoints there are called: most of the places of the one that has
     fewer must be places of the other, and their peaks must be as high as those of one object with two identities,
-    unless four or more coincide. So real instances that overlap stay apart.
+    unless four or more coincide. Half of the places suffice for one within the box of the other whose peaks are lower
+    on each of them. So real instances that overlap stay apart.
 
     Args:
         points: (A, K, 2) keypoints of instances, best first [px]; NaN where not visible.
@@ -77,7 +79,16 @@ def _on_one_place(
     belief = one_heights[:, :, None] + two_heights[:, None]
     shared = (belief * near).sum((1, 2)) <= _ONE_BELIEF * near.sum((1, 2))
     sure = matched >= np.maximum(_SURE_SHARE * fewer, _SURE_COUNT)
-    return sure | (shared & (matched >= np.maximum(RIVAL_SHARE * fewer, 2)))
+    weaker = (~near | (two_heights[:, None] <= _WEAKER * one_heights[:, :, None])).all((1, 2)) & _inside(two, one)
+    within = weaker & (matched >= np.maximum(_INSIDE_SHARE * two_seen.sum(1), 2))
+    return sure | within | (shared & (matched >= np.maximum(RIVAL_SHARE * fewer, 2)))
+
+
+def _inside(inner: np.ndarray, outer: np.ndarray) -> np.ndarray:
+    """Tell of P pairs of instances (P, K, 2) whether the box of one lies in that of the other, up to a tenth of it."""
+    (inner_low, inner_high), (low, high) = _corners(inner), _corners(outer)
+    slack = 0.1 * (high - low)
+    return ((inner_low >= low - slack) & (inner_high <= high + slack)).all(1)
 
 
 def any_rival(heatmaps: np.ndarray, points: np.ndarray, contested: np.ndarray, stride: int, least: float) -> bool:

@@ -164,6 +164,18 @@ def test_few_places_in_common_make_one_object_only_of_shared_belief(count):
     assert better_on_place(points, np.full((2, 8), 0.9), STRIDE).tolist() == [-1, -1]
 
 
+def test_half_of_the_places_suffice_for_weaker_names_within_the_box():
+    """As a network gave them that was sure of a board and not yet rid of its twin: four corners, the rest elsewhere."""
+    own = at(BOARD)
+    other = at(np.r_[-BOARD[:4], 0.6 * BOARD[4:] + 9])
+    high, low = np.full(8, 0.98), np.array([0.6, 0.8, 0.7, 0.85, 0.5, 0.4, 0.6, 0.7])
+    assert better_on_place(np.stack([own, other]), np.stack([high, low]), STRIDE).tolist() == [-1, 0]
+    as_high = np.where(np.arange(8) == 1, 0.98, low)  # on one place a peak that is as high: maybe an object of its own
+    assert better_on_place(np.stack([own, other]), np.stack([high, as_high]), STRIDE).tolist() == [-1, -1]
+    other[7] += [150, 150]  # out of the better one's box
+    assert better_on_place(np.stack([own, other]), np.stack([high, low]), STRIDE).tolist() == [-1, -1]
+
+
 def test_one_place_leads_to_the_best_of_three():
     points = np.stack([RIGHT, at(BOARD, (500, 160)), TURNED, RIGHT + 3.0])
     assert better_on_place(points, np.full((4, 8), 0.3), STRIDE).tolist() == [-1, -1, 0, 0]
