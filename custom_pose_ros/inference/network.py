@@ -7,6 +7,7 @@ channel being the background; part affinity fields are (N, 2L, H/8, W/8), channe
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 
 import torch
@@ -22,7 +23,7 @@ _IMAGENET_STD_BGR = (0.225 * 255, 0.224 * 255, 0.229 * 255)
 _BACKBONE_BATCH_NORM_EPS = 1e-3  # the value that the published EfficientNet-Lite weights were trained with
 
 
-class PoseNetwork(nn.Module):
+class PoseNetwork(nn.Module, ABC):
     """
     Base of the networks: normalises the image, then computes one or more stages of maps.
 
@@ -50,17 +51,17 @@ class PoseNetwork(nn.Module):
         # In this order: of the operations on bytes TensorRT has the conversion to floats only.
         return (images.to(torch.float32).permute(0, 3, 1, 2) - self.mean) / self.std
 
+    @abstractmethod
     def stages(self, x: Tensor) -> list[Stage]:
         """Return the (heatmaps, pafs) of every stage of (N, 3, H, W) normalised images."""
-        raise NotImplementedError
 
+    @abstractmethod
     def backbone(self) -> list[nn.Module]:
         """Return the modules that start from published weights and learn more slowly than the rest."""
-        raise NotImplementedError
 
+    @abstractmethod
     def early_layers(self) -> list[nn.Module]:
         """Return the first modules of the backbone: edges and colours, at the largest and dearest resolutions."""
-        raise NotImplementedError
 
 
 class InvertedResidual(nn.Module):
