@@ -12,6 +12,7 @@ from scipy.spatial import ConvexHull, QhullError
 from custom_pose_ros.core.geometry.rigid import Rigid
 from custom_pose_ros.core.geometry.rotations import skew_matrix
 from training.pose_training.footage.film_camera import FilmCamera
+from training.pose_training.footage.rigid_adjustment import perspective
 
 _MOST_POINTS = 150
 _APART_PX = 7
@@ -125,11 +126,8 @@ def refined_pose(pose: Rigid, points: np.ndarray, places: np.ndarray, focal_px: 
     damping = 1e-4
     for _ in range(_POSE_STEPS):
         turned = points @ pose.rotation.T
-        x, y, z = (turned + pose.translation).T
-        scale = focal_px / np.maximum(z, 1e-3)
-        residuals = places - np.column_stack([scale * x, scale * y])
-        zero = np.zeros(len(x))
-        by_camera = np.array([[scale, zero, -scale * x / z], [zero, scale, -scale * y / z]]).transpose(2, 0, 1)
+        expected, by_camera = perspective(turned + pose.translation, focal_px)
+        residuals = places - expected
         jacobian = np.concatenate([by_camera, by_camera @ -skew_matrix(turned)], axis=2)
         weights = 1 / (1 + (residuals**2).sum(1))
         curvature = np.einsum('n,nki,nkj->ij', weights, jacobian, jacobian)
@@ -143,8 +141,7 @@ def refined_pose(pose: Rigid, points: np.ndarray, places: np.ndarray, focal_px: 
 
 def ideal_places(pose: Rigid, points: np.ndarray, focal_px: float) -> np.ndarray:
     """Return where points (K, 3) of the object are seen without distortion: (K, 2) [px from the principal point]."""
-    x, y, z = pose.apply(points).T
-    return focal_px * np.column_stack([x, y]) / np.maximum(z, 1e-3)[:, None]
+    return perspective(pose.apply(points), focal_px)[0]
 
 
 def follow(

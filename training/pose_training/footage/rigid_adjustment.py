@@ -97,11 +97,7 @@ class RigidBody:
     def _linear(self, frames: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return places (M, 2), their derivatives by the point before the camera (M, 2, 3), and R X (M, 3)."""
         turned = np.einsum('mij,mj->mi', self.poses.rotation[frames], self.points[points])
-        x, y, z = (turned + self.poses.translation[frames]).T
-        z = np.maximum(z, _LEAST_DEPTH)
-        scale, zero = self.focal_px / z, np.zeros(len(z))
-        rows = [[scale, zero, -scale * x / z], [zero, scale, -scale * y / z]]
-        return np.column_stack([scale * x, scale * y]), np.array(rows).transpose(2, 0, 1), turned
+        return *perspective(turned + self.poses.translation[frames], self.focal_px), turned
 
     def moved(self, common: np.ndarray, others: np.ndarray, kept: int) -> RigidBody:
         """Return the body after steps of common unknowns (6F + 3 kept + 1,) and of the other points (N - kept, 3)."""
@@ -111,6 +107,15 @@ class RigidBody:
         return replace(
             self, poses=self.poses.moved(common[:count].reshape(-1, 6)), points=self.points + steps, focal_px=focal
         )
+
+
+def perspective(before: np.ndarray, focal_px: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return where a camera sees points (M, 3): places (M, 2) [px from the principal point], derivatives (M, 2, 3)."""
+    x, y, z = before.T
+    z = np.maximum(z, _LEAST_DEPTH)
+    scale, zero = focal_px / z, np.zeros(len(z))
+    rows = [[scale, zero, -scale * x / z], [zero, scale, -scale * y / z]]
+    return np.column_stack([scale * x, scale * y]), np.array(rows).transpose(2, 0, 1)
 
 
 def _weights(errors: np.ndarray, sigmas: np.ndarray) -> np.ndarray:
