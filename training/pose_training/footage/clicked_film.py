@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -87,17 +88,16 @@ def propagate(
     numbers, small, size = _small_copies(film)
     result.count, result.size = len(numbers), size
     camera = FilmCamera(*size, camera_for(*size))
-    nearest = {i: _shortlist(picture, numbers, small, size) for i, picture in enumerate(pictures)}
-    around = {number for shortlist in nearest.values() for number in shortlist}
-    if not around:
+    clicked = [match for picture in pictures if (match := _shortlist(picture, numbers, small, camera)) is not None]
+    if not clicked:
         return result
-    wanted = _within(numbers, around)
+    wanted = _within(numbers, {number for match in clicked for number in match.numbers})
     greys = {}
     for frame in film.frames(wanted):
         greys[frame.number] = camera.copy(frame.image)
         result.looks[frame.number] = look_at(frame)
-    for i, shortlist in nearest.items():
-        _match(result, pictures[i], shortlist, greys, camera)
+    for match in clicked:
+        _match(result, match, greys, camera)
     if len(result.clicks) < 2:
         return result
     reach = _within(numbers, set(result.clicks))
@@ -126,13 +126,36 @@ def _small(image: np.ndarray) -> np.ndarray:
     return cv2.cvtColor(cv2.resize(image, _SMALL, interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2GRAY).ravel()
 
 
-def _shortlist(picture: CheckedImage, numbers: np.ndarray, small: np.ndarray, size: tuple[int, int]) -> list[int]:
-    """Return the frames that a labelled picture may be."""
-    if not picture.instances or abs(picture.width * size[1] - picture.height * size[0]) > max(*size, picture.width):
-        return []
-    distances = np.abs(small.astype(np.int16) - _small(load_pixels(picture))).mean(1)
+class _Shortlist(NamedTuple):
+    """
+    A labelled picture that may be a frame of the film.
+
+    Attributes:
+        picture: With its labels.
+        grey: Its copy, of the size of those of the frames.
+        numbers: Of the frames that it may be, one at least.
+    """
+
+    picture: CheckedImage
+    grey: np.ndarray
+    numbers: list[int]
+
+
+def _shortlist(picture: CheckedImage, numbers: np.ndarray, small: np.ndarray, camera: FilmCamera) -> _Shortlist | None:
+    """Return the frames that a labelled picture may be, None where it can be none."""
+    width, height = camera.width, camera.height
+    if not picture.instances or abs(picture.width * height - picture.height * width) > max(
+        width, height, picture.width
+    ):
+        return None
+    pixels = load_pixels(picture)
+    distances = np.abs(small.astype(np.int16) - _small(pixels)).mean(1)
     order = distances.argsort(kind='stable')[:_SHORTLIST]
-    return numbers[order[distances[order] <= min(distances.min() + _ALIKE, 1.5 * _SAME)]].tolist()
+    found = numbers[order[distances[order] <= min(distances.min() + _ALIKE, 1.5 * _SAME)]].tolist()
+    if not found:
+        return None
+    grey = camera.copy(cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA))
+    return _Shortlist(picture, grey, found)
 
 
 def _within(numbers: np.ndarray, chosen: set[int]) -> set[int]:
@@ -144,19 +167,10 @@ def _within(numbers: np.ndarray, chosen: set[int]) -> set[int]:
     return set(numbers[np.minimum(before, after) <= REACH].tolist())
 
 
-def _match(
-    result: ClickedFilm,
-    picture: CheckedImage,
-    shortlist: Sequence[int],
-    greys: dict[int, np.ndarray],
-    camera: FilmCamera,
-) -> None:
+def _match(result: ClickedFilm, shortlist: _Shortlist, greys: dict[int, np.ndarray], camera: FilmCamera) -> None:
     """Add the labels of a picture to the clicks, where a frame of the shortlist is what it shows."""
-    if not shortlist:
-        return
-    pixels = load_pixels(picture)
-    own = camera.copy(cv2.resize(pixels, (camera.width, camera.height), interpolation=cv2.INTER_AREA))
-    distances = [float(cv2.absdiff(own, greys[number]).mean()) for number in shortlist]
+    picture = shortlist.picture
+    distances = [float(cv2.absdiff(shortlist.grey, greys[number]).mean()) for number in shortlist.numbers]
     best = int(np.argmin(distances))
     if distances[best] > _SAME:
         return
@@ -168,7 +182,7 @@ def _match(
     points = picture.instances[0].copy()
     factors = np.array([camera.width / picture.width, camera.height / picture.height])
     points[:, :2] = (points[:, :2] + 0.5) * factors - 0.5
-    number = shortlist[best]
+    number = shortlist.numbers[best]
     known = result.clicks.get(number)
     if known is not None and not np.allclose(known, points, atol=1.0):
         raise DatasetError(f'{picture.name}: shows the same frame of {result.film.source} as another picture')
