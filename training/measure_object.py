@@ -30,19 +30,11 @@ from custom_pose_ros.core.errors import DatasetError
 from custom_pose_ros.core.files import write_text
 from custom_pose_ros.core.keypoint_names import find_sides
 from custom_pose_ros.core.labels.categories import CategoryChoice
-from custom_pose_ros.core.labels.raw_labels import (
-    REFUSED,
-    STORED,
-    TURNED,
-    RawLabels,
-    problem_table,
-    with_object,
-    with_safe_names,
-)
+from custom_pose_ros.core.labels.raw_labels import REFUSED, STORED, TURNED, RawLabels, problem_table
 from custom_pose_ros.core.object_model import ObjectModel
 from training.pose_training.labels.checking import CheckedImage
 from training.pose_training.labels.drafts import object_yaml
-from training.pose_training.labels.formats import read_labels
+from training.pose_training.labels.formats import read_labels_of
 from training.pose_training.labels.readers.video_frames import VideoFrames
 from training.pose_training.measuring.measured_files import (
     camera_yamls,
@@ -97,10 +89,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _measure(parsed: argparse.Namespace, frames: Path) -> int:
     """Read the labels, measure and write; return the exit code."""
     folders = parsed.images or [parsed.labels if parsed.labels.is_dir() else parsed.labels.parent]
-    labels = read_labels(parsed.labels, VideoFrames(folders, frames), CategoryChoice(tuple(parsed.category)))
-    labels.exif = parsed.exif or labels.exif
     model = ObjectModel.load(parsed.object) if parsed.object else None
-    labels = with_object(parsed.labels, labels, model) if model else with_safe_names(parsed.labels, labels)
+    choice = CategoryChoice(tuple(parsed.category))
+    labels = read_labels_of(model, parsed.labels, VideoFrames(folders, frames), choice)
+    labels.exif = parsed.exif or labels.exif
     try:
         pictures = labelled_pictures(labels, [*folders, *labels.image_folders, frames], bool(parsed.images))
         if labels.problems:

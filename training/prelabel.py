@@ -38,7 +38,7 @@ from custom_pose_ros.core.drawing.contact_sheet import draw_tile, write_contact_
 from custom_pose_ros.core.errors import DatasetError, MediaError
 from custom_pose_ros.core.files import write_image, write_json
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
-from custom_pose_ros.core.labels.raw_labels import REFUSED, RawLabels, problem_table, with_object, with_safe_names
+from custom_pose_ros.core.labels.raw_labels import REFUSED, RawLabels, problem_table
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.orientation.estimate import AMBIGUOUS
 from custom_pose_ros.core.pictures import read_sound_picture
@@ -51,7 +51,7 @@ from training.pose_training.footage.clicked_film import ClickedFilm, propagate
 from training.pose_training.footage.network_film import find_in, pose_camera, smoothed_objects, window, worth_of_label
 from training.pose_training.labels.checking import CheckedImage, check
 from training.pose_training.labels.film import Film
-from training.pose_training.labels.formats import read_labels
+from training.pose_training.labels.formats import read_labels_of
 from training.pose_training.labels.image_files import ImageIndex, find_images
 from training.pose_training.labels.proposed_labels import (
     ObjectNames,
@@ -324,11 +324,8 @@ def read_clicked(parsed: argparse.Namespace, frames: Path) -> tuple[list[Checked
         DatasetError: The labels cannot be used, or one of them is refused.
     """
     folders = parsed.folders or [parsed.clicked if parsed.clicked.is_dir() else parsed.clicked.parent]
-    labels = read_labels(parsed.clicked, VideoFrames(folders, frames))
-    if parsed.object:
-        labels = with_object(parsed.clicked, labels, ObjectModel.load(parsed.object))
-    else:
-        labels = with_safe_names(parsed.clicked, labels)
+    model = ObjectModel.load(parsed.object) if parsed.object else None
+    labels = read_labels_of(model, parsed.clicked, VideoFrames(folders, frames))
     labels.images = [image for image in labels.images if image.instances]
     pictures = check(labels, ImageIndex([*(parsed.folders or labels.image_folders or folders), frames]), _LARGEST_SIDE)
     if refused := [problem for problem in labels.problems if problem.kind == REFUSED]:

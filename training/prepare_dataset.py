@@ -34,23 +34,13 @@ from custom_pose_ros.core.errors import DatasetError
 from custom_pose_ros.core.files import write_json, write_text
 from custom_pose_ros.core.folder_lock import own_folder
 from custom_pose_ros.core.labels.categories import CategoryChoice
-from custom_pose_ros.core.labels.raw_labels import (
-    NOTE,
-    REFUSED,
-    REPAIRED,
-    STORED,
-    TURNED,
-    RawLabels,
-    problem_table,
-    with_object,
-    with_safe_names,
-)
+from custom_pose_ros.core.labels.raw_labels import NOTE, REFUSED, REPAIRED, STORED, TURNED, RawLabels, problem_table
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.progress import progress_bar
 from training.pose_training.labels.checking import CheckedImage, check
 from training.pose_training.labels.dataset_writer import load_pixels, statistics, write_dataset
 from training.pose_training.labels.drafts import label_studio_config, object_yaml
-from training.pose_training.labels.formats import read_labels
+from training.pose_training.labels.formats import read_labels_of
 from training.pose_training.labels.image_files import ImageIndex
 from training.pose_training.labels.label_states import StateRule, state_notes
 from training.pose_training.labels.readers.video_frames import VideoFrames
@@ -186,19 +176,15 @@ def _prepare(parsed: argparse.Namespace, frames: Path) -> int:
     """Read, check and write; frames of videos are written to a folder in between. Return the exit code."""
     folders = parsed.images or [parsed.labels if parsed.labels.is_dir() else parsed.labels.parent]
     choice = CategoryChoice(tuple(parsed.category), parsed.merge_categories)
-    labels = read_labels(parsed.labels, VideoFrames(folders, frames), choice)
+    model = ObjectModel.load(parsed.object) if parsed.object else None
+    labels = read_labels_of(model, parsed.labels, VideoFrames(folders, frames), choice)
     labels.exif = parsed.exif or labels.exif
-    if parsed.object:
-        model = ObjectModel.load(parsed.object)
-        labels = with_object(parsed.labels, labels, model)
-    else:
-        labels = with_safe_names(parsed.labels, labels)
     if parsed.labelled_only:
         labels.images = [image for image in labels.images if image.instances]
     index = ImageIndex([*(parsed.images or labels.image_folders or folders), frames], parsed.out)
     checked = check(labels, index, parsed.max_side)
-    draft = '' if parsed.object else object_yaml(labels, checked)
-    if draft:
+    draft = object_yaml(labels, checked) if model is None else ''
+    if model is None:
         model = ObjectModel.from_dict(yaml.safe_load(draft), 'the draft of object.yaml')
     if labels.problems:
         print('\n'.join(problem_table(labels.problems)))

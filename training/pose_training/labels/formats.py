@@ -12,9 +12,10 @@ from custom_pose_ros.core.errors import DatasetError, reason_of
 from custom_pose_ros.core.files import check_json_extent, open_file, parse_json, read_bytes, read_json
 from custom_pose_ros.core.labels.categories import THE_ONLY_ONE, CategoryChoice
 from custom_pose_ros.core.labels.coco_file import read_coco
-from custom_pose_ros.core.labels.raw_labels import RawLabels
+from custom_pose_ros.core.labels.raw_labels import RawLabels, with_object, with_safe_names
 from custom_pose_ros.core.labels.settling import settle
 from custom_pose_ros.core.limits import MAX_JSON_BYTES, MAX_PROJECT_BYTES, MAX_TABLE_BYTES, MAX_XML_BYTES
+from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.xml_files import parse_xml
 from training.pose_training.labels.readers.cvat import read_cvat
 from training.pose_training.labels.readers.deeplabcut import read_deeplabcut
@@ -59,6 +60,19 @@ def read_labels(path: Path, frames: VideoFrames, choice: CategoryChoice = THE_ON
     labels = _read(path, frames, choice)
     settle(path, labels)
     return labels
+
+
+def read_labels_of(
+    model: ObjectModel | None, path: Path, frames: VideoFrames, choice: CategoryChoice = THE_ONLY_ONE
+) -> RawLabels:
+    """
+    Read labels as `read_labels` does, with the keypoints of an object; without one, with names that its file accepts.
+
+    Raises:
+        DatasetError: They cannot be used, or are not those of the object.
+    """
+    labels = read_labels(path, frames, choice)
+    return with_safe_names(path, labels) if model is None else with_object(path, labels, model)
 
 
 def _read(path: Path, frames: VideoFrames, choice: CategoryChoice) -> RawLabels:
