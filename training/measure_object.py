@@ -88,6 +88,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _measure(parsed: argparse.Namespace, frames: Path) -> int:
     """Read the labels, measure and write; return the exit code."""
+    if (path := parsed.out / 'object.yaml').exists():
+        raise DatasetError(f'{path}: is there already and may have been edited; give another --out or remove it')
     folders = parsed.images or [parsed.labels if parsed.labels.is_dir() else parsed.labels.parent]
     model = ObjectModel.load(parsed.object) if parsed.object else None
     choice = CategoryChoice(tuple(parsed.category))

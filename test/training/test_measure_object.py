@@ -43,6 +43,14 @@ def test_object_and_camera_are_written(tmp_path, capsys):
     assert '15 labelled objects used of 15' in said and 'front_left_top: [' in said and 'contradict' not in said
 
 
+def test_a_file_that_may_have_been_edited_is_not_replaced(tmp_path, capsys):
+    (tmp_path / 'out').mkdir()
+    (tmp_path / 'out' / 'object.yaml').write_text('name: mine\n')
+    assert main([str(write_labels(tmp_path)), *LENGTH, '--out', str(tmp_path / 'out')]) == 1
+    assert 'object.yaml: is there already and may have been edited; give another --out' in capsys.readouterr().err
+    assert (tmp_path / 'out' / 'object.yaml').read_text() == 'name: mine\n'
+
+
 def test_what_the_user_says_of_axes_and_camera_is_used(tmp_path, capsys):
     """Everything but the positions of an object file is kept; a calibration is not measured again."""
     labels, out = write_labels(tmp_path), tmp_path / 'out'
