@@ -138,6 +138,8 @@ class _System:
 
     def __init__(self, bundle: Bundle, views: Views, priors: Priors, robust_px: float):
         self._bundle, self._views, self._priors = bundle, views, priors
+        self._held = np.isinf(priors.lens_weights)
+        self._lens_weights = np.where(self._held, 0.0, priors.lens_weights)  # of what is not held
         R, t = bundle.poses
         self._rotated = bundle.points @ R.transpose(0, 2, 1)
         in_camera = self._rotated + t[:, None]
@@ -164,9 +166,7 @@ class _System:
         self.cost = float(loss.sum() + self._prior_cost())
 
     def _prior_cost(self) -> float:
-        held = np.isinf(self._priors.lens_weights)
-        miss = np.where(held, 0.0, self._bundle.lenses - self._priors.lenses)
-        cost = (np.where(held, 0.0, self._priors.lens_weights) * miss**2).sum()
+        cost = (self._lens_weights * (self._bundle.lenses - self._priors.lenses) ** 2).sum()
         if self._priors.points is not None:
             cost += self._priors.point_weight * ((self._bundle.points - self._priors.points) ** 2).sum()
         return float(cost)
@@ -229,8 +229,7 @@ class _System:
         priors, K = self._priors, len(self._bundle.points)
         points, lens = np.arange(3 * K), np.arange(3 * K, len(information))
         largest = float(np.diag(information).max())
-        held = np.isinf(priors.lens_weights).ravel()
-        information[lens, lens] += np.where(held, 1e9 * largest, priors.lens_weights.ravel())
+        information[lens, lens] += np.where(self._held, 1e9 * largest, self._lens_weights).ravel()
         if priors.points is not None:
             information[points, points] += priors.point_weight
         else:
@@ -240,18 +239,12 @@ class _System:
 
     def prior_information(self) -> np.ndarray:
         """Return what is known beforehand as a part of the information, without what is held."""
-        weights = self._priors.lens_weights.ravel()
-        return np.diag(
-            np.concatenate([
-                np.full(self._bundle.points.size, self._priors.point_weight),
-                np.where(np.isinf(weights), 0.0, weights),
-            ])
-        )
+        shape = np.full(self._bundle.points.size, self._priors.point_weight)
+        return np.diag(np.concatenate([shape, self._lens_weights.ravel()]))
 
     def _prior_gradient(self) -> np.ndarray:
         priors = self._priors
-        held = np.isinf(priors.lens_weights)
-        lens = np.where(held, 0.0, priors.lens_weights) * np.where(held, 0.0, priors.lenses - self._bundle.lenses)
+        lens = self._lens_weights * (priors.lenses - self._bundle.lenses)
         points = np.zeros_like(self._bundle.points)
         if priors.points is not None:
             points = priors.point_weight * (priors.points - self._bundle.points)

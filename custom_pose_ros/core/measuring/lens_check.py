@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -139,10 +140,10 @@ class LensCheck:
     def _judged(self, fit: Adjustment, deviations: np.ndarray) -> LensVerdict:
         given = float(self.camera.K[0, 0])
         (log_focal, k1), reach = fit.bundle.lenses[0, :2], _REACH * deviations
-        focal = (_exp(log_focal), _exp(log_focal - reach[0]), _exp(log_focal + reach[0]))
-        change = (float(k1), float(k1 - reach[1]), float(k1 + reach[1])) if reach[1] < _WIDEST_K1 else None
         if reach[0] > _WIDEST:
             return self._nothing(self._why_not(fit))
+        focal = (math.exp(log_focal), math.exp(log_focal - reach[0]), math.exp(log_focal + reach[0]))
+        change = (float(k1), float(k1 - reach[1]), float(k1 + reach[1])) if reach[1] < _WIDEST_K1 else None
         ratio = focal[0] / given
         k1_fits = change is None or change[1] <= 0.0 <= change[2] or abs(change[0]) < _NEGLIGIBLE_K1
         fits = bool(focal[1] <= given <= focal[2] or abs(ratio - 1.0) < _NEGLIGIBLE)
@@ -176,10 +177,6 @@ class LensCheck:
         if distance > 5:
             return f'the object is far away, {distance:.0f} times its size'
         return 'it turns too little, or its keypoints are not exact enough'
-
-
-def _exp(value: float) -> float:
-    return float(np.exp(value))
 
 
 def _deviations(fit: Adjustment, views: Views) -> np.ndarray:
