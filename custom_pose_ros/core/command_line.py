@@ -119,15 +119,17 @@ def _integer(text: str) -> int:
 
 def positive_integer(text: str) -> int:
     """Return an argument that is a whole number from 1 up (for `type` of argparse)."""
-    if not _WHOLE_NUMBER.fullmatch(text) or int(text) < 1:
-        raise argparse.ArgumentTypeError(f'wanted a whole number from 1 up, got {text!r}')
-    return int(text)
+    return _integer_from(1, text)
 
 
 def seed_number(text: str) -> int:
     """Return an argument that chooses a series of random numbers: a whole number from 0 up (for `type` of argparse)."""
-    if not _WHOLE_NUMBER.fullmatch(text) or int(text) < 0:
-        raise argparse.ArgumentTypeError(f'wanted a whole number from 0 up, got {text!r}')
+    return _integer_from(0, text)
+
+
+def _integer_from(least: int, text: str) -> int:
+    if not _WHOLE_NUMBER.fullmatch(text) or int(text) < least:
+        raise argparse.ArgumentTypeError(f'wanted a whole number from {least} up, got {text!r}')
     return int(text)
 
 

@@ -73,12 +73,15 @@ class _Track:
 
     def predicted(self, stamp_s: float) -> np.ndarray:
         """Return where its keypoints are expected at a later time, (K, 2) px."""
-        return self.keypoints + self.velocity * min(stamp_s - self.stamp_s, _VELOCITY_LASTS_S)
+        return self.keypoints + self._shift(stamp_s)
 
     def predicted_other(self, stamp_s: float) -> np.ndarray:
         """Return the same of its other identity, NaN without one."""
         other = np.full_like(self.keypoints, np.nan) if self.other is None else self.other
-        return other + self.velocity * min(stamp_s - self.stamp_s, _VELOCITY_LASTS_S)
+        return other + self._shift(stamp_s)
+
+    def _shift(self, stamp_s: float) -> np.ndarray:
+        return self.velocity * min(stamp_s - self.stamp_s, _VELOCITY_LASTS_S)
 
 
 class PoseTracker:
