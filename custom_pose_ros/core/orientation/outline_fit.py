@@ -42,11 +42,8 @@ _BLOCKS = 20  # parts of the outline whose errors are taken as independent
 _CAUTION = 1.4  # by which the spread between the blocks is multiplied: they are few, and share what is wrong
 _LEAST_INFLATION = 0.25  # of the variances: the spread between the blocks may be small by chance
 _FULL_SIZE_PX = 200.0  # radius of the object in the image, above which the samples lie farther apart
-_KNOWN_PX = (
-    3.0,
-    3.0,
-    1.5,
-)  # standard deviations of the lines, below each of which one more of the coarse scales is left out
+# Standard deviations of the lines, below each of which one more of the coarse scales is left out.
+_KNOWN_PX = (3.0, 3.0, 1.5)
 _LEAST_RISE = 6.0  # grey levels between samples, of noise
 _EDGE_WIDTH = 0.3  # share of the steepest rise of a line by which a place may be less steep and still be the edge
 _USUAL = 0.7  # agreement of an object that looks like its mesh

@@ -11,9 +11,7 @@ from custom_pose_ros.core.measuring.lens_check import LensCheck, LensVerdict
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.orientation.estimate import AMBIGUOUS, OrientationEstimate
 
-FIRST_S = (
-    60.0  # of motion, before the first answer; each further one after twice the time, so that chance has few tries
-)
+FIRST_S = 60.0  # of motion, before the first answer; further ones after twice the time: chance has few tries
 
 
 class LensWatch:
