@@ -42,6 +42,7 @@ from custom_pose_ros.nodes.ros.conversions import (
     PoseArray,
     bgr_to_image,
     estimates_to_message,
+    stamp_nanoseconds,
     stamp_seconds,
 )
 from custom_pose_ros.nodes.ros.diagnostics import Statistics
@@ -249,10 +250,9 @@ class OrientationCamera:
             model: the object.
             estimate: returns the estimates in the camera optical frame.
         """
-        stamp = camera_header.stamp
-        stamp_ns = stamp.sec * 10**9 + stamp.nanosec
+        stamp_ns = stamp_nanoseconds(camera_header.stamp)
         answered = self._settings.values.camera_rate and stamp_ns <= self._answered_ns
-        header = Header(stamp=stamp, frame_id=self._reference.frame_id(camera_header))
+        header = Header(stamp=camera_header.stamp, frame_id=self._reference.frame_id(camera_header))
         result, estimates, problem = OrientationArray(header=header), [], ''
         try:
             estimates = estimate()

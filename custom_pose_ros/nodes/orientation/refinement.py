@@ -14,7 +14,7 @@ from rclpy.timer import Timer
 
 from custom_pose_ros.core.orientation.estimate import OrientationEstimate
 from custom_pose_ros.nodes.orientation.recent_frames import RecentFrames
-from custom_pose_ros.nodes.ros.conversions import PoseArray
+from custom_pose_ros.nodes.ros.conversions import PoseArray, stamp_nanoseconds
 from custom_pose_ros.nodes.ros.diagnostics import WINDOW_S
 from custom_pose_ros.nodes.ros.frames import FrameExchange, ReceivedImage
 
@@ -77,7 +77,7 @@ class Refinement:
     def on_poses(self, message: PoseArray) -> None:
         """Answer a message as soon as its frame is there; in the executor of the node."""
         self._give_up()
-        stamp_ns = _stamp_ns(message)
+        stamp_ns = stamp_nanoseconds(message.header.stamp)
         frame = self._frames.take(stamp_ns)
         wait_s = self._wait_s()
         if frame is None and wait_s > 0.0 and self._frames.may_come(stamp_ns):
@@ -89,7 +89,7 @@ class Refinement:
 
     def _on_news(self) -> None:
         if self._waiting is not None:
-            stamp_ns = _stamp_ns(self._waiting)
+            stamp_ns = stamp_nanoseconds(self._waiting.header.stamp)
             frame = self._frames.take(stamp_ns)
             if frame is not None or not self._frames.may_come(stamp_ns):
                 self._give_up(frame)
@@ -165,7 +165,3 @@ class RefinementCounts:
         if self._clock() - self._poses[0][0] < _SETTLED_S:
             return []
         return [f'the outline refines hardly any pose: {reasons.most_common(1)[0][0]} (see docs/outline.md)']
-
-
-def _stamp_ns(message: PoseArray) -> int:
-    return message.header.stamp.sec * 10**9 + message.header.stamp.nanosec

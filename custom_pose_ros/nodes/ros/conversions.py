@@ -48,6 +48,11 @@ def stamp_seconds(stamp: Time) -> float:
     return stamp.sec + 1e-9 * stamp.nanosec
 
 
+def stamp_nanoseconds(stamp: Time) -> int:
+    """Return a message stamp in nanoseconds, exactly."""
+    return stamp.sec * 10**9 + stamp.nanosec
+
+
 def poses_to_message(
     poses: Sequence[KeypointPose], model: ObjectModel, header: Header, width: int, height: int
 ) -> PoseArray:

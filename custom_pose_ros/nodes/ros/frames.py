@@ -10,8 +10,7 @@ import numpy as np
 from sensor_msgs.msg import CompressedImage, Image
 
 from custom_pose_ros.inference.image_messages import image_to_bgr
-
-ImageMessage = Image | CompressedImage
+from custom_pose_ros.nodes.ros.conversions import stamp_nanoseconds
 
 
 class ReceivedImage:
@@ -23,10 +22,9 @@ class ReceivedImage:
         stamp_ns: of its header.
     """
 
-    def __init__(self, message: ImageMessage):
+    def __init__(self, message: Image | CompressedImage):
         self.message = message
-        stamp = message.header.stamp
-        self.stamp_ns = stamp.sec * 10**9 + stamp.nanosec
+        self.stamp_ns = stamp_nanoseconds(message.header.stamp)
 
     @cached_property
     def bgr(self) -> np.ndarray:

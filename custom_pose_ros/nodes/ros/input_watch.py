@@ -15,6 +15,7 @@ from rclpy.subscription import Subscription
 
 from custom_pose_ros.core.errors import reason_of
 from custom_pose_ros.nodes.ros import qos
+from custom_pose_ros.nodes.ros.conversions import stamp_nanoseconds
 
 try:
     from rclpy.event_handler import SubscriptionEventCallbacks, UnsupportedEventTypeError
@@ -113,8 +114,7 @@ class InputWatch:
             message = self._converted(message)
             if message is None:
                 return
-        stamp = message.header.stamp
-        self._losses.arrived(stamp.sec * 10**9 + stamp.nanosec, str(publisher), number)
+        self._losses.arrived(stamp_nanoseconds(message.header.stamp), str(publisher), number)
         self._callback(message)
 
     def _converted(self, data: bytes) -> Any:
