@@ -12,7 +12,7 @@ import numpy as np
 from rclpy.lifecycle import LifecycleNode
 from rclpy.logging import get_logger
 from rclpy.node import Node, NodeNameNonExistentError
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
 from custom_pose_ros.core.drawing.overlay import draw_poses
@@ -46,7 +46,7 @@ from custom_pose_ros.nodes.ros.conversions import (
     stamp_seconds,
 )
 from custom_pose_ros.nodes.ros.diagnostics import Statistics
-from custom_pose_ros.nodes.ros.frames import FrameExchange, ReceivedImage
+from custom_pose_ros.nodes.ros.frames import FrameExchange, ReceivedImage, image_source
 from custom_pose_ros.nodes.ros.health import REPEAT_S
 from custom_pose_ros.nodes.ros.input_watch import IMAGE_LOSS_CURE, LOSS_CURE, InputWatch
 from custom_pose_ros.nodes.ros.parameters import NodeParameters
@@ -121,14 +121,15 @@ class OrientationCamera:
         self._answered_ns = -1
         self._refinement = self._refine(held) if self._settings.values.refine == OUTLINE else None
         on_poses = self._refinement.on_poses if self._refinement else self._answer
-        wanted: list[tuple] = [(PoseArray, 'poses', on_poses, qos.results(), LOSS_CURE, MAX_POSES_BYTES)]
+        topic = topic_in(self._name, 'poses')
+        wanted: list[tuple] = [(PoseArray, topic, on_poses, qos.results(), LOSS_CURE, MAX_POSES_BYTES)]
         if self._refinement and self._exchange is None:
             wanted.append(self._wanted_images(self._refinement))
         if self.source.wants_camera_info:
-            wanted.append((CameraInfo, 'camera_info', self._on_camera_info, qos.camera_info(), LOSS_CURE, None))
+            topic = topic_in(self._name, 'camera_info')
+            wanted.append((CameraInfo, topic, self._on_camera_info, qos.camera_info(), LOSS_CURE, None))
         held.callback(self.inputs.clear)
         for kind, topic, callback, profile, cure, max_bytes in wanted:
-            topic = topic_in(self._name, topic)
             watch = InputWatch(self._node, kind, topic, callback, profile, cure, max_bytes, self._refuse)
             self.inputs.append(watch)
             held.callback(watch.close)
@@ -144,11 +145,10 @@ class OrientationCamera:
     def _wanted_images(self, refinement: Refinement) -> tuple:
         """Return the subscription of images."""
         values = self._settings.values
-        compressed = values.image_transport == 'compressed'
         profile = qos.images(values.image_reliability)
         if values.camera_rate:
             profile.depth = 1  # what waits would be answered late
-        kind, topic = (CompressedImage, 'image/compressed') if compressed else (Image, 'image')
+        kind, topic = image_source(self._node, self._name, values.image_transport)
         return kind, topic, lambda message: refinement.on_frame(ReceivedImage(message)), profile, IMAGE_LOSS_CURE, None
 
     def problems(self) -> list[str]:

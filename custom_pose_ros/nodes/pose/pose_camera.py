@@ -20,7 +20,7 @@ from custom_pose_ros.nodes.pose.pose_parameters import PoseNodeParameters
 from custom_pose_ros.nodes.ros import qos
 from custom_pose_ros.nodes.ros.conversions import PoseArray, bgr_to_image, poses_to_message, stamp_seconds
 from custom_pose_ros.nodes.ros.diagnostics import Statistics
-from custom_pose_ros.nodes.ros.frames import FrameExchange, ReceivedImage
+from custom_pose_ros.nodes.ros.frames import FrameExchange, ReceivedImage, image_source
 from custom_pose_ros.nodes.ros.input_watch import IMAGE_LOSS_CURE, InputWatch
 from custom_pose_ros.nodes.ros.parameters import NodeParameters
 
@@ -57,20 +57,14 @@ class PoseCamera:
         self._logger = get_logger(node.get_logger().name)
         self._tracker: PoseTracker | None = None
         self._limit = RateLimit()
-        self.topic = self._resolve_topic()
+        self._kind, self.topic = image_source(node, name, settings.values.image_transport)
         prefix = f'{name}/' if name else ''
         overlay = f'~/{prefix.lstrip("/")}overlay'
         self._poses = qos.advertise(node, PoseArray, f'{prefix}poses', qos.results(), held)
         self._overlay = qos.advertise(node, Image, overlay, qos.overlay(), held)
 
-    def _resolve_topic(self) -> str:
-        # As image_transport does: remapping the base topic moves the compressed one along.
-        topic = self._node.resolve_topic_name(f'{self.name}/image' if self.name else 'image')
-        return topic + '/compressed' if self._settings.values.image_transport == 'compressed' else topic
-
     def subscribe(self, put: Callable[[str, ReceivedImage], bool], held: ExitStack) -> None:
         """Give every image to `put`, which returns whether that dropped an older one; `held` is given the end of it."""
-        values = self._settings.values
         self._tracker = None  # time has passed
 
         def on_image(message: Image | CompressedImage) -> None:
@@ -80,9 +74,8 @@ class PoseCamera:
             skipped = not self._admits(frame)
             self._statistics.received(dropped=not skipped and put(self.name, frame), skipped=skipped)
 
-        kind = CompressedImage if values.image_transport == 'compressed' else Image
-        profile = qos.images(values.image_reliability)
-        images = InputWatch(self._node, kind, self.topic, on_image, profile, IMAGE_LOSS_CURE)
+        profile = qos.images(self._settings.values.image_reliability)
+        images = InputWatch(self._node, self._kind, self.topic, on_image, profile, IMAGE_LOSS_CURE)
         held.callback(images.close)
         self.inputs.append(images)
         held.callback(self.inputs.clear)

@@ -1,4 +1,4 @@
-"""ReceivedImage: an image message, converted once for all; FrameExchange: frames between the nodes of one process."""
+"""Image messages: their topic, converted once for all, and handed between the nodes of one process."""
 
 from __future__ import annotations
 
@@ -7,10 +7,18 @@ from contextlib import ExitStack
 from functools import cached_property
 
 import numpy as np
+from rclpy.node import Node
 from sensor_msgs.msg import CompressedImage, Image
 
 from custom_pose_ros.inference.image_messages import image_to_bgr
 from custom_pose_ros.nodes.ros.conversions import stamp_nanoseconds
+
+
+def image_source(node: Node, camera: str, transport: str) -> tuple[type, str]:
+    """Return class and topic of the images of a camera, whose namespace may be empty."""
+    # As image_transport does: remapping the base topic moves the compressed one along.
+    topic = node.resolve_topic_name(f'{camera}/image' if camera else 'image')
+    return (CompressedImage, topic + '/compressed') if transport == 'compressed' else (Image, topic)
 
 
 class ReceivedImage:

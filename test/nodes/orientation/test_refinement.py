@@ -149,6 +149,13 @@ def test_an_image_that_cannot_be_used_leaves_the_pose_of_the_keypoints(graph, bo
     )
 
 
+def test_remapping_image_moves_its_compressed_topic_along(graph, box):
+    node = graph.start(
+        OrientationNode, '-r', 'image:=rig/color', object=str(box), refine='outline', image_transport='compressed'
+    )
+    assert node._cameras[''].inputs[1].topic_name == f'{graph.namespace}/rig/color/compressed'
+
+
 def test_at_the_rate_of_the_camera_every_image_is_answered_and_late_keypoints_count(graph, box, pictures):
     """The network answers every third image, two images later."""
     robot = Robot(graph, box, camera_rate=True)
