@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
-from matplotlib.ticker import FormatStrFormatter, MaxNLocator, NullFormatter
+from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from custom_pose_ros.evaluation.scoring.summary import holes
 
@@ -288,6 +288,7 @@ def draw_observability(
                 axes.plot(distances, values, dashes, marker='o', ms=3.5, lw=1.8, color=colour, label=name)
             if logarithmic:
                 axes.set_yscale('log')
+                axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))  # numbers within one decade, too
                 axes.yaxis.set_major_formatter(FormatStrFormatter('%g'))
                 axes.yaxis.set_minor_formatter(NullFormatter())
             else:
