@@ -238,12 +238,13 @@ def test_cycles_through_all_states_leave_no_memory_and_no_thread(graph, tiny_obj
     graph.start(PoseNode, object=tiny_object, threads=1, autostart=False)
     graph.start(OrientationNode, object=tiny_object, autostart=False)
     managers = [Manager(graph, name) for name in names]
-    threads, resident = set(threading.enumerate()), []
+    threads, resident = [], []
     for _ in range(SETTLED_CYCLES + CYCLES):
         for manager in managers:
             assert manager.change(CONFIGURE, ACTIVATE, DEACTIVATE, CLEANUP)
         resident.append(resident_mb())
-    assert set(threading.enumerate()) == threads
+        threads.append(set(threading.enumerate()))
+    assert threads[-1] == threads[SETTLED_CYCLES]  # the import of OpenVINO in the first cycle starts a thread of its own
     growth = resident[-1] - resident[SETTLED_CYCLES]
     print(
         f'{CYCLES} cycles: {growth:+.1f} MB, {np.polyfit(range(CYCLES), resident[SETTLED_CYCLES:], 1)[0]:+.3f} MB each'
