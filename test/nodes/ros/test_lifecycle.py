@@ -249,9 +249,7 @@ def test_cycles_through_all_states_leave_no_memory_and_no_thread(graph, tiny_obj
     print(
         f'{CYCLES} cycles: {growth:+.1f} MB, {np.polyfit(range(CYCLES), resident[SETTLED_CYCLES:], 1)[0]:+.3f} MB each'
     )
-    assert (
-        growth - max(np.diff(resident[SETTLED_CYCLES:])) <= GROWTH_LIMIT_MB
-    )  # one new arena is no leak
+    assert growth - max(np.diff(resident[SETTLED_CYCLES:])) <= GROWTH_LIMIT_MB  # one new arena is no leak
 
 
 @pytest.mark.parametrize(
