@@ -8,7 +8,7 @@ from pathlib import Path
 
 _ROOT = Path(__file__).resolve().parents[1]
 _OWNER = (
-    'import sys; from pathlib import Path; from custom_pose_ros.core.folder_lock import own_folder\n'
+    'import sys; from pathlib import Path; from custom_pose_ros.core.files import own_folder\n'
     'lock = own_folder(Path(sys.argv[1])); print("owned", flush=True); sys.stdin.read()'
 )
 

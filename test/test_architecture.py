@@ -29,8 +29,8 @@ ALLOWED = {
 ORDER = {
     'custom_pose_ros/core': (
         ('errors', 'limits'),
-        ('command_line', 'files', 'folder_lock', 'xml_files'),
-        ('progress', 'pictures', 'video_file', 'yaml_files'),
+        ('command_line', 'files', 'xml_files'),
+        ('pictures', 'video_file', 'yaml_files'),
         ('geometry',),
         ('keypoint_names',),
         ('object_checks',),
@@ -47,7 +47,6 @@ ORDER = {
         ('faces',),
         ('estimator',),
         ('copies',),
-        ('network_options',),
     ),
     'custom_pose_ros/evaluation': (
         ('notes', 'frame_result'),

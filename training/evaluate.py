@@ -26,13 +26,13 @@ from custom_pose_ros.core.command_line import DONE, command, command_parser, opt
 # isort: split
 import numpy as np
 
+from custom_pose_ros.core.command_line import progress_bar
 from custom_pose_ros.core.files import write_json
 from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.keypoints.preprocessing import SIZE_MULTIPLE
-from custom_pose_ros.core.progress import progress_bar
-from custom_pose_ros.inference.copies import CopiesEstimator
+from custom_pose_ros.inference.backends import add_network_options
+from custom_pose_ros.inference.copies import CopiesEstimator, add_copies_option
 from custom_pose_ros.inference.estimator import MAX_INPUT_HEIGHT, PoseEstimator
-from custom_pose_ros.inference.network_options import add_copies_option, add_network_options
 
 with optional_packages('evaluate', ['training', 'report']):
     from training.pose_training.judging import evaluation_output

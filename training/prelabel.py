@@ -34,6 +34,7 @@ from custom_pose_ros.core.command_line import DONE, PARTLY, command, command_par
 # isort: split
 import numpy as np
 
+from custom_pose_ros.core.command_line import progress_bar
 from custom_pose_ros.core.drawing.contact_sheet import draw_tile, write_contact_sheet
 from custom_pose_ros.core.errors import DatasetError, MediaError
 from custom_pose_ros.core.files import write_image, write_json
@@ -42,11 +43,9 @@ from custom_pose_ros.core.labels.raw_labels import REFUSED, RawLabels, problem_t
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.orientation.estimate import AMBIGUOUS
 from custom_pose_ros.core.pictures import read_sound_picture
-from custom_pose_ros.core.progress import progress_bar
 from custom_pose_ros.inference.camera_calibration import CameraCalibration
-from custom_pose_ros.inference.copies import CopiesEstimator
+from custom_pose_ros.inference.copies import CopiesEstimator, add_copies_option
 from custom_pose_ros.inference.estimator import PoseEstimator
-from custom_pose_ros.inference.network_options import add_copies_option
 from training.pose_training.footage.clicked_film import ClickedFilm, propagate
 from training.pose_training.footage.network_film import find_in, pose_camera, smoothed_objects, window, worth_of_label
 from training.pose_training.labels.checking import CheckedImage, check

@@ -29,14 +29,13 @@ from custom_pose_ros.core.command_line import DONE, command, command_parser, see
 import numpy as np
 import yaml
 
+from custom_pose_ros.core.command_line import progress_bar
 from custom_pose_ros.core.drawing.contact_sheet import draw_tile, write_contact_sheet
 from custom_pose_ros.core.errors import DatasetError
-from custom_pose_ros.core.files import write_json, write_text
-from custom_pose_ros.core.folder_lock import own_folder
+from custom_pose_ros.core.files import own_folder, write_json, write_text
 from custom_pose_ros.core.labels.categories import CategoryChoice
 from custom_pose_ros.core.labels.raw_labels import NOTE, REFUSED, REPAIRED, STORED, TURNED, RawLabels, problem_table
 from custom_pose_ros.core.object_model import ObjectModel
-from custom_pose_ros.core.progress import progress_bar
 from training.pose_training.labels.checking import CheckedImage, check
 from training.pose_training.labels.dataset_writer import load_pixels, statistics, write_dataset
 from training.pose_training.labels.drafts import label_studio_config, object_yaml

@@ -37,13 +37,12 @@ from custom_pose_ros.core.command_line import (
 # isort: split
 import numpy as np
 
+from custom_pose_ros.core.command_line import progress_bar
 from custom_pose_ros.core.errors import ConfigError
-from custom_pose_ros.core.files import replacing, write_image
-from custom_pose_ros.core.folder_lock import own_folder
+from custom_pose_ros.core.files import own_folder, replacing, write_image
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.labels.coco_file import coco_category
 from custom_pose_ros.core.object_model import ObjectModel
-from custom_pose_ros.core.progress import progress_bar
 from custom_pose_ros.inference.camera_calibration import CameraCalibration
 from training.pose_training.labels.film import is_recording
 from training.pose_training.labels.sharp_frames import sharp_frames

@@ -1,4 +1,4 @@
-"""What all commands share: parser, exit codes, one line on stderr for each error, arguments, optional packages."""
+"""What all commands share: parser, exit codes, a line on stderr for each error, arguments, packages, progress bar."""
 
 from __future__ import annotations
 
@@ -9,14 +9,18 @@ import math
 import os
 import re
 import sys
+import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from custom_pose_ros.core.errors import CustomPoseError, UsageError, printable, reason_of
 from custom_pose_ros.core.limits import MAX_IMAGE_SIDE_PX, MAX_KEYPOINTS
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 _PACKAGE = 'custom_pose_ros'
 _OWN = (_PACKAGE, 'custom_pose_msgs', 'training')
@@ -26,6 +30,7 @@ WRONG_USE = 2  # options that argparse refuses, that contradict each other or th
 PARTLY = 3  # done, without parts that are damaged or missing
 INTERRUPTED = 130  # by Ctrl-C; what was finished before is kept
 _DEBUG = '--debug'
+_LINE_PERIOD_S = 10.0  # of progress in a log file
 _WHOLE_NUMBER = re.compile('[+-]?[0-9]{1,18}')  # neither the digits of other scripts nor ones such as \u00b2
 
 Main = Callable[[Sequence[str] | None], int]
@@ -242,6 +247,43 @@ def pip_install(extras: Sequence[str]) -> str:
         name for name, marker in marked if re.search(rf"extra == ['\"]({'|'.join(extras)})['\"]", marker)
     )  # an extra may repeat what another one has
     return 'pip install ' + ' '.join(f"'{name}'" for name in found or [f'.[{",".join(extras)}]'])
+
+
+def progress_bar(title: str, total: int | None, unit: str, iterable: Iterable | None = None) -> tqdm:
+    """
+    Return a bar on a terminal; in a log file it becomes a line every ten seconds, and none for shorter work.
+
+    Use it as a context manager and count with `update()`, or iterate over it. Call `clear()` before printing
+    something else.
+
+    Args:
+        title: Written in front of the bar.
+        total: Number of steps, or None when it is not known.
+        unit: What one step is, in the singular.
+        iterable: What to yield and count, instead of `update()`.
+    """
+    from tqdm import tqdm  # not at the top: a command that shows no bar starts sooner
+
+    file = sys.stderr if sys.stderr.isatty() else _LogLines(sys.stderr)
+    # position=0: a bar inside another one takes its place, so that only one line has to be cleared
+    return tqdm(iterable, title, total, unit=unit, file=file, miniters=1, dynamic_ncols=True, position=0)
+
+
+class _LogLines:
+    """What tqdm draws on a terminal, as lines of a file."""
+
+    def __init__(self, stream: TextIO):
+        self._stream = stream
+        self._next = time.monotonic() + _LINE_PERIOD_S
+
+    def write(self, text: str) -> None:
+        line = text.strip()  # of carriage returns, and of the spaces that wipe what was drawn before
+        if line and time.monotonic() >= self._next:
+            self._next = time.monotonic() + _LINE_PERIOD_S
+            self._stream.write(line + '\n')
+
+    def flush(self) -> None:
+        self._stream.flush()
 
 
 def _without_interrupts(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

@@ -1,23 +1,25 @@
-"""Files: opened only where they are files, JSON, and writing so that a file appears complete or not at all."""
+"""Files: opened only where they are files, JSON, writing all of one or nothing, a folder for one process alone."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import hashlib
 import json
+import logging
 import os
 import re
 import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 
 import cv2
 import numpy as np
 
-from custom_pose_ros.core.errors import DatasetError, ModelError, OutputError, reason_of
+from custom_pose_ros.core.errors import ConfigError, DatasetError, ModelError, OutputError, reason_of
 from custom_pose_ros.core.limits import MAX_JSON_BYTES, MAX_JSON_VALUES, MAX_NETWORK_BYTES
 
 # In lower case; compare with `path.suffix.lower()`.
@@ -25,6 +27,9 @@ IMAGE_SUFFIXES = ('.bmp', '.jpeg', '.jpg', '.png', '.ppm', '.tif', '.tiff', '.we
 VIDEO_SUFFIXES = ('.avi', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.webm')
 _BLOCK_BYTES = 1 << 20
 _HEAD_BYTES = 256
+LOCK = '.lock'  # in a folder that one process owns; stays there, which means nothing
+_LONGEST_NUMBER = 20  # of a process
+_log = logging.getLogger(__name__)
 # What downloads and checkouts leave in the place of a file, by how it begins; and what to do.
 _STAND_INS = {
     rb'version https://(git-lfs|hawser)\.github\.com/spec/': 'is a git-lfs pointer: run git lfs pull in its repository',
@@ -211,3 +216,39 @@ def sha256_of(path: Path) -> str:
         while block := file.read(_BLOCK_BYTES):
             digest.update(block)
     return digest.hexdigest()
+
+
+def own_folder(folder: Path) -> IO[str]:
+    """
+    Make this process the only one that writes into a folder, which is made; return what must be kept meanwhile.
+
+    The lock is one of the process, on a hidden file in the folder, and ends with the process, however that ends.
+
+    Raises:
+        ConfigError: Another process owns the folder; the text has its number.
+        OutputError: The folder cannot be written to.
+    """
+    path = folder / LOCK
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        # Not blocking, and no link: what lies there may be anything.
+        file = open(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644), 'r+')
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(0, 'it is no file')
+    except OSError as error:
+        raise OutputError(f'{path}: cannot be written ({error.strerror or error})') from error
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # unlike flock, processes that are forked do not hold it
+    except BlockingIOError as error:
+        owner = file.read(_LONGEST_NUMBER).strip()
+        file.close()
+        raise ConfigError(
+            f'{folder}: process {owner if owner.isdecimal() else "of another computer"} writes into it: wait until it '
+            'ends, or give another --out'
+        ) from error
+    except OSError as error:
+        _log.warning('%s: cannot be locked (%s): let one process at a time write into it', folder, error.strerror)
+    file.truncate(0)
+    file.write(f'{os.getpid()}\n')
+    file.flush()
+    return file

@@ -20,15 +20,19 @@ from custom_pose_ros.evaluation.bags.topics import FOREIGN_TYPES
 from custom_pose_ros.evaluation.evaluation_settings import Selection, Settings, select
 from custom_pose_ros.evaluation.frame_result import FrameResult
 from custom_pose_ros.evaluation.frames.bag_copy import BagCopy, bag_copy
-from custom_pose_ros.evaluation.frames.camera_supply import CameraSupply
-from custom_pose_ros.evaluation.frames.frame_sources import EstimatedFrames, EvaluatedFrame, FrameInputs, FrameSource
+from custom_pose_ros.evaluation.frames.frame_sources import (
+    CameraSupply,
+    EstimatedFrames,
+    EvaluatedFrame,
+    FrameInputs,
+    FrameSource,
+)
 from custom_pose_ros.evaluation.frames.message_stream import decoded_messages
 from custom_pose_ros.evaluation.frames.recorded_frames import ForeignFrames, RecordedFrames
 from custom_pose_ros.evaluation.notes import Notes
-from custom_pose_ros.evaluation.scoring.calibration_metrics import calibration_metrics
 from custom_pose_ros.evaluation.scoring.frame_scores import FrameScore, Scorer
 from custom_pose_ros.evaluation.scoring.frame_table import frame_table, to_csv
-from custom_pose_ros.evaluation.scoring.run_metrics import run_metrics
+from custom_pose_ros.evaluation.scoring.run_metrics import calibration_metrics, run_metrics
 from custom_pose_ros.evaluation.scoring.summary import outline_metrics, to_json
 from custom_pose_ros.evaluation.truth.alignment import Alignment
 from custom_pose_ros.evaluation.truth.apriltag import TagTruth, read_tags

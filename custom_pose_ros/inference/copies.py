@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -111,6 +112,14 @@ class CopiesEstimator(PoseEstimator):
                 groups[i].append(poses[j] if as_found[i, j] <= as_other[i, j] else exchanged[j])
         poses = [averaged(group, len(self._copies)) for group in groups]
         return [pose for pose in poses if pose.visible.sum() >= self.thresholds.min_keypoints]
+
+
+def add_copies_option(parser: argparse._ActionsContainer) -> None:
+    """Add --copies."""
+    parser.add_argument(
+        '--copies', type=int, choices=COPY_COUNTS, default=1,
+        help='average over so many turned and enlarged copies of each picture: sharper, for as many times the time',
+    )  # fmt: skip
 
 
 def planned_copies(count: int, input_height: int, model: ObjectModel) -> list[Copy]:

@@ -90,7 +90,7 @@ class EfficientNetLite0Features(nn.Module):
     The first eleven blocks of EfficientNet-Lite0: features at stride 8 (40 channels) and stride 16 (112 channels).
 
     Follows the published network exactly, so that its ImageNet weights fit
-    (training/pose_training/networks/pretrained.py); only the order of the input channels is BGR instead of RGB.
+    (training/pose_training/networks/initial_weights.py); only the order of the input channels is BGR instead of RGB.
     """
 
     STRIDE_8_BLOCK = 4

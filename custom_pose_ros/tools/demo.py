@@ -19,17 +19,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
-from custom_pose_ros.core.command_line import DONE, command, command_parser, optional_packages
+from custom_pose_ros.core.command_line import DONE, command, command_parser, optional_packages, progress_bar
 from custom_pose_ros.core.errors import ConfigError
 from custom_pose_ros.core.files import write_json
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.object_file import find_object_folder
 from custom_pose_ros.core.object_model import ObjectModel
-from custom_pose_ros.core.progress import progress_bar
 from custom_pose_ros.inference.backends import AUTO, KINDS
 from custom_pose_ros.tools.children import ChildError, Children, free_domain, ros_environment
-from custom_pose_ros.tools.demo_clip import Clip
-from custom_pose_ros.tools.media import VideoReader, quiet_opencv
+from custom_pose_ros.tools.media import Clip, VideoReader, quiet_opencv
 
 with optional_packages('demo', ['bags']):
     from custom_pose_ros.evaluation.bags.reader import Bag

@@ -29,8 +29,7 @@ from custom_pose_ros.core.command_line import DONE, command, command_parser
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.geometry.rigid import Rigid
 from custom_pose_ros.nodes.ros.conversions import bgr_to_image, rigid_pose_message
-from custom_pose_ros.tools.demo_clip import Clip
-from custom_pose_ros.tools.media import VideoReader, quiet_opencv
+from custom_pose_ros.tools.media import Clip, VideoReader, quiet_opencv
 
 FRAME_ID = 'camera_optical_frame'
 _IMAGES_KEPT = 30  # for a subscriber that is late; reliable, so none is lost before that

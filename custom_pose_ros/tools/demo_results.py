@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from custom_pose_ros.core.command_line import progress_bar
 from custom_pose_ros.core.drawing.overlay import draw_poses
 from custom_pose_ros.core.files import write_image
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.object_model import ObjectModel
-from custom_pose_ros.core.progress import progress_bar
 from custom_pose_ros.core.video_file import VideoFile
 from custom_pose_ros.evaluation.scoring.frame_scores import FrameScore
 from custom_pose_ros.evaluation.scoring.summary import distribution

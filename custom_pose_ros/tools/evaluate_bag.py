@@ -30,15 +30,14 @@ from custom_pose_ros.core.command_line import (
     command_parser,
     field_of_view_deg,
     optional_packages,
+    progress_bar,
     say,
 )
 from custom_pose_ros.core.errors import UsageError, printable_line
-from custom_pose_ros.core.files import write_text
-from custom_pose_ros.core.folder_lock import own_folder
+from custom_pose_ros.core.files import own_folder, write_text
 from custom_pose_ros.core.object_file import find_object_folder
-from custom_pose_ros.core.progress import progress_bar
 from custom_pose_ros.core.video_file import VideoFile
-from custom_pose_ros.inference.network_options import add_network_options
+from custom_pose_ros.inference.backends import add_network_options
 from custom_pose_ros.tools.media import quiet_opencv
 
 with optional_packages('evaluate_bag', ['bags', 'report']):

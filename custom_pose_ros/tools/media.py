@@ -1,4 +1,4 @@
-"""Pictures of the command lines: reading images, folders, videos and webcams, and names for what is drawn of them."""
+"""Pictures of the command lines: images, folders, videos, webcams, the clip of the demo; names of what is drawn."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from custom_pose_ros.core.errors import MediaError, UsageError
-from custom_pose_ros.core.files import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from custom_pose_ros.core.errors import ConfigError, DatasetError, MediaError, UsageError
+from custom_pose_ros.core.files import IMAGE_SUFFIXES, VIDEO_SUFFIXES, read_json
+from custom_pose_ros.core.geometry.rigid import Rigid
+from custom_pose_ros.core.object_model import ObjectModel
 
 FALLBACK_FPS = 30.0  # cameras and containers that do not tell theirs
 _EARLY_SHARE = 0.95  # a video that ends before this share of its announced length ended early
@@ -208,3 +210,54 @@ def _output_in_folder(item: Input, folder: Path | None, taken: set[Path]) -> Pat
             break
     taken.add(path.resolve())
     return path
+
+
+@dataclass(frozen=True)
+class Clip:
+    """The files of a demo clip: video, camera_calibration YAML, ground truth."""
+
+    video: Path
+    camera: Path
+    truth: Path
+
+    @classmethod
+    def find(cls, folder: Path) -> Clip:
+        """Return the clip in a folder; ConfigError naming the file that is missing."""
+        clip = cls(folder / 'clip.mp4', folder / 'camera.yaml', folder / 'ground_truth.json')
+        for path in (clip.video, clip.camera, clip.truth):
+            if not path.is_file():
+                raise ConfigError(
+                    f'{path}: no such file; the demo wants clip.mp4, camera.yaml and ground_truth.json there'
+                )
+        return clip
+
+    def true_poses(self, model: ObjectModel | None = None) -> list[Rigid]:
+        """
+        Read the pose `camera_object` of every frame.
+
+        Args:
+            model: The object that the file must be about.
+
+        Raises:
+            DatasetError: The file is missing, damaged or about another object.
+        """
+        try:
+            data = read_json(self.truth)
+            names, frames = tuple(data['keypoints']), data['frames']
+            poses = [
+                Rigid(
+                    np.array(frame['R_camera_object'], float).reshape(3, 3),
+                    np.array(frame['t_camera_object'], float).reshape(3),
+                )
+                for frame in frames
+            ]
+        except DatasetError:
+            raise
+        except (ValueError, KeyError, TypeError) as error:
+            raise DatasetError(f'{self.truth}: is not a ground truth of the demo ({error!r})') from error
+        if model is not None and names != model.keypoint_names:
+            wanted = ', '.join(model.keypoint_names)
+            raise DatasetError(f'{self.truth}: is about keypoints {", ".join(map(str, names))}, wanted {wanted}')
+        if not poses:
+            raise DatasetError(f'{self.truth}: has no frames')
+        return poses

@@ -32,6 +32,7 @@ from custom_pose_ros.core.command_line import (
     command_parser,
     field_of_view_deg,
     positive_integer,
+    progress_bar,
     say,
 )
 from custom_pose_ros.core.drawing.overlay import draw_poses
@@ -42,12 +43,11 @@ from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.orientation.outline_views import find_outline
 from custom_pose_ros.core.orientation.pnp import known_points
 from custom_pose_ros.core.pictures import read_sound_picture
-from custom_pose_ros.core.progress import progress_bar
 from custom_pose_ros.core.video_file import VideoFile
+from custom_pose_ros.inference.backends import add_network_options
 from custom_pose_ros.inference.camera_calibration import CameraCalibration
-from custom_pose_ros.inference.copies import CopiesEstimator
+from custom_pose_ros.inference.copies import CopiesEstimator, add_copies_option
 from custom_pose_ros.inference.estimator import Estimator, PoseEstimator
-from custom_pose_ros.inference.network_options import add_copies_option, add_network_options
 from custom_pose_ros.tools.media import Input, VideoReader, find_inputs, plan_outputs, quiet_opencv
 from custom_pose_ros.tools.predictions import (
     REFERENCE_FRAMES,

@@ -27,7 +27,7 @@ from custom_pose_ros.core.geometry.camera import CameraIntrinsics  # noqa: E402
 from custom_pose_ros.core.object_model import ObjectModel  # noqa: E402
 from custom_pose_ros.core.orientation.orientation_estimator import OrientationEstimator  # noqa: E402
 from custom_pose_ros.inference.estimator import PoseEstimator  # noqa: E402
-from custom_pose_ros.tools.demo_clip import Clip  # noqa: E402
+from custom_pose_ros.tools.media import Clip  # noqa: E402
 
 OBJECTS = {
     'planar': simulation.planar_submarine,

@@ -32,7 +32,7 @@ from custom_pose_ros.core.orientation.orientation_estimator import OrientationEs
 from custom_pose_ros.core.orientation.outline_fit import OutlineFitter  # noqa: E402
 from custom_pose_ros.core.orientation.outline_views import OutlineViews  # noqa: E402
 from custom_pose_ros.inference.estimator import PoseEstimator  # noqa: E402
-from custom_pose_ros.tools.demo_clip import Clip  # noqa: E402
+from custom_pose_ros.tools.media import Clip  # noqa: E402
 
 CHI2_95, CHI2_999 = 12.59, 22.46  # 6 degrees of freedom
 SUCCESS_DEG = 1.0

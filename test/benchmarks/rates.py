@@ -30,7 +30,7 @@ from custom_pose_ros.core.geometry.rigid import Rigid  # noqa: E402
 from custom_pose_ros.core.keypoints.poses import KeypointPose  # noqa: E402
 from custom_pose_ros.core.object_model import ObjectModel  # noqa: E402
 from custom_pose_ros.inference.estimator import PoseEstimator  # noqa: E402
-from custom_pose_ros.tools.demo_clip import Clip  # noqa: E402
+from custom_pose_ros.tools.media import Clip  # noqa: E402
 
 RATES_HZ = (0.3, 0.5, 1.0, 2.0, 3.0, 5.0, 7.5, 15.0, 30.0, 60.0, 120.0)
 OBJECTS = {

@@ -28,7 +28,7 @@ sys.path.insert(0, str(ROOT))
 from custom_pose_ros.core.files import write_text  # noqa: E402
 from custom_pose_ros.core.object_file import find_object_folder  # noqa: E402
 from custom_pose_ros.tools.children import ChildError, Children, free_domain, ros_environment  # noqa: E402
-from custom_pose_ros.tools.demo_clip import Clip  # noqa: E402
+from custom_pose_ros.tools.media import Clip  # noqa: E402
 
 NODES = ('pose_node', 'orientation_node')
 MAX_GROWTH_MB, MAX_LATENCY_CHANGE = 5.0, 0.1

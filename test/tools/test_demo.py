@@ -27,9 +27,8 @@ from custom_pose_ros.evaluation.frame_result import FrameResult
 from custom_pose_ros.evaluation.scoring.frame_scores import FrameScore
 from custom_pose_ros.tools.children import free_domain, ros_environment
 from custom_pose_ros.tools.demo import Playback, main
-from custom_pose_ros.tools.demo_clip import Clip
 from custom_pose_ros.tools.demo_results import format_summary, representative_frame, summarise
-from custom_pose_ros.tools.media import VideoReader
+from custom_pose_ros.tools.media import Clip, VideoReader
 
 FRAMES, FPS = 45, 15.0
 DEADLINE_S = 200  # a machine that is busy with other work needs a minute to import everything four times

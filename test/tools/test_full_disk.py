@@ -13,7 +13,7 @@ import cv2
 import pytest
 from bag_maker import TRUTH, tiny_bag
 
-from custom_pose_ros.core.folder_lock import LOCK
+from custom_pose_ros.core.files import LOCK
 
 ROOT = Path(__file__).resolve().parents[2]
 DISK_BYTES = 256 << 10

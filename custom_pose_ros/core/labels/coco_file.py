@@ -12,7 +12,7 @@ import numpy as np
 from custom_pose_ros.core.command_line import say
 from custom_pose_ros.core.errors import DatasetError
 from custom_pose_ros.core.files import read_json
-from custom_pose_ros.core.labels.categories import THE_ONLY_ONE, CategoryChoice, object_name
+from custom_pose_ros.core.labels.categories import THE_ONLY_ONE, CategoryChoice, object_name, read_skeleton
 from custom_pose_ros.core.labels.placement import bring_inside
 from custom_pose_ros.core.labels.raw_labels import (
     NOTE,
@@ -29,7 +29,6 @@ from custom_pose_ros.core.labels.raw_labels import (
     size_px,
 )
 from custom_pose_ros.core.labels.settling import settle
-from custom_pose_ros.core.labels.skeleton import read_skeleton
 from custom_pose_ros.core.object_model import ObjectModel
 
 T = TypeVar('T')

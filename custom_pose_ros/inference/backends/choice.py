@@ -10,6 +10,7 @@ all of them.
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import importlib.metadata
 import importlib.util
@@ -24,7 +25,14 @@ from custom_pose_ros.core.errors import ConfigError, CustomPoseError, ModelError
 from custom_pose_ros.core.files import check_network_file, sha256_of
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.inference.backends import hardware
-from custom_pose_ros.inference.backends.contract import AUTO, MARGINS, PRECISIONS, Backend, LoadedNetwork
+from custom_pose_ros.inference.backends.contract import (
+    AUTO,
+    MARGINS,
+    PRECISIONS,
+    Backend,
+    LoadedNetwork,
+    check_on_probe,
+)
 from custom_pose_ros.inference.backends.model_files import (
     CHECKPOINT,
     DERIVED,
@@ -35,7 +43,6 @@ from custom_pose_ros.inference.backends.model_files import (
     ending_of,
     file_beside,
 )
-from custom_pose_ros.inference.backends.probe import check_on_probe
 from custom_pose_ros.inference.layouts import refusal
 
 _GPU_ORDER = ('tensorrt', 'onnxruntime', 'torch')
@@ -159,6 +166,21 @@ class Candidate:
     def _factory(self) -> Any:
         module = importlib.import_module(f'{__package__}.{self.name}_backend')
         return operator.attrgetter(KINDS[self.name].factory)(module)
+
+
+def add_network_options(parser: argparse._ActionsContainer) -> None:
+    """Add --backend, --precision and --input-height."""
+    parser.add_argument(
+        '--backend', default=AUTO, choices=(AUTO, *KINDS), metavar='NAME',
+        help=f'what runs the network: {", ".join(KINDS)} or auto, the first that is there (default: auto)',
+    )  # fmt: skip
+    parser.add_argument(
+        '--precision', default='auto',
+        help='f32, f16, bf16 or int8 (default: auto, f32 or what was checked against it)',
+    )  # fmt: skip
+    parser.add_argument(
+        '--input-height', type=int, metavar='PX', help="height of the network input (default: the object file's)"
+    )
 
 
 def load_network(

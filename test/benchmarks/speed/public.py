@@ -127,7 +127,7 @@ def same_weights(network: Any, human: ObjectModel, threads: int) -> dict[str, Lo
     """Return the backends of this project with the weights of the public network."""
     from custom_pose_ros.inference.network import build_network
     from training.pose_training.export.onnx_export import export_onnx
-    from training.pose_training.networks.pretrained import load_matching
+    from training.pose_training.networks.initial_weights import load_matching
 
     own = build_network('lightweight_openpose', human)
     loaded = load_matching(own, network.state_dict())

@@ -98,7 +98,7 @@ def test_a_new_run_does_not_overwrite_another(tmp_path, dots_folder):
 
 
 OWNER = (  # owns a folder until its input ends
-    'import sys; from pathlib import Path; from custom_pose_ros.core.folder_lock import own_folder\n'
+    'import sys; from pathlib import Path; from custom_pose_ros.core.files import own_folder\n'
     'lock = own_folder(Path(sys.argv[1])); print("owned", flush=True); sys.stdin.read()'
 )
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
+from custom_pose_ros.core.command_line import progress_bar
 from custom_pose_ros.core.errors import DatasetError, MediaError
 from custom_pose_ros.core.files import sha256_of
 from custom_pose_ros.core.labels.placement import Placement, bring_inside, place
 from custom_pose_ros.core.labels.raw_labels import NOTE, REFUSED, REPAIRED, RawImage, RawInstance, RawLabels
 from custom_pose_ros.core.pictures import read_picture
-from custom_pose_ros.core.progress import progress_bar
 from training.pose_training.labels.image_files import ImageIndex
 from training.pose_training.labels.splitting import thumbnail_of
 

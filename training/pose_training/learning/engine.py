@@ -15,7 +15,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from custom_pose_ros.core.errors import TrainingError
 from custom_pose_ros.inference.network import PoseNetwork
 from training.pose_training.data.training_set import TrainingSample
-from training.pose_training.learning.distributed import Group
+from training.pose_training.learning.computing import Group
 from training.pose_training.learning.losses import pose_losses
 
 PRECISIONS = ('auto', 'float32', 'bfloat16')

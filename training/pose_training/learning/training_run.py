@@ -15,7 +15,7 @@ import torch
 
 from custom_pose_ros.core.command_line import say
 from custom_pose_ros.core.errors import ConfigError, CustomPoseError, ModelError
-from custom_pose_ros.core.folder_lock import own_folder
+from custom_pose_ros.core.files import own_folder
 from custom_pose_ros.core.keypoints.preprocessing import SIZE_MULTIPLE
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.inference.backends.torch_backend import TorchBackend
@@ -26,11 +26,11 @@ from training.pose_training.data.batches import TicketBatches, default_workers, 
 from training.pose_training.data.training_set import TrainingSample, TrainingSet
 from training.pose_training.judging.accuracy import Accuracy, measure
 from training.pose_training.labels.label_states import state_notes
-from training.pose_training.learning import distributed
+from training.pose_training.learning import computing
 from training.pose_training.learning.advice import FEW_STEPS, advice, turn_note
+from training.pose_training.learning.computing import Pace
 from training.pose_training.learning.engine import Trainer
 from training.pose_training.learning.log import HISTORY, Heartbeat, RunLog
-from training.pose_training.learning.pace import Pace
 from training.pose_training.learning.run_settings import RunSettings, default_crop, load_sources
 from training.pose_training.networks.initial_weights import load_initial_weights
 
@@ -83,10 +83,10 @@ class TrainingRun:
         if threads is not None:
             torch.set_num_threads(threads)
         torch.manual_seed(settings.seed)
-        with Heartbeat('reading the images', say, distributed.is_first()):
+        with Heartbeat('reading the images', say, computing.is_first()):
             self.sources, self.validation = load_sources(settings, self.model)
         network = build_network(settings.architecture, self.model, **settings.options)
-        self.group = distributed.join()
+        self.group = computing.join()
         self._choose_threads = threads is None and self.group.world == 1 and self.group.device.type == 'cpu'
         self.trainer = Trainer(network, settings.optimiser(), settings.precision, self.group.device)
         if settings.freeze and settings.initial_weights != 'none':
@@ -325,7 +325,7 @@ class TrainingRun:
 
 def _own(folder: Path) -> IO[str] | None:
     """Own a folder as the first of the processes that train together."""
-    return own_folder(folder) if distributed.is_first() else None
+    return own_folder(folder) if computing.is_first() else None
 
 
 def create_history(folder: Path) -> None:
@@ -335,7 +335,7 @@ def create_history(folder: Path) -> None:
     Raises:
         ConfigError: Another run is or was there.
     """
-    if distributed.is_first():
+    if computing.is_first():
         folder.mkdir(parents=True, exist_ok=True)
         try:
             (folder / HISTORY).touch(exist_ok=False)  # of two runs that start at once, one fails here

@@ -16,10 +16,10 @@ from typing import Any
 import cv2
 import numpy as np
 
+from custom_pose_ros.core.command_line import progress_bar
 from custom_pose_ros.core.drawing.contact_sheet import draw_tile, write_contact_sheet
 from custom_pose_ros.core.errors import DatasetError
 from custom_pose_ros.core.files import read_json, write_image, write_json
-from custom_pose_ros.core.progress import progress_bar
 
 JPEG_QUALITY = 93
 IMAGES, RECORDS, LABELS, RECIPE, SHEET = 'images', '.records', 'labels.json', 'recipe.json', 'contact_sheet.png'

@@ -14,7 +14,7 @@ from stated_camera import stated_camera
 from custom_pose_ros.core.errors import ConfigError
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.evaluation.bags.reader import Bag
-from custom_pose_ros.evaluation.frames.camera_supply import CameraSupply
+from custom_pose_ros.evaluation.frames.frame_sources import CameraSupply
 from custom_pose_ros.evaluation.notes import Notes
 
 WIDE = CameraIntrinsics.from_fov(320, 256, math.radians(90.0))

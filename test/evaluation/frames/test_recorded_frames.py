@@ -12,7 +12,7 @@ from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from custom_pose_ros.core.command_line import WRONG_USE
 from custom_pose_ros.core.errors import UsageError
 from custom_pose_ros.core.geometry.rotations import matrix_from_rotation_vector
-from custom_pose_ros.evaluation.frames.foreign_poses import foreign_poses
+from custom_pose_ros.evaluation.frames.recorded_frames import foreign_poses
 from custom_pose_ros.evaluation.truth.source import TruthSettings
 from custom_pose_ros.tools import evaluate_bag
 

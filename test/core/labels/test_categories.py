@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from custom_pose_ros.core.labels.skeleton import read_skeleton
+from custom_pose_ros.core.labels.categories import read_skeleton
 
 NAMES = ('nose', 'left_eye', 'right_eye', 'left_ear', 'right_ear')
 FROM_0 = 'the skeleton counts from 0, not from 1 as COCO does: read so'

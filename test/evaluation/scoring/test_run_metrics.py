@@ -10,9 +10,9 @@ from tracked_block import FOCAL_PX, block_model, camera, track
 from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.orientation.estimate import OrientationEstimate
 from custom_pose_ros.evaluation.frame_result import FrameResult
-from custom_pose_ros.evaluation.frames.camera_supply import CameraSupply
+from custom_pose_ros.evaluation.frames.frame_sources import CameraSupply
 from custom_pose_ros.evaluation.notes import Notes
-from custom_pose_ros.evaluation.scoring.calibration_metrics import calibration_metrics
+from custom_pose_ros.evaluation.scoring.run_metrics import calibration_metrics
 
 
 def results(assumed_px, **motion):

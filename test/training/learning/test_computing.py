@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from training.pose_training.learning.pace import Pace
+from training.pose_training.learning.computing import Pace
 
 
 @pytest.fixture
