@@ -227,10 +227,10 @@ class CameraIntrinsics:
         points = _checked_shape('points', points, 3)
         front = points[:, 2] > 1e-12
         if len(points) and front.all():
-            return self._distort(points[:, :2] / points[:, 2:])[0]
+            return self.distort_with_jacobian(points[:, :2] / points[:, 2:])[0]
         pixels = np.full((len(points), 2), np.nan)
         if front.any():
-            pixels[front] = self._distort(points[front, :2] / points[front, 2:])[0]
+            pixels[front] = self.distort_with_jacobian(points[front, :2] / points[front, 2:])[0]
         return pixels
 
     def project_with_jacobian(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -238,11 +238,28 @@ class CameraIntrinsics:
         points = _checked_shape('points', points, 3)
         inverse_depth = 1.0 / points[:, 2]
         directions = points[:, :2] * inverse_depth[:, None]
-        pixels, lens = self._distort(directions)
+        pixels, lens = self.distort_with_jacobian(directions)
         jacobians = np.empty((len(points), 2, 3))
         jacobians[:, :, :2] = lens * inverse_depth[:, None, None]
         jacobians[:, :, 2] = -(jacobians[:, :, :2] @ directions[..., None])[..., 0]
         return pixels, jacobians
+
+    def distort_with_jacobian(self, directions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the (N, 2) pixels of (N, 2) directions and the (N, 2, 2) derivatives d pixel / d direction."""
+        scale = self.K[:2, :2]  # applied here: OpenCV's functions leave the skew out
+        if not self.has_distortion:
+            return directions @ scale.T + self.K[:2, 2], np.repeat(scale[None], len(directions), 0)
+        points = np.ones((len(directions), 1, 3))
+        points[:, 0, :2] = directions
+        zero = np.zeros((3, 1))
+        if self.distortion_model == 'equidistant':
+            distorted, jacobian = cv2.fisheye.projectPoints(points, zero, zero, np.eye(3), self.D)
+            translation = 11  # columns: f (2), c (2), k (4), rotation (3), translation (3), skew
+        else:
+            distorted, jacobian = cv2.projectPoints(points, zero, zero, np.eye(3), self.D)
+            translation = 3  # columns: rotation (3), translation (3), f, c, k
+        derivative = jacobian[:, translation : translation + 2].reshape(-1, 2, 2)
+        return distorted.reshape(-1, 2) @ scale.T + self.K[:2, 2], scale @ derivative
 
     def undistort(self, points: np.ndarray) -> np.ndarray:
         """
@@ -280,37 +297,20 @@ class CameraIntrinsics:
             directions = cv2.undistortPoints(column, self.K, self.D)[:, 0]
         directions = np.where(np.abs(directions).max(1, keepdims=True) < 1e3, directions, 0.0)
         for _ in range(_NEWTON_STEPS):
-            pixels, derivative = self._distort(directions)
+            pixels, derivative = self.distort_with_jacobian(directions)
             missing = points - pixels
             if np.abs(missing).max() < _CONVERGED_PX:
                 break
             step = _inverse_2x2(derivative)[0] @ missing[..., None]
             directions = directions + np.clip(np.nan_to_num(step[..., 0]), -0.5, 0.5)
         else:
-            pixels, derivative = self._distort(directions)
+            pixels, derivative = self.distort_with_jacobian(directions)
             missing = points - pixels
         jacobians, determinants = _inverse_2x2(derivative)
         wrong = ~((np.abs(missing).max(1) < _ACCEPTED_PX) & (determinants > 0.0))  # K, too, has one above 0
         if wrong.any():
             directions[wrong], jacobians[wrong] = np.nan, np.nan
         return directions, jacobians
-
-    def _distort(self, directions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the (N, 2) pixels of (N, 2) directions and the (N, 2, 2) derivatives d pixel / d direction."""
-        scale = self.K[:2, :2]  # applied here: OpenCV's functions leave the skew out
-        if not self.has_distortion:
-            return directions @ scale.T + self.K[:2, 2], np.repeat(scale[None], len(directions), 0)
-        points = np.ones((len(directions), 1, 3))
-        points[:, 0, :2] = directions
-        zero = np.zeros((3, 1))
-        if self.distortion_model == 'equidistant':
-            distorted, jacobian = cv2.fisheye.projectPoints(points, zero, zero, np.eye(3), self.D)
-            translation = 11  # columns: f (2), c (2), k (4), rotation (3), translation (3), skew
-        else:
-            distorted, jacobian = cv2.projectPoints(points, zero, zero, np.eye(3), self.D)
-            translation = 3  # columns: rotation (3), translation (3), f, c, k
-        derivative = jacobian[:, translation : translation + 2].reshape(-1, 2, 2)
-        return distorted.reshape(-1, 2) @ scale.T + self.K[:2, 2], scale @ derivative
 
 
 def _inverse_2x2(matrices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -6,6 +6,7 @@ The numbers of the steps in the comments are those of docs/outline.md, where eac
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -59,10 +60,12 @@ _WHOLE, _SIDE = 0.01, 0.005  # by which an object may be larger than its mesh: a
 _SIZE = np.full((3, 3), _WHOLE**2) + _SIDE**2 * np.eye(3)
 _SIZE_ERROR = np.full((3, 3), 0.005**2) + 0.004**2 * np.eye(3)  # of what keypoints and outlines tell in the long run
 AS_THE_MESH = np.zeros(3)
+_VIEWS_KEPT = 64  # unpacked, 30 kB each: one or two for each instance
 
-_NEIGHBOURS = np.array([-1.0, 0.0, 1.0])
+_NEIGHBOURS = np.array([[-1.0], [0.0], [1.0]])
 _SAMPLES = np.arange(-_REACH, _REACH + 1, dtype=np.float32)
 _TRIED = np.arange(-_OFFSETS, _OFFSETS + 1, dtype=np.float32)
+_POWERS = np.stack([np.ones_like(_TRIED), _TRIED, _TRIED * _TRIED])
 _UNKNOWN_INFORMATION = 1.0 / (float(_TRIED @ _TRIED) / len(_TRIED) + _LEAST_VARIANCE)  # of a line that tells nothing
 
 
@@ -71,8 +74,8 @@ def _factors(levels: int = 257, rank: int = 2) -> tuple[np.ndarray, np.ndarray]:
     Return the log-likelihood of an edge as a product of two tables, so that a matrix product sums it up (step 3).
 
     Returns:
-        (levels, rank) of the probability that a sample is inside, from 0 to 1; zeros where it tells nothing.
-        (samples * rank, offsets) of where the edge is.
+        (rank, levels) of the probability that a sample is inside, from 0 to 1; zeros where it tells nothing.
+        (offsets, rank * samples) of where the edge is.
     """
     away = np.arange(-_REACH - _OFFSETS, _REACH + _OFFSETS + 1)  # of a sample from the edge
     step = 0.5 - _CERTAINTY * np.tanh(away / _EDGE_SLOPE)
@@ -83,7 +86,8 @@ def _factors(levels: int = 257, rank: int = 2) -> tuple[np.ndarray, np.ndarray]:
     of_edge = right[:rank, np.arange(2 * _REACH + 1)[:, None] + np.arange(2 * _OFFSETS, -1, -1)]  # sample less offset
     of_level = left[:, :rank] * sizes[:rank]
     of_level -= of_level[levels // 2]
-    return of_level.astype(np.float32), of_edge.transpose(1, 0, 2).reshape(-1, len(_TRIED)).astype(np.float32)
+    of_edge = of_edge.transpose(2, 0, 1).reshape(len(_TRIED), -1)
+    return np.ascontiguousarray(of_level.T, np.float32), np.ascontiguousarray(of_edge, np.float32)
 
 
 _OF_LEVEL, _OF_EDGE = _factors()
@@ -177,18 +181,37 @@ def _without(information: np.ndarray, pull: np.ndarray, prior: np.ndarray) -> tu
     return 0.5 * (left[:, :kept] + left[:, :kept].T), left[:, kept]
 
 
+class _ViewRows(NamedTuple):
+    """
+    The N lines of one view, see `ViewLines`; arrays of the fit have the lines last, where numpy is fastest.
+
+    Attributes:
+        arms: (3, N) from the centre of the object [m].
+        normals: (3, N).
+        room: (2, N) [m].
+        kinds: (N,).
+        shift: (N,) [m].
+    """
+
+    arms: np.ndarray
+    normals: np.ndarray
+    room: np.ndarray
+    kinds: np.ndarray
+    shift: np.ndarray
+
+
 class _Lines(NamedTuple):
     """
     N lines in the image, those across the outline before those across inner edges.
 
     Attributes:
-        pixels: (N, 2) float32 where the model has the edge.
-        normals: (N, 2) float32 unit vectors.
-        room: (N, 2) float32 [px].
-        jacobian: (N, 6) derivatives of the offset along the normal.
+        pixels: (2, N) float32 where the model has the edge.
+        normals: (2, N) float32 unit vectors.
+        room: (2, N) float32 [px].
+        jacobian: (6, N) derivatives of the offset along the normal.
         outline: how many of them cross the outline.
-        kinds: (N,) OUTLINE, RISE or CREASE.
-        arms: (N, 3) from the centre of the object, in its frame [m].
+        kinds: (N,) OUTLINE, RISE or CREASE, ascending.
+        arms: (3, N) from the centre of the object, in its frame [m].
         variance: (N,) of the offset, since the nearest view is not quite that of the pose [px^2]; lines of one part
             of the outline share it, so it is larger by their number.
     """
@@ -218,6 +241,14 @@ class OutlineFitter:
     def __init__(self, views: OutlineViews, camera: CameraIntrinsics):
         self.views = views
         self.camera = camera
+        self._view = functools.lru_cache(_VIEWS_KEPT)(self._unpacked)
+
+    def _unpacked(self, number: int) -> _ViewRows:
+        """Return a view of the object."""
+        lines = self.views.lines_of(number)
+        columns = (lines.points - self.views.centre, lines.normals, lines.room)
+        arms, normals, room = (np.ascontiguousarray(each.T) for each in columns)
+        return _ViewRows(arms, normals, room, lines.kinds, lines.shift)
 
     def measure(
         self,
@@ -281,11 +312,11 @@ class OutlineFitter:
             offset, certainty = self._compare(image, lines, sides, scale)
             certainty = trust[lines.kinds] * certainty / (1.0 + certainty * lines.variance)
             weight = certainty / (1.0 + (offset / (_ROBUST_PX * unit_px)) ** 2)
-            weighted = lines.jacobian * weight[:, None]
-            hessian = lines.jacobian.T @ weighted
-            pull = weighted.T @ offset
+            weighted = lines.jacobian * weight
+            hessian = weighted @ lines.jacobian.T
+            pull = weighted @ offset
             step = np.linalg.solve(hessian + information, pull + information @ pose.step_to(start))
-            near = np.abs(offset - lines.jacobian @ step) < AGREES_PX * unit_px
+            near = np.abs(offset - step @ lines.jacobian) < AGREES_PX * unit_px
             if number < len(scales) - 1:
                 pose = pose.moved(step)
                 trust = _trust(near, certainty, lines.kinds)
@@ -309,73 +340,80 @@ class OutlineFitter:
 
     def _lines(self, pose: Rigid, scale_px: float, growth: np.ndarray) -> _Lines | None:
         """Return the lines of the view that fit in, None when they are too few (step 1)."""
-        view = self.views.seen_in(pose)
-        arms = (view.points - self.views.centre) * (1.0 + growth)
-        points = pose.apply(arms + self.views.centre)
-        if len(points) < MIN_LINES or points[:, 2].min() < 0.1 * self.views.radius:
+        view, (R, t) = self._view(self.views.nearest(pose)), pose
+        arms = view.arms * (1.0 + growth)[:, None]
+        turned = R @ (arms + self.views.centre[:, None])
+        points = turned + t[:, None]
+        if points.shape[1] < MIN_LINES or points[2].min() < 0.1 * self.views.radius:
             return None
-        pixels, to_pixels = self.camera.project_with_jacobian(points)
-        away = view.normals @ pose.rotation.T
-        normals = np.empty_like(pixels)
-        for axis in (0, 1):
-            normals[:, axis] = (to_pixels[:, axis] * away).sum(1)
-        length = np.sqrt((normals * normals).sum(1))
-        normals /= length[:, None]
-        room = view.room * length[:, None]
-        width, height = np.array([self.camera.width, self.camera.height]) - 1.0 - _MARGIN_PX * scale_px
-        x, y = pixels.T
-        fits = (room[:, 0] > _NEED[0] * scale_px) & (room[:, 1] > _NEED[1] * scale_px)
-        fits &= (np.minimum(x, y) > _MARGIN_PX * scale_px) & (x < width) & (y < height)
-        kept = np.flatnonzero(fits)
-        if len(kept) < MIN_LINES:
+        inverse_depth = 1.0 / points[2]
+        directions = points[:2] * inverse_depth
+        pixels, lens = self.camera.distort_with_jacobian(directions.T)
+        away = R @ view.normals
+        normals = np.einsum('nij,jn->in', lens, (away[:2] - directions * away[2]) * inverse_depth)
+        length = np.sqrt(normals[0] * normals[0] + normals[1] * normals[1])
+        normals /= length
+        room = view.room * length
+        x, y = pixels = np.ascontiguousarray(pixels.T)
+        margin = _MARGIN_PX * scale_px
+        fits = (room[0] > _NEED[0] * scale_px) & (room[1] > _NEED[1] * scale_px)
+        fits &= (np.minimum(x, y) > margin) & (x < self.camera.width - 1.0 - margin)
+        fits &= y < self.camera.height - 1.0 - margin
+        count = np.count_nonzero(fits)
+        if count < MIN_LINES:
             return None
-        normals, kinds = normals[kept], view.kinds[kept]
-        jacobian = np.empty((len(kept), 6))
-        jacobian[:, :3] = across = normals[:, :1] * to_pixels[kept, 0] + normals[:, 1:] * to_pixels[kept, 1]
-        x, y, z = (points[kept] - pose.translation).T  # the cross product written out: numpy.cross is slow for few
-        jacobian[:, 3] = y * across[:, 2] - z * across[:, 1]
-        jacobian[:, 4] = z * across[:, 0] - x * across[:, 2]
-        jacobian[:, 5] = x * across[:, 1] - y * across[:, 0]
-        outline = int(np.searchsorted(kinds, RISE))
+        kept = slice(None) if count == len(fits) else np.flatnonzero(fits)
+        normals, kinds = normals[:, kept], view.kinds[kept]
+        jacobian = np.empty((6, count))
+        across = jacobian[:3]
+        across[:2] = np.einsum('in,nij->jn', normals, lens[kept]) * inverse_depth[kept]
+        across[2] = -(across[:2] * directions[:, kept]).sum(0)
+        x, y, z = turned[:, kept]  # the cross product written out: numpy.cross is slow for few
+        jacobian[3] = y * across[2] - z * across[1]
+        jacobian[4] = z * across[0] - x * across[2]
+        jacobian[5] = x * across[1] - y * across[0]
         return _Lines(
-            pixels[kept].astype(np.float32),
+            pixels[:, kept].astype(np.float32),
             normals.astype(np.float32),
-            room[kept].astype(np.float32),
+            room[:, kept].astype(np.float32),
             jacobian,
-            outline,
+            int(np.searchsorted(kinds, RISE)),
             kinds,
-            arms[kept],
-            (_BETWEEN_VIEWS * view.shift * length)[kept] ** 2 * (len(kept) / _BLOCKS),
+            arms[:, kept],
+            (_BETWEEN_VIEWS * view.shift * length)[kept] ** 2 * (count / _BLOCKS),
         )
 
     def _read(self, image: np.ndarray, lines: _Lines, part: slice, steps_px: np.ndarray) -> np.ndarray:
-        """Return the colours (N, S, 3) at steps along a part of the lines."""
-        x, y = (
-            lines.pixels[part, axis : axis + 1] + lines.normals[part, axis : axis + 1] * steps_px for axis in (0, 1)
-        )
+        """Return the colours (S, N, 3) at steps (S,) along a part of the lines."""
+        x, y = (lines.pixels[axis, part] + lines.normals[axis, part] * steps_px[:, None] for axis in (0, 1))
         return cv2.remap(image, x, y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
 
     def _blur(self, image: np.ndarray, lines: _Lines, unit_px: float) -> float:
         """Return by how much edges are wider than sharp ones, at half their height [px]."""
         colours = self._read(image, lines, slice(0, lines.outline, _BLUR_EVERY), _SAMPLES * np.float32(unit_px))
-        change = np.abs(colours[:, 2:].astype(np.int16) - colours[:, :-2]).sum(2)
-        height = change.max(1, keepdims=True, initial=1)
-        beside = np.abs(np.arange(change.shape[1]) - change.argmax(1)[:, None]) <= _WIDEST
-        width = ((change > 0.5 * height) & beside).sum(1)
-        clear = height[:, 0] >= np.median(height)
-        return max(0.0, float(width[clear].mean()) - _SHARP_WIDTH) * unit_px if len(width) else 0.0
+        if not colours.shape[1]:
+            return 0.0
+        change = np.abs(colours[2:].astype(np.int16) - colours[:-2]).sum(2)
+        height = change.max(0, initial=1)
+        beside = np.abs(np.arange(len(change))[:, None] - change.argmax(0)) <= _WIDEST
+        width = ((change > 0.5 * height) & beside).sum(0)
+        clear = height >= np.median(height)
+        return max(0.0, float(width[clear].mean()) - _SHARP_WIDTH) * unit_px
 
     def _colours(self, image: np.ndarray, lines: _Lines, strips_px: np.ndarray) -> np.ndarray:
-        """Return what each colour (_BINS, rank) tells of the side it is on, from strips along the outline (step 2)."""
+        """Return what each colour (rank, _BINS + 1) tells of its side, by strips along the outline (step 2)."""
         steps = np.concatenate([-strips_px[::-1], strips_px]).astype(np.float32)
         part = slice(lines.outline)
         bins = _bins(self._read(image, lines, part, steps))
-        room = lines.room[part] - 1.0
-        bins[(steps <= -room[:, :1]) | (steps >= room[:, 1:])] = _BINS  # where something else is met
-        counts = (np.bincount(side.ravel(), minlength=_BINS + 1)[:_BINS] for side in np.hsplit(bins, 2))
-        shares = [each / max(1, each.sum()) + _RARE for each in counts]
-        inside = shares[0] / (shares[0] + shares[1])
-        return _OF_LEVEL[np.rint(inside * (len(_OF_LEVEL) - 1)).astype(np.intp)]
+        room = lines.room[:, part] - 1.0
+        bins[(steps[:, None] <= -room[0]) | (steps[:, None] >= room[1])] = _BINS  # where something else is met
+        half = len(strips_px)
+        counts = (np.bincount(side.ravel(), minlength=_BINS + 1)[:_BINS] for side in (bins[:half], bins[half:]))
+        inner, outer = (each / max(1, each.sum()) + _RARE for each in counts)
+        level = np.rint(inner / (inner + outer) * (_OF_LEVEL.shape[1] - 1)).astype(np.intp)
+        sides = np.zeros((len(_OF_LEVEL), _BINS + 1), np.float32)  # the last bin tells nothing
+        sides[:, :_BINS] = _OF_LEVEL.take(level, 1)
+        return sides
 
     def _compare(
         self, image: np.ndarray, lines: _Lines, sides: np.ndarray, scale_px: float
@@ -383,26 +421,26 @@ class OutlineFitter:
         """Return where each line crosses the outline (N,) [px] and its information (N,) [1/px^2] (step 3)."""
         steps = _SAMPLES * np.float32(scale_px)
         colours = self._read(image, lines, slice(None), steps)
-        met = (steps < -lines.room[:, :1]) | (steps > lines.room[:, 1:])
-        side = sides[_bins(colours[: lines.outline])]
-        side[met[: lines.outline]] = 0.0
-        likelihood = np.empty((len(colours), len(_TRIED)), np.float32)
-        np.matmul(side.reshape(lines.outline, -1), _OF_EDGE, out=likelihood[: lines.outline])
-        if len(colours) > lines.outline:
-            either = lines.kinds[lines.outline :] == CREASE
-            likelihood[lines.outline :] = _edges(colours[lines.outline :], met[lines.outline :], either)
-        likelihood = np.exp(likelihood - likelihood.max(1, keepdims=True))
-        likelihood /= likelihood.sum(1, keepdims=True)
-        mean = likelihood @ _TRIED
-        variance = likelihood @ (_TRIED * _TRIED) - mean * mean + np.float32(_LEAST_VARIANCE)
+        met = (steps[:, None] < -lines.room[0]) | (steps[:, None] > lines.room[1])
+        count, outline = len(lines.kinds), lines.outline
+        bins = _bins(colours[:, :outline])
+        np.copyto(bins, _BINS, where=met[:, :outline])
+        likelihood = np.empty((len(_TRIED), count), np.float32)
+        likelihood[:, :outline] = _OF_EDGE @ sides.take(bins, 1).reshape(-1, outline)
+        if count > outline:
+            creases = int(np.searchsorted(lines.kinds[outline:], CREASE))
+            likelihood[:, outline:] = _edges(colours[:, outline:], met[:, outline:], creases)
+        likelihood -= likelihood.max(0)
+        total, mean, square = _POWERS @ np.exp(likelihood, out=likelihood)
+        mean /= total
+        variance = square / total - mean * mean + np.float32(_LEAST_VARIANCE)
         certainty = np.maximum(1.0 / variance - _UNKNOWN_INFORMATION, 1e-6)  # a line that tells nothing has none
-        offset = np.clip(mean / (variance * certainty), -_OFFSETS, _OFFSETS) * scale_px
+        offset = np.minimum(np.maximum(mean / (variance * certainty), -_OFFSETS), _OFFSETS) * scale_px
         # The pixels that were read lie beside the places that were meant: for all of a straight edge alike.
-        beside = (np.rint(mean)[:, None] + _NEIGHBOURS) * scale_px
-        for axis in (0, 1):
-            places = lines.pixels[:, axis : axis + 1] + lines.normals[:, axis : axis + 1] * beside
-            offset += (np.rint(places) - places).mean(1) * lines.normals[:, axis]
-        return offset.astype(float), certainty.astype(float) / scale_px**2
+        beside = (np.rint(mean) + _NEIGHBOURS) * scale_px
+        places = lines.pixels[:, None] + lines.normals[:, None] * beside
+        beside = (np.rint(places) - places).sum(1) / len(_NEIGHBOURS) * lines.normals
+        return offset.astype(float) + beside[0] + beside[1], certainty.astype(float) / scale_px**2
 
 
 def _fit_of(
@@ -410,27 +448,29 @@ def _fit_of(
 ) -> OutlineFit:
     """Return the fit, its information as small as the differences between parts of the outline say (step 6)."""
     count = len(offset)
-    part = np.arange(count) * _BLOCKS // count
-    weighted = lines.jacobian * weight[:, None]
-    pulls = np.zeros((_BLOCKS, 6))
-    np.add.at(pulls, part, weighted * offset[:, None])
-    hessian = lines.jacobian.T @ weighted
+    starts = -(-count * np.arange(_BLOCKS) // _BLOCKS)  # of parts of as many lines
+    weighted = lines.jacobian * weight
+    pulls = np.add.reduceat(weighted * offset, starts, 1)
+    hessian = weighted @ lines.jacobian.T
     regular = hessian + 1e-9 * np.diag(hessian.diagonal()) + 1e-12 * np.eye(6)
-    spread = float(np.einsum('bi,bi', pulls, np.linalg.solve(regular, pulls.T).T)) / 6.0
+    spread = float(np.vdot(pulls, np.linalg.solve(regular, pulls))) / 6.0
     inflation = max(_LEAST_INFLATION, _CAUTION * spread * _BLOCKS / (_BLOCKS - 6))
     inflation *= math.exp(_DISAGREEMENT * max(0.0, _USUAL - agreement))
-    growth = (lines.jacobian[:, :3] @ pose.rotation) * lines.arms
-    common = np.column_stack([np.arange(count) < lines.outline, lines.normals]) * common_px
-    design = np.hstack([lines.jacobian, growth, common])
-    weighted = design.T * (weight / inflation)
-    information, pull = _without(weighted @ design, weighted @ offset, np.eye(3))
+    design = np.empty((12, count))  # of the pose, the growth, and what all lines share
+    design[:6] = lines.jacobian
+    design[6:9] = (pose.rotation.T @ lines.jacobian[:3]) * lines.arms
+    design[9] = np.arange(count) < lines.outline
+    design[10:] = lines.normals
+    design[9:] *= common_px
+    weighted = design * (weight / inflation)
+    information, pull = _without(weighted @ design.T, weighted @ offset, np.eye(3))
     return OutlineFit(pose, information, pull, agreement, count)
 
 
 def _trust(near: np.ndarray, certainty: np.ndarray, kinds: np.ndarray) -> np.ndarray:
     """Return how far the lines of each kind are to be believed (KINDS,): print may fit where the outline does not."""
     agreement = np.bincount(kinds, certainty * near, KINDS) / (np.bincount(kinds, certainty, KINDS) + 1e-12)
-    trust = np.clip((agreement - _NO_TRUST) / (_FULL_TRUST - _NO_TRUST), _LEAST_TRUST, 1.0)
+    trust = np.minimum(np.maximum((agreement - _NO_TRUST) / (_FULL_TRUST - _NO_TRUST), _LEAST_TRUST), 1.0)
     return trust / trust.max()  # it only tells the kinds apart
 
 
@@ -441,19 +481,19 @@ def _bins(colours: np.ndarray) -> np.ndarray:
     return (coarse[..., 0] << 4) | coarse[..., 1] | (coarse[..., 2] >> 4)
 
 
-def _edges(colours: np.ndarray, met: np.ndarray, either: np.ndarray) -> np.ndarray:
+def _edges(colours: np.ndarray, met: np.ndarray, creases: int) -> np.ndarray:
     """
-    Return the log-likelihood (N, offsets), but for a constant, of an inner edge at each offset (step 4).
+    Return the log-likelihood (offsets, N), but for a constant, of an inner edge at each offset (step 4).
 
     Args:
-        colours: (N, samples, 3).
-        met: (N, samples) bool, True where something else is met.
-        either: (N,) bool, True where the brightness may rise or fall.
+        colours: (samples, N, 3).
+        met: (samples, N) bool, True where something else is met.
+        creases: from which line on the brightness may rise or fall.
     """
     grey = colours.astype(np.float32) @ np.full(3, 1.0 / 3.0, np.float32)
     beside = _REACH - _OFFSETS
-    rise = 0.5 * (grey[:, 1 + beside : -beside + 1 or None] - grey[:, beside - 1 : -beside - 1])
-    rise[either] = np.abs(rise[either])
-    rise[met[:, beside:-beside]] = 0.0
-    steepest = rise.max(1, initial=0.0, keepdims=True)
+    rise = 0.5 * (grey[1 + beside : -beside + 1 or None] - grey[beside - 1 : -beside - 1])
+    np.abs(rise[:, creases:], out=rise[:, creases:])
+    np.copyto(rise, 0.0, where=met[beside:-beside])
+    steepest = rise.max(0, initial=0.0)
     return rise / np.maximum(_LEAST_RISE, _EDGE_WIDTH * steepest)

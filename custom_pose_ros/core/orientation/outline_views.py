@@ -109,9 +109,16 @@ class OutlineViews:
 
     def seen_in(self, camera_object: Rigid) -> ViewLines:
         """Return the lines of the view that is nearest to how the camera sees the object."""
+        return self.lines_of(self.nearest(camera_object))
+
+    def nearest(self, camera_object: Rigid) -> int:
+        """Return the number of the view that is nearest to how the camera sees the object."""
         R, t = camera_object
         towards = -(t @ R) - self.centre
-        view = int((self.directions @ towards.astype(np.float32)).argmax())
+        return int((self.directions @ towards.astype(np.float32)).argmax())
+
+    def lines_of(self, view: int) -> ViewLines:
+        """Return the lines of a view, unpacked."""
         part = slice(self.starts[view], self.starts[view + 1])
         unit = self.radius / _STEPS
         return ViewLines(
