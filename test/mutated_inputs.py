@@ -448,8 +448,8 @@ def _messages(path: Path) -> tuple[collections.Counter, list[str]]:
     found: collections.Counter = collections.Counter()
     with Bag([path]) as bag:
         for message in bag.messages():
-            message.decode()
-            found[message.time_ns, bytes(message.stored.data)] += 1
+            bag.decode(message)
+            found[message.time_ns, bytes(message.data)] += 1
         return found, bag.notes.lines()
 
 

@@ -183,8 +183,8 @@ class Reading:
                 if message.content is None and not message.problem:
                     continue
                 frame = self._source.add(message)
-                if message.raw.topic in self._truth.topics:
-                    self._truth.add(message.raw.topic, message.content, message.raw.time_ns)
+                if message.raw.topic.name in self._truth.topics:
+                    self._truth.add(message.raw.topic.name, message.content, message.raw.time_ns)
                 if frame is not None:
                     if copy:
                         copy.add_frame(frame)

@@ -11,7 +11,7 @@ import numpy as np
 from custom_pose_ros.core.errors import ConfigError
 from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.keypoints.preprocessing import SIZE_MULTIPLE
-from custom_pose_ros.core.keypoints.tracking import nearest_pairs
+from custom_pose_ros.core.keypoints.tracking import mean_distances, nearest_pairs, seen_points
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.inference.estimator import MAX_INPUT_HEIGHT, Estimator, PoseEstimator
 
@@ -189,13 +189,6 @@ def averaged(poses: Sequence[KeypointPose], count: int) -> KeypointPose:
 
 def _distances(plain: Sequence[KeypointPose], poses: Sequence[KeypointPose]) -> np.ndarray:
     """Return (A, B) mean distances of common keypoints [px]; inf where two poses cannot be the same instance."""
-    distances = np.full((len(plain), len(poses)), np.inf)
-    for i, pose in enumerate(plain):
-        left, top, right, bottom = pose.box
-        for j, other in enumerate(poses):
-            common = pose.visible & other.visible
-            if common.any():
-                distance = np.linalg.norm(pose.keypoints[common] - other.keypoints[common], axis=1).mean()
-                if distance <= max(1.0, 0.5 * np.hypot(right - left, bottom - top)):
-                    distances[i, j] = distance
-    return distances
+    boxes = [pose.box for pose in plain]
+    largest = [max(1.0, 0.5 * np.hypot(right - left, bottom - top)) for left, top, right, bottom in boxes]
+    return mean_distances([seen_points(pose) for pose in plain], [seen_points(pose) for pose in poses], largest)

@@ -69,8 +69,8 @@ def play(graph: Any, bag_path: Path, *answers: Any) -> None:
         return all(any(stamp_of(message) == stamp for message in list(messages)) for messages in answers)
 
     with Bag([bag_path]) as bag:
-        calibration = to_ros(CameraInfo, next(bag.messages(['/camera/camera_info'])).decode())
-        empty = to_ros(Image, next(bag.messages(['/camera/image'])).decode())
+        calibration = to_ros(CameraInfo, bag.decode(next(bag.messages(['/camera/camera_info']))))
+        empty = to_ros(Image, bag.decode(next(bag.messages(['/camera/image']))))
         empty.data = array.array('B', bytes(len(empty.data)))
         empty.header.stamp.sec -= 60
         graph.wait(
@@ -79,7 +79,7 @@ def play(graph: Any, bag_path: Path, *answers: Any) -> None:
             period_s=0.2,
         )
         for message in bag.messages(['/camera/image']):
-            picture = to_ros(Image, message.decode())
+            picture = to_ros(Image, bag.decode(message))
             stamp = stamp_of(picture)
             image.publish(picture)
             graph.wait(functools.partial(answered, stamp), f'the answer to {stamp}')
@@ -105,7 +105,8 @@ def test_live_and_offline_agree(graph, start_process, tiny_object, dive) -> None
     with Bag([dive]) as bag:
         Evaluator(Settings((dive,), object=tiny_object, write_bag=copy)).evaluate(bag)
     with Bag([copy]) as bag:
-        offline = {(m.topic, stamp_of(d)): d for m in bag.messages(['/poses', '/orientations']) for d in [m.decode()]}
+        results = ((m.topic.name, bag.decode(m)) for m in bag.messages(['/poses', '/orientations']))
+        offline = {(topic, stamp_of(message)): message for topic, message in results}
 
     stamps = {stamp for _, stamp in offline}
     live_poses = {stamp_of(message): message for message in poses if stamp_of(message) in stamps}

@@ -161,13 +161,13 @@ class PoseTracker:
                 pose = pose.exchanged()
             elif track is not None and exchanged and track.other is not None:
                 track.keypoints, track.other = track.other, track.keypoints
-            keypoints = _seen_points(pose)
+            keypoints = seen_points(pose)
             if track is None:
                 track = self._start(keypoints, stamp_s)
             else:
                 self._move(track, keypoints, stamp_s)
             if pose.alternative is not None:
-                track.other = _seen_points(pose.alternative)
+                track.other = seen_points(pose.alternative)
             tracked.append(pose.with_track_id(track.track_id))
         return tracked
 
@@ -176,11 +176,11 @@ class PoseTracker:
         if not poses or not self._tracks:
             return {}
         predicted = np.stack([track.predicted(stamp_s) for track in self._tracks])
-        points = np.stack([_seen_points(pose) for pose in poses])
+        points = np.stack([seen_points(pose) for pose in poses])
         distance, other = self._distances(predicted, points), np.full((len(predicted), len(points)), np.nan)
         if any(track.other is not None for track in self._tracks):
             other = self._distances(np.stack([track.predicted_other(stamp_s) for track in self._tracks]), points)
-        ambiguous = {i: _seen_points(pose.alternative) for i, pose in enumerate(poses) if pose.alternative is not None}
+        ambiguous = {i: seen_points(pose.alternative) for i, pose in enumerate(poses) if pose.alternative is not None}
         if ambiguous:
             to_alternatives = self._distances(predicted, np.stack(list(ambiguous.values())))
             other[:, list(ambiguous)] = np.fmin(other[:, list(ambiguous)], to_alternatives)
@@ -228,6 +228,25 @@ class PoseTracker:
         track.stamp_s = stamp_s
 
 
+def mean_distances(first: Sequence[np.ndarray], second: Sequence[np.ndarray], largest: Sequence[float]) -> np.ndarray:
+    """
+    Return the (A, B) mean distances of the keypoints that two instances both have; inf where there is none.
+
+    Args:
+        first: A instances, (K, 2) each, NaN where not known.
+        second: B instances, likewise.
+        largest: (A,) distance from which on another one is inf, too.
+    """
+    distances = np.full((len(first), len(second)), np.inf)
+    for i, points in enumerate(first):
+        for j, other in enumerate(second):
+            apart = np.linalg.norm(points - other, axis=1)
+            common = apart[~np.isnan(apart)]
+            if len(common) and common.mean() <= largest[i]:
+                distances[i, j] = common.mean()
+    return distances
+
+
 def nearest_pairs(distances: np.ndarray) -> list[tuple[int, int]]:
     """
     Return the pairs of rows and columns, nearest first, each row and each column at most once.
@@ -248,7 +267,7 @@ def nearest_pairs(distances: np.ndarray) -> list[tuple[int, int]]:
     return pairs
 
 
-def _seen_points(pose: KeypointPose) -> np.ndarray:
+def seen_points(pose: KeypointPose) -> np.ndarray:
     """Return the (K, 2) keypoints of a pose [px], NaN where not visible."""
     return np.where(pose.visible[:, None], pose.keypoints, np.nan)
 

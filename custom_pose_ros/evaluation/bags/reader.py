@@ -8,7 +8,6 @@ import itertools
 import os
 import re
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,35 +21,6 @@ from custom_pose_ros.evaluation.notes import Notes
 
 _DEFAULT_FPS, _LOWEST_FPS, _HIGHEST_FPS = 30.0, 1.0, 120.0
 _PROBED_MESSAGES = 60
-
-
-@dataclass(frozen=True)
-class BagMessage:
-    """
-    One message as it lies in the bag.
-
-    Attributes:
-        time_ns: When it was recorded [ns since the epoch].
-    """
-
-    stored: StoredMessage
-    decoder: Decoder
-
-    @property
-    def topic(self) -> str:
-        return self.stored.topic.name
-
-    @property
-    def msgtype(self) -> str:
-        return self.stored.topic.msgtype
-
-    @property
-    def time_ns(self) -> int:
-        return self.stored.time_ns
-
-    def decode(self) -> object | None:
-        """Return the message as an object with ROS 2 field names; None, with a note, when its bytes are damaged."""
-        return self.decoder.decode(self.stored)
 
 
 class Bag:
@@ -113,28 +83,29 @@ class Bag:
 
     def messages(
         self, names: Collection[str] | None = None, start_ns: int | None = None, stop_ns: int | None = None
-    ) -> Iterator[BagMessage]:
+    ) -> Iterator[StoredMessage]:
         """Yield the messages of the named topics (None: all) recorded in [start_ns, stop_ns), oldest first."""
         wanted = set(self.topics if names is None else names)
         chains = [self._chain(part, wanted, start_ns, stop_ns) for part in self._parts]
         with contextlib.ExitStack() as stack:
             for chain in chains:
                 stack.callback(chain.close)  # ends the reading of a file, also when the caller stops early
-            for stored in heapq.merge(*chains, key=lambda message: message.time_ns):
-                yield BagMessage(stored, self.decoder)
+            yield from heapq.merge(*chains, key=lambda message: message.time_ns)
 
-    def static_transforms(self, names: Collection[str], until_ns: int) -> Iterator[BagMessage]:
+    def decode(self, message: StoredMessage) -> object | None:
+        """Return a message as an object with ROS 2 field names; None, with a note, when its bytes are damaged."""
+        return self.decoder.decode(message)
+
+    def static_transforms(self, names: Collection[str], until_ns: int) -> Iterator[StoredMessage]:
         """Yield those of the named topics that hold for the whole bag, recorded before `until_ns`, as if then."""
         static = {name for name in names if is_static(name)}
         for message in self.messages(static, stop_ns=until_ns) if static else ():
-            yield replace(message, stored=message.stored._replace(time_ns=until_ns))
+            yield message._replace(time_ns=until_ns)
 
     def first(self, topic: str) -> object | None:
         """Return the first message of a topic that can be decoded; None where there is none among the first ones."""
         probe = Decoder(Notes())  # what is damaged is told when it is read for good
-        decoded = (
-            probe.decode(message.stored) for message in itertools.islice(self.messages([topic]), _PROBED_MESSAGES)
-        )
+        decoded = map(probe.decode, itertools.islice(self.messages([topic]), _PROBED_MESSAGES))
         return next((message for message in decoded if message is not None), None)
 
     def frame_rate(self, topic: str) -> float:

@@ -20,7 +20,8 @@ from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.orientation.estimate import OrientationEstimate
 from custom_pose_ros.evaluation.bags.decoding import pose_types
-from custom_pose_ros.evaluation.bags.reader import Bag, BagMessage
+from custom_pose_ros.evaluation.bags.reader import Bag
+from custom_pose_ros.evaluation.bags.stored import StoredMessage
 from custom_pose_ros.evaluation.frames.frame_sources import EvaluatedFrame
 from custom_pose_ros.inference.pose_messages import keypoint_fields, orientation_fields, pose_fields
 
@@ -73,9 +74,9 @@ class BagCopy:
         self.prefix = PREFIX_ON_CONFLICT if conflict else ''
         self._connections: dict[str, Connection | None] = {}
 
-    def add_message(self, message: BagMessage) -> None:
+    def add_message(self, message: StoredMessage) -> None:
         """Write a message as it is; topics of unknown type are left out with a note."""
-        topic = message.stored.topic
+        topic = message.topic
         if topic.name not in self._connections:
             types = self._decoder.typestore(topic)
             self._connections[topic.name] = types and self._writer.add_connection(
@@ -83,7 +84,7 @@ class BagCopy:
             )
         connection = self._connections[topic.name]
         if connection is not None:
-            self._writer.write(connection, message.time_ns, message.stored.data)
+            self._writer.write(connection, message.time_ns, message.data)
 
     def add_frame(self, frame: EvaluatedFrame) -> None:
         """Write the results of one image, at the time the image was recorded."""

@@ -56,8 +56,7 @@ class CameraSupply:
         for message in bag.messages([topic]):
             if self._calibration.is_known:
                 return
-            decoded = message.decode()
-            if decoded is not None:
+            if (decoded := bag.decode(message)) is not None:
                 self.accept(decoded, topic)
 
     def accept(self, message: Any, topic: str) -> None:
@@ -148,7 +147,7 @@ class FrameSource(ABC):
 
     def add(self, message: DecodedMessage) -> EvaluatedFrame | None:
         """Use one message; the frame if it completes one whose image is at hand."""
-        topic, selection = message.raw.topic, self.selection
+        topic, selection = message.raw.topic.name, self.selection
         if topic == selection.image and message.image is not None:
             size = message.image.shape[1::-1]
             if size not in self.image_sizes and self.image_sizes:

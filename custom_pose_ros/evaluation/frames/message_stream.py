@@ -13,7 +13,8 @@ import numpy as np
 
 from custom_pose_ros.core.errors import MessageError
 from custom_pose_ros.core.keypoints.poses import KeypointPose
-from custom_pose_ros.evaluation.bags.reader import Bag, BagMessage
+from custom_pose_ros.evaluation.bags.reader import Bag
+from custom_pose_ros.evaluation.bags.stored import StoredMessage
 from custom_pose_ros.evaluation.evaluation_settings import Selection
 from custom_pose_ros.inference.image_messages import image_to_bgr
 
@@ -37,7 +38,7 @@ class DecodedMessage:
         problem: What is wrong with an image that cannot be used.
     """
 
-    raw: BagMessage
+    raw: StoredMessage
     content: Any = None
     image: np.ndarray | None = None
     poses: list[KeypointPose] | None = None
@@ -67,11 +68,11 @@ def decoded_messages(
     earlier = () if start_ns is None else bag.static_transforms(wanted, start_ns)
     messages = itertools.chain(earlier, bag.messages(wanted, start_ns, selection.stop_ns))
 
-    def decode(raw: BagMessage) -> DecodedMessage:
+    def decode(raw: StoredMessage) -> DecodedMessage:
         """Decode in this thread: what is odd about a message is noted in the order of the bag."""
-        if raw.topic not in names:
+        if raw.topic.name not in names:
             return DecodedMessage(raw)
-        content = raw.decode()
+        content = bag.decode(raw)
         return DecodedMessage(raw, content, problem='damaged' if content is None and is_image(raw) else '')
 
     def work(message: DecodedMessage) -> DecodedMessage:
@@ -84,11 +85,11 @@ def decoded_messages(
             return replace(message, problem=str(error))
         return replace(message, image=image, poses=find(image) if find else None)
 
-    def is_image(raw: BagMessage) -> bool:
-        return raw.topic == selection.image
+    def is_image(raw: StoredMessage) -> bool:
+        return raw.topic.name == selection.image
 
     def is_light(message: DecodedMessage) -> bool:
-        return not is_image(message.raw) and len(message.raw.stored.data) <= _LIGHT_BYTES
+        return not is_image(message.raw) and len(message.raw.data) <= _LIGHT_BYTES
 
     return read_ahead(map(decode, messages), work, workers, workers + _IMAGES_AHEAD, is_light)
 

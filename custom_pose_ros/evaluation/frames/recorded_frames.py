@@ -13,7 +13,7 @@ from custom_pose_ros.core.errors import MessageError, UsageError
 from custom_pose_ros.core.geometry.rigid import Rigid
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.orientation.estimate import OrientationEstimate
-from custom_pose_ros.evaluation.bags.reader import BagMessage
+from custom_pose_ros.evaluation.bags.stored import StoredMessage
 from custom_pose_ros.evaluation.bags.topics import ORIENTATIONS_TYPE
 from custom_pose_ros.evaluation.frame_result import FrameResult
 from custom_pose_ros.evaluation.frames.frame_sources import FrameInputs, FrameSource
@@ -44,14 +44,14 @@ class RecordedFrames(FrameSource):
         content, raw = message.content, message.raw
         stamp = self._stamp(content, raw.time_ns)
         self.frame_id = self.frame_id or content.header.frame_id
-        if raw.msgtype == ORIENTATIONS_TYPE:
+        if raw.topic.msgtype == ORIENTATIONS_TYPE:
             result = self._result(stamp, raw)
             result.estimates = estimates_from_message(content, self.model)
         else:
             try:
                 poses = message_to_poses(content, self.model)
             except MessageError as error:
-                self.notes.damage(f'{raw.topic}: {error}', counted=True)
+                self.notes.damage(f'{raw.topic.name}: {error}', counted=True)
                 return
             result = self._result(stamp, raw)
             result.width, result.height = content.image_width, content.image_height
@@ -59,15 +59,15 @@ class RecordedFrames(FrameSource):
         result.latency_ms = (raw.time_ns - stamp) * 1e-6
         result.time_ns = raw.time_ns
 
-    def _result(self, stamp: int, raw: BagMessage) -> FrameResult:
+    def _result(self, stamp: int, raw: StoredMessage) -> FrameResult:
         """Return the result a message belongs to; a stamp that comes again (bag played in a loop) begins anew."""
-        result, seen = self._latest.get(stamp, (None, {raw.msgtype}))
-        if result is None or raw.msgtype in seen:
+        result, seen = self._latest.get(stamp, (None, {raw.topic.msgtype}))
+        if result is None or raw.topic.msgtype in seen:
             result, seen = FrameResult(stamp, raw.time_ns), set()
             result.set_poses([], self.model.keypoint_count)
             self._results.append(result)
             self._latest[stamp] = result, seen
-        seen.add(raw.msgtype)
+        seen.add(raw.topic.msgtype)
         return result
 
     def results(self) -> list[FrameResult]:
@@ -102,17 +102,21 @@ class ForeignFrames(RecordedFrames):
         if not hasattr(content, 'transforms'):
             self._add_poses(content, raw)
         elif not self._label:
-            raise UsageError(f'--recorded {raw.topic}: name the frame of the object, --recorded-class tag36h11:0 say')
+            raise UsageError(
+                f'--recorded {raw.topic.name}: name the frame of the object, --recorded-class tag36h11:0 say'
+            )
         else:
             for transform in content.transforms:
                 if transform.child_frame_id.lstrip('/') == self._label:
                     self._add_poses(transform, raw)
 
-    def _add_poses(self, content: Any, raw: BagMessage) -> None:
+    def _add_poses(self, content: Any, raw: StoredMessage) -> None:
         frame = content.header.frame_id
         self._pose_frame = self._pose_frame or frame
         if frame != self._pose_frame:
-            self.notes.damage(f'{raw.topic}: a pose in {frame!r} among those in {self._pose_frame!r}', counted=True)
+            self.notes.damage(
+                f'{raw.topic.name}: a pose in {frame!r} among those in {self._pose_frame!r}', counted=True
+            )
             return
         stamp = self._stamp(content, raw.time_ns)
         result = self._result(stamp, raw)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import math
 import re
@@ -71,6 +72,15 @@ def _drawn(size: tuple[float, float], draw: Callable[[Axes], None]) -> str:
     )
 
 
+def _chart(size: tuple[float, float]) -> Callable[[Callable[..., None]], Callable[..., str]]:
+    """Make a function that draws what it is given on axes, its first argument, return an SVG element of that."""
+
+    def decorated(draw: Callable[..., None]) -> Callable[..., str]:
+        return functools.wraps(draw)(lambda *given: _drawn(size, lambda axes: draw(axes, *given)))
+
+    return decorated
+
+
 def _points(axes: Axes, x: np.ndarray, y: np.ndarray, colour: str, label: str, size: float) -> None:
     as_picture = len(x) > _MAX_VECTOR_POINTS
     axes.plot(x, y, 'o', ms=math.sqrt(size), mew=0, alpha=0.55, color=colour, label=label, rasterized=as_picture)
@@ -85,16 +95,13 @@ def _thinned(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return x[peaks], y[peaks]
 
 
-def error_over_time(columns: Columns, column: str, label: str, gaps: np.ndarray) -> str:
+@_chart(_WIDE)
+def error_over_time(axes: Axes, columns: Columns, column: str, label: str, gaps: np.ndarray) -> None:
     """Draw an error against the time in the bag; grey bands where the object was not found."""
-
-    def draw(axes: Axes) -> None:
-        x, y = _thinned(columns['bag_time_s'], columns[column])
-        _shade(axes, columns['bag_time_s'], gaps)
-        axes.plot(*_broken(x, y, holes(x) + 1), '-', lw=0.7, color=BLUE)
-        axes.set(xlabel='time in the bag [s]', ylabel=label, ylim=(0, _upper(y)), xlim=_limits(columns['bag_time_s']))
-
-    return _drawn(_WIDE, draw)
+    x, y = _thinned(columns['bag_time_s'], columns[column])
+    _shade(axes, columns['bag_time_s'], gaps)
+    axes.plot(*_broken(x, y, holes(x) + 1), '-', lw=0.7, color=BLUE)
+    axes.set(xlabel='time in the bag [s]', ylabel=label, ylim=(0, _upper(y)), xlim=_limits(columns['bag_time_s']))
 
 
 def _shade(axes: Axes, time: np.ndarray, missing: np.ndarray) -> None:
@@ -107,27 +114,24 @@ def _shade(axes: Axes, time: np.ndarray, missing: np.ndarray) -> None:
         axes.legend(**_ABOVE)
 
 
-def angle_over_time(columns: Columns, name: str) -> str:
+@_chart(_WIDE)
+def angle_over_time(axes: Axes, columns: Columns, name: str) -> None:
     """Draw roll, pitch or yaw against the time in the bag, and the truth where there is one."""
-
-    def draw(axes: Axes) -> None:
-        time = columns['bag_time_s']
-        estimate, true = columns[f'{name}_deg'], columns[f'true_{name}_deg']
-        middle = _circular_mean(true if np.isfinite(true).any() else estimate)
-        if np.isfinite(true).any():
-            axes.plot(*_continuous(time, _wrapped(true, middle)), '-', lw=2.4, color=ORANGE, label='truth')
-        if len(time) > _MAX_LINE_POINTS:
-            _points(axes, time, _wrapped(estimate, middle), BLUE, 'estimate', 3)
-        else:
-            line = _continuous(time, _wrapped(estimate, middle))
-            axes.plot(*line, '-', lw=0.9, marker='.', ms=2.5, color=BLUE, label='estimate')
-        axes.set(xlabel='time in the bag [s]', ylabel=f'{name} [deg]', xlim=_limits(time))
-        if np.ptp(axes.get_ylim()) > _PARTS_OF_A_TURN_FROM_DEG:
-            axes.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 1.5, 3, 4.5, 6, 9, 10]))
-        axes.yaxis.set_major_formatter(lambda angle, _: f'{_wrapped(np.array(angle), 0.0):g}')
-        axes.legend(**_ABOVE, ncol=2)
-
-    return _drawn(_WIDE, draw)
+    time = columns['bag_time_s']
+    estimate, true = columns[f'{name}_deg'], columns[f'true_{name}_deg']
+    middle = _circular_mean(true if np.isfinite(true).any() else estimate)
+    if np.isfinite(true).any():
+        axes.plot(*_continuous(time, _wrapped(true, middle)), '-', lw=2.4, color=ORANGE, label='truth')
+    if len(time) > _MAX_LINE_POINTS:
+        _points(axes, time, _wrapped(estimate, middle), BLUE, 'estimate', 3)
+    else:
+        line = _continuous(time, _wrapped(estimate, middle))
+        axes.plot(*line, '-', lw=0.9, marker='.', ms=2.5, color=BLUE, label='estimate')
+    axes.set(xlabel='time in the bag [s]', ylabel=f'{name} [deg]', xlim=_limits(time))
+    if np.ptp(axes.get_ylim()) > _PARTS_OF_A_TURN_FROM_DEG:
+        axes.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 1.5, 3, 4.5, 6, 9, 10]))
+    axes.yaxis.set_major_formatter(lambda angle, _: f'{_wrapped(np.array(angle), 0.0):g}')
+    axes.legend(**_ABOVE, ncol=2)
 
 
 def _circular_mean(angles_deg: np.ndarray) -> float:
@@ -151,56 +155,47 @@ def _broken(x: np.ndarray, y: np.ndarray, before: np.ndarray) -> tuple[np.ndarra
     return np.insert(x, before, np.nan), np.insert(y, before, np.nan)
 
 
-def error_against(columns: Columns, column: str, label: str, bins: Sequence[Mapping[str, Any]]) -> str:
+@_chart(_HALF)
+def error_against(axes: Axes, columns: Columns, column: str, label: str, bins: Sequence[Mapping[str, Any]]) -> None:
     """Draw the rotation error against distance or view angle: every frame, median and 90 % of each bin."""
-
-    def draw(axes: Axes) -> None:
-        x, y = columns[column], columns['rotation_error_deg']
-        good = np.isfinite(x) & np.isfinite(y)
-        _points(axes, x[good], y[good], SKY, 'frames', 4)
-        middle = [(b['from'] + (b['to'] if b['to'] is not None else float(x[good].max()))) / 2 for b in bins]
-        axes.plot(middle, [b['median'] for b in bins], 'o-', color=BLUE, ms=4, lw=1.5, label='median')
-        axes.plot(middle, [b['p90'] for b in bins], 's--', color=RED, ms=4, lw=1.5, label='90 %')
-        top = max([b['p90'] for b in bins], default=1.0)
-        axes.set(xlabel=label, ylabel='rotation error [deg]', ylim=(0, max(1.5 * top, 1e-3)))
-        axes.legend(**_ABOVE, ncol=3, fontsize=8)
-
-    return _drawn(_HALF, draw)
+    x, y = columns[column], columns['rotation_error_deg']
+    good = np.isfinite(x) & np.isfinite(y)
+    _points(axes, x[good], y[good], SKY, 'frames', 4)
+    middle = [(b['from'] + (b['to'] if b['to'] is not None else float(x[good].max()))) / 2 for b in bins]
+    axes.plot(middle, [b['median'] for b in bins], 'o-', color=BLUE, ms=4, lw=1.5, label='median')
+    axes.plot(middle, [b['p90'] for b in bins], 's--', color=RED, ms=4, lw=1.5, label='90 %')
+    top = max([b['p90'] for b in bins], default=1.0)
+    axes.set(xlabel=label, ylabel='rotation error [deg]', ylim=(0, max(1.5 * top, 1e-3)))
+    axes.legend(**_ABOVE, ncol=3, fontsize=8)
 
 
-def histogram(values: np.ndarray, label: str) -> str:
+@_chart(_HALF)
+def histogram(axes: Axes, values: np.ndarray, label: str) -> None:
     """Draw how often each size of an error occurs, with the share of frames below it."""
-
-    def draw(axes: Axes) -> None:
-        finite = values[np.isfinite(values)]
-        top = _upper(finite)
-        axes.hist(np.minimum(finite, top), bins=40, range=(0, top), color=SKY, edgecolor='white', lw=0.4)
-        axes.set(xlabel=f'{label} (last bar: and more)', ylabel='frames', xlim=(0, top))
-        share = axes.twinx()
-        share.plot(np.sort(finite), np.linspace(0, 100, len(finite)), color=BLUE, lw=1.4)
-        share.set(ylim=(0, 101), ylabel='share of frames below [%]')
-        share.grid(False)
-
-    return _drawn(_HALF, draw)
+    finite = values[np.isfinite(values)]
+    top = _upper(finite)
+    axes.hist(np.minimum(finite, top), bins=40, range=(0, top), color=SKY, edgecolor='white', lw=0.4)
+    axes.set(xlabel=f'{label} (last bar: and more)', ylabel='frames', xlim=(0, top))
+    share = axes.twinx()
+    share.plot(np.sort(finite), np.linspace(0, 100, len(finite)), color=BLUE, lw=1.4)
+    share.set(ylim=(0, 101), ylabel='share of frames below [%]')
+    share.grid(False)
 
 
-def consistency(nees: Mapping[str, np.ndarray]) -> str:
+@_chart(_HALF)
+def consistency(axes: Axes, nees: Mapping[str, np.ndarray]) -> None:
     """Draw the share of truths inside the region of each probability; on the diagonal the covariance is honest."""
-
-    def draw(axes: Axes) -> None:
-        axes.plot([0, 100], [0, 100], color=GREY, lw=1, ls=':', label='honest')
-        for (name, values), colour, style in zip(nees.items(), (BLUE, RED), ('-', '--')):
-            finite = values[np.isfinite(values)]
-            if len(finite):
-                claimed = 100.0 * chi2_probability_3(np.sort(finite))
-                axes.plot(claimed, np.linspace(0, 100, len(finite)), color=colour, ls=style, lw=1.5, label=name)
-        axes.set(
-            xlabel='probability claimed by the covariance [%]', ylabel='truths inside [%]', xlim=(0, 100), ylim=(0, 100)
-        )
-        axes.legend(loc='upper left')
-        axes.text(97, 4, 'below the diagonal: too sure', ha='right', color=GREY, fontsize=8)
-
-    return _drawn(_HALF, draw)
+    axes.plot([0, 100], [0, 100], color=GREY, lw=1, ls=':', label='honest')
+    for (name, values), colour, style in zip(nees.items(), (BLUE, RED), ('-', '--')):
+        finite = values[np.isfinite(values)]
+        if len(finite):
+            claimed = 100.0 * chi2_probability_3(np.sort(finite))
+            axes.plot(claimed, np.linspace(0, 100, len(finite)), color=colour, ls=style, lw=1.5, label=name)
+    axes.set(
+        xlabel='probability claimed by the covariance [%]', ylabel='truths inside [%]', xlim=(0, 100), ylim=(0, 100)
+    )
+    axes.legend(loc='upper left')
+    axes.text(97, 4, 'below the diagonal: too sure', ha='right', color=GREY, fontsize=8)
 
 
 def chi2_probability_3(values: np.ndarray) -> np.ndarray:
@@ -225,32 +220,24 @@ def differences(rows: Sequence[tuple[str, float, float, float, str | None]], uni
     return _drawn((_HALF[0], _DIFFERENCES_FRAME_IN + 0.35 * len(rows)), draw)
 
 
-def paired(a: np.ndarray, b: np.ndarray, label: str) -> str:
+@_chart(_HALF)
+def paired(axes: Axes, a: np.ndarray, b: np.ndarray, label: str) -> None:
     """Draw the error of each common frame in both runs; below the diagonal B is better."""
-
-    def draw(axes: Axes) -> None:
-        good = np.isfinite(a) & np.isfinite(b)
-        top = _upper(np.concatenate([a[good], b[good]]))
-        _points(axes, np.minimum(a[good], top), np.minimum(b[good], top), BLUE, '', 5)
-        axes.plot([0, top], [0, top], color=GREY, lw=1, ls=':')
-        axes.set(xlabel=f'A: {label}', ylabel=f'B: {label}', xlim=(0, top), ylim=(0, top))
-
-    return _drawn(_HALF, draw)
+    good = np.isfinite(a) & np.isfinite(b)
+    top = _upper(np.concatenate([a[good], b[good]]))
+    _points(axes, np.minimum(a[good], top), np.minimum(b[good], top), BLUE, '', 5)
+    axes.plot([0, top], [0, top], color=GREY, lw=1, ls=':')
+    axes.set(xlabel=f'A: {label}', ylabel=f'B: {label}', xlim=(0, top), ylim=(0, top))
 
 
-def two_errors_over_time(time: np.ndarray, a: np.ndarray, b: np.ndarray, label: str) -> str:
+@_chart(_WIDE)
+def two_errors_over_time(axes: Axes, time: np.ndarray, a: np.ndarray, b: np.ndarray, label: str) -> None:
     """Draw the error of both runs against the time in the bag."""
-
-    def draw(axes: Axes) -> None:
-        for errors, name, style, colour in ((a, 'A', '-', ORANGE), (b, 'B', '--', BLUE)):
-            x, y = _thinned(time, errors)
-            axes.plot(*_broken(x, y, holes(x) + 1), style, lw=0.9, color=colour, label=name)
-        axes.set(
-            xlabel='time in the bag [s]', ylabel=label, ylim=(0, _upper(np.concatenate([a, b]))), xlim=_limits(time)
-        )
-        axes.legend(**_ABOVE, ncol=2)
-
-    return _drawn(_WIDE, draw)
+    for errors, name, style, colour in ((a, 'A', '-', ORANGE), (b, 'B', '--', BLUE)):
+        x, y = _thinned(time, errors)
+        axes.plot(*_broken(x, y, holes(x) + 1), style, lw=0.9, color=colour, label=name)
+    axes.set(xlabel='time in the bag [s]', ylabel=label, ylim=(0, _upper(np.concatenate([a, b]))), xlim=_limits(time))
+    axes.legend(**_ABOVE, ncol=2)
 
 
 def _upper(values: np.ndarray) -> float:

@@ -14,7 +14,8 @@ from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.orientation.outline_views import OutlineViews
 from custom_pose_ros.core.video_file import VideoFile
-from custom_pose_ros.evaluation.bags.reader import Bag, BagMessage
+from custom_pose_ros.evaluation.bags.reader import Bag
+from custom_pose_ros.evaluation.bags.stored import StoredMessage
 from custom_pose_ros.evaluation.frame_result import FrameResult
 from custom_pose_ros.evaluation.frames.frame_sources import EvaluatedFrame
 from custom_pose_ros.evaluation.scoring.frame_scores import FrameScore
@@ -89,7 +90,7 @@ def fetch_images(bag: Bag, topic: str, results: Sequence[FrameResult]) -> list[n
         missing, times = set(group), [results[i].time_ns for i in group]
         for message in bag.messages([topic], min(times, default=0) - _SEARCH_NS, max(times, default=0) + 1):
             for i in [i for i in missing if _may_show(message, results[i])]:
-                image = _image_of(message, results[i])
+                image = _image_of(bag.decode(message), results[i])
                 if image is not None:
                     images[i] = image
                     missing.discard(i)
@@ -98,15 +99,14 @@ def fetch_images(bag: Bag, topic: str, results: Sequence[FrameResult]) -> list[n
     return images
 
 
-def _may_show(message: BagMessage, result: FrameResult) -> bool:
+def _may_show(message: StoredMessage, result: FrameResult) -> bool:
     """Whether the message can be the image of a result, by the time of recording alone."""
     if result.latency_ms is None:
         return message.time_ns == result.time_ns
     return result.time_ns - _SEARCH_NS <= message.time_ns <= result.time_ns
 
 
-def _image_of(message: BagMessage, result: FrameResult) -> np.ndarray | None:
-    decoded: Any = message.decode()
+def _image_of(decoded: Any, result: FrameResult) -> np.ndarray | None:
     if decoded is None or stamp_ns(decoded.header) not in (result.stamp_ns, 0):
         return None
     try:

@@ -9,7 +9,6 @@ import numpy as np
 
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.geometry.rigid import Rigid
-from custom_pose_ros.core.geometry.rotations import rotation_vector_from_matrix
 from custom_pose_ros.core.geometry.symmetry import SymmetryGroup
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.orientation.estimate import OrientationEstimate
@@ -184,22 +183,20 @@ class Scorer:
         coasting = [e for e in score.result.estimates if e.coasting]
         if score.estimate is None and coasting:
             score.coasting = min(coasting, key=lambda e: float(np.linalg.norm(e.t_camera_object - truth.translation)))
-            score.coasting_error_deg = float(np.rad2deg(np.linalg.norm(self._rotation_error(score.coasting, truth))))
+            score.coasting_error_deg = float(np.rad2deg(np.linalg.norm(self._error(score.coasting, truth)[3:])))
         estimate = score.estimate
         if estimate is None:
             return
-        score.rotation_error_rad = self._rotation_error(estimate, truth)
-        score.position_error_m = truth.translation - estimate.t_camera_object
-        error = np.concatenate([score.position_error_m, score.rotation_error_rad])
-        covariance = estimate.covariance
+        error, covariance = self._error(estimate, truth), estimate.covariance
+        score.position_error_m, score.rotation_error_rad = error[:3], error[3:]
         score.nees_position = _squared_length(error[:3], covariance[:3, :3])
         score.nees_rotation = _squared_length(error[3:], covariance[3:, 3:])
         score.nees_pose = _squared_length(error, covariance)
 
-    def _rotation_error(self, estimate: OrientationEstimate, truth: Rigid) -> np.ndarray:
-        """Return the rotation vector that takes the estimate to the nearest true attitude that looks the same."""
-        R_true = truth.rotation @ self._symmetry.turn_towards(truth.rotation, estimate.R_camera_object)
-        return rotation_vector_from_matrix(R_true @ estimate.R_camera_object.T)
+    def _error(self, estimate: OrientationEstimate, truth: Rigid) -> np.ndarray:
+        """Return the (6,) step that takes the estimate to the nearest true pose that looks the same."""
+        turn = self._symmetry.turn_towards(truth.rotation, estimate.R_camera_object)
+        return estimate.pose.step_to(truth._replace(rotation=truth.rotation @ turn))
 
     def _describe(self, score: FrameScore) -> None:
         """Distance and view angle, of the truth where there is one."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from custom_pose_ros.core.geometry.rotations import matrix_from_rotation_vector, rotation_vector_from_matrix
+from custom_pose_ros.core.geometry.rotations import matrix_from_rotation_vector
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.orientation.estimate import AMBIGUOUS
 from custom_pose_ros.evaluation.scoring.frame_scores import FrameScore
@@ -194,10 +194,9 @@ def _jitter(scores: Sequence[FrameScore]) -> dict[str, Any]:
             step = np.linalg.norm(b - (a + c) / 2.0, axis=1)
             pixels += step[np.isfinite(step)].tolist()
         if before.estimate and now.estimate and after.estimate:
-            pose, middle = now.estimate.pose, interpolate(before.estimate.pose, after.estimate.pose, 0.5)
-            turn = rotation_vector_from_matrix(pose.rotation @ middle.rotation.T)
-            turns.append(np.rad2deg(np.linalg.norm(turn)))
-            moves.append(np.linalg.norm(pose.translation - middle.translation))
+            step = interpolate(before.estimate.pose, after.estimate.pose, 0.5).step_to(now.estimate.pose)
+            moves.append(np.linalg.norm(step[:3]))
+            turns.append(np.rad2deg(np.linalg.norm(step[3:])))
     scale = 1.0 / math.sqrt(1.5)
     return {
         'keypoint_px': distribution(scale * np.array(pixels)),

@@ -19,6 +19,7 @@ from custom_pose_ros.core.geometry.rotations import (
     nearest_rotation,
     quaternion_from_matrix,
     roll_pitch_yaw_from_matrix,
+    rotation_vectors_from_matrices,
     skew_matrix,
 )
 from custom_pose_ros.core.yaml_files import read_yaml
@@ -161,7 +162,7 @@ def _starts(R_a: np.ndarray, R_b: np.ndarray, t_a: np.ndarray, t_b: np.ndarray) 
             weighted = R_a * weights[:, None, None]
             R_x = nearest_rotation((weighted @ (R_b @ R_y).transpose(0, 2, 1)).sum(0))
             R_y = nearest_rotation(((R_x @ R_b).transpose(0, 2, 1) @ weighted).sum(0))
-            angles = np.linalg.norm(_rotation_vectors(R_a, R_x @ R_b @ R_y), axis=1)
+            angles = np.linalg.norm(_turns(R_a, R_x @ R_b @ R_y), axis=1)
             weights = 1.0 / np.maximum(angles, _LEAST_SCALE)
         candidates.append((float(np.median(angles)), R_x, R_y))
     best = min(candidates, key=lambda candidate: candidate[0])
@@ -185,7 +186,7 @@ class _Fit:
         for step in range(_STEPS):
             turned = R_x @ self.R_b
             carried = (self.R_b @ t_y + self.t_b) @ R_x.T
-            e_r, e_t = _rotation_vectors(self.R_a, turned @ R_y), self.t_a - carried - t_x
+            e_r, e_t = _turns(self.R_a, turned @ R_y), self.t_a - carried - t_x
             angles, misses = np.linalg.norm(e_r, axis=1), np.linalg.norm(e_t, axis=1)
             scales = max(_robust_rms(angles), _LEAST_SCALE), max(_robust_rms(misses), _LEAST_SCALE)
             w_r, w_t = (
@@ -214,13 +215,9 @@ class _Fit:
         return 1.0 / (1.0 + (sizes / _OUTLIER_SIZE) ** 2)
 
 
-def _rotation_vectors(R_to: np.ndarray, R_from: np.ndarray) -> np.ndarray:
+def _turns(R_to: np.ndarray, R_from: np.ndarray) -> np.ndarray:
     """Return the (N, 3) rotation vectors that take R_from to R_to, both (N, 3, 3), about fixed axes."""
-    R = R_to @ R_from.transpose(0, 2, 1)
-    sines = np.stack([R[:, 2, 1] - R[:, 1, 2], R[:, 0, 2] - R[:, 2, 0], R[:, 1, 0] - R[:, 0, 1]], 1) / 2.0
-    sine = np.linalg.norm(sines, axis=1)
-    angle = np.arctan2(sine, (np.trace(R, axis1=1, axis2=2) - 1.0) / 2.0)
-    return sines * (angle / np.maximum(sine, 1e-12))[:, None]
+    return rotation_vectors_from_matrices(R_to @ R_from.transpose(0, 2, 1))
 
 
 def _robust_rms(sizes: np.ndarray) -> float:

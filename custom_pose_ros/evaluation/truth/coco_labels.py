@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from custom_pose_ros.core.errors import DatasetError
+from custom_pose_ros.core.keypoints.tracking import mean_distances, nearest_pairs
 from custom_pose_ros.core.labels.coco_file import read_object_labels
 from custom_pose_ros.core.labels.placement import bring_inside, same_shape
 from custom_pose_ros.core.labels.raw_labels import REFUSED, RawImage
@@ -100,19 +101,12 @@ class CocoLabels:
     def score(self, result: FrameResult, labels: Sequence[np.ndarray]) -> tuple[list[LabelScore], int]:
         """Match instances to labels, nearest first; returns a score for each label and the instances left over."""
         sizes = [max(float(np.linalg.norm(np.nanmax(p, 0) - np.nanmin(p, 0))), _MIN_SIZE_PX) for p in labels]
-        distances = []
-        for i, label in enumerate(labels):
-            for j, keypoints in enumerate(result.keypoints):
-                errors = np.linalg.norm(keypoints[:, :2] - label, axis=1)
-                if np.isfinite(errors).any() and np.nanmean(errors) < MATCH_RADIUS * sizes[i]:
-                    distances.append((float(np.nanmean(errors)), i, j, errors))
+        found = result.keypoints[:, :, :2]
+        pairs = nearest_pairs(mean_distances(labels, found, [MATCH_RADIUS * size for size in sizes]))
         scores = [LabelScore(np.full(self.model.keypoint_count, np.nan), size, False) for size in sizes]
-        used: set[int] = set()
-        for _, i, j, errors in sorted(distances, key=lambda item: item[:3]):
-            if not scores[i].found and j not in used:
-                used.add(j)
-                scores[i] = LabelScore(errors, sizes[i], True)
-        return scores, len(result.keypoints) - len(used)
+        for i, j in pairs:
+            scores[i] = LabelScore(np.linalg.norm(found[j] - labels[i], axis=1), sizes[i], True)
+        return scores, len(found) - len(pairs)
 
     def _frame_of(self, image: Mapping[str, Any]) -> tuple[str, int]:
         if isinstance(image.get('stamp_ns'), int):

@@ -9,12 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from custom_pose_ros.core.geometry.rigid import IDENTITY, Rigid
-from custom_pose_ros.core.geometry.rotations import (
-    matrix_from_quaternion,
-    matrix_from_rotation_vector,
-    quaternion_from_matrix,
-    rotation_vector_from_matrix,
-)
+from custom_pose_ros.core.geometry.rotations import matrix_from_quaternion, quaternion_from_matrix
 
 MAX_GAP_S = 0.5  # truth is not interpolated over longer holes
 _NUMBERS_PER_POSE = 7
@@ -69,11 +64,7 @@ class Trajectory:
 
 def interpolate(first: Rigid, second: Rigid, share: float) -> Rigid:
     """Return the pose `share` (0 to 1) of the way from first to second: constant speed and turn rate (SLERP)."""
-    turn = rotation_vector_from_matrix(second.rotation @ first.rotation.T)
-    return Rigid(
-        matrix_from_rotation_vector(share * turn) @ first.rotation,
-        first.translation + share * (second.translation - first.translation),
-    )
+    return first.moved(share * first.step_to(second))
 
 
 class TransformTree:

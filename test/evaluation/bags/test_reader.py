@@ -34,7 +34,7 @@ FORMATS = [
 
 def read_all(*paths: Path) -> tuple[list[tuple[str, int, object]], Bag]:
     with Bag(paths) as bag:
-        return [(m.topic, m.time_ns, m.decode()) for m in bag.messages()], bag
+        return [(m.topic.name, m.time_ns, bag.decode(m)) for m in bag.messages()], bag
 
 
 def stamps(messages: list, topic: str) -> list[int]:

@@ -36,7 +36,7 @@ def test_the_copy_holds_the_original_and_the_results(evaluate, dive, tmp_path):
     with Bag([dive[0]]) as original, Bag([tmp_path / 'copy']) as copy:
 
         def content(bag):
-            return [(m.topic, m.msgtype, m.time_ns, m.stored.data) for m in bag.messages(original.topics)]
+            return [(m.topic.name, m.topic.msgtype, m.time_ns, m.data) for m in bag.messages(original.topics)]
 
         assert content(copy) == content(original)
         new = {name: topic for name, topic in copy.topics.items() if name not in original.topics}
@@ -48,7 +48,7 @@ def test_the_copy_holds_the_original_and_the_results(evaluate, dive, tmp_path):
         }
         assert (new['/poses'].count, new['/orientations'].count) == (40, 40)
         score = next(s for s in evaluation.scores[3:] if s.estimate)
-        at = {m.topic: m.decode() for m in copy.messages(new, score.result.time_ns, score.result.time_ns + 1)}
+        at = {m.topic.name: copy.decode(m) for m in copy.messages(new, score.result.time_ns, score.result.time_ns + 1)}
     poses, (transform,) = at['/poses'], at['/tf'].transforms
     assert poses.header.frame_id == transform.header.frame_id == 'camera_optical_frame'
     assert poses.header.stamp.sec * 10**9 + poses.header.stamp.nanosec == score.result.stamp_ns

@@ -111,7 +111,8 @@ def test_missed_objects_come_first_then_the_largest_errors_and_no_neighbours(eva
 def test_the_picture_is_of_that_frame_and_shows_truth_and_estimate(evaluation):
     score = next(s for s in evaluation.scores if s.estimate is not None)
     (image,) = frame_pictures.fetch_images(evaluation.bag, IMAGE, [score.result])
-    again = next(m for m in evaluation.bag.messages([IMAGE]) if m.time_ns == score.result.time_ns).decode()
+    bag, time_ns = evaluation.bag, score.result.time_ns
+    again = bag.decode(next(m for m in bag.messages([IMAGE]) if m.time_ns == time_ns))
     np.testing.assert_array_equal(image, again.data.reshape(256, 320, 3))
     before = image.copy()
     drawing = frame_pictures.draw(image, score, evaluation.model, CAMERA)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from custom_pose_ros.core.keypoints.poses import KeypointPose
-from custom_pose_ros.core.keypoints.tracking import nearest_pairs
+from custom_pose_ros.core.keypoints.tracking import mean_distances, nearest_pairs, seen_points
 from custom_pose_ros.core.labels.raw_labels import ABSENT, HIDDEN, UNKNOWN
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.inference.estimator import PoseEstimator
@@ -161,17 +161,11 @@ def measure(
 
 def match(labels: LabelledImage, poses: Sequence[KeypointPose]) -> list[int | None]:
     """Return for each labelled instance the pose that is nearest to it, each pose once, nearest pairs first."""
-    distances = np.full((len(labels.keypoints), len(poses)), np.inf)
-    for i, (keypoints, labelled) in enumerate(zip(labels.keypoints, labels.labelled)):
-        size = instance_size(keypoints[labelled], labels)
-        for j, pose in enumerate(poses):
-            common = labelled & pose.visible
-            if common.any():
-                distance = np.linalg.norm(pose.keypoints[common] - keypoints[common], axis=1).mean()
-                if distance < size:
-                    distances[i, j] = distance
-    pose_of = dict(nearest_pairs(distances))
-    return [pose_of.get(i) for i in range(len(labels.keypoints))]
+    labelled = list(zip(labels.keypoints, labels.labelled))
+    sizes = [instance_size(points[known], labels) for points, known in labelled]
+    points = [np.where(known[:, None], points, np.nan) for points, known in labelled]
+    pose_of = dict(nearest_pairs(mean_distances(points, [seen_points(pose) for pose in poses], sizes)))
+    return [pose_of.get(i) for i in range(len(points))]
 
 
 def keypoint_errors(keypoints: np.ndarray, labelled: np.ndarray, pose: KeypointPose | None) -> np.ndarray:

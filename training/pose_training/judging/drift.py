@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from custom_pose_ros.core.keypoints.poses import KeypointPose
-from custom_pose_ros.core.keypoints.tracking import nearest_pairs
+from custom_pose_ros.core.keypoints.tracking import mean_distances, nearest_pairs, seen_points
 from custom_pose_ros.inference.estimator import PoseEstimator
 
 Instances = Sequence[KeypointPose]
@@ -106,13 +106,6 @@ def measure_drift(images: Sequence[np.ndarray], before: Sequence[Instances], est
 
 def _pairs(first: Instances, second: Instances) -> list[tuple[KeypointPose, KeypointPose]]:
     """Return the instances that are the same in both: nearest pairs first, at most a quarter of their size apart."""
-    distances = np.full((len(first), len(second)), np.inf)
-    for i, a in enumerate(first):
-        size = max(float(np.ptp(a.keypoints[a.visible], axis=0).max()), 1.0)
-        for j, b in enumerate(second):
-            both = a.visible & b.visible
-            if both.any():
-                distance = float(np.linalg.norm(a.keypoints[both] - b.keypoints[both], axis=1).mean())
-                if distance <= size / 4:
-                    distances[i, j] = distance
+    largest = [max(float(np.ptp(pose.keypoints[pose.visible], axis=0).max()), 1.0) / 4 for pose in first]
+    distances = mean_distances([seen_points(a) for a in first], [seen_points(b) for b in second], largest)
     return [(first[i], second[j]) for i, j in nearest_pairs(distances)]

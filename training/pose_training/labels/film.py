@@ -143,7 +143,7 @@ class Film:
             for number, message in enumerate(bag.messages([images.name])):
                 first = message.time_ns if first is None else first
                 wanted = numbers is None or number in numbers
-                content = message.decode() if wanted else None
+                content = bag.decode(message) if wanted else None
                 if content is None:
                     continue
                 try:
