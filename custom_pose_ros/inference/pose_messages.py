@@ -1,17 +1,20 @@
 """
-Keypoint messages -> core dataclasses, and what the fields of pose messages are; needs no ROS.
+Messages with poses -> core dataclasses, and the other way round; needs no ROS.
 
-Takes any object with the fields of the message, made by rclpy or by rosbags. Who builds a message picks the classes;
-which value goes into which field stands here.
+Takes any object with the fields of the message, made by rclpy or by rosbags, and builds those of either.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from custom_pose_ros.core.errors import MessageError
+from custom_pose_ros.core.geometry.rigid import Rigid
+from custom_pose_ros.core.geometry.rotations import quaternion_from_matrix
 from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.limits import MAX_POSES
 from custom_pose_ros.core.object_model import ObjectModel
@@ -76,45 +79,97 @@ def track_id_of(message: Any) -> int | None:
     return None if message.track_id == NOT_TRACKED else int(message.track_id)
 
 
-def pose_fields(pose: KeypointPose, object_name: str) -> dict[str, Any]:
-    """Return the fields of a Pose message but its keypoints and those of its alternative, see `keypoint_fields`."""
-    left, top, right, bottom = (float(side) for side in pose.box)
-    return {
-        'object_name': object_name,
-        'track_id': NOT_TRACKED if pose.track_id is None else pose.track_id,
-        'score': float(pose.score),
-        'box_x': left,
-        'box_y': top,
-        'box_width': right - left,
-        'box_height': bottom - top,
-        'ambiguity': float(pose.ambiguity),
-        'alternative_score': 0.0 if pose.alternative is None else float(pose.alternative.score),
-    }
+class MessageMaker:
+    """Builds the messages of poses, of the classes that rclpy or rosbags have for them."""
 
+    def __init__(self, classes: Mapping[str, Callable[..., Any]], indices: Callable[[list[int]], Any] = list):
+        """
+        Remember the classes.
 
-def keypoint_fields(pose: KeypointPose | None) -> list[dict[str, Any]]:
-    """Return the fields of the Keypoint messages of a pose, one for each keypoint of the object; none without one."""
-    if pose is None:
-        return []
-    columns = (pose.keypoints.tolist(), pose.covariances.tolist(), pose.scores.tolist(), pose.visible.tolist())
-    return [
-        {'x': x, 'y': y, 'covariance': [xx, xy, yy], 'score': score, 'visible': visible}
-        for (x, y), ((xx, xy), (_, yy)), score, visible in zip(*columns)
-    ]
+        Args:
+            classes: By their full names, such as 'geometry_msgs/msg/Pose'.
+            indices: Makes of a list what the class has in its place.
+        """
+        self._make, self._indices = classes, indices
+        nan = math.nan
+        self._no_pose = self._make['geometry_msgs/msg/Pose'](
+            position=self._make['geometry_msgs/msg/Point'](x=nan, y=nan, z=nan),
+            orientation=self._make['geometry_msgs/msg/Quaternion'](x=nan, y=nan, z=nan, w=nan),
+        )
 
+    def poses(self, poses: Sequence[KeypointPose], model: ObjectModel, header: Any, width: int, height: int) -> Any:
+        """Return the PoseArray of one image; the header is used as it is, an empty list gives an empty array."""
+        return self._make['custom_pose_msgs/msg/PoseArray'](
+            header=header,
+            image_width=width,
+            image_height=height,
+            keypoint_names=list(model.keypoint_names),
+            skeleton=self._indices([index for edge in model.skeleton for index in edge]),
+            poses=[self._pose(pose, model.name) for pose in poses],
+        )
 
-def orientation_fields(estimate: OrientationEstimate, object_name: str) -> dict[str, Any]:
-    """Return the fields of an Orientation message but its poses; angles are about the estimate's reference frame."""
-    roll, pitch, yaw = estimate.roll_pitch_yaw.tolist()
-    return {
-        'object_name': object_name,
-        'track_id': NOT_TRACKED if estimate.track_id is None else estimate.track_id,
-        'roll': roll,
-        'pitch': pitch,
-        'yaw': yaw,
-        'reprojection_error_px': float(estimate.reprojection_error_px),
-        'ambiguity': float(estimate.ambiguity),
-        'keypoints_used': int(estimate.keypoints_used),
-        'outlier_suspected': bool(estimate.outlier_suspected),
-        'outline_agreement': float(estimate.outline_agreement),
-    }
+    def _pose(self, pose: KeypointPose, object_name: str) -> Any:
+        left, top, right, bottom = (float(side) for side in pose.box)
+        return self._make['custom_pose_msgs/msg/Pose'](
+            object_name=object_name,
+            track_id=NOT_TRACKED if pose.track_id is None else pose.track_id,
+            score=float(pose.score),
+            box_x=left,
+            box_y=top,
+            box_width=right - left,
+            box_height=bottom - top,
+            keypoints=self._keypoints(pose),
+            alternative=[] if pose.alternative is None else self._keypoints(pose.alternative),
+            ambiguity=float(pose.ambiguity),
+            alternative_score=0.0 if pose.alternative is None else float(pose.alternative.score),
+        )
+
+    def _keypoints(self, pose: KeypointPose) -> list[Any]:
+        make = self._make['custom_pose_msgs/msg/Keypoint']
+        covariances = np.ascontiguousarray(pose.covariances.reshape(-1, 4)[:, [0, 1, 3]])  # rclpy copies bytes
+        columns = (pose.keypoints.tolist(), covariances, pose.scores.tolist(), pose.visible.tolist())
+        return [
+            make(x=x, y=y, covariance=covariance, score=score, visible=visible)
+            for (x, y), covariance, score, visible in zip(*columns)
+        ]
+
+    def orientations(self, estimates: Sequence[OrientationEstimate], object_name: str, header: Any) -> Any:
+        """Return the OrientationArray of one image; the header is used as it is and names the estimates' frame."""
+        orientations = [self._orientation(estimate, object_name) for estimate in estimates]
+        return self._make['custom_pose_msgs/msg/OrientationArray'](header=header, orientations=orientations)
+
+    def _orientation(self, estimate: OrientationEstimate, object_name: str) -> Any:
+        roll, pitch, yaw = estimate.roll_pitch_yaw.tolist()
+        return self._make['custom_pose_msgs/msg/Orientation'](
+            object_name=object_name,
+            track_id=NOT_TRACKED if estimate.track_id is None else estimate.track_id,
+            pose=self._make['geometry_msgs/msg/PoseWithCovariance'](
+                pose=self.rigid_pose(estimate.pose), covariance=estimate.covariance.ravel()
+            ),
+            roll=roll,
+            pitch=pitch,
+            yaw=yaw,
+            reprojection_error_px=float(estimate.reprojection_error_px),
+            ambiguity=float(estimate.ambiguity),
+            alternative=self._no_pose if estimate.alternative is None else self.rigid_pose(estimate.alternative),
+            keypoints_used=int(estimate.keypoints_used),
+            outlier_suspected=bool(estimate.outlier_suspected),
+            outline_agreement=float(estimate.outline_agreement),
+        )
+
+    def rigid_pose(self, pose: Rigid) -> Any:
+        """Return the geometry_msgs/Pose of a transform."""
+        x, y, z = pose.translation.tolist()
+        at = self._make['geometry_msgs/msg/Point'](x=x, y=y, z=z)
+        return self._make['geometry_msgs/msg/Pose'](position=at, orientation=self._quaternion(pose.rotation))
+
+    def transform(self, transform: Rigid) -> Any:
+        """Return the geometry_msgs/Transform of a transform."""
+        x, y, z = transform.translation.tolist()
+        at = self._make['geometry_msgs/msg/Vector3'](x=x, y=y, z=z)
+        turned = self._quaternion(transform.rotation)
+        return self._make['geometry_msgs/msg/Transform'](translation=at, rotation=turned)
+
+    def _quaternion(self, R: np.ndarray) -> Any:
+        x, y, z, w = quaternion_from_matrix(R).tolist()
+        return self._make['geometry_msgs/msg/Quaternion'](x=x, y=y, z=z, w=w)

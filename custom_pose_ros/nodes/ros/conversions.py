@@ -7,8 +7,6 @@ The only import of custom_pose_msgs, with a hint how to build it.
 from __future__ import annotations
 
 import array
-import math
-from collections.abc import Sequence
 
 import numpy as np
 from builtin_interfaces.msg import Time
@@ -18,11 +16,8 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from custom_pose_ros.core.geometry.rigid import Rigid
-from custom_pose_ros.core.geometry.rotations import matrix_from_quaternion, quaternion_from_matrix
-from custom_pose_ros.core.keypoints.poses import KeypointPose
-from custom_pose_ros.core.object_model import ObjectModel
-from custom_pose_ros.core.orientation.estimate import OrientationEstimate
-from custom_pose_ros.inference.pose_messages import keypoint_fields, orientation_fields, pose_fields
+from custom_pose_ros.core.geometry.rotations import matrix_from_quaternion
+from custom_pose_ros.inference.pose_messages import MessageMaker
 
 try:
     from custom_pose_msgs.msg import Keypoint, Orientation, OrientationArray, Pose, PoseArray
@@ -37,10 +32,15 @@ except ImportError as error:
         f'Without ROS 2: "make demo" builds it into .venv. ({error})'
     ) from error
 
-_NO_POSE = RigidPose(
-    position=Point(x=math.nan, y=math.nan, z=math.nan),
-    orientation=Quaternion(x=math.nan, y=math.nan, z=math.nan, w=math.nan),
-)
+_CLASSES = (
+    Point, Quaternion, Vector3, Transform, RigidPose, PoseWithCovariance, Keypoint, Pose, PoseArray, Orientation,
+    OrientationArray,
+)  # fmt: skip
+_make = MessageMaker({f'{kind.__module__.partition(".")[0]}/msg/{kind.__name__}': kind for kind in _CLASSES})
+poses_to_message = _make.poses
+estimates_to_message = _make.orientations
+rigid_pose_message = _make.rigid_pose
+transform_message = _make.transform
 
 
 def stamp_seconds(stamp: Time) -> float:
@@ -53,46 +53,6 @@ def stamp_nanoseconds(stamp: Time) -> int:
     return stamp.sec * 10**9 + stamp.nanosec
 
 
-def poses_to_message(
-    poses: Sequence[KeypointPose], model: ObjectModel, header: Header, width: int, height: int
-) -> PoseArray:
-    """Return the PoseArray of one image; the header is used as it is, an empty list gives an empty array."""
-    return PoseArray(
-        header=header,
-        image_width=width,
-        image_height=height,
-        keypoint_names=list(model.keypoint_names),
-        skeleton=[index for edge in model.skeleton for index in edge],
-        poses=[
-            Pose(
-                keypoints=_keypoint_messages(pose),
-                alternative=_keypoint_messages(pose.alternative),
-                **pose_fields(pose, model.name),
-            )
-            for pose in poses
-        ],
-    )
-
-
-def _keypoint_messages(pose: KeypointPose | None) -> list[Keypoint]:
-    return [Keypoint(**fields) for fields in keypoint_fields(pose)]
-
-
-def estimates_to_message(
-    estimates: Sequence[OrientationEstimate], object_name: str, header: Header
-) -> OrientationArray:
-    """Return the OrientationArray of one image; the header is used as it is and names the frame of the estimates."""
-    orientations = [
-        Orientation(
-            pose=PoseWithCovariance(pose=rigid_pose_message(estimate.pose), covariance=estimate.covariance.ravel()),
-            alternative=_NO_POSE if estimate.alternative is None else rigid_pose_message(estimate.alternative),
-            **orientation_fields(estimate, object_name),
-        )
-        for estimate in estimates
-    ]
-    return OrientationArray(header=header, orientations=orientations)
-
-
 def bgr_to_image(bgr: np.ndarray, header: Header) -> Image:
     """Return a bgr8 image message of an (H, W, 3) uint8 array; the header is used as it is."""
     height, width = bgr.shape[:2]
@@ -101,18 +61,6 @@ def bgr_to_image(bgr: np.ndarray, header: Header) -> Image:
     data.frombytes(memoryview(np.ascontiguousarray(bgr)).cast('B'))
     message.data = data
     return message
-
-
-def rigid_pose_message(pose: Rigid) -> RigidPose:
-    """Return the geometry_msgs/Pose of a transform."""
-    x, y, z = pose.translation.tolist()
-    return RigidPose(position=Point(x=x, y=y, z=z), orientation=_quaternion_message(pose.rotation))
-
-
-def transform_message(transform: Rigid) -> Transform:
-    """Return the geometry_msgs/Transform of a transform."""
-    x, y, z = transform.translation.tolist()
-    return Transform(translation=Vector3(x=x, y=y, z=z), rotation=_quaternion_message(transform.rotation))
 
 
 def transform_from_message(message: Transform) -> Rigid:
@@ -124,8 +72,3 @@ def transform_from_message(message: Transform) -> Rigid:
 def rotation_from_message(message: Quaternion) -> np.ndarray:
     """Return the (3, 3) rotation matrix of a geometry_msgs/Quaternion."""
     return matrix_from_quaternion(np.array([message.x, message.y, message.z, message.w]))
-
-
-def _quaternion_message(R: np.ndarray) -> Quaternion:
-    x, y, z, w = quaternion_from_matrix(R).tolist()
-    return Quaternion(x=x, y=y, z=z, w=w)

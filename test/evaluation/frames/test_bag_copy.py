@@ -21,7 +21,7 @@ from custom_pose_ros.evaluation.bags.decoding import Decoder, first_pose_types, 
 from custom_pose_ros.evaluation.bags.reader import Bag
 from custom_pose_ros.evaluation.bags.stored import StoredMessage, Topic
 from custom_pose_ros.evaluation.bags.topics import ORIENTATIONS_TYPE, POSES_TYPE
-from custom_pose_ros.evaluation.frames.bag_copy import MessageMaker
+from custom_pose_ros.evaluation.frames.bag_copy import header_message, message_maker
 from custom_pose_ros.evaluation.frames.recorded_frames import estimates_from_message
 from custom_pose_ros.evaluation.notes import Notes
 from custom_pose_ros.inference.image_messages import image_to_bgr
@@ -155,8 +155,12 @@ def test_calibrations_of_a_bag_are_read(store):
 
 
 @pytest.fixture
-def make(tiny_model) -> MessageMaker:
-    return MessageMaker(pose_types(), tiny_model)
+def make():
+    return message_maker(pose_types())
+
+
+def a_header(types=None):
+    return header_message(types or pose_types(), START_NS, 'camera')
 
 
 def a_pose(**changes: Any) -> KeypointPose:
@@ -173,7 +177,7 @@ def a_pose(**changes: Any) -> KeypointPose:
 
 def test_recorded_poses_are_those_that_were_written(make, tiny_model):
     poses = [a_pose(), a_pose(track_id=None)]
-    message = make.pose_array(make.header(START_NS, 'camera'), poses, 320, 256)
+    message = make.poses(poses, tiny_model, a_header(), 320, 256)
     read = message_to_poses(through_a_bag(pose_types(), message, 'custom_pose_msgs/msg/PoseArray'), tiny_model)
     for before, after in zip(poses, read, strict=True):
         for name in ('keypoints', 'covariances', 'scores', 'visible', 'score', 'track_id'):
@@ -183,14 +187,14 @@ def test_recorded_poses_are_those_that_were_written(make, tiny_model):
 def test_alternatives_of_poses_and_orientations_are_recorded_and_read(make, tiny_model):
     other = a_pose(keypoints=a_pose().keypoints + 1.0, score=0.6, track_id=None)
     poses = [a_pose(alternative=other, ambiguity=0.96), a_pose()]
-    message = make.pose_array(make.header(START_NS, 'camera'), poses, 320, 256)
+    message = make.poses(poses, tiny_model, a_header(), 320, 256)
     first, second = message_to_poses(through_a_bag(pose_types(), message, POSES_TYPE), tiny_model)
     assert (first.ambiguity, first.alternative.score) == (pytest.approx(0.96), pytest.approx(0.6))  # float32
     np.testing.assert_array_equal(first.alternative.keypoints, other.keypoints)
     assert (second.alternative, second.ambiguity) == (None, 0.0)
     turned = Rigid(np.diag([-1.0, -1.0, 1.0]), np.array([0.5, -0.25, 2.0]))
     estimates = [an_estimate(alternative=turned), an_estimate()]
-    message = make.orientation_array(make.header(START_NS, 'camera'), estimates)
+    message = make.orientations(estimates, 'tiny', a_header())
     first, second = estimates_from_message(through_a_bag(pose_types(), message, ORIENTATIONS_TYPE), tiny_model)
     np.testing.assert_allclose(first.alternative.rotation, turned.rotation, atol=1e-15)
     assert second.alternative is None
@@ -203,7 +207,7 @@ def test_alternatives_of_poses_and_orientations_are_recorded_and_read(make, tiny
 ])  # fmt: skip
 def test_an_alternative_that_is_none_is_refused(make, tiny_model, name, value, fact):
     pose = a_pose(alternative=a_pose(), ambiguity=0.5)
-    message = make.pose_array(make.header(START_NS, 'camera'), [pose], 320, 256)
+    message = make.poses([pose], tiny_model, a_header(), 320, 256)
     setattr(message.poses[0], name, value)
     with pytest.raises(MessageError, match=re.escape(fact)):
         message_to_poses(message, tiny_model)
@@ -213,10 +217,9 @@ def test_an_alternative_that_is_none_is_refused(make, tiny_model, name, value, f
 def test_recordings_from_before_the_alternatives_are_read(tmp_path, tiny_model, definition_in_the_bag):
     """With the definition that is recorded in the bag, and, as in bags of Humble, without any."""
     types = first_pose_types()
-    make = MessageMaker(types, tiny_model)
     fields = types.fielddefs['custom_pose_msgs/msg/Pose'][1]
     assert [name for name, _ in fields][-1] == 'keypoints'
-    header = make.header(START_NS, 'camera')
+    header = a_header(types)
     keypoint = types.types['custom_pose_msgs/msg/Keypoint']
     pose = types.types['custom_pose_msgs/msg/Pose'](
         object_name='tiny', track_id=7, score=0.5, box_x=1.0, box_y=2.0, box_width=3.0, box_height=4.0,
@@ -237,7 +240,7 @@ def test_recordings_from_before_the_alternatives_are_read(tmp_path, tiny_model, 
 
 
 def test_recorded_poses_of_another_object_are_refused(make, tiny_model):
-    message = make.pose_array(make.header(START_NS, 'camera'), [a_pose()], 320, 256)
+    message = make.poses([a_pose()], tiny_model, a_header(), 320, 256)
     message.keypoint_names = ['nose', 'tail']
     with pytest.raises(MessageError, match=r"keypoints 'nose, tail': wanted those of tiny: \[front, left"):
         message_to_poses(message, tiny_model)
@@ -246,7 +249,7 @@ def test_recorded_poses_of_another_object_are_refused(make, tiny_model):
 def test_recorded_orientations_are_those_that_were_written_and_bad_ones_are_left_out(make, tiny_model):
     coasting = an_estimate(track_id=None, outlier_suspected=True, keypoints_used=0)
     estimates = [an_estimate(), an_estimate(outline_agreement=0.75, keypoints_used=0), coasting]
-    message = make.orientation_array(make.header(START_NS, 'camera'), [*estimates, an_estimate()])
+    message = make.orientations([*estimates, an_estimate()], 'tiny', a_header())
     message.orientations[3].pose.pose.position.x = np.nan
     message = through_a_bag(pose_types(), message, 'custom_pose_msgs/msg/OrientationArray')
     assert [round(o.roll, 12) for o in message.orientations] == [0.1] * 4
