@@ -22,12 +22,12 @@ from custom_pose_ros.core.command_line import DONE, command, command_parser, opt
 
 with optional_packages('quantize', ['quantization', 'openvino', 'training']):
     from custom_pose_ros.inference.backends import load_network
+    from custom_pose_ros.inference.backends.contract import object_inside
     from custom_pose_ros.inference.backends.model_files import INT8, ONNX, file_beside
     from training.pose_training.export.quantization import quantize
     from training.pose_training.judging.drift import DriftLimits
     from training.pose_training.labels.coco import LabelledImage, read_dataset
     from training.pose_training.labels.image_files import sample_images
-    from training.pose_training.networks.trained import object_inside
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:

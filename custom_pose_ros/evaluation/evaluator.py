@@ -19,7 +19,7 @@ from custom_pose_ros.evaluation.bags.reader import Bag
 from custom_pose_ros.evaluation.bags.topics import FOREIGN_TYPES
 from custom_pose_ros.evaluation.evaluation_settings import Selection, Settings, select
 from custom_pose_ros.evaluation.frame_result import FrameResult
-from custom_pose_ros.evaluation.frames.bag_copy import BagCopy, bag_copy
+from custom_pose_ros.evaluation.frames.bag_copy import bag_copy
 from custom_pose_ros.evaluation.frames.frame_sources import (
     CameraSupply,
     EstimatedFrames,
@@ -165,14 +165,14 @@ class Reading:
 
     def frames(self) -> Iterator[EvaluatedFrame]:
         """Read the bag once, to its end; yields each frame whose image is at hand, that is none of recorded results."""
-        estimator = self.evaluator.estimator
+        estimator, target = self.evaluator.estimator, self.settings.write_bag
         workers = 1
         if estimator is not None:
             estimator.warm_up()
             workers = self.settings.threads or default_threads()
         started = time.perf_counter()
         with (
-            self._copy() as copy,
+            bag_copy(target, self.bag, self.model, self.notes) if target else contextlib.nullcontext() as copy,
             contextlib.closing(
                 decoded_messages(self.bag, self.selection, self._source.names, estimator, workers, copy is not None)
             ) as messages,
@@ -255,17 +255,6 @@ class Reading:
         if self.settings.recorded_class:
             raise UsageError('--recorded-class: the recorded topics are those of this package and name one object')
         return RecordedFrames(inputs)
-
-    @contextlib.contextmanager
-    def _copy(self) -> Iterator[BagCopy | None]:
-        """Yield the copy of the bag that is written while it is read, None when none is wanted."""
-        if self.settings.write_bag is None:
-            yield None
-            return
-        with bag_copy(self.settings.write_bag, self.bag, self.model) as copy:
-            yield copy
-        if copy.prefix:
-            self.notes.info(f'--write-bag: the bag has such topics already; the new ones are under {copy.prefix}')
 
     def _truths(self, results: Sequence[FrameResult]) -> tuple[list | None, Alignment | None]:
         if self._truth.kind is None:

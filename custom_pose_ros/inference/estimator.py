@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import threading
 from collections.abc import Sequence
@@ -12,13 +11,14 @@ from typing import Protocol
 import cv2
 import numpy as np
 
-from custom_pose_ros.core.errors import ConfigError, ModelError, ModelFileError
+from custom_pose_ros.core.errors import ConfigError, ModelError
 from custom_pose_ros.core.keypoints.grouping import group_poses, group_with_margin
 from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.keypoints.preprocessing import SIZE_MULTIPLE, STRIDE, check_image, input_shape, prepare
 from custom_pose_ros.core.object_file import Thresholds, find_object_folder
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.inference.backends import AUTO, MARGINS, Backend, LoadedNetwork, default_threads, load_network
+from custom_pose_ros.inference.backends.contract import object_inside
 from custom_pose_ros.inference.faces.face_estimator import FaceEstimator
 
 MAX_INPUT_HEIGHT = 1024  # [px]
@@ -246,13 +246,7 @@ def _check_height(height: int) -> None:
 
 
 def _check_fit(backend: Backend, model: ObjectModel) -> None:
-    text = backend.metadata.get('object')
-    if text is None:
-        raise ModelError('the network carries no object; export it again with training/export_onnx.py')
-    try:
-        made_for = ObjectModel.from_dict(json.loads(text), 'object inside the network')
-    except (ValueError, RecursionError) as error:
-        raise ModelFileError(f'the object inside the network is damaged ({error}); export it again') from error
+    made_for = object_inside(backend)
     difference = model.difference_from(made_for)
     if difference:
         raise ModelError(

@@ -35,18 +35,17 @@ class Bag:
         notes: What was damaged or odd.
     """
 
-    def __init__(self, paths: Sequence[str | Path], notes: Notes | None = None):
+    def __init__(self, paths: Sequence[str | Path]):
         """
         Find the files of the bag.
 
         Args:
             paths: Folders (with or without metadata.yaml) or files (.mcap, .db3, .bag, and these with .zstd).
-            notes: Where damage is written to.
 
         Raises:
             DatasetError: There is nothing that could be a bag.
         """
-        self.notes = notes or Notes()
+        self.notes = Notes()
         self.paths = [Path(path) for path in paths]
         self.topics: dict[str, Topic] = {}
         self.start_ns = 0

@@ -21,6 +21,7 @@ from custom_pose_ros.evaluation.bags.decoding import pose_types
 from custom_pose_ros.evaluation.bags.reader import Bag
 from custom_pose_ros.evaluation.bags.stored import StoredMessage
 from custom_pose_ros.evaluation.frames.frame_sources import EvaluatedFrame
+from custom_pose_ros.evaluation.notes import Notes
 from custom_pose_ros.inference.pose_messages import MessageMaker
 
 BAG_VERSION = 8  # metadata that Humble to Kilted read
@@ -34,9 +35,9 @@ TOPICS = {
 
 
 @contextlib.contextmanager
-def bag_copy(path: Path, bag: Bag, model: ObjectModel) -> Iterator[BagCopy]:
+def bag_copy(path: Path, bag: Bag, model: ObjectModel, notes: Notes) -> Iterator[BagCopy]:
     """
-    Write an mcap bag that appears when the block ends well.
+    Write an mcap bag that appears when the block ends well; a prefix of its new topics is noted then.
 
     Raises:
         UsageError: It exists already, or the bag is one of ROS 1.
@@ -52,7 +53,9 @@ def bag_copy(path: Path, bag: Bag, model: ObjectModel) -> Iterator[BagCopy]:
         replacing(path) as temporary,
         Writer(temporary, version=BAG_VERSION, storage_plugin=StoragePlugin.MCAP) as writer,
     ):
-        yield BagCopy(writer, bag, model)
+        yield (copy := BagCopy(writer, bag, model))
+    if copy.prefix:
+        notes.info(f'--write-bag: the bag has such topics already; the new ones are under {copy.prefix}')
 
 
 class BagCopy:

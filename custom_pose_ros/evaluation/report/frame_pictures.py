@@ -65,12 +65,12 @@ def badness(score: FrameScore) -> float:
     return 0.0 if score.found or score.expected is not None else 0.5
 
 
-def choose(scores: Sequence[FrameScore], count: int = COUNT) -> list[int]:
+def choose(scores: Sequence[FrameScore]) -> list[int]:
     """Return the indices of the worst frames, worst first, no two nearer than APART_S."""
     values = np.array([badness(score) for score in scores])
     chosen: list[int] = []
     for index in np.argsort(-values, kind='stable').tolist():
-        if len(chosen) == count or values[index] <= 0.0:
+        if len(chosen) == COUNT or values[index] <= 0.0:
             break
         stamp = scores[index].result.stamp_ns
         if all(abs(stamp - scores[other].result.stamp_ns) >= APART_S * 1e9 for other in chosen):

@@ -102,10 +102,13 @@ def check_on_probe(backend: Backend, path: Path, model: ObjectModel | None = Non
         ModelError: It cannot compute, or its maps are no such maps: of another type or shape, not finite, or the same
             everywhere.
     """
-    made_for = _object_in(backend)
+    try:
+        made_for = object_inside(backend)
+    except ModelError:
+        if model is None:  # said by whoever compares the objects
+            return
+        made_for = model
     model = model or made_for
-    if model is None:  # said by whoever compares the objects
-        return
     size = backend.input_size or input_shape(_PROBE_ASPECT, model.input_height)
     image = np.random.default_rng(0).integers(0, 256, (1, *size, 3), np.uint8)
     try:
@@ -116,7 +119,6 @@ def check_on_probe(backend: Backend, path: Path, model: ObjectModel | None = Non
         raise ModelFileError(
             f'{path}: cannot compute an image of {size[1]} x {size[0]} px ({reason_of(error)}); {_CURE}'
         ) from error
-    made_for = made_for or model
     counts = {'heatmaps': made_for.keypoint_count + 1, 'pafs': 2 * made_for.limb_count}
     for (name, count), values in zip(counts.items(), maps):
         problem = _problem(values, (1, count, size[0] // STRIDE, size[1] // STRIDE))
@@ -136,9 +138,16 @@ def _problem(values: np.ndarray, shape: tuple[int, ...]) -> str:
     return ''
 
 
-def _object_in(backend: Backend) -> ObjectModel | None:
-    """Return the object that a network was made for; None when it does not say."""
+def metadata_of(model: ObjectModel, architecture: str) -> dict[str, str]:
+    """Return the metadata of a network of this architecture that was made for an object, see `Backend`."""
+    return {'object': model.to_json(), 'stride': str(STRIDE), 'architecture': architecture}
+
+
+def object_inside(backend: Backend, source: object = 'the network') -> ObjectModel:
+    """Return the object that a network was made for; ModelError, naming `source`, when it carries none or a damaged."""
+    if 'object' not in backend.metadata:
+        raise ModelError(f'{source} carries no object; export it again with training/export_onnx.py')
     try:
-        return ObjectModel.from_dict(json.loads(backend.metadata['object']))
-    except (KeyError, ValueError, RecursionError):
-        return None
+        return ObjectModel.from_dict(json.loads(backend.metadata['object']), f'object in {source}')
+    except (ValueError, RecursionError) as error:
+        raise ModelFileError(f'the object inside {source} is damaged ({error}); export it again') from error

@@ -44,17 +44,20 @@ class OpenVinoBackend:
             raise damaged_onnx(path, error) from error
         check_onnx_names(path, *names)
         self.metadata = {key: str(getattr(value, 'value', value)) for key, value in metadata.items()}
-        self._compiled = compiled
-        self._of_thread = threading.local()  # a request serves one call at a time
+        self._requests = Requests(compiled)
 
     def __call__(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         check_images(images)
-        request = getattr(self._of_thread, 'request', None)
-        if request is None:
-            request = self._of_thread.request = self._compiled.create_infer_request()
-        results = request.infer({'image': np.ascontiguousarray(images)}, share_inputs=True)
+        results = self._requests.infer({'image': np.ascontiguousarray(images)}, share_inputs=True)
         heatmaps, pafs = (results[name] for name in OUTPUTS)
         return heatmaps, pafs
+
+
+class Requests(threading.local):
+    """What infers: a request of its own for each thread, as one serves one call at a time."""
+
+    def __init__(self, compiled: openvino.CompiledModel):
+        self.infer = compiled.create_infer_request().infer
 
 
 def cpu_core() -> openvino.Core:

@@ -7,9 +7,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from custom_pose_ros.core.keypoints.preprocessing import STRIDE
 from custom_pose_ros.core.object_model import ObjectModel
-from custom_pose_ros.inference.backends.contract import check_images
+from custom_pose_ros.inference.backends.contract import check_images, metadata_of
 from custom_pose_ros.inference.checkpoints import load_checkpoint
 from custom_pose_ros.inference.network import DeploymentNetwork, PoseNetwork
 
@@ -28,7 +27,7 @@ class TorchBackend:
         if threads is not None and self._device.type == 'cpu':
             torch.set_num_threads(threads)
         self._network = DeploymentNetwork(network).to(self._device, memory_format=torch.channels_last)
-        self.metadata = {'object': model.to_json(), 'stride': str(STRIDE), 'architecture': network.architecture}
+        self.metadata = metadata_of(model, network.architecture)
 
     @classmethod
     def load(cls, path: Path, precision: str, threads: int, model: ObjectModel | None = None) -> TorchBackend:

@@ -7,7 +7,6 @@ needs TensorFlow and is not used, so it is installed without dependencies; OpenV
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -86,8 +85,8 @@ class FaceNetwork:
         image.preprocess().convert_element_type(openvino.Type.f32).convert_color(ops.ColorFormat.RGB)
         image.preprocess().mean(model.mean).scale(model.scale)
         image.model().set_layout(openvino.Layout('NHWC'))
-        self._compiled = core.compile_model(steps.build(), backend.CPU, backend.cpu_settings(threads))
-        self._of_thread = threading.local()  # a request serves one call at a time
+        compiled = core.compile_model(steps.build(), backend.CPU, backend.cpu_settings(threads))
+        self._requests = backend.Requests(compiled)
 
     def __call__(self, image: np.ndarray) -> list[np.ndarray]:
         """
@@ -99,10 +98,7 @@ class FaceNetwork:
         Returns:
             The outputs as float32 arrays, those with the most elements first.
         """
-        request = getattr(self._of_thread, 'request', None)
-        if request is None:
-            request = self._of_thread.request = self._compiled.create_infer_request()
-        results = request.infer({0: np.ascontiguousarray(image[None])}, share_inputs=True)
+        results = self._requests.infer({0: np.ascontiguousarray(image[None])}, share_inputs=True)
         return sorted((np.array(value) for value in results.values()), key=lambda value: -value.size)
 
 

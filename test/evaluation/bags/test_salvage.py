@@ -40,9 +40,8 @@ def files(tmp_path_factory) -> dict[str, Path]:
 
 
 def count(path: Path, topic: str = IMAGE + '/compressed') -> tuple[int, Notes]:
-    notes = Notes()
-    with Bag([path], notes) as bag:
-        return sum(m.topic.name == topic for m in bag.messages()), notes
+    with Bag([path]) as bag:
+        return sum(m.topic.name == topic for m in bag.messages()), bag.notes
 
 
 @pytest.mark.parametrize('kind', ['mcap', 'sqlite3', 'ros1'])

@@ -18,12 +18,12 @@ from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.keypoints.preprocessing import prepare
 from custom_pose_ros.inference.backends import LoadedNetwork, default_threads
 from custom_pose_ros.inference.backends.choice import KINDS, Candidate
+from custom_pose_ros.inference.backends.contract import object_inside
 from custom_pose_ros.inference.backends.model_files import INT8, ONNX, file_beside
 from custom_pose_ros.inference.estimator import PoseEstimator
 from training.pose_training.judging.accuracy import measure
 from training.pose_training.judging.drift import Drift, DriftLimits, measure_drift
 from training.pose_training.labels.coco import LabelledImage
-from training.pose_training.networks.trained import object_inside
 
 # How many of the first and of the last layers stay in f32, tried in this order: the last, next to the maps, cost little
 # and decide about fractions of a pixel; the first see the widest range of values and cost the most.

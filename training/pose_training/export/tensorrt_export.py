@@ -13,8 +13,9 @@ from torch.nn import functional
 
 from custom_pose_ros.core.errors import ConfigError, ModelError
 from custom_pose_ros.core.files import replacing, sha256_of
-from custom_pose_ros.core.keypoints.preprocessing import SIZE_MULTIPLE, STRIDE
+from custom_pose_ros.core.keypoints.preprocessing import SIZE_MULTIPLE
 from custom_pose_ros.inference.backends.choice import KINDS, Candidate
+from custom_pose_ros.inference.backends.contract import metadata_of
 from custom_pose_ros.inference.backends.model_files import ENGINE, ONNX, file_beside
 from custom_pose_ros.inference.checkpoints import Checkpoint
 from custom_pose_ros.inference.network import PoseNetwork, SamePadding, Stage
@@ -96,12 +97,7 @@ def export_tensorrt(checkpoint: Checkpoint, path: Path, size: tuple[int, int], m
         'max_batch': max_batch,
         'mean': network.network.mean.flatten().tolist(),
         'std': network.network.std.flatten().tolist(),
-        'metadata': {
-            'object': checkpoint.model.to_json(),
-            'stride': str(STRIDE),
-            'architecture': checkpoint.architecture,
-            **made_from,
-        },
+        'metadata': {**metadata_of(checkpoint.model, checkpoint.architecture), **made_from},
     }
     with replacing(path) as temporary:
         torch.save({**engine.state_dict(), FACTS_KEY: json.dumps(facts)}, temporary)

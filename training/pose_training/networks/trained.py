@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-from custom_pose_ros.core.errors import ModelError, reason_of
 from custom_pose_ros.core.object_file import find_object_folder
 from custom_pose_ros.core.object_model import ObjectModel
-from custom_pose_ros.inference.backends import Backend, load_network
+from custom_pose_ros.inference.backends import load_network
+from custom_pose_ros.inference.backends.contract import object_inside
 from custom_pose_ros.inference.estimator import PoseEstimator
 
 
@@ -41,23 +40,3 @@ def load_trained(
     loaded = load_network(path, backend, threads, precision)
     model = ObjectModel.load(object_source) if object_source else object_inside(loaded.backend, source)
     return PoseEstimator(model, loaded, input_height)
-
-
-def object_inside(backend: Backend, source: str | Path) -> ObjectModel:
-    """
-    Return the object that a network carries.
-
-    Args:
-        backend: The network.
-        source: Where it was read from, for messages.
-
-    Raises:
-        ConfigError: The object is damaged.
-        ModelError: It carries none.
-    """
-    if 'object' not in backend.metadata:
-        raise ModelError(f'{source}: carries no object; give a model that training/export_onnx.py wrote')
-    try:
-        return ObjectModel.from_dict(json.loads(backend.metadata['object']), f'object in {source}')
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise ModelError(f'{source}: the object inside it is damaged ({reason_of(error)}); export it again') from error
