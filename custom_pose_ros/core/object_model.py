@@ -109,23 +109,17 @@ class ObjectModel:
     @cached_property
     def has_position(self) -> np.ndarray:
         """(K,) bool: whether the position of each keypoint on the object is known."""
-        if self.model_points is None:
-            return np.zeros(self.keypoint_count, bool)
-        return np.isfinite(self.model_points).all(1)
+        return np.isfinite(self._points).all(1)
 
     @cached_property
     def middle(self) -> np.ndarray:
         """(3,) mean of the known model points [m]; zeros when none is known."""
-        if self.model_points is None or not self.has_position.any():
-            return np.zeros(3)
-        return self.model_points[self.has_position].mean(0)
+        return self._points[self.has_position].mean(0) if self.has_position.any() else np.zeros(3)
 
     @cached_property
     def extent_m(self) -> np.ndarray:
         """(3,) sides of the box around the model points [m]; zeros when none is known."""
-        if self.model_points is None or not self.has_position.any():
-            return np.zeros(3)
-        return np.ptp(self.model_points[self.has_position], axis=0)
+        return np.ptp(self._points[self.has_position], axis=0) if self.has_position.any() else np.zeros(3)
 
     @property
     def size_m(self) -> float:

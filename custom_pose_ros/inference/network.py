@@ -173,10 +173,12 @@ class LightweightOpenPose(PoseNetwork):
             _conv(3, 32, stride=2, bias=False), *(_separable(*layer) for layer in _MOBILENET_LAYERS)
         )
         self.cpm = _Cpm(_MOBILENET_LAYERS[-1][1], channels)
-        self.initial_stage = _InitialStage(channels, heatmaps, pafs)
-        self.refinement_stages = nn.ModuleList(
-            _RefinementStage(channels + heatmaps + pafs, channels, heatmaps, pafs) for _ in range(refinement_stages)
-        )
+        trunk = [_conv(channels, channels, norm=False) for _ in range(3)]
+        self.initial_stage = _MapsStage(trunk, 512, channels, heatmaps, pafs)
+        self.refinement_stages = nn.ModuleList()
+        for _ in range(refinement_stages):
+            trunk = [_RefinementBlock(channels if i else channels + heatmaps + pafs, channels) for i in range(5)]
+            self.refinement_stages.append(_MapsStage(trunk, channels, channels, heatmaps, pafs))
         for stage in (self.initial_stage, *self.refinement_stages):
             _start_at_empty_image(stage.heatmaps[-1][0], stage.pafs[-1][0])
 
@@ -330,18 +332,6 @@ class _Cpm(nn.Module):
         return self.conv(x + self.trunk(x))
 
 
-class _InitialStage(nn.Module):
-    def __init__(self, channels: int, heatmaps: int, pafs: int):
-        super().__init__()
-        self.trunk = nn.Sequential(*(_conv(channels, channels, norm=False) for _ in range(3)))
-        self.heatmaps = _head(channels, 512, heatmaps)
-        self.pafs = _head(channels, 512, pafs)
-
-    def forward(self, x: Tensor) -> Stage:
-        x = self.trunk(x)
-        return self.heatmaps(x), self.pafs(x)
-
-
 class _RefinementBlock(nn.Module):
     def __init__(self, inputs: int, outputs: int):
         super().__init__()
@@ -353,12 +343,12 @@ class _RefinementBlock(nn.Module):
         return x + self.trunk(x)
 
 
-class _RefinementStage(nn.Module):
-    def __init__(self, inputs: int, channels: int, heatmaps: int, pafs: int):
+class _MapsStage(nn.Module):
+    def __init__(self, trunk: list[nn.Module], hidden: int, channels: int, heatmaps: int, pafs: int):
         super().__init__()
-        self.trunk = nn.Sequential(*(_RefinementBlock(channels if i else inputs, channels) for i in range(5)))
-        self.heatmaps = _head(channels, channels, heatmaps)
-        self.pafs = _head(channels, channels, pafs)
+        self.trunk = nn.Sequential(*trunk)
+        self.heatmaps = _head(channels, hidden, heatmaps)
+        self.pafs = _head(channels, hidden, pafs)
 
     def forward(self, x: Tensor) -> Stage:
         x = self.trunk(x)

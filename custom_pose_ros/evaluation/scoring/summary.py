@@ -67,7 +67,6 @@ def _errors(scores: Sequence[FrameScore], model: ObjectModel) -> dict[str, Any]:
     rotation = [s.rotation_error_deg for s in scores]
     angles = np.array([_angle_errors_deg(s, model) for s in scores if s.estimate is not None and s.truth is not None])
     per_keypoint = [s.keypoint_errors_px for s in scores if s.keypoint_errors_px is not None]
-    columns = np.stack(per_keypoint).T if per_keypoint else np.zeros((model.keypoint_count, 0))
     return {
         'rotation_error_deg': {
             **distribution(rotation),
@@ -85,7 +84,7 @@ def _errors(scores: Sequence[FrameScore], model: ObjectModel) -> dict[str, Any]:
         },
         'keypoint_error_px': {
             **distribution(s.keypoint_error_px for s in scores),
-            'per_keypoint': {name: distribution(column) for name, column in zip(model.keypoint_names, columns)},
+            'per_keypoint': _by_keypoint(per_keypoint, model),
         },
         'coasting_rotation_error_deg': distribution(s.coasting_error_deg for s in scores),
         'consistency': _consistency(scores),
@@ -242,7 +241,6 @@ def _binned(scores: Sequence[FrameScore], column: str, edges: Sequence[float]) -
 def summarise_labels(scores: Sequence[LabelScore], surplus: int, frames: int, model: ObjectModel) -> dict[str, Any]:
     """Return the comparison with hand-made labels."""
     found = [s for s in scores if s.found]
-    columns = np.stack([s.errors_px for s in found]).T if found else np.zeros((model.keypoint_count, 0))
     means = [float(np.nanmean(s.errors_px)) for s in found if np.isfinite(s.errors_px).any()]
     sizes = [s.size_px for s in found if np.isfinite(s.errors_px).any()]
     return {
@@ -251,12 +249,15 @@ def summarise_labels(scores: Sequence[LabelScore], surplus: int, frames: int, mo
         'found': len(found),
         'recall': len(found) / len(scores) if scores else None,
         'surplus_instances': surplus,
-        'keypoint_error_px': {
-            **distribution(means),
-            'per_keypoint': {name: distribution(column) for name, column in zip(model.keypoint_names, columns)},
-        },
+        'keypoint_error_px': {**distribution(means), 'per_keypoint': _by_keypoint([s.errors_px for s in found], model)},
         'keypoint_error_share': distribution(m / s for m, s in zip(means, sizes)),
     }
+
+
+def _by_keypoint(errors_px: Sequence[np.ndarray], model: ObjectModel) -> dict[str, dict[str, Any]]:
+    """Return the distribution of the errors of each keypoint, of several (K,)."""
+    columns = np.reshape(errors_px, (-1, model.keypoint_count)).T
+    return {name: distribution(column) for name, column in zip(model.keypoint_names, columns)}
 
 
 def rounded(value: Any) -> Any:

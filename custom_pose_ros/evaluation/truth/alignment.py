@@ -22,6 +22,7 @@ from custom_pose_ros.core.geometry.rotations import (
     rotation_vectors_from_matrices,
     skew_matrix,
 )
+from custom_pose_ros.core.labels.raw_labels import is_number
 from custom_pose_ros.core.yaml_files import read_yaml
 
 MIN_PAIRS = 10
@@ -106,7 +107,7 @@ def rigid_from_mapping(data: Any, source: str) -> Rigid:
     for key, size in (('xyz_m', 3), ('quaternion_xyzw', 4), ('rpy_deg', 3)):
         value = data.get(key)
         if value is not None:
-            good = isinstance(value, list) and len(value) == size and all(_is_number(x) for x in value)
+            good = isinstance(value, list) and len(value) == size and all(map(is_number, value))
             if not good or (size == 4 and not any(value)):
                 raise ConfigError(f'{source}.{key}: {wanted}, got {value!r:.80}')
             numbers[key] = np.array(value, float)
@@ -116,10 +117,6 @@ def rigid_from_mapping(data: Any, source: str) -> Rigid:
     elif 'rpy_deg' in numbers:
         R = matrix_from_roll_pitch_yaw(np.deg2rad(numbers['rpy_deg']))
     return Rigid(R, numbers.get('xyz_m', np.zeros(3)))
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and -1e9 < value < 1e9
 
 
 def estimate_alignment(measured: Sequence[Rigid], truth: Sequence[Rigid]) -> Alignment:

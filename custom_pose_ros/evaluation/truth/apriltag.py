@@ -14,6 +14,7 @@ from custom_pose_ros.core.errors import ConfigError
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.geometry.rigid import Rigid
 from custom_pose_ros.core.keypoints.poses import KeypointPose
+from custom_pose_ros.core.labels.raw_labels import is_number
 from custom_pose_ros.core.limits import MAX_KEYPOINTS
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.orientation.estimate import AMBIGUOUS
@@ -76,7 +77,7 @@ def _read_tag(data: Any, source: str) -> Tag:
     number, size = data['id'], data['size_m']
     if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number <= _HIGHEST_ID:
         raise ConfigError(f'{source}.id: wanted a tag36h11 id from 0 to {_HIGHEST_ID}, got {number!r}')
-    if not isinstance(size, (int, float)) or isinstance(size, bool) or not 1e-3 <= size <= 10:
+    if not is_number(size) or not 1e-3 <= size <= 10:
         raise ConfigError(f'{source}.size_m: wanted metres from 0.001 to 10, got {size!r}')
     return Tag(number, float(size), rigid_from_mapping(data['object_from_tag'], f'{source}.object_from_tag'))
 
