@@ -32,14 +32,13 @@ from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.keypoints.preprocessing import SIZE_MULTIPLE
 from custom_pose_ros.inference.backends import add_network_options
 from custom_pose_ros.inference.copies import CopiesEstimator, add_copies_option
-from custom_pose_ros.inference.estimator import MAX_INPUT_HEIGHT, PoseEstimator
+from custom_pose_ros.inference.estimator import MAX_INPUT_HEIGHT, PoseEstimator, load_trained
 
 with optional_packages('evaluate', ['training', 'report']):
     from training.pose_training.judging import evaluation_output
     from training.pose_training.judging.accuracy import Accuracy, measure
     from training.pose_training.judging.suspects import find_suspects
     from training.pose_training.labels.coco import LabelledImage, read_dataset
-    from training.pose_training.networks.trained import load_trained
 
 _HEIGHTS = (0.75, 1.0, 1.25, 1.5)  # of the input height; networks are trained at 0.6 to 1.5 of the size
 _TOO_FEW = 0.5  # share of the keypoints; a model that finds less says nothing about labels

@@ -45,7 +45,7 @@ from custom_pose_ros.core.orientation.estimate import AMBIGUOUS
 from custom_pose_ros.core.pictures import read_sound_picture
 from custom_pose_ros.inference.camera_calibration import CameraCalibration
 from custom_pose_ros.inference.copies import CopiesEstimator, add_copies_option
-from custom_pose_ros.inference.estimator import PoseEstimator
+from custom_pose_ros.inference.estimator import PoseEstimator, load_trained
 from training.pose_training.footage.clicked_film import ClickedFilm, propagate
 from training.pose_training.footage.network_film import find_in, pose_camera, smoothed_objects, window, worth_of_label
 from training.pose_training.labels.checking import CheckedImage, check
@@ -61,7 +61,6 @@ from training.pose_training.labels.proposed_labels import (
 )
 from training.pose_training.labels.readers.video_frames import VideoFrames
 from training.pose_training.labels.sharp_frames import look_over, unlike
-from training.pose_training.networks.trained import load_trained
 
 _COUNT = 20  # frames to label, where nothing is clicked
 _MOST_PROPOSED = 300  # frames of a film, where some are clicked

@@ -25,7 +25,7 @@ from custom_pose_ros import CameraIntrinsics, OrientationEstimator, PoseEstimato
 from custom_pose_ros.core.errors import CustomPoseError  # noqa: E402
 from custom_pose_ros.core.geometry.rigid import Rigid  # noqa: E402
 from custom_pose_ros.core.orientation.estimate import AMBIGUOUS  # noqa: E402
-from training.pose_training.networks.trained import load_trained  # noqa: E402
+from custom_pose_ros.inference.estimator import load_trained  # noqa: E402
 
 CHI2_95_OF_6 = 12.59  # 95 % quantile of chi-square with 6 degrees of freedom
 

@@ -22,10 +22,9 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT)]
 
 from custom_pose_ros.core.errors import CustomPoseError  # noqa: E402
-from custom_pose_ros.inference.estimator import PoseEstimator  # noqa: E402
+from custom_pose_ros.inference.estimator import PoseEstimator, load_trained  # noqa: E402
 from training.pose_training.judging.accuracy import MISSED_ERROR, instance_size, keypoint_errors, match  # noqa: E402
 from training.pose_training.labels.coco import LabelledImage, read_dataset  # noqa: E402
-from training.pose_training.networks.trained import load_trained  # noqa: E402
 
 
 def main() -> None:

@@ -15,9 +15,8 @@ from custom_pose_ros.core.keypoints.pafs import encode_pafs
 from custom_pose_ros.core.keypoints.preprocessing import STRIDE
 from custom_pose_ros.core.labels.raw_labels import HIDDEN, UNKNOWN
 from custom_pose_ros.core.object_model import ObjectModel
-from training.pose_training.data.augmentation import Augmentation
-from training.pose_training.data.photometric import photometric
-from training.pose_training.data.warp import (
+from training.pose_training.data.augmentation import (
+    Augmentation,
     Warp,
     halved,
     halvings,
@@ -26,6 +25,7 @@ from training.pose_training.data.warp import (
     warp_image,
     warp_of_halved,
 )
+from training.pose_training.data.photometric import photometric
 from training.pose_training.labels.coco import LabelledImage
 
 SIGMA_PX = 7.0  # width of the heatmap Gaussians, in the network input

@@ -27,10 +27,9 @@ from training.pose_training.data.training_set import TrainingSample, TrainingSet
 from training.pose_training.judging.accuracy import Accuracy, measure
 from training.pose_training.labels.label_states import state_notes
 from training.pose_training.learning import computing
-from training.pose_training.learning.advice import FEW_STEPS, advice, turn_note
 from training.pose_training.learning.computing import Pace
 from training.pose_training.learning.engine import Trainer
-from training.pose_training.learning.log import HISTORY, Heartbeat, RunLog
+from training.pose_training.learning.log import FEW_STEPS, HISTORY, Heartbeat, RunLog, advice, turn_note
 from training.pose_training.learning.run_settings import RunSettings, default_crop, load_sources
 from training.pose_training.networks.initial_weights import load_initial_weights
 

@@ -1,1 +1,1 @@
-"""Network files: weights to start from, rewrites of exported graphs, trained networks with their objects."""
+"""Network files: weights to start from, rewrites of exported graphs."""

@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
-from training.pose_training.data.augmentation import Augmentation
-from training.pose_training.data.warp import (
+from training.pose_training.data.augmentation import (
+    Augmentation,
     Warp,
     halved,
     halvings,

@@ -10,8 +10,7 @@ import pytest
 from custom_pose_ros.core.labels.raw_labels import SEEN
 from training.pose_training.judging.accuracy import Accuracy
 from training.pose_training.labels.coco import read_dataset
-from training.pose_training.learning.advice import advice, turn_note, turns_deg
-from training.pose_training.learning.log import Heartbeat
+from training.pose_training.learning.log import Heartbeat, advice, turn_note, turns_deg
 
 
 def accuracy_of(error_px, count=12):
