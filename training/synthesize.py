@@ -109,7 +109,9 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         '--camera', type=Path,
         help='camera_calibration YAML: field of view, lens and shape of the pictures; default: random cameras',
     )  # fmt: skip
-    view.add_argument('--grey', action='store_true', help='pictures of a camera without colour')
+    colors = view.add_mutually_exclusive_group()
+    colors.add_argument('--grey', action='store_true', help='pictures of a camera without colour')
+    colors.add_argument('--color', action='store_true', help='of a camera with colour (default: some pictures without)')
     view.add_argument(
         '--backgrounds', type=Path, help='folder of photos, a video or a bag of the place, without the object in it'
     )
@@ -184,8 +186,8 @@ def settings_of(options: argparse.Namespace, model: ObjectModel, mesh: dict[str,
         settings.pose.seen_from = tuple(options.seen_from)
     if options.distance:
         settings.pose.distance_m = tuple(sorted(options.distance))
-    if options.grey:
-        settings.sensor.grey_probability = 1.0
+    if options.grey or options.color:
+        settings.sensor.grey_probability = float(options.grey)
     others = ', '.join(name for name in SCENES if name != scene)
     sides = ', '.join(settings.pose.seen_from)
     print(f'scene: {scene} (--scene {others} for another); {model.name} is seen from {sides} (--seen-from)')

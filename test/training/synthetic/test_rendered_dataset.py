@@ -146,10 +146,11 @@ def test_options_that_a_clip_would_not_heed_are_refused(tmp_path: Path, capsys: 
 def test_distances_are_kept_and_those_that_show_nothing_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert (
-        run(tmp_path / 'a', '--count', '4', '--distance', '1.1', '0.8', '--scene', 'plain', '--seen-from', 'left') == 0
-    )
+    view = ('--distance', '1.1', '0.8', '--scene', 'plain', '--seen-from', 'left', '--color')
+    assert run(tmp_path / 'a', '--count', '4', *view) == 0
     assert 'scene: plain' in (told := capsys.readouterr().out) and 'submarine is seen from left' in told
+    recipe = json.loads((tmp_path / 'a' / 'recipe.json').read_text())
+    assert recipe['settings']['sensor']['grey_probability'] == 0
     content, points = json.loads((tmp_path / 'a' / 'labels.json').read_text()), ObjectModel.load(OBJECT).model_points
     for item in content['annotations']:
         R, t = np.reshape(item['rotation_camera_object'], (3, 3)), np.array(item['translation_camera_object'])
