@@ -9,7 +9,9 @@ import numpy as np
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.geometry.rigid import Rigid
 from custom_pose_ros.core.geometry.rotations import matrix_from_rotation_vector, random_rotation
+from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.object_model import ObjectModel
+from custom_pose_ros.core.orientation.estimate import OrientationEstimate
 
 FOCAL_PX = 600.0
 BLOCK = np.array([[x, y, z] for x in (-0.2, 0.2) for y in (-0.15, 0.15) for z in (-0.1, 0.1)])
@@ -63,3 +65,25 @@ def track(
         error = lasting * error + np.sqrt(1 - lasting**2) * fresh if stamp else fresh
         pixels = camera(FOCAL_PX).project(Rigid(rotation, translation).apply(points)) + error
         yield float(stamp), pixels, Rigid(rotation, translation * [1, 1, assumed_px / FOCAL_PX])
+
+
+def found(pixels: np.ndarray, pose: Rigid, ambiguity: float = 0.0) -> tuple[KeypointPose, OrientationEstimate]:
+    """Return what a tracker makes of keypoints (K, 2) [px] of which none is hidden."""
+    count = len(pixels)
+    keypoints = KeypointPose(
+        keypoints=pixels,
+        covariances=np.tile(np.eye(2), (count, 1, 1)),
+        scores=np.ones(count),
+        visible=np.ones(count, bool),
+        score=1.0,
+        track_id=0,
+    )
+    estimate = OrientationEstimate(
+        pose=pose,
+        covariance=np.eye(6),
+        reprojection_error_px=1.0,
+        ambiguity=ambiguity,
+        track_id=0,
+        keypoints_used=count,
+    )
+    return keypoints, estimate

@@ -82,7 +82,7 @@ def select(bag: Bag, settings: Settings, truth_topics: tuple[str, ...], notes: N
     image = None
     is_optional = settings.recorded and not (settings.image or settings.truth.tags)
     with contextlib.suppress(UsageError) if is_optional else contextlib.nullcontext():
-        image = _choose_image(bag, settings.image, notes)
+        image = _choose_image(bag, settings, notes)
     results = poses or orientations
     info = _choose_camera_info(bag, settings, image or (results.name if results else None), notes)
     start_ns = bag.start_ns + round(settings.start_s * 1e9)
@@ -97,13 +97,14 @@ def select(bag: Bag, settings: Settings, truth_topics: tuple[str, ...], notes: N
     )
 
 
-def _choose_image(bag: Bag, wanted: str | None, notes: Notes) -> str:
+def _choose_image(bag: Bag, settings: Settings, notes: Notes) -> str:
     """Return the image topic; depth images are taken only by name, with a note."""
+    wanted = settings.image
     candidates = [choose_image_topic(bag.topics, wanted)] if wanted else image_topics(bag.topics)
     messages = {topic.name: bag.first(topic.name) for topic in candidates}
     encodings = {name: looks_like_depth(message) for name, message in messages.items() if message is not None}
     depth = {name: encoding for name, encoding in encodings.items() if encoding}
-    image = choose_image_topic(bag.topics, wanted, depth).name
+    image = choose_image_topic(bag.topics, wanted, depth, settings.outline not in ('auto', 'off')).name
     if image in depth:
         notes.info(f'{image}: {depth[image]} looks like depth, not like a picture')
     return image

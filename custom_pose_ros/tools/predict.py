@@ -15,6 +15,7 @@ import itertools
 import os
 import re
 import sys
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -155,7 +156,8 @@ class _Prediction:
     def __init__(self, args: argparse.Namespace):
         self.args = args
         self.failed = self.stopped = False
-        self.done = self.pictures = self.instances = 0
+        self.done = self.pictures = self.instances = self.solved = 0
+        self.unmeasured: Counter[str] = Counter()  # instances without the outline, by the reason
         self.saved: list[Path] = []
         self.bar: tqdm | None = None
         self.model = ObjectModel.load(args.object)
@@ -307,12 +309,14 @@ class _Prediction:
         result = sequence.analyse(image, *place)
         self.pictures += 1
         self.instances += len(result.poses)
+        estimates = list(result.orientations.values())
+        self.solved += len(estimates)
+        self.unmeasured.update(each.outline_remark for each in estimates if np.isnan(each.outline_agreement))
         if self.coco is not None:
             self.coco.add(result)
         self._clear_bar()
         print((format_json if self.args.json else format_table)(result, self.model), flush=True)
         if save or self.show:
-            estimates = list(result.orientations.values())
             is_image = result.frame is None
             drawing = draw_poses(
                 image, result.poses, self.model, estimates, sequence.camera, names=is_image, outline=self.outline
@@ -341,6 +345,10 @@ class _Prediction:
         elif self.saved:
             found += f'; saved {self.saved[0]}'
         say(found)
+        if self.outline is not None and self.solved:
+            measured = self.solved - self.unmeasured.total()
+            reasons = ''.join(f'; {reason}: {count}' for reason, count in self.unmeasured.most_common())
+            say(f'measured by the outline: {measured} of {self.solved} ({measured / self.solved:.0%}){reasons}')
 
     def _remark(self, text: str) -> None:
         self._clear_bar()

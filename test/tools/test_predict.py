@@ -97,6 +97,7 @@ def test_an_outline_beside_the_object_is_used_and_can_be_left_out(predict, pictu
     status, out, err = predict(*arguments, object_folder=own_tiny_folder)
     assert (status, json.loads(out)['poses'][0]['orientation']['outline_agreement']) == (0, None)
     assert 'note: poses are measured by the outline of box, too; --outline off leaves it out' in err
+    assert err.splitlines()[-1] == 'measured by the outline: 0 of 1 (0%); its keypoints contradict each other: 1'
     status, without, err = predict(*arguments, '--outline', 'off', object_folder=own_tiny_folder)
     assert (status, without) == (0, out)
     assert 'outline' not in err

@@ -9,8 +9,10 @@ import numpy as np
 
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.geometry.rigid import Rigid
+from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.measuring.bundle import LENS, Adjustment, Bundle, Priors, Views, adjust
 from custom_pose_ros.core.object_model import ObjectModel
+from custom_pose_ros.core.orientation.estimate import AMBIGUOUS, OrientationEstimate
 from custom_pose_ros.core.orientation.pnp import MIN_POINTS
 
 LONG_ENOUGH_S = 30.0  # of motion; errors of keypoints last, so that a short track is one view
@@ -74,24 +76,25 @@ class LensCheck:
         """Time between the first and the last view."""
         return self._views[-1][0] - self._views[0][0] if self._views else 0.0
 
-    def add(self, stamp_s: float, keypoints: np.ndarray, visible: np.ndarray, camera_object: Rigid) -> None:
+    def add(self, stamp_s: float, pose: KeypointPose, estimate: OrientationEstimate) -> None:
         """
-        Add a view; most are passed over, as neighbours in time tell the same.
+        Add a view; most are passed over, as neighbours in time tell the same, and those that are not sure.
 
         Args:
             stamp_s: time of the image; one that is earlier than the last begins anew.
-            keypoints: (K, 2) [px].
-            visible: (K,) bool.
-            camera_object: pose by this calibration.
+            pose: the keypoints.
+            estimate: what they give by this calibration.
         """
+        if estimate.ambiguity > AMBIGUOUS or estimate.outlier_suspected or estimate.coasting:
+            return
         if self._views and stamp_s < self._views[-1][0]:
             self._views, self._step_s = [], 0.0
         if self._views and stamp_s - self._views[-1][0] < self._step_s:
             return
-        seen = visible[self._known]
-        if seen.sum() < MIN_POINTS or not self._agrees(keypoints[self._known][seen], seen, camera_object):
+        keypoints, seen = pose.keypoints[self._known], pose.visible[self._known]
+        if seen.sum() < MIN_POINTS or not self._agrees(keypoints[seen], seen, estimate.pose):
             return
-        self._views.append((stamp_s, keypoints[self._known], seen, camera_object))
+        self._views.append((stamp_s, keypoints, seen, estimate.pose))
         if len(self._views) > _MOST_VIEWS:
             self._views = self._views[::2]
             self._step_s = 0.9 * self.duration_s / (len(self._views) - 1)

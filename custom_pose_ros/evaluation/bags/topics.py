@@ -35,11 +35,14 @@ def image_topics(topics: Mapping[str, Topic]) -> list[Topic]:
     return [t for t in topics.values() if t.msgtype in IMAGE_TYPES and not t.name.endswith(_NOT_CAMERAS)]
 
 
-def choose_image_topic(topics: Mapping[str, Topic], wanted: str | None, depth: Mapping[str, str] = {}) -> Topic:
+def choose_image_topic(
+    topics: Mapping[str, Topic], wanted: str | None, depth: Mapping[str, str] = {}, outline: bool = False
+) -> Topic:
     """
     Return the image topic to use; UsageError with all choices unless it is clear. Raw goes before compressed.
 
-    `depth` has the encodings of the topics that look like depth; they are taken only by name.
+    `depth` has the encodings of the topics that look like depth; they are taken only by name. `outline` tells whether
+    they shall be measured by one, which what was recorded cannot be.
     """
     if wanted is not None:
         return _named(topics, wanted, IMAGE_TYPES, '--image')
@@ -64,8 +67,8 @@ def choose_image_topic(topics: Mapping[str, Topic], wanted: str | None, depth: M
         t.msgtype in IMAGE_TYPES for t in topics.values()
     )
     results = [t for t in topics.values() if t.count and t.msgtype in (POSES_TYPE, ORIENTATIONS_TYPE)]
-    way = f'; --recorded {",".join(t.name for t in results)} scores what was recorded' if results else ''
-    raise UsageError(f'the bag has {problem}; it holds: {_listing(topics.values())}{way}')
+    way = f'; {"without --outline, " * outline}--recorded {",".join(t.name for t in results)} scores what was recorded'
+    raise UsageError(f'the bag has {problem}; it holds: {_listing(topics.values())}{way if results else ""}')
 
 
 def choose_camera_info(topics: Mapping[str, Topic], wanted: str | None, image: str | None) -> Topic | None:

@@ -15,7 +15,6 @@ import numpy as np
 from custom_pose_ros.core.files import sha256_of
 from custom_pose_ros.core.measuring.lens_check import LensCheck
 from custom_pose_ros.core.object_model import ObjectModel
-from custom_pose_ros.core.orientation.estimate import AMBIGUOUS
 from custom_pose_ros.evaluation.bags.reader import Bag
 from custom_pose_ros.evaluation.evaluation_settings import Settings
 from custom_pose_ros.evaluation.frame_result import FrameResult
@@ -152,9 +151,8 @@ def calibration_metrics(
             continue
         check = checks.setdefault(size, LensCheck(model, camera))
         for number, pose in enumerate(result.poses()):
-            estimate = result.estimate_of(number)
-            if estimate is not None and estimate.ambiguity <= AMBIGUOUS and not estimate.outlier_suspected:
-                check.add(result.stamp_ns * 1e-9, pose.keypoints, pose.visible, estimate.pose)
+            if (estimate := result.estimate_of(number)) is not None:
+                check.add(result.stamp_ns * 1e-9, pose, estimate)
     longest = max(checks.values(), key=lambda check: check.duration_s, default=None)
     verdict = None if longest is None else longest.verdict()
     if verdict is None:

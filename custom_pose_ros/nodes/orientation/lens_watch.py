@@ -9,7 +9,7 @@ from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.measuring.lens_check import LensCheck, LensVerdict
 from custom_pose_ros.core.object_model import ObjectModel
-from custom_pose_ros.core.orientation.estimate import AMBIGUOUS, OrientationEstimate
+from custom_pose_ros.core.orientation.estimate import OrientationEstimate
 
 FIRST_S = 60.0  # of motion, before the first answer; further ones after twice the time: chance has few tries
 
@@ -43,10 +43,8 @@ class LensWatch:
             self.verdict, self._model, self._check, self._due_s = None, model, LensCheck(model, camera), FIRST_S
         by_track = {pose.track_id: pose for pose in poses}
         for estimate in estimates:
-            pose = by_track.get(estimate.track_id)
-            is_sure = estimate.ambiguity <= AMBIGUOUS and not estimate.outlier_suspected and not estimate.coasting
-            if pose is not None and is_sure:
-                self._check.add(stamp_s, pose.keypoints, pose.visible, estimate.pose)
+            if (pose := by_track.get(estimate.track_id)) is not None:
+                self._check.add(stamp_s, pose, estimate)
         if self._check.duration_s >= self._due_s:
             self._due_s *= 2.0
             self._worker = threading.Thread(target=self._answer, args=(self._check,), daemon=True)

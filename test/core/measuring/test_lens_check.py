@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from tracked_block import BLOCK, FOCAL_PX, block_model, camera, track
+from tracked_block import BLOCK, FOCAL_PX, block_model, camera, found, track
 
 from custom_pose_ros.core.measuring.lens_check import LensCheck
 
@@ -17,7 +18,7 @@ FLAT = np.array([[x, y, 0] for x in (-0.2, 0.0, 0.2) for y in (-0.15, 0.15)])
 def checked(assumed_px, seed=0, points=BLOCK, **motion):
     check = LensCheck(block_model(points), camera(assumed_px))
     for stamp_s, pixels, pose in track(seed, assumed_px, points, **motion):
-        check.add(stamp_s, pixels, np.ones(len(points), bool), pose)
+        check.add(stamp_s, *found(pixels, pose))
     return check.verdict()
 
 
@@ -64,13 +65,22 @@ def test_poses_of_a_twin_are_passed_over():
     """As a symmetric object has them: the keypoints are those of the object turned by half a turn."""
     check, half_turn = LensCheck(block_model(), camera(FOCAL_PX)), np.diag([-1.0, -1.0, 1.0])
     for stamp_s, pixels, pose in track(0, FOCAL_PX):
-        check.add(stamp_s, pixels, np.ones(8, bool), pose._replace(rotation=pose.rotation @ half_turn))
+        check.add(stamp_s, *found(pixels, pose._replace(rotation=pose.rotation @ half_turn)))
     assert check.verdict() is None
 
 
 def test_time_set_back_begins_anew():
     check = LensCheck(block_model(), camera(FOCAL_PX))
     for stamp_s, pixels, pose in track(0, FOCAL_PX):
-        check.add(stamp_s, pixels, np.ones(8, bool), pose)
-    check.add(0.0, pixels, np.ones(8, bool), pose)
+        check.add(stamp_s, *found(pixels, pose))
+    check.add(0.0, *found(pixels, pose))
     assert check.duration_s == 0.0
+
+
+def test_ambiguous_and_doubtful_poses_and_predictions_are_passed_over():
+    for wrong in ({'ambiguity': 0.5}, {'outlier_suspected': True}, {'keypoints_used': 0}):
+        check = LensCheck(block_model(), camera(FOCAL_PX))
+        for stamp_s, pixels, pose in track(0, FOCAL_PX, length_s=2.0):
+            keypoints, estimate = found(pixels, pose)
+            check.add(stamp_s, keypoints, replace(estimate, **wrong))
+        assert check.duration_s == 0.0

@@ -65,6 +65,12 @@ def test_images_that_cannot_be_used_are_refused(found, wanted, text):
         choose_image_topic(found, wanted)
 
 
+def test_with_an_outline_what_was_recorded_is_no_way_on():
+    found = topics(('/poses', 'custom_pose_msgs/msg/PoseArray'))
+    with pytest.raises(UsageError, match='; without --outline, --recorded /poses scores what was recorded$'):
+        choose_image_topic(found, None, outline=True)
+
+
 @pytest.mark.parametrize(
     ('image', 'namespace'),
     [

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import yaml
-from tracked_block import FOCAL_PX, block_model, camera, track
+from tracked_block import FOCAL_PX, block_model, camera, found, track
 
-from custom_pose_ros.core.keypoints.poses import KeypointPose
-from custom_pose_ros.core.orientation.estimate import OrientationEstimate
 from custom_pose_ros.evaluation.frame_result import FrameResult
 from custom_pose_ros.evaluation.frames.frame_sources import CameraSupply
 from custom_pose_ros.evaluation.notes import Notes
@@ -16,20 +13,14 @@ from custom_pose_ros.evaluation.scoring.run_metrics import calibration_metrics
 
 
 def results(assumed_px, **motion):
-    found = []
+    answers = []
     for stamp_s, pixels, pose in track(0, assumed_px, **motion):
         result = FrameResult(int(stamp_s * 1e9) + 1, int(stamp_s * 1e9) + 1, 640, 480)
-        scores, visible = np.ones(8), np.ones(8, bool)
-        covariances = np.repeat(np.eye(2)[None], 8, 0)
-        result.set_poses([KeypointPose(keypoints=pixels, covariances=covariances, scores=scores, visible=visible,
-                                       score=1.0, track_id=3)], 8)  # fmt: skip
-        result.estimates = [
-            OrientationEstimate(
-                pose=pose, covariance=np.eye(6), reprojection_error_px=1.0, ambiguity=0.0, track_id=3, keypoints_used=8
-            )
-        ]
-        found.append(result)
-    return found
+        keypoints, estimate = found(pixels, pose)
+        result.set_poses([keypoints], 8)
+        result.estimates = [estimate]
+        answers.append(result)
+    return answers
 
 
 @pytest.fixture

@@ -4,30 +4,16 @@ from __future__ import annotations
 
 import time
 
-import numpy as np
-from tracked_block import FOCAL_PX, block_model, camera, track
+from tracked_block import FOCAL_PX, block_model, camera, found, track
 
-from custom_pose_ros.core.keypoints.poses import KeypointPose
-from custom_pose_ros.core.orientation.estimate import OrientationEstimate
 from custom_pose_ros.nodes.orientation.lens_watch import LensWatch
 
 
 def watched(assumed_px, length_s=61.0, ambiguity=0.0):
     watch, model, lens = LensWatch(), block_model(), camera(assumed_px)
     for stamp_s, pixels, pose in track(0, assumed_px, length_s=length_s):
-        found = KeypointPose(
-            keypoints=pixels, covariances=np.zeros((8, 2, 2)), scores=np.ones(8), visible=np.ones(8, bool), score=1.0,
-            track_id=0,
-        )  # fmt: skip
-        estimate = OrientationEstimate(
-            pose=pose,
-            covariance=np.eye(6),
-            reprojection_error_px=1.0,
-            ambiguity=ambiguity,
-            track_id=0,
-            keypoints_used=8,
-        )
-        watch.add(model, lens, stamp_s, [found], [estimate])
+        keypoints, estimate = found(pixels, pose, ambiguity)
+        watch.add(model, lens, stamp_s, [keypoints], [estimate])
     return watch
 
 
