@@ -122,20 +122,21 @@ def _integer(text: str) -> int:
     return int(text)
 
 
-def positive_integer(text: str) -> int:
-    """Return an argument that is a whole number from 1 up (for `type` of argparse)."""
-    return _integer_from(1, text)
+def _whole_number(least: int, most: int | None = None) -> Callable[[str], int]:
+    """Return what reads an argument that is a whole number from `least` to `most`, if there is one, for argparse."""
+    wanted = f'from {least} up' if most is None else f'from {least} to {most}'
+
+    def read(text: str) -> int:
+        if not _WHOLE_NUMBER.fullmatch(text) or int(text) < least or (most is not None and int(text) > most):
+            raise argparse.ArgumentTypeError(f'wanted a whole number {wanted}, got {text!r}')
+        return int(text)
+
+    return read
 
 
-def seed_number(text: str) -> int:
-    """Return an argument that chooses a series of random numbers: a whole number from 0 up (for `type` of argparse)."""
-    return _integer_from(0, text)
-
-
-def _integer_from(least: int, text: str) -> int:
-    if not _WHOLE_NUMBER.fullmatch(text) or int(text) < least:
-        raise argparse.ArgumentTypeError(f'wanted a whole number from {least} up, got {text!r}')
-    return int(text)
+positive_integer = _whole_number(1)
+seed_number = _whole_number(0)  # which chooses a series of random numbers
+keypoint_number = _whole_number(4, MAX_KEYPOINTS)  # from which a pose can be told
 
 
 def _number(text: str) -> float:
@@ -158,13 +159,6 @@ def positive_number(text: str) -> float:
         if (number := _number(text)) > 0:
             return number
     raise argparse.ArgumentTypeError(f'wanted a number above 0, got {text!r}')
-
-
-def keypoint_number(text: str) -> int:
-    """Return an argument that is a number of keypoints from which a pose can be told (for `type` of argparse)."""
-    if not _WHOLE_NUMBER.fullmatch(text) or not 4 <= int(text) <= MAX_KEYPOINTS:
-        raise argparse.ArgumentTypeError(f'wanted a whole number from 4 to {MAX_KEYPOINTS}, got {text!r}')
-    return int(text)
 
 
 def add_mesh_options(parser: argparse._ActionsContainer, mesh_help: str = '', required: bool = False) -> None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -121,8 +120,8 @@ class ForeignFrames(RecordedFrames):
         stamp = self._stamp(content, raw.time_ns)
         result = self._result(stamp, raw)
         found = foreign_poses(content, self.model)
-        result.estimates = [pose.estimate for pose in found]
-        self._labels[id(result)] = [pose.label for pose in found]
+        result.estimates = [estimate for _, estimate in found]
+        self._labels[id(result)] = [label for label, _ in found]
         result.latency_ms = (raw.time_ns - stamp) * 1e-6
 
     def results(self) -> list[FrameResult]:
@@ -172,28 +171,18 @@ def estimates_from_message(message: Any, model: ObjectModel) -> list[Orientation
     return estimates
 
 
-@dataclass(frozen=True, eq=False)
-class ForeignPose:
+def foreign_poses(message: Any, model: ObjectModel) -> list[tuple[str, OrientationEstimate]]:
     """
-    A pose of a message.
-
-    Attributes:
-        label: class of the detection or frame of the object, as the other program names it; '' where there is none.
-        estimate: with NaN for what the message says nothing about: ambiguity, reprojection error, maybe covariance.
-    """
-
-    label: str
-    estimate: OrientationEstimate
-
-
-def foreign_poses(message: Any, model: ObjectModel) -> list[ForeignPose]:
-    """
-    Return the poses of a message, without those that are none (NaN, zero).
+    Return the poses of a message of another program, such as an AprilTag node, without those that are none (NaN, zero).
 
     Args:
         message: PoseStamped, PoseWithCovarianceStamped, PoseArray, TransformStamped (geometry_msgs) or Detection3DArray
             (vision_msgs).
         model: the object that the poses are about.
+
+    Returns:
+        Class of the detection or frame of the object, as the other program names it, '' where there is none; and an
+        estimate with NaN for what the message says nothing about: ambiguity, reprojection error, maybe covariance.
     """
     if hasattr(message, 'detections'):
         found = [_of_detection(detection) for detection in message.detections]
@@ -203,7 +192,8 @@ def foreign_poses(message: Any, model: ObjectModel) -> list[ForeignPose]:
         found = [('', pose, None) for pose in message.poses]
     else:
         found = [('', *_with_covariance(message.pose))]
-    return list(_usable(found, model))
+    estimates = ((label, _estimate(pose, covariance, model)) for label, pose, covariance in found)
+    return [(label, estimate) for label, estimate in estimates if estimate is not None]
 
 
 def choose_label(labels: Sequence[str], wanted: str, object_name: str) -> str:
@@ -245,22 +235,17 @@ def _with_covariance(pose: Any) -> tuple[Any, Any]:
     return (pose.pose, pose.covariance) if hasattr(pose, 'covariance') else (pose, None)
 
 
-def _usable(found: Sequence[tuple[str, Any, Any]], model: ObjectModel) -> Iterator[ForeignPose]:
-    for label, pose, covariance in found:
-        at, turned = (
-            (pose.position, pose.orientation) if hasattr(pose, 'position') else (pose.translation, pose.rotation)
-        )
-        rigid = rigid_of(at, turned)
-        if rigid is None or not rigid.translation.any():
-            continue
-        given = covariance is not None and np.any(covariance)  # programs without one leave zeros
-        matrix = np.asarray(covariance, float).reshape(6, 6) if given else np.full((6, 6), np.nan)
-        estimate = OrientationEstimate(
-            pose=rigid,
-            covariance=matrix,
-            reprojection_error_px=np.nan,
-            ambiguity=np.nan,
-            keypoints_used=model.keypoint_count,  # measured, not predicted
-            model=model,
-        )
-        yield ForeignPose(label, estimate)
+def _estimate(pose: Any, covariance: Any, model: ObjectModel) -> OrientationEstimate | None:
+    at, turned = (pose.position, pose.orientation) if hasattr(pose, 'position') else (pose.translation, pose.rotation)
+    rigid = rigid_of(at, turned)
+    if rigid is None or not rigid.translation.any():
+        return None
+    given = covariance is not None and np.any(covariance)  # programs without one leave zeros
+    return OrientationEstimate(
+        pose=rigid,
+        covariance=np.asarray(covariance, float).reshape(6, 6) if given else np.full((6, 6), np.nan),
+        reprojection_error_px=np.nan,
+        ambiguity=np.nan,
+        keypoints_used=model.keypoint_count,  # measured, not predicted
+        model=model,
+    )

@@ -137,8 +137,7 @@ def estimate_alignment(measured: Sequence[Rigid], truth: Sequence[Rigid]) -> Ali
     chosen = np.unique(np.linspace(0, len(measured) - 1, min(len(measured), _MAX_PAIRS)).round().astype(int))
     R_a, R_b = (np.stack([poses[i].rotation for i in chosen]) for poses in (measured, truth))
     t_a, t_b = (np.stack([poses[i].translation for i in chosen]) for poses in (measured, truth))
-    fit = _Fit(R_a, R_b, t_a, t_b)
-    results = [fit.run(*start) for start in _starts(R_a, R_b, t_a, t_b)]
+    results = [_fitted(R_a, R_b, t_a, t_b, *start) for start in _starts(R_a, R_b, t_a, t_b)]
     _, camera_world, body_object, angles, misses, uncertainty = min(results, key=lambda result: result[0])
     return Alignment(
         camera_world=camera_world,
@@ -167,49 +166,46 @@ def _starts(R_a: np.ndarray, R_b: np.ndarray, t_a: np.ndarray, t_b: np.ndarray) 
     return [best[1:], (R_x, nearest_rotation(((R_x @ R_b).transpose(0, 2, 1) @ R_a).sum(0)))]
 
 
-class _Fit:
-    """Joint robust Gauss-Newton over both transforms (Geman-McClure weights, scales from the median)."""
+def _fitted(
+    R_a: np.ndarray, R_b: np.ndarray, t_a: np.ndarray, t_b: np.ndarray, R_x: np.ndarray, R_y: np.ndarray
+) -> tuple[float, Rigid, Rigid, np.ndarray, np.ndarray, float]:
+    """
+    Fit both transforms by robust Gauss-Newton from a start (Geman-McClure weights, scales from the median).
 
-    def __init__(self, R_a: np.ndarray, R_b: np.ndarray, t_a: np.ndarray, t_b: np.ndarray):
-        self.R_a, self.R_b, self.t_a, self.t_b = R_a, R_b, t_a, t_b
+    Returns:
+        The robust cost, both transforms, the angles (N,) rad and the distances (N,) m left over, and the standard
+        deviation [rad or m] of the combination of the twelve numbers that is known worst.
+    """
+    t_x = t_y = np.zeros(3)
+    for step in range(_STEPS):
+        turned = R_x @ R_b
+        carried = (R_b @ t_y + t_b) @ R_x.T
+        e_r, e_t = _turns(R_a, turned @ R_y), t_a - carried - t_x
+        angles, misses = np.linalg.norm(e_r, axis=1), np.linalg.norm(e_t, axis=1)
+        scales = max(_robust_rms(angles), _LEAST_SCALE), max(_robust_rms(misses), _LEAST_SCALE)
+        w_r, w_t = (
+            _weights(sizes / scale, step) / scale for sizes, scale in ((angles, scales[0]), (misses, scales[1]))
+        )
+        eye, zero = np.broadcast_to(np.eye(3), turned.shape), np.zeros_like(turned)
+        rows_r = np.concatenate([eye, zero, turned, zero], 2) * w_r[:, None, None]
+        rows_t = np.concatenate([-skew_matrix(carried), eye, zero, turned], 2) * w_t[:, None, None]
+        matrix = np.concatenate([rows_r, rows_t]).reshape(-1, 12)
+        wanted = np.concatenate([e_r * w_r[:, None], e_t * w_t[:, None]]).ravel()
+        information = matrix.T @ matrix
+        change = np.linalg.pinv(information, rcond=1e-10, hermitian=True) @ (matrix.T @ wanted)
+        R_x = matrix_from_rotation_vector(change[:3]) @ R_x
+        R_y = matrix_from_rotation_vector(change[6:9]) @ R_y
+        t_x, t_y = t_x + change[3:6], t_y + change[9:]
+    cost = float(np.mean(np.minimum(angles / _COST_RAD, 1.0)) + np.mean(np.minimum(misses / _COST_M, 1.0)))
+    uncertainty = float(1.0 / np.sqrt(max(np.linalg.eigvalsh(information)[0], 1e-12)))
+    return cost, Rigid(R_x, t_x), Rigid(R_y, t_y), angles, misses, uncertainty
 
-    def run(self, R_x: np.ndarray, R_y: np.ndarray) -> tuple[float, Rigid, Rigid, np.ndarray, np.ndarray, float]:
-        """
-        Return the robust cost, both transforms, the angles (N,) rad and the distances (N,) m left over.
 
-        And the standard deviation [rad or m] of the combination of the twelve numbers that is known worst.
-        """
-        t_x = t_y = np.zeros(3)
-        for step in range(_STEPS):
-            turned = R_x @ self.R_b
-            carried = (self.R_b @ t_y + self.t_b) @ R_x.T
-            e_r, e_t = _turns(self.R_a, turned @ R_y), self.t_a - carried - t_x
-            angles, misses = np.linalg.norm(e_r, axis=1), np.linalg.norm(e_t, axis=1)
-            scales = max(_robust_rms(angles), _LEAST_SCALE), max(_robust_rms(misses), _LEAST_SCALE)
-            w_r, w_t = (
-                self._weights(sizes / scale, step) / scale
-                for sizes, scale in ((angles, scales[0]), (misses, scales[1]))
-            )
-            eye, zero = np.broadcast_to(np.eye(3), turned.shape), np.zeros_like(turned)
-            rows_r = np.concatenate([eye, zero, turned, zero], 2) * w_r[:, None, None]
-            rows_t = np.concatenate([-skew_matrix(carried), eye, zero, turned], 2) * w_t[:, None, None]
-            matrix = np.concatenate([rows_r, rows_t]).reshape(-1, 12)
-            wanted = np.concatenate([e_r * w_r[:, None], e_t * w_t[:, None]]).ravel()
-            information = matrix.T @ matrix
-            change = np.linalg.pinv(information, rcond=1e-10, hermitian=True) @ (matrix.T @ wanted)
-            R_x = matrix_from_rotation_vector(change[:3]) @ R_x
-            R_y = matrix_from_rotation_vector(change[6:9]) @ R_y
-            t_x, t_y = t_x + change[3:6], t_y + change[9:]
-        cost = float(np.mean(np.minimum(angles / _COST_RAD, 1.0)) + np.mean(np.minimum(misses / _COST_M, 1.0)))
-        uncertainty = float(1.0 / np.sqrt(max(np.linalg.eigvalsh(information)[0], 1e-12)))
-        return cost, Rigid(R_x, t_x), Rigid(R_y, t_y), angles, misses, uncertainty
-
-    @staticmethod
-    def _weights(sizes: np.ndarray, step: int) -> np.ndarray:
-        """Square roots of the weights: first those of absolute errors, then weights that suppress outliers."""
-        if step < _STEPS // 3:
-            return 1.0 / np.sqrt(np.maximum(sizes, 1.0))
-        return 1.0 / (1.0 + (sizes / _OUTLIER_SIZE) ** 2)
+def _weights(sizes: np.ndarray, step: int) -> np.ndarray:
+    """Square roots of the weights: first those of absolute errors, then weights that suppress outliers."""
+    if step < _STEPS // 3:
+        return 1.0 / np.sqrt(np.maximum(sizes, 1.0))
+    return 1.0 / (1.0 + (sizes / _OUTLIER_SIZE) ** 2)
 
 
 def _turns(R_to: np.ndarray, R_from: np.ndarray) -> np.ndarray:

@@ -157,12 +157,12 @@ def test_a_single_class_of_any_name_is_the_object_and_a_box_is_a_pose(tiny_model
     message = detections(vision, 7, [('1', 0.9, nowhere)])
     assert foreign_poses(message, tiny_model) == []  # neither the hypothesis nor the box was filled
     message.detections[0].bbox.center = vision.pose(truth)
-    (found,) = foreign_poses(message, tiny_model)
-    assert found.label == '1'
-    np.testing.assert_allclose(found.estimate.t_camera_object, truth.t)
+    ((label, estimate),) = foreign_poses(message, tiny_model)
+    assert label == '1'
+    np.testing.assert_allclose(estimate.t_camera_object, truth.t)
     message.detections[0].results.clear()
-    (found,) = foreign_poses(message, tiny_model)
-    np.testing.assert_allclose(found.estimate.R_camera_object, truth.R, atol=1e-12)
+    ((_, estimate),) = foreign_poses(message, tiny_model)
+    np.testing.assert_allclose(estimate.R_camera_object, truth.R, atol=1e-12)
 
 
 def test_poses_in_another_frame_and_with_stamps_of_their_own_are_said(evaluate, tmp_path) -> None:
