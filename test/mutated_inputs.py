@@ -539,7 +539,7 @@ def _evaluate(out: Path) -> None:
 
 def _read_run(folder: Path, metrics: Any, kind: str) -> None:
     from custom_pose_ros.evaluation.report import comparison_report
-    from custom_pose_ros.evaluation.report.page import Verdict
+    from custom_pose_ros.evaluation.scoring.conditions import Verdict
     from custom_pose_ros.evaluation.scoring.summary import to_json
 
     a, b = (compare.FinishedRun.load(folder / name) for name in 'ab')

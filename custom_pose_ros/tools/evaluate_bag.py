@@ -46,9 +46,8 @@ with optional_packages('evaluate_bag', ['bags', 'report']):
     from custom_pose_ros.evaluation.evaluator import Evaluation, Evaluator, Reading
     from custom_pose_ros.evaluation.report import bag_report, comparison_report
     from custom_pose_ros.evaluation.report.frame_pictures import AnnotatedVideo
-    from custom_pose_ros.evaluation.report.page import Verdict
     from custom_pose_ros.evaluation.scoring import compare
-    from custom_pose_ros.evaluation.scoring.conditions import Condition, check_conditions
+    from custom_pose_ros.evaluation.scoring.conditions import Condition, Verdict, check_conditions
     from custom_pose_ros.evaluation.scoring.summary import to_json
     from custom_pose_ros.evaluation.truth.source import TruthSettings
 

@@ -41,7 +41,7 @@ from custom_pose_ros.evaluation.bags.storage import StorageFile
 from custom_pose_ros.evaluation.evaluation_settings import Settings
 from custom_pose_ros.evaluation.evaluator import Evaluator
 from custom_pose_ros.evaluation.report import bag_report
-from custom_pose_ros.evaluation.report.page import Verdict
+from custom_pose_ros.evaluation.scoring.conditions import Verdict
 from custom_pose_ros.evaluation.truth.source import TruthSettings
 from custom_pose_ros.inference.estimator import PoseEstimator
 from custom_pose_ros.tools.evaluate_bag import main

@@ -13,8 +13,8 @@ from custom_pose_ros.core.orientation.estimate import AMBIGUOUS
 from custom_pose_ros.core.video_file import VideoFile
 from custom_pose_ros.evaluation.evaluator import Evaluation
 from custom_pose_ros.evaluation.report import charts, frame_pictures, page
-from custom_pose_ros.evaluation.report.page import Verdict, number, percent
-from custom_pose_ros.evaluation.scoring.conditions import number_at
+from custom_pose_ros.evaluation.report.page import number, percent
+from custom_pose_ros.evaluation.scoring.conditions import Verdict, number_at
 from custom_pose_ros.evaluation.scoring.frame_scores import FrameScore
 
 _LEGEND = (
@@ -85,15 +85,15 @@ def _verdict_table(metrics: Mapping[str, Any], verdict: Verdict) -> str:
     rows, named = [], set()
     for name, label, unit, meaning in _ROWS:
         value = number_at(metrics, name)
-        if value is None and not verdict.mark(name):
+        if value is None and not page.limit_marks(verdict, name):
             continue
         named.add(name)
         text = percent(value) if unit == '%' else number(value, unit)
-        rows.append((f'{escape(label)}<br>{page.key(name)}', text, escape(meaning), verdict.mark(name)))
+        rows.append((f'{escape(label)}<br>{page.key(name)}', text, escape(meaning), page.limit_marks(verdict, name)))
     for condition, value, _ in verdict.results:
         if condition.name not in named:
             named.add(condition.name)
-            rows.append((page.key(condition.name), number(value), '', verdict.mark(condition.name)))
+            rows.append((page.key(condition.name), number(value), '', page.limit_marks(verdict, condition.name)))
     return page.table(('', '', 'meaning', 'limit' if verdict.results else ''), rows, (1,), 'stacked')
 
 

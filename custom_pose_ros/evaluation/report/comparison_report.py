@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from custom_pose_ros.evaluation.report import charts, page
-from custom_pose_ros.evaluation.report.page import Verdict, number, percent
+from custom_pose_ros.evaluation.report.page import number, percent
 from custom_pose_ros.evaluation.scoring.compare import CONFIDENCE, FinishedRun, Pairing
+from custom_pose_ros.evaluation.scoring.conditions import Verdict
 
 _UNITS = {
     'rotation_error_deg': ('Rotation error', 'deg'),

@@ -4,65 +4,18 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 from string import Template
-from typing import Any
 
 import cv2
 import numpy as np
 
-from custom_pose_ros.evaluation.scoring.conditions import Condition
+from custom_pose_ros.evaluation.scoring.conditions import Verdict
 
 _TEMPLATE = Path(__file__).with_name('report_template.html')
 _JPEG_QUALITY = 82
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """
-    What the conditions of --fail-if say.
-
-    Attributes:
-        results: Condition, the number it speaks of (None: not measured) and whether it holds, which fails the run.
-    """
-
-    results: tuple[tuple[Condition, float | None, bool], ...] = ()
-
-    @classmethod
-    def of(cls, conditions: Sequence[Condition], metrics: Mapping[str, Any]) -> Verdict:
-        return cls(tuple((c, c.value(metrics), c.holds(metrics)) for c in conditions))
-
-    @property
-    def failed(self) -> bool:
-        return any(holds for _, _, holds in self.results)
-
-    def sentence(self, all_kept: str) -> list[str]:
-        """Return the limits that are exceeded as a sentence, `all_kept` when there are none, nothing without limits."""
-        failed = [str(condition) for condition, _, holds in self.results if holds]
-        exceeded = f'{len(failed)} of {len(self.results)} limits exceeded: {", ".join(failed)}.'
-        return [exceeded if failed else all_kept] if self.results else []
-
-    def lines(self) -> list[str]:
-        """Return one line for each condition."""
-        return [
-            f'{"FAIL" if holds else "pass"}: {condition.name} is {"not measured" if value is None else f"{value:g}"} '
-            f'(fails if {condition.comparison} {condition.limit:g})'
-            for condition, value, holds in self.results
-        ]
-
-    def mark(self, name: str) -> str:
-        """Return the cell that says whether a number passes."""
-        marks = [
-            f'<span class="{"failed" if holds else "passed"}-mark">'
-            f'{"&#10007; fails" if holds else "&#10003; passes"}</span> '
-            f'(fails if&nbsp;{escape(c.comparison)}&nbsp;{c.limit:g})'
-            for c, _, holds in self.results
-            if c.name == name
-        ]
-        return '<br>'.join(marks)
 
 
 def page(title: str, subtitle: str, verdict: Verdict, summary: str, body: Iterable[str]) -> str:
@@ -98,6 +51,18 @@ def table(
         '<tr>' + ''.join(f'<td{kinds.get(i, "")}>{cell}</td>' for i, cell in enumerate(row)) + '</tr>' for row in rows
     )
     return f'<div class="scroll"><table class="{kind}">{head}<tbody>{body}</tbody></table></div>'
+
+
+def limit_marks(verdict: Verdict, name: str) -> str:
+    """Return the cell that says whether a number passes."""
+    marks = [
+        f'<span class="{"failed" if holds else "passed"}-mark">'
+        f'{"&#10007; fails" if holds else "&#10003; passes"}</span> '
+        f'(fails if&nbsp;{escape(c.comparison)}&nbsp;{c.limit:g})'
+        for c, _, holds in verdict.results
+        if c.name == name
+    ]
+    return '<br>'.join(marks)
 
 
 def key(name: str) -> str:

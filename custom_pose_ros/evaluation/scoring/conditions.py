@@ -1,4 +1,4 @@
-"""Conditions of --fail-if, such as `rotation_error_deg.p90 > 5`, and the names of the numbers that they can test."""
+"""Conditions of --fail-if, such as `rotation_error_deg.p90 > 5`, what they say, and the numbers that they can test."""
 
 from __future__ import annotations
 
@@ -66,6 +66,40 @@ class Condition:
         """Whether the run fails: the comparison is true, or the number was not measured (never passes unnoticed)."""
         value = self.value(metrics)
         return value is None or bool(_OPERATORS[self.comparison](value, self.limit))
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """
+    What the conditions of --fail-if say.
+
+    Attributes:
+        results: Condition, the number it speaks of (None: not measured) and whether it holds, which fails the run.
+    """
+
+    results: tuple[tuple[Condition, float | None, bool], ...] = ()
+
+    @classmethod
+    def of(cls, conditions: Sequence[Condition], metrics: Mapping[str, Any]) -> Verdict:
+        return cls(tuple((c, c.value(metrics), c.holds(metrics)) for c in conditions))
+
+    @property
+    def failed(self) -> bool:
+        return any(holds for _, _, holds in self.results)
+
+    def sentence(self, all_kept: str) -> list[str]:
+        """Return the limits that are exceeded as a sentence, `all_kept` when there are none, nothing without limits."""
+        failed = [str(condition) for condition, _, holds in self.results if holds]
+        exceeded = f'{len(failed)} of {len(self.results)} limits exceeded: {", ".join(failed)}.'
+        return [exceeded if failed else all_kept] if self.results else []
+
+    def lines(self) -> list[str]:
+        """Return one line for each condition."""
+        return [
+            f'{"FAIL" if holds else "pass"}: {condition.name} is {"not measured" if value is None else f"{value:g}"} '
+            f'(fails if {condition.comparison} {condition.limit:g})'
+            for condition, value, holds in self.results
+        ]
 
 
 def number_at(metrics: Mapping[str, Any], name: str) -> float | None:

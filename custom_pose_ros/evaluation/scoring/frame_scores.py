@@ -70,7 +70,7 @@ class FrameScore:
 
     result: FrameResult
     expected: bool | None
-    found: bool
+    found: bool = False
     instance: int = -1
     track_id: int = -1
     instances: int = 0
@@ -133,38 +133,29 @@ class Scorer:
         return [self._with_truth(result, truth) for result, truth in zip(results, truths)]
 
     def _without_truth(self, result: FrameResult) -> FrameScore:
-        """Follow the track followed before, else the best instance."""
-        count = len(result.scores) or len(result.estimates)
-        score = FrameScore(result, expected=None, found=count > 0, instances=count)
-        if len(result.scores):
-            same = np.flatnonzero(result.track_ids == self._last_track) if self._last_track >= 0 else []
-            self._follow(score, int(same[0]) if len(same) else int(np.argmax(result.scores)))
-        elif result.estimates:
-            self._follow_estimate(score, result.estimates[0])
+        score = FrameScore(result, expected=None, instances=len(result.scores) or len(result.estimates))
+        self._follow(score, self._likeliest(result))
         self._describe(score)
         return score
 
+    def _likeliest(self, result: FrameResult) -> int | OrientationEstimate | None:
+        """Return the instance that was followed before, else the best one."""
+        if not len(result.scores):
+            return next(iter(result.estimates), None)
+        same = np.flatnonzero(result.track_ids == self._last_track) if self._last_track >= 0 else []
+        return int(same[0]) if len(same) else int(np.argmax(result.scores))
+
     def _with_truth(self, result: FrameResult, truth: Rigid | None) -> FrameScore:
-        count = len(result.scores) or len(result.estimates)
-        score = FrameScore(result, expected=False, found=False, instances=count, truth=truth)
+        instances = len(result.scores) or len(result.estimates)
+        score = FrameScore(result, expected=False, instances=instances, truth=truth)
         if truth is None:
             return score
         camera = self.camera_of(result.width, result.height) if result.width else None
-        true_pixels = None
-        if camera is not None and self.points is not None:
-            true_pixels = camera.project(truth.apply(self.points))
-            score.expected = self._in_view(true_pixels, result)
-        else:
-            score.expected = True
-        match = self._match(result, truth, true_pixels)
-        if isinstance(match, int):
-            self._follow(score, match)
-        elif match is not None:
-            self._follow_estimate(score, match)
-        score.found = match is not None
-        if isinstance(match, int) and true_pixels is not None:
-            misses = result.keypoints[match, :, :2] - true_pixels
-            score.keypoint_errors_px = np.linalg.norm(misses, axis=1)
+        pixels = None if camera is None or self.points is None else camera.project(truth.apply(self.points))
+        score.expected = pixels is None or self._in_view(pixels, result)
+        self._follow(score, self._match(result, truth, pixels))
+        if score.instance >= 0 and pixels is not None:
+            score.keypoint_errors_px = np.linalg.norm(result.keypoints[score.instance, :, :2] - pixels, axis=1)
         self._compare(score, truth)
         self._describe(score)
         return score
@@ -194,17 +185,18 @@ class Scorer:
             return np.inf
         return float(np.linalg.norm(keypoints[both, :2].mean(0) - pixels[both].mean(0)))
 
-    def _follow(self, score: FrameScore, instance: int) -> None:
-        result = score.result
-        score.instance, score.track_id = instance, int(result.track_ids[instance])
-        score.score = float(result.scores[instance])
-        score.estimate = result.estimate_of(instance)
-        self._last_track = score.track_id
-
-    def _follow_estimate(self, score: FrameScore, estimate: OrientationEstimate) -> None:
-        score.track_id = -1 if estimate.track_id is None else estimate.track_id
-        score.estimate = None if estimate.coasting else estimate
-        self._last_track = score.track_id
+    def _follow(self, score: FrameScore, match: int | OrientationEstimate | None) -> None:
+        """Follow an instance, given by its number or, where there are no keypoints, by its estimate; or none."""
+        if match is None:
+            return
+        if isinstance(match, int):
+            result = score.result
+            score.instance, score.track_id = match, int(result.track_ids[match])
+            score.score, score.estimate = float(result.scores[match]), result.estimate_of(match)
+        else:
+            score.track_id = -1 if match.track_id is None else match.track_id
+            score.estimate = None if match.coasting else match
+        score.found, self._last_track = True, score.track_id
 
     def _compare(self, score: FrameScore, truth: Rigid) -> None:
         coasting = [e for e in score.result.estimates if e.coasting]

@@ -15,8 +15,7 @@ from tiny_model import draw_tiny_object
 
 from custom_pose_ros.core.video_file import VideoFile
 from custom_pose_ros.evaluation.report import bag_report, frame_pictures
-from custom_pose_ros.evaluation.report.page import Verdict
-from custom_pose_ros.evaluation.scoring.conditions import Condition
+from custom_pose_ros.evaluation.scoring.conditions import Condition, Verdict
 from custom_pose_ros.evaluation.truth.source import TruthSettings
 
 VOID = {'meta', 'img', 'br', 'link', 'input', 'hr', 'wbr'}

@@ -10,9 +10,8 @@ import pytest
 
 from custom_pose_ros.core.errors import DatasetError
 from custom_pose_ros.evaluation.report import comparison_report
-from custom_pose_ros.evaluation.report.page import Verdict
 from custom_pose_ros.evaluation.scoring.compare import FinishedRun, compare, pair
-from custom_pose_ros.evaluation.scoring.conditions import Condition
+from custom_pose_ros.evaluation.scoring.conditions import Condition, Verdict
 from custom_pose_ros.evaluation.scoring.frame_scores import COLUMNS
 
 FRAMES = 600
