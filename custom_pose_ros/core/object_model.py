@@ -70,10 +70,12 @@ class ObjectModel:
 
     @property
     def keypoint_count(self) -> int:
+        """Number of keypoints, K."""
         return len(self.keypoint_names)
 
     @property
     def limb_count(self) -> int:
+        """Number of limbs between them, L."""
         return len(self.skeleton)
 
     @property
