@@ -62,6 +62,7 @@ ORDER = {
     'training': (
         ('pose_training', 'synthetic'),
         (
+            'adapt',
             'choose_keypoints',
             'evaluate',
             'export_onnx',
@@ -81,6 +82,7 @@ ORDER = {
         ('data',),
         ('judging',),
         ('learning', 'export'),
+        ('adapting',),
     ),
     'training/synthetic': (('settings',), ('geometry',), ('rendering',), ('scenes',), ('output', 'choosing')),
 }

@@ -15,6 +15,7 @@ MISSING_FILE = {
     'custom_pose_ros.tools.demo': ['--object', 'GONE', '--out', 'OUT'],
     'custom_pose_ros.tools.evaluate_bag': ['GONE', '--out', 'OUT'],
     'custom_pose_ros.tools.predict': ['GONE'],
+    'training.adapt': ['--model', 'GONE', '--footage', 'GONE', '--steps', '1', '--out', 'OUT'],
     'training.choose_keypoints': ['--mesh', 'GONE', '--choose', '8', '--out', 'OUT'],
     'training.evaluate': ['GONE', '--data', 'GONE', '--out', 'OUT'],
     'training.export_onnx': ['GONE'],
@@ -32,6 +33,7 @@ CONTRADICTION = {
     'custom_pose_ros.tools.analyze_object': ['submarine', '--choose', '8'],
     'custom_pose_ros.tools.evaluate_bag': ['bag', '--video', '--recorded', 'poses'],
     'custom_pose_ros.tools.predict': ['a.png', '--threshold', 'no_such_threshold=1'],
+    'training.adapt': ['--model', 'a', '--footage', 'b', '--steps', '1', '--minutes', '1', '--out', 'OUT'],
     'training.prepare_dataset': ['labels.json'],
     'training.train': ['--object', 'submarine', '--data', 'a', '--steps', '1', '--epochs', '1', '--out', 'OUT'],
 }

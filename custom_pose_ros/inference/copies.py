@@ -97,20 +97,29 @@ class CopiesEstimator(PoseEstimator):
         for estimator in self._estimators.values():
             estimator.warm_up()
 
-    def _averaged(self, image: np.ndarray) -> list[KeypointPose]:
+    def in_copies(self, image: np.ndarray) -> list[list[KeypointPose | None]]:
+        """
+        Return each instance of an (H, W, 3) BGR image as each of the copies shows it, the picture itself first.
+
+        None where a copy does not show it; the identity that is nearer to that in the picture, where there are two.
+        """
         found = []
         for copy in self._copies:
             picture = copy.made_of(image)
             poses = self._estimators[copy.height](picture)
             found.append([copy.pose_back(pose, picture.shape, self.model.flip_order) for pose in poses])
         plain, others = found[0], found[1:]
-        groups: list[list[KeypointPose]] = [[pose] for pose in plain]
-        for poses in others:
+        instances: list[list[KeypointPose | None]] = [[pose] + [None] * len(others) for pose in plain]
+        for n, poses in enumerate(others, 1):
             exchanged = [pose.exchanged() for pose in poses]
             as_found, as_other = _distances(plain, poses), _distances(plain, exchanged)
             for i, j in nearest_pairs(np.minimum(as_found, as_other)):
-                groups[i].append(poses[j] if as_found[i, j] <= as_other[i, j] else exchanged[j])
-        poses = [averaged(group, len(self._copies)) for group in groups]
+                instances[i][n] = poses[j] if as_found[i, j] <= as_other[i, j] else exchanged[j]
+        return instances
+
+    def _averaged(self, image: np.ndarray) -> list[KeypointPose]:
+        instances = self.in_copies(image)
+        poses = [averaged([pose for pose in copies if pose is not None], len(copies)) for copies in instances]
         return [pose for pose in poses if pose.visible.sum() >= self.thresholds.min_keypoints]
 
 

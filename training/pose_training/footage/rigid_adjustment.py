@@ -49,6 +49,8 @@ class RigidBody:
         focal_px: Of the camera.
         focal_sigma: Relative standard deviation of what was known of the focal length before; 0: it is certain.
         focal_start_px: What was known of it before.
+        known_points: (P, 3) places of the first points as they were known before; None where nothing was.
+        known_sigma: Standard deviation of these.
     """
 
     poses: Rigid
@@ -56,6 +58,15 @@ class RigidBody:
     focal_px: float
     focal_sigma: float
     focal_start_px: float
+    known_points: np.ndarray | None = None
+    known_sigma: float = np.inf
+
+    @property
+    def steps_to_known(self) -> np.ndarray:
+        """(P, 3) steps to where the first points were known to be."""
+        return (
+            np.empty((0, 3)) if self.known_points is None else self.known_points - self.points[: len(self.known_points)]
+        )
 
     def project(self, frames: np.ndarray, points: np.ndarray) -> np.ndarray:
         """Return places (M, 2) [px] from the principal point of points, given by index, in frames."""
@@ -125,7 +136,7 @@ def _weights(errors: np.ndarray, sigmas: np.ndarray) -> np.ndarray:
 
 def _cost(body: RigidBody, seen: Observations) -> float:
     loss = np.log1p((body.errors(seen) / (_ROBUST * seen.sigmas)) ** 2).sum() * _ROBUST**2
-    return float(loss) + _focal_cost(body)
+    return float(loss) + _focal_cost(body) + float((body.steps_to_known**2).sum() / body.known_sigma**2)
 
 
 def _focal_cost(body: RigidBody) -> float:
@@ -149,6 +160,11 @@ class _Normal:
         prior = 1 / body.focal_sigma**2 if body.focal_sigma else 1.0
         self.curvature[-1, -1] += prior
         self.gradient[-1] -= prior * np.log(body.focal_px / body.focal_start_px)
+        steps = body.steps_to_known.ravel()
+        start = 6 * len(body.poses.translation)
+        known = np.arange(start, start + len(steps))
+        self.curvature[known, known] += 1 / body.known_sigma**2
+        self.gradient[known] += steps / body.known_sigma**2
         own = np.flatnonzero(seen.points >= kept)
         points = seen.points[own] - kept
         count = len(body.points) - kept

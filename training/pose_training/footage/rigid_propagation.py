@@ -33,11 +33,14 @@ class Proposals:
         numbers: (F,) of the frames.
         points: (F, K, 3) x, y [px of the film] and state: UNKNOWN (in doubt), ABSENT, HIDDEN or SEEN.
         sigmas: (F, K) expected error of each place [px of the film].
+        facing: (F, K) largest cosine at which the hull of the keypoints faces the camera at each of them, below 0 where
+            the object itself hides it; None where there is no hull.
     """
 
     numbers: np.ndarray
     points: np.ndarray
     sigmas: np.ndarray
+    facing: np.ndarray | None = None
 
 
 class RigidPropagation:
@@ -48,24 +51,58 @@ class RigidPropagation:
         body: The clicked frames alone; their order is that of `clicked`.
         click_errors: (C, K) distance of each click from the body [px of the copies]; NaN where there is none. After
             `propose` from the body that explains the frames between as well, which tells a wrong click more surely.
+        scale: From pixels of the film to those of the copies.
     """
 
-    def __init__(self, clicks: Mapping[int, np.ndarray], camera: FilmCamera):
+    def __init__(
+        self,
+        clicks: Mapping[int, np.ndarray],
+        camera: FilmCamera,
+        start: tuple[np.ndarray, Rigid] | None = None,
+        point_sigma: float = np.inf,
+    ):
         """
         Find the body that the clicks show.
 
         Args:
             clicks: By frame: (K, 3) x, y [px of the film] and state.
             camera: Of the film.
+            start: Where the keypoints are on the object (K, 3), and its poses in the sorted frames, where known.
+            point_sigma: How well those places are known: standard deviation, in their unit.
         """
-        self.clicked, self._camera = sorted(clicks), camera
+        self.clicked, self.scale, self._camera = sorted(clicks), camera.scale, camera
         self._states = np.array([clicks[number][:, 2] for number in self.clicked]).astype(int)
         self._located = np.flatnonzero((self._states > 0).sum(0) >= FEWEST_SIGHTS)
         self._kept = len(self._located)
         ideal = [camera.ideal(camera.to_copy(clicks[number][self._located, :2])) for number in self.clicked]
         self._clicks = np.dstack([np.array(ideal), self._states[:, self._located]])
-        self.body = body_from_clicks(self._clicks, camera.focal_px, camera.focal_sigma)
+        if start is None:
+            self.body = body_from_clicks(self._clicks, camera.focal_px, camera.focal_sigma)
+        else:
+            focal = camera.focal_px
+            points = start[0][self._located]
+            known = points if np.isfinite(point_sigma) else None
+            body = RigidBody(start[1], points, focal, camera.focal_sigma, focal, known, point_sigma)
+            self.body = adjust(body, click_observations(self._clicks, np.arange(len(self.clicked))), self._kept)
         self.click_errors = self._errors_of(self.body, np.arange(len(self.clicked)))
+
+    def steps_against_flow(self, greys: Mapping[int, np.ndarray]) -> np.ndarray:
+        """
+        Return how far (C - 1,) the keypoints of each clicked frame are from where the flow carries the frame before it.
+
+        Medians over the keypoints [px of the copies]; NaN where the flow does not reach. Where two clicked frames have
+        the object turned differently, each of them fits it: only this tells.
+        """
+        steps = np.full(len(self.clicked) - 1, np.nan)
+        keypoints, focal = self.body.points, self.body.focal_px
+        for i, (first, last) in enumerate(zip(self.clicked, self.clicked[1:])):
+            order = [number for number in sorted(greys) if first <= number <= last]
+            trail = follow(greys, order, {first: self.body.poses.at(i)}, keypoints, focal, self._camera)
+            if last in trail.poses:
+                carried = ideal_places(trail.poses[last], keypoints, focal)
+                own = ideal_places(self.body.poses.at(i + 1), keypoints, focal)
+                steps[i] = np.median(np.linalg.norm(carried - own, axis=1))
+        return steps
 
     def propose(self, greys: Mapping[int, np.ndarray]) -> Proposals:
         """Return proposals for the frames that can be reached; greys: copies of the frames by number."""
@@ -92,7 +129,8 @@ class RigidPropagation:
         states = sight_states(numbers, self.clicked, self._states, facing, views)
         expected = np.maximum(errors[nearest] * self._noise(body, seen), np.array(gaps))
         sigmas[:, self._located] = expected / self._camera.scale
-        return Proposals(np.array(numbers), np.dstack([places, states]), sigmas)
+        facing_or_none = facing if len(surface.facets) else None
+        return Proposals(np.array(numbers), np.dstack([places, states]), sigmas, facing_or_none)
 
     def _errors_of(self, body: RigidBody, frames: np.ndarray) -> np.ndarray:
         """Return the (C, K) errors of the clicks; frames: (C,) index of the pose of each clicked frame."""

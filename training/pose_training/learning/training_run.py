@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any
@@ -25,6 +25,7 @@ from custom_pose_ros.inference.network import build_network
 from training.pose_training.data.batches import TicketBatches, default_workers, size_of_batch, stream_of_batches
 from training.pose_training.data.training_set import TrainingSample, TrainingSet
 from training.pose_training.judging.accuracy import Accuracy, measure
+from training.pose_training.labels.coco import LabelledImage
 from training.pose_training.labels.label_states import state_notes
 from training.pose_training.learning import computing
 from training.pose_training.learning.computing import Pace
@@ -61,6 +62,7 @@ class TrainingRun:
         threads: int | None = None,
         workers: int | None = None,
         state: Mapping[str, Any] | None = None,
+        more_images: Sequence[LabelledImage] = (),
     ):
         """
         Read the data and build the network, see `new` and `resumed`.
@@ -72,6 +74,7 @@ class TrainingRun:
             threads: CPU threads of the network; None for all cores or one, whichever is faster in the first steps.
             workers: Processes that make samples; None for a number by the cores.
             state: Training state of a checkpoint to continue from; None for a new run.
+            more_images: One more source, which no file holds: its checkpoints cannot be continued.
         """
         started = time.monotonic()
         self._lock: IO[str] | None = None  # of the folder, kept as long as the run
@@ -84,6 +87,8 @@ class TrainingRun:
         torch.manual_seed(settings.seed)
         with Heartbeat('reading the images', say, computing.is_first()):
             self.sources, self.validation = load_sources(settings, self.model)
+        self.sources += [list(more_images)] if more_images else []
+        self._resumable = not more_images
         network = build_network(settings.architecture, self.model, **settings.options)
         self.group = computing.join()
         self._choose_threads = threads is None and self.group.world == 1 and self.group.device.type == 'cpu'
@@ -105,17 +110,24 @@ class TrainingRun:
 
     @classmethod
     def new(
-        cls, source: str, settings: RunSettings, folder: Path, threads: int | None = None, workers: int | None = None
+        cls,
+        source: str | ObjectModel,
+        settings: RunSettings,
+        folder: Path,
+        threads: int | None = None,
+        workers: int | None = None,
+        more_images: Sequence[LabelledImage] = (),
     ) -> TrainingRun:
         """
-        Start a run from published or random weights.
+        Start a run; the arguments are those of the constructor, and `source` the object or where its file is.
 
         Raises:
             ConfigError: The folder holds a run already or is another process's, or the object cannot be trained.
             DatasetError: The labels cannot be used.
             ModelError: The weights to start from cannot be used.
         """
-        run = cls(ObjectModel.load(source), settings, folder, threads, workers)
+        model = source if isinstance(source, ObjectModel) else ObjectModel.load(source)
+        run = cls(model, settings, folder, threads, workers, more_images=more_images)
         run._lock = _own(folder)
         create_history(folder)
         return run
@@ -233,7 +245,7 @@ class TrainingRun:
             ModelError: It cannot be written, as on a full disk.
         """
         state: dict[str, Any] | None = None
-        if with_state:
+        if with_state and self._resumable:
             state = {
                 'settings': dataclasses.asdict(self.settings),
                 'trainer': self.trainer.state(),
