@@ -38,8 +38,7 @@ from custom_pose_ros.core.command_line import (
 from dataclasses import replace
 
 from custom_pose_ros.core.errors import ConfigError, DatasetError, ModelError
-from custom_pose_ros.core.files import replacing
-from custom_pose_ros.core.folder_lock import own_folder
+from custom_pose_ros.core.files import own_folder, replacing
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.object_file import find_object_folder
 from custom_pose_ros.core.object_model import ObjectModel

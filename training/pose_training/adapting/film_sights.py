@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from custom_pose_ros.core.command_line import progress_bar
 from custom_pose_ros.core.errors import DatasetError
 from custom_pose_ros.core.keypoints.poses import KeypointPose
-from custom_pose_ros.core.progress import progress_bar
 from custom_pose_ros.inference.copies import CopiesEstimator, averaged
 from training.pose_training.footage.film_camera import FilmCamera
 from training.pose_training.labels.film import Film
