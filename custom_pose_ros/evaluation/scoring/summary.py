@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -131,15 +132,11 @@ def _detection(scores: Sequence[FrameScore], has_truth: bool) -> dict[str, Any]:
 
 def _gaps(expected: Sequence[FrameScore]) -> Iterable[tuple[int, float]]:
     """Yield frames and duration [s] of every run without the object, from the last frame with it to the next."""
-    start = None
-    for i, score in enumerate(expected):
-        if not score.found and start is None:
-            start = i
-        if start is not None and (score.found or i == len(expected) - 1):
-            end = i if score.found else i + 1
-            first, last = expected[max(start - 1, 0)], expected[i]
-            yield end - start, (last.result.stamp_ns - first.result.stamp_ns) * 1e-9
-            start = None
+    for found, run in itertools.groupby(range(len(expected)), key=lambda i: expected[i].found):
+        if not found:
+            missing = list(run)
+            before, after = expected[max(missing[0] - 1, 0)], expected[min(missing[-1] + 1, len(expected) - 1)]
+            yield len(missing), (after.result.stamp_ns - before.result.stamp_ns) * 1e-9
 
 
 def _holes(scores: Sequence[FrameScore]) -> Iterable[tuple[int, float]]:

@@ -26,7 +26,7 @@ class Trajectory:
         """Begin without samples; `max_gap_s` is the longest distance of two of them to interpolate between."""
         self.max_gap_ns = round(max_gap_s * 1e9)
         self._times, self._values = array('q'), array('d')
-        self._order: np.ndarray | None = None
+        self._in_order: tuple[np.ndarray, np.ndarray] | None = None
 
     def __len__(self) -> int:
         return len(self._times)
@@ -35,7 +35,7 @@ class Trajectory:
         """Add a sample; of two with the same stamp the later one counts."""
         self._times.append(stamp_ns)
         self._values.extend([*quaternion_from_matrix(pose.rotation).tolist(), *pose.translation.tolist()])
-        self._order = None
+        self._in_order = None
 
     def at(self, stamp_ns: int) -> Rigid | None:
         """Return the pose at a stamp [ns]; None before the first, after the last and in holes."""
@@ -49,13 +49,12 @@ class Trajectory:
         return interpolate(self._pose(order[after - 1]), self._pose(order[after]), share)
 
     def _sorted(self) -> tuple[np.ndarray, np.ndarray]:
-        if self._order is None:
+        """Return the samples in the order of their stamps, and these; of two with the same stamp the later one."""
+        if self._in_order is None:
             times = np.array(self._times, np.int64)
-            order = np.argsort(times, kind='stable')
-            last = np.append(np.diff(times[order]) > 0, True) if len(times) else np.zeros(0, bool)
-            self._order = order[last]
-            self._sorted_times = times[self._order]
-        return self._order, self._sorted_times
+            stamps, from_the_end = np.unique(times[::-1], return_index=True)
+            self._in_order = len(times) - 1 - from_the_end, stamps
+        return self._in_order
 
     def _pose(self, index: int) -> Rigid:
         values = np.array(self._values[index * _NUMBERS_PER_POSE : (index + 1) * _NUMBERS_PER_POSE])
