@@ -48,6 +48,7 @@ from custom_pose_ros.inference.estimator import PoseEstimator
 
 with optional_packages('adapt', ['training']):
     from custom_pose_ros.inference.checkpoints import load_checkpoint
+    from custom_pose_ros.inference.estimator import load_trained
     from training.pose_training.adapting.adaptation import AdaptationImages, write_report, write_sheet
     from training.pose_training.adapting.comparison import figures_of, reasons_against
     from training.pose_training.adapting.film_labels import confirmed_by_labels, label_film
@@ -58,7 +59,6 @@ with optional_packages('adapt', ['training']):
     from training.pose_training.labels.film import Film
     from training.pose_training.learning.run_settings import RunSettings
     from training.pose_training.learning.training_run import TrainingRun
-    from training.pose_training.networks.trained import load_trained
 
 _MOST_FRAMES = 240  # of each film
 _LABELS_SHARE = 0.3  # of the samples, from --data
