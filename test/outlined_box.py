@@ -106,6 +106,18 @@ def picture(
     stretch: tuple[float, float, float] = (1.0, 1.0, 1.0),
 ) -> np.ndarray:
     """Return the image of the box: in front of a plain background, its left part (a share) behind a grey board."""
+    look = tuple(background), hidden, tuple(stretch)
+    image = _drawn(camera_object.rotation.tobytes(), camera_object.translation.tobytes(), *look)
+    noisy = image + np.random.default_rng(seed).normal(0.0, noise, image.shape)
+    return np.clip(noisy, 0, 255).astype(np.uint8)
+
+
+@functools.lru_cache(64)
+def _drawn(
+    rotation: bytes, translation: bytes, background: tuple[int, ...], hidden: float, stretch: tuple[float, ...]
+) -> np.ndarray:
+    """Return the image without noise; tests want the same one many times."""
+    camera_object = Rigid(np.frombuffer(rotation).reshape(3, 3), np.frombuffer(translation))
     origin = -camera_object.translation @ camera_object.rotation
     half = (HALF_M * stretch).astype(np.float32)
     corners = CAMERA.project(camera_object.apply(CORNERS * stretch))
@@ -124,9 +136,7 @@ def picture(
     if hidden:
         columns = low[0] + np.flatnonzero(hit.any(0))
         fine[:, : int(columns[0] + hidden * (columns[-1] - columns[0]))] = 90.0
-    image = cv2.resize(fine, (CAMERA.width, CAMERA.height), interpolation=cv2.INTER_AREA)
-    noisy = image + np.random.default_rng(seed).normal(0.0, noise, image.shape)
-    return np.clip(noisy, 0, 255).astype(np.uint8)
+    return cv2.resize(fine, (CAMERA.width, CAMERA.height), interpolation=cv2.INTER_AREA)
 
 
 @functools.lru_cache

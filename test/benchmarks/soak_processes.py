@@ -6,13 +6,14 @@ soak_processes.py camera CLIP CAMERA.yaml RATE
     third, then it goes on slowly until a fourth: a frame that is lost is missed only when another one follows; prints
     {"sent": stamp_ns} for each frame after the second line
 soak_processes.py recorder
-    prints {"poses": stamp_ns, "at": ns}, {"orientations": stamp_ns, "at": ns} and
+    prints {"poses": stamp_ns, "at": ns}, {"orientations": stamp_ns, "at": ns, "instances": 1, "by_outline": 1} and
     {"node": name, "level": 0, "message": text, "values": {...}} of the diagnostics
 """
 
 from __future__ import annotations
 
 import json
+import math
 import select
 import sys
 import time
@@ -28,7 +29,7 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
-from custom_pose_ros.nodes.ros.conversions import OrientationArray, PoseArray, bgr_to_image
+from custom_pose_ros.nodes.ros.conversions import OrientationArray, PoseArray, bgr_to_image, stamp_nanoseconds
 from custom_pose_ros.tools.demo_player import FRAME_ID, camera_info
 from custom_pose_ros.tools.media import VideoReader
 
@@ -90,8 +91,11 @@ class Recorder(Node):
 
     @staticmethod
     def _on_result(topic: str, message: PoseArray | OrientationArray) -> None:
-        stamp = message.header.stamp
-        _print(**{topic: stamp.sec * 10**9 + stamp.nanosec, 'at': time.time_ns()})
+        line = {topic: stamp_nanoseconds(message.header.stamp), 'at': time.time_ns()}
+        if topic == 'orientations':
+            agreements = [each.outline_agreement for each in message.orientations]
+            line |= {'instances': len(agreements), 'by_outline': sum(map(math.isfinite, agreements))}
+        _print(**line)
 
     @staticmethod
     def _on_diagnostics(message: DiagnosticArray) -> None:

@@ -14,6 +14,7 @@ from custom_pose_ros.core.orientation.estimate import OrientationEstimate
 from custom_pose_ros.core.orientation.orientation_estimator import OrientationEstimator
 
 _MOST_STEPS = 32  # images whose keypoints may still come; older ones are forgotten
+_MOST_BYTES = 128 * 2**20  # of them
 
 
 @dataclass(eq=False)
@@ -64,7 +65,8 @@ class CameraRateEstimator:
         if self._steps and stamp_s <= self._steps[-1].stamp_s:  # time was set back
             self._steps.clear()
             self._forgotten_s = -math.inf
-        elif len(self._steps) == _MOST_STEPS:
+        most = min(_MOST_STEPS, max(1, _MOST_BYTES // image.nbytes))
+        while len(self._steps) >= most:
             self._forgotten_s = self._steps.popleft().stamp_s
         self._steps.append(_Step(stamp_s, image, self.estimator.branch()))
         return self.estimator.follow(stamp_s, image)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from contextlib import ExitStack
-from functools import cached_property
 
 import numpy as np
 from rclpy.node import Node
@@ -33,11 +33,16 @@ class ReceivedImage:
     def __init__(self, message: Image | CompressedImage):
         self.message = message
         self.stamp_ns = stamp_nanoseconds(message.header.stamp)
+        self._lock = threading.Lock()  # both nodes of a process want it, each in a thread of its own
+        self._bgr: np.ndarray | None = None
 
-    @cached_property
+    @property
     def bgr(self) -> np.ndarray:
-        """(H, W, 3) uint8, not to be changed. Raises MessageError when the message is no image."""
-        return image_to_bgr(self.message)
+        """(H, W, 3) uint8, converted once, not to be changed. Raises MessageError when the message is no image."""
+        with self._lock:
+            if self._bgr is None:
+                self._bgr = image_to_bgr(self.message)
+            return self._bgr
 
 
 class FrameExchange:

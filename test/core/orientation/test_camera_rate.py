@@ -50,6 +50,15 @@ def test_keypoints_of_an_image_that_is_forgotten_or_was_never_there(views) -> No
     assert now.track_id == 0
 
 
+def test_of_large_images_fewer_are_remembered(views, monkeypatch) -> None:
+    monkeypatch.setattr('custom_pose_ros.core.orientation.camera_rate._MOST_BYTES', 4 * IMAGES[0].nbytes)
+    late = CameraRateEstimator(OrientationEstimator(MODEL, CAMERA, outline=views))
+    for i, image in enumerate(IMAGES[:6]):
+        late.follow(0.1 * i, image)
+    assert late.update([keypoints(outlined_box.TILTED, 1)], 0.1) == []
+    assert len(late.update([keypoints(outlined_box.TILTED, 2)], 0.2)) == 1
+
+
 def test_time_that_is_set_back_starts_anew(views) -> None:
     late = CameraRateEstimator(OrientationEstimator(MODEL, CAMERA, outline=views))
     late.update([keypoints(outlined_box.TILTED, 0)], 5.0, IMAGES[0])
