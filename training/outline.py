@@ -6,12 +6,14 @@ Make the outline of an object from its mesh: outline.npz, by which the robot mea
 
 It holds what the outline, the print and the creases of the object look like from all around, and the object file. Give
 the mesh as to training/synthesize.py. It must be the object that the camera sees: what differs by a few percent of its
-size makes poses wrong. Needs vtk and trimesh, and an off-screen OpenGL (no display, no GPU); takes minutes.
+size makes poses wrong. Of a measured board or a part made to its drawing say so, for poses as exact: --size-error 0.1%.
+Needs vtk and trimesh, and an off-screen OpenGL (no display, no GPU); takes minutes.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,7 +37,7 @@ from custom_pose_ros.core.command_line import progress_bar
 from custom_pose_ros.core.errors import UsageError
 from custom_pose_ros.core.object_file import find_object_folder
 from custom_pose_ros.core.object_model import ObjectModel
-from custom_pose_ros.core.orientation.outline_views import OUTLINE_FILE, OutlineViews
+from custom_pose_ros.core.orientation.outline_views import OUTLINE_FILE, SIZE_ERROR, OutlineViews
 
 with optional_packages('outline', ['synthetic']):
     from training.synthetic.geometry.object_builder import mesh_of, object_builder, size_note
@@ -44,6 +46,7 @@ with optional_packages('outline', ['synthetic']):
     from training.synthetic.rendering.gl_probe import require_gl
 
 VIEWS = 2000  # about 5 degrees apart
+_LEAST_ERROR, _MOST_ERROR = 1e-4, 0.05
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -58,11 +61,27 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         '--variant', type=seed_number, default=0, metavar='SEED',
         help='of what variation.yaml lets differ, as in clips of training/synthesize.py --seed SEED (default 0)',
     )  # fmt: skip
+    parser.add_argument(
+        '--size-error', type=_share, default=SIZE_ERROR, metavar='PERCENT',
+        help='by how much the object may be larger or smaller than the mesh (standard deviation, half as much for its '
+        f'proportions), such as 0.1%% (default {SIZE_ERROR * 100:.0f}%%)',
+    )  # fmt: skip
     add_mesh_options(parser, '; default: the one that variation.yaml beside the object file names')
     options = parser.parse_args(arguments)
     if not 20 <= options.views <= 20_000:
         parser.error(f'--views must be from 20 to 20000, got {options.views}')
     return options
+
+
+def _share(text: str) -> float:
+    """Return a size error given in percent; the sign is wanted, since 0.1 alone might mean a tenth."""
+    with contextlib.suppress(ValueError):
+        share = float(text.removesuffix('%')) / 100.0
+        if text.endswith('%') and _LEAST_ERROR <= share <= _MOST_ERROR:
+            return share
+    raise argparse.ArgumentTypeError(
+        f'wanted percent from {_LEAST_ERROR:.2%} to {_MOST_ERROR:.0%}, such as 0.1%, got {text!r}'
+    )
 
 
 @command
@@ -80,11 +99,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     drawing = OutlineDrawing(parts, options.views)
     lines = list(progress_bar('views', options.views, 'view', drawing.views()))
     name = Path(mesh['path']).name + (f', variant {options.variant}' if options.variant else '')
-    views = OutlineViews.from_lines(model, name, drawing.centre, drawing.radius, drawing.directions, lines)
+    views = OutlineViews.from_lines(
+        model, name, drawing.centre, drawing.radius, drawing.directions, lines, options.size_error
+    )
     out = options.out or find_object_folder(options.object) / OUTLINE_FILE
     views.save(out)
     lines_each, size_mb = len(views.kinds) / options.views, out.stat().st_size / 1e6
     print(f'{out}: {options.views} views, {lines_each:.0f} lines each, {size_mb:.1f} MB')
+    print(f'the object is taken to have the size of the mesh within {views.size_error:.2%} (--size-error)')
     return DONE
 
 

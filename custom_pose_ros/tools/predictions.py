@@ -130,6 +130,8 @@ def _format_orientation(estimate: OrientationEstimate) -> list[str]:
         f'    x {x:10.3f}  y {y:10.3f}  z {z:9.3f} m   distance {distance:.3f} m   '
         f'reprojection {estimate.reprojection_error_px:.1f} px{warning}',
     ]
+    if estimate.outline_remark:
+        lines.append(f'    outline: {estimate.outline_remark}')
     if estimate.alternative is not None and estimate.ambiguity > AMBIGUOUS:
         roll, pitch, yaw = np.rad2deg(_alternative(estimate, estimate.alternative).roll_pitch_yaw)
         lines.append(

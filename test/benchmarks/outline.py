@@ -29,7 +29,7 @@ from custom_pose_ros.core.keypoints.poses import KeypointPose  # noqa: E402
 from custom_pose_ros.core.object_model import ObjectModel  # noqa: E402
 from custom_pose_ros.core.orientation.estimate import OrientationEstimate  # noqa: E402
 from custom_pose_ros.core.orientation.orientation_estimator import OrientationEstimator  # noqa: E402
-from custom_pose_ros.core.orientation.outline_fit import OutlineFitter  # noqa: E402
+from custom_pose_ros.core.orientation.outline_fit import MeshSize, OutlineFitter  # noqa: E402
 from custom_pose_ros.core.orientation.outline_views import OutlineViews  # noqa: E402
 from custom_pose_ros.inference.estimator import PoseEstimator  # noqa: E402
 from custom_pose_ros.tools.media import Clip  # noqa: E402
@@ -87,11 +87,10 @@ def report_sweep(count: int) -> None:
                 times.append(time.process_time() - began)
                 if fit is not None and fit.credible:
                     good += np.degrees(np.linalg.norm(fit.pose.step_to(truth)[3:])) < SUCCESS_DEG
-                    before = np.linalg.inv(covariance)
-                    information, pull = fit.of_pose()
-                    both = information + before
-                    pose = fit.pose.moved(np.linalg.solve(both, pull + before @ fit.pose.step_to(start)))
-                    wrong += pose.step_to(truth) @ both @ pose.step_to(truth) > CHI2_999
+                    size = MeshSize(fitter.views.size_error)
+                    pose, covariance = fit.together_with(start, np.linalg.inv(covariance), size)
+                    step = pose.step_to(truth)
+                    wrong += step @ np.linalg.solve(covariance, step) > CHI2_999
             shares.append(good / count)
         beyond = wrong / count / len(START_DEG)
         print(f'{name:42}', *(f'{share:8.0%}' for share in shares), f'{beyond:12.0%}', flush=True)

@@ -38,7 +38,7 @@ class OrientationEstimate:
         outlier_suspected: True when the keypoints contradict each other.
         outline_agreement: share of the object's lines whose edge the image shows within a pixel, in [0, 1]; NaN where
             the pose was not measured by the outline: no image, no outline, or none that is credible.
-        outline_remark: why the outline did not measure the pose; empty where it did, and without image or outline.
+        outline_remark: why the outline did not measure the pose, or what contradicts it where it did; mostly empty.
         model: the object, for its zero attitude; None when that is the identity.
         R_reference_frame: (3, 3), maps `frame` to the axes that `roll_pitch_yaw` is about.
     """

@@ -12,7 +12,7 @@ import numpy as np
 
 from custom_pose_ros.core.errors import ConfigError
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
-from custom_pose_ros.core.geometry.rotations import R_BODY_OPTICAL
+from custom_pose_ros.core.geometry.rotations import R_BODY_OPTICAL, rotation_between
 from custom_pose_ros.core.geometry.symmetry import SymmetryGroup
 from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.keypoints.tracking import FrameInterval, PoseTracker
@@ -20,10 +20,10 @@ from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.orientation.estimate import AMBIGUOUS, CAMERA_OPTICAL, OrientationEstimate
 from custom_pose_ros.core.orientation.filter import FilterParameters
 from custom_pose_ros.core.orientation.identity import IdentityTrack, solve_identities
-from custom_pose_ros.core.orientation.outline_fit import OutlineFit, OutlineFitter
+from custom_pose_ros.core.orientation.outline_fit import MeshSize, OutlineFit, OutlineFitter
 from custom_pose_ros.core.orientation.outline_views import OutlineViews, find_outline
 from custom_pose_ros.core.orientation.solver import PoseSolver, Refusal
-from custom_pose_ros.core.orientation.track import DOUBTFUL, NOT_SHOWN, UNCOMPARED, TrackSetup, compared
+from custom_pose_ros.core.orientation.track import DOUBTFUL, NOT_SHOWN, OTHER_SIZE, UNCOMPARED, TrackSetup, compared
 
 REFERENCE_ROTATIONS = {CAMERA_OPTICAL: np.eye(3), 'camera_body': R_BODY_OPTICAL}
 
@@ -177,7 +177,7 @@ class OrientationEstimator:
         fit = compared(setup.outline, image, result.pose, result.covariance, alternative)
         if fit is None or not fit.credible:
             return replace(result, outline_remark=(UNCOMPARED if fit is None else NOT_SHOWN).reason)
-        return _measured(result, fit)
+        return _measured(result, fit, MeshSize(setup.outline.views.size_error))
 
     def _follow(self, pose: KeypointPose, stamp_s: float, image: np.ndarray | None) -> OrientationEstimate | None:
         """Return the estimate of a track; a track that came to an impossible one starts anew with this image."""
@@ -237,22 +237,19 @@ class OrientationEstimator:
         self.refusals.append((track_id, reason))
 
 
-def _measured(estimate: OrientationEstimate, fit: OutlineFit) -> OrientationEstimate:
+def _measured(estimate: OrientationEstimate, fit: OutlineFit, size: MeshSize) -> OrientationEstimate:
     """Return the estimate of one image together with what its outline tells (step 27)."""
-    step = fit.pose.step_to(estimate.pose)
-    other = estimate.alternative
-    if other is not None and np.linalg.norm(fit.pose.step_to(other)[3:]) < np.linalg.norm(step[3:]):
-        step = fit.pose.step_to(other)  # the outline has decided; the covariance covers both
-    before = np.linalg.inv(estimate.covariance)
-    information, pull = fit.of_pose()
-    covariance = np.linalg.inv(before + information)
+    poses = [estimate.pose] if estimate.alternative is None else [estimate.pose, estimate.alternative]
+    start = min(poses, key=lambda pose: rotation_between(pose.rotation, fit.pose.rotation))  # the outline has decided
+    pose, covariance = fit.together_with(start, np.linalg.inv(estimate.covariance), size)
     return replace(
         estimate,
-        pose=fit.pose.moved(covariance @ (before @ step + pull)),
-        covariance=0.5 * (covariance + covariance.T),
+        pose=pose,
+        covariance=covariance,
         ambiguity=0.0,
         alternative=None,
         outline_agreement=fit.agreement,
+        outline_remark=OTHER_SIZE if size.stated_wrongly else '',
     )
 
 

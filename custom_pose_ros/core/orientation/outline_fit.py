@@ -17,7 +17,7 @@ import numpy as np
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.geometry.rigid import Rigid
 from custom_pose_ros.core.geometry.rotations import rotation_between, skew_matrix
-from custom_pose_ros.core.orientation.outline_views import CREASE, KINDS, RISE, OutlineViews
+from custom_pose_ros.core.orientation.outline_views import CREASE, KINDS, RISE, SIZE_ERROR, OutlineViews
 
 MIN_LINES = 20  # fewer do not tell six numbers with their errors
 AGREEMENT = 0.55  # share of the lines that must lie where the image has an edge, for a fit to be used
@@ -56,9 +56,10 @@ _COMMON_BLUR = 0.3  # the same, for each pixel of blur
 _UNDECIDED = 0.1  # difference of the agreement of two poses below which neither is chosen
 _SAME_RAD = np.deg2rad(3.0)  # between two poses that are one
 _MARGIN_PX = 2.0  # to the border of the image
-_WHOLE, _SIDE = 0.01, 0.005  # by which an object may be larger than its mesh: as a whole, and along each axis
-_SIZE = np.full((3, 3), _WHOLE**2) + _SIDE**2 * np.eye(3)
-_SIZE_ERROR = np.full((3, 3), 0.005**2) + 0.004**2 * np.eye(3)  # of what keypoints and outlines tell in the long run
+_SIDE = 0.5  # by which an object may be larger along one axis than as a whole, as a share of `size_error`
+_DOUBT = 0.3  # probability that a stated size error is wrong, and the usual one right: people err in units and versions
+# Of what keypoints and outlines tell about the size in the long run.
+_LASTING_ERROR = np.full((3, 3), 0.005**2) + 0.004**2 * np.eye(3)
 AS_THE_MESH = np.zeros(3)
 _VIEWS_KEPT = 64  # unpacked, 30 kB each: one or two for each instance
 
@@ -122,9 +123,22 @@ class OutlineFit:
         """Whether the image shows the outline of this object, as far as the image itself can tell."""
         return self.lines >= MIN_LINES and self.agreement >= AGREEMENT
 
-    def of_pose(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return information (6, 6) and pull (6,) about the pose, where nothing was learnt about the size."""
-        return _without(self.information, self.pull, np.linalg.inv(_SIZE))
+    def together_with(self, start: Rigid, information: np.ndarray, size: MeshSize) -> tuple[Rigid, np.ndarray]:
+        """
+        Return pose and covariance (6, 6) of what outline and keypoints of a single image tell together.
+
+        Args:
+            start: `camera_object`, from the keypoints.
+            information: (6, 6) inverse covariance of the start.
+            size: of the mesh as the outline was fitted with it; learns from both.
+        """
+        towards = information @ self.pose.step_to(start)
+        size.learn(self, information, towards, 1.0)
+        covariance = np.linalg.inv(self.information[:6, :6] + information)
+        by_growth = covariance @ self.information[:6, 6:]
+        step = covariance @ (self.pull[:6] + towards) - by_growth @ size.growth
+        covariance = covariance + by_growth @ size.covariance @ by_growth.T
+        return self.pose.moved(step), 0.5 * (covariance + covariance.T)
 
 
 class MeshSize:
@@ -133,16 +147,21 @@ class MeshSize:
 
     A mesh that is too large looks like an object that is farther away; in the long run the keypoints tell which.
 
+    Args:
+        size_error: of the mesh, see `OutlineViews`.
+
     Attributes:
         growth: (3,) as shares.
         covariance: (3, 3) of it.
+        stated_wrongly: whether the usual size error explains keypoints and outlines better than the stated one.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, size_error: float):
+        usual = max(size_error, SIZE_ERROR)
+        self._priors = [(usual, 1.0)] if usual == size_error else [(size_error, 1.0 - _DOUBT), (usual, _DOUBT)]
         self._information = np.zeros((3, 3))
         self._pull = np.zeros(3)
-        self.growth = np.zeros(3)
-        self.covariance = _SIZE
+        self._combine(np.zeros((3, 4)))
 
     def learn(self, fit: OutlineFit, information: np.ndarray, pull: np.ndarray, images: float) -> None:
         """
@@ -163,13 +182,41 @@ class MeshSize:
         self._pull += images * (towards + told @ self.growth)
         # However many images: keypoints and outlines have errors that last.
         unlimited = np.column_stack([self._information, self._pull])
-        lasting = np.linalg.solve(np.eye(3) + self._information @ _SIZE_ERROR, unlimited)
-        excess = 0.0
-        for _ in range(2):  # an object that is larger by more than was assumed may be so by as much
-            covariance = np.linalg.inv(np.linalg.inv(_SIZE + max(0.0, excess**2 - _WHOLE**2)) + lasting[:, :3])
-            self.growth = covariance @ lasting[:, 3]
-            excess = float(self.growth.mean())
+        self._combine(np.linalg.solve(np.eye(3) + self._information @ _LASTING_ERROR, unlimited))
+
+    def _combine(self, told: np.ndarray) -> None:
+        """Take over what was told, information and pull (3, 4), under each of the size errors."""
+        logs, growths, covariances = [], [], []
+        for error, share in self._priors:
+            covariance, growth, log_evidence = _grown(error, told)
+            logs.append(math.log(share) + log_evidence)
+            if error >= SIZE_ERROR:  # an object that is larger by more than was assumed may be so by as much
+                covariance, growth, _ = _grown(error, told, float(growth.mean()))
+            growths.append(growth)
+            covariances.append(covariance)
+        shares = np.exp(np.array(logs) - max(logs))
+        shares /= shares.sum()
+        self.stated_wrongly = bool(shares[0] < 0.5)
+        self.growth = shares @ growths
+        away = np.array(growths) - self.growth
+        covariance = np.tensordot(shares, covariances, 1) + (shares[:, None] * away).T @ away
         self.covariance = 0.5 * (covariance + covariance.T)
+
+
+def _grown(error: float, told: np.ndarray, excess: float = 0.0) -> tuple[np.ndarray, np.ndarray, float]:
+    """
+    Return covariance (3, 3) and mean (3,) of the growth, and how well its prior explains what was told.
+
+    Args:
+        error: of the size.
+        told: information and pull (3, 4) about the growth.
+        excess: growth of the whole for which the prior is widened where it exceeds the error.
+    """
+    prior = np.full((3, 3), max(error, abs(excess)) ** 2) + (_SIDE * error) ** 2 * np.eye(3)
+    covariance = np.linalg.inv(np.linalg.inv(prior) + told[:, :3])
+    growth = covariance @ told[:, 3]
+    log_evidence = 0.5 * (told[:, 3] @ growth - np.linalg.slogdet(np.eye(3) + prior @ told[:, :3])[1])
+    return covariance, growth, log_evidence
 
 
 def _without(information: np.ndarray, pull: np.ndarray, prior: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

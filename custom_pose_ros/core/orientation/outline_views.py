@@ -19,6 +19,7 @@ from custom_pose_ros.core.object_model import ObjectModel
 OUTLINE_FILE = 'outline.npz'  # beside model.onnx and object.yaml
 WRITTEN_BY = 'training/outline.py'
 FORMAT = 2
+SIZE_ERROR = 0.01  # standard deviation, as a share, of the size of a mesh that nobody compared with the object
 DISTANCE = 5.0  # of the camera in the views, in radii of the ball around the object: what users mostly have
 OUTLINE, RISE, CREASE = 0, 1, 2  # kinds of lines: the object ends; print that is brighter along the normal; either way
 KINDS = 3
@@ -63,6 +64,7 @@ class OutlineViews:
         room: (L, 2) uint16, in parts of the radius.
         kinds: (L,) uint8, ascending in each view.
         shift: (L,) uint16, in parts of the radius.
+        size_error: standard deviation of the size of the mesh, as a share.
     """
 
     model: ObjectModel
@@ -76,6 +78,7 @@ class OutlineViews:
     room: np.ndarray
     kinds: np.ndarray
     shift: np.ndarray
+    size_error: float = SIZE_ERROR
 
     @classmethod
     def from_lines(
@@ -86,6 +89,7 @@ class OutlineViews:
         radius: float,
         directions: np.ndarray,
         views: list[ViewLines],
+        size_error: float = SIZE_ERROR,
     ) -> OutlineViews:
         """Return the views packed; one `ViewLines` for each direction."""
         unit = radius / _STEPS
@@ -105,6 +109,7 @@ class OutlineViews:
             room=np.clip(room / unit, 0, np.iinfo(np.uint16).max).astype(np.uint16),
             kinds=kinds.astype(np.uint8),
             shift=np.clip(shift / unit, 0, np.iinfo(np.uint16).max).astype(np.uint16),
+            size_error=size_error,
         )
 
     def seen_in(self, camera_object: Rigid) -> ViewLines:
@@ -143,7 +148,13 @@ class OutlineViews:
     def save(self, path: Path) -> None:
         """Write the file; OutputError when it cannot be written."""
         arrays = {name: getattr(self, name) for name in _ARRAYS}
-        about = json.dumps({'format': FORMAT, 'mesh': self.mesh, 'radius': self.radius, 'object': self.model.to_dict()})
+        about = json.dumps({
+            'format': FORMAT,
+            'mesh': self.mesh,
+            'radius': self.radius,
+            'size_error': self.size_error,
+            'object': self.model.to_dict(),
+        })
         with replacing(path) as temporary:
             np.savez_compressed(temporary, about=np.array(about), **arrays)
 
@@ -173,7 +184,8 @@ class OutlineViews:
                         )
                     arrays = {name: content[name] for name in _ARRAYS}
             model = ObjectModel.from_dict(about['object'], f'{path}: its object')
-            views = cls(model=model, mesh=str(about['mesh']), radius=float(about['radius']), **arrays)
+            radius, size_error = float(about['radius']), float(about.get('size_error', SIZE_ERROR))
+            views = cls(model=model, mesh=str(about['mesh']), radius=radius, size_error=size_error, **arrays)
             views._check()
         except OSError as error:
             raise ModelError(f'{path}: cannot be read ({error.strerror or error}); {WRITTEN_BY} makes it') from error
@@ -201,6 +213,8 @@ class OutlineViews:
         if not np.isin(falls, starts).all():
             raise ValueError('its lines are not in order')
         finite = np.isfinite(self.centre).all() and np.isfinite(self.directions).all() and np.isfinite(self.radius)
+        if not 0.0 < self.size_error < 1.0:
+            raise ValueError(f'size_error is {self.size_error:.9g}')
         if not finite or self.radius <= 0.0 or self.kinds.max(initial=0) > CREASE:
             raise ValueError('impossible values')
 

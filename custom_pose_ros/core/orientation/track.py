@@ -17,6 +17,7 @@ from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.orientation.estimate import AMBIGUOUS, OrientationEstimate
 from custom_pose_ros.core.orientation.filter import FilteredPose, FilterParameters, PoseFilter
 from custom_pose_ros.core.orientation.outline_fit import AS_THE_MESH, MeshSize, OutlineFit, OutlineFitter
+from custom_pose_ros.core.orientation.outline_views import SIZE_ERROR
 from custom_pose_ros.core.orientation.pnp import PointSet
 from custom_pose_ros.core.orientation.solver import (
     MISFIT_TOLERANCE,
@@ -42,6 +43,7 @@ DOUBTFUL = Refusal('its keypoints contradict each other')
 _NOT_YET = Refusal('over the last second the images did not show it')
 _CONTRADICTED = Refusal('the keypoints contradict it')
 _UNEXPECTED = Refusal('it is not where the motion leads')
+OTHER_SIZE = 'the object is larger or smaller than its mesh by more than the size error that outline.npz states'
 CONTRADICTION_S = 0.15  # keypoints that contradict the track for longer are believed, and the track starts anew
 
 
@@ -90,7 +92,7 @@ class InstanceTrack:
         self._R_reference_camera = setup.R_reference_camera
         self._filter = PoseFilter(setup.solver.shape, setup.solver.model.keypoint_count, setup.parameters)
         self._agreement, self._compared_s = _FIRST_AGREEMENT, _FIRST_S  # of the outline, over the last second
-        self._size = MeshSize()
+        self._size = MeshSize(SIZE_ERROR if setup.outline is None else setup.outline.views.size_error)
         self._told: np.ndarray = np.eye(6)  # information of the last keypoints
         # Covariance of what does not average out, since the size of the object is uncertain.
         self._lasting: np.ndarray = np.zeros((6, 6))
@@ -253,6 +255,7 @@ class InstanceTrack:
         if observation is not None:
             error_px = self._solver.reprojection_error_px(filtered.pose, observation)
         ambiguous = filtered.ambiguity > NEGLIGIBLE_AMBIGUITY
+        remark = fit.reason if isinstance(fit, Refusal) else OTHER_SIZE if fit and self._size.stated_wrongly else ''
         return OrientationEstimate(
             pose=filtered.pose,
             covariance=filtered.covariance + self._lasting,
@@ -263,7 +266,7 @@ class InstanceTrack:
             keypoints_used=0 if observation is None else len(observation.pixels),
             outlier_suspected=outlier_suspected,
             outline_agreement=fit.agreement if isinstance(fit, OutlineFit) else math.nan,
-            outline_remark=fit.reason if isinstance(fit, Refusal) else '',
+            outline_remark=remark,
             model=self._solver.model,
             R_reference_frame=self._R_reference_camera,
         )

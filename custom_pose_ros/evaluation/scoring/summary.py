@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -52,6 +53,7 @@ def outline_metrics(
 ) -> dict[str, Any]:
     """Return how the outline of a mesh was used, and the errors of the same frames `without` it."""
     agreements = [s.estimate.outline_agreement for s in scores if s.estimate is not None]
+    remarks = Counter(s.estimate.outline_remark for s in scores if s.estimate is not None and s.estimate.outline_remark)
     alone = {'jitter': {name: part for name, part in _jitter(without).items() if name != 'keypoint_px'}}
     if has_truth:
         alone['rotation_error_deg'] = distribution(s.rotation_error_deg for s in without)
@@ -60,6 +62,7 @@ def outline_metrics(
         'mesh': mesh,
         'share_of_frames': share(math.isfinite(agreement) for agreement in agreements),
         'agreement': distribution(agreements),
+        'remarks': dict(remarks.most_common()),
         'without': alone,
     }
 

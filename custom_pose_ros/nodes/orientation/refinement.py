@@ -113,7 +113,7 @@ class RefinementCounts:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic):
         self._clock = clock
-        self._poses: deque[tuple[float, float, str]] = deque()  # when, agreement, why not
+        self._poses: deque[tuple[float, float, str]] = deque()  # when, agreement or NaN, remark
         self._followed: deque[float] = deque()
 
     def add(self, estimates: Sequence[OrientationEstimate], image_problem: str, follows: bool) -> None:
@@ -128,9 +128,9 @@ class RefinementCounts:
         now = self._clock()
         for estimate in estimates:
             measured = not np.isnan(estimate.outline_agreement)
-            reason = '' if measured else estimate.outline_remark or image_problem
-            if measured or reason:  # else it coasts
-                self._poses.append((now, estimate.outline_agreement, reason))
+            remark = estimate.outline_remark or ('' if measured else image_problem)
+            if measured or remark:  # else it coasts
+                self._poses.append((now, estimate.outline_agreement, remark))
         if follows:
             self._followed.append(now)
         self._forget()
@@ -142,11 +142,15 @@ class RefinementCounts:
         while self._followed and self._followed[0] < begin:
             self._followed.popleft()
 
+    def _reasons(self) -> Counter[str]:
+        """Return why poses were not refined, and how many each."""
+        return Counter(remark for _, agreement, remark in self._poses if np.isnan(agreement))
+
     def rows(self) -> dict[str, str]:
         """Return the rows of diagnostics."""
         self._forget()
-        agreements = [agreement for _, agreement, reason in self._poses if not reason]
-        reasons = Counter(reason for _, _, reason in self._poses if reason)
+        agreements = [agreement for _, agreement, _ in self._poses if not np.isnan(agreement)]
+        reasons = self._reasons()
         rows = {
             'refined poses': f'{len(agreements)} of {len(self._poses)}',
             'agreement with the outline': f'{np.mean(agreements):.2f}' if agreements else 'unknown',
@@ -157,11 +161,13 @@ class RefinementCounts:
         return rows
 
     def problems(self) -> list[str]:
-        """Return a line where hardly any pose is refined."""
+        """Return a line where hardly any pose is refined, and one where something contradicts those that are."""
         self._forget()
-        reasons = Counter(reason for _, _, reason in self._poses if reason)
-        if len(self._poses) < _FEWEST or sum(reasons.values()) <= (1.0 - _TOO_FEW) * len(self._poses):
+        if len(self._poses) < _FEWEST or self._clock() - self._poses[0][0] < _SETTLED_S:
             return []
-        if self._clock() - self._poses[0][0] < _SETTLED_S:
-            return []
-        return [f'the outline refines hardly any pose: {reasons.most_common(1)[0][0]} (see docs/outline.md)']
+        remarks = Counter(remark for _, agreement, remark in self._poses if remark and not np.isnan(agreement))
+        problems = [f'{remark} (see docs/outline.md)' for remark in remarks]
+        reasons = self._reasons()
+        if sum(reasons.values()) <= (1.0 - _TOO_FEW) * len(self._poses):
+            return problems
+        return [*problems, f'the outline refines hardly any pose: {reasons.most_common(1)[0][0]} (see docs/outline.md)']

@@ -14,7 +14,7 @@ import pytest
 from custom_pose_ros.core.errors import ModelError
 from custom_pose_ros.core.geometry.rigid import Rigid
 from custom_pose_ros.core.object_model import ObjectModel
-from custom_pose_ros.core.orientation.outline_views import OUTLINE, OutlineViews
+from custom_pose_ros.core.orientation.outline_views import OUTLINE, SIZE_ERROR, OutlineViews
 
 
 @pytest.fixture
@@ -23,9 +23,11 @@ def views() -> OutlineViews:
 
 
 def test_what_is_written_is_read_back(views, tmp_path):
+    views = dataclasses.replace(views, size_error=0.002)
     views.save(tmp_path / 'outline.npz')
     again = OutlineViews.load(tmp_path / 'outline.npz')
     assert again.model.to_dict() == views.model.to_dict()
+    assert again.size_error == 0.002
     for name in ('centre', 'directions', 'starts', 'points', 'normals', 'room', 'kinds'):
         np.testing.assert_array_equal(getattr(again, name), getattr(views, name))
 
@@ -51,6 +53,17 @@ def test_the_outline_of_another_object_is_refused(views, change):
         views.check_fit(ObjectModel.from_dict(content), 'outline.npz')
 
 
+def test_a_file_that_states_no_size_error_has_the_usual_one(views, tmp_path):
+    path = tmp_path / 'outline.npz'
+    dataclasses.replace(views, size_error=0.002).save(path)
+    with np.load(path) as content:
+        arrays = dict(content)
+    about = json.loads(str(arrays['about']))
+    del about['size_error']
+    np.savez(path, **{**arrays, 'about': np.array(json.dumps(about))})
+    assert OutlineViews.load(path).size_error == SIZE_ERROR
+
+
 def damaged(views: OutlineViews, path, **changes) -> None:
     dataclasses.replace(views, **changes).save(path)
 
@@ -61,6 +74,8 @@ def damaged(views: OutlineViews, path, **changes) -> None:
         ({'points': np.zeros((3, 3), np.int16)}, 'points is int16'),
         ({'directions': np.full((40, 3), np.nan, np.float32)}, 'impossible values'),
         ({'radius': -1.0}, 'impossible values'),
+        ({'size_error': 0.0}, 'size_error is 0'),
+        ({'size_error': float('nan')}, 'size_error is nan'),
         ({'starts': np.zeros(41, np.int64)}, 'views do not fit'),
     ],
 )

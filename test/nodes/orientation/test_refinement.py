@@ -15,6 +15,7 @@ from std_msgs.msg import Header
 
 from custom_pose_ros.core.errors import ConfigError, ModelError
 from custom_pose_ros.core.geometry.rotations import quaternion_from_matrix
+from custom_pose_ros.core.orientation.track import OTHER_SIZE
 from custom_pose_ros.nodes.orientation.orientation_node import OrientationNode
 from custom_pose_ros.nodes.orientation.refinement import RefinementCounts
 from custom_pose_ros.nodes.ros.conversions import OrientationArray, PoseArray, bgr_to_image, poses_to_message
@@ -217,3 +218,14 @@ def test_a_line_says_why_hardly_any_pose_is_refined_and_ends_when_that_is_over()
     }
     now_s = 20.0
     assert counts.rows()['refined poses'] == '0 of 0'
+
+
+def test_a_line_says_what_contradicts_poses_that_are_refined():
+    now_s = 0.0
+    counts = RefinementCounts(lambda: now_s)
+    for step in range(40):
+        now_s = 0.1 * step
+        counts.add([an_estimate(outline_agreement=0.9, outline_remark=OTHER_SIZE)], '', follows=False)
+    assert counts.problems() == [f'{OTHER_SIZE} (see docs/outline.md)']
+    assert counts.rows()['refined poses'] == '40 of 40'
+    assert counts.rows()['not refined'] == 'none'

@@ -14,7 +14,7 @@ pytest.importorskip('trimesh', reason='trimesh is not installed')
 
 from trimesh.creation import box
 
-from custom_pose_ros.core.orientation.outline_views import CREASE, OUTLINE, RISE, OutlineViews
+from custom_pose_ros.core.orientation.outline_views import CREASE, OUTLINE, RISE, SIZE_ERROR, OutlineViews
 from training.synthetic.geometry.parts import Material, Part
 from training.synthetic.rendering.gl_probe import missing_requirement
 
@@ -64,6 +64,14 @@ def test_the_command_writes_an_outline_that_belongs_to_the_object(tmp_path: Path
     assert main(arguments) == 0
     assert 'outline.npz: 20 views' in capsys.readouterr().out
     OutlineViews.load(tmp_path / 'outline.npz').check_fit(outlined_box.MODEL, 'outline.npz')
+    assert OutlineViews.load(tmp_path / 'outline.npz').size_error == SIZE_ERROR
+    assert main([*arguments, '--size-error', '0.1%']) == 0
+    assert 'the size of the mesh within 0.10%' in capsys.readouterr().out
+    assert OutlineViews.load(tmp_path / 'outline.npz').size_error == pytest.approx(0.001)
+    for text in ('0.1', '%', '20%', '0%', 'nan%'):
+        with pytest.raises(SystemExit, match='2'):
+            main([*arguments, '--size-error', text])
+        assert f"wanted percent from 0.01% to 5%, such as 0.1%, got '{text}'" in capsys.readouterr().err
     assert main([*arguments, '--variant', '3']) == 2
     assert 'leave it out with --mesh' in capsys.readouterr().err
 
