@@ -44,7 +44,7 @@ from custom_pose_ros.core.object_file import find_object_folder
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.inference.camera_calibration import CameraCalibration
 from custom_pose_ros.inference.copies import CopiesEstimator
-from custom_pose_ros.inference.estimator import PoseEstimator
+from custom_pose_ros.inference.estimator import PoseEstimator, load_trained
 
 with optional_packages('adapt', ['training']):
     from custom_pose_ros.inference.checkpoints import load_checkpoint

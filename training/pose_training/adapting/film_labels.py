@@ -39,9 +39,9 @@ _POINT_SHARE = 0.001  # of the object's size: how exact these are then taken to 
 _LEAST_ERROR_PX = 1.5
 _ERROR_SHARE = 0.02  # of the object's size: largest expected error of a label
 _NEAR_SHARE = 0.05  # of the object's size: what is found within that of its place is found there
-_BEHIND = 0.05  # cosine, on both sides of edge-on, within which the hull does not tell what is hidden
+_BEHIND, _IN_FRONT = -0.05, 0.15  # cosine, up to which the hull hides a keypoint, and from which on it surely does not
 _BESIDE = 5  # frames before and after one, that say with it whether a keypoint is found there
-_OFTEN, _SELDOM = 0.8, 0.2  # share of these
+_OFTEN = 0.6  # share of these
 NOT_ALONE = 'several objects, or none'
 UNSURE = 'copies do not agree'
 LOST = 'not followed to it'
@@ -310,7 +310,7 @@ def _states(numbers: Sequence[int], looked: np.ndarray, near: np.ndarray, facing
 
     What the object itself hides is labelled as the network has learned it: as absent, or, where it mostly finds it
     there, as hidden. What is in front counts as seen where the network finds it there in this frame or in most beside
-    it; else something else may cover it, and nobody knows.
+    it; else something else may cover it, and nobody knows. Edge-on, people label it or do not: nobody knows either.
 
     Args:
         numbers: (F,) of the frames.
@@ -321,16 +321,13 @@ def _states(numbers: Sequence[int], looked: np.ndarray, near: np.ndarray, facing
     order = np.array(numbers)
     around = (np.abs(order - order[:, None]) <= _BESIDE) & looked
     beside = around.astype(float) @ near / np.maximum(around.sum(1, keepdims=True), 1)
-    beside[~around.any(1)] = (_OFTEN + _SELDOM) / 2  # nobody knows
     states = np.where(near | (beside >= _OFTEN), SEEN, UNKNOWN)
     if facing is None:
         return states
-    behind = facing < -_BEHIND
+    behind = facing < _BEHIND
     shown_behind = (near & behind).sum(0) > 0.5 * (behind & looked[:, None]).sum(0)
-    states = np.where(behind, np.where(shown_behind, HIDDEN, ABSENT), states)
-    edge_on = np.abs(facing) <= _BEHIND
-    told = np.select([beside >= _OFTEN, beside <= _SELDOM], [SEEN, ABSENT], UNKNOWN)
-    return np.where(edge_on, told, states)
+    hidden = np.where(shown_behind, HIDDEN, ABSENT)
+    return np.select([behind, facing < _IN_FRONT], [np.broadcast_to(hidden, facing.shape), UNKNOWN], states)
 
 
 def _flow_labels(seen: FilmSights, agreed: Mapping[int, Sight]) -> FilmLabels:
