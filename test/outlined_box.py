@@ -28,23 +28,22 @@ MODEL = ObjectModel.from_dict({
     'skeleton': [[NAMES[0], name] for name in NAMES[1:]],
     'model_points': dict(zip(NAMES, CORNERS.tolist())),
 })
-_LINES = 160  # of the outline in one view
 _SUPERSAMPLING = 3
 
 
 @functools.lru_cache
-def box_views(count: int = 300, stretch: tuple[float, float, float] = (1.0, 1.0, 1.0)) -> OutlineViews:
-    """Return the views of the box, or of one whose sides are longer by the factors of `stretch`."""
+def box_views(count: int = 300, stretch: tuple[float, float, float] = (1.0, 1.0, 1.0), lines: int = 20) -> OutlineViews:
+    """Return the views of the box, or of one whose sides are longer by `stretch`, with so many lines on each edge."""
     turns = np.arange(count) + 0.5
     z = 1.0 - 2.0 * turns / count
     angle = np.pi * (1.0 + np.sqrt(5.0)) * turns
     directions = np.stack([np.sqrt(1 - z * z) * np.cos(angle), np.sqrt(1 - z * z) * np.sin(angle), z], 1)
     radius = float(np.linalg.norm(HALF_M * stretch))
-    views = [_view(direction, np.array(stretch), radius) for direction in directions]
+    views = [_view(direction, np.array(stretch), radius, lines) for direction in directions]
     return OutlineViews.from_lines(MODEL, 'box', np.zeros(3), radius, directions, views)
 
 
-def _view(direction: np.ndarray, stretch: np.ndarray, radius: float) -> ViewLines:
+def _view(direction: np.ndarray, stretch: np.ndarray, radius: float, lines: int) -> ViewLines:
     right = np.cross([0.0, 0.0, 1.0] if abs(direction[2]) < 0.9 else [0.0, 1.0, 0.0], -direction)
     right /= np.linalg.norm(right)
     R = np.stack([right, np.cross(-direction, right), -direction])
@@ -60,7 +59,7 @@ def _view(direction: np.ndarray, stretch: np.ndarray, radius: float) -> ViewLine
         sides = sum(face in seen for face in beside)
         if not sides:
             continue
-        share = (np.arange(_LINES // 8) + 0.5) / (_LINES // 8)
+        share = (np.arange(lines) + 0.5) / lines
         along = corners[a] + share[:, None] * (corners[b] - corners[a])
         start, end = (camera_object.apply(corners[[i]])[0] for i in (a, b))
         step = end[:2] / end[2] - start[:2] / start[2]

@@ -2,6 +2,7 @@
 Print what the outline does: on a drawn cuboid in many conditions, on the demo clip, on photos of a printed board.
 
 python test/benchmarks/outline.py                           # success over start errors, and the time of a fit
+python test/benchmarks/outline.py --speed                   # time of one instance and of twenty, and of the network
 python test/benchmarks/outline.py --clip build/outline.npz  # the demo clip, with and without this outline
 python test/benchmarks/outline.py --board build/board.npz   # photos of ../shared/data/chessboard, keypoints 2.5 px off
 python test/benchmarks/outline.py --box build/box.npz       # the video of ../shared/data/box, corners 2.5 px off
@@ -13,6 +14,7 @@ import argparse
 import json
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -30,7 +32,7 @@ from custom_pose_ros.core.object_model import ObjectModel  # noqa: E402
 from custom_pose_ros.core.orientation.estimate import OrientationEstimate  # noqa: E402
 from custom_pose_ros.core.orientation.orientation_estimator import OrientationEstimator  # noqa: E402
 from custom_pose_ros.core.orientation.outline_fit import MeshSize, OutlineFitter  # noqa: E402
-from custom_pose_ros.core.orientation.outline_views import OutlineViews  # noqa: E402
+from custom_pose_ros.core.orientation.outline_views import OUTLINE, OutlineViews  # noqa: E402
 from custom_pose_ros.inference.estimator import PoseEstimator  # noqa: E402
 from custom_pose_ros.tools.media import Clip  # noqa: E402
 
@@ -54,6 +56,7 @@ def main() -> None:
     parser.add_argument('--clip', type=Path, metavar='OUTLINE', help='measure the demo clip by this outline')
     parser.add_argument('--board', type=Path, metavar='OUTLINE', help='measure the photos of the board by this outline')
     parser.add_argument('--box', type=Path, metavar='OUTLINE', help='measure the video of the box by this outline')
+    parser.add_argument('--speed', action='store_true', help='measure how long an instance takes')
     parser.add_argument('--count', type=int, default=25, help='number of pictures in each condition (default 25)')
     options = parser.parse_args()
     if options.clip:
@@ -62,6 +65,8 @@ def main() -> None:
         report_board(options.board)
     elif options.box:
         report_box(options.box)
+    elif options.speed:
+        report_speed()
     else:
         report_sweep(options.count)
 
@@ -96,6 +101,48 @@ def report_sweep(count: int) -> None:
         print(f'{name:42}', *(f'{share:8.0%}' for share in shares), f'{beyond:12.0%}', flush=True)
     usual, most = 1e3 * np.percentile(times, (50, 90))
     print(f'time of a fit: median {usual:.1f} ms, 90 % {most:.1f} ms of one core')
+
+
+def report_speed(frames: int = 40) -> None:
+    """Print what an instance in an image of 640x480 takes of one core, filter included, and what the network does."""
+    views = outlined_box.box_views(lines=33)  # 297 at most, as of real boxes
+    ways = {'keypoints': None, 'with its outline': without_inner_lines(views), 'with inner lines too': views}
+    small = outlined_box.CAMERA
+    K = np.array([[2.0, 0.0, 0.5], [0.0, 2.0, 0.5], [0.0, 0.0, 1.0]]) @ small.K
+    camera = CameraIntrinsics(2 * small.width, 2 * small.height, K, small.D)
+    motion = outlined_box.slow_motion(frames)
+    images = [cv2.resize(outlined_box.picture(truth, i), None, fx=2.0, fy=2.0) for i, truth in enumerate(motion)]
+    for count in (1, 20):
+        for name, outline in ways.items():
+            estimator, times, measured = OrientationEstimator(outlined_box.MODEL, camera, outline=outline), [], 0
+            for i, (truth, image) in enumerate(zip(motion, images)):
+                found = [outlined_box.keypoints(truth, count * i + k, track_id=k) for k in range(count)]
+                large = [
+                    replace(pose, keypoints=2.0 * pose.keypoints + 0.5, covariances=4.0 * pose.covariances)
+                    for pose in found
+                ]
+                began = time.process_time()
+                estimates = estimator.update(large, 0.1 * i, image)
+                times.append(time.process_time() - began)
+                measured += sum(not np.isnan(estimate.outline_agreement) for estimate in estimates)
+            milliseconds, most = 1e3 * np.percentile(times[frames // 4 :], (50, 90)) / count
+            print(
+                f'{count:2} instances, {name:20} {milliseconds:5.2f} ms each, 90 % {most:5.2f}; '
+                f'outline used {measured / count / frames:.0%}'
+            )
+    network, times = PoseEstimator.load('submarine'), []
+    for image in images:
+        began = time.process_time()
+        network(image)
+        times.append(time.process_time() - began)
+    print(f'network and grouping of an image: {1e3 * np.median(times):.1f} ms of processor time, all threads together')
+
+
+def without_inner_lines(views: OutlineViews) -> OutlineViews:
+    """Return the views without print and creases."""
+    kept = views.kinds == OUTLINE
+    arrays = {name: getattr(views, name)[kept] for name in ('points', 'normals', 'room', 'kinds', 'shift')}
+    return replace(views, starts=np.concatenate([[0], np.cumsum(kept)])[views.starts], **arrays)
 
 
 def report_clip(path: Path) -> None:
