@@ -127,9 +127,12 @@ def check_python(words: list[str]) -> None:
         assert (ROOT / words[2]).exists(), words
         return
     if words[0] == '-m':
-        assert words[1].startswith('custom_pose_ros.tools.'), words
+        assert words[1].startswith(('custom_pose_ros.tools.', 'custom_pose_ros.nodes.')), words
         script = ROOT / (words[1].replace('.', '/') + '.py')
         words = words[1:]
+        if '.nodes.' in words[0]:  # ROS reads its arguments
+            assert script.is_file(), words
+            return
     else:
         script = ROOT / words[0]
     assert script.is_file(), words
