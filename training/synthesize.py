@@ -68,7 +68,7 @@ with optional_packages('synthesize', ['synthetic']):
         settings_to_dict,
     )
 
-DEFAULT_SIZE = (480, 360)
+DEFAULT_SIZE, COUNT = (480, 360), 1000
 _SMALLEST_PX = 10.0  # an object that is never longer has no keypoints that could be told apart
 BACKGROUNDS, FRAMES = 'backgrounds', 40  # folder in the output for frames of a recording, and how many
 
@@ -80,7 +80,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         '--object', required=True, help='folder with object.yaml, the file, or the name of an installed object'
     )
     parser.add_argument('--out', required=True, type=Path, help='folder for the pictures and labels')
-    parser.add_argument('--count', type=positive_integer, default=1000, help='number of pictures (default 1000)')
+    parser.add_argument('--count', type=positive_integer, help=f'number of pictures (default {COUNT})')
     parser.add_argument('--seed', type=seed_number, default=0, help='series of random numbers (default 0)')
     parser.add_argument('--processes', type=positive_integer, default=2, help='processes that draw (default 2)')
     parser.add_argument(
@@ -130,6 +130,9 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     unused = [f'--{name.replace("_", "-")}' for name in for_pictures if getattr(options, name)]
     if options.trajectory and unused:
         parser.error(f'--trajectory draws a pool, whatever {", ".join(unused)} says: leave it out')
+    if options.trajectory and options.count:
+        parser.error('--count is of pictures; the length of a clip is trajectory.seconds in a file for --settings')
+    options.count = options.count or COUNT
     return options
 
 

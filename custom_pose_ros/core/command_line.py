@@ -30,7 +30,7 @@ WRONG_USE = 2  # options that argparse refuses, that contradict each other or th
 PARTLY = 3  # done, without parts that are damaged or missing
 INTERRUPTED = 130  # by Ctrl-C; what was finished before is kept
 _DEBUG = '--debug'
-_LINE_PERIOD_S = 10.0  # of progress in a log file
+_LINE_PERIOD_S = 5.0  # of progress in a log file
 _WHOLE_NUMBER = re.compile('[+-]?[0-9]{1,18}')  # neither the digits of other scripts nor ones such as \u00b2
 
 Main = Callable[[Sequence[str] | None], int]
@@ -245,7 +245,7 @@ def pip_install(extras: Sequence[str]) -> str:
 
 def progress_bar(title: str, total: int | None, unit: str, iterable: Iterable | None = None) -> tqdm:
     """
-    Return a bar on a terminal; in a log file it becomes a line every ten seconds, and none for shorter work.
+    Return a bar on a terminal; in a log file it becomes a line every five seconds, and none for shorter work.
 
     Use it as a context manager and count with `update()`, or iterate over it. Call `clear()` before printing
     something else.

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import pytest
 import yaml
+from tqdm import tqdm
 
 pytest.importorskip('vtk', reason='vtk is not installed')
 
@@ -93,9 +94,11 @@ def test_two_processes_make_the_same_files(made: Path, tmp_path: Path) -> None:
     assert files_of(tmp_path / 'out') == files_of(made / 'out')
 
 
-def test_an_interrupted_run_goes_on(made: Path, tmp_path: Path) -> None:
-    settings = ('--settings', str(settings_file(tmp_path)))
+def test_an_interrupted_run_goes_on(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings, drawn = ('--settings', str(settings_file(tmp_path))), []
+    monkeypatch.setattr(tqdm, 'refresh', lambda bar, **_: drawn.append(bar.n))
     assert run(tmp_path / 'out', '--count', '4', *settings) == 0
+    assert set(drawn) == {0, 1, 2, 3, 4}  # the bar counts pictures, not blocks of three
     kept = tmp_path / 'out' / 'images' / '0000001.jpg'
     before = kept.stat().st_mtime_ns
     assert run(tmp_path / 'out', '--count', str(COUNT), *settings) == 0
@@ -141,6 +144,9 @@ def test_options_that_a_clip_would_not_heed_are_refused(tmp_path: Path, capsys: 
         run(tmp_path, '--trajectory', '--scene', 'indoor', '--seen-from', 'front')
     assert exit_.value.code == 2
     assert '--trajectory draws a pool, whatever --scene, --seen-from says' in capsys.readouterr().err
+    with pytest.raises(SystemExit, match='2'):
+        run(tmp_path, '--trajectory', '--count', '12')
+    assert '--count is of pictures; the length of a clip is trajectory.seconds' in capsys.readouterr().err
 
 
 def test_distances_are_kept_and_those_that_show_nothing_refused(

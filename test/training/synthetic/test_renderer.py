@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -146,6 +148,24 @@ def test_vertex_colors_show(views) -> None:
     red, blue = color[HEIGHT // 2, 60], color[HEIGHT // 2, WIDTH - 60]
     assert blue[0] > 0.8 > 0.2 > blue[2]
     assert red[2] > 0.8 > 0.2 > red[0]
+
+
+def test_inner_sides_of_closed_meshes_change_nothing(views) -> None:
+    camera = CameraIntrinsics.from_fov(WIDTH, HEIGHT, 1.0)
+    closed = sphere_at(0.3, (0.8, 0.5, 0.2))
+    one, both = (place_and_render(views, replace(closed, two_sided=two), (0, 0, 1), camera) for two in (False, True))
+    assert (one.surfaces.instance == both.surfaces.instance).all()
+    assert (one.surfaces.depth == both.surfaces.depth).all()
+    assert np.abs(one.color - both.color).max() <= 2 / 255  # of the outermost pixels, where both sides meet
+
+
+def test_surfaces_that_mirror_next_to_nothing_look_like_those_that_do_not_mirror(views) -> None:
+    camera = CameraIntrinsics.from_fov(WIDTH, HEIGHT, 1.0)
+    ball = sphere_at(0.3, (0.8, 0.5, 0.2))
+    shaders = [ball.with_material(replace(ball.material, reflectivity=share)) for share in (0.0, 1e-6)]
+    first, second = (place_and_render(views, part, (0, 0, 1), camera).color for part in shaders)
+    assert first.max() > 0.7
+    assert np.abs(first - second).max() < 1.5 / 255  # rounding
 
 
 def test_more_bodies_than_numbers_are_refused(views) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.spatial import cKDTree
 
+from custom_pose_ros.core.command_line import progress_bar
 from custom_pose_ros.core.geometry.rigid import Rigid
 from custom_pose_ros.core.limits import MAX_KEYPOINTS
 from custom_pose_ros.core.orientation.pnp import linearise
@@ -114,13 +115,14 @@ class KeypointChoice:
                 if len(found) == MOST_CANDIDATES:
                     break
         least = _WEAKEST * np.sort(strength[found])[-_STRONG:].mean()
-        return np.array([self._settled(places[index]) for index in found if strength[index] >= least])
+        strong = [places[index] for index in found if strength[index] >= least]
+        return np.array([self._settled(place) for place in progress_bar('places', len(strong), 'place', strong)])
 
     def _settled(self, place: np.ndarray) -> np.ndarray:
         """Return a place (3,) moved to the corner beside it, or the vertex of the mesh there, on the surface anyway."""
         sharp = self._views.sharpened(place)
         limit = _ON_SURFACE * self._views.size
-        vertices = np.array(self._vertices.data)[self._vertices.query_ball_point(sharp, _TO_VERTEX * self._views.size)]
+        vertices = self._vertices.data[self._vertices.query_ball_point(sharp, _TO_VERTEX * self._views.size)]
         often = self._views.seen(vertices).mean(0) >= self._views.seen(place[None]).mean() / 2  # others are inside
         vertices = vertices[often]
         if len(vertices):

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial import cKDTree
 
+from custom_pose_ros.core.command_line import progress_bar
 from custom_pose_ros.core.geometry.rotations import matrix_from_rotation_vector, rotation_vector_from_matrix
 from training.synthetic.choosing.surface_views import SurfacePoints
 from training.synthetic.scenes.attitudes import even_directions
@@ -110,7 +111,8 @@ class SymmetryFinder:
         principal = np.linalg.svd(places - self._middle, full_matrices=False)[2]
         directions = np.concatenate([np.eye(3), principal, even_directions(2 * _DIRECTIONS)[:_DIRECTIONS]])
         trials = []
-        for fold, axis in itertools.product(folds, directions):
+        tried = list(itertools.product(folds, directions))
+        for fold, axis in progress_bar('turns' if max(folds) > 1 else 'mirror planes', len(tried), 'direction', tried):
             moved = Twin(axis, self._middle, fold, 1.0, 1.0).moved(places[self._coarse])
             distance = np.minimum(self._tree.query(moved)[0], 4 * _COARSE * self._size).mean()
             if distance < _COARSE * self._size:

@@ -8,6 +8,7 @@ from functools import cached_property
 import cv2
 import numpy as np
 
+from custom_pose_ros.core.command_line import progress_bar
 from custom_pose_ros.core.errors import DatasetError
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.geometry.rigid import Rigid
@@ -66,7 +67,7 @@ class SurfaceViews:
         attitudes = [looking_along(-outward, np.eye(3)[2]) for outward in even_directions(VIEWS)]
         self.poses = [Rigid(R, np.array([0, 0, _DISTANCE * self.size]) - R @ self.middle) for R in attitudes]
         self.colors, self.depths = [], []
-        for pose in self.poses:
+        for pose in progress_bar('views of the mesh', VIEWS, 'view', self.poses):
             drawn = self._pictures.render(self._camera, pose)
             self.colors.append(drawn.color.astype(np.float32))
             self.depths.append(drawn.surfaces.depth)

@@ -15,7 +15,7 @@ from custom_pose_ros.core.errors import one_line
 from custom_pose_ros.core.limits import MAX_TEXTURE_SIDE
 from training.synthetic.geometry.formats.gltf_files import GltfSurface
 from training.synthetic.geometry.formats.mesh_problems import warn
-from training.synthetic.geometry.parts import Material, Part, Texture, unique_rows
+from training.synthetic.geometry.parts import Material, Part, Texture, is_closed, unique_rows
 
 DEFAULT_COLOR = (0.6, 0.6, 0.6)
 _STL_HEADER = 80  # bytes
@@ -63,7 +63,8 @@ def colored_part(
     if colors.texture is not None:
         color = colors.texture.mean_color * (1 if kept['vertex_colors'] is None else color)
     material = Material(tuple(map(float, np.clip(color, 0.01, 1))), 0.5)
-    return Part(name, faces=kind[faces], material=material, two_sided=True, texture=colors.texture, **kept)
+    faces, open_surface = kind[faces], not is_closed(kept['vertices'], kind[faces])
+    return Part(name, faces=faces, material=material, two_sided=open_surface, texture=colors.texture, **kept)
 
 
 def colors_of(path: Path, piece: trimesh.Trimesh, textures: dict[Any, Texture | None]) -> MeshColors:

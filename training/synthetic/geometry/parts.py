@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
 from trimesh import Trimesh
 
 
@@ -149,6 +151,28 @@ def unique_rows(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if not (bits[first[kind]] == bits).all():  # two kinds of one hash: hardly ever
         _, first, kind = np.unique(bits, axis=0, return_index=True, return_inverse=True)
     return first, kind.reshape(-1)
+
+
+def is_closed(vertices: np.ndarray, faces: np.ndarray) -> bool:
+    """
+    Say whether a mesh encloses solid bodies, all with their outer side outwards: then no inner side is ever seen.
+
+    Args:
+        vertices: (V, 3); those at the same place are one.
+        faces: (F, 3), indices of vertices.
+    """
+    first, kind = unique_rows(vertices)
+    places, corners = vertices[first], kind[faces]
+    corners = corners[(corners != np.roll(corners, 1, 1)).all(1)]  # without those that have no area
+    starts, ends = corners.ravel(), np.roll(corners, -1, 1).ravel()
+    edges, back = starts * len(places) + ends, np.unique(ends * len(places) + starts)
+    if len(back) < len(edges) or not np.array_equal(np.unique(edges), back):  # one neighbour at each edge, turned alike
+        return False
+    shape = (len(places), len(places))
+    body = connected_components(coo_matrix((np.ones(len(edges)), (starts, ends)), shape))[1][corners[:, 0]]
+    a, b, c = np.moveaxis((places - places.mean(0))[corners], 1, 0)
+    volumes = np.bincount(body, (a * np.cross(b, c)).sum(1))[np.unique(body)]
+    return bool(len(volumes)) and bool((volumes > 0).all())
 
 
 def same_shape(parts: list[Part], others: list[Part]) -> bool:

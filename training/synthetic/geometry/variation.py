@@ -50,9 +50,9 @@ class Variation:
         self._optional = self._rules(content, 'optional', ('share',))
         self._moves = self._rules(content, 'moves', ('about', 'turn_deg', 'shift_m'))
         self._looks = self._rules(content, 'looks', ('any_of',))
-        self._open = self._list(content, 'open_surfaces') if 'open_surfaces' in content else ['*']
+        self._open = self._list(content, 'open_surfaces') if 'open_surfaces' in content else None
         self._hanging = self._list(content, 'hanging')
-        self._check_patterns('open_surfaces', self._open)
+        self._check_patterns('open_surfaces', self._open or [])
         self._check_patterns('hanging', self._hanging)
         self._read_rules()
 
@@ -116,7 +116,7 @@ class Variation:
         """Raise ConfigError for a pattern that no part of the mesh fits."""
         rules = [*self._optional, *self._moves, *self._looks]
         ruled = [rule['parts'] for rule in rules]
-        for pattern in itertools.chain(ruled, *self._alternatives, self._open, self._hanging):
+        for pattern in itertools.chain(ruled, *self._alternatives, self._open or [], self._hanging):
             if not any(_fits(part, [pattern]) for part in parts):
                 names = ', '.join(sorted({part.name for part in parts})[:8])
                 raise ConfigError(f'{self.path}: no part of {self.mesh.name} fits {pattern!r}; it has {names}, ...')
@@ -136,9 +136,9 @@ class Variation:
             shown = _applied(shown, rule['parts'], _move(rng, rule))
         for rule in self._looks:
             shown = _applied(shown, rule['parts'], _painted(rng, rule['any_of']))
-        return [
-            replace(part, two_sided=_fits(part, self._open), belongs=not _fits(part, self._hanging)) for part in shown
-        ]
+        if self._open is not None:
+            shown = [replace(part, two_sided=_fits(part, self._open)) for part in shown]
+        return [replace(part, belongs=not _fits(part, self._hanging)) for part in shown]
 
 
 def constant_parts(mesh: Path, parts: Sequence[Part]) -> list[Part]:

@@ -7,9 +7,10 @@ import os
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from custom_pose_ros.core.files import read_json, write_image, write_json
 JPEG_QUALITY = 93
 IMAGES, RECORDS, LABELS, RECIPE, SHEET = 'images', '.records', 'labels.json', 'recipe.json', 'contact_sheet.png'
 SHEET_PICTURES = 24
+_LOOK_AFTER_S = 0.5  # how often the progress of the processes is shown
 
 
 @dataclass(frozen=True)
@@ -59,9 +61,10 @@ def write_dataset(job: Job, processes: int) -> Path:
     _check_recipe(job)
     missing = [start for start in range(0, job.count, job.block) if not _recorded(job, start)]
     with progress_bar('images', job.count, 'image') as bar:
-        bar.update(job.count - sum(_block_size(job, start) for start in missing))
+        before = job.count - sum(_block_size(job, start) for start in missing)
         for made in _make_blocks(job, missing, processes):
-            bar.update(made)
+            bar.update(before + made - bar.n)
+            bar.refresh()  # also while nothing is made: time goes on
     return _merge(job)
 
 
@@ -95,18 +98,24 @@ def _recorded(job: Job, start: int) -> bool:
 
 
 def _make_blocks(job: Job, blocks: list[int], processes: int) -> Iterator[int]:
-    """Make the blocks; yields the number of pictures after each."""
+    """Make the blocks; yields the number of pictures made so far, now and then."""
+    yield 0
     if processes <= 1 or len(blocks) <= 1:
         if blocks:
             _start_worker(job)
-        yield from map(_make_block, blocks)
+        pictures = (None for start in blocks for _ in _draw_block(start))
+        yield from (made for made, _ in enumerate(pictures, 1))
         return
     context = multiprocessing.get_context('spawn')  # a forked OpenGL context is not usable
-    with ProcessPoolExecutor(min(processes, len(blocks)), context, _start_process, (job,)) as pool:
-        futures = [pool.submit(_make_block, start) for start in blocks]
+    made = context.Value('q')
+    with ProcessPoolExecutor(min(processes, len(blocks)), context, _start_process, (job, made)) as pool:
+        waiting = {pool.submit(_make_block, start) for start in blocks}
         try:
-            for future in as_completed(futures):
-                yield future.result()
+            while waiting:
+                done, waiting = wait(waiting, _LOOK_AFTER_S, FIRST_COMPLETED)
+                for future in done:
+                    future.result()
+                yield made.value
         except BrokenProcessPool as error:
             raise DatasetError(
                 f'{job.folder}: a drawing process ended abruptly (out of memory?); run again to go on'
@@ -118,10 +127,11 @@ def _make_blocks(job: Job, blocks: list[int], processes: int) -> Iterator[int]:
 _worker: dict[str, Any] = {}  # what one process keeps between blocks
 
 
-def _start_process(job: Job) -> None:
+def _start_process(job: Job, made: Synchronized[int]) -> None:
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
     cv2.setNumThreads(1)  # one picture per process is quicker than many threads per picture
     _start_worker(job)
+    _worker['made'] = made
 
 
 def _end_with_the_parent() -> None:
@@ -134,8 +144,15 @@ def _start_worker(job: Job) -> None:
     _worker.update(job=job, generator=job.make_generator(job.recipe))
 
 
-def _make_block(start: int) -> int:
-    """Draw one block and record its labels; return its number of pictures."""
+def _make_block(start: int) -> None:
+    """Draw one block in a process of its own, which counts the pictures for all."""
+    for _ in _draw_block(start):
+        with _worker['made'].get_lock():
+            _worker['made'].value += 1
+
+
+def _draw_block(start: int) -> Iterator[None]:
+    """Draw one block and record its labels; yields after each picture."""
     job, generator = _worker['job'], _worker['generator']
     records = []
     for index in range(start, start + _block_size(job, start)):
@@ -144,8 +161,9 @@ def _make_block(start: int) -> int:
         write_image(job.folder / IMAGES / name, picture.image, JPEG_QUALITY)
         height, width = picture.image.shape[:2]
         records.append({'file_name': name, 'width': width, 'height': height, 'annotations': picture.annotations})
-    write_json(_record_path(job, start), records, indent=None)
-    return len(records)
+        if len(records) == _block_size(job, start):
+            write_json(_record_path(job, start), records, indent=None)
+        yield
 
 
 def _merge(job: Job) -> Path:

@@ -12,7 +12,7 @@ from custom_pose_ros.core.errors import DatasetError
 from custom_pose_ros.core.files import IMAGE_SUFFIXES
 from custom_pose_ros.core.pictures import read_image
 from training.synthetic.geometry.shapes import spline
-from training.synthetic.rendering.noise import blend, fractal_noise, white_noise
+from training.synthetic.rendering.noise import blend, fractal_noise, plain_picture, scaled, white_noise
 from training.synthetic.rendering.rooms import landscape, room
 
 # darkest and brightest blue, green, red of a floor, and how often it is drawn
@@ -101,7 +101,7 @@ def _floor(rng, settings: SimpleNamespace, kind: str, height: int, width: int) -
     if rng.random() < settings.cord_probability:
         draw_cord(rng, image)
     shade = fractal_noise(rng, height, width, 2, 2) * np.float32(rng.uniform(-0.4, 0.4)) + 1
-    return np.clip(image * shade[..., None], 0, 1)
+    return np.clip(scaled(image, shade), 0, 1)
 
 
 def _floor_paint(rng, height: int, width: int) -> np.ndarray:
@@ -109,8 +109,9 @@ def _floor_paint(rng, height: int, width: int) -> np.ndarray:
     dark, bright, _ = FLOORS[rng.choice(len(FLOORS), p=weights / weights.sum())]
     hue = rng.normal(0, 0.035, 3)
     mix = fractal_noise(rng, height, width, 5, int(rng.integers(1, 5)))
-    image = blend(np.broadcast_to(np.float32(dark + hue), (height, width, 3)), np.float32(bright + hue), mix)
-    return image + cv2.GaussianBlur(white_noise(rng, (height, width), rng.uniform(0, 0.018)), (0, 0), 0.7)[..., None]
+    image = blend(plain_picture(dark + hue, height, width), bright + hue, mix)
+    grain = cv2.GaussianBlur(white_noise(rng, (height, width), rng.uniform(0, 0.018)), (0, 0), 0.7)
+    return cv2.add(image, cv2.merge([grain] * 3))
 
 
 def _rough(rng, image: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 
-from training.synthetic.rendering.noise import blend, displaced, fractal_noise, white_noise
+from training.synthetic.rendering.noise import blend, displaced, fractal_noise, scaled, white_noise
 
 WATER_COLORS = ((0.78, 0.80, 0.74), (0.72, 0.66, 0.36), (0.55, 0.66, 0.48), (0.62, 0.68, 0.72))  # BGR of thick water
 WATER_WEIGHTS = (0.5, 0.2, 0.15, 0.15)
@@ -142,7 +142,7 @@ def apply_water(
     height, width = image.shape[:2]
     if rng.random() < settings.caustics_probability:
         net = caustics(rng, height, width) - np.float32(0.15)
-        image = image * (1 + np.float32(rng.uniform(*settings.caustics)) * net[..., None])
+        image = scaled(image, 1 + np.float32(rng.uniform(*settings.caustics)) * net)
     if rng.random() < settings.haze_probability:
         low, high = settings.haze
         density = -np.log(1 - (low + (high - low) * rng.beta(1.1, 3.2)))
@@ -161,7 +161,7 @@ def apply_water(
 
 def apply_sensor(rng, settings: SimpleNamespace, image: np.ndarray) -> np.ndarray:
     """Return the picture as uint8 (H, W, 3) after light, exposure, colour, blur, noise, compression; group `sensor`."""
-    image = image * _illumination(rng, settings, *image.shape[:2])[..., None]
+    image = scaled(image, _illumination(rng, settings, *image.shape[:2]))
     cast = 1 + rng.uniform(-settings.color_cast, settings.color_cast, 3)
     grey = rng.random() < settings.grey_probability
     exposure, saturation = rng.uniform(*settings.exposure), rng.uniform(*settings.saturation) * (not grey)
@@ -209,5 +209,5 @@ def _motion_kernel(length: float, angle: float) -> np.ndarray:
 def _add_noise(rng, settings: SimpleNamespace, image: np.ndarray, only_grey: bool) -> np.ndarray:
     """Return the picture with grey noise and, of a camera with colour, (weaker) colour noise."""
     grey, color = rng.uniform(*settings.noise, 2)
-    image = image + white_noise(rng, image.shape[:2], grey)[..., None]
-    return image if only_grey else image + white_noise(rng, image.shape, 0.6 * color)
+    image = cv2.add(image, cv2.merge([white_noise(rng, image.shape[:2], grey)] * 3))
+    return image if only_grey else cv2.add(image, white_noise(rng, image.shape, 0.6 * color))

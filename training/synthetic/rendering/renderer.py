@@ -24,7 +24,7 @@ from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.geometry.rigid import Rigid
 from training.synthetic.geometry.parts import Material, Part, merge_by_material, unique_rows
 from training.synthetic.rendering.lens import Lens
-from training.synthetic.rendering.shading import MAX_WINDOWS, SHADER, TEXTURE_NAME, TEXTURED_SHADER, Lighting
+from training.synthetic.rendering.shading import MAX_WINDOWS, TEXTURE_NAME, Lighting, shader
 
 NEAR, FAR = 0.08, 200.0  # range of depth that is drawn, in sizes of the object
 SUPERSAMPLING = 2  # the lit pass is drawn this many times larger and averaged (antialiasing)
@@ -50,9 +50,8 @@ class Surfaces:
 
     def seen_through(self, lens: Lens) -> Surfaces:
         """Return the same as it appears in the picture of the lens's camera; K is then only its middle part's."""
-        pixel_map = lens.pixel_map(1)
         read = partial(
-            cv2.remap, map1=pixel_map, map2=None, interpolation=cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT
+            cv2.remap, map1=lens.pixel_map, map2=None, interpolation=cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT
         )
         return Surfaces(read(self.instance, borderValue=0), read(self.depth, borderValue=float('inf')), lens.camera.K)
 
@@ -89,7 +88,9 @@ class Body:
         self._matrix = vtkMatrix4x4()
         self.lit_actors = [self._lit_actor(*drawn) for drawn in zip(self._meshes, self._textures, self.parts)]
         seen = [part.belongs and part.material.solid for part in self.parts]
-        self.id_actors = [self._id_actor(mesh) for mesh, solid in zip(self._meshes, seen) if solid]
+        self.id_actors = [
+            self._id_actor(mesh, part) for mesh, part, solid in zip(self._meshes, self.parts, seen) if solid
+        ]
 
     def copy(self) -> Body:
         """Return another body of the same parts, to be placed elsewhere."""
@@ -109,7 +110,7 @@ class Body:
             uniforms.SetUniform3f('objectOrigin', np.asarray(translation, float).tolist())
 
     def paint(self, materials: list[Material]) -> None:
-        """Give each part (in the order of `parts`) the colours of a material; solidity stays as it was built."""
+        """Give each part (in the order of `parts`) a material; whether it is solid and mirrors stays as built."""
         for actor, part, material in zip(self.lit_actors, self.parts, materials):
             _apply_material(actor, material)
             if part.is_printed:
@@ -124,19 +125,20 @@ class Body:
     def _lit_actor(self, mesh: vtkPolyData, texture: vtkTexture | None, part: Part) -> vtkActor:
         actor = _actor(mesh, self._matrix)
         actor.GetProperty().SetBackfaceCulling(not part.two_sided or part.material.opacity < 1)
-        shader = actor.GetShaderProperty()
-        for place, code in SHADER if part.texture is None else TEXTURED_SHADER:
-            shader.AddFragmentShaderReplacement(place, True, code, False)
+        shading = actor.GetShaderProperty()
+        for place, code in shader(part.texture is not None, part.material.reflectivity > 0):
+            shading.AddFragmentShaderReplacement(place, True, code, False)
         if part.texture is not None:
             actor.GetProperty().SetTexture(TEXTURE_NAME, texture)
-        shader.GetFragmentCustomUniforms().SetUniform3f('tint', (1.0, 1.0, 1.0))
+        shading.GetFragmentCustomUniforms().SetUniform3f('tint', (1.0, 1.0, 1.0))
         actor.GetMapper().SetScalarVisibility(part.is_printed)
         _apply_material(actor, part.material)
         return actor
 
-    def _id_actor(self, mesh: vtkPolyData) -> vtkActor:
+    def _id_actor(self, mesh: vtkPolyData, part: Part) -> vtkActor:
         actor = _actor(mesh, self._matrix)
         look = actor.GetProperty()
+        look.SetBackfaceCulling(not part.two_sided)
         look.LightingOff()
         look.SetInterpolationToFlat()
         return actor
@@ -205,13 +207,15 @@ class Renderer:
                 _apply_lighting(actor, lighting, self._texture_scale)
         pixels = self._draw_lit()
         pinhole = Surfaces(*self._draw_ids(), self._K)
-        if lens is not None:
-            seen = lens.pixel_map(SUPERSAMPLING)
-            pixels = cv2.remap(pixels, seen, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
-        size = (pixels.shape[1] // SUPERSAMPLING, pixels.shape[0] // SUPERSAMPLING)
-        pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA) * np.float32(1 / 255)
-        surfaces = pinhole if lens is None else pinhole.seen_through(lens)
-        return Rendering(pixels[..., 2::-1], pixels[..., 3], surfaces, pinhole)
+        if lens is None:
+            pixels = cv2.resize(pixels, (self.width, self.height), interpolation=cv2.INTER_AREA)
+            return Rendering(*_color_and_coverage(pixels), pinhole, pinhole)
+        # the mean of SUPERSAMPLING x SUPERSAMPLING pixels that begin at each one
+        means = cv2.blur(pixels, (SUPERSAMPLING, SUPERSAMPLING), anchor=(0, 0), borderType=cv2.BORDER_CONSTANT)
+        pixels = cv2.remap(
+            means, lens.pixel_map * np.float32(SUPERSAMPLING), None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT
+        )
+        return Rendering(*_color_and_coverage(pixels), pinhole.seen_through(lens), pinhole)
 
     def clear(self) -> None:
         """Take all bodies out and free what they hold in this window; needed before they are drawn in another one."""
@@ -311,6 +315,13 @@ class CameraViews:
             scale = LENS_MARGIN if for_lens else 1
             self._renderers[for_lens] = Renderer(*(int(scale * side) for side in self._size), self._object_size)
         return self._renderers[for_lens]
+
+
+def _color_and_coverage(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return (H, W, 3) blue, green, red and (H, W), float32 in [0, 1], of (H, W, 4) uint8 red, green, blue, alpha."""
+    color = cv2.cvtColor(pixels, cv2.COLOR_RGBA2BGR).astype(np.float32)
+    coverage = cv2.extractChannel(pixels, 3).astype(np.float32)
+    return color * np.float32(1 / 255), coverage * np.float32(1 / 255)
 
 
 def _poly_data(part: Part) -> vtkPolyData:

@@ -9,9 +9,11 @@ import cv2
 import numpy as np
 
 from training.synthetic.geometry.shapes import spline
-from training.synthetic.rendering.noise import blend, fractal_noise, white_noise
+from training.synthetic.rendering.noise import blend, fractal_noise, scaled, white_noise
 
-PATCH_PX = 192  # longer side of the picture on a thing before it is laid into the scene
+PATCH_PX = 192  # longer side of the picture on a thing, at most, before it is laid into the scene
+_FINENESS = 4  # pixels of that picture for one of the scene
+_GRADIENT_STEP_PX = 8  # slow changes are computed at every eighth pixel
 # BGR
 SKIN = ((0.63, 0.74, 0.93), (0.50, 0.64, 0.86), (0.38, 0.52, 0.74), (0.24, 0.34, 0.52), (0.14, 0.20, 0.32))
 GREENS = ((0.10, 0.30, 0.16), (0.16, 0.42, 0.30), (0.22, 0.46, 0.44), (0.12, 0.22, 0.14), (0.30, 0.42, 0.46))
@@ -66,14 +68,16 @@ def _count(rng, limits: tuple[int, int]) -> int:
 def _dull_color(rng) -> np.ndarray:
     """Return a colour (3,), seldom a strong one."""
     grey, strength = rng.uniform(0.05, 0.97), rng.beta(1, 4)
-    return np.clip(grey + strength * rng.uniform(-0.6, 0.6, 3), 0.01, 1)
+    return np.minimum(np.maximum(grey + strength * rng.uniform(-0.6, 0.6, 3), 0.01), 1)  # quicker than np.clip
 
 
 def _gradient(rng, height: int, width: int, color: np.ndarray, other: np.ndarray | None = None) -> np.ndarray:
     """Return a surface whose colour changes slowly, from one colour to another or to a darker one."""
-    mix = fractal_noise(rng, height, width, 2, 1)
+    rows, columns = (max(2, side // _GRADIENT_STEP_PX) for side in (height, width))
+    mix = fractal_noise(rng, rows, columns, 2, 1)[..., None]
     other = np.asarray(color) * rng.uniform(0.5, 1.0) if other is None else other
-    return blend(np.broadcast_to(np.float32(color), (height, width, 3)), other, mix)
+    few = np.float32(color) * (1 - mix) + np.float32(other) * mix
+    return cv2.resize(few, (width, height), interpolation=cv2.INTER_LINEAR)
 
 
 def _seams(rng, image: np.ndarray) -> None:
@@ -102,7 +106,7 @@ def _surface(rng, height: int, width: int) -> np.ndarray:
     image = _gradient(rng, height, width, _dull_color(rng))
     if rng.random() < 0.4:
         lines = cv2.resize(white_noise(rng, (height // 2, 8), 0.5), (width, height), interpolation=cv2.INTER_CUBIC)
-        image = image * (1 + np.float32(rng.uniform(0.05, 0.3)) * lines[..., None])
+        image = scaled(image, 1 + np.float32(rng.uniform(0.05, 0.3)) * lines)
     return image
 
 
@@ -111,7 +115,7 @@ def _earth(rng, height: int, width: int) -> np.ndarray:
     color = np.array(GREENS[rng.integers(len(GREENS))]) if rng.random() < 0.5 else rng.uniform(0.2, 0.7) * np.ones(3)
     image = _gradient(rng, height, width, color * rng.uniform(0.8, 1.3))
     rough = fractal_noise(rng, height, width, 4, int(rng.integers(10, 50)), 0.8) - np.float32(0.5)
-    return image * (1 + np.float32(rng.uniform(0.3, 1.6)) * rough[..., None])
+    return scaled(image, 1 + np.float32(rng.uniform(0.3, 1.6)) * rough)
 
 
 def _tree_line(rng, image: np.ndarray) -> None:
@@ -135,7 +139,8 @@ def _lay_thing(rng, image: np.ndarray, size: float) -> None:
     angle = rng.normal(0, 0.15) if rng.random() < 0.6 else rng.uniform(0, 2 * np.pi)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     corners = corners @ turn.T + rng.uniform(-0.05, 1.05, 2) * (width, height)
-    shape = np.maximum(8, np.int32(PATCH_PX * sides / sides.max()))[::-1]
+    longest = np.clip(_FINENESS * sides.max(), PATCH_PX / 4, PATCH_PX)  # of a small thing less can be seen
+    shape = np.maximum(8, np.int32(longest * sides / sides.max()))[::-1]
     patch = PATTERNS[rng.choice(len(PATTERNS), p=PATTERN_WEIGHTS)](rng, int(shape[0]), int(shape[1]))
     _lay_patch(image, np.clip(patch * np.float32(rng.uniform(0.5, 1.1)), 0, 1), corners)
 

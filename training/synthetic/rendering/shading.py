@@ -58,16 +58,21 @@ def window_towards(direction, angle: float, half_angles, color) -> np.ndarray:
 # VTK declares the uniforms surface (reflectivity, grain, wrinkle), tint, environment, rim, textureScale, objectX,
 # objectY, objectZ, objectOrigin and window<i><A..D> itself, because the renderer sets each of them on each actor.
 _FUNCTIONS = """
-float noise3(vec3 p)  // smooth, about [-1, 1]; sines are many times cheaper in software than lattice noise
+vec3 wave(vec3 x)  // a sine within 0.02; in software cheaper than sin, and many times cheaper than lattice noise
 {
-  vec3 a = sin(p + 1.7 * sin(p.yzx * 0.73 + 1.3));
-  vec3 b = sin(1.93 * p.zxy + 2.1 * a);
+  vec3 t = abs(2.0 * fract(0.15915494 * x - 0.25) - 1.0);
+  return t * t * (6.0 - 4.0 * t) - 1.0;
+}
+float noise3(vec3 p)  // smooth, about [-1, 1]
+{
+  vec3 a = wave(p + 1.7 * wave(p.yzx * 0.73 + 1.3));
+  vec3 b = wave(1.93 * p.zxy + 2.1 * a);
   return 0.4 * (a.x * b.y + a.y * b.z + b.x);
 }
 vec3 bumps3(vec3 p)
 {
-  vec3 a = sin(p.yzx + 1.9 * sin(0.81 * p.zxy + 0.7));
-  return 0.5 * a + 0.35 * sin(2.3 * p.zxy + 2.0 * a);
+  vec3 a = wave(p.yzx + 1.9 * wave(0.81 * p.zxy + 0.7));
+  return 0.5 * a + 0.35 * wave(2.3 * p.zxy + 2.0 * a);
 }
 vec3 mirrored(vec3 r, vec3 right, vec3 down, vec3 middle, vec3 color)
 {{
@@ -123,14 +128,6 @@ if (surface.x > 0.0)
 """
 )
 
-# (place in VTK's fragment shader template, what to put there); what begins with its place follows VTK's own code
-SHADER = (
-    ('//VTK::Normal::Dec', '//VTK::Normal::Dec\n' + _FUNCTIONS),
-    ('//VTK::Normal::Impl', '//VTK::Normal::Impl\n' + _BUMPS + _GRAIN),
-    ('//VTK::Light::Impl', '//VTK::Light::Impl\n' + _MIRRORS),
-    ('//VTK::DepthPeeling::Impl', ''),  # VTK's discard here would rule out the early depth test
-)
-
 TEXTURE_NAME = 'print'
 # VTK's own code would multiply the finished picture by the texture, highlights too. It reads linear light, as cameras
 # average it; colours are lit as the eye sees them (sRGB).
@@ -141,9 +138,19 @@ ambientColor *= printed;
 diffuseColor *= printed;
 """
 
-TEXTURED_SHADER = (
-    SHADER[0],
-    ('//VTK::Normal::Impl', '//VTK::Normal::Impl\n' + _TEXTURE + _BUMPS + _GRAIN),
-    *SHADER[2:],
-    ('//VTK::TCoord::Impl', ''),
-)
+
+def shader(textured: bool, mirrors: bool) -> list[tuple[str, str]]:
+    """
+    Return the code for a kind of surface; software runs all of it, also what a condition rules out.
+
+    Returns:
+        Pairs of a place in VTK's fragment shader template and what to put there; what begins with its place follows
+        VTK's own code.
+    """
+    code = [
+        ('//VTK::Normal::Dec', '//VTK::Normal::Dec\n' + _FUNCTIONS),
+        ('//VTK::Normal::Impl', '//VTK::Normal::Impl\n' + _TEXTURE * textured + _BUMPS + _GRAIN),
+        ('//VTK::Light::Impl', '//VTK::Light::Impl\n' + _MIRRORS * mirrors),
+        ('//VTK::DepthPeeling::Impl', ''),  # VTK's discard here would rule out the early depth test
+    ]
+    return [*code, ('//VTK::TCoord::Impl', '')] if textured else code

@@ -22,6 +22,7 @@ from training.synthetic.geometry.object_builder import Builder, object_size
 from training.synthetic.geometry.parts import Part, same_shape, surface_points
 from training.synthetic.rendering.backgrounds import drawn_background, photo_background
 from training.synthetic.rendering.effects import apply_sensor, apply_water
+from training.synthetic.rendering.noise import scaled
 from training.synthetic.rendering.renderer import Body, CameraViews, Rendering
 from training.synthetic.scenes.annotation import coco_annotation, keypoint_seen
 from training.synthetic.scenes.attitudes import Attitudes
@@ -32,6 +33,7 @@ MAX_TRIES = 200
 MIN_DEPTH = 0.25  # of the object's size: nearer than that no keypoint may come to the camera
 MIN_VISIBLE_PX = 12  # instances of which less is in the picture are not labelled
 BACKGROUND_STREAM, VARIANT_STREAM = 1, 2  # independent random streams of one picture
+_SHADOW_STEP_PX = 4  # soft shadows are computed at every fourth pixel
 SURFACE_POINTS = 1500  # of the object, among which a hand finds its outline
 
 
@@ -220,7 +222,7 @@ class SceneGenerator:
         else:
             behind = drawn_background(rng, settings.background, self.height, self.width)
         shadow = _soft_shadow(rng, rendering.coverage) * np.float32(rng.uniform(*settings.background.shadow))
-        image = behind * ((1 - shadow) * (1 - rendering.coverage))[..., None] + rendering.color
+        image = cv2.add(scaled(behind, (1 - shadow) * (1 - rendering.coverage)), rendering.color)
         nearest = instances[0].points[:, 2].mean() if instances else 2 * self.size
         floor_depth = np.float32(nearest * rng.uniform(1.1, 1.8))
         depth = np.where(np.isfinite(rendering.surfaces.depth), rendering.surfaces.depth, floor_depth)
@@ -263,5 +265,7 @@ def _soft_shadow(rng, coverage: np.ndarray) -> np.ndarray:
     height, width = coverage.shape
     reach, angle = rng.uniform(0.005, 0.08) * width, rng.uniform(0, 2 * np.pi)
     shift = np.float32([[1, 0, reach * np.cos(angle)], [0, 1, reach * np.sin(angle)]])
-    small = cv2.warpAffine(coverage, shift, (width, height))
-    return cv2.GaussianBlur(small, (0, 0), rng.uniform(0.006, 0.03) * width)
+    moved = cv2.warpAffine(coverage, shift, (width, height))
+    small = cv2.resize(moved, (width // _SHADOW_STEP_PX, height // _SHADOW_STEP_PX), interpolation=cv2.INTER_AREA)
+    soft = cv2.GaussianBlur(small, (0, 0), rng.uniform(0.006, 0.03) * small.shape[1])
+    return cv2.resize(soft, (width, height), interpolation=cv2.INTER_LINEAR)
