@@ -19,10 +19,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script 
 from custom_pose_ros.core.command_line import (
     DONE,
     add_mesh_options,
+    check_output,
     command,
     command_parser,
     keypoint_number,
     optional_packages,
+    output_file,
+    output_folder,
     say,
 )
 
@@ -70,7 +73,9 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         'flat thing is along x with --choose, else where its keypoints are',
     )  # fmt: skip
     parser.add_argument('--out', type=Path, required=True, help='folder for NAME/object.yaml, or the JSON file')
-    return parser.parse_args(arguments)
+    parsed = parser.parse_args(arguments)
+    check_output(parser, parsed.out, output_folder if parsed.choose else output_file)
+    return parsed
 
 
 def sides_of(options: argparse.Namespace, sites: Sequence[KeypointSite] = ()) -> list[np.ndarray]:

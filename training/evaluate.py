@@ -20,7 +20,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script from anywhere
 
-from custom_pose_ros.core.command_line import DONE, command, command_parser, optional_packages
+from custom_pose_ros.core.command_line import DONE, command, command_parser, optional_packages, output_folder
 
 # The import above comes first, so that Ctrl-C during all others ends without a traceback.
 # isort: split
@@ -52,7 +52,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         '--data', action='append', required=True, metavar='DIR_OR_JSON', help='COCO keypoints; may be repeated'
     )
     parser.add_argument('--object', help='object file (default: the one inside the model)')
-    parser.add_argument('--out', type=Path, required=True, help='folder to write')
+    parser.add_argument('--out', type=output_folder, required=True, help='folder to write')
     add_network_options(parser)
     parser.add_argument(
         '--heights', action='store_true', help='measure at smaller and larger input heights too, and say which is best'

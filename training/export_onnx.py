@@ -18,7 +18,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script from anywhere
 
-from custom_pose_ros.core.command_line import DONE, command, command_parser, optional_packages, say
+from custom_pose_ros.core.command_line import DONE, command, command_parser, optional_packages, output_file, say
 from custom_pose_ros.core.errors import ModelError
 from custom_pose_ros.core.object_model import ObjectModel
 
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
     parser = command_parser(__doc__)
     parser.add_argument('checkpoint', type=Path, help='best.pth or last.pth of training/train.py, or a published one')
-    parser.add_argument('output', type=Path, nargs='?', help='default: model.onnx beside the checkpoint')
+    parser.add_argument('output', type=output_file, nargs='?', help='default: model.onnx beside the checkpoint')
     parser.add_argument('--object', help='object of a published checkpoint; default: the one inside the checkpoint')
     parsed = parser.parse_args(arguments)
     output = parsed.output or parsed.checkpoint.with_name('model.onnx')

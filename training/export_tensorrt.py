@@ -17,7 +17,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script from anywhere
 
-from custom_pose_ros.core.command_line import DONE, command, command_parser, optional_packages
+from custom_pose_ros.core.command_line import DONE, command, command_parser, optional_packages, output_file
 from custom_pose_ros.core.keypoints.preprocessing import input_shape
 
 with optional_packages('export_tensorrt', ['training']):
@@ -30,7 +30,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     """Return the command line."""
     parser = command_parser(__doc__)
     parser.add_argument('checkpoint', type=Path, help='best.pth or last.pth of training/train.py')
-    parser.add_argument('output', type=Path, nargs='?', help=f'default: {ENGINE_NAME} beside the checkpoint')
+    parser.add_argument('output', type=output_file, nargs='?', help=f'default: {ENGINE_NAME} beside the checkpoint')
     parser.add_argument(
         '--size', type=int, nargs=2, metavar=('HEIGHT', 'WIDTH'),
         help="of the network input [px] (default: the object file's height, for images of 640x480)",

@@ -20,7 +20,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script from anywhere
 
-from custom_pose_ros.core.command_line import DONE, PARTLY, command, command_parser, positive_number
+from custom_pose_ros.core.command_line import DONE, PARTLY, command, command_parser, output_folder, positive_number
 
 # The import above comes first, so that Ctrl-C during all others ends without a traceback.
 # isort: split
@@ -34,8 +34,7 @@ from custom_pose_ros.core.labels.raw_labels import REFUSED, STORED, TURNED, RawL
 from custom_pose_ros.core.object_model import ObjectModel
 from training.pose_training.labels.checking import CheckedImage
 from training.pose_training.labels.drafts import object_yaml
-from training.pose_training.labels.formats import read_labels_of
-from training.pose_training.labels.readers.video_frames import VideoFrames
+from training.pose_training.labels.formats import read_labels_and_folders
 from training.pose_training.measuring.measured_files import (
     camera_yamls,
     lens_lines,
@@ -51,7 +50,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     """Return the command line; exits with a message when it does not make sense."""
     parser = command_parser(__doc__)
     parser.add_argument('labels', type=Path, help='label file, or folder of a data set, as for prepare_dataset.py')
-    parser.add_argument('--out', type=Path, required=True, help='folder for object.yaml and camera.yaml')
+    parser.add_argument('--out', type=output_folder, required=True, help='folder for object.yaml and camera.yaml')
     parser.add_argument(
         '--images', type=Path, action='append', help="folder with the images, at any depth (default: the label file's)"
     )  # fmt: skip
@@ -90,13 +89,12 @@ def _measure(parsed: argparse.Namespace, frames: Path) -> int:
     """Read the labels, measure and write; return the exit code."""
     if (path := parsed.out / 'object.yaml').exists():
         raise DatasetError(f'{path}: is there already and may have been edited; give another --out or remove it')
-    folders = parsed.images or [parsed.labels if parsed.labels.is_dir() else parsed.labels.parent]
     model = ObjectModel.load(parsed.object) if parsed.object else None
     choice = CategoryChoice(tuple(parsed.category))
-    labels = read_labels_of(model, parsed.labels, VideoFrames(folders, frames), choice)
+    labels, folders = read_labels_and_folders(model, parsed.labels, parsed.images, frames, choice)
     labels.exif = parsed.exif or labels.exif
     try:
-        pictures = labelled_pictures(labels, [*folders, *labels.image_folders, frames], bool(parsed.images))
+        pictures = labelled_pictures(labels, folders, bool(parsed.images))
         if labels.problems:
             print('\n'.join(problem_table(labels.problems)))
         labelled = labelled_views(labels.keypoint_names, pictures, parsed.camera)

@@ -26,6 +26,7 @@ from custom_pose_ros.core.command_line import (
     command,
     command_parser,
     optional_packages,
+    output_file,
     seed_number,
 )
 
@@ -55,7 +56,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument(
         '--object', required=True, help='folder with object.yaml, the file, or the name of an installed object'
     )
-    parser.add_argument('--out', type=Path, help=f'default: {OUTLINE_FILE} in the folder of the object')
+    parser.add_argument('--out', type=output_file, help=f'default: {OUTLINE_FILE} in the folder of the object')
     parser.add_argument('--views', type=int, default=VIEWS, help=f'number of directions, 20 to 20000 (default {VIEWS})')
     parser.add_argument(
         '--variant', type=seed_number, default=0, metavar='SEED',

@@ -28,7 +28,16 @@ from urllib.parse import quote
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script from anywhere
 
-from custom_pose_ros.core.command_line import DONE, PARTLY, command, command_parser, say
+from custom_pose_ros.core.command_line import (
+    DONE,
+    PARTLY,
+    check_output,
+    command,
+    command_parser,
+    output_file,
+    output_folder,
+    say,
+)
 
 # The import above comes first, so that Ctrl-C during all others ends without a traceback.
 # isort: split
@@ -42,15 +51,21 @@ from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.labels.raw_labels import REFUSED, RawLabels, problem_table
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.orientation.estimate import AMBIGUOUS
-from custom_pose_ros.core.pictures import read_sound_picture
+from custom_pose_ros.core.pictures import read_image, read_sound_picture
 from custom_pose_ros.inference.camera_calibration import CameraCalibration
 from custom_pose_ros.inference.copies import CopiesEstimator, add_copies_option
 from custom_pose_ros.inference.estimator import PoseEstimator, load_trained
 from training.pose_training.footage.clicked_film import ClickedFilm, propagate
-from training.pose_training.footage.network_film import find_in, pose_camera, smoothed_objects, window, worth_of_label
+from training.pose_training.footage.network_film import (
+    FoundFrame,
+    pose_camera,
+    smoothed_objects,
+    window,
+    worth_of_label,
+)
 from training.pose_training.labels.checking import CheckedImage, check
-from training.pose_training.labels.film import Film
-from training.pose_training.labels.formats import read_labels_of
+from training.pose_training.labels.film import Film, FilmFrame
+from training.pose_training.labels.formats import read_labels_and_folders
 from training.pose_training.labels.image_files import ImageIndex, find_images
 from training.pose_training.labels.proposed_labels import (
     ObjectNames,
@@ -58,9 +73,10 @@ from training.pose_training.labels.proposed_labels import (
     ProposedObject,
     coco_proposals,
     label_studio_proposals,
+    off_text,
 )
-from training.pose_training.labels.readers.video_frames import VideoFrames
-from training.pose_training.labels.sharp_frames import look_over, unlike
+from training.pose_training.labels.sharp_frames import look_at, spread_frames, unlike
+from training.pose_training.networks.trained import load_trained
 
 _COUNT = 20  # frames to label, where nothing is clicked
 _MOST_PROPOSED = 300  # frames of a film, where some are clicked
@@ -125,6 +141,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         parser.error(f'{parsed.model}: labels of --from are carried on without a network; give one or the other')
     elif parsed.object is not None and parsed.model is not None:
         parser.error('--object is inside the model')
+    check_output(parser, parsed.out, output_folder if parsed.footage else output_file)
     if parsed.count is not None and parsed.count < 1:
         parser.error(f'--count must be at least 1, got {parsed.count}')
     return parsed
@@ -209,25 +226,29 @@ class FootageFolder:
             raise DatasetError(f'{parsed.out}: holds labels already; give another --out or remove it')
         self.images: list[ProposedImage] = []
         self._tiles: list[np.ndarray] = []
-        self._taken: set[str] = set()
+        self._sizes: dict[str, tuple[int, int]] = {}
+
+    def write_picture(self, film: Film, frame: FilmFrame) -> None:
+        """Write a frame of a film; `add` says then what is proposed for it."""
+        name = film.name(frame.number)
+        if name in self._sizes:
+            raise DatasetError(f'{film.source}: has the name of another film: rename one of them')
+        self._sizes[name] = frame.image.shape[1::-1]
+        write_image(self._folder / 'images' / name, frame.image)
 
     def add(self, film: Film, objects: dict[int, list[ProposedObject]], titles: dict[int, str]) -> None:
-        """Write frames of a film with what is proposed for them; titles: for the contact sheet, by frame."""
-        shown = set(np.array(sorted(objects))[np.linspace(0, len(objects) - 1, _SHEET_IMAGES).round().astype(int)])
-        for frame in film.frames(objects):
-            name = film.name(frame.number)
-            if name in self._taken:
-                raise DatasetError(f'{film.source}: has the name of another film: rename one of them')
-            self._taken.add(name)
-            height, width = frame.image.shape[:2]
-            image = ProposedImage(name, width, height, objects[frame.number])
-            write_image(self._folder / 'images' / name, frame.image)
-            self.images.append(image)
-            if frame.number in shown:
-                title = f'{Path(name).stem} {titles.get(frame.number, "")}'
-                points = [found.points for found in image.objects]
+        """Add what is proposed for frames that were written; titles: for the contact sheet, by frame."""
+        numbers = [number for number in sorted(objects) if film.name(number) in self._sizes]
+        shown = set(np.linspace(0, len(numbers) - 1, _SHEET_IMAGES).round().astype(int)) if numbers else ()
+        for i, number in enumerate(numbers):
+            name = film.name(number)
+            self.images.append(ProposedImage(name, *self._sizes[name], objects[number]))
+            if i in shown:
+                title = f'{Path(name).stem} {titles.get(number, "")}'
+                points = [found.points for found in objects[number]]
                 skeleton = self._names.skeleton if self._names else ()
-                self._tiles.append(draw_tile(frame.image, points, title=title, skeleton=skeleton))
+                picture = read_image(self._folder / 'images' / name)
+                self._tiles.append(draw_tile(picture, points, title=title, skeleton=skeleton))
 
     def close(self) -> None:
         """Write labels and contact sheet."""
@@ -253,23 +274,27 @@ def choose_frames(parsed: argparse.Namespace, films: Sequence[Film]) -> int:
     out = FootageFolder(parsed, names_of(model) if model else None)
     camera_for, contradicted = camera_reader(parsed), 0
     for film in films:
-        looks = look_over(film)
-        worth, reasons, found = None, [''] * len(looks), {}
+        looks, found = [], {}
+        for frame in progress_bar('look at frames', None, 'frame', spread_frames(film)):
+            looks.append(look_at(frame))
+            if estimator is not None:
+                found[frame.number] = FoundFrame.of(frame, estimator)
+        worth, reasons, camera = None, [''] * len(looks), None
         if estimator is not None:
-            bar = progress_bar(
-                'find keypoints', None, 'frame', find_in(film, [look.number for look in looks], estimator)
-            )
-            found = dict(bar)
-            camera = pose_camera(estimator.model, next(iter(found.values())).size, camera_for)
+            camera = pose_camera(estimator.model, found[looks[0].number].size, camera_for)
             worth, reasons = worth_of_label(found, estimator.model, camera)
         chosen = unlike(looks, parsed.count or _COUNT, worth, _FRAMES_ALIKE)
         numbers = [looks[i].number for i in chosen]
+        wanted = set(numbers) if camera is None else set(window(numbers, film.count))
+        for frame in progress_bar('write frames', None, 'frame', film.frames(wanted)):
+            if frame.number in numbers:
+                out.write_picture(film, frame)
+            if estimator is not None and frame.number not in found:
+                found[frame.number] = FoundFrame.of(frame, estimator)
         objects: dict[int, list[ProposedObject]] = {number: [] for number in numbers}
         if estimator is not None and camera is None:
             objects = {number: list(map(ProposedObject.of_pose, found[number].poses)) for number in numbers}
-        elif estimator is not None:
-            missing = [number for number in window(numbers, film.count) if number not in found]
-            found.update(progress_bar('smooth poses', None, 'frame', find_in(film, missing, estimator)))
+        elif estimator is not None and camera is not None:
             for number in numbers:
                 objects[number], left_out = smoothed_objects(number, found, estimator.model, camera)
                 contradicted += left_out
@@ -290,7 +315,7 @@ def carry_labels(parsed: argparse.Namespace, films: Sequence[Film]) -> int:
     with tempfile.TemporaryDirectory(prefix='frames-') as folder:
         pictures, names = read_clicked(parsed, Path(folder))
         out = FootageFolder(parsed, names)
-        camera_for, used, strangers = camera_reader(parsed), 0, []
+        camera_for, used, contradicting, strangers = camera_reader(parsed), 0, 0, []
         for film in films:
             result = propagate(film, pictures, names.keypoint_names, camera_for, not parsed.flexible)
             used += len(result.clicks)
@@ -298,7 +323,8 @@ def carry_labels(parsed: argparse.Namespace, films: Sequence[Film]) -> int:
                 count = len(result.clicks)
                 strangers.append(f'{film.source}: {count} of the labelled pictures are frames of it, 2 are needed')
                 continue
-            tell_notes(result)
+            tell_notes(result, names)
+            contradicting += sum(map(len, result.contradictions.values()))
             if result.points or (parsed.doubtful and result.doubtful):
                 add_proposals(parsed, out, result)
             else:
@@ -310,8 +336,13 @@ def carry_labels(parsed: argparse.Namespace, films: Sequence[Film]) -> int:
     out.close()
     if unused := sum(bool(picture.instances) for picture in pictures) - used:
         say(f'note: {unused} labelled pictures are no frames of this footage')
+    if contradicting:
+        say(
+            f'error: {contradicting} clicked labels contradict the others: no proposal is made from them, and they are '
+            f'in {out.labels} as they were clicked, marked; correct them, and --from again'
+        )
     print(f'next: correct {out.labels}, then --from it again, or: python training/prepare_dataset.py {out.labels} ...')
-    return PARTLY if strangers else DONE
+    return PARTLY if strangers or contradicting else DONE
 
 
 def read_clicked(parsed: argparse.Namespace, frames: Path) -> tuple[list[CheckedImage], ObjectNames]:
@@ -321,21 +352,24 @@ def read_clicked(parsed: argparse.Namespace, frames: Path) -> tuple[list[Checked
     Raises:
         DatasetError: The labels cannot be used, or one of them is refused.
     """
-    folders = parsed.folders or [parsed.clicked if parsed.clicked.is_dir() else parsed.clicked.parent]
     model = ObjectModel.load(parsed.object) if parsed.object else None
-    labels = read_labels_of(model, parsed.clicked, VideoFrames(folders, frames))
+    labels, folders = read_labels_and_folders(model, parsed.clicked, parsed.folders, frames)
     labels.images = [image for image in labels.images if image.instances]
-    pictures = check(labels, ImageIndex([*(parsed.folders or labels.image_folders or folders), frames]), _LARGEST_SIDE)
+    pictures = check(labels, ImageIndex(folders), _LARGEST_SIDE)
     if refused := [problem for problem in labels.problems if problem.kind == REFUSED]:
         print('\n'.join(problem_table(labels.problems)))
         raise DatasetError(f'{parsed.clicked}: {len(refused)} refused: {refused[0].line}')
     return pictures, names_of(labels)
 
 
-def tell_notes(result: ClickedFilm) -> None:
-    """Say what a person should know of a film."""
+def tell_notes(result: ClickedFilm, names: ObjectNames) -> None:
+    """Say what a person should know of a film, and which clicks contradict the others."""
     for note in result.notes:
         say(f'note: {result.film.source.name}: {note}')
+    for number, off in sorted(result.contradictions.items()):
+        for k, off_px in off.items():
+            where = f'{result.film.name(number)}: {names.keypoint_names[k]}'
+            say(f'error: {where} is {off_text(off_px)}: look at this label')
 
 
 def add_proposals(parsed: argparse.Namespace, out: FootageFolder, result: ClickedFilm) -> None:
@@ -346,13 +380,21 @@ def add_proposals(parsed: argparse.Namespace, out: FootageFolder, result: Clicke
     if len(numbers) > (most := parsed.count or _MOST_PROPOSED):
         looks = [result.looks[number] for number in numbers]
         numbers = [numbers[i] for i in unlike(looks, most, same=0.0)]
-    objects = {number: [ProposedObject(clicked)] for number, clicked in result.clicks.items()}
-    titles = dict.fromkeys(result.clicks, 'clicked')
+    objects = {
+        number: [ProposedObject(clicked, contradictions=result.contradictions.get(number, {}))]
+        for number, clicked in result.clicks.items()
+    }
+    titles = {number: 'clicked' + ', look at it' * (number in result.contradictions) for number in result.clicks}
     for number in numbers:
         errors = result.errors[number][points[number][:, 2] > 0]
         worst = float(errors.max(initial=0))
         objects[number] = [ProposedObject(points[number], 1 / (1 + worst))]
         titles[number] = f'+-{worst:.1f} px' + ' in doubt' * (number not in result.points)
+    for frame in film.frames({*objects, *result.asked}):
+        if frame.number in objects:
+            out.write_picture(film, frame)
+        else:
+            write_image(parsed.out / 'to_click' / film.name(frame.number), frame.image)
     out.add(film, objects, titles)
     others = result.count - len(result.clicks)
     print(
@@ -361,8 +403,6 @@ def add_proposals(parsed: argparse.Namespace, out: FootageFolder, result: Clicke
     )
     if result.asked:
         names = ', '.join(map(film.name, result.asked))
-        for frame in film.frames(result.asked):
-            write_image(parsed.out / 'to_click' / film.name(frame.number), frame.image)
         where = parsed.out / 'to_click'
         say(f'note: {film.source.name}: labels of {names} would settle what is in doubt: they are in {where}')
 

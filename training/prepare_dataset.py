@@ -22,7 +22,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script from anywhere
 
-from custom_pose_ros.core.command_line import DONE, command, command_parser, seed_number
+from custom_pose_ros.core.command_line import DONE, command, command_parser, output_folder, seed_number
 
 # The import above comes first, so that Ctrl-C during all others ends without a traceback.
 # isort: split
@@ -39,10 +39,9 @@ from custom_pose_ros.core.object_model import ObjectModel
 from training.pose_training.labels.checking import CheckedImage, check
 from training.pose_training.labels.dataset_writer import load_pixels, statistics, write_dataset
 from training.pose_training.labels.drafts import label_studio_config, object_yaml
-from training.pose_training.labels.formats import read_labels_of
+from training.pose_training.labels.formats import read_labels_and_folders
 from training.pose_training.labels.image_files import ImageIndex
 from training.pose_training.labels.label_states import StateRule, state_notes
-from training.pose_training.labels.readers.video_frames import VideoFrames
 from training.pose_training.labels.splitting import split_images, split_table
 
 _SHEET_IMAGES = 48
@@ -63,7 +62,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument(
         '--merge-categories', action='store_true', help='read all categories, which have the same keypoints, as one'
     )
-    parser.add_argument('--out', type=Path, help='folder to write')
+    parser.add_argument('--out', type=output_folder, help='folder to write')
     parser.add_argument('--check', action='store_true', help='only check and show the table')
     parser.add_argument(
         '--leave-out', action='store_true', help='go on without the images that have refused labels (they are listed)'
@@ -173,15 +172,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _prepare(parsed: argparse.Namespace, frames: Path) -> int:
     """Read, check and write; frames of videos are written to a folder in between. Return the exit code."""
-    folders = parsed.images or [parsed.labels if parsed.labels.is_dir() else parsed.labels.parent]
     choice = CategoryChoice(tuple(parsed.category), parsed.merge_categories)
     model = ObjectModel.load(parsed.object) if parsed.object else None
-    labels = read_labels_of(model, parsed.labels, VideoFrames(folders, frames), choice)
+    labels, folders = read_labels_and_folders(model, parsed.labels, parsed.images, frames, choice)
     labels.exif = parsed.exif or labels.exif
     if parsed.labelled_only:
         labels.images = [image for image in labels.images if image.instances]
-    index = ImageIndex([*(parsed.images or labels.image_folders or folders), frames], parsed.out)
-    checked = check(labels, index, parsed.max_side)
+    checked = check(labels, ImageIndex(folders, parsed.out), parsed.max_side)
     draft = object_yaml(labels, checked) if model is None else ''
     if model is None:
         model = ObjectModel.from_dict(yaml.safe_load(draft), 'the draft of object.yaml')

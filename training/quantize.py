@@ -18,7 +18,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script from anywhere
 
-from custom_pose_ros.core.command_line import DONE, command, command_parser, optional_packages
+from custom_pose_ros.core.command_line import DONE, command, command_parser, optional_packages, output_file
 
 with optional_packages('quantize', ['quantization', 'openvino', 'training']):
     from custom_pose_ros.inference.backends import load_network
@@ -40,7 +40,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         nargs='+',
         help='images, folders of images and videos that show the object as the robot sees it',
     )
-    parser.add_argument('--out', type=Path, metavar='FILE', help='default: the model with the ending _int8.onnx')
+    parser.add_argument('--out', type=output_file, metavar='FILE', help='default: the model with the ending _int8.onnx')
     parser.add_argument(
         '--max-images', type=int, default=300, metavar='N', help='of all of them (default: %(default)s)'
     )

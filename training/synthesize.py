@@ -27,6 +27,7 @@ from custom_pose_ros.core.command_line import (
     command_parser,
     image_size,
     optional_packages,
+    output_folder,
     positive_integer,
     positive_number,
     say,
@@ -79,7 +80,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument(
         '--object', required=True, help='folder with object.yaml, the file, or the name of an installed object'
     )
-    parser.add_argument('--out', required=True, type=Path, help='folder for the pictures and labels')
+    parser.add_argument('--out', required=True, type=output_folder, help='folder for the pictures and labels')
     parser.add_argument('--count', type=positive_integer, help=f'number of pictures (default {COUNT})')
     parser.add_argument('--seed', type=seed_number, default=0, help='series of random numbers (default 0)')
     parser.add_argument('--processes', type=positive_integer, default=2, help='processes that draw (default 2)')

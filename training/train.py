@@ -27,6 +27,7 @@ from custom_pose_ros.core.command_line import (
     command,
     command_parser,
     optional_packages,
+    output_folder,
     say,
     seed_number,
 )
@@ -107,7 +108,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     )
     learning.add_argument('--seed', type=seed_number, default=0, help='default: 0')
     machine = parser.add_argument_group('machine and output')
-    machine.add_argument('--out', type=Path, required=True, help='folder for best.pth, last.pth and the log')
+    machine.add_argument('--out', type=output_folder, required=True, help='folder for best.pth, last.pth and the log')
     machine.add_argument('--resume', action='store_true', help='go on from last.pth in --out, with its settings')
     machine.add_argument(
         '--threads',

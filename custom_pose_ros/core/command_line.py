@@ -153,6 +153,37 @@ def _path(text: str) -> Path:
         raise argparse.ArgumentTypeError(f'{text}: {error}') from error
 
 
+def output_folder(text: str) -> Path:
+    """Return an argument that is a folder to write into, made when it is not there (for `type` of argparse)."""
+    path = _path(text)
+    try:
+        there = next(part for part in (path.absolute(), *path.absolute().parents) if os.path.lexists(part))
+        if not there.is_dir():
+            raise argparse.ArgumentTypeError(f'wanted a folder to write into, and {there} is none')
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f'{text}: {error.strerror}') from error
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise argparse.ArgumentTypeError(f'{there}: cannot be written to')
+    return path
+
+
+def output_file(text: str) -> Path:
+    """Return an argument that is a file to write, in a folder as above (for `type` of argparse)."""
+    path = _path(text)
+    if path.is_dir():
+        raise argparse.ArgumentTypeError(f'wanted a file to write, and {path} is a folder')
+    output_folder(str(path.absolute().parent))
+    return path
+
+
+def check_output(parser: argparse.ArgumentParser, out: Path, kind: Callable[[str], Path]) -> None:
+    """End the command where `out` is not what it must be as other options say: an output_folder or output_file."""
+    try:
+        kind(str(out))
+    except argparse.ArgumentTypeError as error:
+        parser.error(f'argument --out: {error}')
+
+
 def positive_number(text: str) -> float:
     """Return an argument that is a finite number above 0 (for `type` of argparse)."""
     with contextlib.suppress(argparse.ArgumentTypeError):

@@ -210,7 +210,8 @@ class _Reader:
         return points
 
     def check_names(self, key: str, value: Any, names: tuple[str, ...], complete: bool) -> None:
-        self.want(isinstance(value, Mapping) and bool(value), key, 'one value for each keypoint name', value)
+        wanted = f'a value behind each keypoint name, as {{{names[0]}: ..., {names[-1]}: ...}}'
+        self.want(isinstance(value, Mapping) and bool(value), key, wanted, value)
         self.check_keys(f'{key}.', value, names if complete else (), () if complete else names)
 
     def read_symmetries(self, value: Any) -> tuple[Symmetry, ...]:

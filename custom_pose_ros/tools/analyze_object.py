@@ -36,6 +36,7 @@ from custom_pose_ros.core.command_line import (
     field_of_view_deg,
     image_size,
     keypoint_number,
+    output_folder,
     pip_install,
     say,
 )
@@ -136,7 +137,7 @@ def _parser() -> argparse.ArgumentParser:
         help='a point of the object that could become a keypoint, object frame [m]; may be repeated',
     )  # fmt: skip
     parser.add_argument(
-        '--out', type=Path, default=Path('build/analysis'), metavar='FOLDER', help='for chart and numbers'
+        '--out', type=output_folder, default=Path('build/analysis'), metavar='FOLDER', help='for chart and numbers'
     )
     return parser
 

@@ -19,7 +19,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
-from custom_pose_ros.core.command_line import DONE, command, command_parser, optional_packages, progress_bar
+from custom_pose_ros.core.command_line import (
+    DONE,
+    command,
+    command_parser,
+    optional_packages,
+    output_folder,
+    progress_bar,
+)
 from custom_pose_ros.core.errors import ConfigError
 from custom_pose_ros.core.files import write_json
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
@@ -96,7 +103,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = command_parser(__doc__, 'demo')
     parser.add_argument(
-        '--out', type=Path, default=Path('build/demo'), help='folder for the results (default: build/demo)'
+        '--out', type=output_folder, default=Path('build/demo'), help='folder for the results (default: build/demo)'
     )
     parser.add_argument(
         '--object', default='submarine', help='folder, object.yaml or installed object (default: submarine)'

@@ -30,6 +30,7 @@ from custom_pose_ros.core.command_line import (
     command_parser,
     field_of_view_deg,
     optional_packages,
+    output_folder,
     progress_bar,
     say,
 )
@@ -79,7 +80,9 @@ def _parser() -> argparse.ArgumentParser:
         'bags', nargs='*', type=Path, metavar='BAG',
         help='rosbag2 folder, .mcap, .db3 or ROS 1 .bag; several are merged',
     )  # fmt: skip
-    parser.add_argument('--out', type=Path, metavar='FOLDER', help='where results go (default: build/evaluation/<bag>)')
+    parser.add_argument(
+        '--out', type=output_folder, metavar='FOLDER', help='where results go (default: build/evaluation/<bag>)'
+    )
     _add_estimators(parser.add_argument_group('object and network'))
     _add_inputs(parser.add_argument_group('what to read'))
     _add_truth(parser.add_argument_group('truth'))

@@ -20,11 +20,14 @@ from custom_pose_ros.core.command_line import (
     DONE,
     INTERRUPTED,
     WRONG_USE,
+    check_output,
     command,
     command_parser,
     field_of_view_deg,
     image_size,
     optional_packages,
+    output_file,
+    output_folder,
     pip_install,
     positive_integer,
     progress_bar,
@@ -195,6 +198,23 @@ def test_other_arguments_are_refused_with_what_was_given(kind, texts):
     for text in texts:
         with pytest.raises(argparse.ArgumentTypeError, match=f'^wanted .*, got {re.escape(repr(text))}'):
             kind(text)
+
+
+def test_where_nothing_can_be_written_is_said_before_any_work(tmp_path, capsys):
+    (tmp_path / 'file').write_text('')
+    (tmp_path / 'gone').symlink_to(tmp_path / 'nowhere')
+    for name in ('file', 'file/below', 'gone'):
+        with pytest.raises(argparse.ArgumentTypeError, match='^wanted a folder to write into, and .* is none$'):
+            output_folder(str(tmp_path / name))
+    for kind in (output_folder, output_file):
+        assert kind(str(tmp_path / 'new' / 'deep')) == tmp_path / 'new' / 'deep'
+    with pytest.raises(argparse.ArgumentTypeError, match='is a folder$'):
+        output_file(str(tmp_path))
+    parser = command_parser('')
+    check_output(parser, tmp_path, output_folder)
+    with pytest.raises(SystemExit, match='2'):
+        check_output(parser, tmp_path, output_file)
+    assert 'error: argument --out: wanted a file to write' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize('missing', ['rosbags', 'matplotlib', 'lz4'])

@@ -35,6 +35,7 @@ T = TypeVar('T')
 _CONVERT = 'training/prepare_dataset.py makes one of the labels of other tools'
 PREPARE = 'let training/prepare_dataset.py check and repair the labels'
 LABEL_STUDIO = 'Label Studio'  # contributor in its files
+CONTRADICTIONS = 'contradictions'  # in an annotation that prelabel.py writes: what is wrong, by name of keypoint
 OWN_CONTRIBUTOR = 'custom_pose_ros'  # in what prelabel.py writes, whose points lie on the picture as EXIF turns it
 
 
@@ -42,6 +43,11 @@ def coco_category(name: str, keypoint_names: Sequence[str], skeleton: Sequence[t
     """Return the only category of a COCO file that is written; limbs are pairs of indices from 0, COCO's from 1."""
     limbs = [[a + 1, b + 1] for a, b in skeleton]
     return {'id': 1, 'name': name, 'supercategory': '', 'keypoints': list(keypoint_names), 'skeleton': limbs}
+
+
+def coco_points(points: np.ndarray) -> list[float | int]:
+    """Return x, y and visibility, which is a whole number, of keypoints (K, 3) in one list."""
+    return [value for x, y, state in points.tolist() for value in (round(x, 3), round(y, 3), int(state))]
 
 
 def read_coco(
@@ -321,6 +327,10 @@ def _coco_instance(labels: RawLabels, image: str, annotation: Mapping[str, Any],
     elif len(points) < order.count:
         labels.add(REFUSED, image, number, f'{_counts(labels, points, order)}: label the missing ones')
         return None
+    if isinstance(marks := annotation.get(CONTRADICTIONS), dict):
+        for name in labels.keypoint_names:
+            if name in marks:
+                labels.add(NOTE, image, number, f'{name}: {str(marks[name])[:100]}: look at it')
     count = int(stated) if order.is_whole and is_number(stated) else None
     return RawInstance(str(number), [points[k] for k in order.places], box, count)
 

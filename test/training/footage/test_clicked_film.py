@@ -84,12 +84,27 @@ def test_what_is_expected_of_errors_is_true(carried: ClickedFilm) -> None:
     assert 0.3 < np.sqrt((errors_of(carried) ** 2).mean() / 2 / (expected**2).mean()) < 1.5
 
 
-def test_a_click_that_contradicts_the_body_is_told(film: Film, tmp_path: Path) -> None:
+def test_a_click_that_contradicts_the_body_is_told_and_spoils_no_other(film: Film, tmp_path: Path) -> None:
     pictures = click(film, CLICKED, tmp_path)
     k = int(np.flatnonzero(pictures[2].keypoints[0][:, 2])[0])
-    pictures[2].keypoints[0][k, 0] += 25
-    (note,) = [note for note in carry(film, pictures).notes if 'look at this label' in note]
-    assert note.startswith(f'box_000020.png: {moving_box.NAMES[k]} is ')
+    pictures[2].keypoints[0][k, 0] += 100
+    result = carry(film, pictures)
+    (number, found), *others = result.contradictions.items()
+    assert (number, list(found), others) == (20, [k], [])
+    assert 90 < found[k] < 110
+    np.testing.assert_array_equal(result.clicks[20], pictures[2].keypoints[0])  # it is the user's
+    assert np.percentile(errors_of(result), 95) < 1.5  # as without it
+
+
+def test_a_keypoint_with_one_click_left_is_in_doubt(film: Film, tmp_path: Path) -> None:
+    pictures = click(film, CLICKED, tmp_path)
+    k = int(np.flatnonzero(np.min([picture.keypoints[0][:, 2] for picture in pictures], axis=0))[0])
+    for picture in pictures[2:]:
+        picture.keypoints[0][k] = 0
+    pictures[1].keypoints[0][k, :2] += 60
+    result = carry(film, pictures)
+    assert {k for found in result.contradictions.values() for k in found} == {k}
+    assert all(points[k, 2] == 0 for points in (*result.points.values(), *result.doubtful.values()))
 
 
 def test_a_flexible_object_is_followed_point_by_point(film: Film, tmp_path: Path) -> None:

@@ -147,6 +147,30 @@ def test_film_to_clicks_to_labels_and_back(clicked, tmp_path, capsys):
     assert 'holds labels already' in capsys.readouterr().err
 
 
+def test_a_wrong_click_is_kept_marked_and_ends_in_3(clicked, tmp_path, capsys):
+    content = json.loads((clicked / 'labels.json').read_text())
+    wrong = content['annotations'][2]['keypoints']
+    k = next(k for k in range(8) if wrong[3 * k + 2])
+    wrong[3 * k] = round(wrong[3 * k] + 80.0, 2)
+    for options in ((), ('--format', 'label-studio')):
+        (tmp_path / 'labels.json').write_text(json.dumps(content))
+        assert (
+            carry(clicked, tmp_path / 'labels.json', tmp_path / str(len(options)), '--images', str(clicked), *options)
+            == 3
+        )
+        shown = capsys.readouterr().err
+        assert f'error: box_000010.png: {moving_box.NAMES[k]} is ' in shown and 'as they were clicked, marked' in shown
+    proposed = json.loads((tmp_path / '0' / 'labels.json').read_text())
+    (marked,) = [a for a in proposed['annotations'] if 'contradictions' in a]
+    assert marked['keypoints'] == wrong and list(marked['contradictions']) == [moving_box.NAMES[k]]
+    assert all(isinstance(v, int) for a in proposed['annotations'] for v in a['keypoints'][2::3])
+    tasks = json.loads((tmp_path / '2' / 'tasks.json').read_text())
+    regions = [region for task in tasks for a in task.get('annotations', ()) for region in a['result']]
+    assert [r['value']['keypointlabels'] for r in regions if 'meta' in r] == [[moving_box.NAMES[k]]]
+    assert prepare_dataset.main([str(tmp_path / '0' / 'labels.json'), '--check']) == 0
+    assert 'px from where a rigid object has it by the other labels: look at it' in capsys.readouterr().out
+
+
 def test_frames_to_label_are_chosen_without_a_network(clicked, tmp_path, capsys):
     assert main(['--footage', str(clicked / 'box.mp4'), '--count', '4', '--out', str(tmp_path / 'out')]) == 0
     names = sorted(path.name for path in (tmp_path / 'out' / 'images').iterdir())

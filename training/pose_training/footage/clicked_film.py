@@ -23,6 +23,7 @@ from training.pose_training.labels.sharp_frames import Look, look_at
 
 _SMALL = (64, 48)
 _SHORTLIST = 15  # frames that are compared with a clicked picture in full
+_KEPT_BYTES = 1 << 29  # of grey copies of all frames: the rest of a longer film is read again where it is needed
 _ALIKE = 1.0  # grey levels that the small copies of these may differ more from it than the nearest one
 _SAME = 4.0  # grey levels between a frame and a picture of it, compressed once more
 _LEAST_ERROR_PX = 1.5  # allowed at any size
@@ -45,6 +46,8 @@ class ClickedFilm:
         points: By frame: the same, of the frames in which every keypoint is known.
         errors: By frame: (K,) expected errors of these [px].
         doubtful: By frame: the same as `points`, without a label where it is in doubt.
+        contradictions: By frame: of clicks that no rigid object explains together with the others, by keypoint, how
+            far off they are [px of the film].
         looks: Of all frames within reach.
         size: Width and height of the film [px].
         count: Number of frames of the film.
@@ -57,6 +60,7 @@ class ClickedFilm:
     points: dict[int, np.ndarray] = field(default_factory=dict)
     errors: dict[int, np.ndarray] = field(default_factory=dict)
     doubtful: dict[int, np.ndarray] = field(default_factory=dict)
+    contradictions: dict[int, dict[int, float]] = field(default_factory=dict)
     looks: dict[int, Look] = field(default_factory=dict)
     size: tuple[int, int] = (0, 0)
     count: int = 0
@@ -85,41 +89,56 @@ def propagate(
         DatasetError: A frame is labelled twice, in two ways, or shows several objects.
     """
     result = ClickedFilm(film)
-    numbers, small, size = _small_copies(film)
-    result.count, result.size = len(numbers), size
-    camera = FilmCamera(*size, camera_for(*size))
+    numbers, small, camera, greys = _copies(result, camera_for)
     clicked = [match for picture in pictures if (match := _shortlist(picture, numbers, small, camera)) is not None]
     if not clicked:
         return result
     wanted = _within(numbers, {number for match in clicked for number in match.numbers})
-    greys = {}
-    for frame in film.frames(wanted):
-        greys[frame.number] = camera.copy(frame.image)
-        result.looks[frame.number] = look_at(frame)
+    if missing := wanted - set(greys):
+        for frame in film.frames(missing):
+            greys[frame.number] = camera.copy(frame.image)
+            result.looks[frame.number] = look_at(frame)
+    greys = {number: grey for number, grey in greys.items() if number in wanted}
     for match in clicked:
         _match(result, match, greys, camera)
     if len(result.clicks) < 2:
         return result
     reach = _within(numbers, set(result.clicks))
     greys = {number: grey for number, grey in greys.items() if number in reach}
-    proposals = _proposals(result, greys, camera, keypoint_names, rigid)
+    proposals = _proposals(result, greys, camera, rigid)
     _sort_out(result, proposals, keypoint_names, len(reach))
     return result
 
 
-def _small_copies(film: Film) -> tuple[np.ndarray, np.ndarray, tuple[int, int]]:
-    """Return numbers (F,) and small grey copies (F, h w) of all frames, and width and height of the film [px]."""
-    numbers, small, sizes = [], [], set()
+def _copies(
+    result: ClickedFilm, camera_for: Callable[[int, int], CameraIntrinsics | None]
+) -> tuple[np.ndarray, np.ndarray, FilmCamera, dict[int, np.ndarray]]:
+    """
+    Read a film once, and say of the result how long and large it is, and what its frames look like.
+
+    Returns:
+        Numbers (F,) and small grey copies (F, h w) of all frames, the camera, and the copies in which points are
+        followed, by number, of as many frames as memory is allowed for.
+    """
+    film, camera = result.film, None
+    numbers, small, greys = [], [], {}
     for frame in film.frames():
-        sizes.add(frame.image.shape[1::-1])
+        size = frame.image.shape[1::-1]
+        if camera is None:
+            camera, result.size = FilmCamera(*size, camera_for(*size)), size
+        elif size != result.size:
+            shown = ', '.join(f'{width} x {height}' for width, height in sorted((result.size, size)))
+            raise DatasetError(f'{film.source}: holds pictures of several sizes ({shown}), so that it is not one film')
         numbers.append(frame.number)
         small.append(_small(frame.image))
-    if not numbers:
+        grey = camera.copy(frame.image)
+        if len(greys) * grey.size < _KEPT_BYTES:
+            greys[frame.number] = grey
+            result.looks[frame.number] = look_at(frame)
+    if camera is None:
         raise DatasetError(f'{film.source}: no picture in it can be read')
-    if len(sizes) > 1:
-        shown = ', '.join(f'{width} x {height}' for width, height in sorted(sizes)[:3])
-        raise DatasetError(f'{film.source}: holds pictures of several sizes ({shown}), so that it is not one film')
-    return np.array(numbers), np.array(small), sizes.pop()
+    result.count = len(numbers)
+    return np.array(numbers), np.array(small), camera, greys
 
 
 def _small(image: np.ndarray) -> np.ndarray:
@@ -189,28 +208,20 @@ def _match(result: ClickedFilm, shortlist: _Shortlist, greys: dict[int, np.ndarr
     result.clicks[number] = points
 
 
-def _proposals(
-    result: ClickedFilm, greys: dict[int, np.ndarray], camera: FilmCamera, keypoint_names: Sequence[str], rigid: bool
-) -> Proposals:
+def _proposals(result: ClickedFilm, greys: dict[int, np.ndarray], camera: FilmCamera, rigid: bool) -> Proposals:
     """Return what the rigid body proposes, or for an object that is none its keypoints one by one."""
     states = np.array([points[:, 2] for points in result.clicks.values()])
     if rigid and len(states) >= FEWEST_PICTURES and ((states > 0).sum(0) >= 2).sum() >= FEWEST_KEYPOINTS:
-        propagation = RigidPropagation(result.clicks, camera)
         most = max(_OFF_PX, _OFF_SHARE * _size(result.clicks)) * camera.scale
-        off = propagation.click_errors > most
-        if off.sum() <= _MOST_OFF * np.isfinite(propagation.click_errors).sum():
+        propagation = RigidPropagation(result.clicks, camera, most_off_px=most)
+        off, count = propagation.contradicting.sum(), np.isfinite(propagation.click_errors).sum()
+        if off <= _MOST_OFF * count:
             proposals = propagation.propose(greys)
-            errors = propagation.click_errors
-            for c, k in zip(*np.nonzero(errors > most)):
-                result.notes.append(
-                    f'{result.film.name(propagation.clicked[c])}: {keypoint_names[k]} is '
-                    f'{errors[c, k] / camera.scale:.0f} px from where a rigid object has it: look at this label'
-                )
+            for c, k in np.argwhere(propagation.contradicting).tolist():
+                found = result.contradictions.setdefault(propagation.clicked[c], {})
+                found[k] = float(propagation.click_errors[c, k] / camera.scale)
             return proposals
-        result.notes.append(
-            f'{off.sum()} of {np.isfinite(propagation.click_errors).sum()} clicks are off any rigid object: '
-            'each keypoint is followed on its own'
-        )
+        result.notes.append(f'{off} of {count} clicks are off any rigid object: each keypoint is followed on its own')
     elif rigid:
         result.notes.append(
             f'each keypoint is followed on its own: a rigid object takes {FEWEST_PICTURES} clicked frames and '

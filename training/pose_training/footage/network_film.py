@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +16,7 @@ from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.orientation.estimate import AMBIGUOUS, OrientationEstimate
 from custom_pose_ros.core.orientation.orientation_estimator import OrientationEstimator
 from custom_pose_ros.core.orientation.pnp import PointSet
-from training.pose_training.labels.film import Film
+from training.pose_training.labels.film import FilmFrame
 from training.pose_training.labels.proposed_labels import ProposedObject
 
 _AROUND = 8  # frames before and after a chosen one, over which its pose is smoothed
@@ -42,14 +42,11 @@ class FoundFrame:
     size: tuple[int, int]
     poses: list[KeypointPose]
 
-
-def find_in(
-    film: Film, numbers: Collection[int], estimator: Callable[[np.ndarray], list[KeypointPose]]
-) -> Iterator[tuple[int, FoundFrame]]:
-    """Yield number and what is found, of frames of a film."""
-    for frame in film.frames(set(numbers)):
+    @classmethod
+    def of(cls, frame: FilmFrame, estimator: Callable[[np.ndarray], list[KeypointPose]]) -> FoundFrame:
+        """Return what a network finds in a frame of a film."""
         height, width = frame.image.shape[:2]
-        yield frame.number, FoundFrame(frame.stamp_s, (width, height), estimator(frame.image))
+        return cls(frame.stamp_s, (width, height), estimator(frame.image))
 
 
 def worth_of_label(

@@ -51,6 +51,7 @@ class RigidPropagation:
         body: The clicked frames alone; their order is that of `clicked`.
         click_errors: (C, K) distance of each click from the body [px of the copies]; NaN where there is none. After
             `propose` from the body that explains the frames between as well, which tells a wrong click more surely.
+        contradicting: (C, K) whether that is more than is allowed. Such clicks are not part of what `propose` adjusts.
         scale: From pixels of the film to those of the copies.
     """
 
@@ -60,6 +61,7 @@ class RigidPropagation:
         camera: FilmCamera,
         start: tuple[np.ndarray, Rigid] | None = None,
         point_sigma: float = np.inf,
+        most_off_px: float = np.inf,
     ):
         """
         Find the body that the clicks show.
@@ -69,8 +71,10 @@ class RigidPropagation:
             camera: Of the film.
             start: Where the keypoints are on the object (K, 3), and its poses in the sorted frames, where known.
             point_sigma: How well those places are known: standard deviation, in their unit.
+            most_off_px: Distance from the body [px of the copies] from which on a click contradicts it.
         """
         self.clicked, self.scale, self._camera = sorted(clicks), camera.scale, camera
+        self._most_off_px = most_off_px
         self._states = np.array([clicks[number][:, 2] for number in self.clicked]).astype(int)
         self._located = np.flatnonzero((self._states > 0).sum(0) >= FEWEST_SIGHTS)
         self._kept = len(self._located)
@@ -85,6 +89,10 @@ class RigidPropagation:
             body = RigidBody(start[1], points, focal, camera.focal_sigma, focal, known, point_sigma)
             self.body = adjust(body, click_observations(self._clicks, np.arange(len(self.clicked))), self._kept)
         self.click_errors = self._errors_of(self.body, np.arange(len(self.clicked)))
+
+    @property
+    def contradicting(self) -> np.ndarray:
+        return self.click_errors > self._most_off_px
 
     def steps_against_flow(self, greys: Mapping[int, np.ndarray]) -> np.ndarray:
         """
@@ -129,6 +137,8 @@ class RigidPropagation:
         states = sight_states(numbers, self.clicked, self._states, facing, views)
         expected = np.maximum(errors[nearest] * self._noise(body, seen), np.array(gaps))
         sigmas[:, self._located] = expected / self._camera.scale
+        agreeing = ((self._states > 0) & ~self.contradicting).sum(0)
+        sigmas[:, agreeing < FEWEST_SIGHTS] = np.inf
         facing_or_none = facing if len(surface.facets) else None
         return Proposals(np.array(numbers), np.dstack([places, states]), sigmas, facing_or_none)
 
@@ -185,7 +195,8 @@ class RigidPropagation:
         stack = Rigid(np.array([pose.rotation for pose in poses]), np.array([pose.translation for pose in poses]))
         body = replace(self.body, poses=stack, points=np.vstack(points)[often])
         body = adjust(body, seen, self._kept, _STEPS)
-        fits = (body.errors(seen) < _OFF * seen.sigmas) | (seen.points < self._kept)
+        allowed = np.where(seen.points < self._kept, self._most_off_px, _OFF * seen.sigmas)
+        fits = body.errors(seen) <= allowed
         body, seen = adjust(body, seen[fits], self._kept, _STEPS), seen[fits]
         tracks = [_TrailOnBody(trail, np.where(often, new, -1)[start:]) for trail, start in zip(trails, starts)]
         return body, seen, tracks

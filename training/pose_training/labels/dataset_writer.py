@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from custom_pose_ros.core.files import write_image, write_json
+from custom_pose_ros.core.labels.coco_file import coco_category, coco_points
 from custom_pose_ros.core.labels.raw_labels import RawLabels
 from custom_pose_ros.core.pictures import Picture, read_picture
 from training.pose_training.labels.checking import CheckedImage
@@ -38,13 +39,12 @@ def write_dataset(folder: Path, images: Sequence[CheckedImage], labels: RawLabel
                 'image_id': number,
                 'category_id': 1,
                 'iscrowd': int(points is None),
-                'keypoints': [] if points is None else [round(float(v), 3) for v in points.ravel()],
+                'keypoints': [] if points is None else coco_points(points),
                 'num_keypoints': 0 if points is None else int((points[:, 2] > 0).sum()),
                 'bbox': [round(v, 3) for v in (left, top, right - left, bottom - top)],
                 'area': round((right - left) * (bottom - top), 3),
             })
-    skeleton = [[a + 1, b + 1] for a, b in labels.skeleton]
-    category = {'id': 1, 'name': labels.category, 'keypoints': labels.keypoint_names, 'skeleton': skeleton}
+    category = coco_category(labels.category, labels.keypoint_names, labels.skeleton)
     content = {'images': content_images, 'annotations': annotations, 'categories': [category]}
     write_json(folder / 'labels.json', content, indent=None)
 

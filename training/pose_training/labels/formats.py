@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,17 +63,30 @@ def read_labels(path: Path, frames: VideoFrames, choice: CategoryChoice = THE_ON
     return labels
 
 
-def read_labels_of(
-    model: ObjectModel | None, path: Path, frames: VideoFrames, choice: CategoryChoice = THE_ONLY_ONE
-) -> RawLabels:
+def read_labels_and_folders(
+    model: ObjectModel | None,
+    path: Path,
+    images: Sequence[Path] | None,
+    frames: Path,
+    choice: CategoryChoice = THE_ONLY_ONE,
+) -> tuple[RawLabels, list[Path]]:
     """
-    Read labels as `read_labels` does, with the keypoints of an object; without one, with names that its file accepts.
+    Read labels as `read_labels` does, and say where their pictures are to be looked for.
+
+    Args:
+        model: The object that they are labels of; None: any, with names that an object file accepts.
+        path: File or folder.
+        images: Folders with the pictures, as a person says; without any those that the labels name, else their own.
+        frames: Folder that frames of videos are written to; nobody else writes there.
+        choice: Which categories to read.
 
     Raises:
         DatasetError: They cannot be used, or are not those of the object.
     """
-    labels = read_labels(path, frames, choice)
-    return with_safe_names(path, labels) if model is None else with_object(path, labels, model)
+    folders = list(images or [path if path.is_dir() else path.parent])
+    labels = read_labels(path, VideoFrames(folders, frames), choice)
+    labels = with_safe_names(path, labels) if model is None else with_object(path, labels, model)
+    return labels, [*(images or labels.image_folders or folders), frames]
 
 
 def _read(path: Path, frames: VideoFrames, choice: CategoryChoice) -> RawLabels:

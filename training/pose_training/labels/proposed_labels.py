@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -10,7 +10,7 @@ from urllib.parse import quote
 import numpy as np
 
 from custom_pose_ros.core.keypoints.poses import KeypointPose
-from custom_pose_ros.core.labels.coco_file import OWN_CONTRIBUTOR, coco_category
+from custom_pose_ros.core.labels.coco_file import CONTRADICTIONS, OWN_CONTRIBUTOR, coco_category, coco_points
 from custom_pose_ros.core.labels.raw_labels import SEEN
 
 _BOX_MARGIN = 0.1  # of its longer side: keypoints lie inside of the object, its box around it
@@ -41,11 +41,14 @@ class ProposedObject:
         points: (K, 3) x, y [px] and state: 0 without a label, 1 hidden, 2 seen.
         score: How sure it is, in [0, 1]; None for what a person labelled.
         ambiguity: As in KeypointPose.
+        contradictions: By keypoint: how far a person's label is from where the rigid object has it [px], where
+            it contradicts the other labels.
     """
 
     points: np.ndarray
     score: float | None = None
     ambiguity: float = 0.0
+    contradictions: Mapping[int, float] = field(default_factory=dict)
 
     @classmethod
     def of_pose(cls, pose: KeypointPose) -> ProposedObject:
@@ -81,6 +84,11 @@ class ProposedImage:
     objects: list[ProposedObject] = field(default_factory=list)
 
 
+def off_text(off_px: float) -> str:
+    """Say that a label contradicts the others."""
+    return f'{off_px:.0f} px from where a rigid object has it by the other labels'
+
+
 def coco_proposals(images: Sequence[ProposedImage], names: ObjectNames) -> dict[str, Any]:
     """Return COCO keypoints as coco-annotator and CVAT ('COCO Keypoints 1.0') import them."""
     annotations: list[dict[str, Any]] = []
@@ -96,11 +104,14 @@ def coco_proposals(images: Sequence[ProposedImage], names: ObjectNames) -> dict[
                 'segmentation': [],  # CVAT would make a polygon of it, which a skeleton's label does not allow
                 'bbox': [left, top, round(right - left, 2), round(bottom - top, 2)],
                 'area': round((right - left) * (bottom - top), 2),
-                'keypoints': np.where(labelled, found.points.round(2), 0.0).ravel().tolist(),
+                'keypoints': coco_points(np.where(labelled, found.points.round(2), 0.0)),
                 'num_keypoints': int(labelled.sum()),
             })
             if found.score is not None:
                 annotations[-1].update(score=round(found.score, 4), ambiguity=round(found.ambiguity, 4))
+            if found.contradictions:
+                said = {names.keypoint_names[k]: off_text(off_px) for k, off_px in found.contradictions.items()}
+                annotations[-1][CONTRADICTIONS] = said
     return {
         'info': {'description': f'labels proposed for {names.name}: correct them', 'contributor': OWN_CONTRIBUTOR},
         'licenses': [],
@@ -139,6 +150,8 @@ def label_studio_proposals(images: Sequence[ProposedImage], names: ObjectNames, 
                     **_percent(image, *(found.points[k, :2] + 0.5)),  # from the image's corner
                 }
                 point = _result(image, f'{box_id}_{k}', 'keypoints', 'keypointlabels', value)
+                if k in found.contradictions:
+                    point['meta'] = {'text': [off_text(found.contradictions[k])]}  # shown with the region
                 results.append({**point, 'parentID': box_id})
         scores = [found.score for found in image.objects if found.score is not None]
         task: dict[str, Any] = {'data': {'image': prefix + quote(image.name)}}

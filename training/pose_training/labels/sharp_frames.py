@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,7 +32,7 @@ def sharp_frames(source: Path, count: int, topic: str | None = None) -> list[np.
         UsageError: the bag has several cameras, or none.
     """
     film = Film(source, topic)
-    looks = look_over(film)
+    looks = list(map(look_at, spread_frames(film)))
     chosen = {looks[i].number for i in unlike(looks, count)}
     return [frame.image for frame in film.frames(chosen)]  # again: all at once are gigabytes
 
@@ -59,19 +59,19 @@ def look_at(frame: FilmFrame) -> Look:
     return Look(frame.number, float(cv2.Laplacian(small, cv2.CV_32F).var()), thumbnail)
 
 
-def look_over(film: Film) -> list[Look]:
+def spread_frames(film: Film) -> Iterator[FilmFrame]:
     """
-    Return what frames look like that are spread evenly over a film.
+    Yield frames that are spread evenly over a film.
 
     Raises:
         DatasetError: There is no frame in it.
     """
-    count = film.count
+    count, frame = film.count, None
     wanted = set(np.linspace(0, count - 1, min(count, LOOKED_AT)).round().astype(int)) if count else set()
-    looks = [look_at(frame) for frame in film.frames(wanted)]
-    if not looks:
+    for frame in film.frames(wanted):
+        yield frame
+    if frame is None:
         raise DatasetError(f'{film.source}: no picture in it can be read')
-    return looks
 
 
 def unlike(looks: Sequence[Look], count: int, worth: np.ndarray | None = None, same: float = SAME) -> list[int]:

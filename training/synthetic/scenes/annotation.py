@@ -8,6 +8,7 @@ import numpy as np
 
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.geometry.rigid import Rigid
+from custom_pose_ros.core.labels.coco_file import coco_points
 from training.synthetic.geometry.keypoint_sites import KeypointSite
 from training.synthetic.rendering.renderer import Surfaces
 
@@ -87,15 +88,10 @@ def coco_annotation(
     """
     rows, columns = np.nonzero(mask)
     box = [int(columns.min()), int(rows.min()), int(np.ptp(columns)) + 1, int(np.ptp(rows)) + 1]
-    triples = [
-        v
-        for (x, y), flag in zip(pixels, flags)
-        for v in ((round(float(x), 3), round(float(y), 3), int(flag)) if flag else (0, 0, 0))
-    ]
     return {
         'category_id': 1,
         'iscrowd': 0,
-        'keypoints': triples,
+        'keypoints': coco_points(np.where(flags[:, None] > 0, np.column_stack([pixels, flags]), 0.0)),
         'num_keypoints': int(np.count_nonzero(flags)),
         'bbox': box,
         'area': int(mask.sum()),
