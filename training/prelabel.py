@@ -36,6 +36,7 @@ from custom_pose_ros.core.command_line import (
     command_parser,
     output_file,
     output_folder,
+    progress_bar,
     say,
 )
 
@@ -43,7 +44,6 @@ from custom_pose_ros.core.command_line import (
 # isort: split
 import numpy as np
 
-from custom_pose_ros.core.command_line import progress_bar
 from custom_pose_ros.core.drawing.contact_sheet import draw_tile, write_contact_sheet
 from custom_pose_ros.core.errors import DatasetError, MediaError
 from custom_pose_ros.core.files import write_image, write_json

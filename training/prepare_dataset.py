@@ -119,7 +119,8 @@ def write_outputs(
         raise DatasetError(f'{out}: holds a data set already; give another --out or remove it')
     files = [image.source for image in checked]
     split = split_images(files, [image.thumbnail for image in checked], parsed.val_share, parsed.seed)
-    train, validation = ([image for i, image in enumerate(checked) if (i in split.aside) == part] for part in (0, 1))
+    train = [image for i, image in enumerate(checked) if i not in split.aside | split.unused]
+    validation = [checked[i] for i in sorted(split.aside)]
     for name, images in (('train', train), ('val', validation)):
         if images:
             write_dataset(out / name, images, labels)
@@ -133,6 +134,7 @@ def write_outputs(
     figures = statistics(checked, labels)
     kept = [{**group._asdict(), 'images': [files[i].name for i in group.images]} for group in split.kept]
     sides = {'recordings': split.recordings, 'train': len(train), 'val': len(validation), 'kept_together': kept}
+    sides['in_neither'] = [files[i].name for i in sorted(split.unused)]
     write_json(out / 'statistics.json', {**figures, **sides})
     print(
         f'{figures["instances"]} objects in {figures["images"]} images: '
@@ -142,6 +144,11 @@ def write_outputs(
         print(
             'none to validate on: of so few images, of which those that look alike or belong together stay together, '
             f'a share of {parsed.val_share:g} is none; give more images or a larger --val-share'
+        )
+    if split.unused:
+        print(
+            f'{len(split.unused)} in neither: frames just before and after those to validate on, which look like them '
+            '(in statistics.json as in_neither)'
         )
     if validation and kept:
         print('\n'.join(['images that belong together, and their side of the split:', *split_table(split, files)]))

@@ -177,7 +177,7 @@ def test_difference_names_both():
          'sigmas.base: wanted a number from 0.0001 to 1, got True'),
         ({'sigmas': {'hand': 0.1, 'elbow': 0.1, 'base': 0.1, 'hnad': 0.1}},
          "sigmas.hnad: unknown key (did you mean 'hand'?), wanted one of hand, elbow, base"),
-        ({'model_points': {}}, 'model_points: wanted one value for each keypoint name, got {}'),
+        ({'model_points': {}}, 'model_points: wanted a value behind each keypoint name, as {hand: ..., base: ...}, got {}'),
         ({'model_points': {'wrist': [0, 0, 0]}},
          'model_points.wrist: unknown key, wanted one of hand, elbow, base'),
         ({'model_points': {'hand': [0, 0]}}, 'model_points.hand: wanted three numbers, got [0, 0]'),

@@ -47,6 +47,26 @@ def test_of_one_recording_consecutive_frames_are_set_aside_and_it_is_said():
     ]
 
 
+def test_frames_beside_those_set_aside_that_look_like_them_are_on_neither_side():
+    """A camera that pans: frames are like those up to two before and after them."""
+    wide = cv2.resize(np.random.default_rng(0).integers(0, 256, (12, 26), np.uint8), (520, 240))
+    small = [thumbnail_of(np.dstack([wide[:, 2 * i : 2 * i + 320]] * 3)) for i in range(100)]
+    names = [f'dive_{i:06d}.png' for i in range(100)]
+    aside, split = split_names(names, 0.1, thumbnails=small)
+    first, last = min(split.aside), max(split.aside)
+    assert len(aside) == last - first + 1 == 10
+    like = [i for i in range(100) if i not in split.aside and i in split.unused]
+    assert like and min(like) < first and max(like) > last
+    assert set(range(min(like), max(like) + 1)) == split.aside | split.unused
+    correlation = lambda a, b: np.corrcoef(small[a].ravel(), small[b].ravel())[0, 1]  # noqa: E731
+    assert correlation(first, min(like)) > 0.9 > correlation(first, min(like) - 1)
+
+
+def test_neighbours_that_look_different_are_trained_on():
+    small = [thumbnail_of(scene(i)) for i in range(20)]
+    assert split_names(recordings([20]), 0.2, thumbnails=small)[1].unused == set()
+
+
 @pytest.mark.parametrize('counts', [[30, 30, 30], [4, 4], [100, 100, 100, 3]])
 def test_large_or_few_recordings_still_leave_something_to_validate_on(counts):
     aside, _ = split_names(recordings(counts), 0.1)

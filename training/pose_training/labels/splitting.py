@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -44,18 +44,22 @@ class Split(NamedTuple):
         aside: Numbers of the images to validate on.
         kept: What was kept together, and what was not.
         recordings: How many groups there are that have nothing in common.
+        unused: Numbers of the images that are on neither side: frames before and after those to validate on, in the
+            same recording, that look like the nearest of them.
     """
 
     aside: set[int]
     kept: list[KeptTogether]
     recordings: int
+    unused: set[int]
 
 
 def split_images(files: Sequence[Path], thumbnails: Sequence[Thumbnail], share: float, seed: int) -> Split:
     """
     Return images to validate on that are no versions of those to train on, as far as names and contents tell.
 
-    With three recordings or more, whole recordings are set aside; with fewer, a run of consecutive photos of each.
+    With three recordings or more, whole recordings are set aside; with fewer, a run of consecutive photos of each, and
+    its neighbours that look like its ends are not used at all.
     Where all pictures look alike, they are divided all the same, as far as names allow.
 
     Args:
@@ -68,8 +72,10 @@ def split_images(files: Sequence[Path], thumbnails: Sequence[Thumbnail], share: 
     photos = _Partition(len(files))
     photos.join_equal([frame.photo for frame in frames])
     scenes = photos.copy()
+    same: dict[int, list[np.ndarray]] = {}
     for image, others in _alike(thumbnails):
         scenes.join(image, others)
+        same.setdefault(image, []).append(others)
     recordings = scenes.copy()
     recordings.join_equal([frame.recording for frame in frames])
     order = sorted(range(len(files)), key=lambda i: (frames[i].recording, frames[i].position, str(files[i])))
@@ -83,7 +89,8 @@ def split_images(files: Sequence[Path], thumbnails: Sequence[Thumbnail], share: 
     for scene in scenes.groups(order):
         versions = len(set(photos.of[scene])) == 1
         kept.append((scene, 'versions of one photo by name' if versions else 'look alike', len(scene) > 1))
-    return Split(aside, [KeptTogether(g, why, _side(g, aside)) for g, why, told in kept if told], len(groups))
+    told = [KeptTogether(group, why, _side(group, aside)) for group, why, is_told in kept if is_told]
+    return Split(aside, told, len(groups), _beside(groups, aside, same))
 
 
 def thumbnail_of(image: np.ndarray) -> np.ndarray:
@@ -197,6 +204,25 @@ def _choose(
                 break
         aside.update(run)
     return aside
+
+
+def _beside(groups: Sequence[Sequence[int]], aside: set[int], same: Mapping[int, Sequence[np.ndarray]]) -> set[int]:
+    """Return what lies before and after the images set aside in groups, as far as it looks like the nearest of them."""
+    unused: set[int] = set()
+    for group in groups:
+        inside = sum(i in aside for i in group)
+        most = min(inside, (len(group) - inside) // 6)  # on each side
+        for ordered in (group, group[::-1]):
+            nearest, left = -1, 0
+            for i in ordered:
+                if i in aside:
+                    nearest, left = i, most
+                elif left and any(i in others for others in same.get(nearest, ())):
+                    unused.add(i)
+                    left -= 1
+                else:
+                    left = 0
+    return unused
 
 
 def _run(parts: Sequence[Sequence[int]], count: int, rng: np.random.Generator) -> list[int]:

@@ -15,7 +15,7 @@ from custom_pose_ros.core.keypoints.preprocessing import SIZE_MULTIPLE
 from custom_pose_ros.core.object_model import ObjectModel
 from training.pose_training.data.augmentation import Augmentation
 from training.pose_training.labels.coco import LabelledImage, read_dataset
-from training.pose_training.labels.splitting import seen_in_training, split_images, thumbnail_of
+from training.pose_training.labels.splitting import Split, seen_in_training, split_images, thumbnail_of
 from training.pose_training.learning.engine import OptimiserSettings
 
 _LEAST_CROP = 256
@@ -127,9 +127,9 @@ def load_sources(settings: RunSettings, model: ObjectModel) -> tuple[list[list[L
     for name in settings.data:
         images = read_dataset(name, model)
         if not settings.validation:
-            aside = _set_aside(images, settings)
-            validation += [image for i, image in enumerate(images) if i in aside]
-            images = [image for i, image in enumerate(images) if i not in aside]
+            split = _split(images, settings)
+            validation += [image for i, image in enumerate(images) if i in split.aside]
+            images = [image for i, image in enumerate(images) if i not in split.aside | split.unused]
         if not images:
             raise DatasetError(f'{name}: no image is left to train on; lower --val-share')
         sources.append(images)
@@ -157,11 +157,11 @@ def _warn_of_copies(training: Sequence[LabelledImage], validation: Sequence[Labe
         )
 
 
-def _set_aside(images: Sequence[LabelledImage], settings: RunSettings) -> set[int]:
+def _split(images: Sequence[LabelledImage], settings: RunSettings) -> Split:
     """Return which images to validate on, none of them a version of one that is trained on."""
     few = settings.validation_share > 0 and len(images) <= _MOST_COMPARED
     thumbnails = [thumbnail_of(image.read()) if few else None for image in images]
-    return split_images([image.path for image in images], thumbnails, settings.validation_share, settings.seed).aside
+    return split_images([image.path for image in images], thumbnails, settings.validation_share, settings.seed)
 
 
 def default_crop(sources: Iterable[Sequence[LabelledImage]], input_height: int) -> int:
