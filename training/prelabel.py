@@ -76,7 +76,6 @@ from training.pose_training.labels.proposed_labels import (
     off_text,
 )
 from training.pose_training.labels.sharp_frames import look_at, spread_frames, unlike
-from training.pose_training.networks.trained import load_trained
 
 _COUNT = 20  # frames to label, where nothing is clicked
 _MOST_PROPOSED = 300  # frames of a film, where some are clicked
