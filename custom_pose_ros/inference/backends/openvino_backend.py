@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import openvino
-from openvino.frontend import FrontEndManager
 
 from custom_pose_ros.core.errors import ConfigError
 from custom_pose_ros.inference.backends.contract import check_images
 from custom_pose_ros.inference.backends.model_files import OUTPUTS, check_onnx_names, damaged_onnx
 from custom_pose_ros.inference.backends.signal_stack import unchanged_signal_stack
+
+# With this package, to import OpenVINO writes an id to ~/intel and sends it to its maker's account at Google Analytics,
+# from a process that it forks. Where the package cannot be imported, OpenVINO does without.
+_TELEMETRY = 'openvino_telemetry'
+sys.modules.setdefault(_TELEMETRY, None)  # type: ignore[arg-type]
+import openvino  # noqa: E402
+from openvino.frontend import FrontEndManager  # noqa: E402
+
+if sys.modules[_TELEMETRY] is None:
+    del sys.modules[_TELEMETRY]
 
 CPU = 'CPU'  # the device
 

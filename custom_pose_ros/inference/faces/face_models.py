@@ -104,10 +104,9 @@ class FaceNetwork:
 
 def _openvino() -> tuple[Any, Any, Any]:
     try:
+        from custom_pose_ros.inference.backends import openvino_backend  # noqa: I001 - first: it leaves the telemetry out
         import openvino
         from openvino import preprocess
-
-        from custom_pose_ros.inference.backends import openvino_backend
     except ImportError as error:
         raise ModelError(f'finding faces needs OpenVINO, which is not installed: {INSTALL}') from error
     return openvino, preprocess, openvino_backend

@@ -7,6 +7,8 @@ import importlib.util
 import json
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -135,6 +137,18 @@ def test_bf16_is_close_to_f32_or_refused(images):
     assert (network.backend.precision, network.exact.precision) == ('bf16', 'f32')
     difference = np.abs(network.backend(images)[0] - network.exact(images)[0])
     assert 0 < difference.max() < 0.05  # of heatmaps from 0 to 1: other numbers, 8 bits of mantissa
+
+
+def test_openvino_sends_its_maker_nothing(tmp_path, root):
+    pytest.importorskip('openvino')
+    code = (
+        'import sys, custom_pose_ros.inference.backends.openvino_backend, openvino.tools.ovc as ovc\n'
+        'assert not [name for name in sys.modules if name.startswith("openvino_telemetry")]\n'
+        'assert type(ovc.telemetry).__module__ == "openvino.tools.ovc.telemetry_stub"\n'
+    )
+    environment = {**os.environ, 'HOME': str(tmp_path), 'CI': ''}
+    subprocess.run([sys.executable, '-c', code], cwd=root, env=environment, check=True, timeout=120)
+    assert not list(tmp_path.iterdir())  # no id is kept
 
 
 def test_bf16_without_such_a_processor_says_what_to_take(monkeypatch):
