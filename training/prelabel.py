@@ -242,7 +242,7 @@ class FootageFolder:
         for i, number in enumerate(numbers):
             name = film.name(number)
             self.images.append(ProposedImage(name, *self._sizes[name], objects[number]))
-            if i in shown:
+            if i in shown or any(found.contradictions for found in objects[number]):
                 title = f'{Path(name).stem} {titles.get(number, "")}'
                 points = [found.points for found in objects[number]]
                 skeleton = self._names.skeleton if self._names else ()
