@@ -453,7 +453,8 @@ class OutlineFitter:
         part = slice(lines.outline)
         bins = _bins(self._read(image, lines, part, steps))
         room = lines.room[:, part] - 1.0
-        bins[(steps[:, None] <= -room[0]) | (steps[:, None] >= room[1])] = _BINS  # where something else is met
+        met = (steps[:, None] <= -room[0]) | (steps[:, None] >= room[1])
+        np.copyto(bins, _BINS, where=met)
         half = len(strips_px)
         counts = (np.bincount(side.ravel(), minlength=_BINS + 1)[:_BINS] for side in (bins[:half], bins[half:]))
         inner, outer = (each / max(1, each.sum()) + _RARE for each in counts)

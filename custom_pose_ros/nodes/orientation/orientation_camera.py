@@ -264,6 +264,8 @@ class OrientationCamera:
             if self._fused:
                 self._fused.update(self._name, header, located, model, self._parameters)
         except Exception as error:  # whatever a message does, the next one gets its chance
+            if not self._node.context.ok():
+                raise  # the node is being stopped, which is no fault of the message
             problem = str(error) if isinstance(error, CustomPoseError) else f'{type(error).__name__}: {error}'
             problem = f'{self._name}: {problem}' if self._name else problem
             if answered:
