@@ -141,7 +141,7 @@ def check_python(words: list[str]) -> None:
 
 def check_options(script: Path, words: list[str]) -> None:
     text = script.read_text(encoding='utf-8')
-    if 'add_mesh_options(' in text:  # options that several commands share
+    if re.search(r'add_(mesh|lens|outline)_options?\(', text):  # options that several commands share
         text += (ROOT / 'custom_pose_ros/core/command_line.py').read_text(encoding='utf-8')
     for word in words:
         if word.startswith('--') and word not in ('--help', '--ros-args', '--enclave'):

@@ -30,6 +30,7 @@ WRONG_USE = 2  # options that argparse refuses, that contradict each other or th
 PARTLY = 3  # done, without parts that are damaged or missing
 INTERRUPTED = 130  # by Ctrl-C; what was finished before is kept
 _DEBUG = '--debug'
+_DEFAULT_FOV_DEG = 60.0
 _LINE_PERIOD_S = 5.0  # of progress in a log file
 _WHOLE_NUMBER = re.compile('[+-]?[0-9]{1,18}')  # neither the digits of other scripts nor ones such as \u00b2
 
@@ -225,6 +226,18 @@ def field_of_view_deg(text: str) -> float:
         if 0 < angle < 180:
             return angle
     raise argparse.ArgumentTypeError(f'wanted degrees between 0 and 180, got {text!r}')
+
+
+def add_lens_options(parser: argparse._ActionsContainer) -> None:
+    """Add --camera and --fov-deg, of which one is given."""
+    lens = parser.add_mutually_exclusive_group()
+    lens.add_argument(
+        '--camera', type=Path, metavar='YAML', help='calibration: camera_calibration, Kalibr, OpenCV, camera_info'
+    )
+    lens.add_argument(
+        '--fov-deg', type=field_of_view_deg, metavar='DEG', default=_DEFAULT_FOV_DEG,
+        help=f'horizontal field of view assumed without --camera (default: {_DEFAULT_FOV_DEG:g})',
+    )  # fmt: skip
 
 
 def image_size(text: str) -> tuple[int, int]:

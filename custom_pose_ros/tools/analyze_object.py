@@ -30,10 +30,10 @@ import numpy as np
 
 from custom_pose_ros.core.command_line import (
     DONE,
+    add_lens_options,
     add_mesh_options,
     command,
     command_parser,
-    field_of_view_deg,
     image_size,
     keypoint_number,
     output_folder,
@@ -56,7 +56,6 @@ from custom_pose_ros.core.orientation.observability import (
 )
 from custom_pose_ros.inference.camera_calibration import CameraCalibration
 
-DEFAULT_FOV_DEG = 60.0
 _VIEWS = 1500  # of which `--tilt` may leave a part
 _MOST_VIEWS = 300
 _STEPS = 7  # distances
@@ -108,14 +107,7 @@ def _parser() -> argparse.ArgumentParser:
         help='sides of the mesh that cameras will see: anywhere (default), above, below, front, back, left, right; '
         'the front of a flat thing is along x with --choose, else where its keypoints are',
     )  # fmt: skip
-    group = parser.add_mutually_exclusive_group()
-    group.add_argument(
-        '--camera', type=Path, metavar='YAML', help='calibration: camera_calibration, Kalibr, OpenCV, camera_info'
-    )
-    group.add_argument(
-        '--fov-deg', type=field_of_view_deg, metavar='DEG', default=DEFAULT_FOV_DEG,
-        help=f'horizontal field of view without --camera (default: {DEFAULT_FOV_DEG:g})',
-    )  # fmt: skip
+    add_lens_options(parser)
     parser.add_argument(
         '--size', type=image_size, default=(640, 480), metavar='WxH',
         help='of the image with --fov-deg [px] (default: 640x480)',

@@ -28,10 +28,10 @@ from custom_pose_ros.core.command_line import (
     DONE,
     INTERRUPTED,
     PARTLY,
+    add_lens_options,
     add_outline_option,
     command,
     command_parser,
-    field_of_view_deg,
     positive_integer,
     progress_bar,
     say,
@@ -61,7 +61,6 @@ from custom_pose_ros.tools.predictions import (
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-DEFAULT_FOV_DEG = 60.0
 _PROGRESS_FROM = 3  # images; fewer are done before anybody looks
 _STOP_KEYS = (27, ord('q'))
 _WINDOW = 'predict'
@@ -92,14 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     add_copies_option(group)
     add_outline_option(group)
     group = parser.add_argument_group('camera')
-    lens = group.add_mutually_exclusive_group()
-    lens.add_argument(
-        '--camera', type=Path, metavar='YAML', help='calibration: camera_calibration, Kalibr, OpenCV, camera_info'
-    )
-    lens.add_argument(
-        '--fov-deg', type=field_of_view_deg, default=DEFAULT_FOV_DEG, metavar='DEG',
-        help=f'horizontal field of view assumed without --camera (default: {DEFAULT_FOV_DEG:g})',
-    )  # fmt: skip
+    add_lens_options(group)
     group.add_argument(
         '--rectified', action='store_true',
         help='the pictures are rectified: P of the calibration is used, without distortion',
