@@ -6,7 +6,6 @@ import math
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
 
 import cv2
 import numpy as np
@@ -25,42 +24,6 @@ MAX_INPUT_HEIGHT = 1024  # [px]
 _WARM_UP_ASPECT = 4 / 3
 
 
-class Estimator(Protocol):
-    """
-    What finds the instances of one object in images: a PoseEstimator, or what the object file names instead.
-
-    Attributes:
-        model: The object file.
-        network: What runs it.
-        input_height: Height [px] that images are scaled to.
-        thresholds: Acceptance limits; may be changed between images.
-        repeated: Number of images that went through the exact network as well.
-    """
-
-    model: ObjectModel
-    network: LoadedNetwork
-    input_height: int
-    thresholds: Thresholds
-    repeated: int
-
-    @property
-    def backend(self) -> Backend:
-        """The backend in use: its name, precision and device."""
-        ...
-
-    def __call__(self, image: np.ndarray, stream: str | None = None) -> list[KeypointPose]:
-        """Return the instances in one (H, W, 3) uint8 BGR image; images of one stream follow each other in time."""
-        ...
-
-    def batch(self, images: Sequence[np.ndarray], streams: Sequence[str] | None = None) -> list[list[KeypointPose]]:
-        """Return the instances in each of several images; `streams` names the stream of each."""
-        ...
-
-    def warm_up(self) -> None:
-        """Run once, so that the first real image is as fast as the others."""
-        ...
-
-
 class PoseEstimator:
     """
     Finds every instance of one object in an image.
@@ -72,7 +35,7 @@ class PoseEstimator:
         model: The object file.
         network: What `load_network` returns, or a backend alone.
         input_height: Height [px] that images are scaled to, a multiple of 32; default: the object file's.
-        thresholds: Acceptance limits; default: the object file's.
+        thresholds: Acceptance limits, which may be changed between images; default: the object file's.
 
     Raises:
         ConfigError: No instance can pass the thresholds, or the height is none.
@@ -203,6 +166,9 @@ class PoseEstimator:
         self(image)
         if self.network.exact is not None:
             self.network.exact(prepare(image, self.input_height)[0][None])
+
+
+Estimator = PoseEstimator | FaceEstimator  # what finds the instances of one object in images, behind one interface
 
 
 def load_trained(
