@@ -258,7 +258,7 @@ class CocoKeypoints:
     def to_dict(self) -> dict[str, Any]:
         """Return the content of the file."""
         model = self._model
-        category = coco_category(model.name, model.keypoint_names, model.skeleton) | {'supercategory': 'object'}
+        category = coco_category(model.name, model.keypoint_names, model.skeleton)
         info = {'description': 'detections of custom_pose_ros predict', 'image_root': self._root}
         return {'info': info, 'images': self._images, 'annotations': self._annotations, 'categories': [category]}
 

@@ -23,7 +23,7 @@ from custom_pose_ros.core.keypoints.fragments import (
     without_limbs,
 )
 from custom_pose_ros.core.keypoints.heatmaps import Peaks, find_peaks
-from custom_pose_ros.core.keypoints.identities import better_on_place
+from custom_pose_ros.core.keypoints.namings import Candidates, one_object_each
 from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.object_file import Thresholds
 from custom_pose_ros.core.object_model import ObjectModel
@@ -63,8 +63,9 @@ def group_poses(
     3. Fragments that no limb could have joined are joined by nearness; see `join_by_nearness`.
     4. Without any limb, the highest peak of each keypoint makes one instance; an object of a single keypoint has one
        instance for each peak.
-    5. Instances on the same place are one object: the best stays. Peaks of other keypoints on its places make its
-       `alternative`. Such peaks may be too low to be keypoints; then they count for no more than what its own lack.
+    5. Instances on the same place are one object: the best stays, its keypoints named anew where instances mix names;
+       see `one_object_each`. Peaks of other keypoints on its places make its `alternative`. Such peaks may be too low
+       to be keypoints; then they count for no more than what its own lack.
 
     Args:
         heatmaps: (K + 1, h, w) float32, the last is the background and not used. Never changed.
@@ -116,20 +117,13 @@ def group_with_margin(
     margin = min(margin, least_distance(scores, thresholds.pose_score, limit))
     order: np.ndarray = (-scores * (table >= 0).sum(1)).argsort(kind='stable')
     order = order[scores[order] >= thresholds.pose_score]
-    rows: np.ndarray = table[order]
-    points = points_of(rows, peaks)
-    doubled: np.ndarray = np.zeros(len(rows), bool)
-    if len(order) > 1:
-        better = better_on_place(points, peaks.scores[rows], stride)
-        worse = better >= 0
-        doubled[better[worse]] = True
-        if limit:
-            margin = min(margin, least_distance(scores[order[worse]], scores[order[better[worse]]], limit))
-        best = (~worse).nonzero()[0][: thresholds.max_instances]
-        order, rows, points, doubled = order[best], rows[best], points[best], doubled[best]
-    poses = poses_of(rows, points, scores[order], peaks)
+    candidates = Candidates(channels, peaks, links, graph, thresholds.limb_score, wanted, stride)
+    objects = one_object_each(table[order], scores[order], candidates, limit)
+    best = slice(thresholds.max_instances)
+    rows = objects.rows[best]
+    poses = poses_of(rows, points_of(rows, peaks), objects.scores[best], peaks)
     maps = Maps(heatmaps[:count], pafs, graph, stride)
-    return Grouping(with_alternatives(poses, doubled, maps, max_peaks), margin)
+    return Grouping(with_alternatives(poses, objects.doubled[best], maps, max_peaks), min(margin, objects.margin))
 
 
 def _peak_margin(peaks: Peaks, links: Links, graph: Graph, thresholds: Thresholds, wanted: int, limit: float) -> float:

@@ -3,19 +3,28 @@ Identities: instances on one place of the image are one object whose keypoints c
 
 A network that cannot tell which of two keypoints it sees divides its belief between their heatmaps: trained by squared
 error, it predicts the mean of what it holds possible, so the peaks of the two identities on one place are as high as
-they are likely, and sum to about 1. Two real keypoints on one place sum to about 2.
+they are likely, and sum to about 1. Two real keypoints on one place sum to about 2. A network that is nearly sure
+leaves lower peaks of other names on the places of an object, and some beside them: its rivals, no other object.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 
 _PLACE_SHARE = 0.05  # distance up to which two peaks are on one place, as a share of the instance's size,
 _PLACE_CELLS = (1.0, 2.0)  # and at least, at most so many cells of the maps
-RIVAL_SHARE = 0.6  # least share of the keypoints of the smaller instance that lie on places of the other one
-_ONE_BELIEF = 1.5  # largest sum of the heights of two peaks on one place, on average, unless there is no doubt:
-_SURE_SHARE, _SURE_COUNT = 0.75, 4  # so many places in common are no chance
-_INSIDE_SHARE, _WEAKER = 0.5, 0.95  # or so many of one in the other's box, its peak on each lower by this factor
+RIVAL_SHARE = 0.6  # least share of the keypoints of another identity that lie on places of an instance
+_ON_PLACE = 0.5  # share of the keypoints of another identity that lie on places of the first one, as far as is known
+_PLACE_SIGMA_CELLS = 0.3  # of the distance of two peaks on one place along each axis
+_LEAST_PEAK, _SUREST_PEAK = 0.05, 0.95  # lower and higher peaks tell no more than these
+_BOX_SLACK = 0.1  # another identity reaches as far beyond the box of the first one, as a share of its size
+_LEAST_CHANCE = 0.05  # of a real object to lie in another one's box, along each axis
+_ONE_OBJECT = 3.0  # log odds from which on two instances are one object,
+_ONE_OBJECT_LOWER = 0.0  # and where one is in the other's box, and lower in every keypoint,
+_WEAKER = 0.95  # by this factor at least
+_REACH = 0.5  # so far beyond their boxes, as a share of their size, parts of one object may be
 _PEAK_CELLS = 3.0  # so far from its middle a peak is no longer high
 _AROUND = np.array([[x, y] for y in (-1, 0, 1) for x in (-1, 0, 1)])  # cells on a place
 
@@ -28,67 +37,154 @@ def place_tolerance(points: np.ndarray, stride: int) -> np.ndarray:
         points: (..., K, 2) keypoints of instances [px]; NaN where not visible.
         stride: pixels for each cell of the maps.
     """
-    low, high = _corners(points)
+    low, high = corners(points)
     least, most = (cells * stride for cells in _PLACE_CELLS)
     return np.minimum(np.maximum(_PLACE_SHARE * np.hypot(*np.moveaxis(high - low, -1, 0)), least), most)
 
 
-def better_on_place(points: np.ndarray, heights: np.ndarray, stride: int) -> np.ndarray:
+class Pairs(NamedTuple):
     """
-    Tell of each instance which better one is on the same place.
+    P pairs of instances that are near each other, and what speaks for each being one object.
 
-    The sets of places are compared, whatever the keypoints there are called: most of the places of the one that has
-    fewer must be places of the other, and their peaks must be as high as those of one object with two identities,
-    unless four or more coincide. Half of the places suffice for one within the box of the other whose peaks are lower
-    on each of them. So real instances that overlap stay apart.
+    Attributes:
+        first: (P,) int, the better instance of each pair.
+        second: (P,) int, the other one.
+        log_odds: (P,) of being one object.
+        lower: (P,) bool, whether the worse one is in the other's box and lower in every keypoint.
+        one_object: (P,) bool, whether they are one.
+        doubled: (P,) bool, whether at least two places of the better one have another name in the other one.
+        mixed: (P,) bool, whether one of them has a name where another one is higher, and the other one has it elsewhere
+            and not lower, and hardly any name is clear in both: their names may be mixed up.
+    """
+
+    first: np.ndarray
+    second: np.ndarray
+    log_odds: np.ndarray
+    lower: np.ndarray
+    one_object: np.ndarray
+    doubled: np.ndarray
+    mixed: np.ndarray
+
+
+class _Compared(NamedTuple):
+    """
+    The better or the worse ones of P pairs.
+
+    Attributes:
+        points: (P, K, 2) [px]; NaN where not visible.
+        seen: (P, K) bool.
+        heights: (P, K) of the peaks.
+        topped: (P, K) bool, whether another name of the same instance is higher on the place.
+        low: (P, 2) corner of the box.
+        high: (P, 2) corner of the box.
+        tolerance: (P,) see `place_tolerance`.
+    """
+
+    points: np.ndarray
+    seen: np.ndarray
+    heights: np.ndarray
+    topped: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    tolerance: np.ndarray
+
+
+def compare(points: np.ndarray, heights: np.ndarray, stride: int) -> Pairs | None:
+    """
+    Compare each two instances that are near each other; None where there are no such.
 
     Args:
         points: (A, K, 2) keypoints of instances, best first [px]; NaN where not visible.
         heights: (A, K) of their peaks; anything where not visible.
         stride: pixels for each cell of the maps.
-
-    Returns:
-        (A,) int: index of the better instance, -1 where there is none; that one is itself the best on its place.
     """
-    count = len(points)
-    better = np.full(count, -1)
-    if count < 2:
-        return better
-    low, high = _corners(points)
-    together = ((low[:, None] <= high) & (high[:, None] >= low)).all(2)
-    if np.count_nonzero(together) <= count:  # each with itself
-        return better
-    first, second = np.triu(together, 1).nonzero()
-    one_place = _on_one_place(points[first], points[second], heights[first], heights[second], stride)
-    for i, j in zip(first[one_place].tolist(), second[one_place].tolist()):
-        if better[i] < 0 and better[j] < 0:
-            better[j] = i
-    return better
+    tolerance, (low, high) = place_tolerance(points, stride), corners(points)
+    within = np.hypot(*np.moveaxis(points[:, :, None] - points[:, None], -1, 0)) <= tolerance[:, None, None]
+    topped = (within & _above(heights)).any(2)
+    reach = 0.5 * tolerance + _REACH * np.hypot(*(high - low).T) * topped.any(1)  # mixed names may be a part's
+    reach = (reach[:, None] + reach)[..., None]
+    first, second = np.triu(((low[:, None] - reach <= high) & (high[:, None] + reach >= low)).all(2), 1).nonzero()
+    if not len(first):
+        return None
+    columns = (points, ~np.isnan(points[..., 0]), heights, topped, low, high, tolerance)
+    one, two = (_Compared(*(column[index] for column in columns)) for index in (first, second))
+    squared = ((one.points[:, :, None] - two.points[:, None]) ** 2).sum(-1)
+    inside, lower = _inside(one, two)
+    log_odds = _log_odds(one, two, squared, stride) + inside * _log_odds_inside(one, two, stride)
+    one_object = log_odds >= np.where(lower, _ONE_OBJECT_LOWER, _ONE_OBJECT)
+    one_object |= lower & two.topped.any(1) & ((two.seen & ~two.topped).sum(1) == 1)  # a single place is no object
+
+    rival = squared <= np.minimum(one.tolerance, two.tolerance)[:, None, None] ** 2
+    rival &= ~np.eye(points.shape[1], dtype=bool)
+    doubled = np.minimum(rival.any(2).sum(1), rival.any(1).sum(1)) >= 2
+    return Pairs(first, second, log_odds, lower, one_object, doubled, _mixed(one, two, rival, one_object))
 
 
-def _on_one_place(
-    one: np.ndarray, two: np.ndarray, one_heights: np.ndarray, two_heights: np.ndarray, stride: int
-) -> np.ndarray:
-    """Tell of P pairs of instances (P, K, 2) with peaks of heights (P, K) whether they are on one place."""
-    one_seen, two_seen = ~np.isnan(one[..., 0]), ~np.isnan(two[..., 0])
-    tolerance = np.minimum(place_tolerance(one, stride), place_tolerance(two, stride))
-    distance = np.hypot(*np.moveaxis(one[:, :, None] - two[:, None], -1, 0))  # (P, K, K)
-    near = distance <= tolerance[:, None, None]  # False where NaN
-    matched = np.minimum(near.any(2).sum(1), near.any(1).sum(1))
-    fewer = np.minimum(one_seen.sum(1), two_seen.sum(1))
-    belief = one_heights[:, :, None] + two_heights[:, None]
-    shared = (belief * near).sum((1, 2)) <= _ONE_BELIEF * near.sum((1, 2))
-    sure = matched >= np.maximum(_SURE_SHARE * fewer, _SURE_COUNT)
-    weaker = (~near | (two_heights[:, None] <= _WEAKER * one_heights[:, :, None])).all((1, 2)) & _inside(two, one)
-    within = weaker & (matched >= np.maximum(_INSIDE_SHARE * two_seen.sum(1), 2))
-    return sure | within | (shared & (matched >= np.maximum(RIVAL_SHARE * fewer, 2)))
+def _log_odds(one: _Compared, two: _Compared, squared: np.ndarray, stride: int) -> np.ndarray:
+    """
+    Return the log odds (P,) of the peaks of the worse one being another identity of the better one.
+
+    A peak of height h as part of another identity of one with K keypoints in a box of area F lies, with probability q,
+    on one of its places, each equally likely, at a normally distributed distance d, else anywhere. Compared with that
+    of a real keypoint anywhere its likelihood is ``q F / K N(d) min(1, r(m)) + (1 - q) r(h)``, with r(h) = (1 - h) / h,
+    how likely a peak of this height is false, and m the lower one of both on the place: two full peaks are two real
+    keypoints. Each place counts once; a name on a place where the same instance has a higher one counts as undecided.
+
+    Args:
+        one: the better ones.
+        two: the worse ones.
+        squared: (P, K, K) distances of their keypoints [px^2]; NaN where not visible.
+        stride: pixels for each cell of the maps.
+    """
+    variance = (_PLACE_SIGMA_CELLS * stride) ** 2
+    area = np.prod(one.high - one.low + stride, axis=1) / one.seen.sum(1)
+    density = np.exp(-0.5 / variance * squared) / (2 * np.pi * variance)
+    false = np.fmin(1.0, _falseness(np.fmin(one.heights[:, :, None], two.heights[:, None])))
+    on_place = np.nan_to_num(_ON_PLACE * area[:, None, None] * density * false)
+    on_place = (on_place * (on_place == on_place.max(2, keepdims=True))).max(1)
+    beside = (1 - _ON_PLACE) * _falseness(two.heights)
+    return (np.log(np.where(two.topped, np.fmax(1.0, on_place), on_place + beside)) * two.seen).sum(1)
 
 
-def _inside(inner: np.ndarray, outer: np.ndarray) -> np.ndarray:
-    """Tell of P pairs of instances (P, K, 2) whether the box of one lies in that of the other, up to a tenth of it."""
-    (inner_low, inner_high), (low, high) = _corners(inner), _corners(outer)
-    slack = 0.1 * (high - low)
-    return ((inner_low >= low - slack) & (inner_high <= high + slack)).all(1)
+def _log_odds_inside(one: _Compared, two: _Compared, stride: int) -> np.ndarray:
+    """
+    Return what (P,) it adds to the log odds that the worse one lies in the box of the better one.
+
+    Another identity does; a real object of its size that lies anywhere on the other one seldom does. As few keypoints
+    tell less of the size, it is taken times their share.
+    """
+    size_one, size_two = one.high - one.low, two.high - two.low
+    chance = ((1 + 2 * _BOX_SLACK) * size_one - size_two + stride) / (size_one + size_two + stride)
+    return -np.log(np.fmin(np.fmax(chance, _LEAST_CHANCE), 1.0)).sum(1) * two.seen.mean(1)
+
+
+def _inside(one: _Compared, two: _Compared) -> tuple[np.ndarray, np.ndarray]:
+    """Tell of pairs whether (P,) the worse one is in the better one's box, and also lower in each keypoint (P,)."""
+    slack = _BOX_SLACK * (one.high - one.low)
+    inside = ((two.low >= one.low - slack) & (two.high <= one.high + slack)).all(1)
+    return inside, inside & (~two.seen | (one.seen & (two.heights <= _WEAKER * one.heights))).all(1)
+
+
+def _mixed(one: _Compared, two: _Compared, rival: np.ndarray, one_object: np.ndarray) -> np.ndarray:
+    """Tell of pairs (P,) whether their names may be mixed up, see `Pairs`; `rival` (P, K, K) are on one place."""
+    shared = one.seen & two.seen
+    contested_one = one.topped | (rival & (one.heights[:, :, None] < two.heights[:, None])).any(2)
+    contested_two = two.topped | (rival & (two.heights[:, None] < one.heights[:, :, None])).any(1)
+    wrong_one, wrong_two = contested_one & (one.heights <= two.heights), two.topped & (two.heights <= one.heights)
+    clear = (shared & ~contested_one & ~contested_two).sum(1)
+    return (shared & (wrong_one | wrong_two)).any(1) & (one_object | (clear < 2))
+
+
+def _above(heights: np.ndarray) -> np.ndarray:
+    """Return (A, K, K) whether the second of two peaks of an instance is higher, or as high and comes first."""
+    first = np.tri(heights.shape[1], k=-1, dtype=bool)
+    return (heights[:, None] > heights[:, :, None]) | ((heights[:, None] == heights[:, :, None]) & first)
+
+
+def _falseness(heights: np.ndarray) -> np.ndarray:
+    """Return how likely peaks are false, compared with real ones."""
+    heights = np.fmin(np.fmax(heights, _LEAST_PEAK), _SUREST_PEAK)
+    return (1.0 - heights) / heights
 
 
 def any_rival(heatmaps: np.ndarray, points: np.ndarray, contested: np.ndarray, stride: int, least: float) -> bool:
@@ -138,7 +234,7 @@ def places_of(
     return np.where(near & (keypoint != names), instance, -1), keypoint
 
 
-def _corners(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def corners(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the low and high corners (..., 2) of the boxes of (..., K, 2) points, of the visible ones."""
     seen = ~np.isnan(points)
     return np.where(seen, points, np.inf).min(-2), np.where(seen, points, -np.inf).max(-2)

@@ -42,7 +42,7 @@ OWN_CONTRIBUTOR = 'custom_pose_ros'  # in what prelabel.py writes, whose points 
 def coco_category(name: str, keypoint_names: Sequence[str], skeleton: Sequence[tuple[int, int]]) -> dict[str, Any]:
     """Return the only category of a COCO file that is written; limbs are pairs of indices from 0, COCO's from 1."""
     limbs = [[a + 1, b + 1] for a, b in skeleton]
-    return {'id': 1, 'name': name, 'supercategory': '', 'keypoints': list(keypoint_names), 'skeleton': limbs}
+    return {'id': 1, 'name': name, 'supercategory': 'object', 'keypoints': list(keypoint_names), 'skeleton': limbs}
 
 
 def coco_points(points: np.ndarray) -> list[float | int]:

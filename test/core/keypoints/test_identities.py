@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from custom_pose_ros.core.keypoints.grouping import group_poses
 from custom_pose_ros.core.keypoints.heatmaps import encode_heatmaps
-from custom_pose_ros.core.keypoints.identities import better_on_place
+from custom_pose_ros.core.keypoints.identities import compare
 from custom_pose_ros.core.keypoints.pafs import encode_pafs
 from custom_pose_ros.core.object_file import Thresholds
 from custom_pose_ros.core.object_model import ObjectModel
@@ -53,6 +53,12 @@ def maps_of(instances, model=MODEL) -> tuple[np.ndarray, np.ndarray]:
         heatmaps = np.maximum(heatmaps, height * encode_heatmaps(points[None], visible[None], SHAPE, STRIDE, SIGMA))
         pafs += np.float32(height) * encode_pafs(points[None], visible[None], model.skeleton, SHAPE, STRIDE)
     return heatmaps, pafs
+
+
+def one_object(points, heights) -> set[tuple[int, int]]:
+    """The pairs of instances that are one object."""
+    pairs = compare(np.asarray(points), np.asarray(heights), STRIDE)
+    return set() if pairs is None else set(zip(pairs.first[pairs.one_object], pairs.second[pairs.one_object]))
 
 
 def grouped(*instances, model=MODEL):
@@ -147,11 +153,9 @@ def test_two_boards_that_cross_are_never_one(shift, angle, size, heights):
     """Whatever the second one's place, size and turn, unless it lies on the first within a tenth of its size."""
     other = at(BOARD, np.array([210, 160]) + shift, angle, 0.7 * size)
     near = np.hypot(*np.moveaxis(other[:, None] - at(BOARD, size=0.7)[None], -1, 0)).min(1)
-    better = better_on_place(
-        np.stack([at(BOARD, size=0.7), other]), np.repeat(np.array(heights)[:, None], 8, 1), STRIDE
-    )
+    together = one_object([at(BOARD, size=0.7), other], np.repeat(np.array(heights)[:, None], 8, 1))
     if np.sort(near)[4] > 23:  # 10 % of the diagonal of 233 px
-        assert (better < 0).all()
+        assert not together
 
 
 @pytest.mark.parametrize('count', [2, 3])
@@ -160,22 +164,32 @@ def test_few_places_in_common_make_one_object_only_of_shared_belief(count):
     fragment = np.full((8, 2), np.nan)
     fragment[:count] = RIGHT[[2, 3, 5][:count]] + 2.0
     points = np.stack([RIGHT, fragment])
-    assert better_on_place(points, np.full((2, 8), 0.5), STRIDE).tolist() == [-1, 0]
-    assert better_on_place(points, np.full((2, 8), 0.9), STRIDE).tolist() == [-1, -1]
+    assert one_object(points, np.full((2, 8), 0.5)) == {(0, 1)}
+    assert not one_object(points, np.full((2, 8), 0.97))
 
 
 def test_half_of_the_places_suffice_for_weaker_names_within_the_box():
     """As a network gave them that was sure of a board and not yet rid of its twin: four corners, the rest elsewhere."""
-    own = at(BOARD)
-    other = at(np.r_[-BOARD[:4], 0.6 * BOARD[4:] + 9])
+    points = [at(BOARD), at(np.r_[-BOARD[:4], 0.6 * BOARD[4:] + 9])]
     high, low = np.full(8, 0.98), np.array([0.6, 0.8, 0.7, 0.85, 0.5, 0.4, 0.6, 0.7])
-    assert better_on_place(np.stack([own, other]), np.stack([high, low]), STRIDE).tolist() == [-1, 0]
-    as_high = np.where(np.arange(8) == 1, 0.98, low)  # on one place a peak that is as high: maybe an object of its own
-    assert better_on_place(np.stack([own, other]), np.stack([high, as_high]), STRIDE).tolist() == [-1, -1]
-    other[7] += [150, 150]  # out of the better one's box
-    assert better_on_place(np.stack([own, other]), np.stack([high, low]), STRIDE).tolist() == [-1, -1]
+    assert one_object(points, [high, low]) == {(0, 1)}
+    assert not one_object(points, [high, high])  # full peaks, also where no other name is: a board of its own
+
+
+def test_boards_edge_to_edge_are_two():
+    """Three corners and middles of one lie on those of the other under other names, all peaks are full."""
+    below = at(BOARD + [0, -120])
+    assert not one_object([RIGHT, below], np.full((2, 8), 0.9))
+
+
+def test_two_names_of_a_better_board_on_one_place_inside_it_are_no_object():
+    fragment = np.full((8, 2), np.nan)
+    fragment[6:] = at(np.array([[50.0, 10.0], [52.0, 12.0]]))
+    assert one_object([RIGHT, fragment], [np.full(8, 1.0), np.full(8, 0.8)]) == {(0, 1)}
+    fragment[7] += [40, 0]
+    assert not one_object([RIGHT, fragment], [np.full(8, 1.0), np.full(8, 0.8)])
 
 
 def test_one_place_leads_to_the_best_of_three():
-    points = np.stack([RIGHT, at(BOARD, (500, 160)), TURNED, RIGHT + 3.0])
-    assert better_on_place(points, np.full((4, 8), 0.3), STRIDE).tolist() == [-1, -1, 0, 0]
+    points = [RIGHT, at(BOARD, (500, 160)), TURNED, RIGHT + 3.0]
+    assert {(0, 2), (0, 3)} <= one_object(points, np.full((4, 8), 0.3)) <= {(0, 2), (0, 3), (2, 3)}

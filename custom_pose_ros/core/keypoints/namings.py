@@ -1,0 +1,197 @@
+"""Namings: instances on one place become one object, and where they mix names, all of these are given out anew."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from custom_pose_ros.core.keypoints.fragments import MIN_SUPPORT, Graph, Links, points_of, pose_scores
+from custom_pose_ros.core.keypoints.heatmaps import Peaks
+from custom_pose_ros.core.keypoints.identities import Pairs, compare, corners, place_tolerance
+
+_MANY_PAIRS = 10  # so many are looked at in an image, and of each
+_MANY_PEAKS = 100  # so many of the highest, so that pure noise stays cheap
+
+
+class Candidates(NamedTuple):
+    """
+    What instances of an image are made of.
+
+    Attributes:
+        channels: (M,) int, the keypoint of each peak, ascending.
+        peaks: M peaks.
+        links: between them.
+        graph: the skeleton.
+        limb_score: least score of a limb.
+        wanted: keypoints that an instance must have.
+        stride: pixels for each cell of the maps.
+    """
+
+    channels: np.ndarray
+    peaks: Peaks
+    links: Links
+    graph: Graph
+    limb_score: float
+    wanted: int
+    stride: int
+
+
+class Objects(NamedTuple):
+    """
+    Instances, no two on one place.
+
+    Attributes:
+        rows: (B, K) int, the peak of each keypoint, -1 where there is none; best first.
+        scores: (B,) as from `pose_scores`.
+        doubled: (B,) bool, whether another one was found on the same place.
+        margin: see `Grouping`.
+    """
+
+    rows: np.ndarray
+    scores: np.ndarray
+    doubled: np.ndarray
+    margin: float
+
+
+def one_object_each(rows: np.ndarray, scores: np.ndarray, candidates: Candidates, limit: float) -> Objects:
+    """
+    Make one object of instances on the same place.
+
+    Args:
+        rows: (A, K) int, the peaks of instances, best first.
+        scores: (A,) of these, as from `pose_scores`.
+        candidates: what they are made of.
+        limit: as in `group_with_margin`.
+    """
+    objects = Objects(rows, scores, np.zeros(len(rows), bool), limit)
+    pairs = _pairs(objects, candidates)
+    while pairs is not None:
+        unmixed = _unmixed(objects, pairs, candidates)
+        if unmixed is None:
+            return _without_rivals(objects, pairs)
+        objects = unmixed
+        pairs = _pairs(objects, candidates)
+    return objects
+
+
+def _pairs(objects: Objects, candidates: Candidates) -> Pairs | None:
+    rows, peaks = objects.rows, candidates.peaks
+    return compare(points_of(rows, peaks), peaks.scores[rows], candidates.stride) if len(rows) > 1 else None
+
+
+def _without_rivals(objects: Objects, pairs: Pairs) -> Objects:
+    """Return the best instance on each place."""
+    if not (pairs.one_object.any() or objects.doubled.any()):
+        return objects
+    better, doubled, margin = np.full(len(objects.rows), -1), objects.doubled.copy(), objects.margin
+    evidence, named = np.zeros(len(objects.rows)), objects.rows >= 0
+    rival_names = np.zeros_like(named)
+    for rival_known in (False, True):
+        for p in (doubled[pairs.first] if rival_known else pairs.one_object).nonzero()[0].tolist():
+            i, j = int(pairs.first[p]), int(pairs.second[p])
+            log_odds = pairs.log_odds[p]
+            if rival_known and pairs.lower[p] and not (named[j] & rival_names[i]).any():
+                log_odds += evidence[i]  # another part of the same rival
+            if better[i] < 0 and better[j] < 0 and (log_odds >= 0 or not rival_known):
+                better[j] = i
+                doubled[i] |= pairs.doubled[p]
+                evidence[i] = log_odds
+                rival_names[i] |= named[j]
+                margin = min(margin, float(abs(objects.scores[i] - objects.scores[j])))
+    best = better < 0
+    return Objects(objects.rows[best], objects.scores[best], doubled[best], margin)
+
+
+def _unmixed(objects: Objects, pairs: Pairs, candidates: Candidates) -> Objects | None:
+    """Return the instances after the names of one pair that mixes them were given out anew; None if no pair does."""
+    for p in pairs.mixed.nonzero()[0][:_MANY_PAIRS].tolist():
+        i, j = int(pairs.first[p]), int(pairs.second[p])
+        members = objects.rows[[i, j]]
+        if not (pairs.one_object[p] or _hang_together(members[0], members[1], candidates)):
+            continue
+        named = _named_anew(members, objects.rows, candidates)
+        if (named != members[0]).any() and all(_explained(row, named, candidates) for row in members):
+            rows = np.delete(objects.rows, j, 0)
+            rows[i] = named
+            doubled = np.delete(objects.doubled, j)
+            doubled[i] = True
+            scores = pose_scores(rows, candidates.peaks, candidates.links, candidates.graph)
+            order = (-scores * (rows >= 0).sum(1)).argsort(kind='stable')
+            return Objects(rows[order], scores[order], doubled[order], 0.0)
+    return None
+
+
+def _hang_together(one: np.ndarray, two: np.ndarray, candidates: Candidates) -> bool:
+    """Tell whether a good limb runs from one of two instances (K,) to the other."""
+    links, (a, b) = candidates.links, candidates.graph.pairs.T
+    for start, end in ((one[a], two[b]), (two[a], one[b])):
+        limb = ((start >= 0) & (end >= 0)).nonzero()[0]
+        index = links.base[limb] + start[limb] * links.width[limb] + end[limb]
+        if ((links.scores[index] >= candidates.limb_score) & (links.supports[index] >= MIN_SUPPORT)).any():
+            return True
+    return False
+
+
+def _explained(row: np.ndarray, named: np.ndarray, candidates: Candidates) -> bool:
+    """Tell whether an instance (K,) is no object of its own beside a better one (K,): what else it has is a rival."""
+    rest = np.where(np.isin(row, named), -1, row)
+    if (rest < 0).all():
+        return True
+    rows = np.stack([named, rest])
+    pairs = compare(points_of(rows, candidates.peaks), candidates.peaks.scores[rows], candidates.stride)
+    return pairs is not None and bool(pairs.log_odds[0] >= 0)
+
+
+def _named_anew(members: np.ndarray, rows: np.ndarray, candidates: Candidates) -> np.ndarray:
+    """
+    Return the best object that can be made of instances on one place: each name once, each place once.
+
+    From every peak an object grows: the peak that adds most, its height and the limbs to those before, comes next, if
+    these limbs are good enough on average. So a naming is followed through from each of its keypoints, however many
+    namings there are (a cube has 24), and the one with the largest sum of heights and limbs is the best.
+
+    Args:
+        members: (B, K) int, their peaks, best instance first.
+        rows: (A, K) int, those of all instances; peaks of none of them, in the box of the members, may be part of it.
+        candidates: what they are made of.
+    """
+    peaks, links, graph = candidates.peaks, candidates.links, candidates.graph
+    points = points_of(members, peaks)
+    low, high = corners(points.reshape(-1, 2))
+    usable = np.all((peaks.positions >= low) & (peaks.positions <= high), axis=1)
+    usable[rows[rows >= 0]] = False
+    usable[members[members >= 0]] = True
+    among = usable.nonzero()[0]
+    among = among[np.argsort(-peaks.scores[among], kind='stable')[:_MANY_PEAKS]]
+    names, heights, positions = candidates.channels[among], peaks.scores[among], peaks.positions[among]
+
+    agreement, limbs = np.zeros((2, len(among), len(among)))
+    for limb, (a, b) in enumerate(graph.pairs.tolist()):
+        starts, ends = (names == a).nonzero()[0], (names == b).nonzero()[0]
+        index = links.base[limb] + among[starts, None] * links.width[limb] + among[ends]
+        agreement[np.ix_(starts, ends)] += links.scores[index]
+        limbs[np.ix_(starts, ends)] += 1
+    agreement, limbs = agreement + agreement.T, limbs + limbs.T
+    away = np.hypot(*np.moveaxis(positions[:, None] - positions, -1, 0))
+    rivals = ((names[:, None] == names) | (away <= place_tolerance(points[0], candidates.stride))).astype(float)
+    one_part = np.array([[graph.parts[a] >> b & 1 for b in names.tolist()] for a in names.tolist()])
+
+    grown, own = np.eye(len(among)), np.isin(among, members[0])
+    if rivals[own][:, own].sum() == own.sum():
+        grown = np.vstack([own, grown])
+    while True:
+        support, count = grown @ agreement, grown @ limbs
+        hangs = np.where(count > 0, support >= candidates.limb_score * count, grown @ one_part == 0)
+        gain = np.where(hangs & (grown @ rivals == 0), heights + support, -np.inf)
+        grows = (gain.max(1) > -np.inf).nonzero()[0]
+        if not len(grows):
+            break
+        grown[grows, gain[grows].argmax(1)] = 1
+    totals = grown @ heights + 0.5 * (grown @ agreement * grown).sum(1)
+    best = grown[totals.argmax()] > 0
+    if best.sum() < candidates.wanted:
+        return members[0]
+    named = np.full(members.shape[1], -1)
+    named[names[best]] = among[best]
+    return named
