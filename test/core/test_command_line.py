@@ -343,14 +343,14 @@ def test_nothing_is_written_to_a_log_for_short_work(monkeypatch, capsys):
     assert log.getvalue() == capsys.readouterr().out == ''
 
 
-def test_a_log_has_a_line_every_ten_seconds(monkeypatch, clock):
+def test_a_log_has_a_line_every_five_seconds(monkeypatch, clock):
     log = replace_stderr(monkeypatch, io.StringIO())
     with progress_bar('frames', 100, 'frame') as bar:
         bar.mininterval = 0  # whatever the pace of this test
-        for _ in range(25):
+        for _ in range(12):
             clock.now += 1.0
             bar.update()
             bar.clear()
     first, second = log.getvalue().splitlines()
-    assert first.startswith('frames:  10%') and '10/100' in first
-    assert second.startswith('frames:  20%') and '20/100' in second
+    assert first.startswith('frames:   5%') and '5/100' in first
+    assert second.startswith('frames:  10%') and '10/100' in second

@@ -119,7 +119,6 @@ def test_a_symmetry_that_misses_the_origin_is_refused(tmp_path, capsys):
     err = capsys.readouterr().err
     assert 'box.stl: it looks the same turned about y through (-0.5, 0, 0) m, and' in err
     assert err.endswith('give --mesh-origin 0 0 0\n')
-    assert err.count('\n') == 1
 
 
 def test_chosen_keypoints_tell_the_rotation_better_than_those_made_by_hand():
