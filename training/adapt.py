@@ -27,6 +27,7 @@ from custom_pose_ros.core.command_line import (
     command,
     command_parser,
     optional_packages,
+    output_folder,
     positive_integer,
     positive_number,
     say,
@@ -95,7 +96,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument('--seed', type=seed_number, default=0, help='default: 0')
     parser.add_argument('--threads', type=positive_integer, help='CPU threads for the network')
     parser.add_argument('--workers', type=int, help='processes that make samples (default: by number of cores)')
-    parser.add_argument('--out', type=Path, required=True, help='folder to write')
+    parser.add_argument('--out', type=output_folder, required=True, help='folder to write')
     return parser.parse_args(arguments)
 
 
