@@ -20,7 +20,7 @@ from declared_packages import declared_modules, dependencies
 ROOT = Path(__file__).resolve().parents[1]
 MADE_BY_MAKE = Path(sys.prefix, '.stamps/packages-test').is_file() and Path(sys.prefix).parent == ROOT
 ROS_SUFFIXES = ('_msgs', '_srvs', '_interfaces')
-ROS_MODULES = {'rclpy', 'tf2_ros', 'launch', 'launch_ros', 'ament_index_python'}
+ROS_MODULES = {'rclpy', 'cv_bridge', 'tf2_ros', 'launch', 'launch_ros', 'ament_index_python'}
 
 
 def requirements(text: str) -> list[str]:

@@ -6,7 +6,11 @@ Takes any object with the fields of sensor_msgs/Image or CompressedImage, made b
 
 from __future__ import annotations
 
+import functools
+import logging
 import struct
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +20,9 @@ import numpy as np
 from custom_pose_ros.core.errors import MessageError
 from custom_pose_ros.core.limits import MAX_IMAGE_HEADER_BYTES, MAX_IMAGE_PIXELS
 
+Converter = Callable[[np.ndarray], np.ndarray]
+
+LIBRARIES = ('cv_bridge', 'rosbags')  # colour conversion, the first that works is used
 _TO_8_BITS = 255 / 65535  # 16-bit images: full range to full range, as cv_bridge does
 _JPEG_END, _PNG_END, _RIFF = b'\xff\xd9', b'IEND', b'RIFF'
 _DEPTH_ENCODINGS = ('16UC1', '32FC1')
@@ -27,14 +34,14 @@ class Layout:
     How the pixels of one encoding lie in memory.
 
     Attributes:
-        to_bgr: OpenCV's code of the conversion; None for what is BGR already.
+        canonical: 8-bit encoding, as cv_bridge and rosbags-image both name it; '' for planar formats, which they lack.
         channels: Values per pixel in one row.
         depth: Bytes per value (1 or 2).
         rows: Rows of the buffer for 2 rows of the image (3 where colour planes follow the brightness).
         even: Image sides must be multiples of (columns, rows).
     """
 
-    to_bgr: int | None
+    canonical: str
     channels: int
     depth: int = 1
     rows: int = 2
@@ -42,29 +49,26 @@ class Layout:
 
 
 def _layouts() -> dict[str, Layout]:
-    plain = {
-        'mono{}': (cv2.COLOR_GRAY2BGR, 1), 'bgr{}': (None, 3), 'rgb{}': (cv2.COLOR_RGB2BGR, 3),
-        'bgra{}': (cv2.COLOR_BGRA2BGR, 4), 'rgba{}': (cv2.COLOR_RGBA2BGR, 4),
-    }  # fmt: skip
-    plain |= {'{}UC1': plain['mono{}'], '{}UC3': plain['bgr{}'], '{}UC4': plain['bgra{}']}
     table = {
-        name.format(8 * depth): Layout(code, channels, depth)
-        for name, (code, channels) in plain.items()
-        for depth in (1, 2)
+        '8UC1': Layout('mono8', 1),
+        '8UC3': Layout('bgr8', 3),
+        '8UC4': Layout('bgra8', 4),
+        '16UC1': Layout('mono8', 1, 2),
+        '16UC3': Layout('bgr8', 3, 2),
+        '16UC4': Layout('bgra8', 4, 2),
+        'nv12': Layout('', 1, rows=3, even=(2, 2)),
+        'nv21': Layout('', 1, rows=3, even=(2, 2)),
     }
-    # OpenCV names a pattern by the second and third pixel of its second row.
-    for order, code in (
-        ('rggb', cv2.COLOR_BayerBG2BGR), ('bggr', cv2.COLOR_BayerRG2BGR),
-        ('gbrg', cv2.COLOR_BayerGR2BGR), ('grbg', cv2.COLOR_BayerGB2BGR),
-    ):  # fmt: skip
-        for depth in (1, 2):
-            table[f'bayer_{order}{8 * depth}'] = Layout(code, 1, depth, even=(2, 2))
+    for name, channels in (('mono', 1), ('bgr', 3), ('rgb', 3), ('bgra', 4), ('rgba', 4)):
+        table[f'{name}8'] = Layout(f'{name}8', channels)
+        table[f'{name}16'] = Layout(f'{name}8', channels, 2)
+    for order in ('rggb', 'bggr', 'gbrg', 'grbg'):
+        table[f'bayer_{order}8'] = Layout(f'bayer_{order}8', 1, even=(2, 2))
+        table[f'bayer_{order}16'] = Layout(f'bayer_{order}8', 1, 2, even=(2, 2))
     for name in ('yuv422', 'uyvy'):
-        table[name] = Layout(cv2.COLOR_YUV2BGR_UYVY, 2, even=(2, 1))
+        table[name] = Layout('yuv422', 2, even=(2, 1))
     for name in ('yuv422_yuy2', 'yuyv'):
-        table[name] = Layout(cv2.COLOR_YUV2BGR_YUY2, 2, even=(2, 1))
-    for name, code in (('nv12', cv2.COLOR_YUV2BGR_NV12), ('nv21', cv2.COLOR_YUV2BGR_NV21)):
-        table[name] = Layout(code, 1, rows=3, even=(2, 2))
+        table[name] = Layout('yuv422_yuy2', 2, even=(2, 1))
     return table
 
 
@@ -94,7 +98,12 @@ def image_to_bgr(message: Any) -> np.ndarray:
     pixels = _pixels(message, layout)
     if layout.depth == 2:
         pixels = cv2.convertScaleAbs(pixels, alpha=_TO_8_BITS).reshape(pixels.shape)
-    return pixels if layout.to_bgr is None else cv2.cvtColor(pixels, layout.to_bgr)
+    if layout.canonical == 'bgr8':
+        return pixels
+    if not layout.canonical:
+        code = cv2.COLOR_YUV2BGR_NV12 if message.encoding == 'nv12' else cv2.COLOR_YUV2BGR_NV21
+        return cv2.cvtColor(pixels, code)
+    return color_converter(layout.canonical)(pixels)
 
 
 def _pixels(message: Any, layout: Layout) -> np.ndarray:
@@ -188,3 +197,53 @@ def _webp_size(data: bytes) -> tuple[int, int] | None:
     if data[12:16] == b'VP8X':
         return int.from_bytes(data[24:27], 'little') + 1, int.from_bytes(data[27:30], 'little') + 1
     return None
+
+
+@dataclass(frozen=True)
+class _PlainImage:
+    """What both libraries read of a sensor_msgs/Image: 8 bits, no row padding."""
+
+    height: int
+    width: int
+    encoding: str
+    step: int
+    data: Any
+    is_bigendian: int = int(sys.byteorder == 'big')
+
+
+def _converter_of(library: str, encoding: str) -> Converter:
+    if library == 'cv_bridge':
+        from cv_bridge import CvBridge
+
+        convert = CvBridge().imgmsg_to_cv2
+    else:
+        from rosbags.image import image_to_cvimage as convert
+    return lambda pixels: convert(_plain(pixels, encoding), 'bgr8')
+
+
+def _plain(pixels: np.ndarray, encoding: str) -> _PlainImage:
+    pixels = np.ascontiguousarray(pixels)
+    return _PlainImage(pixels.shape[0], pixels.shape[1], encoding, pixels[0].nbytes, pixels)
+
+
+@functools.cache
+def color_converter(encoding: str, libraries: tuple[str, ...] = LIBRARIES) -> Converter:
+    """
+    Return the function that makes BGR of uint8 pixels: that of cv_bridge where it works, or of rosbags-image.
+
+    Both get 8-bit pixels without padding, so that both give the same result (cv_bridge misreads rows whose padding is
+    not a whole pixel, rosbags-image ignores padding, and they round 16 bits differently).
+
+    Raises:
+        MessageError: There is neither; the text names the packages.
+    """
+    channels = LAYOUTS[encoding].channels
+    probe = np.zeros((2, 2) if channels == 1 else (2, 2, channels), np.uint8)
+    for library in libraries:
+        try:
+            convert = _converter_of(library, encoding)
+            if convert(probe).shape == (2, 2, 3):
+                return convert
+        except Exception as error:  # absent, built for another numpy, or without this encoding: it fails in many ways
+            logging.getLogger(__name__).debug('%s does not convert %s: %r', library, encoding, error)
+    raise MessageError(f'{encoding} images need cv_bridge (ROS package) or rosbags-image: pip install rosbags-image')

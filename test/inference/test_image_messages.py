@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import array
-import re
+import importlib.util
 import struct
+import subprocess
+import sys
+import textwrap
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,9 +19,19 @@ from hypothesis import strategies as st
 
 from custom_pose_ros.core.errors import MessageError
 from custom_pose_ros.core.limits import MAX_IMAGE_PIXELS
-from custom_pose_ros.inference.image_messages import LAYOUTS, encoded_size, image_to_bgr, looks_like_depth
+from custom_pose_ros.inference.image_messages import (
+    LAYOUTS,
+    LIBRARIES,
+    color_converter,
+    encoded_size,
+    image_to_bgr,
+    looks_like_depth,
+)
 
 HEIGHT, WIDTH = 6, 8
+needs_converter = pytest.mark.skipif(
+    not any(importlib.util.find_spec(name) for name in LIBRARIES), reason='rosbags-image and cv_bridge are missing'
+)
 
 
 def raw_message(**fields: Any) -> SimpleNamespace:
@@ -76,6 +89,7 @@ EXACT = {
 }
 
 
+@needs_converter
 @pytest.mark.parametrize('padding', [0, 1, 6])  # 1 and 6: not a whole pixel of most encodings
 @pytest.mark.parametrize('encoding', EXACT)
 def test_encodings_without_loss_give_exactly_the_picture(encoding: str, padding: int) -> None:
@@ -83,6 +97,7 @@ def test_encodings_without_loss_give_exactly_the_picture(encoding: str, padding:
     np.testing.assert_array_equal(image_to_bgr(message_of(pixels, encoding, padding)), wanted)
 
 
+@needs_converter
 @pytest.mark.parametrize('encoding', [name for name, layout in LAYOUTS.items() if layout.depth == 2 and name in EXACT])
 def test_big_endian_16_bit_images_are_the_same(encoding: str) -> None:
     pixels, wanted = EXACT[encoding]
@@ -96,6 +111,7 @@ def mosaic(order: str, bgr: tuple[int, int, int], dtype: type) -> np.ndarray:
     return np.tile(tile, (HEIGHT // 2, WIDTH // 2))
 
 
+@needs_converter
 @pytest.mark.parametrize('order', ['rggb', 'bggr', 'gbrg', 'grbg'])
 @pytest.mark.parametrize(('bits', 'scale'), [(8, 1), (16, 257)])
 def test_a_bayer_mosaic_of_one_colour_is_that_colour(order: str, bits: int, scale: int) -> None:
@@ -111,6 +127,7 @@ YUV_COLORS = [((81, 90, 240), (0, 0, 255)), ((145, 54, 34), (0, 255, 0)), ((41, 
 YUV_COLORS.append(((126, 128, 128), (128, 128, 128)))
 
 
+@needs_converter
 @pytest.mark.parametrize(('yuv', 'bgr'), YUV_COLORS)
 @pytest.mark.parametrize('encoding', ['yuv422', 'uyvy', 'yuv422_yuy2', 'yuyv', 'nv12', 'nv21'])
 def test_yuv_colours_are_those_of_bt601(encoding: str, yuv: tuple[int, int, int], bgr: tuple[int, int, int]) -> None:
@@ -128,14 +145,33 @@ def test_yuv_colours_are_those_of_bt601(encoding: str, yuv: tuple[int, int, int]
     assert np.abs(image.astype(int) - bgr).max() <= 2  # Y, U, V above are rounded: up to 1.2 levels each way
 
 
-def test_colours_are_those_that_rosbags_image_gives() -> None:
-    convert = pytest.importorskip('rosbags.image', reason='rosbags-image is missing').image_to_cvimage
-    for encoding in (name for name in LAYOUTS if re.fullmatch(r'mono8|rgb8|bgra8|rgba8|bayer_.*8|yuv422.*', name)):
+def test_cv_bridge_and_rosbags_image_agree_on_every_encoding() -> None:
+    pytest.importorskip('cv_bridge', reason='cv_bridge comes with a ROS installation only')
+    for encoding in {layout.canonical for layout in LAYOUTS.values()} - {''}:
         channels = LAYOUTS[encoding].channels
         pixels = np.random.default_rng(1).integers(0, 256, (HEIGHT, WIDTH, channels), np.uint8)
-        message = message_of(pixels, encoding)
-        message.data = np.frombuffer(message.data, np.uint8)
-        np.testing.assert_array_equal(image_to_bgr(message), convert(message, 'bgr8'), err_msg=encoding)
+        pixels = pixels[..., 0] if channels == 1 else pixels
+        results = [color_converter(encoding, (library,))(pixels) for library in LIBRARIES]
+        np.testing.assert_array_equal(*results, err_msg=encoding)
+
+
+@pytest.mark.skipif(importlib.util.find_spec('rosbags') is None, reason='rosbags-image is missing')
+def test_a_broken_cv_bridge_is_passed_over(tmp_path) -> None:
+    (tmp_path / 'cv_bridge.py').write_text("raise AttributeError('_ARRAY_API not found')\n", encoding='utf-8')
+    code = textwrap.dedent(f"""
+        import sys
+        sys.path.insert(0, {str(tmp_path)!r})
+        import numpy as np
+        from custom_pose_ros.inference.image_messages import color_converter
+        print(color_converter('rgb8')(np.array([[[1, 2, 3]]], np.uint8)).tolist())
+    """)
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout.strip()) == (0, '[[[3, 2, 1]]]'), done.stderr
+
+
+def test_without_any_library_the_error_names_the_packages() -> None:
+    with pytest.raises(MessageError, match=r'mono8 images need cv_bridge .*pip install rosbags-image'):
+        color_converter('mono8', ())
 
 
 def test_bgr8_is_a_view_on_the_message_also_with_padded_rows() -> None:
