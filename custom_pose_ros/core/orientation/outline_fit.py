@@ -357,7 +357,8 @@ class OutlineFitter:
             if number in (0, len(scales) - 2):
                 sides = self._colours(image, lines, unit_px * _STRIP_PX + _PER_BLUR * blur_px)
             offset, certainty = self._compare(image, lines, sides, scale)
-            certainty = trust[lines.kinds] * certainty / (1.0 + certainty * lines.variance)
+            seen = certainty / (1.0 + certainty * lines.variance)
+            certainty = trust[lines.kinds] * seen
             weight = certainty / (1.0 + (offset / (_ROBUST_PX * unit_px)) ** 2)
             weighted = lines.jacobian * weight
             hessian = weighted @ lines.jacobian.T
@@ -368,7 +369,8 @@ class OutlineFitter:
                 pose = pose.moved(step)
                 trust = _trust(near, certainty, lines.kinds)
             else:
-                agreement = float(certainty @ near) / float(certainty.sum())
+                near = np.abs(offset) < AGREES_PX * unit_px  # a last step that is long has not arrived
+                agreement = _agreement(near, seen, trust, lines.kinds)
                 fit = _fit_of(pose, lines, weight, offset, agreement, _COMMON_PX * unit_px + _COMMON_BLUR * blur_px)
         return fit
 
@@ -513,6 +515,21 @@ def _fit_of(
     weighted = design * (weight / inflation)
     information, pull = _without(weighted @ design.T, weighted @ offset, np.eye(3))
     return OutlineFit(pose, information, pull, agreement, count)
+
+
+def _agreement(near: np.ndarray, certainty: np.ndarray, trust: np.ndarray, kinds: np.ndarray) -> float:
+    """
+    Return the share of the lines that agree, by how far their kinds are trusted; no more than of all, or of the print.
+
+    Print may fit where the outline does not. Creases, whose sides may be brighter or darker, fit somewhere in many
+    pictures: that they agree alone is no evidence.
+    """
+
+    def share(weight: np.ndarray) -> float:
+        return float(weight @ near) / (float(weight.sum()) + 1e-12)
+
+    printed = certainty * (kinds == RISE) * (np.count_nonzero(kinds == RISE) >= MIN_LINES)
+    return min(share(trust[kinds] * certainty), max(share(certainty), share(printed)))
 
 
 def _trust(near: np.ndarray, certainty: np.ndarray, kinds: np.ndarray) -> np.ndarray:

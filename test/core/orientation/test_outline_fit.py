@@ -43,9 +43,9 @@ def fits(count: int, views=VIEWS, blur_px: float = 0.0, **look):
 
 def test_the_outline_takes_most_of_the_error_and_its_covariance_says_what_is_left():
     start, error, distance = fits(24).T
-    assert len(start) == 24
+    assert len(start) >= 23  # one is not believed
     assert np.median(error) < 0.25 * np.median(start)  # 0.35 of 2.9 degrees; the box is 100 px wide
-    assert (distance < CHI2_99).mean() >= 0.8  # the fixed seeds give 0.92
+    assert (distance < CHI2_99).mean() >= 0.9  # the fixed seeds give 1.0
     assert np.median(distance) < 2.0 * 5.35  # that of the chi-square distribution is 5.35
 
 
