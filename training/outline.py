@@ -7,7 +7,7 @@ Make the outline of an object from its mesh: outline.npz, by which the robot mea
 It holds what the outline, the print and the creases of the object look like from all around, and the object file. Give
 the mesh as to training/synthesize.py. It must be the object that the camera sees: what differs by a few percent of its
 size makes poses wrong. Of a measured board or a part made to its drawing say so, for poses as exact: --size-error 0.1%.
-Needs vtk and trimesh, and an off-screen OpenGL (no display, no GPU); takes minutes.
+Needs vtk and trimesh, and an off-screen OpenGL (no display, no GPU); takes half an hour for a textured mesh.
 """
 
 from __future__ import annotations
