@@ -94,7 +94,8 @@ def label_film(seen: FilmSights, model: ObjectModel, points_confirmed: bool = Fa
     if len(agreed) < max(_FEWEST, _AGREED * total):
         raise DatasetError(
             f'{source}: copies of a frame agree on one object in {len(agreed)} of {total} frames (at least '
-            f'{max(_FEWEST, round(_AGREED * total))} are needed): it is another object, or the network hardly knows it'
+            f'{max(_FEWEST, round(_AGREED * total))} are needed): the film is short, or shows another object, or the '
+            'network hardly knows it'
         )
     propagation = _confirmed_body(seen, agreed, model, points_confirmed)
     return _flow_labels(seen, agreed) if propagation is None else _rigid_labels(seen, propagation)
