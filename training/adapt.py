@@ -204,7 +204,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     run.train()
     checkpoint_file = parsed.out / 'training' / 'best.pth'
     after = figures_of(load_trained(str(checkpoint_file), threads=parsed.threads), images.held_out, labelled)
-    reasons = reasons_against(before, after)
+    reasons = reasons_against(before, after, images.rigid)
     print(write_report(parsed.out, images, before, after, reasons, len(labelled)))
     write_sheet(parsed.out / 'contact_sheet.png', images, before, after, estimator.model)
     print(f'look at {parsed.out / "contact_sheet.png"}; {parsed.out / "report.md"} says which frames were used')

@@ -14,8 +14,8 @@ BETTER = replace(BEFORE, score=0.01, error_px=1.5)
 
 
 def test_a_better_network_is_taken():
-    assert reasons_against(BEFORE, BETTER) == []
-    assert reasons_against(replace(BEFORE, label_score=np.nan), replace(BETTER, label_score=np.nan)) == []
+    assert reasons_against(BEFORE, BETTER, True) == []
+    assert reasons_against(replace(BEFORE, label_score=np.nan), replace(BETTER, label_score=np.nan), True) == []
 
 
 @pytest.mark.parametrize(
@@ -33,9 +33,17 @@ def test_a_better_network_is_taken():
     ],
 )
 def test_one_worse_figure_is_enough_against_it(worse, reason):
-    (text,) = reasons_against(BEFORE, replace(BETTER, **worse))
+    (text,) = reasons_against(BEFORE, replace(BETTER, **worse), True)
     assert reason in text
 
 
 def test_the_same_network_is_not_better():
-    assert len(reasons_against(BEFORE, BEFORE)) == 1
+    assert len(reasons_against(BEFORE, BEFORE, True)) == 1
+
+
+def test_less_scatter_counts_where_a_rigid_body_gives_the_places():
+    """For an object that bends the places are what the network found: copies that agree more say nothing then."""
+    steadier = replace(BEFORE, spread_percent=0.75)
+    assert reasons_against(BEFORE, steadier, rigid=True) == []
+    assert len(reasons_against(BEFORE, steadier, rigid=False)) == 1
+    assert len(reasons_against(BEFORE, replace(steadier, score=0.0201), rigid=True)) == 1

@@ -16,6 +16,7 @@ from training.pose_training.judging.accuracy import measure
 from training.pose_training.labels.coco import LabelledImage
 
 _BETTER = 0.95  # of the error before: at most that much after
+_STEADIER = 0.8  # of the spread of the copies before: the same, where the error from a followed body is no larger
 _LABELS_WORSE = 1.02  # of the error on labels before: at most that much after
 _LESS_FOUND = 0.01  # share of the keypoints
 _LESS_AGREED = 0.02  # share of the frames
@@ -120,10 +121,18 @@ def figures_of(
     )
 
 
-def reasons_against(before: Figures, after: Figures) -> list[str]:
-    """Return why the network that was trained on is not to be used; empty when it is better."""
+def reasons_against(before: Figures, after: Figures, rigid: bool) -> list[str]:
+    """
+    Return why the network that was trained on is not to be used; empty when it is better.
+
+    Args:
+        before: Figures of the network that was given.
+        after: Figures of the one that was trained on.
+        rigid: One rigid body gave the places. Their error is in both figures then, so that less scatter counts, too.
+    """
     reasons = []
-    if not after.score <= _BETTER * before.score:
+    steadier = rigid and after.score <= before.score and after.spread_percent <= _STEADIER * before.spread_percent
+    if not (steadier or after.score <= _BETTER * before.score):
         reasons.append(
             f'its error on held-out footage is {after.score:.2%} of the size of the object, and was {before.score:.2%}'
         )
