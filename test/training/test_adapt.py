@@ -2,11 +2,33 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+
 import cv2
 import numpy as np
 
 from custom_pose_ros.core.files import write_image
 from training.adapt import main
+
+
+def test_a_network_that_is_no_better_is_refused(root, tmp_path, capsys):
+    """One step on two samples teaches a good network nothing; 28 frames are what a film needs at least."""
+    capture = cv2.VideoCapture(str(root / 'config/submarine/demo/clip.mp4'))
+    for number in range(28):
+        write_image(tmp_path / 'clip' / f'{number:03}.png', capture.read()[1])
+    capture.release()
+    network, out = root / 'config/submarine/model.onnx', tmp_path / 'out'
+    was = hashlib.sha256(network.read_bytes()).hexdigest()
+    arguments = ['--model', str(network), '--footage', str(tmp_path / 'clip'), '--out', str(out), '--workers', '0']
+    assert main([*arguments, '--threads', '1', '--steps', '1', '--batch', '2', '--learning-rate', '1e-6']) == 1
+    assert 'stays as it is, since what it became is not better: ' in capsys.readouterr().err
+    assert hashlib.sha256(network.read_bytes()).hexdigest() == was
+    assert not (out / 'model.onnx').exists() and not (out / 'best.pth').exists()
+    report = json.loads((out / 'report.json').read_text())
+    assert not report['better'] and report['rigid'] and report['films'][0]['frames'] == 28
+    assert (out / 'contact_sheet.png').stat().st_size > 10_000
+    assert '| keypoints found [%] | ' in (out / 'report.md').read_text()
 
 
 def test_footage_without_the_object_is_refused_before_training(root, tmp_path, capsys):
