@@ -10,6 +10,7 @@ import subprocess
 import sys
 from functools import cache
 from pathlib import Path
+from types import ModuleType
 from urllib.parse import urlsplit
 
 import pytest
@@ -219,9 +220,29 @@ def test_the_exit_codes_of_the_docs_are_those_of_the_commands() -> None:
     ]
 
 
-def test_the_page_of_parameters_is_that_of_the_declarations() -> None:
-    pytest.importorskip('rclpy', reason='ROS is missing: run `make test`')
-    spec = importlib.util.spec_from_file_location('generate_parameters', ROOT / 'docs/generate_parameters.py')
+def load_generator(name: str) -> ModuleType:
+    """Import a script of docs/."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / f'docs/{name}.py')
     generator = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(generator)
+    return generator
+
+
+def test_the_page_of_parameters_is_that_of_the_declarations() -> None:
+    pytest.importorskip('rclpy', reason='ROS is missing: run `make test`')
+    generator = load_generator('generate_parameters')
     assert generator.PAGE.read_text(encoding='utf-8') == generator.page(), 'run python docs/generate_parameters.py'
+
+
+def test_the_page_of_commands_has_all_that_there_are() -> None:
+    scripts = {path.stem for path in (ROOT / 'training').glob('*.py')} - {'__init__'}
+    tools = {name for name, function in console_scripts().items() if function.startswith('tools.')}
+    headings = re.findall('^## (.*)$', (ROOT / 'docs/commands.md').read_text(encoding='utf-8'), re.MULTILINE)
+    assert sorted(headings) == sorted(scripts | tools)
+
+
+def test_the_page_of_commands_is_that_of_their_parsers() -> None:
+    for package in ('rclpy', 'rosbags', 'torch', 'vtk'):
+        pytest.importorskip(package, reason=f'{package} is missing: run `make test`')
+    generator = load_generator('generate_commands')
+    assert generator.PAGE.read_text(encoding='utf-8') == generator.page(), 'run python docs/generate_commands.py'

@@ -42,18 +42,20 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     )
     parser.add_argument('--out', type=output_file, metavar='FILE', help='default: the model with the ending _int8.onnx')
     parser.add_argument(
-        '--max-images', type=int, default=300, metavar='N', help='of all of them (default: %(default)s)'
+        '--max-images', type=int, default=300, metavar='N', help='largest number of them to use (default: %(default)s)'
     )
     parser.add_argument('--input-height', type=int, metavar='PX', help="default: the object file's")
     parser.add_argument(
-        '--max-mean-px', type=float, default=DriftLimits.mean_px, metavar='PX', help='default: %(default)s'
-    )
+        '--max-mean-px', type=float, default=DriftLimits.mean_px, metavar='PX',
+        help='refuse int8 that moves the keypoints by more on average (default: %(default)s)',
+    )  # fmt: skip
     parser.add_argument(
-        '--max-p99-px', type=float, default=DriftLimits.p99_px, metavar='PX', help='default: %(default)s'
-    )
+        '--max-p99-px', type=float, default=DriftLimits.p99_px, metavar='PX',
+        help='or one in a hundred of them by more (default: %(default)s)',
+    )  # fmt: skip
     parser.add_argument(
         '--max-changed', type=float, default=DriftLimits.changed, metavar='SHARE',
-        help='of keypoints that only one of both finds (default: %(default)s)',
+        help='or finds other keypoints, by more than this share of them (default: %(default)s)',
     )  # fmt: skip
     parser.add_argument(
         '--data', action='append', default=[], metavar='DIR_OR_JSON',
