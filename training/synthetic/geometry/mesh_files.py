@@ -11,6 +11,7 @@ import numpy as np
 import trimesh
 
 from custom_pose_ros.core.errors import DatasetError, one_line
+from training.synthetic.geometry.formats.collada_files import collada_pieces
 from training.synthetic.geometry.formats.color_files import ColorFiles
 from training.synthetic.geometry.formats.gltf_files import gltf_surfaces
 from training.synthetic.geometry.formats.mesh_checks import check_mesh_file
@@ -45,17 +46,10 @@ def read_mesh(path: Path, default_color: tuple[float, ...] = DEFAULT_COLOR) -> l
     content = check_mesh_file(path)
     files = ColorFiles(path)
     try:
-        # Unprocessed: trimesh would take out vertices that are not finite before anybody sees them, and join vertices
-        # of different colours.
-        scene = trimesh.load_scene(io.BytesIO(content), path.suffix[1:].lower(), files, process=False)
-        placed = [
-            (name, transform)
-            for transform, name in (scene.graph[node] for node in scene.graph.nodes_geometry)
-            if len(getattr(scene.geometry[name], 'faces', ()))
-        ]
-        for name, transform in placed:
-            _check_piece(path, name, scene.geometry[name], transform)
-        parts = _parts(path, content, {name: scene.geometry[name] for name, _ in placed}, default_color)
+        placed = [piece for piece in _pieces(path, content, files) if len(getattr(piece[2], 'faces', ()))]
+        for name, transform, piece in placed:
+            _check_piece(path, name, piece, transform)
+        parts = _parts(path, content, {name: piece for name, _, piece in placed}, default_color)
     except DatasetError:
         raise
     except Exception as error:  # the reader of each format has its own
@@ -65,7 +59,22 @@ def read_mesh(path: Path, default_color: tuple[float, ...] = DEFAULT_COLOR) -> l
         raise DatasetError(f'{path}: no triangles in it')
     if path.suffix.lower() == '.obj':
         _note_unknown_materials(path, content, files.materials)
-    return [part.transformed(transform) for name, transform in placed for part in parts[name]]
+    return [part.transformed(transform) for name, transform, _ in placed for part in parts[name]]
+
+
+def _pieces(path: Path, content: bytes, files: ColorFiles) -> list[tuple[str, np.ndarray, trimesh.Trimesh]]:
+    """
+    Return the name, the place in the scene (4, 4) and the mesh of each piece of a file.
+
+    Unprocessed: trimesh would take out vertices that are not finite before anybody sees them, and join vertices of
+    different colours.
+    """
+    kind = path.suffix[1:].lower()
+    if kind == 'dae':  # which trimesh always processes
+        return collada_pieces(path, content, files)
+    scene = trimesh.load_scene(io.BytesIO(content), kind, files, process=False)
+    nodes = (scene.graph[node] for node in scene.graph.nodes_geometry)
+    return [(name, transform, scene.geometry[name]) for transform, name in nodes]
 
 
 def _parts(

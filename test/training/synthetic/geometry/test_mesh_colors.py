@@ -137,6 +137,22 @@ def write_dae(folder: Path) -> Path:
     return folder / 'a.dae'
 
 
+def write_vertex_dae(folder: Path, bound: bool = True) -> Path:
+    """Write four squares of one colour each, which meet at corners with one normal, with or without a material."""
+    vertices, colors, triangles = own_corners()
+    normals = trimesh.Trimesh(vertices, triangles, process=False, vertex_normals=[(0, 0, 1)] * len(vertices))
+    normals.visual.vertex_colors = colors
+    text = trimesh.exchange.dae.export_collada(normals).decode()
+    if not bound:
+        text = re.sub('<bind_material>.*?</bind_material>', '', text, flags=re.DOTALL)
+    (folder / 'a.dae').write_text(text)
+    return folder / 'a.dae'
+
+
+def write_plain_dae(folder: Path) -> Path:
+    return write_vertex_dae(folder, bound=False)
+
+
 def write_face_ply(folder: Path) -> Path:
     """Write squares with colours, of which trimesh makes twice as many triangles in another order."""
     rows = [f'{x} {y} {z}' for x, y, z in GRID]
@@ -265,8 +281,8 @@ def seen_colors(path: Path) -> np.ndarray:
 
 
 WRITERS = [
-    write_obj, write_gltf, write_moved_gltf, write_short_gltf, write_glb, write_dae, write_face_ply, write_vertex_ply,
-    write_diffuse_ply, write_vertex_obj, write_stl, write_magics_stl,
+    write_obj, write_gltf, write_moved_gltf, write_short_gltf, write_glb, write_dae, write_vertex_dae, write_plain_dae,
+    write_face_ply, write_vertex_ply, write_diffuse_ply, write_vertex_obj, write_stl, write_magics_stl,
     write_textured_3mf, write_colored_3mf,
 ]  # fmt: skip
 

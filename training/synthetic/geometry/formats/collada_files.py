@@ -1,4 +1,4 @@
-"""Checks COLLADA files, of which pycollada leaves out in silence what it cannot read."""
+"""Reads COLLADA files by pycollada, and checks them: it leaves out in silence what it cannot read."""
 
 from __future__ import annotations
 
@@ -9,12 +9,20 @@ from xml.etree import ElementTree
 
 import collada
 import numpy as np
+from collada.geometry import BoundGeometry
 from collada.material import OPAQUE_MODE, Effect, Map
+from collada.polylist import Polylist
+from collada.triangleset import TriangleSet
+from PIL import Image
+from trimesh import Trimesh
+from trimesh.visual import ColorVisuals, TextureVisuals
+from trimesh.visual.material import PBRMaterial
 
 from custom_pose_ros.core.errors import DatasetError, one_line
 from custom_pose_ros.core.files import read_own_bytes
 from custom_pose_ros.core.limits import MAX_XML_BYTES
 from custom_pose_ros.core.xml_files import first_elements, parse_xml
+from training.synthetic.geometry.formats.color_files import ColorFiles
 from training.synthetic.geometry.formats.mesh_problems import (
     EXPORT_AGAIN,
     HAS_BONES,
@@ -49,8 +57,68 @@ def _damaged(path: Path, error: Exception) -> DatasetError:
     return DatasetError(f'{path}: is cut off or damaged: {error}')
 
 
-def check_collada(path: Path, content: bytes) -> bytes:
-    """Check a COLLADA file, of which pycollada reads NaN as 0, and leaves out in silence what it cannot read."""
+def collada_pieces(path: Path, content: bytes, files: ColorFiles) -> list[tuple[str, np.ndarray, Trimesh]]:
+    """
+    Return the name of each triangle mesh of a COLLADA file, its place in the scene (4, 4), and the mesh unprocessed.
+
+    Raises:
+        DatasetError: The file is damaged, or a shape in it cannot be read.
+    """
+    document = _read(path, content)
+    pictures: dict[str, Image.Image | None] = {}
+    pieces: list[tuple[str, np.ndarray, Trimesh]] = []
+    names: set[str] = set()
+    for shape in document.scene.objects('geometry') if document.scene else ():
+        for primitive in shape.original.primitives:
+            triangles = primitive.triangleset() if isinstance(primitive, Polylist) else primitive
+            if isinstance(triangles, TriangleSet) and triangles.vertex is not None:
+                name, number = shape.original.id, 0
+                while name in names:
+                    number += 1
+                    name = f'{shape.original.id}_{number}'
+                names.add(name)
+                pieces.append((name, np.asarray(shape.matrix, float), _piece(shape, triangles, files, pictures)))
+    return pieces
+
+
+def _piece(
+    shape: BoundGeometry, triangles: TriangleSet, files: ColorFiles, pictures: dict[str, Image.Image | None]
+) -> Trimesh:
+    """Return the triangles of a shape, each with its own corners, with their texture, colours or material."""
+    corners = triangles.vertex[triangles.vertex_index].reshape(-1, 3)
+    piece = Trimesh(corners, np.arange(len(corners)).reshape(-1, 3), process=False)
+    bound = shape.materialnodebysymbol.get(triangles.material)
+    if bound is not None:
+        uv = None
+        if triangles.texcoordset:
+            uv = triangles.texcoordset[0][triangles.texcoord_indexset[0]].reshape(-1, 2)
+        piece.visual = TextureVisuals(uv=uv, material=_material(bound.target.effect, files, pictures))
+    painted = triangles.sources.get('COLOR')
+    if painted and len(triangles.index):
+        offset, source = painted[0][0], painted[0][4]
+        colors = source.data[triangles.index[:, :, offset]].reshape(len(corners), -1)
+        if bound is None:
+            piece.visual = ColorVisuals(piece, vertex_colors=colors)
+        else:
+            piece.vertex_attributes['color'] = colors
+    return piece
+
+
+def _material(effect: Effect, files: ColorFiles, pictures: dict[str, Image.Image | None]) -> PBRMaterial:
+    """Return what of an effect is drawn: its diffuse picture or colour."""
+    if not isinstance(effect.diffuse, Map):
+        return PBRMaterial(baseColorFactor=np.ones(4) if effect.diffuse is None else effect.diffuse)
+    name = effect.diffuse.sampler.surface.image.path
+    if name not in pictures:
+        try:
+            pictures[name] = Image.open(io.BytesIO(files.get(name)))
+        except FileNotFoundError:  # which has been told
+            pictures[name] = None
+    return PBRMaterial(baseColorTexture=pictures[name], baseColorFactor=np.ones(4))
+
+
+def _read(path: Path, content: bytes) -> collada.Collada:
+    """Return the document of a file, of which pycollada would read NaN as 0."""
     try:
         root = parse_xml(content)
     except ValueError as error:
@@ -77,26 +145,25 @@ def check_collada(path: Path, content: bytes) -> bytes:
         for indices in root.iterfind(f'.//{{*}}mesh//{{*}}{tag}'):
             if re.search(r'[^\d\s-]', indices.text or ''):
                 raise DatasetError(f'{path}: <{tag}> wanted whole numbers, got {(indices.text or "").strip()[:40]!r}')
-    return _readable_collada(path, content, root)
+    return _readable(path, content, root)
 
 
-def _readable_collada(path: Path, content: bytes, root: ElementTree.Element) -> bytes:
-    """Return a COLLADA file of which every shape is read: without its materials where they hinder that."""
+def _readable(path: Path, content: bytes, root: ElementTree.Element) -> collada.Collada:
+    """Return the document of which every shape is read: without its materials where they hinder that."""
     whole = _collada(path, content)
     _warn_of_looks(path, whole)
     if not whole.errors:
-        return content
+        return whole
     for parent in list(root.iter()):
         for child in [c for c in parent if _NO_SHAPE.fullmatch(c.tag.rpartition('}')[2])]:
             parent.remove(child)
-    bare_content = ElementTree.tostring(root)
-    bare = _collada(path, bare_content)
+    bare = _collada(path, ElementTree.tostring(root))
     if bare.errors:
         raise DatasetError(f'{path}: a shape in it cannot be read ({one_line(bare.errors[0])}): {EXPORT_AGAIN}')
     if _shapes(whole) == _shapes(bare):
-        return content
+        return whole
     warn(path, 'refers to materials that it does not have: drawn in grey')
-    return bare_content
+    return bare
 
 
 def _warn_of_looks(path: Path, document: collada.Collada) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from custom_pose_ros.core.errors import DatasetError
 from custom_pose_ros.core.files import read_own_bytes
 from custom_pose_ros.core.limits import MAX_MESH_BYTES, MAX_MESH_LINES
-from training.synthetic.geometry.formats.collada_files import check_collada, collada_asset
+from training.synthetic.geometry.formats.collada_files import collada_asset
 from training.synthetic.geometry.formats.gltf_files import check_glb, check_gltf
 from training.synthetic.geometry.formats.mesh_problems import EXPORT_AGAIN, are_numbers, check_numbers, cut_off, warn
 from training.synthetic.geometry.formats.threemf_files import check_3mf, unit_of_3mf
@@ -28,8 +28,8 @@ def check_mesh_file(path: Path) -> bytes:
     Raises:
         DatasetError: naming the file and what is wrong in it.
     """
-    check = _CHECKS.get(path.suffix.lower())
-    if check is None:
+    kind = path.suffix.lower()
+    if kind not in _CHECKS:
         raise DatasetError(
             f'{path}: meshes of this kind are not read: export it as {", ".join(k[1:] for k in _CHECKS)}, '
             'or give a urdf (of a xacro: xacro robot.urdf.xacro > robot.urdf)'
@@ -37,7 +37,8 @@ def check_mesh_file(path: Path) -> bytes:
     content = read_own_bytes(path, MAX_MESH_BYTES)
     if is_text := _is_text(path, content):
         _check_lines(path, content)
-    content = check(path, content) or content
+    check = _CHECKS[kind]
+    content = (check and check(path, content)) or content
     return _in_utf8(content) if is_text else content
 
 
@@ -198,13 +199,13 @@ def _check_off(path: Path, content: bytes) -> None:
         warn(path, 'has colours, which are not read of OFF: export it as ply or glb')
 
 
-_CHECKS: dict[str, Callable[[Path, bytes], bytes | None]] = {  # each may return what to read instead
+_CHECKS: dict[str, Callable[[Path, bytes], bytes | None] | None] = {  # each may return what to read instead
     '.stl': _check_stl,
     '.obj': _check_obj,
     '.glb': check_glb,
     '.gltf': check_gltf,
     '.ply': _check_ply,
-    '.dae': check_collada,
+    '.dae': None,  # which is checked as it is read
     '.3mf': check_3mf,
     '.off': _check_off,
 }

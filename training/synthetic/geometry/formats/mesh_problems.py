@@ -47,6 +47,8 @@ def cut_off(path: Path, promised: str, found: object) -> DatasetError:
 def check_numbers(path: Path, what: str, rows: Sequence[str], columns: int) -> np.ndarray:
     """Return the first `columns` numbers of each row; DatasetError with the first row that has fewer."""
     try:
+        if columns == 1:
+            return np.fromiter(map(float, rows), float, len(rows))[:, None]  # quicker
         parts = [  # of so many rows at once: their words take ten times the room of the numbers
             np.array([row.split()[:columns] for row in rows[start : start + _ROWS]], float).reshape(-1, columns)
             for start in range(0, len(rows) or 1, _ROWS)
