@@ -17,7 +17,7 @@ import numpy as np
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.geometry.rigid import Rigid
 from custom_pose_ros.core.geometry.rotations import rotation_between, skew_matrix
-from custom_pose_ros.core.orientation.outline_views import CREASE, KINDS, RISE, SIZE_ERROR, OutlineViews
+from custom_pose_ros.core.orientation.outline_views import KINDS, OUTLINE, RISE, SIZE_ERROR, OutlineViews
 
 MIN_LINES = 20  # fewer do not tell six numbers with their errors
 AGREEMENT = 0.55  # share of the lines that must lie where the image has an edge, for a fit to be used
@@ -36,6 +36,8 @@ _WIDEST = 4  # samples to each side of an edge that belong to it
 _BLUR_EVERY = 3  # so many lines do to tell the blur
 _RARE = 2e-4  # share of the pixels from which on a colour tells on which side it is
 _BINS = 1 << 12  # four bits for each of blue, green, red
+_OF_BITS = np.array([16.0, 1.0, 0.0625], np.float32)
+_GREY = np.full(3, 1.0 / 3.0, np.float32)
 _LEAST_VARIANCE = 0.36  # of the offset of one line, in squared samples
 _ROBUST_PX = 2.0  # distance at which a line counts half
 _BETWEEN_VIEWS = 0.35  # rms distance of a pose from the nearest view, in distances to its neighbours
@@ -64,6 +66,7 @@ AS_THE_MESH = np.zeros(3)
 _VIEWS_KEPT = 64  # unpacked, 30 kB each: one or two for each instance
 
 _NEIGHBOURS = np.array([[-1.0], [0.0], [1.0]])
+_ONES = np.ones(3, np.float32)
 _SAMPLES = np.arange(-_REACH, _REACH + 1, dtype=np.float32)
 _TRIED = np.arange(-_OFFSETS, _OFFSETS + 1, dtype=np.float32)
 _POWERS = np.stack([np.ones_like(_TRIED), _TRIED, _TRIED * _TRIED])
@@ -173,11 +176,7 @@ class MeshSize:
             pull: (6,) likewise, from the pose of the fit.
             images: how many images with errors of their own this one counts for, <= 1.
         """
-        both, towards = fit.information.copy(), fit.pull.copy()
-        both[:6, :6] += information
-        towards[:6] += pull
-        order = np.r_[6:9, 0:6]  # the pose is what is left out
-        told, towards = _without(both[np.ix_(order, order)], towards[order], np.zeros((6, 6)))
+        told, towards = _without(fit.information, fit.pull, slice(6), slice(6, 9), information, pull)
         self._information += images * told
         self._pull += images * (towards + told @ self.growth)
         # However many images: keypoints and outlines have errors that last.
@@ -188,10 +187,10 @@ class MeshSize:
         """Take over what was told, information and pull (3, 4), under each of the size errors."""
         logs, growths, covariances = [], [], []
         for error, share in self._priors:
-            covariance, growth, log_evidence = _grown(error, told)
-            logs.append(math.log(share) + log_evidence)
+            covariance, growth = _grown(error, error, told)
+            logs.append(math.log(share) + _log_evidence(error, covariance, growth @ told[:, 3]))
             if error >= SIZE_ERROR:  # an object that is larger by more than was assumed may be so by as much
-                covariance, growth, _ = _grown(error, told, float(growth.mean()))
+                covariance, growth = _grown(max(error, abs(float(growth.mean()))), error, told)
             growths.append(growth)
             covariances.append(covariance)
         shares = np.exp(np.array(logs) - max(logs))
@@ -199,33 +198,45 @@ class MeshSize:
         self.stated_wrongly = bool(shares[0] < 0.5)
         self.growth = shares @ growths
         away = np.array(growths) - self.growth
-        covariance = np.tensordot(shares, covariances, 1) + (shares[:, None] * away).T @ away
+        covariance = np.einsum('i,ijk', shares, covariances) + (shares[:, None] * away).T @ away
         self.covariance = 0.5 * (covariance + covariance.T)
 
 
-def _grown(error: float, told: np.ndarray, excess: float = 0.0) -> tuple[np.ndarray, np.ndarray, float]:
+def _grown(common: float, error: float, told: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """
-    Return covariance (3, 3) and mean (3,) of the growth, and how well its prior explains what was told.
+    Return covariance (3, 3) and mean (3,) of the growth.
 
     Args:
-        error: of the size.
+        common: size error of the whole.
+        error: size error that its sides have a share of.
         told: information and pull (3, 4) about the growth.
-        excess: growth of the whole for which the prior is widened where it exceeds the error.
     """
-    prior = np.full((3, 3), max(error, abs(excess)) ** 2) + (_SIDE * error) ** 2 * np.eye(3)
-    covariance = np.linalg.inv(np.linalg.inv(prior) + told[:, :3])
-    growth = covariance @ told[:, 3]
-    log_evidence = 0.5 * (told[:, 3] @ growth - np.linalg.slogdet(np.eye(3) + prior @ told[:, :3])[1])
-    return covariance, growth, log_evidence
+    side = (_SIDE * error) ** 2
+    inverse = (np.eye(3) - 1.0 / (3.0 + side / common**2)) / side  # of the prior, which is common^2 + side I
+    covariance = np.linalg.inv(inverse + told[:, :3])
+    return covariance, covariance @ told[:, 3]
 
 
-def _without(information: np.ndarray, pull: np.ndarray, prior: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return a Gaussian without its last variables, about which `prior` (n, n) is known besides."""
-    kept = len(pull) - len(prior)
-    rest = information[kept:, kept:] + prior
-    away = np.linalg.solve(rest, np.column_stack([information[kept:, :kept], pull[kept:]]))
-    left = np.column_stack([information[:kept, :kept], pull[:kept]]) - information[:kept, kept:] @ away
-    return 0.5 * (left[:, :kept] + left[:, :kept].T), left[:, kept]
+def _log_evidence(error: float, covariance: np.ndarray, gain: float) -> float:
+    """Return how well a size error explains what was told, which made the covariance of the growth what it is."""
+    side = (_SIDE * error) ** 2
+    determinant = side * side * (side + 3.0 * error**2)  # of the prior
+    return 0.5 * (gain + math.log(np.linalg.det(covariance) / determinant))
+
+
+def _without(
+    information: np.ndarray,
+    pull: np.ndarray,
+    left_out: slice,
+    kept: slice,
+    known: np.ndarray,
+    known_pull: np.ndarray | float = 0.0,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return a Gaussian over some of its variables; information and pull about those left out are known besides."""
+    across = information[left_out, kept]
+    away = np.linalg.solve(information[left_out, left_out] + known, across).T
+    left = information[kept, kept] - away @ across
+    return 0.5 * (left + left.T), pull[kept] - away @ (pull[left_out] + known_pull)
 
 
 class _ViewRows(NamedTuple):
@@ -315,9 +326,8 @@ class OutlineFitter:
             alternative: a second pose that the keypoints allow.
             growth: as for `fit`.
         """
-        information = np.linalg.inv(covariance)
         starts = [start] if alternative is None else [start, alternative]
-        fits = [fit for each in starts if (fit := self.fit(image, each, information, growth)) is not None]
+        fits = [fit for each in starts if (fit := self.fit(image, each, covariance, growth)) is not None]
         if len(fits) < len(starts):  # what cannot be compared is not decided
             return None
         fits.sort(key=lambda fit: -fit.agreement)
@@ -327,7 +337,7 @@ class OutlineFitter:
         return fits[0]
 
     def fit(
-        self, image: np.ndarray, start: Rigid, information: np.ndarray, growth: np.ndarray = AS_THE_MESH
+        self, image: np.ndarray, start: Rigid, covariance: np.ndarray, growth: np.ndarray = AS_THE_MESH
     ) -> OutlineFit | None:
         """
         Return what the outline tells about the pose, or None when too little of it can be seen.
@@ -335,7 +345,7 @@ class OutlineFitter:
         Args:
             image: (H, W, 3) uint8 BGR, of the camera's size.
             start: `camera_object`, from the keypoints.
-            information: (6, 6) inverse covariance of the start.
+            covariance: (6, 6) of the start.
             growth: (3,) by which the object is larger than its mesh along its axes, as shares.
 
         Raises:
@@ -345,7 +355,8 @@ class OutlineFitter:
         if image.shape != shape or image.dtype != np.uint8:
             raise ValueError(f'image must be {shape} uint8, got {image.shape} {image.dtype}')
         image = np.ascontiguousarray(image)
-        unit_px, scales = self._scales(start, information)
+        unit_px, scales = self._scales(start, covariance)
+        information = np.linalg.inv(covariance)
         pose, trust, fit = start, np.ones(KINDS), None
         for number, scale in enumerate(scales):
             scale *= unit_px
@@ -374,13 +385,13 @@ class OutlineFitter:
                 fit = _fit_of(pose, lines, weight, offset, agreement, _COMMON_PX * unit_px + _COMMON_BLUR * blur_px)
         return fit
 
-    def _scales(self, start: Rigid, information: np.ndarray) -> tuple[float, tuple[float, ...]]:
+    def _scales(self, start: Rigid, covariance: np.ndarray) -> tuple[float, tuple[float, ...]]:
         """Return the size of the steps along the lines [px], and their factors, coarse to fine."""
         depth = max(float(start.apply(self.views.centre)[2]), 1e-6)
         pixels_per_m = float(self.camera.K[0, 0]) / depth
         unit_px = max(1.0, self.views.radius * pixels_per_m / _FULL_SIZE_PX)
-        arms = np.hstack([np.eye(3), -skew_matrix(start.rotation @ self.views.centre)])
-        covariance = np.linalg.inv(information)
+        arms = np.eye(3, 6)
+        arms[:, 3:] = -skew_matrix(start.rotation @ self.views.centre)
         moved = arms @ covariance @ arms.T
         turned = self.views.radius**2 * float(np.linalg.eigvalsh(covariance[3:, 3:])[2])
         spread_px = pixels_per_m * np.sqrt(max(moved[0, 0], moved[1, 1]) + 0.5 * turned)
@@ -398,8 +409,9 @@ class OutlineFitter:
         inverse_depth = 1.0 / points[2]
         directions = points[:2] * inverse_depth
         pixels, lens = self.camera.distort_with_jacobian(directions.T)
+        lens = lens.transpose(1, 2, 0)
         away = R @ view.normals
-        normals = np.einsum('nij,jn->in', lens, (away[:2] - directions * away[2]) * inverse_depth)
+        normals = (lens * ((away[:2] - directions * away[2]) * inverse_depth)).sum(1)
         length = np.sqrt(normals[0] * normals[0] + normals[1] * normals[1])
         normals /= length
         room = view.room * length
@@ -415,7 +427,7 @@ class OutlineFitter:
         normals, kinds = normals[:, kept], view.kinds[kept]
         jacobian = np.empty((6, count))
         across = jacobian[:3]
-        across[:2] = np.einsum('in,nij->jn', normals, lens[kept]) * inverse_depth[kept]
+        across[:2] = (normals[:, None] * lens[:, :, kept]).sum(0) * inverse_depth[kept]
         across[2] = -(across[:2] * directions[:, kept]).sum(0)
         x, y, z = turned[:, kept]  # the cross product written out: numpy.cross is slow for few
         jacobian[3] = y * across[2] - z * across[1]
@@ -426,7 +438,7 @@ class OutlineFitter:
             normals.astype(np.float32),
             room[:, kept].astype(np.float32),
             jacobian,
-            int(np.searchsorted(kinds, RISE)),
+            np.count_nonzero(kinds == OUTLINE),
             kinds,
             arms[:, kept],
             (_BETWEEN_VIEWS * view.shift * length)[kept] ** 2 * (count / _BLOCKS),
@@ -434,7 +446,7 @@ class OutlineFitter:
 
     def _read(self, image: np.ndarray, lines: _Lines, part: slice, steps_px: np.ndarray) -> np.ndarray:
         """Return the colours (S, N, 3) at steps (S,) along a part of the lines."""
-        x, y = (lines.pixels[axis, part] + lines.normals[axis, part] * steps_px[:, None] for axis in (0, 1))
+        x, y = lines.pixels[:, None, part] + lines.normals[:, None, part] * steps_px[:, None]
         return cv2.remap(image, x, y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
 
     def _blur(self, image: np.ndarray, lines: _Lines, unit_px: float) -> float:
@@ -442,8 +454,8 @@ class OutlineFitter:
         colours = self._read(image, lines, slice(0, lines.outline, _BLUR_EVERY), _SAMPLES * np.float32(unit_px))
         if not colours.shape[1]:
             return 0.0
-        change = np.abs(colours[2:].astype(np.int16) - colours[:-2]).sum(2)
-        height = change.max(0, initial=1)
+        change = cv2.absdiff(colours[2:], colours[:-2]) @ _ONES
+        height = change.max(0, initial=1.0)
         beside = np.abs(np.arange(len(change))[:, None] - change.argmax(0)) <= _WIDEST
         width = ((change > 0.5 * height) & beside).sum(0)
         clear = height >= np.median(height)
@@ -478,7 +490,7 @@ class OutlineFitter:
         likelihood = np.empty((len(_TRIED), count), np.float32)
         likelihood[:, :outline] = _OF_EDGE @ sides.take(bins, 1).reshape(-1, outline)
         if count > outline:
-            creases = int(np.searchsorted(lines.kinds[outline:], CREASE))
+            creases = np.count_nonzero(lines.kinds == RISE)
             likelihood[:, outline:] = _edges(colours[:, outline:], met[:, outline:], creases)
         likelihood -= likelihood.max(0)
         total, mean, square = _POWERS @ np.exp(likelihood, out=likelihood)
@@ -502,8 +514,8 @@ def _fit_of(
     weighted = lines.jacobian * weight
     pulls = np.add.reduceat(weighted * offset, starts, 1)
     hessian = weighted @ lines.jacobian.T
-    regular = hessian + 1e-9 * np.diag(hessian.diagonal()) + 1e-12 * np.eye(6)
-    spread = float(np.vdot(pulls, np.linalg.solve(regular, pulls))) / 6.0
+    hessian.flat[::7] += 1e-9 * hessian.diagonal() + 1e-12  # regular, whatever the lines do not see
+    spread = float(np.vdot(pulls, np.linalg.solve(hessian, pulls))) / 6.0
     inflation = max(_LEAST_INFLATION, _CAUTION * spread * _BLOCKS / (_BLOCKS - 6))
     inflation *= math.exp(_DISAGREEMENT * max(0.0, _USUAL - agreement))
     design = np.empty((12, count))  # of the pose, the growth, and what all lines share
@@ -513,7 +525,7 @@ def _fit_of(
     design[10:] = lines.normals
     design[9:] *= common_px
     weighted = design * (weight / inflation)
-    information, pull = _without(weighted @ design.T, weighted @ offset, np.eye(3))
+    information, pull = _without(weighted @ design.T, weighted @ offset, slice(9, 12), slice(9), np.eye(3))
     return OutlineFit(pose, information, pull, agreement, count)
 
 
@@ -541,9 +553,7 @@ def _trust(near: np.ndarray, certainty: np.ndarray, kinds: np.ndarray) -> np.nda
 
 def _bins(colours: np.ndarray) -> np.ndarray:
     """Return the bins (...) of colours (..., 3)."""
-    coarse = colours.astype(np.intp)
-    coarse &= 0xF0
-    return (coarse[..., 0] << 4) | coarse[..., 1] | (coarse[..., 2] >> 4)
+    return ((colours & 0xF0) @ _OF_BITS).astype(np.intp)  # a product is much faster than shifts, and exact
 
 
 def _edges(colours: np.ndarray, met: np.ndarray, creases: int) -> np.ndarray:
@@ -555,7 +565,7 @@ def _edges(colours: np.ndarray, met: np.ndarray, creases: int) -> np.ndarray:
         met: (samples, N) bool, True where something else is met.
         creases: from which line on the brightness may rise or fall.
     """
-    grey = colours.astype(np.float32) @ np.full(3, 1.0 / 3.0, np.float32)
+    grey = colours.astype(np.float32) @ _GREY
     beside = _REACH - _OFFSETS
     rise = 0.5 * (grey[1 + beside : -beside + 1 or None] - grey[beside - 1 : -beside - 1])
     np.abs(rise[:, creases:], out=rise[:, creases:])

@@ -30,7 +30,7 @@ def fits(count: int, views=VIEWS, blur_px: float = 0.0, **look):
         image = picture(truth, seed, **look)
         if blur_px:
             image = cv2.GaussianBlur(image, (0, 0), blur_px)
-        fit = fitter.fit(image, start, np.linalg.inv(covariance))
+        fit = fitter.fit(image, start, covariance)
         if fit is None or not fit.credible:
             continue
         before = np.linalg.inv(covariance)
@@ -67,25 +67,25 @@ def test_a_background_of_the_same_colour_tells_less():
     """One face merges with the background: either the fit is not credible, or it claims less."""
     truth = outlined_box.TILTED
     start, covariance = near(truth, 5)
-    fitter, before = OutlineFitter(VIEWS, CAMERA), np.linalg.inv(covariance)
-    clear = fitter.fit(picture(truth), start, before)
-    merged = fitter.fit(picture(truth, background=FACE_COLOURS[2]), start, before)
+    fitter = OutlineFitter(VIEWS, CAMERA)
+    clear = fitter.fit(picture(truth), start, covariance)
+    merged = fitter.fit(picture(truth, background=FACE_COLOURS[2]), start, covariance)
     assert merged is None or not merged.credible or np.trace(merged.information) < np.trace(clear.information)
 
 
 def test_a_picture_without_the_object_is_not_believed():
     image = np.random.default_rng(0).integers(0, 255, (CAMERA.height, CAMERA.width, 3)).astype(np.uint8)
     start, covariance = near(outlined_box.TILTED, 0)
-    fit = OutlineFitter(VIEWS, CAMERA).fit(image, start, np.linalg.inv(covariance))
+    fit = OutlineFitter(VIEWS, CAMERA).fit(image, start, covariance)
     assert fit is None or not fit.credible
 
 
 def test_a_plain_picture_tells_nothing():
     image = np.full((CAMERA.height, CAMERA.width, 3), 120, np.uint8)
     start, covariance = near(outlined_box.TILTED, 0)
-    before = np.linalg.inv(covariance)
-    fit = OutlineFitter(VIEWS, CAMERA).fit(image, start, before)
-    assert fit is None or not fit.credible or np.linalg.eigvalsh(fit.information[:6, :6] - 0.1 * before).max() < 0.0
+    fit = OutlineFitter(VIEWS, CAMERA).fit(image, start, covariance)
+    known = 0.1 * np.linalg.inv(covariance)
+    assert fit is None or not fit.credible or np.linalg.eigvalsh(fit.information[:6, :6] - known).max() < 0.0
 
 
 def test_an_object_out_of_the_image_or_behind_the_camera_gives_none():
