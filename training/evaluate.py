@@ -20,7 +20,14 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script from anywhere
 
-from custom_pose_ros.core.command_line import DONE, command, command_parser, optional_packages, output_folder
+from custom_pose_ros.core.command_line import (
+    DONE,
+    command,
+    command_parser,
+    optional_packages,
+    output_folder,
+    positive_integer,
+)
 
 # The import above comes first, so that Ctrl-C during all others ends without a traceback.
 # isort: split
@@ -58,7 +65,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         '--heights', action='store_true', help='measure at smaller and larger input heights too, and say which is best'
     )
     add_copies_option(parser)
-    parser.add_argument('--threads', type=int, help='threads of the backend')
+    parser.add_argument('--threads', type=positive_integer, help='threads of the backend')
     parser.add_argument('--suspects', action='store_true', help='list annotations that the model contradicts')
     return parser.parse_args(arguments)
 

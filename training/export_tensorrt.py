@@ -17,7 +17,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script from anywhere
 
-from custom_pose_ros.core.command_line import DONE, command, command_parser, optional_packages, output_file
+from custom_pose_ros.core.command_line import (
+    DONE,
+    command,
+    command_parser,
+    optional_packages,
+    output_file,
+    positive_integer,
+)
 from custom_pose_ros.core.keypoints.preprocessing import input_shape
 
 with optional_packages('export_tensorrt', ['training']):
@@ -32,11 +39,11 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument('checkpoint', type=Path, help='best.pth or last.pth of training/train.py')
     parser.add_argument('output', type=output_file, nargs='?', help=f'default: {ENGINE_NAME} beside the checkpoint')
     parser.add_argument(
-        '--size', type=int, nargs=2, metavar=('HEIGHT', 'WIDTH'),
+        '--size', type=positive_integer, nargs=2, metavar=('HEIGHT', 'WIDTH'),
         help="of the network input [px] (default: the object file's height, for images of 640x480)",
     )  # fmt: skip
     parser.add_argument(
-        '--max-batch', type=int, default=1, metavar='N', help='number of cameras (default: %(default)s)'
+        '--max-batch', type=positive_integer, default=1, metavar='N', help='number of cameras (default: %(default)s)'
     )
     return parser.parse_args(arguments)
 

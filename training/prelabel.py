@@ -36,6 +36,7 @@ from custom_pose_ros.core.command_line import (
     command_parser,
     output_file,
     output_folder,
+    positive_integer,
     progress_bar,
     say,
 )
@@ -102,16 +103,13 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         '--footage', type=Path, nargs='+', metavar='FILE', help='videos, bags, or folders of pictures in their order'
     )
     film.add_argument(
-        '--count', type=int,
+        '--count', type=positive_integer,
         help=f'frames to take of each film, at most (default {_COUNT}; with --from {_MOST_PROPOSED})',
     )  # fmt: skip
     film.add_argument(
-        '--from',
-        dest='clicked',
-        type=Path,
-        metavar='LABELS',
+        '--from', dest='clicked', type=Path, metavar='LABELS',
         help='labels of some frames of the footage, in any format',
-    )
+    )  # fmt: skip
     film.add_argument(
         '--images', dest='folders', type=Path, action='append', help="with --from: their pictures' folder"
     )
@@ -141,8 +139,6 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     elif parsed.object is not None and parsed.model is not None:
         parser.error('--object is inside the model')
     check_output(parser, parsed.out, output_folder if parsed.footage else output_file)
-    if parsed.count is not None and parsed.count < 1:
-        parser.error(f'--count must be at least 1, got {parsed.count}')
     return parsed
 
 

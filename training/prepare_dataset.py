@@ -22,7 +22,15 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script from anywhere
 
-from custom_pose_ros.core.command_line import DONE, command, command_parser, output_folder, seed_number
+from custom_pose_ros.core.command_line import (
+    DONE,
+    command,
+    command_parser,
+    output_folder,
+    seed_number,
+    share_set_aside,
+    whole_number,
+)
 
 # The import above comes first, so that Ctrl-C during all others ends without a traceback.
 # isort: split
@@ -76,9 +84,14 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         'viewers show it (turned), or as the file holds it (stored)',
     )  # fmt: skip
     parser.add_argument(
-        '--max-side', type=int, default=1024, help='longer side [px] that images are reduced to (default 1024)'
+        '--max-side',
+        type=whole_number(64),
+        default=1024,
+        help='longer side [px] that images are reduced to (default 1024)',
     )
-    parser.add_argument('--val-share', type=float, default=0.1, help='share of the images to validate on (default 0.1)')
+    parser.add_argument(
+        '--val-share', type=share_set_aside, default=0.1, help='share of the images to validate on (default 0.1)'
+    )
     parser.add_argument('--seed', type=seed_number, default=0, help='of the split (default 0)')
     parser.add_argument(
         '--label-studio-config', metavar='OBJECT', help='print the labelling interface for an object file'
@@ -91,10 +104,6 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
             parser.error('--out or --check is needed')
     if parsed.category and parsed.merge_categories:
         parser.error('--category or --merge-categories, not both')
-    if parsed.max_side < 64:
-        parser.error(f'--max-side must be at least 64, got {parsed.max_side}')
-    if not 0 <= parsed.val_share < 1:
-        parser.error(f'--val-share must be from 0 to below 1, got {parsed.val_share}')
     return parsed
 
 

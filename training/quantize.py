@@ -18,7 +18,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script from anywhere
 
-from custom_pose_ros.core.command_line import DONE, command, command_parser, optional_packages, output_file
+from custom_pose_ros.core.command_line import (
+    DONE,
+    command,
+    command_parser,
+    optional_packages,
+    output_file,
+    positive_integer,
+)
 
 with optional_packages('quantize', ['quantization', 'openvino', 'training']):
     from custom_pose_ros.inference.backends import load_network
@@ -42,7 +49,11 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     )
     parser.add_argument('--out', type=output_file, metavar='FILE', help='default: the model with the ending _int8.onnx')
     parser.add_argument(
-        '--max-images', type=int, default=300, metavar='N', help='largest number of them to use (default: %(default)s)'
+        '--max-images',
+        type=positive_integer,
+        default=300,
+        metavar='N',
+        help='largest number of them to use (default: %(default)s)',
     )
     parser.add_argument('--input-height', type=int, metavar='PX', help="default: the object file's")
     parser.add_argument(

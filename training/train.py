@@ -24,12 +24,17 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script 
 from custom_pose_ros.core.command_line import (
     DONE,
     INTERRUPTED,
+    bounded_number,
     command,
     command_parser,
     optional_packages,
     output_folder,
+    positive_integer,
+    positive_number,
     say,
     seed_number,
+    share_set_aside,
+    whole_number,
 )
 
 with optional_packages('train', ['training']):
@@ -39,8 +44,6 @@ with optional_packages('train', ['training']):
     from training.pose_training.learning.engine import PRECISIONS
     from training.pose_training.learning.run_settings import RunSettings
     from training.pose_training.learning.training_run import TrainingRun
-
-_LEAST = {'threads': 1, 'workers': 0, 'seed': 0, 'crop': 64, 'val_limit': 1, 'refinement_stages': 0}
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -59,7 +62,10 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         '--val', action='append', default=[], metavar='DIR_OR_JSON', help='images to validate on (never trained on)'
     )
     data.add_argument(
-        '--val-share', type=float, default=0.1, help='without --val: share of the images set aside (default 0.1)'
+        '--val-share',
+        type=share_set_aside,
+        default=0.1,
+        help='without --val: share of the images set aside (default 0.1)',
     )
     data.add_argument(
         '--augment', choices=STRENGTHS, default='strong',
@@ -71,18 +77,20 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         help='train on objects of this share of the input height, instead of the sizes in the data x 0.6 to 1.5',
     )  # fmt: skip
     data.add_argument(
-        '--rotation', type=float, metavar='DEG',
+        '--rotation', type=bounded_number(0, 180), metavar='DEG',
         help='turn the samples by up to so much to either side; 45 is more exact where camera and object stay upright, '
         'and then finds no object that is turned farther (default 180: any turn; 20 with --augment rendered, as the '
         'renderings are turned; none with --augment none)',
     )  # fmt: skip
     network = parser.add_argument_group('network')
     network.add_argument('--architecture', choices=list(NETWORKS), default='light', help='default: light')
-    network.add_argument('--refinement-stages', type=int, help='of lightweight_openpose (default 1)')
+    network.add_argument('--refinement-stages', type=whole_number(0), help='of lightweight_openpose (default 1)')
     network.add_argument(
         '--input-height', type=int, help="height [px] images are scaled to (default: the object file's)"
     )
-    network.add_argument('--crop', type=int, help='side [px] of the training samples (default: holds most objects)')
+    network.add_argument(
+        '--crop', type=whole_number(64), help='side [px] of the training samples (default: holds most objects)'
+    )
     network.add_argument(
         '--weights', default='auto',
         help="start from: 'imagenet', 'none', or a file: one's own checkpoint or model.onnx, or a published one "
@@ -90,14 +98,16 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     )  # fmt: skip
     length = parser.add_argument_group('length')
     length.add_argument(
-        '--minutes', type=float, help='stop after this time; the learning rate falls to its end by then'
+        '--minutes', type=positive_number, help='stop after this time; the learning rate falls to its end by then'
     )
-    length.add_argument('--epochs', type=float, help='or after so many passes over the data (exactly repeatable)')
-    length.add_argument('--steps', type=int, help='or after so many batches (exactly repeatable)')
+    length.add_argument(
+        '--epochs', type=positive_number, help='or after so many passes over the data (exactly repeatable)'
+    )
+    length.add_argument('--steps', type=positive_integer, help='or after so many batches (exactly repeatable)')
     learning = parser.add_argument_group('learning')
-    learning.add_argument('--batch', type=int, default=8, help='samples in one step (default 8)')
+    learning.add_argument('--batch', type=positive_integer, default=8, help='samples in one step (default 8)')
     learning.add_argument(
-        '--learning-rate', type=float,
+        '--learning-rate', type=positive_number,
         help='default: 0.004 from ImageNet weights; 0.002 for --augment covered or other weights',
     )  # fmt: skip
     learning.add_argument(
@@ -111,23 +121,23 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     machine.add_argument('--out', type=output_folder, required=True, help='folder for best.pth, last.pth and the log')
     machine.add_argument('--resume', action='store_true', help='go on from last.pth in --out, with its settings')
     machine.add_argument(
-        '--threads',
-        type=int,
+        '--threads', type=positive_integer,
         help='CPU threads for the network (default: all cores or one, by measured time; '
         'a given number lets a run repeat exactly)',
-    )
-    machine.add_argument('--workers', type=int, help='processes that make samples (default: by number of cores)')
+    )  # fmt: skip
     machine.add_argument(
-        '--validate-every', type=float, default=0.1, help='share of the run between validations (default 0.1)'
+        '--workers', type=whole_number(0), help='processes that make samples (default: by number of cores)'
     )
     machine.add_argument(
-        '--val-limit', type=int, default=100, help='images used in a validation while training (default 100)'
+        '--validate-every', type=positive_number, default=0.1, help='share of the run between validations (default 0.1)'
+    )
+    machine.add_argument(
+        '--val-limit',
+        type=positive_integer,
+        default=100,
+        help='images used in a validation while training (default 100)',
     )
     parsed = parser.parse_args(arguments)
-    for name, least in _LEAST.items():
-        value = getattr(parsed, name)
-        if value is not None and value < least:
-            parser.error(f'--{name.replace("_", "-")} must be at least {least}, got {value}')
     if parsed.resume:
         _check_resume(parser, parsed)
     else:
@@ -149,18 +159,10 @@ def _check(parser: argparse.ArgumentParser, parsed: argparse.Namespace) -> None:
         parser.error(f'one --weight for each --data is needed: got {len(parsed.weight)} for {len(parsed.data)}')
     if sum(length is not None for length in (parsed.minutes, parsed.epochs, parsed.steps)) != 1:
         parser.error('exactly one of --minutes, --epochs and --steps is needed')
-    for name in ('minutes', 'epochs', 'steps', 'batch', 'learning_rate', 'validate_every'):
-        value = getattr(parsed, name)
-        if value is not None and not value > 0:
-            parser.error(f'--{name.replace("_", "-")} must be positive, got {value}')
     if parsed.crop is not None and parsed.crop % SIZE_MULTIPLE:
         parser.error(f'--crop must be a multiple of {SIZE_MULTIPLE}, got {parsed.crop}')
     if parsed.object_size and not 0 < parsed.object_size[0] <= parsed.object_size[1]:
         parser.error('--object-size must be two shares 0 < MIN <= MAX, got {:g} and {:g}'.format(*parsed.object_size))
-    if parsed.rotation is not None and not 0 <= parsed.rotation <= 180:
-        parser.error(f'--rotation must be from 0 to 180 degrees, got {parsed.rotation:g}')
-    if not 0 <= parsed.val_share < 1:
-        parser.error(f'--val-share must be from 0 to below 1, got {parsed.val_share}')
     if parsed.refinement_stages is not None and parsed.architecture != 'lightweight_openpose':
         parser.error('--refinement-stages is for --architecture lightweight_openpose')
 

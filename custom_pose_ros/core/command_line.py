@@ -123,7 +123,7 @@ def _integer(text: str) -> int:
     return int(text)
 
 
-def _whole_number(least: int, most: int | None = None) -> Callable[[str], int]:
+def whole_number(least: int, most: int | None = None) -> Callable[[str], int]:
     """Return what reads an argument that is a whole number from `least` to `most`, if there is one, for argparse."""
     wanted = f'from {least} up' if most is None else f'from {least} to {most}'
 
@@ -135,9 +135,9 @@ def _whole_number(least: int, most: int | None = None) -> Callable[[str], int]:
     return read
 
 
-positive_integer = _whole_number(1)
-seed_number = _whole_number(0)  # which chooses a series of random numbers
-keypoint_number = _whole_number(4, MAX_KEYPOINTS)  # from which a pose can be told
+positive_integer = whole_number(1)
+seed_number = whole_number(0)  # which chooses a series of random numbers
+keypoint_number = whole_number(4, MAX_KEYPOINTS)  # from which a pose can be told
 
 
 def _number(text: str) -> float:
@@ -191,6 +191,20 @@ def positive_number(text: str) -> float:
         if (number := _number(text)) > 0:
             return number
     raise argparse.ArgumentTypeError(f'wanted a number above 0, got {text!r}')
+
+
+def bounded_number(least: float, most: float) -> Callable[[str], float]:
+    """Return what reads an argument that is a number from `least` to `most` (for `type` of argparse)."""
+
+    def read(text: str) -> float:
+        if not least <= (number := _number(text)) <= most:
+            raise argparse.ArgumentTypeError(f'wanted a number from {least:g} to {most:g}, got {text!r}')
+        return number
+
+    return read
+
+
+share_set_aside = bounded_number(0, 0.99)  # something is left to train on
 
 
 def add_mesh_options(parser: argparse._ActionsContainer, mesh_help: str = '', required: bool = False) -> None:

@@ -121,8 +121,6 @@ class Evaluator:
 
     def _load_estimator(self) -> Estimator:
         s = self.settings
-        if s.threads is not None and s.threads < 1:
-            raise UsageError(f'--threads: wanted at least 1, got {s.threads}')
         # Several images at a time, each in one thread: none waits for another.
         return PoseEstimator.load(
             s.object, s.model, s.backend, s.input_height, s.thresholds, threads=1, precision=s.precision, parallel=True

@@ -26,11 +26,13 @@ from custom_pose_ros.core.command_line import (
     DONE,
     PARTLY,
     add_outline_option,
+    bounded_number,
     command,
     command_parser,
     field_of_view_deg,
     optional_packages,
     output_folder,
+    positive_integer,
     progress_bar,
     say,
 )
@@ -54,6 +56,7 @@ with optional_packages('evaluate_bag', ['bags', 'report']):
 
 
 _DEFAULT_OUT = Path('build/evaluation')
+_SHORTEST_S, _LONGEST_S = 1e-9, 1e9  # as stamps in nanoseconds can tell
 
 
 @command
@@ -110,8 +113,9 @@ def _add_estimators(group: Any) -> None:
     group.add_argument('--model', type=Path, metavar='FILE', help='network file (default: beside the object.yaml)')
     add_network_options(group)
     group.add_argument(
-        '--threads', type=int, metavar='N', help='images worked on at once (default: one for each core, at most 4)'
-    )
+        '--threads', type=positive_integer, metavar='N',
+        help='images worked on at once (default: one for each core, at most 4)',
+    )  # fmt: skip
     add_outline_option(group)
     group.add_argument(
         '--recorded', default='', metavar='TOPICS',
@@ -119,22 +123,18 @@ def _add_estimators(group: Any) -> None:
         'PoseWithCovarianceStamped, PoseArray, Detection3DArray, or /tf',
     )  # fmt: skip
     group.add_argument(
-        '--recorded-class',
-        default='',
-        metavar='CLASS',
+        '--recorded-class', default='', metavar='CLASS',
         help='which class of a Detection3DArray, or frame of /tf, is the object',
-    )
+    )  # fmt: skip
 
 
 def _add_inputs(group: Any) -> None:
     group.add_argument('--image', metavar='TOPIC', help='image topic, raw or compressed (default: the only one)')
     group.add_argument('--camera-info', metavar='TOPIC', help='calibration topic (default: the one beside the images)')
     group.add_argument(
-        '--camera',
-        type=Path,
-        metavar='YAML',
+        '--camera', type=Path, metavar='YAML',
         help='calibration of camera_calibration, Kalibr or OpenCV, or a printed camera_info; replaces that of the bag',
-    )
+    )  # fmt: skip
     group.add_argument(
         '--fov-deg', type=field_of_view_deg, metavar='DEG',
         help='horizontal field of view to assume where there is no calibration',
@@ -144,8 +144,16 @@ def _add_inputs(group: Any) -> None:
         help='whether the images are rectified, so that P of the calibration is used, without distortion (default: by '
         'the topic, such as image_rect)',
     )  # fmt: skip
-    group.add_argument('--start', type=float, default=0.0, metavar='S', help='skip the first seconds of the bag')
-    group.add_argument('--duration', type=float, metavar='S', help='read so many seconds only')
+    group.add_argument(
+        '--start',
+        type=bounded_number(0, _LONGEST_S),
+        default=0.0,
+        metavar='S',
+        help='skip the first seconds of the bag',
+    )
+    group.add_argument(
+        '--duration', type=bounded_number(_SHORTEST_S, _LONGEST_S), metavar='S', help='read so many seconds only'
+    )
 
 
 def _add_truth(group: Any) -> None:
@@ -170,9 +178,15 @@ def _add_truth(group: Any) -> None:
         '--extrinsics', default=TruthSettings.extrinsics, metavar='auto|identity|estimate|YAML',
         help='frame of the truth to camera, tracked body to object (default: %(default)s)',
     )  # fmt: skip
-    group.add_argument('--truth-offset', type=float, default=0.0, metavar='S', help='added to the stamps of the truth')
     group.add_argument(
-        '--truth-max-gap', type=float, default=TruthSettings.max_gap_s, metavar='S',
+        '--truth-offset',
+        type=bounded_number(-_LONGEST_S, _LONGEST_S),
+        default=0.0,
+        metavar='S',
+        help='added to the stamps of the truth',
+    )
+    group.add_argument(
+        '--truth-max-gap', type=bounded_number(_SHORTEST_S, _LONGEST_S), default=TruthSettings.max_gap_s, metavar='S',
         help='longest hole in the truth to interpolate over (default: %(default)s)',
     )  # fmt: skip
 
@@ -196,8 +210,6 @@ def _default_out(bag: Path, suffix: str = '') -> Path:
 def _settings(args: argparse.Namespace) -> Settings:
     if len(args.truth_tf) > 2:
         raise UsageError('--truth-tf: wanted one or two frames')
-    if args.truth_max_gap <= 0 or args.start < 0 or (args.duration is not None and args.duration <= 0):
-        raise UsageError('--truth-max-gap and --duration must be positive, --start not negative')
     if args.video and args.recorded:
         raise UsageError('--video draws what the estimators find; it does not go together with --recorded')
     if args.recorded and args.outline not in ('auto', 'off'):

@@ -143,13 +143,28 @@ def test_a_damaged_bag_ends_in_3_and_a_limit_goes_before(dive, tiny_folder, tmp_
 
 
 @pytest.mark.parametrize(
+    ('option', 'value', 'text'),
+    [
+        ('--duration', '0', 'wanted a number from 1e-09'),
+        ('--start', '-5', 'wanted a number from 0'),
+        ('--truth-offset', '1e300', 'wanted a number from -1e+09 to 1e+09'),
+        ('--truth-max-gap', '-1', 'wanted a number from 1e-09'),
+        ('--threads', '0', 'wanted a whole number from 1 up'),
+    ],
+)
+def test_numbers_that_cannot_be_are_refused(capsys, option, value, text):
+    with pytest.raises(SystemExit, match=str(WRONG_USE)):
+        main(['dive', option, value])
+    assert f'argument {option}: {text}' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
     ('arguments', 'text'),
     [
         ([], 'give a bag to evaluate'),
         (['DIVE', '--truth', '/mocap'], '--truth /mocap: is not in the bag'),
         (['DIVE', '--truth', TRUTH, '--truth-tf', 'sub'], 'give one truth'),
         (['DIVE', '--truth-tf', 'a', 'b', 'c'], '--truth-tf: wanted one or two frames'),
-        (['DIVE', '--duration', '0'], '--duration must be positive'),
         (['DIVE', '--fail-if', 'p90 is bad'], "--fail-if 'p90 is bad': wanted NAME"),
         (['DIVE', '--fail-if', 'rotation_error_deg.p90 > 5'], 'is known only where there is a truth; give --truth'),
         (['DIVE', '--truth', TRUTH, '--fail-if', 'rotation_error.p90 > 5'], 'there is no number rotation_error.p90'),

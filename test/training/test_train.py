@@ -15,7 +15,7 @@ START = ['--out', 'x', '--object', 'o', '--data', 'd', '--steps', '1']
         ([], ['--out']),
         (['--out', 'x'], ['--object', '--data']),
         (['--out', 'x', '--object', 'o', '--data', 'd'], ['--minutes', '--epochs', '--steps']),
-        (['--out', 'x', '--object', 'o', '--data', 'd', '--minutes', '0'], ['--minutes', '0.0']),
+        (['--out', 'x', '--object', 'o', '--data', 'd', '--minutes', '0'], ['--minutes', "above 0, got '0'"]),
         ([*START, '--data', 'e', '--weight', '1'], ['--weight', '1 for 2']),
         (['--out', 'x', '--resume', '--workers', '-1'], ['--workers', '-1']),
         ([*START, '--crop', '100'], ['--crop', '32', '100']),

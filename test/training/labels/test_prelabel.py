@@ -211,7 +211,7 @@ def test_labels_of_another_film_are_refused(clicked, tmp_path, capsys):
         (['model', 'photos', '--out', 'x', '--footage', 'a.mp4'], 'give folders of pictures after --footage'),
         (['model', '--footage', 'a.mp4', '--from', 'labels.json', '--out', 'x'], 'without a network'),
         (['--footage', 'a.mp4', '--flexible', '--out', 'x'], 'about the labels of --from'),
-        (['--footage', 'a.mp4', '--count', '0', '--out', 'x'], 'at least 1'),
+        (['--footage', 'a.mp4', '--count', '0', '--out', 'x'], 'from 1 up'),
     ],
 )
 def test_what_does_not_belong_together_is_wrong_use(options, text, capsys):
