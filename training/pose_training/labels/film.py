@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from custom_pose_ros.core.command_line import optional_packages, say
-from custom_pose_ros.core.errors import DatasetError, MediaError, MessageError
+from custom_pose_ros.core.errors import DatasetError, MediaError, MessageError, UsageError
 from custom_pose_ros.core.files import VIDEO_SUFFIXES
 from custom_pose_ros.core.pictures import read_image
 from custom_pose_ros.inference.image_messages import image_to_bgr
@@ -73,6 +73,7 @@ class Film:
         if not source.exists():
             raise DatasetError(f'{source}: no such video, bag or folder with pictures')
         self.source, self._topic = source, topic
+        self._told: set[str] = set()  # of the damage of a bag, which is met each time that it is read
         self._is_video = source.suffix.lower() in VIDEO_SUFFIXES
         self._is_folder = not is_recording(source)
         if self._is_folder and not source.is_dir():
@@ -135,7 +136,15 @@ class Film:
             from custom_pose_ros.evaluation.bags.reader import Bag
             from custom_pose_ros.evaluation.bags.topics import choose_image_topic
         with Bag([self.source]) as bag:
-            yield bag, choose_image_topic(bag.topics, self._topic)
+            try:
+                yield bag, choose_image_topic(bag.topics, self._topic)
+            except UsageError as error:
+                raise UsageError(f'{self.source}: {error}') from error
+            finally:
+                for line in bag.notes.lines(damaged=True):
+                    if line not in self._told:
+                        self._told.add(line)
+                        say(f'warning: {line}')
 
     def _read_bag(self, numbers: Collection[int] | None) -> Iterator[FilmFrame]:
         first = None
@@ -148,5 +157,5 @@ class Film:
                     continue
                 try:
                     yield FilmFrame(number, (message.time_ns - first) / 1e9, image_to_bgr(content))
-                except MessageError:  # one damaged picture of many
-                    continue
+                except MessageError as error:
+                    bag.notes.damage(f'{images.name}: {error}; left out', counted=True)
