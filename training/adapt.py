@@ -49,17 +49,17 @@ from custom_pose_ros.inference.estimator import PoseEstimator, load_trained
 
 with optional_packages('adapt', ['training']):
     from custom_pose_ros.inference.checkpoints import load_checkpoint
-    from custom_pose_ros.inference.estimator import load_trained
     from training.pose_training.adapting.adaptation import AdaptationImages, write_report, write_sheet
     from training.pose_training.adapting.comparison import figures_of, reasons_against
-    from training.pose_training.adapting.film_labels import confirmed_by_labels, label_film
     from training.pose_training.adapting.film_sights import COPIES, chosen_frames, look_at_film
+    from training.pose_training.adapting.known_body import labelled_body
+    from training.pose_training.adapting.labelling import label_film
     from training.pose_training.export.onnx_export import export_onnx
     from training.pose_training.footage.film_camera import FilmCamera
     from training.pose_training.labels.coco import LabelledImage, read_dataset
     from training.pose_training.labels.film import Film
     from training.pose_training.learning.run_settings import RunSettings
-    from training.pose_training.learning.training_run import TrainingRun
+    from training.pose_training.learning.training_run import TrainingRun, trainable
 
 _MOST_FRAMES = 240  # of each film
 _LABELS_SHARE = 0.3  # of the samples, from --data
@@ -91,6 +91,11 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     length = parser.add_mutually_exclusive_group(required=True)
     length.add_argument('--minutes', type=positive_number, help='of training')
     length.add_argument('--steps', type=positive_integer, help='or so many batches (exactly repeatable)')
+    parser.add_argument(
+        '--input-height',
+        type=positive_integer,
+        help='of the new network; a larger one is more exact (default: as it is)',
+    )
     parser.add_argument('--batch', type=positive_integer, default=8, help='samples in one step (default 8)')
     parser.add_argument('--learning-rate', type=positive_number, help='default: as in train.py --weights FILE')
     parser.add_argument('--seed', type=seed_number, default=0, help='default: 0')
@@ -122,10 +127,12 @@ def load_network(path: Path, parsed: argparse.Namespace) -> tuple[PoseEstimator,
     Return the network that is given, and how to train on from it.
 
     Raises:
+        ConfigError: The input height cannot be used.
         ModelError: It cannot be used, or finds other keypoints than the object has.
     """
     estimator = load_trained(str(path), threads=parsed.threads)
     inside = estimator.model
+    trainable(inside, parsed.input_height)  # said before the footage is looked at
     if parsed.object:
         model = ObjectModel.load(parsed.object)
         if difference := model.difference_from(inside):
@@ -142,6 +149,7 @@ def load_network(path: Path, parsed: argparse.Namespace) -> tuple[PoseEstimator,
         validation_share=0.0,
         architecture=architecture,
         options=options,
+        input_height=parsed.input_height,
         start_from=str(path),
         minutes=parsed.minutes,
         steps=parsed.steps,
@@ -167,7 +175,7 @@ def label_footage(
         return calibration.for_size(width, height) if calibration else None
 
     copies, images = CopiesEstimator(estimator, COPIES), AdaptationImages()
-    confirmed = confirmed_by_labels(estimator.model, labelled, camera_for)
+    body = labelled_body(estimator.model, labelled, camera_for)
     for source in parsed.footage:
         film = Film(source, parsed.image)
         numbers = chosen_frames(film.count, parsed.frames)
@@ -176,7 +184,7 @@ def label_footage(
             raise DatasetError(f'{source}: no picture in it can be read')
         height, width = first.image.shape[:2]
         camera = FilmCamera(width, height, camera_for(width, height))
-        labels = label_film(look_at_film(film, numbers, copies, camera), estimator.model, confirmed)
+        labels = label_film(look_at_film(film, numbers, copies, camera), estimator.model, body)
         images.add(labels, parsed.out / 'images')
         print(f'{source}: {len(labels.points)} of {len(labels.seen.greys)} frames labelled')
     return images

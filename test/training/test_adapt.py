@@ -46,3 +46,9 @@ def test_the_folder_of_the_network_is_not_written_to(root, tmp_path, capsys):
     arguments = ['--model', str(tmp_path), '--footage', 'no.mp4', '--steps', '1', '--out', str(tmp_path)]
     assert main(arguments) == 1
     assert 'holds the network to start from; give another --out' in capsys.readouterr().err
+
+
+def test_an_input_height_that_cannot_be_trained_is_refused_at_once(root, tmp_path, capsys):
+    arguments = ['--model', str(root / 'config/submarine'), '--footage', 'no.mp4', '--steps', '1']
+    assert main([*arguments, '--input-height', '100', '--out', str(tmp_path / 'out')]) == 1
+    assert 'input_height: wanted a multiple of 32 from 64, got 100' in capsys.readouterr().err

@@ -9,6 +9,7 @@ import numpy as np
 from custom_pose_ros.core.command_line import progress_bar
 from custom_pose_ros.core.errors import DatasetError
 from custom_pose_ros.core.keypoints.poses import KeypointPose
+from custom_pose_ros.core.labels.raw_labels import SEEN
 from custom_pose_ros.inference.copies import CopiesEstimator, averaged
 from training.pose_training.footage.film_camera import FilmCamera
 from training.pose_training.labels.film import Film
@@ -18,6 +19,7 @@ _MOST_APART = 3  # frames from one that the network looks at to the next one; th
 _FEWEST_LOOKS = 40  # of a film, if it has so many frames
 _RUN = 40  # consecutive frames of a film that is too long to be looked at as a whole
 _UNDECIDED = 0.5  # ambiguity of a copy, from which on it does not tell which way the object is turned
+SURE_SHARE = 0.03  # of the object's size: spread over the copies, and steps against the flow, of a keypoint to use
 _FEWEST_COPIES = 0.75  # of all, in which an instance has to be found
 
 
@@ -59,6 +61,11 @@ class Sight:
         """Longer side of its keypoints' box."""
         left, top, right, bottom = self.pose.box
         return max(right - left, bottom - top, 1.0)
+
+    def sure_points(self) -> np.ndarray:
+        """Return (K, 3) x, y [px] and SEEN, or 0 where the copies do not agree on a keypoint."""
+        sure = self.pose.visible & (np.nan_to_num(self.spread_px, nan=np.inf) <= SURE_SHARE * self.size_px)
+        return np.column_stack([np.where(sure[:, None], self.pose.keypoints, 0.0), np.where(sure, SEEN, 0)])
 
 
 @dataclass(eq=False)

@@ -78,7 +78,7 @@ class TrainingRun:
         """
         started = time.monotonic()
         self._lock: IO[str] | None = None  # of the folder, kept as long as the run
-        self.model, self.settings, self.folder = _trainable(model, settings.input_height), settings, folder
+        self.model, self.settings, self.folder = trainable(model, settings.input_height), settings, folder
         self._workers = default_workers() if workers is None else workers
         cv2.setNumThreads(0)  # the cores are busy; OpenCV's threads in forked workers can freeze
         cv2.ocl.setUseOpenCL(False)
@@ -354,7 +354,7 @@ def create_history(folder: Path) -> None:
             raise ConfigError(f'{folder}: holds a run already; go on with --resume, or give another --out') from error
 
 
-def _trainable(model: ObjectModel, input_height: int | None) -> ObjectModel:
+def trainable(model: ObjectModel, input_height: int | None) -> ObjectModel:
     """Return the object with another input height, where one is given; ConfigError when it cannot be trained."""
     if input_height is not None:
         model = dataclasses.replace(model, input_height=input_height)

@@ -12,8 +12,8 @@ from custom_pose_ros.core.errors import DatasetError
 from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.labels.raw_labels import ABSENT, HIDDEN, SEEN
 from custom_pose_ros.core.object_model import ObjectModel
-from training.pose_training.adapting.film_labels import label_film
 from training.pose_training.adapting.film_sights import FilmSights, Sight, chosen_frames
+from training.pose_training.adapting.labelling import label_film
 from training.pose_training.footage.film_camera import FilmCamera
 from training.pose_training.labels.film import Film
 
@@ -103,7 +103,7 @@ def test_frames_that_have_it_turned_surely_are_refused(model, seen):
             covariances=sight.pose.covariances[TWIN], scores=sight.pose.scores[TWIN],
         )  # fmt: skip
         seen.sights[number] = [replace(sight, pose=pose, spread_px=sight.spread_px[TWIN])]
-    with pytest.raises(DatasetError, match='which way the object is turned: what is surely found in 8 of 16 frames'):
+    with pytest.raises(DatasetError, match='which way the object is turned: what the network surely finds in 8 of 16'):
         label_film(seen, model)
 
 
@@ -111,7 +111,7 @@ def test_pictures_that_do_not_follow_one_another_are_refused(model, seen, greys)
     order = np.random.default_rng(0).permutation(COUNT).tolist()
     seen.sights = {n: seen.sights[order[n]] for n in range(COUNT)}
     seen.greys = {n: np.random.default_rng(n).integers(0, 255, greys[0].shape, np.uint8) for n in range(COUNT)}
-    with pytest.raises(DatasetError, match='no consecutive frames'):
+    with pytest.raises(DatasetError, match='not consecutive frames'):
         label_film(seen, model)
 
 
@@ -123,7 +123,7 @@ def test_the_object_file_of_another_object_is_refused(model, seen):
 
 def test_a_network_whose_copies_disagree_is_refused(model, seen):
     seen.sights = {n: [replace(sights[0], share=0.5)] for n, sights in seen.sights.items()}
-    with pytest.raises(DatasetError, match='agree on one object in 0 of 48 frames'):
+    with pytest.raises(DatasetError, match='in 0 of 48 frames the network finds one object, and the same when'):
         label_film(seen, model)
 
 
