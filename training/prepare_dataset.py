@@ -84,11 +84,9 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         'viewers show it (turned), or as the file holds it (stored)',
     )  # fmt: skip
     parser.add_argument(
-        '--max-side',
-        type=whole_number(64),
-        default=1024,
+        '--max-side', type=whole_number(64), default=1024,
         help='longer side [px] that images are reduced to (default 1024)',
-    )
+    )  # fmt: skip
     parser.add_argument(
         '--val-share', type=share_set_aside, default=0.1, help='share of the images to validate on (default 0.1)'
     )

@@ -49,12 +49,9 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     )
     parser.add_argument('--out', type=output_file, metavar='FILE', help='default: the model with the ending _int8.onnx')
     parser.add_argument(
-        '--max-images',
-        type=positive_integer,
-        default=300,
-        metavar='N',
+        '--max-images', type=positive_integer, default=300, metavar='N',
         help='largest number of them to use (default: %(default)s)',
-    )
+    )  # fmt: skip
     parser.add_argument('--input-height', type=int, metavar='PX', help="default: the object file's")
     parser.add_argument(
         '--max-mean-px', type=float, default=DriftLimits.mean_px, metavar='PX',

@@ -62,11 +62,9 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         '--val', action='append', default=[], metavar='DIR_OR_JSON', help='images to validate on (never trained on)'
     )
     data.add_argument(
-        '--val-share',
-        type=share_set_aside,
-        default=0.1,
+        '--val-share', type=share_set_aside, default=0.1,
         help='without --val: share of the images set aside (default 0.1)',
-    )
+    )  # fmt: skip
     data.add_argument(
         '--augment', choices=STRENGTHS, default='strong',
         help="'normal' is for hundreds of photos, 'rendered' for renderings, 'covered' for those of things with points "
@@ -132,11 +130,9 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         '--validate-every', type=positive_number, default=0.1, help='share of the run between validations (default 0.1)'
     )
     machine.add_argument(
-        '--val-limit',
-        type=positive_integer,
-        default=100,
+        '--val-limit', type=positive_integer, default=100,
         help='images used in a validation while training (default 100)',
-    )
+    )  # fmt: skip
     parsed = parser.parse_args(arguments)
     if parsed.resume:
         _check_resume(parser, parsed)

@@ -145,12 +145,9 @@ def _add_inputs(group: Any) -> None:
         'the topic, such as image_rect)',
     )  # fmt: skip
     group.add_argument(
-        '--start',
-        type=bounded_number(0, _LONGEST_S),
-        default=0.0,
-        metavar='S',
+        '--start', type=bounded_number(0, _LONGEST_S), default=0.0, metavar='S',
         help='skip the first seconds of the bag',
-    )
+    )  # fmt: skip
     group.add_argument(
         '--duration', type=bounded_number(_SHORTEST_S, _LONGEST_S), metavar='S', help='read so many seconds only'
     )
@@ -179,12 +176,9 @@ def _add_truth(group: Any) -> None:
         help='frame of the truth to camera, tracked body to object (default: %(default)s)',
     )  # fmt: skip
     group.add_argument(
-        '--truth-offset',
-        type=bounded_number(-_LONGEST_S, _LONGEST_S),
-        default=0.0,
-        metavar='S',
+        '--truth-offset', type=bounded_number(-_LONGEST_S, _LONGEST_S), default=0.0, metavar='S',
         help='added to the stamps of the truth',
-    )
+    )  # fmt: skip
     group.add_argument(
         '--truth-max-gap', type=bounded_number(_SHORTEST_S, _LONGEST_S), default=TruthSettings.max_gap_s, metavar='S',
         help='longest hole in the truth to interpolate over (default: %(default)s)',

@@ -90,13 +90,7 @@ def group_with_margin(
     """
     Find every instance as `group_poses` does, and tell how close the closest decision was.
 
-    Args:
-        heatmaps: as in `group_poses`.
-        pafs: as in `group_poses`.
-        model: as in `group_poses`.
-        stride: as in `group_poses`.
-        thresholds: as in `group_poses`.
-        limit: up to which decision margin to look, in heights of peaks and scores; 0 saves the time.
+    `limit`: up to which decision margin to look, in heights of peaks and scores; 0 saves the time.
     """
     count = model.keypoint_count
     _check_maps(heatmaps, pafs, model)

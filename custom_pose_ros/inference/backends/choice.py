@@ -233,12 +233,7 @@ def find_candidates(
     """
     Return the ways to run a network that are installed and find their files, in the order of choice.
 
-    Args:
-        path: As in `load_network`.
-        name: As in `load_network`.
-        precision: As in `load_network`.
-        parallel: As in `load_network`.
-        model: As in `load_network`.
+    The arguments are those of `load_network`.
 
     Raises:
         ConfigError: There is none: the name or precision is unknown, or a library is missing.
