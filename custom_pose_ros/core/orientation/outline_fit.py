@@ -23,7 +23,7 @@ MIN_LINES = 20  # fewer do not tell six numbers with their errors
 AGREEMENT = 0.55  # share of the lines that must lie where the image has an edge, for a fit to be used
 AGREES_PX = 1.0  # from the model to the image, within which a line agrees
 
-_SCALES = (2.0, 1.5, 1.0, 0.8, 0.8)  # pixels between the samples of a line, coarse to fine
+_SCALES = (2.0, 2.0, 2.0, 2.0, 1.5, 1.0, 0.8, 0.8)  # pixels between the samples of a line, coarse to fine
 _REACH = 8  # samples to each side
 _OFFSETS = 6  # offsets of the edge that are tried, to each side
 _EDGE_SLOPE = 1.3  # samples over which an edge is blurred
@@ -46,7 +46,7 @@ _CAUTION = 1.4  # by which the spread between the blocks is multiplied: they are
 _LEAST_INFLATION = 0.25  # of the variances: the spread between the blocks may be small by chance
 _FULL_SIZE_PX = 200.0  # radius of the object in the image, above which the samples lie farther apart
 # Standard deviations of the lines, below each of which one more of the coarse scales is left out.
-_KNOWN_PX = (3.0, 3.0, 1.5)
+_KNOWN_PX = (6.0, 6.0, 6.0, 3.0, 3.0, 1.5)
 _LEAST_RISE = 6.0  # grey levels between samples, of noise
 _EDGE_WIDTH = 0.3  # share of the steepest rise of a line by which a place may be less steep and still be the edge
 _USUAL = 0.7  # agreement of an object that looks like its mesh
@@ -365,7 +365,7 @@ class OutlineFitter:
                 return None
             if number == 0:
                 blur_px = self._blur(image, lines, unit_px)
-            if number in (0, len(scales) - 2):
+            if number < len(scales) - 1:  # a start that is far off mixes up the colours
                 sides = self._colours(image, lines, unit_px * _STRIP_PX + _PER_BLUR * blur_px)
             offset, certainty = self._compare(image, lines, sides, scale)
             seen = certainty / (1.0 + certainty * lines.variance)
