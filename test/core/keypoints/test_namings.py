@@ -137,3 +137,25 @@ def test_two_boards_side_by_side_with_rival_names_are_two(gap_px):
             assert sorted(right.all() for right in found) == [False, True], seed
         extra += len(poses) > 2
     assert extra <= 4  # at 100 px, places lie so close together that a rival's tell little
+
+
+@pytest.mark.parametrize('kind', ['equal heights', 'holes', 'all names on one place', 'noise'])
+def test_maps_that_no_network_should_make_give_sound_poses(kind):
+    """Each peak belongs to one pose, whatever the maps hold."""
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        identities = [(points, np.full(8, 0.6)) for points, _ in board_and_twin(rng)]
+        if kind == 'all names on one place':
+            identities = [(points[:1].repeat(8, 0), heights) for points, heights in identities]
+        heatmaps, pafs = maps_of(identities, PRINTED)
+        if kind == 'holes':
+            heatmaps[rng.random(heatmaps.shape) < 0.05] = pafs[rng.random(pafs.shape) < 0.05] = np.nan
+        if kind == 'noise':
+            heatmaps, pafs = rng.random(heatmaps.shape, np.float32), rng.uniform(-1, 1, pafs.shape).astype(np.float32)
+        poses = group_poses(heatmaps, pafs, PRINTED)
+        found = [(k, *pose.keypoints[k]) for pose in poses for k in np.flatnonzero(pose.visible)]
+        assert len(set(found)) == len(found), seed
+        for pose in poses:
+            assert pose.visible.sum() >= PRINTED.thresholds.min_keypoints
+            assert pose.score >= PRINTED.thresholds.pose_score
+            assert np.isfinite(pose.covariances[pose.visible]).all()
