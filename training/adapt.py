@@ -32,6 +32,7 @@ from custom_pose_ros.core.command_line import (
     positive_number,
     say,
     seed_number,
+    whole_number,
 )
 
 # The import above comes first, so that Ctrl-C during all others ends without a traceback.
@@ -100,7 +101,9 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument('--learning-rate', type=positive_number, help='default: as in train.py --weights FILE')
     parser.add_argument('--seed', type=seed_number, default=0, help='default: 0')
     parser.add_argument('--threads', type=positive_integer, help='CPU threads for the network')
-    parser.add_argument('--workers', type=int, help='processes that make samples (default: by number of cores)')
+    parser.add_argument(
+        '--workers', type=whole_number(0), help='processes that make samples (default: by number of cores)'
+    )
     parser.add_argument('--out', type=output_folder, required=True, help='folder to write')
     return parser.parse_args(arguments)
 
@@ -213,7 +216,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     checkpoint_file = parsed.out / 'training' / 'best.pth'
     after = figures_of(load_trained(str(checkpoint_file), threads=parsed.threads), images.held_out, labelled)
     reasons = reasons_against(before, after, images.rigid)
-    print(write_report(parsed.out, images, before, after, reasons, len(labelled)))
+    print(write_report(parsed.out, images, before, after, reasons, len(labelled), not parsed.val))
     write_sheet(parsed.out / 'contact_sheet.png', images, before, after, estimator.model)
     print(f'look at {parsed.out / "contact_sheet.png"}; {parsed.out / "report.md"} says which frames were used')
     if reasons:

@@ -91,7 +91,13 @@ def _labelled_image(path: Path, number: int, points: np.ndarray, width: int, hei
 
 
 def write_report(
-    folder: Path, images: AdaptationImages, before: Figures, after: Figures, reasons: Sequence[str], labels: int
+    folder: Path,
+    images: AdaptationImages,
+    before: Figures,
+    after: Figures,
+    reasons: Sequence[str],
+    labels: int,
+    labels_learned: bool,
 ) -> str:
     """
     Write report.json and report.md; return the table of figures.
@@ -103,6 +109,7 @@ def write_report(
         after: Figures of the one that was trained on.
         reasons: Why this one is refused; empty when it is written.
         labels: Number of labelled pictures that both were measured on.
+        labels_learned: The second one was trained on these, too.
     """
     rows = [
         f'| {name} | {was:.2f} | {now:.2f} |'
@@ -111,11 +118,12 @@ def write_report(
     ]
     table = '\n'.join(['| | before | after |', '|---|---|---|', *rows])
     confirmed = (
-        'Their places are those of one rigid body, followed through the film.'
+        'The places in the footage are those of one rigid body, followed through the film.'
         if images.rigid
-        else 'The object is not rigid, or was not found to be: that its keypoints move as the pictures do, and that '
-        'copies agree, says less about how right they are than a rigid body would.'
+        else 'Nothing shows that the object is rigid: that its keypoints move as the pictures do, and that the network '
+        'finds them alike in rotated and enlarged copies, says less about how right they are than a rigid body would.'
     )
+    learned = ' that it learned from as well, which flatters' if labels_learned else ''
     verdict = f'not written: {"; ".join(reasons)}' if reasons else 'better: model.onnx is written'
     used = [
         f'- {film["film"]}: {film["frames_labelled"]} of {film["frames"]} frames labelled'
@@ -125,7 +133,7 @@ def write_report(
     lines = [
         '# Adaptation', '', f'The adapted network is {verdict}.', '',
         f'Measured on {len(images.held_out)} frames of the footage that were not learned from'
-        + (f', and on {labels} labelled pictures.' if labels else '.') + f' {confirmed}', '',
+        + (f', and on {labels} labelled pictures{learned}.' if labels else '.') + f' {confirmed}', '',
         table, '', '## Frames', '', f'{len(images.trained)} frames to learn from.', '', *used, '',
     ]  # fmt: skip
     write_text(folder / 'report.md', '\n'.join(lines))
