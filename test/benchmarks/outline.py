@@ -6,6 +6,7 @@ python test/benchmarks/outline.py --speed                   # time of one instan
 python test/benchmarks/outline.py --clip build/outline.npz  # the demo clip, with and without this outline
 python test/benchmarks/outline.py --board build/board.npz   # photos of ../shared/data/chessboard, keypoints 2.5 px off
 python test/benchmarks/outline.py --box build/box.npz       # the video of ../shared/data/box, corners 2.5 px off
+python test/benchmarks/outline.py --cube build/cube.npz --network FOLDER/model.onnx  # ../shared/data/cube, no truth
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from custom_pose_ros.core.orientation.estimate import OrientationEstimate  # noq
 from custom_pose_ros.core.orientation.orientation_estimator import OrientationEstimator  # noqa: E402
 from custom_pose_ros.core.orientation.outline_fit import MeshSize, OutlineFitter  # noqa: E402
 from custom_pose_ros.core.orientation.outline_views import OUTLINE, OutlineViews  # noqa: E402
-from custom_pose_ros.inference.estimator import PoseEstimator  # noqa: E402
+from custom_pose_ros.inference.estimator import PoseEstimator, load_trained  # noqa: E402
 from custom_pose_ros.tools.media import Clip  # noqa: E402
 
 CHI2_95, CHI2_999 = 12.59, 22.46  # 6 degrees of freedom
@@ -56,15 +57,21 @@ def main() -> None:
     parser.add_argument('--clip', type=Path, metavar='OUTLINE', help='measure the demo clip by this outline')
     parser.add_argument('--board', type=Path, metavar='OUTLINE', help='measure the photos of the board by this outline')
     parser.add_argument('--box', type=Path, metavar='OUTLINE', help='measure the video of the box by this outline')
+    parser.add_argument('--cube', type=Path, metavar='OUTLINE', help='follow the video of the cube by this outline')
+    parser.add_argument('--network', type=Path, metavar='ONNX', help='that finds the cube, run at a height of 160 px')
     parser.add_argument('--speed', action='store_true', help='measure how long an instance takes')
     parser.add_argument('--count', type=int, default=25, help='number of pictures in each condition (default 25)')
     options = parser.parse_args()
+    if options.cube and not options.network:
+        parser.error('--cube needs the --network that finds it')
     if options.clip:
         report_clip(options.clip)
     elif options.board:
         report_board(options.board)
     elif options.box:
         report_box(options.box)
+    elif options.cube:
+        report_cube(options.cube, options.network)
     elif options.speed:
         report_speed()
     else:
@@ -223,6 +230,57 @@ def report_box(path: Path) -> None:
             f'  constant part taken out: {np.median(rotation):.2f} / {np.percentile(rotation, 90):.2f} deg, '
             f'{np.median(position):.2f} / {np.percentile(position, 90):.2f} mm; from image to image {jitter:.2f} deg'
         )
+
+
+def report_cube(path: Path, network_path: Path) -> None:
+    """Print how well the cube in a hand is followed while two faces are seen; there is no truth for it."""
+    folder = ROOT.parent / 'shared' / 'data' / 'cube'
+    lens = json.loads((folder / 'megapose_cube.json').read_text())['camera']
+    K = np.array([[lens['px'], 0.0, lens['u0']], [0.0, lens['py'], lens['v0']], [0.0, 0.0, 1.0]])
+    model, camera = OutlineViews.load(path).model, CameraIntrinsics(640, 480, K)
+    network, video = (
+        load_trained(str(network_path), input_height=160),
+        cv2.VideoCapture(str(folder / 'cube_video.mp4')),
+    )
+    estimators = {
+        name: OrientationEstimator(model, camera, outline=outline)
+        for name, outline in (('keypoints', None), ('with the outline', path))
+    }
+    rows: dict[str, list[tuple[float, ...]]] = {name: [] for name in estimators}
+    rate_hz = video.get(cv2.CAP_PROP_FPS)
+    faces = dict.fromkeys(estimators, 0)  # as last seen
+    while (image := video.read()[1]) is not None:
+        found = network(image)[:1]
+        for name, estimator in estimators.items():
+            estimates = estimator.update(found, len(rows[name]) / rate_hz, image)[:1]
+            tracked = bool(estimates) and not estimates[0].coasting
+            if tracked:
+                faces[name] = faces_towards_camera(estimates[0].pose, model)
+            used = tracked and not np.isnan(estimates[0].outline_agreement)
+            rows[name].append((float(bool(found)), float(tracked), float(used), float(faces[name])))
+    for name, each in rows.items():
+        found, tracked, used, seen = np.array(each).T
+        two = seen >= 2.0
+        lost, back = runs(two & (tracked == 0.0)), runs((found == 1.0) & (tracked == 0.0))
+        print(
+            f'{name:17} two faces in {two.sum():.0f} of {len(two)} images, a pose in {tracked[two].mean():.1%}, '
+            f'longest loss {max(lost, default=0) / rate_hz:.2f} s; found, but no pose for at most '
+            f'{max(back, default=0) / rate_hz:.2f} s; outline used {used[two].mean():.0%}'
+        )
+
+
+def faces_towards_camera(pose: Rigid, model: ObjectModel) -> int:
+    """Return how many faces of a cube, along the axes of the object, are seen at more than 15 degrees."""
+    towards = -(pose.apply(model.middle) @ pose.rotation)
+    half = model.model_points.max(0) - model.middle
+    seen = (np.abs(towards) - half) / np.linalg.norm(towards)
+    return int(np.count_nonzero(seen > np.sin(np.deg2rad(15.0))))
+
+
+def runs(flags: np.ndarray) -> list[int]:
+    """Return how long each run of True is."""
+    edges = np.flatnonzero(np.diff(np.r_[0, flags.astype(int), 0]))
+    return list(edges[1::2] - edges[::2])
 
 
 def noisy_keypoints(exact: np.ndarray, seen: np.ndarray, seed: int, noise_px: float = 2.5) -> KeypointPose:
