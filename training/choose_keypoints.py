@@ -48,6 +48,7 @@ with optional_packages('choose_keypoints', ['synthetic']):
         check_against_model,
         load_parts,
         object_size,
+        tell_reading,
         used_scale,
     )
     from training.synthetic.geometry.parts import Part, all_vertices
@@ -85,6 +86,7 @@ def sides_of(options: argparse.Namespace, sites: Sequence[KeypointSite] = ()) ->
 
 def mesh_parts(options: argparse.Namespace) -> list[Part]:
     """Return what of the mesh belongs to every variant of the object."""
+    tell_reading(options.mesh)
     parts = load_parts(options.mesh, options.mesh_scale, options.mesh_axes, options.mesh_origin)
     return constant_parts(options.mesh, parts)
 

@@ -41,7 +41,7 @@ from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.orientation.outline_views import OUTLINE_FILE, SIZE_ERROR, OutlineViews
 
 with optional_packages('outline', ['synthetic']):
-    from training.synthetic.geometry.object_builder import mesh_of, object_builder, size_note
+    from training.synthetic.geometry.object_builder import mesh_of, object_builder, size_note, tell_reading
     from training.synthetic.output.clip import VARIANT_STREAM
     from training.synthetic.output.outline_drawing import OutlineDrawing
     from training.synthetic.rendering.gl_probe import require_gl
@@ -93,6 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     mesh = mesh_of(options, model)
     if options.mesh and options.variant:
         raise UsageError('--variant is drawn from variation.yaml beside the object file; leave it out with --mesh')
+    tell_reading(mesh['path'])
     build = object_builder(model, mesh)
     require_gl()
     parts = build(np.random.default_rng([options.variant, VARIANT_STREAM]))

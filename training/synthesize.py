@@ -49,7 +49,14 @@ from training.pose_training.labels.film import is_recording
 from training.pose_training.labels.sharp_frames import sharp_frames
 
 with optional_packages('synthesize', ['synthetic']):
-    from training.synthetic.geometry.object_builder import Builder, mesh_of, object_builder, object_size, size_note
+    from training.synthetic.geometry.object_builder import (
+        Builder,
+        mesh_of,
+        object_builder,
+        object_size,
+        size_note,
+        tell_reading,
+    )
     from training.synthetic.geometry.variation import Variation
     from training.synthetic.output.clip import ClipRenderer
     from training.synthetic.output.clip_files import write_clip
@@ -164,6 +171,7 @@ def make_dataset(options: argparse.Namespace) -> None:
             'backgrounds': str(photos.resolve()) if photos else None,
             'categories': [coco_category(model.name, model.keypoint_names, model.skeleton)],
         }
+        tell_reading(mesh['path'])
         _, builder, *_ = generator_arguments(recipe)  # mistakes are told once, before any process starts
         tell_size(builder, model, recipe['mesh'])
         check_distance(settings, model, picture_size(options), camera)

@@ -18,9 +18,10 @@ from training.synthetic.choosing import mesh_symmetry, surface_views
 from training.synthetic.choosing.keypoint_choice import KeypointChoice
 from training.synthetic.choosing.mesh_symmetry import SymmetryFinder, Twin
 from training.synthetic.choosing.proposed_object import Proposal, generating, propose
+from training.synthetic.choosing.sliding import Sliding
 from training.synthetic.choosing.surface_views import SurfacePoints
 from training.synthetic.geometry.object_builder import load_parts
-from training.synthetic.geometry.parts import all_vertices
+from training.synthetic.geometry.parts import Material, Part, Texture, all_vertices
 
 
 @pytest.fixture(autouse=True)
@@ -65,6 +66,48 @@ def test_a_can_is_round():
     first, second = generating([turn for turn in finder.turns() if turn.same])
     assert (first.fold, second.fold) == (0, 2)
     assert np.abs(first.axis) == pytest.approx([0, 0, 1], abs=1e-6)
+
+
+def test_places_on_rims_and_straight_edges_slide_and_corners_do_not():
+    turned = np.array([np.cos(0.6), np.sin(0.6), 0])
+    can = sampled(trimesh.creation.cylinder(0.3, 1.0, sections=64))
+    rim = 0.3 * turned + (0, 0, 0.5)
+    assert Sliding(can, 1.17).along_an_edge(rim)
+    assert not Sliding(can, 1.17).along_an_edge(np.array([0, 0, 0.5]))  # in the middle of a face it slides anywhere
+    painted = can.colors.copy()
+    painted[can.places @ np.cross((0, 0, 1), turned) > 0] = 0.0  # the print ends at the place
+    assert not Sliding(replace(can, colors=painted), 1.17).along_an_edge(rim)
+    box = Sliding(sampled(trimesh.creation.box((0.26, 0.19, 0.08))), 0.33)
+    assert box.along_an_edge(np.array([0.02, 0.095, 0.04]))
+    assert not box.along_an_edge(np.array([0.13, 0.095, 0.04]))
+
+
+def printed_plate(low: tuple[float, float], high: tuple[float, float]) -> list[Part]:
+    """Return a plate of 0.3 x 0.2 x 0.0007 m, a vertex every 10 mm, with a black rectangle between two corners [m]."""
+    x, y = (grid.ravel() for grid in np.meshgrid(np.linspace(-0.15, 0.15, 31), np.linspace(-0.1, 0.1, 21)))
+    corner = np.add.outer(31 * np.arange(20), np.arange(30)).ravel()[:, None]
+    faces = np.concatenate([corner + (0, 1, 32), corner + (0, 32, 31)])
+    pixels = np.full((400, 600, 3), 255, np.uint8)
+    left, right = (round(2000 * (value + 0.15)) for value in (low[0], high[0]))
+    top, bottom = (round(2000 * (0.1 - value)) for value in (high[1], low[1]))
+    pixels[top:bottom, left:right] = 0
+    grey, uv = Material((0.5, 0.5, 0.5)), np.stack([x / 0.3 + 0.5, y / 0.2 + 0.5], 1)
+    front = Part('front', np.stack([x, y, 0 * x], 1), faces, grey, uv=uv, texture=Texture(pixels))
+    return [front, Part('back', np.stack([x, y, 0 * x - 0.0007], 1), faces[:, ::-1], grey)]
+
+
+def test_corners_of_print_are_chosen_within_a_face_and_seen_from_its_side_only():
+    low, high = np.array([-0.083, -0.054]), np.array([0.0555, 0.0365])  # 3 to 5 mm from the nearest vertices
+    parts = printed_plate(tuple(low), tuple(high))
+    views = surface_views.SurfaceViews(parts)
+    choice = KeypointChoice(views, all_vertices(parts))
+    printed = [(x, y, 0) for x in (low[0], high[0]) for y in (low[1], high[1])]
+    apart = np.linalg.norm(choice.places[:, None] - printed, axis=2)
+    assert apart.min(0).max() < 0.0012  # a pixel of the pictures
+    behind = np.array([-pose.rotation[2, 2] < 0 for pose in views.poses])
+    seen = choice.seen[:, apart.argmin(0)]
+    assert not seen[behind].any()
+    assert seen[~behind].mean() > 0.8
 
 
 def test_the_corners_of_a_box_are_chosen_and_not_twice(tmp_path, capsys, monkeypatch):

@@ -13,12 +13,15 @@ from custom_pose_ros.core.geometry.rigid import Rigid
 from custom_pose_ros.core.limits import MAX_KEYPOINTS
 from custom_pose_ros.core.orientation.pnp import linearise
 from training.synthetic.choosing.mesh_symmetry import Twin
+from training.synthetic.choosing.sliding import Sliding
 from training.synthetic.choosing.surface_views import SurfaceViews
 
 MOST_CANDIDATES = 300
 _APART = 0.04  # of two candidates, as a share of the object's size
 _SPREAD = (0.12, 0.08, 0.05)  # of two keypoints, likewise: the widest with which there are enough
 _TO_VERTEX = 0.02  # how far a candidate moves to the vertex of the mesh that is the corner or tip there, likewise
+_STANDS_OUT, _END = 0.15, 0.46  # of such a vertex; of a tip. It is 0 in a plain face, 0.3 on an edge, 0.5 at a corner
+_SAME_FACE = 0.001  # how far a place may lie above or below what was seen of the face that it is on, of the size again
 _ON_SURFACE = 0.012  # a point farther from all that was seen of the surface is not on it, likewise
 _WEAKEST = 0.4  # strength of a candidate, as a share of that of the strong ones
 _STRONG = 8  # how many the strong ones are
@@ -99,7 +102,21 @@ class KeypointChoice:
         return seen.T @ seen / len(seen)
 
     def _seen(self, places: np.ndarray) -> np.ndarray:
-        return self._views.seen(places)[self._counting]
+        """Return (V, N) bool: of places of a plate, not from behind, however thin it is."""
+        facing = [self._facing(place) for place in places]
+        return self._views.seen(places)[self._counting] & np.reshape(facing, (-1, len(self._counting))).T
+
+    def _facing(self, place: np.ndarray) -> np.ndarray:
+        """Return (V,) bool: in which views a face that a place (3,) is on is turned to the camera."""
+        points = self._views.points
+        near = np.array(self._surface.query_ball_point(place, _TO_VERTEX * self._views.size), int)
+        above = ((points.places[near] - place) * points.normals[near]).sum(1)
+        normals = points.normals[near[np.abs(above) <= _SAME_FACE * self._views.size]]
+        if not len(normals):
+            return np.ones(len(self._counting), bool)
+        towards = -(place @ self._poses.rotation.transpose(0, 2, 1) + self._poses.translation)
+        camera = np.einsum('vji,vj->vi', self._poses.rotation, towards)
+        return (camera @ normals.T).max(1) > 0
 
     def _strong_places(self) -> np.ndarray:
         """Return the places (N, 3) of the surface that stand out most among those around them, tips first."""
@@ -114,26 +131,37 @@ class KeypointChoice:
                 free[self._surface.query_ball_point(places[index], apart)] = False
                 if len(found) == MOST_CANDIDATES:
                     break
+        sliding, ends = Sliding(self._views.points, self._views.size), self._protrusion(places[found]) > _END
+        found = [index for index, end in zip(found, ends) if end or not sliding.along_an_edge(places[index])]
+        if not found:
+            return np.zeros((0, 3))
         least = _WEAKEST * np.sort(strength[found])[-_STRONG:].mean()
         strong = [places[index] for index in found if strength[index] >= least]
         return np.array([self._settled(place) for place in progress_bar('places', len(strong), 'place', strong)])
 
     def _settled(self, place: np.ndarray) -> np.ndarray:
-        """Return a place (3,) moved to the corner beside it, or the vertex of the mesh there, on the surface anyway."""
+        """Return a place (3,) moved to the corner of shape or print beside it, a vertex where there is one."""
         sharp = self._views.sharpened(place)
         limit = _ON_SURFACE * self._views.size
         vertices = self._vertices.data[self._vertices.query_ball_point(sharp, _TO_VERTEX * self._views.size)]
         often = self._views.seen(vertices).mean(0) >= self._views.seen(place[None]).mean() / 2  # others are inside
-        vertices = vertices[often]
-        if len(vertices):
-            return vertices[np.argmax(self._protrusion(vertices) - np.linalg.norm(vertices - sharp, axis=1) / 2)]
+        protrusion = self._protrusion(vertices[often])
+        stands_out = protrusion > _STANDS_OUT
+        if stands_out.any():
+            vertices, protrusion = vertices[often][stands_out], protrusion[stands_out]
+            away = np.linalg.norm(vertices - sharp, axis=1) / (_RINGS[2] * self._views.size)
+            return vertices[np.argmax(protrusion - away / 2)]
         return sharp if self._surface.query(sharp)[0] <= limit else place
 
     def _protrusion(self, places: np.ndarray) -> np.ndarray:
-        """Return how far (N,) each place (N, 3) stands out of the surface around it [m]: a corner more than an edge."""
-        surface = self._views.points.places
-        around = (self._surface.query_ball_point(place, _RINGS[2] * self._views.size) for place in places)
-        return np.array([np.linalg.norm(surface[near].mean(0) - at) if near else 0 for near, at in zip(around, places)])
+        """Return how far (N,) each place (N, 3) stands out of the surface around it, as a share of its radius."""
+        around = self._surface.query_ball_point(places, _RINGS[2] * self._views.size)
+        counts = np.array([len(near) for near in around], int)
+        which = np.repeat(np.arange(len(places)), counts)
+        near = self._views.points.places[np.concatenate([np.zeros(0, int), *around]).astype(int)]
+        sums = np.stack([np.bincount(which, axis, len(places)) for axis in near.T], 1)
+        out = np.linalg.norm(sums / np.maximum(counts, 1)[:, None] - places, axis=1)
+        return np.where(counts > 0, out / (_RINGS[2] * self._views.size), 0)
 
     def _groups(self, places: np.ndarray, twins: Sequence[Twin]) -> list[np.ndarray]:
         """Return each place (of N, 3) with its images by all combinations of twins, (M, 3), none near those before."""

@@ -23,7 +23,7 @@ _ASIDE = 0.3  # share of half the object's extent beyond which a place is at the
 _BEST_SIGMA, _WORST_SIGMA = 0.03, 0.05
 _SAME_TURN_RAD = np.deg2rad(3.0)
 _GROUPS = 'points that its symmetries exchange are taken together'
-_NO_MORE = 'no other points stand out and lie far enough apart'
+_NO_MORE = 'no other points lie far enough apart and stand out, which points on rims and straight edges do not'
 
 
 class OffCentreError(ConfigError):

@@ -66,22 +66,23 @@ class SurfaceViews:
         self.K = self._camera.K
         attitudes = [looking_along(-outward, np.eye(3)[2]) for outward in even_directions(VIEWS)]
         self.poses = [Rigid(R, np.array([0, 0, _DISTANCE * self.size]) - R @ self.middle) for R in attitudes]
-        self.colors, self.depths = [], []
+        self.colors, self.depths, self._nearest, self._edges, self._corners = [], [], [], [], []
         for pose in progress_bar('views of the mesh', VIEWS, 'view', self.poses):
             drawn = self._pictures.render(self._camera, pose)
             self.colors.append(drawn.color.astype(np.float32))
             self.depths.append(drawn.surfaces.depth)
+            self._nearest.append(cv2.erode(drawn.surfaces.depth, np.ones((3, 3))))  # at an edge, its own side
+            self._edges.append(_products(self._features(-1)))
+            self._corners.append(_least_contrast(cv2.GaussianBlur(self._edges[-1], (0, 0), self._corner_px)))
         if not any(np.isfinite(depth).any() for depth in self.depths):
             raise DatasetError('nothing of the mesh is solid: all its materials are transparent')
-        self._nearest = [cv2.erode(depth, np.ones((3, 3))) for depth in self.depths]  # at an edge, its own side
-        self._edges = [_products(self._features(v)) for v in range(len(self.poses))]
-        self._corners = [_least_contrast(cv2.GaussianBlur(edges, (0, 0), self._corner_px)) for edges in self._edges]
 
     @cached_property
     def points(self) -> SurfacePoints:
         """Points of the surface, each from the picture that shows it most squarely."""
         places, normals, colors, squareness = [], [], [], []
-        for pose, color, depth in zip(self.poses, self.colors, self.depths):
+        pictures = zip(self.poses, self.colors, self.depths)
+        for pose, color, depth in progress_bar('surface', len(self.poses), 'view', pictures):
             normal = _normals(depth, self.K)
             rows, columns = (2 * index for index in np.nonzero(np.isfinite(normal[::2, ::2, 0])))
             seen = _rays(np.c_[columns, rows], self.K) * depth[rows, columns, None]
@@ -144,8 +145,9 @@ class SurfaceViews:
         seen = places @ self.poses[v].rotation.T + self.poses[v].translation
         pixels = seen[:, :2] / seen[:, 2:] * self.K[0, 0] + self.K[:2, 2]
         columns, rows = np.clip(np.round(pixels).astype(int), 0, IMAGE_PX - 1).T
-        nearest = self._nearest[v][rows, columns]
-        return np.isfinite(nearest) & (seen[:, 2] <= nearest + _DEPTH_SLACK * self.size), pixels
+        depth = self.depths[v][rows, columns]
+        depth = np.where(np.isfinite(depth), depth, self._nearest[v][rows, columns])  # beside the outline
+        return np.isfinite(depth) & (seen[:, 2] <= depth + _DEPTH_SLACK * self.size), pixels
 
     def _features(self, v: int) -> np.ndarray:
         """Return (H, W, 7) what an edge shows in: the colours, the slope of the surface, and the outline."""

@@ -45,22 +45,48 @@ def keypoint_sites(parts: list[Part], points: np.ndarray, slack: float) -> list[
         points: (K, 3) keypoints in the object frame [m].
         slack: own surface this much nearer than the keypoint's depth below it hides nothing on a thick object [m].
     """
-    triangles = np.concatenate([part.vertices[part.faces] for part in parts if part.belongs])
-    return [_site(triangles, point, slack) for point in points]
+    surface = _Surface(np.concatenate([part.vertices[part.faces] for part in parts if part.belongs]))
+    return [_site(surface, point, slack) for point in points]
 
 
 def distances_to_surface(triangles: np.ndarray, points: np.ndarray) -> np.ndarray:
     """Return (K,) how far points (K, 3) lie from the nearest of the triangles (F, 3, 3)."""
-    return np.array([_faces_within(triangles, point, 0.0)[1].min() for point in points])
+    surface = _Surface(triangles)
+    return np.array([surface.within(point, 0.0)[1].min() for point in points])
 
 
-def _site(triangles: np.ndarray, point: np.ndarray, slack: float) -> KeypointSite:
-    near, distances, nearest = _faces_within(triangles, point, slack)
+class _Surface:
+    """All triangles (F, 3, 3) of an object, and what of them is asked for every keypoint."""
+
+    def __init__(self, triangles: np.ndarray):
+        self.triangles = triangles
+        a, b, c = np.moveaxis(triangles, 1, 0)
+        self._low, self._high = np.minimum(np.minimum(a, b), c), np.maximum(np.maximum(a, b), c)
+        self.size = (self._high.max(0) - self._low.min(0)).max()
+
+    def within(self, point: np.ndarray, slack: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the faces (n, 3, 3) no farther than `slack` beyond the nearest, their distances, nearest points."""
+        outside = np.maximum(0, np.maximum(self._low - point, point - self._high))
+        to_box = np.sqrt(np.einsum('ij,ij->i', outside, outside))
+        corners = self.triangles.reshape(-1, 3) - point
+        to_vertex = np.sqrt(np.einsum('ij,ij->i', corners, corners).min())
+        near = self.triangles[to_box <= to_vertex + slack]
+        nearest = closest_point(near, np.broadcast_to(point, (len(near), 3)))
+        return near, np.linalg.norm(nearest - point, axis=1), nearest
+
+    def along(self, origin: np.ndarray, direction: np.ndarray) -> np.ndarray:
+        """Return the triangles (n, 3, 3) whose sphere a line through the origin along a unit vector meets."""
+        middle, reach = (self._low + self._high) / 2 - origin, (self._high - self._low) / 2
+        squared = np.einsum('ij,ij->i', middle, middle) - (middle @ direction) ** 2
+        return self.triangles[squared <= 1.001 * np.einsum('ij,ij->i', reach, reach) + (1e-6 * self.size) ** 2]
+
+
+def _site(surface: _Surface, point: np.ndarray, slack: float) -> KeypointSite:
+    near, distances, nearest = surface.within(point, slack)
     depth = distances.min()
-    size = np.ptp(triangles.reshape(-1, 3), 0).max()
-    touching = distances <= depth + TOUCHING * size
+    touching = distances <= depth + TOUCHING * surface.size
     normals = _unit(np.cross(near[:, 1] - near[:, 0], near[:, 2] - near[:, 0]))
-    thickness = _thickness(triangles, nearest[distances.argmin()], normals[touching], TOUCHING * size)
+    thickness = _thickness(surface, nearest[distances.argmin()], normals[touching])
     if thickness is None or depth > SURFACE * thickness:
         return KeypointSite(float(depth + slack), None)
     reach = depth + min(slack, THIN * thickness)
@@ -70,30 +96,20 @@ def _site(triangles: np.ndarray, point: np.ndarray, slack: float) -> KeypointSit
     return KeypointSite(float(reach), normals[around])
 
 
-def _faces_within(triangles: np.ndarray, point: np.ndarray, slack: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the faces (n, 3, 3) no farther than `slack` beyond the nearest, their distances and nearest points."""
-    low, high = triangles.min(1), triangles.max(1)
-    to_box = np.linalg.norm(np.maximum(0, np.maximum(low - point, point - high)), axis=1)
-    to_vertex = np.sqrt(((triangles.reshape(-1, 3) - point) ** 2).sum(1).min())
-    near = triangles[to_box <= to_vertex + slack]
-    nearest = closest_point(near, np.broadcast_to(point, (len(near), 3)))
-    return near, np.linalg.norm(nearest - point, axis=1), nearest
-
-
-def _thickness(triangles: np.ndarray, surface: np.ndarray, normals: np.ndarray, step: float) -> float | None:
+def _thickness(surface: _Surface, place: np.ndarray, normals: np.ndarray) -> float | None:
     """
-    Return how thick [m] the object is below a point of its surface; None where a ray inwards does not leave it again.
+    Return how thick [m] the object is below a place of its surface; None where a ray inwards does not leave it again.
 
     Args:
-        triangles: (F, 3, 3) all faces.
-        surface: (3,) the point.
+        surface: all of it.
+        place: (3,).
         normals: (n, 3) of the faces that meet there.
-        step: how far inside the rays begin [m].
     """
-    inwards = _unit(-normals.sum(0, keepdims=True))[0]
+    inwards, step = _unit(-normals.sum(0, keepdims=True))[0], TOUCHING * surface.size  # inside, where rays begin
     distances = []
     for normal in np.unique(normals.round(1), axis=0):
-        crossing = _first_crossing(triangles, surface + step * inwards, -normal)
+        start, direction = place + step * inwards, -normal
+        crossing = _first_crossing(surface.along(start, _unit(direction[None])[0]), start, direction)
         if crossing is None or not crossing[1]:
             return None
         distances.append(crossing[0])

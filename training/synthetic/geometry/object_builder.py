@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from custom_pose_ros.core.command_line import say
 from custom_pose_ros.core.errors import ConfigError, DatasetError
 from custom_pose_ros.core.limits import MAX_MESH_FACES
 from custom_pose_ros.core.object_model import ObjectModel
@@ -27,6 +28,7 @@ Builder = Callable[[np.random.Generator], list[Part]]
 FILE_AXES = 'x,y,z'  # of the mesh, kept as they are
 _Y_UP_AXES = 'z,x,y'  # of files whose y axis points up
 _CLEARLY = 0.5  # of the other distance
+_LONG_READ_BYTES = 10e6
 MARGIN = 0.10  # share of the mesh's size that a keypoint may lie outside its bounding box
 LIKELY_SCALES = (1.0, 0.001, 0.01, 0.0254, 0.1, 1000.0)  # metres per unit: metres, millimetres, ..., kilometres
 
@@ -120,6 +122,12 @@ def load_parts(
     scale = used_scale(path, scale)
     R_object_file = axes_rotation(axes)
     return [replace(p, vertices=scale * (p.vertices - np.asarray(origin, float)) @ R_object_file.T) for p in parts]
+
+
+def tell_reading(path: str | Path) -> None:
+    """Say that a file is read which takes longer than a few seconds."""
+    if Path(path).is_file() and (size := Path(path).stat().st_size) > _LONG_READ_BYTES:
+        say(f'reading {path}: {size / 1e6:.0f} MB')
 
 
 def size_note(

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 
+from custom_pose_ros.core.command_line import progress_bar
 from custom_pose_ros.core.drawing.contact_sheet import keypoint_colours
 from custom_pose_ros.core.files import write_image
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
@@ -27,6 +28,7 @@ _MARGIN = 1.1  # the object's size fits that often into a picture
 _SHADE = 0.35
 _BACKGROUND = (225, 210, 200)  # BGR
 _DARK, _LIGHT = (40, 40, 40), (255, 255, 255)
+_NAME_SIZE = 0.4  # of OpenCV's letters
 # Title, direction towards the camera, what is up in the picture; in the object's axes x forward, y left, z up.
 _SIDES = (
     ('from the front (+x)', (1, 0, 0), (0, 0, 1)),
@@ -56,8 +58,8 @@ def write_preview(path: Path, parts: list[Part], model: ObjectModel, visibility:
         rest = R_camera_object, visibility.seen_share
         return np.array([keypoint_seen(whole, 1, point, site, *rest) for point, site in zip(points, sites)])
 
-    rows = [np.hstack([_side(views, model, shown, *side) for side in _SIDES[i : i + 3]]) for i in (0, 3)]
-    write_image(path, np.vstack(rows))
+    sides = [_side(views, model, shown, *side) for side in progress_bar('preview', len(_SIDES), 'side', _SIDES)]
+    write_image(path, np.vstack([np.hstack(sides[:3]), np.hstack(sides[3:])]))
 
 
 def _side(views: MeshViews, model: ObjectModel, shown, title: str, towards, up) -> np.ndarray:
@@ -81,7 +83,9 @@ def _draw_keypoints(image: np.ndarray, pixels: np.ndarray, shown: np.ndarray, na
         cv2.circle(image, centre, 6, _DARK, -1 if shown[i] else 3, cv2.LINE_AA)
         cv2.circle(image, centre, 4 if shown[i] else 6, colours[i], -1 if shown[i] else 1, cv2.LINE_AA)
         if shown[i]:
-            _write(image, names[i], (centre[0] + 8, centre[1] - 4), 0.4)
+            (wide, _), _ = cv2.getTextSize(names[i], cv2.FONT_HERSHEY_SIMPLEX, _NAME_SIZE, 1)
+            left = centre[0] + 8 if centre[0] + 8 + wide < image.shape[1] else centre[0] - 8 - wide
+            _write(image, names[i], (left, centre[1] - 4), _NAME_SIZE)
 
 
 def _write(image: np.ndarray, text: str, corner: tuple[int, int], size: float) -> None:
