@@ -149,8 +149,8 @@ def shader(textured: bool, mirrors: bool) -> list[tuple[str, str]]:
     """
     code = [
         ('//VTK::Normal::Dec', '//VTK::Normal::Dec\n' + _FUNCTIONS),
-        ('//VTK::Normal::Impl', '//VTK::Normal::Impl\n' + _TEXTURE * textured + _BUMPS + _GRAIN),
-        ('//VTK::Light::Impl', '//VTK::Light::Impl\n' + _MIRRORS * mirrors),
+        ('//VTK::Normal::Impl', '//VTK::Normal::Impl\n' + (_TEXTURE if textured else '') + _BUMPS + _GRAIN),
+        ('//VTK::Light::Impl', '//VTK::Light::Impl\n' + (_MIRRORS if mirrors else '')),
         ('//VTK::DepthPeeling::Impl', ''),  # VTK's discard here would rule out the early depth test
     ]
     return [*code, ('//VTK::TCoord::Impl', '')] if textured else code
