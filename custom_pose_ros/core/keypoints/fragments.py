@@ -26,12 +26,16 @@ class Graph:
         limbs_of: for each keypoint, its limbs as (limb, keypoint at the other end, whether it starts the limb).
         neighbours: for each keypoint, the set of keypoints that share a limb with it.
         parts: for each keypoint, the set of keypoints that the skeleton connects with it, itself included.
+        limb_between: (K, K) int, the limb that starts at one keypoint and ends at another one, -1 where there is none.
+        connected: (K, K) bool, `parts` as a table.
     """
 
     pairs: np.ndarray
     limbs_of: list[list[tuple[int, int, bool]]]
     neighbours: list[int]
     parts: list[int]
+    limb_between: np.ndarray
+    connected: np.ndarray
 
 
 @lru_cache(maxsize=16)
@@ -46,7 +50,11 @@ def graph_of(count: int, skeleton: tuple[tuple[int, int], ...]) -> Graph:
         neighbours[b] |= 1 << a
         joined = parts[a] | parts[b]
         parts = [joined if joined >> k & 1 else part for k, part in enumerate(parts)]
-    return Graph(np.array(skeleton, int).reshape(-1, 2), limbs_of, neighbours, parts)
+    pairs = np.array(skeleton, int).reshape(-1, 2)
+    limb_between = np.full((count, count), -1)
+    limb_between[pairs[:, 0], pairs[:, 1]] = np.arange(len(pairs))
+    connected = np.array([[part >> k & 1 for k in range(count)] for part in parts], bool).reshape(count, count)
+    return Graph(pairs, limbs_of, neighbours, parts, limb_between, connected)
 
 
 @dataclass(frozen=True)

@@ -89,6 +89,37 @@ class _Compared(NamedTuple):
     tolerance: np.ndarray
 
 
+class _Near(NamedTuple):
+    """
+    N keypoints of the better ones that lie near keypoints of the worse ones.
+
+    Attributes:
+        pair: (N,) int, index of the pair.
+        name_one: (N,) int, the keypoint of the better one.
+        name_two: (N,) int, that of the worse one.
+        squared: (N,) distance between them [px^2].
+    """
+
+    pair: np.ndarray
+    name_one: np.ndarray
+    name_two: np.ndarray
+    squared: np.ndarray
+
+    @property
+    def in_one(self) -> tuple[np.ndarray, np.ndarray]:
+        """Index of arrays (P, K) about the better ones."""
+        return self.pair, self.name_one
+
+    @property
+    def in_two(self) -> tuple[np.ndarray, np.ndarray]:
+        """Index of arrays (P, K) about the worse ones."""
+        return self.pair, self.name_two
+
+    def those(self, chosen: np.ndarray) -> _Near:
+        """Return those of which `chosen` (N,) is true."""
+        return _Near(*(column[chosen] for column in self))
+
+
 def compare(points: np.ndarray, heights: np.ndarray, stride: int) -> Pairs | None:
     """
     Compare each two instances that are near each other; None where there are no such.
@@ -99,7 +130,7 @@ def compare(points: np.ndarray, heights: np.ndarray, stride: int) -> Pairs | Non
         stride: pixels for each cell of the maps.
     """
     tolerance, (low, high) = place_tolerance(points, stride), corners(points)
-    within = np.hypot(*np.moveaxis(points[:, :, None] - points[:, None], -1, 0)) <= tolerance[:, None, None]
+    within = _squared_distances(points) <= tolerance[:, None, None] ** 2
     topped = (within & _above(heights)).any(2)
     reach = 0.5 * tolerance + _REACH * np.hypot(*(high - low).T) * topped.any(1)  # mixed names may be a part's
     reach = (reach[:, None] + reach)[..., None]
@@ -108,19 +139,38 @@ def compare(points: np.ndarray, heights: np.ndarray, stride: int) -> Pairs | Non
         return None
     columns = (points, ~np.isnan(points[..., 0]), heights, topped, low, high, tolerance)
     one, two = (_Compared(*(column[index] for column in columns)) for index in (first, second))
-    squared = ((one.points[:, :, None] - two.points[:, None]) ** 2).sum(-1)
+    near = _near(points, first, second, _PLACE_CELLS[1] * stride)
     inside, lower = _inside(one, two)
-    log_odds = _log_odds(one, two, squared, stride) + inside * _log_odds_inside(one, two, stride)
+    log_odds = _log_odds(one, two, near, stride) + inside * _log_odds_inside(one, two, stride)
     one_object = log_odds >= np.where(lower, _ONE_OBJECT_LOWER, _ONE_OBJECT)
     one_object |= lower & two.topped.any(1) & ((two.seen & ~two.topped).sum(1) == 1)  # a single place is no object
 
-    rival = squared <= np.minimum(one.tolerance, two.tolerance)[:, None, None] ** 2
-    rival &= ~np.eye(points.shape[1], dtype=bool)
-    doubled = np.minimum(rival.any(2).sum(1), rival.any(1).sum(1)) >= 2
-    return Pairs(first, second, log_odds, lower, one_object, doubled, _mixed(one, two, rival, one_object))
+    on_place = near.squared <= np.minimum(one.tolerance, two.tolerance)[near.pair] ** 2
+    rivals = near.those(on_place & (near.name_one != near.name_two))
+    rival_one, rival_two = np.zeros((2, *one.seen.shape), bool)
+    rival_one[rivals.in_one] = rival_two[rivals.in_two] = True
+    doubled = np.minimum(rival_one.sum(1), rival_two.sum(1)) >= 2
+    return Pairs(first, second, log_odds, lower, one_object, doubled, _mixed(one, two, rivals, one_object))
 
 
-def _log_odds(one: _Compared, two: _Compared, squared: np.ndarray, stride: int) -> np.ndarray:
+def _near(points: np.ndarray, first: np.ndarray, second: np.ndarray, most: float) -> _Near:
+    """Return which keypoints (A, K, 2) of pairs `first`, `second` (P,) are at most so far [px] from each other."""
+    pair_of = np.full((len(points), len(points)), -1)
+    pair_of[first, second] = np.arange(len(first))
+    instance, name = (~np.isnan(points[..., 0])).nonzero()
+    squared = _squared_distances(points[instance, name])
+    one, two = (squared <= most**2).nonzero()
+    pair = pair_of[instance[one], instance[two]]
+    return _Near(pair, name[one], name[two], squared[one, two]).those(pair >= 0)
+
+
+def _squared_distances(points: np.ndarray) -> np.ndarray:
+    """Return (..., N, N) between points (..., N, 2)."""
+    x, y = points[..., 0], points[..., 1]
+    return (x[..., :, None] - x[..., None, :]) ** 2 + (y[..., :, None] - y[..., None, :]) ** 2
+
+
+def _log_odds(one: _Compared, two: _Compared, near: _Near, stride: int) -> np.ndarray:
     """
     Return the log odds (P,) of the peaks of the worse one being another identity of the better one.
 
@@ -133,15 +183,17 @@ def _log_odds(one: _Compared, two: _Compared, squared: np.ndarray, stride: int) 
     Args:
         one: the better ones.
         two: the worse ones.
-        squared: (P, K, K) distances of their keypoints [px^2]; NaN where not visible.
+        near: their keypoints up to a distance beyond which N(d) is nothing.
         stride: pixels for each cell of the maps.
     """
     variance = (_PLACE_SIGMA_CELLS * stride) ** 2
     area = np.prod(one.high - one.low + stride, axis=1) / one.seen.sum(1)
-    density = np.exp(-0.5 / variance * squared) / (2 * np.pi * variance)
-    false = np.fmin(1.0, _falseness(np.fmin(one.heights[:, :, None], two.heights[:, None])))
-    on_place = np.nan_to_num(_ON_PLACE * area[:, None, None] * density * false)
-    on_place = (on_place * (on_place == on_place.max(2, keepdims=True))).max(1)
+    density = np.exp(-0.5 / variance * near.squared) / (2 * np.pi * variance)
+    false = np.fmin(1.0, _falseness(np.fmin(one.heights[near.in_one], two.heights[near.in_two])))
+    likelihood = _ON_PLACE * area[near.pair] * density * false
+    of_place, on_place = np.zeros((2, *one.seen.shape))
+    np.maximum.at(of_place, near.in_one, likelihood)
+    np.maximum.at(on_place, near.in_two, likelihood * (likelihood == of_place[near.in_one]))
     beside = (1 - _ON_PLACE) * _falseness(two.heights)
     return (np.log(np.where(two.topped, np.fmax(1.0, on_place), on_place + beside)) * two.seen).sum(1)
 
@@ -165,11 +217,13 @@ def _inside(one: _Compared, two: _Compared) -> tuple[np.ndarray, np.ndarray]:
     return inside, inside & (~two.seen | (one.seen & (two.heights <= _WEAKER * one.heights))).all(1)
 
 
-def _mixed(one: _Compared, two: _Compared, rival: np.ndarray, one_object: np.ndarray) -> np.ndarray:
-    """Tell of pairs (P,) whether their names may be mixed up, see `Pairs`; `rival` (P, K, K) are on one place."""
+def _mixed(one: _Compared, two: _Compared, rivals: _Near, one_object: np.ndarray) -> np.ndarray:
+    """Tell of pairs (P,) whether their names may be mixed up, see `Pairs`; `rivals` are names on one place."""
     shared = one.seen & two.seen
-    contested_one = one.topped | (rival & (one.heights[:, :, None] < two.heights[:, None])).any(2)
-    contested_two = two.topped | (rival & (two.heights[:, None] < one.heights[:, :, None])).any(1)
+    height_one, height_two = one.heights[rivals.in_one], two.heights[rivals.in_two]
+    contested_one, contested_two = one.topped.copy(), two.topped.copy()
+    contested_one[rivals.those(height_one < height_two).in_one] = True
+    contested_two[rivals.those(height_two < height_one).in_two] = True
     wrong_one, wrong_two = contested_one & (one.heights <= two.heights), two.topped & (two.heights <= one.heights)
     clear = (shared & ~contested_one & ~contested_two).sum(1)
     return (shared & (wrong_one | wrong_two)).any(1) & (one_object | (clear < 2))

@@ -166,16 +166,15 @@ def _named_anew(members: np.ndarray, rows: np.ndarray, candidates: Candidates) -
     among = among[np.argsort(-peaks.scores[among], kind='stable')[:_MANY_PEAKS]]
     names, heights, positions = candidates.channels[among], peaks.scores[among], peaks.positions[among]
 
-    agreement, limbs = np.zeros((2, len(among), len(among)))
-    for limb, (a, b) in enumerate(graph.pairs.tolist()):
-        starts, ends = (names == a).nonzero()[0], (names == b).nonzero()[0]
-        index = links.base[limb] + among[starts, None] * links.width[limb] + among[ends]
-        agreement[np.ix_(starts, ends)] += links.scores[index]
-        limbs[np.ix_(starts, ends)] += 1
-    agreement, limbs = agreement + agreement.T, limbs + limbs.T
+    limb = graph.limb_between[names[:, None], names]
+    joined, agreement = limb >= 0, np.zeros(limb.shape)
+    starts, ends = joined.nonzero()
+    limb = limb[joined]
+    agreement[joined] = links.scores[links.base[limb] + among[starts] * links.width[limb] + among[ends]]
+    agreement, limbs = agreement + agreement.T, (joined | joined.T).astype(float)
     away = np.hypot(*np.moveaxis(positions[:, None] - positions, -1, 0))
     rivals = ((names[:, None] == names) | (away <= place_tolerance(points[0], candidates.stride))).astype(float)
-    one_part = np.array([[graph.parts[a] >> b & 1 for b in names.tolist()] for a in names.tolist()])
+    one_part = graph.connected[names[:, None], names]
 
     grown, own = np.eye(len(among)), np.isin(among, members[0])
     if rivals[own][:, own].sum() == own.sum():
