@@ -10,6 +10,8 @@ import numpy as np
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.geometry.rigid import Rigid
 from custom_pose_ros.core.geometry.rotations import matrix_from_rotation_vector
+from custom_pose_ros.core.keypoints.poses import KeypointPose
+from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.video_file import VideoFile
 
 WIDTH, HEIGHT = 320, 240
@@ -17,6 +19,10 @@ CAMERA = CameraIntrinsics.from_fov(WIDTH, HEIGHT, np.radians(55))
 NAMES = ['left_top_far', 'left_top_near', 'left_low_far', 'left_low_near', 'right_top_far', 'right_top_near',
          'right_low_far', 'right_low_near']  # fmt: skip
 CORNERS = np.array([[x, y, z] for x in (-0.12, 0.12) for y in (-0.05, 0.05) for z in (0.08, -0.08)])
+BOX = ObjectModel(
+    name='box', keypoint_names=tuple(NAMES), skeleton=tuple((i, i + 1) for i in range(7)), sigmas=np.full(8, 0.05),
+    model_points=CORNERS,
+)  # fmt: skip
 FACES = ((0, 1, 3, 2), (4, 5, 7, 6), (0, 1, 5, 4), (2, 3, 7, 6), (0, 2, 6, 4), (1, 3, 7, 5))
 _TEXTURE = (120, 120)
 
@@ -36,6 +42,19 @@ def labels_at(share: float) -> np.ndarray:
         if _faces_camera(points[list(face)], points.mean(0)):
             seen[list(face)] = 2
     return np.column_stack([CAMERA.project(points), seen])
+
+
+def found_at(share: float, noise_px: float, rng: np.random.Generator) -> KeypointPose:
+    """Return what a network finds whose keypoints have errors of this standard deviation."""
+    points = labels_at(share)
+    visible = points[:, 2] > 0
+    return KeypointPose(
+        keypoints=np.where(visible[:, None], points[:, :2] + rng.normal(0, noise_px, (8, 2)), np.nan),
+        covariances=np.where(visible[:, None, None], np.eye(2) * noise_px**2, np.nan),
+        scores=visible * 0.9,
+        visible=visible,
+        score=0.9,
+    )
 
 
 def picture_at(share: float, background_share: float = 0.3) -> np.ndarray:

@@ -8,19 +8,15 @@ from pathlib import Path
 import moving_box
 import numpy as np
 import pytest
+from moving_box import BOX
 
 from custom_pose_ros.core.geometry.rigid import Rigid
 from custom_pose_ros.core.geometry.rotations import matrix_from_rotation_vector
 from custom_pose_ros.core.labels.raw_labels import ABSENT, SEEN
-from custom_pose_ros.core.object_model import ObjectModel
 from training.pose_training.adapting.known_body import HIDDEN_TO, SEEN_FROM, labelled_body
 from training.pose_training.footage.body_tracks import Surface
 from training.pose_training.labels.coco import LabelledImage
 
-BOX = ObjectModel(
-    name='box', keypoint_names=tuple(moving_box.NAMES), skeleton=tuple((i, i + 1) for i in range(7)),
-    sigmas=np.full(8, 0.05), model_points=moving_box.CORNERS,
-)  # fmt: skip
 TURNS = np.linspace(0, 2 * np.pi, 60, endpoint=False).tolist()
 
 

@@ -7,9 +7,8 @@ from dataclasses import replace
 import moving_box
 import numpy as np
 import pytest
+from moving_box import BOX
 
-from custom_pose_ros.core.keypoints.poses import KeypointPose
-from custom_pose_ros.core.object_model import ObjectModel
 from training.pose_training.footage.network_film import (
     FoundFrame,
     pose_camera,
@@ -22,42 +21,17 @@ NOISE_PX = 2.0
 SIZE = (moving_box.WIDTH, moving_box.HEIGHT)
 
 
-@pytest.fixture(scope='module')
-def model() -> ObjectModel:
-    return ObjectModel(
-        name='box',
-        keypoint_names=tuple(moving_box.NAMES),
-        skeleton=tuple((i, i + 1) for i in range(7)),
-        sigmas=np.full(8, 0.05),
-        model_points=moving_box.CORNERS,
-    )
-
-
-def found_pose(share: float, rng: np.random.Generator) -> KeypointPose:
-    """Return what a network with errors of 2 px finds of the box."""
-    points = moving_box.labels_at(share)
-    visible = points[:, 2] > 0
-    places = points[:, :2] + rng.normal(0, NOISE_PX, (8, 2))
-    return KeypointPose(
-        keypoints=np.where(visible[:, None], places, np.nan),
-        covariances=np.where(visible[:, None, None], np.eye(2) * NOISE_PX**2, np.nan),
-        scores=visible * 0.9,
-        visible=visible,
-        score=0.9,
-    )
-
-
 @pytest.fixture
 def found() -> dict[int, FoundFrame]:
     rng = np.random.default_rng(3)
-    return {n: FoundFrame(n / 30, SIZE, [found_pose(0.4 + n / 400, rng)]) for n in range(60)}
+    return {n: FoundFrame(n / 30, SIZE, [moving_box.found_at(0.4 + n / 400, NOISE_PX, rng)]) for n in range(60)}
 
 
-def test_proposals_of_smoothed_poses_are_nearer_than_what_was_found(model, found) -> None:
+def test_proposals_of_smoothed_poses_are_nearer_than_what_was_found(found) -> None:
     raw, smoothed = [], []
     for number in range(10, 50, 4):
         truth = moving_box.labels_at(0.4 + number / 400)
-        (proposed,), left_out = smoothed_objects(number, found, model, moving_box.CAMERA)
+        (proposed,), left_out = smoothed_objects(number, found, BOX, moving_box.CAMERA)
         assert left_out == 0
         seen = truth[:, 2] > 0
         assert (proposed.points[seen, 2] == 2).all() and (proposed.points[~seen, 2] == 1).all()
@@ -67,16 +41,16 @@ def test_proposals_of_smoothed_poses_are_nearer_than_what_was_found(model, found
     assert np.mean(np.concatenate(smoothed)) < 0.6 * np.mean(np.concatenate(raw))
 
 
-def test_a_frame_that_contradicts_those_around_it_has_no_proposal(model, found) -> None:
+def test_a_frame_that_contradicts_those_around_it_has_no_proposal(found) -> None:
     pose = found[30].poses[0]
     turned = replace(
         pose, keypoints=pose.keypoints[[2, 3, 0, 1, 6, 7, 4, 5]], visible=pose.visible[[2, 3, 0, 1, 6, 7, 4, 5]]
     )
     found[30] = FoundFrame(1.0, SIZE, [turned])
-    assert smoothed_objects(30, found, model, moving_box.CAMERA) == ([], 1)
+    assert smoothed_objects(30, found, BOX, moving_box.CAMERA) == ([], 1)
 
 
-def test_frames_are_wanted_where_the_network_is_unsure_or_contradicts_the_body(model, found) -> None:
+def test_frames_are_wanted_where_the_network_is_unsure_or_contradicts_the_body(found) -> None:
     sure, pose = found[0], found[0].poses[0]
     moved = pose.keypoints.copy()
     moved[1] += 60
@@ -86,16 +60,16 @@ def test_frames_are_wanted_where_the_network_is_unsure_or_contradicts_the_body(m
         2: FoundFrame(0.2, SIZE, []),
         3: FoundFrame(0.3, SIZE, [replace(pose, keypoints=moved)]),
     }
-    worth, reasons = worth_of_label(frames, model, moving_box.CAMERA)
+    worth, reasons = worth_of_label(frames, BOX, moving_box.CAMERA)
     assert worth.argmin() == 0
     assert reasons == ['', 'score 0.20', 'nothing found', 'not rigid']
 
 
-def test_without_points_or_calibration_there_is_no_pose(model) -> None:
-    flat = replace(model, model_points=None)
+def test_without_points_or_calibration_there_is_no_pose() -> None:
+    flat = replace(BOX, model_points=None)
     assert pose_camera(flat, SIZE, lambda width, height: moving_box.CAMERA) is None
-    assert pose_camera(model, SIZE, lambda width, height: None) is None
-    assert pose_camera(model, SIZE, lambda width, height: moving_box.CAMERA) is moving_box.CAMERA
+    assert pose_camera(BOX, SIZE, lambda width, height: None) is None
+    assert pose_camera(BOX, SIZE, lambda width, height: moving_box.CAMERA) is moving_box.CAMERA
 
 
 def test_the_window_ends_where_the_film_does() -> None:
