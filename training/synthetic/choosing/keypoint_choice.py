@@ -62,7 +62,8 @@ class KeypointChoice:
         counts = [(towards @ side >= _SIDE_COSINE) for side in seen_from] or [np.ones(len(towards), bool)]
         self._counting = np.flatnonzero(np.any(counts, axis=0))
         self._poses = Rigid(*(np.array(part)[self._counting] for part in zip(*views.poses)))
-        self._vertices, self._surface = cKDTree(vertices), cKDTree(views.points.places)
+        self._cameras = np.array([views.poses[v].inverse().translation for v in self._counting])
+        self._vertices, self._surface = cKDTree(vertices), views.points.tree
         groups = self._groups(self._strong_places(), twins)
         groups = [group for group in groups if self._seen(group).mean(0).min() >= _LEAST_SEEN]
         self.places = np.concatenate([np.zeros((0, 3)), *groups])
@@ -114,9 +115,7 @@ class KeypointChoice:
         normals = points.normals[near[np.abs(above) <= _SAME_FACE * self._views.size]]
         if not len(normals):
             return np.ones(len(self._counting), bool)
-        towards = -(place @ self._poses.rotation.transpose(0, 2, 1) + self._poses.translation)
-        camera = np.einsum('vji,vj->vi', self._poses.rotation, towards)
-        return (camera @ normals.T).max(1) > 0
+        return ((self._cameras - place) @ normals.T).max(1) > 0
 
     def _strong_places(self) -> np.ndarray:
         """Return the places (N, 3) of the surface that stand out most among those around them, tips first."""
@@ -180,10 +179,9 @@ class KeypointChoice:
     def _alike(self) -> np.ndarray:
         """Return (N,) how many other candidates near each one look like it."""
         points, size = self._views.points, self._views.size
-        tree = cKDTree(points.places)
         looks = []
         for place in self.places:
-            around = np.array(tree.query_ball_point(place, _RINGS[-1] * size), int)
+            around = np.array(self._surface.query_ball_point(place, _RINGS[-1] * size), int)
             distance = np.linalg.norm(points.places[around] - place, axis=1) / size
             look = []
             for inner, outer in zip(_RINGS, _RINGS[1:]):

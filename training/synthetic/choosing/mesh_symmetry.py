@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.spatial import cKDTree
 
 from custom_pose_ros.core.command_line import progress_bar
 from custom_pose_ros.core.geometry.rotations import matrix_from_rotation_vector, rotation_vector_from_matrix
@@ -73,7 +72,6 @@ class SymmetryFinder:
 
     def __init__(self, points: SurfacePoints, size: float):
         self._points, self._size = points, size
-        self._tree = cKDTree(points.places)
         self._middle = points.places.mean(0)
         rng = np.random.default_rng(0)
         order = rng.permutation(len(points.places))
@@ -114,7 +112,7 @@ class SymmetryFinder:
         tried = list(itertools.product(folds, directions))
         for fold, axis in progress_bar('turns' if max(folds) > 1 else 'mirror planes', len(tried), 'direction', tried):
             moved = Twin(axis, self._middle, fold, 1.0, 1.0).moved(places[self._coarse])
-            distance = np.minimum(self._tree.query(moved)[0], 4 * _COARSE * self._size).mean()
+            distance = np.minimum(self._points.tree.query(moved)[0], 4 * _COARSE * self._size).mean()
             if distance < _COARSE * self._size:
                 trials.append((distance, fold, axis))
         taken: list[np.ndarray] = []
@@ -133,7 +131,7 @@ class SymmetryFinder:
         turn, shift = Twin(axis, self._middle, fold, 1.0, 1.0).matrix, np.zeros(3)
         for _ in range(8):  # iterated closest points
             moved = (places - self._middle) @ turn.T + self._middle + shift
-            distance, nearest = self._tree.query(moved)
+            distance, nearest = self._points.tree.query(moved)
             close = distance <= max(np.quantile(distance, 0.8), 1e-3 * self._size)
             here, there = places[close], self._points.places[nearest[close]]
             u, _, vt = np.linalg.svd((there - there.mean(0)).T @ (here - here.mean(0)))
@@ -188,7 +186,7 @@ class SymmetryFinder:
         """Return the shares of some points (indices) that, turned, find no such surface, and another colour there."""
         points = self._points
         moved = (points.places[which] - centre) @ turn.T + centre
-        distance, nearest = self._tree.query(moved, 10, distance_upper_bound=_NEAR * self._size)
+        distance, nearest = self._points.tree.query(moved, 10, distance_upper_bound=_NEAR * self._size)
         found = np.isfinite(distance)
         nearest = np.where(found, nearest, 0)
         normals = points.normals[which] @ turn.T

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.spatial import cKDTree
 
 from training.synthetic.choosing.surface_views import SurfacePoints
 
@@ -30,8 +29,7 @@ class Sliding:
 
     def __init__(self, points: SurfacePoints, size: float):
         self._points, self._size = points, size
-        self._tree = cKDTree(points.places)
-        _, near = self._tree.query(points.places, min(_NEIGHBOURS, len(points.places)))
+        _, near = points.tree.query(points.places, min(_NEIGHBOURS, len(points.places)))
         apart = points.places[near] - points.places[:, None]
         change = points.colors[near] - points.colors[:, None]
         across = apart.transpose(0, 2, 1)
@@ -41,7 +39,7 @@ class Sliding:
 
     def holds(self, place: np.ndarray) -> np.ndarray:
         """Return how firmly (3,) the surface around a place (3,) holds it, in three directions, the least first."""
-        around = self._tree.query_ball_point(place, _AROUND * self._size)
+        around = self._points.tree.query_ball_point(place, _AROUND * self._size)
         if not around:
             return np.zeros(3)
         apart = (self._points.places[around] - place) / (_AROUND * self._size)

@@ -7,6 +7,7 @@ from functools import cached_property
 
 import cv2
 import numpy as np
+from scipy.spatial import cKDTree
 
 from custom_pose_ros.core.command_line import progress_bar
 from custom_pose_ros.core.errors import DatasetError
@@ -45,6 +46,11 @@ class SurfacePoints:
     normals: np.ndarray
     colors: np.ndarray
 
+    @cached_property
+    def tree(self) -> cKDTree:
+        """Of the places."""
+        return cKDTree(self.places)
+
 
 class SurfaceViews:
     """
@@ -69,11 +75,13 @@ class SurfaceViews:
         self.colors, self.depths, self._nearest, self._edges, self._corners = [], [], [], [], []
         for pose in progress_bar('views of the mesh', VIEWS, 'view', self.poses):
             drawn = self._pictures.render(self._camera, pose)
-            self.colors.append(drawn.color.astype(np.float32))
-            self.depths.append(drawn.surfaces.depth)
-            self._nearest.append(cv2.erode(drawn.surfaces.depth, np.ones((3, 3))))  # at an edge, its own side
-            self._edges.append(_products(self._features(-1)))
-            self._corners.append(_least_contrast(cv2.GaussianBlur(self._edges[-1], (0, 0), self._corner_px)))
+            color, depth = drawn.color.astype(np.float32), drawn.surfaces.depth
+            edges = _products(_features(color, depth, self.K))
+            self.colors.append(color)
+            self.depths.append(depth)
+            self._nearest.append(cv2.erode(depth, np.ones((3, 3))))  # at an edge, its own side
+            self._edges.append(edges)
+            self._corners.append(_least_contrast(cv2.GaussianBlur(edges, (0, 0), self._corner_px)))
         if not any(np.isfinite(depth).any() for depth in self.depths):
             raise DatasetError('nothing of the mesh is solid: all its materials are transparent')
 
@@ -149,13 +157,6 @@ class SurfaceViews:
         depth = np.where(np.isfinite(depth), depth, self._nearest[v][rows, columns])  # beside the outline
         return np.isfinite(depth) & (seen[:, 2] <= depth + _DEPTH_SLACK * self.size), pixels
 
-    def _features(self, v: int) -> np.ndarray:
-        """Return (H, W, 7) what an edge shows in: the colours, the slope of the surface, and the outline."""
-        depth = self.depths[v]
-        slope = np.nan_to_num(_normals(depth, self.K)) * _NORMAL_WEIGHT
-        outline = np.isfinite(depth)[..., None] * _OUTLINE_WEIGHT
-        return np.concatenate([self.colors[v], slope, outline], 2).astype(np.float32)
-
 
 def _rays(pixels: np.ndarray, K: np.ndarray) -> np.ndarray:
     """Return the points (N, 3) at depth 1 behind pixels (N, 2)."""
@@ -178,6 +179,13 @@ def _normals(depth: np.ndarray, K: np.ndarray) -> np.ndarray:
         towards = -(normals * places).sum(2) / np.linalg.norm(places, axis=2)
     normals[~(towards > _LEAST_TOWARDS)] = np.nan
     return normals
+
+
+def _features(color: np.ndarray, depth: np.ndarray, K: np.ndarray) -> np.ndarray:
+    """Return (H, W, 7) what an edge shows in: the colours, the slope of the surface, and the outline."""
+    slope = np.nan_to_num(_normals(depth, K)) * _NORMAL_WEIGHT
+    outline = np.isfinite(depth)[..., None] * _OUTLINE_WEIGHT
+    return np.concatenate([color, slope, outline], 2).astype(np.float32)
 
 
 def _products(features: np.ndarray) -> np.ndarray:
