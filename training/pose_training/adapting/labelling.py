@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from custom_pose_ros.core.errors import DatasetError
 from custom_pose_ros.core.object_model import ObjectModel
 from training.pose_training.adapting.film_labels import FilmLabels
@@ -41,10 +43,10 @@ def label_film(seen: FilmSights, model: ObjectModel, labelled: LabelledBody | No
             'object, label pictures that show which way it is turned, and train with them first'
         )
     agreed = {number: sights[0] for number, sights in found.items() if len(sights) == 1 and sights[0].agreed}
-    if len(agreed) < max(_FEWEST, _AGREED * total):
+    if len(agreed) < (needed := max(_FEWEST, math.ceil(_AGREED * total))):
         raise DatasetError(
             f'{source}: in {len(agreed)} of {total} frames the network finds one object, and the same when the picture '
-            f'is rotated or enlarged; at least {max(_FEWEST, round(_AGREED * total))} such frames are needed: the film '
+            f'is rotated or enlarged; at least {needed} such frames are needed: the film '
             'is too short, shows another object or several, or the network hardly knows it'
         )
     propagation = confirmed_body(seen, agreed, model, labelled is not None)
