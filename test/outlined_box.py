@@ -14,7 +14,7 @@ from custom_pose_ros.core.geometry.rigid import Rigid
 from custom_pose_ros.core.geometry.rotations import matrix_from_roll_pitch_yaw, random_rotation
 from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.object_model import ObjectModel
-from custom_pose_ros.core.orientation.outline_views import CREASE, OUTLINE, OutlineViews, ViewLines
+from custom_pose_ros.core.orientation.outlines.outline_views import CREASE, OUTLINE, OutlineViews, ViewLines
 
 HALF_M = np.array([0.13, 0.09, 0.05])
 CORNERS = np.array(list(itertools.product((-1, 1), repeat=3))) * HALF_M

@@ -38,7 +38,7 @@ from custom_pose_ros.core.command_line import progress_bar
 from custom_pose_ros.core.errors import UsageError
 from custom_pose_ros.core.object_file import find_object_folder
 from custom_pose_ros.core.object_model import ObjectModel
-from custom_pose_ros.core.orientation.outline_views import OUTLINE_FILE, SIZE_ERROR, OutlineViews
+from custom_pose_ros.core.orientation.outlines.outline_views import OUTLINE_FILE, SIZE_ERROR, OutlineViews
 
 with optional_packages('outline', ['synthetic']):
     from training.synthetic.geometry.object_builder import mesh_of, object_builder, size_note, tell_reading

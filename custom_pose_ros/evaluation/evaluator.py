@@ -14,7 +14,7 @@ import numpy as np
 
 from custom_pose_ros.core.errors import ConfigError, DatasetError, UsageError
 from custom_pose_ros.core.object_model import ObjectModel
-from custom_pose_ros.core.orientation.outline_views import OutlineViews, find_outline
+from custom_pose_ros.core.orientation.outlines.outline_views import OutlineViews, find_outline
 from custom_pose_ros.evaluation.bags.reader import Bag
 from custom_pose_ros.evaluation.bags.topics import FOREIGN_TYPES
 from custom_pose_ros.evaluation.evaluation_settings import Selection, Settings, select

@@ -41,7 +41,7 @@ from custom_pose_ros.core.errors import ConfigError, CustomPoseError, MediaError
 from custom_pose_ros.core.files import write_image, write_json
 from custom_pose_ros.core.object_file import Thresholds
 from custom_pose_ros.core.object_model import ObjectModel
-from custom_pose_ros.core.orientation.outline_views import find_outline
+from custom_pose_ros.core.orientation.outlines.outline_views import find_outline
 from custom_pose_ros.core.orientation.pnp import known_points
 from custom_pose_ros.core.pictures import read_sound_picture
 from custom_pose_ros.core.video_file import VideoFile

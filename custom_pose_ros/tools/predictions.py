@@ -20,7 +20,7 @@ from custom_pose_ros.core.labels.coco_file import coco_category
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.orientation.estimate import AMBIGUOUS, CAMERA_OPTICAL, OrientationEstimate
 from custom_pose_ros.core.orientation.orientation_estimator import OrientationEstimator
-from custom_pose_ros.core.orientation.outline_views import OutlineViews
+from custom_pose_ros.core.orientation.outlines.outline_views import OutlineViews
 from custom_pose_ros.inference.estimator import Estimator
 
 REFERENCE_FRAMES = {CAMERA_OPTICAL: IDENTITY, 'camera_body': BODY_OPTICAL}

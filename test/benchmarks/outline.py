@@ -32,8 +32,9 @@ from custom_pose_ros.core.keypoints.poses import KeypointPose  # noqa: E402
 from custom_pose_ros.core.object_model import ObjectModel  # noqa: E402
 from custom_pose_ros.core.orientation.estimate import OrientationEstimate  # noqa: E402
 from custom_pose_ros.core.orientation.orientation_estimator import OrientationEstimator  # noqa: E402
-from custom_pose_ros.core.orientation.outline_fit import MeshSize, OutlineFitter  # noqa: E402
-from custom_pose_ros.core.orientation.outline_views import OUTLINE, OutlineViews  # noqa: E402
+from custom_pose_ros.core.orientation.outlines.outline_fit import MeshSize  # noqa: E402
+from custom_pose_ros.core.orientation.outlines.outline_fitter import OutlineFitter  # noqa: E402
+from custom_pose_ros.core.orientation.outlines.outline_views import OUTLINE, OutlineViews  # noqa: E402
 from custom_pose_ros.inference.estimator import PoseEstimator, load_trained  # noqa: E402
 from custom_pose_ros.tools.media import Clip  # noqa: E402
 

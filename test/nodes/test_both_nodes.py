@@ -12,7 +12,7 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
 from custom_pose_ros.core.object_model import ObjectModel
-from custom_pose_ros.core.orientation.outline_views import OutlineViews, ViewLines
+from custom_pose_ros.core.orientation.outlines.outline_views import OutlineViews, ViewLines
 from custom_pose_ros.nodes.both_nodes import split_arguments
 from custom_pose_ros.nodes.orientation.orientation_node import OrientationNode
 from custom_pose_ros.nodes.pose.pose_node import PoseNode

@@ -12,7 +12,7 @@ from custom_pose_ros.core.geometry.rigid import Rigid
 from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.orientation.estimate import AMBIGUOUS, OrientationEstimate
-from custom_pose_ros.core.orientation.outline_views import OUTLINE, OutlineViews
+from custom_pose_ros.core.orientation.outlines.outline_views import OUTLINE, OutlineViews
 
 # Colours that differ for the colour-blind too (Okabe and Ito 2008), as BGR.
 PALETTE = (

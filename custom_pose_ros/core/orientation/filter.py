@@ -20,7 +20,7 @@ from custom_pose_ros.core.geometry.rotations import (
 )
 from custom_pose_ros.core.orientation.filter_models import KeypointNoise, SingerMotion, repeated
 from custom_pose_ros.core.orientation.hypotheses import POSE, STATE_SIZE, TURN, Correction, Hypotheses, reweighted
-from custom_pose_ros.core.orientation.outline_fit import OutlineFit
+from custom_pose_ros.core.orientation.outlines.outline_fit import OutlineFit
 from custom_pose_ros.core.orientation.pnp import PointSet, linearise
 from custom_pose_ros.core.orientation.solver import MISFIT_TOLERANCE, Observation, PoseSolution, chi2_quantile
 

@@ -20,8 +20,9 @@ from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.orientation.estimate import AMBIGUOUS, CAMERA_OPTICAL, OrientationEstimate
 from custom_pose_ros.core.orientation.filter import FilterParameters
 from custom_pose_ros.core.orientation.identity import IdentityTrack, solve_identities
-from custom_pose_ros.core.orientation.outline_fit import MeshSize, OutlineFit, OutlineFitter
-from custom_pose_ros.core.orientation.outline_views import OutlineViews, find_outline
+from custom_pose_ros.core.orientation.outlines.outline_fit import MeshSize, OutlineFit
+from custom_pose_ros.core.orientation.outlines.outline_fitter import OutlineFitter
+from custom_pose_ros.core.orientation.outlines.outline_views import OutlineViews, find_outline
 from custom_pose_ros.core.orientation.solver import PoseSolver, Refusal
 from custom_pose_ros.core.orientation.track import DOUBTFUL, NOT_SHOWN, OTHER_SIZE, UNCOMPARED, TrackSetup, compared
 

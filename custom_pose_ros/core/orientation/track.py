@@ -16,8 +16,9 @@ from custom_pose_ros.core.geometry.symmetry import SymmetryGroup
 from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.orientation.estimate import AMBIGUOUS, OrientationEstimate
 from custom_pose_ros.core.orientation.filter import FilteredPose, FilterParameters, PoseFilter
-from custom_pose_ros.core.orientation.outline_fit import AS_THE_MESH, MeshSize, OutlineFit, OutlineFitter
-from custom_pose_ros.core.orientation.outline_views import SIZE_ERROR
+from custom_pose_ros.core.orientation.outlines.outline_fit import AS_THE_MESH, MeshSize, OutlineFit
+from custom_pose_ros.core.orientation.outlines.outline_fitter import OutlineFitter
+from custom_pose_ros.core.orientation.outlines.outline_views import SIZE_ERROR
 from custom_pose_ros.core.orientation.pnp import PointSet
 from custom_pose_ros.core.orientation.solver import (
     MISFIT_TOLERANCE,

@@ -15,7 +15,7 @@ from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.keypoints.tracking import PoseTracker
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.orientation.orientation_estimator import OrientationEstimator
-from custom_pose_ros.core.orientation.outline_views import OutlineViews
+from custom_pose_ros.core.orientation.outlines.outline_views import OutlineViews
 from custom_pose_ros.evaluation.bags.reader import Bag
 from custom_pose_ros.evaluation.evaluation_settings import Selection
 from custom_pose_ros.evaluation.frame_result import FrameResult

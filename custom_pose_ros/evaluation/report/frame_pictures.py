@@ -12,7 +12,7 @@ from custom_pose_ros.core.drawing.overlay import axis_points, draw_poses
 from custom_pose_ros.core.errors import MessageError
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.object_model import ObjectModel
-from custom_pose_ros.core.orientation.outline_views import OutlineViews
+from custom_pose_ros.core.orientation.outlines.outline_views import OutlineViews
 from custom_pose_ros.core.video_file import VideoFile
 from custom_pose_ros.evaluation.bags.reader import Bag
 from custom_pose_ros.evaluation.bags.stored import StoredMessage

@@ -26,7 +26,7 @@ from custom_pose_ros.core.orientation.camera_rate import CameraRateEstimator
 from custom_pose_ros.core.orientation.estimate import OrientationEstimate
 from custom_pose_ros.core.orientation.filter import FilterParameters
 from custom_pose_ros.core.orientation.orientation_estimator import OrientationEstimator
-from custom_pose_ros.core.orientation.outline_views import OUTLINE_FILE, WRITTEN_BY, OutlineViews, find_outline
+from custom_pose_ros.core.orientation.outlines.outline_views import OUTLINE_FILE, WRITTEN_BY, OutlineViews, find_outline
 from custom_pose_ros.core.orientation.pnp import known_points
 from custom_pose_ros.inference.camera_calibration import shows_rectified_images
 from custom_pose_ros.inference.pose_messages import message_to_poses

@@ -16,7 +16,7 @@ from rcl_interfaces.msg import Log
 from rclpy.parameter import Parameter
 
 from custom_pose_ros.core.errors import ModelError
-from custom_pose_ros.core.orientation.outline_views import OutlineViews
+from custom_pose_ros.core.orientation.outlines.outline_views import OutlineViews
 from custom_pose_ros.nodes.orientation.orientation_node import OrientationNode
 from custom_pose_ros.nodes.pose.pose_node import PoseNode
 from custom_pose_ros.nodes.ros.conversions import SwitchObject

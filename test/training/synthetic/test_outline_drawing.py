@@ -14,7 +14,7 @@ pytest.importorskip('trimesh', reason='trimesh is not installed')
 
 from trimesh.creation import box
 
-from custom_pose_ros.core.orientation.outline_views import CREASE, OUTLINE, RISE, SIZE_ERROR, OutlineViews
+from custom_pose_ros.core.orientation.outlines.outline_views import CREASE, OUTLINE, RISE, SIZE_ERROR, OutlineViews
 from training.synthetic.geometry.parts import Material, Part
 from training.synthetic.rendering.gl_probe import missing_requirement
 

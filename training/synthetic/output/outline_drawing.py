@@ -12,7 +12,7 @@ from trimesh import Trimesh
 from custom_pose_ros.core.errors import DatasetError
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.geometry.rigid import Rigid
-from custom_pose_ros.core.orientation.outline_views import CREASE, DISTANCE, OUTLINE, RISE, ViewLines
+from custom_pose_ros.core.orientation.outlines.outline_views import CREASE, DISTANCE, OUTLINE, RISE, ViewLines
 from training.synthetic.geometry.parts import Part, all_vertices
 from training.synthetic.rendering.mesh_views import MeshViews
 from training.synthetic.scenes.attitudes import even_directions, looking_along

@@ -14,7 +14,7 @@ import pytest
 from custom_pose_ros.core.errors import ModelError
 from custom_pose_ros.core.geometry.rigid import Rigid
 from custom_pose_ros.core.object_model import ObjectModel
-from custom_pose_ros.core.orientation.outline_views import OUTLINE, SIZE_ERROR, OutlineViews
+from custom_pose_ros.core.orientation.outlines.outline_views import OUTLINE, SIZE_ERROR, OutlineViews
 
 
 @pytest.fixture

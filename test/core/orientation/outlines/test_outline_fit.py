@@ -13,8 +13,9 @@ from outlined_box import CAMERA, FACE_COLOURS, box_views, near, picture, some_po
 from custom_pose_ros.core.geometry.rigid import Rigid
 from custom_pose_ros.core.geometry.rotations import matrix_from_roll_pitch_yaw, rotation_between
 from custom_pose_ros.core.orientation.orientation_estimator import OrientationEstimator
-from custom_pose_ros.core.orientation.outline_fit import MeshSize, OutlineFitter
-from custom_pose_ros.core.orientation.outline_views import SIZE_ERROR
+from custom_pose_ros.core.orientation.outlines.outline_fit import MeshSize
+from custom_pose_ros.core.orientation.outlines.outline_fitter import OutlineFitter
+from custom_pose_ros.core.orientation.outlines.outline_views import SIZE_ERROR
 from custom_pose_ros.core.orientation.track import OTHER_SIZE
 
 CHI2_99 = 16.81  # 99 % quantile, 6 degrees of freedom

@@ -1,0 +1,1 @@
+"""An object measured by its outline: where its edges are from all around, and how an image agrees with them."""
