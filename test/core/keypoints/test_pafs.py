@@ -131,8 +131,8 @@ def test_no_candidates():
 
 def test_the_callers_array_is_not_changed():
     pafs = encode(((20, 20), (100, 100)))
-    pafs.flags.writeable = False
-    score(pafs, (20, 20), (100, 100))
+    pafs.flags.writeable = False  # a change raises ValueError
+    assert score(pafs, (20, 20), (100, 100)) == (pytest.approx(1), 1)
 
 
 @pytest.mark.parametrize(

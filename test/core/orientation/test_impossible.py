@@ -55,7 +55,7 @@ def harmed(pose: KeypointPose, harm: str, covariance: str, random: np.random.Gen
     return replace(pose, keypoints=pixels, covariances=covariances, visible=visible)
 
 
-def check(estimates: list[OrientationEstimate]) -> None:
+def assert_possible(estimates: list[OrientationEstimate]) -> None:
     ids = [estimate.track_id for estimate in estimates if estimate.track_id is not None]
     assert len(ids) == len(set(ids))
     for estimate in estimates:
@@ -79,7 +79,9 @@ def test_whatever_goes_in_a_pose_that_comes_out_is_possible(frames, model, smoot
     seen = simulation.observe_track(model, track, 1.0, seed)
     for pose, (harm, covariance, step_s, track_id, copies) in zip(seen, frames):
         stamp += step_s
-        check(estimator.update([harmed(pose, harm, covariance, random).with_track_id(track_id)] * copies, stamp))
+        assert_possible(
+            estimator.update([harmed(pose, harm, covariance, random).with_track_id(track_id)] * copies, stamp)
+        )
 
 
 @pytest.mark.parametrize('smoothing', [False, True])

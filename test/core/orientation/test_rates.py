@@ -14,14 +14,14 @@ FLAT, MAST = simulation.planar_submarine(), simulation.submarine_with_mast()
 @pytest.mark.parametrize('rate_hz', [0.3, 1.0, 2.0, 3.0, 5.0, 15.0, 120.0])
 def test_smoothing_is_never_worse_than_none(rate_hz):
     """In median and 90 % of rotation and position; before, the worst ratio was 1.6 to 48 between 0.3 and 3 Hz."""
-    check(simulation.compare_at_rate(FLAT, rate_hz, range(4), 60))
+    assert_no_worse(simulation.compare_at_rate(FLAT, rate_hz, range(4), 60))
 
 
 @pytest.mark.parametrize('rate_hz', [0.3, 2.0, 5.0, 30.0])
 def test_smoothing_is_never_worse_than_none_where_errors_are_repeated(rate_hz):
     """At 30 Hz all truths were in the 95 % region when the newest image counted as little as those before it."""
     compared = simulation.compare_at_rate(MAST, rate_hz, range(4), 60, lasts_s=0.1)
-    check(compared)
+    assert_no_worse(compared)
     assert compared.covered[1] <= 0.995
 
 
@@ -42,7 +42,7 @@ def test_after_a_long_time_the_estimate_is_that_of_the_image():
         np.testing.assert_allclose(estimate.covariance, alone.covariance, rtol=1e-6, atol=1e-12)
 
 
-def check(compared: simulation.Comparison) -> None:
+def assert_no_worse(compared: simulation.Comparison) -> None:
     # 5 % are wanted. Of these 220 images a median is good for some 3 % more where most of the errors are the same.
     assert compared.worst_ratio <= 1.08
     assert 0.88 <= compared.covered[1]  # 90 to 99 % are wanted of the 95 % region; 220 images are good for 2 %

@@ -126,5 +126,6 @@ def test_what_will_not_be_measured_is_refused(name, with_truth, with_labels, tex
 
 
 def test_what_needs_no_truth_is_accepted_without():
-    conditions = [Condition(name, '<', 1.0) for name in ('detection.rate', 'latency_ms.p95', 'frames.image_sizes.6x4')]
-    check_conditions(conditions, with_truth=False, with_labels=False)
+    names = ('detection.rate', 'latency_ms.p95', 'frames.image_sizes.6x4', 'rotation_error_deg.p90')
+    with pytest.raises(UsageError, match='^--fail-if rotation_error_deg.p90 '):  # the first that is refused
+        check_conditions([Condition(name, '<', 1.0) for name in names], with_truth=False, with_labels=False)

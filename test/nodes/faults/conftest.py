@@ -119,7 +119,7 @@ class Rig:
                 message.header = header
                 self._images.publish(message)
 
-    def wait_good(self, since: float = 0.0) -> float:
+    def assert_answers(self, since: float = 0.0) -> float:
         """Return when the first good result came after this time [s, monotonic]."""
 
         def good() -> list[float]:
@@ -131,7 +131,7 @@ class Rig:
             time.sleep(0.002)
         return good()[0]
 
-    def wait_bad(self) -> None:
+    def assert_no_answers(self) -> None:
         """Wait until results have stopped or are empty, for some periods."""
         quiet_since, deadline = time.monotonic(), time.monotonic() + DEADLINE_S
         while time.monotonic() < quiet_since + 6 * PERIOD_S:
@@ -142,14 +142,14 @@ class Rig:
             quiet_since = max(quiet_since, good[-1] if good else 0.0)
             time.sleep(0.01)
 
-    def recover(self, repair: Callable[[], Any]) -> None:
+    def assert_recovers(self, repair: Callable[[], Any]) -> None:
         """Take the cause of the fault away and note how long it takes until there is a good result."""
         repair()
         self.note(time.monotonic())
 
     def note(self, gone: float) -> None:
         """Note how long after this time [s, monotonic], when the cause was gone, there is a good result."""
-        FIGURES[self._test] = max(FIGURES.get(self._test, 0.0), self.wait_good(gone) - gone)
+        FIGURES[self._test] = max(FIGURES.get(self._test, 0.0), self.assert_answers(gone) - gone)
 
     def refusals(self, text: str) -> int:
         """Return the largest number of refused messages that the diagnostics tell of with this reason."""
@@ -161,7 +161,7 @@ class Rig:
                     counts.append(int(rows['errors']))
         return max(counts)
 
-    def wait_refused(self, text: str) -> None:
+    def assert_refused(self, text: str) -> None:
         self.graph.wait(lambda: self.refusals(text), f'the diagnostics to tell: {text}', 0.02)
 
     def close(self) -> None:
@@ -186,7 +186,7 @@ def make_rig(graph, tiny, tiny_object, request) -> Iterator[Callable[..., Rig]]:
 def rig(make_rig) -> Rig:
     """Both nodes, answering."""
     rig = make_rig()
-    rig.wait_good()
+    rig.assert_answers()
     return rig
 
 

@@ -18,9 +18,9 @@ def spoilt(info: CameraInfo, field: str, value) -> CameraInfo:
 
 def test_camera_info_comes_late(make_rig) -> None:
     rig = make_rig(no_info=True)
-    rig.wait_refused('no usable camera_info (none received) yet')
-    rig.wait_bad()
-    rig.recover(lambda: setattr(rig, 'info', rig.good_info))
+    rig.assert_refused('no usable camera_info (none received) yet')
+    rig.assert_no_answers()
+    rig.assert_recovers(lambda: setattr(rig, 'info', rig.good_info))
 
 
 @pytest.mark.parametrize(
@@ -37,21 +37,21 @@ def test_camera_info_comes_late(make_rig) -> None:
 )
 def test_wrong_camera_info_is_refused_and_the_last_good_one_serves(rig, field: str, value, text: str) -> None:
     rig.info = spoilt(rig.good_info, field, value)
-    rig.wait_refused(text)
-    rig.wait_good(time.monotonic())  # nothing has stopped
-    rig.recover(lambda: setattr(rig, 'info', rig.good_info))
+    rig.assert_refused(text)
+    rig.assert_answers(time.monotonic())  # nothing has stopped
+    rig.assert_recovers(lambda: setattr(rig, 'info', rig.good_info))
 
 
 def test_camera_info_is_wrong_from_the_start(make_rig) -> None:
     rig = make_rig(no_info=True)
     rig.info = spoilt(rig.good_info, 'k', [0.0] * 9)
-    rig.wait_refused('an uncalibrated camera sends zeros')
-    rig.wait_bad()
-    rig.recover(lambda: setattr(rig, 'info', rig.good_info))
+    rig.assert_refused('an uncalibrated camera sends zeros')
+    rig.assert_no_answers()
+    rig.assert_recovers(lambda: setattr(rig, 'info', rig.good_info))
 
 
 def test_camera_info_of_another_camera_makes_results_that_are_refused_or_say_so(rig) -> None:
     rig.info = spoilt(rig.good_info, 'width', 640)  # 640x256: the image has another shape
-    rig.wait_refused('the calibration is for 640x256 and the image has 320x256')
-    rig.wait_bad()
-    rig.recover(lambda: setattr(rig, 'info', rig.good_info))
+    rig.assert_refused('the calibration is for 640x256 and the image has 320x256')
+    rig.assert_no_answers()
+    rig.assert_recovers(lambda: setattr(rig, 'info', rig.good_info))

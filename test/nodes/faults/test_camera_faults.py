@@ -26,35 +26,35 @@ def test_the_camera_stops_and_returns(rig, monkeypatch) -> None:
 
     rig.graph.wait(lambda: told(DiagnosticStatus.OK, 'running'), 'the nodes to be well')
     good, rig.make = rig.make, lambda: None
-    rig.wait_bad()
+    rig.assert_no_answers()
     text = f'{rig.graph.namespace}/tester publishes {rig.graph.namespace}/image, but nothing comes'
     rig.graph.wait(lambda: told(DiagnosticStatus.STALE, text), text)
-    rig.recover(lambda: setattr(rig, 'make', good))
+    rig.assert_recovers(lambda: setattr(rig, 'make', good))
     rig.graph.wait(lambda: told(DiagnosticStatus.WARN, 'running; until'), 'the warning that it was stale')
 
 
 def test_the_publisher_of_the_camera_goes_and_another_one_comes(rig) -> None:
     publisher = rig._images
     rig.make = lambda: None
-    rig.wait_bad()
+    rig.assert_no_answers()
     rig.graph.tester.destroy_publisher(publisher)
 
     def come_back() -> None:
         rig._images = rig.graph.advertise('image', Image, 5)
         rig.make = lambda: bgr_to_image(rig.picture, Header())
 
-    rig.recover(come_back)
+    rig.assert_recovers(come_back)
 
 
 def test_the_resolution_changes_and_changes_back(rig) -> None:
     for width, height in [(640, 512), (240, 192), (320, 256)]:
         picture = rig.draw(width, height)
-        rig.recover(lambda p=picture: setattr(rig, 'make', lambda: bgr_to_image(p, Header())))
+        rig.assert_recovers(lambda p=picture: setattr(rig, 'make', lambda: bgr_to_image(p, Header())))
     wide = rig.draw(320, 128)  # of another shape than the calibration
     good, rig.make = rig.make, lambda: bgr_to_image(wide, Header())
-    rig.wait_refused('calibration is for 320x256 and the image has 320x128')
-    rig.wait_bad()
-    rig.recover(lambda: setattr(rig, 'make', good))
+    rig.assert_refused('calibration is for 320x256 and the image has 320x128')
+    rig.assert_no_answers()
+    rig.assert_recovers(lambda: setattr(rig, 'make', good))
 
 
 def test_the_encoding_changes_and_changes_back(rig) -> None:
@@ -67,25 +67,25 @@ def test_the_encoding_changes_and_changes_back(rig) -> None:
         return image
 
     for encoding, pixels in [('rgb8', bgr[..., ::-1].copy()), ('bgra8', cv2.cvtColor(bgr, cv2.COLOR_BGR2BGRA))]:
-        rig.recover(lambda e=encoding, p=pixels: setattr(rig, 'make', lambda: message(e, p)))
+        rig.assert_recovers(lambda e=encoding, p=pixels: setattr(rig, 'make', lambda: message(e, p)))
     rig.make = lambda: message('32FC1', bgr)
-    rig.wait_refused('image encoding 32FC1 looks like depth')
-    rig.wait_bad()
-    rig.recover(lambda: setattr(rig, 'make', lambda: bgr_to_image(bgr, Header())))
+    rig.assert_refused('image encoding 32FC1 looks like depth')
+    rig.assert_no_answers()
+    rig.assert_recovers(lambda: setattr(rig, 'make', lambda: bgr_to_image(bgr, Header())))
 
 
 def test_jpegs_are_corrupt_for_a_while(make_rig) -> None:
     rig = make_rig(image_transport='compressed')
     compress, good, file = rig.compress, rig.make, rig.file
-    rig.wait_good()
+    rig.assert_answers()
     for spoilt, text in [
         (file[: len(file) // 2], 'is cut off, wanted a complete jpeg, png or webp'),
         (file[:60] + bytes(len(file) - 100) + file[-40:], 'is damaged, wanted a complete jpeg, png or webp'),
         (b'', 'wanted a jpeg, png or webp file'),
     ]:
         rig.make = lambda data=spoilt: compress(data)
-        rig.wait_refused(text)
-        rig.recover(lambda: setattr(rig, 'make', good))
+        rig.assert_refused(text)
+        rig.assert_recovers(lambda: setattr(rig, 'make', good))
 
 
 @pytest.mark.parametrize(
@@ -100,10 +100,10 @@ def test_jpegs_are_corrupt_for_a_while(make_rig) -> None:
 def test_stamps_are_no_time_for_a_while(rig, stamp) -> None:
     good = rig.stamp
     rig.stamp = stamp
-    rig.wait_good(time.monotonic())  # every frame is answered all the same
+    rig.assert_answers(time.monotonic())  # every frame is answered all the same
     time.sleep(0.5)
     assert rig.refusals('') == 0
-    rig.recover(lambda: setattr(rig, 'stamp', good))
+    rig.assert_recovers(lambda: setattr(rig, 'stamp', good))
     for _, answer in rig.answers[-3:]:
         for orientation in answer.orientations:
             assert np.isfinite(orientation.pose.covariance).all()

@@ -64,7 +64,7 @@ def latencies(rig) -> list[str]:
 def test_a_bag_that_loops_is_answered_all_the_time(make_rig, bag) -> None:
     rig = make_rig(use_sim_time=True)
     rig.stamp = bag.now
-    rig.wait_good()
+    rig.assert_answers()
     begin = time.monotonic()
 
     def loops() -> int:
@@ -82,7 +82,7 @@ def test_a_bag_that_loops_is_answered_all_the_time(make_rig, bag) -> None:
 
 def test_without_a_clock_frames_are_answered_and_the_latency_is_unknown(make_rig) -> None:
     rig = make_rig(use_sim_time=True)
-    rig.wait_good()
+    rig.assert_answers()
     rig.graph.wait(lambda: len(latencies(rig)) > 2, 'diagnostics, which need no clock')
     assert 'unknown' in latencies(rig)
 
@@ -90,8 +90,8 @@ def test_without_a_clock_frames_are_answered_and_the_latency_is_unknown(make_rig
 def test_a_clock_that_stands_still_holds_up_nothing_but_time(make_rig, bag) -> None:
     rig = make_rig(use_sim_time=True)
     rig.stamp = bag.now
-    rig.wait_good()
+    rig.assert_answers()
     bag.stands_still = True  # a bag that is paused, while the camera goes on with the same stamp
     time.sleep(0.3)
-    rig.wait_good(time.monotonic())
-    rig.recover(lambda: setattr(bag, 'stands_still', False))
+    rig.assert_answers(time.monotonic())
+    rig.assert_recovers(lambda: setattr(bag, 'stands_still', False))

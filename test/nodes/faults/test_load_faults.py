@@ -62,7 +62,7 @@ def test_a_model_that_hangs_for_a_while_is_told_and_only_the_newest_frame_follow
     text = 'no answer for'
     rig.graph.wait(lambda: any(text in s.message for m in list(rig.diagnostics) for s in m.status), text, 0.02)
     before = rig.pose_node.health.statistics[''].counts
-    rig.recover(gate.set)
-    rig.wait_good(time.monotonic())
+    rig.assert_recovers(gate.set)
+    rig.assert_answers(time.monotonic())
     since = rig.pose_node.health.statistics[''].counts.minus(before)
     assert since.processed <= since.received - since.dropped + 2  # no queue has grown

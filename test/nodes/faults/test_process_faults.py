@@ -79,14 +79,7 @@ def test_two_nodes_of_one_name_are_warned_about(killed: Killed, graph, monkeypat
     killed.start()
     diagnostics = graph.listen('/diagnostics', DiagnosticArray)
     node = graph.start(PoseNode, object=killed.object, threads=1)
-
-    def warned() -> bool:
-        return any(
-            f'more than one node is named {graph.namespace}/pose_node' in status.message
-            for message in list(diagnostics)
-            for status in message.status
-        )
-
-    graph.wait(warned, 'the warning')
+    text = f'more than one node is named {graph.namespace}/pose_node'
+    assert diagnostics.wait(lambda message: any(text in status.message for status in message.status))
     graph.wait_for_log(Log.WARN, 'pose_node', 'more than one node is named')
     graph.stop(node)

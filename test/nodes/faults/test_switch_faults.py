@@ -46,9 +46,9 @@ def test_a_spoilt_model_is_refused_and_the_old_one_serves(rig, tiny_object: str,
     spoil(folder)
     refused = answer(rig, ask(rig, folder))
     assert (refused.success, text in refused.message) == (False, True), refused.message
-    rig.wait_good(time.monotonic())
+    rig.assert_answers(time.monotonic())
     shutil.copytree(tiny_object, folder, dirs_exist_ok=True)
-    rig.recover(lambda: answer(rig, ask(rig, folder)))
+    rig.assert_recovers(lambda: answer(rig, ask(rig, folder)))
 
 
 def test_a_model_that_is_deleted_while_it_is_loaded_serves_or_is_refused(rig, tiny_object: str, tmp_path: Path) -> None:

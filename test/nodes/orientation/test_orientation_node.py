@@ -119,7 +119,7 @@ class Bench:
         return self.show(pose, seconds=seconds, size=(camera.width, camera.height))
 
 
-def check_pose(pose, R: np.ndarray, t: np.ndarray) -> None:
+def assert_pose(pose, R: np.ndarray, t: np.ndarray) -> None:
     """Compare a geometry_msgs/Pose with the truth."""
     q = pose.orientation
     assert rotation_between(matrix_from_quaternion(np.array([q.x, q.y, q.z, q.w])), R) < ANGLE_TOLERANCE_RAD
@@ -147,7 +147,7 @@ def test_every_output_carries_the_pose_the_stamp_and_the_frame(graph, model, cam
     (orientation,) = answer.orientations
     assert (orientation.object_name, orientation.track_id, orientation.keypoints_used) == ('tiny', 3, 4)
     assert orientation.reprojection_error_px < 1e-3
-    check_pose(orientation.pose.pose, R, T)
+    assert_pose(orientation.pose.pose, R, T)
     angles = [orientation.roll, orientation.pitch, orientation.yaw]
     np.testing.assert_allclose(angles, roll_pitch_yaw_from_matrix(R), atol=ANGLE_TOLERANCE_RAD)
     covariance = orientation.pose.covariance.reshape(6, 6)
@@ -193,7 +193,7 @@ def test_two_poses_with_one_id_give_one_orientation_and_are_counted(graph, model
     near, far = (keypoints_of(model, R, t, CAMERA, 3) for t in (T, np.array([0.5, 0.3, 4.0])))
     (only,) = bench.show(near, far).orientations
     assert only.track_id == 3
-    check_pose(only.pose.pose, R, T)
+    assert_pose(only.pose.pose, R, T)
     wanted = KeyValue(key='impossible poses withheld', value='1')
     diagnostics.wait(lambda m: any(wanted in status.values for status in m.status))
 
@@ -203,7 +203,7 @@ def test_the_camera_body_frame_is_named_after_the_optical_one(graph, model) -> N
     bench.calibrate()
     answer = bench.show_one()
     assert answer.header == Header(stamp=header().stamp, frame_id='camera_optical_frame_body')
-    check_pose(answer.orientations[0].pose.pose, R_BODY_OPTICAL @ R, R_BODY_OPTICAL @ T)
+    assert_pose(answer.orientations[0].pose.pose, R_BODY_OPTICAL @ R, R_BODY_OPTICAL @ T)
     angles = [answer.orientations[0].roll, answer.orientations[0].pitch, answer.orientations[0].yaw]
     np.testing.assert_allclose(angles, [0.2, -0.3, 2.5], atol=ANGLE_TOLERANCE_RAD)  # as R was made
 
@@ -223,7 +223,7 @@ def test_tf_goes_from_the_optical_frame_to_every_instance(graph, model) -> None:
         assert stamped.header == header(stamp)
         pose = rigid_pose_message(Rigid(np.eye(3), t))
         pose.orientation = stamped.transform.rotation
-        check_pose(pose, R, t)
+        assert_pose(pose, R, t)
         shift = stamped.transform.translation
         np.testing.assert_allclose([shift.x, shift.y, shift.z], t, atol=POSITION_TOLERANCE_M)
 
@@ -269,10 +269,10 @@ def test_without_camera_info_it_waits_then_guesses_and_says_so(graph, model) -> 
     bench.node.set_parameters([Parameter('camera_info_timeout', value=0.0)])
     guessed = CameraIntrinsics.from_fov(640, 480, np.pi / 2)
     answer = bench.show_one(camera=guessed, seconds=2)
-    check_pose(answer.orientations[0].pose.pose, R, T)
+    assert_pose(answer.orientations[0].pose.pose, R, T)
     graph.wait_for_log(Log.WARN, 'orientation_node', 'no camera_info: a camera of 90 deg is assumed')
     bench.calibrate()
-    check_pose(bench.show_one(seconds=3).orientations[0].pose.pose, R, T)
+    assert_pose(bench.show_one(seconds=3).orientations[0].pose.pose, R, T)
 
 
 @pytest.mark.parametrize('focal_px', [0.0, np.nan])
@@ -284,18 +284,18 @@ def test_a_bad_camera_info_is_refused_and_the_last_good_one_stays(graph, model, 
     publisher = graph.advertise('camera_info', CameraInfo)
     graph.wait(lambda: publisher.publish(bad) or bench.node.health.statistics[''].counts.errors, 'the refusal', 0.02)
     graph.wait_for_log(Log.WARN, 'orientation_node', 'camera_info: camera: K: wanted')
-    check_pose(bench.show_one().orientations[0].pose.pose, R, T)
+    assert_pose(bench.show_one().orientations[0].pose.pose, R, T)
 
 
 def test_another_resolution_is_scaled_and_another_shape_refused(graph, model) -> None:
     bench = Bench(graph, model)
     bench.calibrate()
     half = CAMERA.scaled_to(320, 240)
-    check_pose(bench.show_one(camera=half, seconds=1).orientations[0].pose.pose, R, T)
+    assert_pose(bench.show_one(camera=half, seconds=1).orientations[0].pose.pose, R, T)
     wide = keypoints_of(model, R, T, CAMERA, 3)
     assert bench.show(wide, seconds=2, size=(640, 360)).orientations == []
     graph.wait_for_log(Log.WARN, 'orientation_node', 'calibration is for 640x480 and the image has 640x360')
-    check_pose(bench.show_one(seconds=3).orientations[0].pose.pose, R, T)
+    assert_pose(bench.show_one(seconds=3).orientations[0].pose.pose, R, T)
 
 
 @pytest.mark.parametrize('told_by', ['parameter', 'remapping', 'publisher', 'nothing'])
@@ -310,7 +310,7 @@ def test_of_rectified_images_p_is_used(graph, model, told_by: str) -> None:
     info.p = [450.0, 0, 310.0, 0, 0, 450.0, 245.0, 0, 0, 0, 1, 0]
     bench.calibrate(info)
     seen_by = raw if told_by == 'nothing' else rectified
-    check_pose(bench.show_one(camera=seen_by).orientations[0].pose.pose, R, T)
+    assert_pose(bench.show_one(camera=seen_by).orientations[0].pose.pose, R, T)
     assert bench.node._cameras[''].source.rectified == (told_by != 'nothing')
 
 
@@ -318,7 +318,7 @@ def test_a_calibration_file_needs_no_camera_info(graph, model, tmp_path) -> None
     path = tmp_path / 'camera.yaml'
     path.write_text(yaml.safe_dump(CAMERA.to_yaml_dict()), encoding='utf-8')
     bench = Bench(graph, model, camera_calibration=str(path))
-    check_pose(bench.show_one().orientations[0].pose.pose, R, T)
+    assert_pose(bench.show_one().orientations[0].pose.pose, R, T)
     assert graph.tester.count_subscribers('camera_info') == 0
 
 
@@ -329,7 +329,7 @@ def test_poses_of_another_object_are_refused_with_both_names(graph, model) -> No
     answer = bench.publish(other)
     assert (answer.orientations, answer.header) == ([], header(1))
     graph.wait_for_log(Log.WARN, 'orientation_node', "poses with keypoints 'nose, tail': wanted those of tiny: [front,")
-    check_pose(bench.show_one(seconds=2).orientations[0].pose.pose, R, T)
+    assert_pose(bench.show_one(seconds=2).orientations[0].pose.pose, R, T)
 
 
 def test_the_chosen_instance_is_the_best_or_the_one_of_a_track(graph, model) -> None:
@@ -339,10 +339,10 @@ def test_the_chosen_instance_is_the_best_or_the_one_of_a_track(graph, model) -> 
     far = np.array([0.5, 0.3, 4.0])
     both = keypoints_of(model, R, T, CAMERA, 3), keypoints_of(model, R, far, CAMERA, 8)
     bench.show(*both, seconds=1)
-    check_pose(single.wait(lambda m: m.header == header(1)).pose, R, T)
+    assert_pose(single.wait(lambda m: m.header == header(1)).pose, R, T)
     bench.node.set_parameters([Parameter('track_id', value=8)])
     bench.show(*both, seconds=2)
-    check_pose(single.wait(lambda m: m.header == header(2)).pose, R, far)
+    assert_pose(single.wait(lambda m: m.header == header(2)).pose, R, far)
 
 
 def test_markers_are_published_while_somebody_listens(graph, model) -> None:
@@ -464,7 +464,7 @@ def test_results_are_given_in_a_tf_frame_once_it_is_known(graph, model, tf2) -> 
     graph.wait(lambda: tf2.knows(reference, header(2)), 'the transforms')
     answer = bench.show_one(seconds=2)
     assert answer.header == Header(stamp=header(2).stamp, frame_id='odom')
-    check_pose(answer.orientations[0].pose.pose, place.rotation @ R, place.apply(T))
+    assert_pose(answer.orientations[0].pose.pose, place.rotation @ R, place.apply(T))
 
 
 def test_a_listener_to_tf_finds_the_object_in_any_frame_of_the_robot(graph, model, tf2) -> None:
@@ -483,9 +483,9 @@ def test_a_listener_to_tf_finds_the_object_in_any_frame_of_the_robot(graph, mode
         return transform_from_message(stamped.transform)
 
     for name, t in (('tiny_3', T), ('tiny_8', far)):
-        check_pose(rigid_pose_message(looked_up('odom', name)), place.rotation @ R, place.apply(t))
+        assert_pose(rigid_pose_message(looked_up('odom', name)), place.rotation @ R, place.apply(t))
     body = looked_up('camera_optical_frame_body', 'tiny_3')  # forward, left, up of the camera
-    check_pose(rigid_pose_message(body), R_BODY_OPTICAL @ R, R_BODY_OPTICAL @ T)
+    assert_pose(rigid_pose_message(body), R_BODY_OPTICAL @ R, R_BODY_OPTICAL @ T)
     between = looked_up('tiny_8', 'tiny_3')
     np.testing.assert_allclose(between.translation, R.T @ (T - far), atol=2 * POSITION_TOLERANCE_M)
     listener.unregister()

@@ -77,7 +77,7 @@ class Bench:
         return self.poses.wait(lambda answer: answer.header == message.header)
 
 
-def check_found(message: PoseArray, points: np.ndarray) -> None:
+def assert_found(message: PoseArray, points: np.ndarray) -> None:
     """One instance, every keypoint where it was drawn."""
     (pose,) = message.poses
     found = np.array([[k.x, k.y] for k in pose.keypoints])
@@ -87,7 +87,7 @@ def check_found(message: PoseArray, points: np.ndarray) -> None:
 
 def test_poses_are_published_with_the_header_of_the_image(graph, tiny_object, picture, points) -> None:
     answer = Bench(graph, tiny_object).show(picture)
-    check_found(answer, points)
+    assert_found(answer, points)
     assert answer.header == header()
     assert (answer.image_width, answer.image_height) == (WIDTH, HEIGHT)
     assert answer.keypoint_names == ['front', 'left', 'right', 'top']
@@ -131,7 +131,7 @@ def test_an_rgb_image_with_padded_rows_is_the_same_picture(graph, tiny_object, p
     message = Image(
         height=HEIGHT, width=WIDTH, encoding='rgb8', step=rows.shape[1], data=array.array('B', rows.tobytes())
     )
-    check_found(Bench(graph, tiny_object).show(message), points)
+    assert_found(Bench(graph, tiny_object).show(message), points)
 
 
 def test_depth_images_are_named(graph, tiny_object) -> None:
@@ -151,12 +151,12 @@ def compressed(image: np.ndarray, extension: str) -> CompressedImage:
 
 def test_compressed_images_and_a_corrupt_one_between(graph, tiny_object, picture, points) -> None:
     bench = Bench(graph, tiny_object, topic='image/compressed', kind=CompressedImage, image_transport='compressed')
-    check_found(bench.show(compressed(picture, '.png'), 1), points)
+    assert_found(bench.show(compressed(picture, '.png'), 1), points)
     broken = compressed(picture, '.jpg')
     broken.data = broken.data[: len(broken.data) // 2]
     bench.camera.publish(broken)
     graph.wait_for_log(Log.WARN, 'pose_node', f'frame refused: {graph.namespace}/image/compressed: compressed image: ')
-    check_found(bench.show(compressed(picture, '.jpg'), 2), points)
+    assert_found(bench.show(compressed(picture, '.jpg'), 2), points)
 
 
 def test_remapping_image_moves_its_compressed_topic_along(graph, tiny_object, picture, points) -> None:
@@ -164,7 +164,7 @@ def test_remapping_image_moves_its_compressed_topic_along(graph, tiny_object, pi
         graph, tiny_object, '-r', 'image:=rig/color', topic='rig/color/compressed', kind=CompressedImage,
         image_transport='compressed',
     )  # fmt: skip
-    check_found(bench.show(compressed(picture, '.png')), points)
+    assert_found(bench.show(compressed(picture, '.png')), points)
 
 
 def spoilt(picture: np.ndarray, **fields) -> Image:
@@ -187,7 +187,7 @@ def test_after_a_bad_frame_the_node_warns_counts_and_goes_on(graph, tiny_object,
     bench.camera.publish(spoilt(picture, **fields))
     graph.wait_for_log(Log.WARN, 'pose_node', f'frame refused: {graph.namespace}/image: {text}')
     assert bench.node.health.statistics[''].counts.errors == 1
-    check_found(bench.show(picture, 2), points)
+    assert_found(bench.show(picture, 2), points)
     assert [answer.header.stamp.sec for answer in bench.poses] == [2]
 
 
@@ -195,7 +195,7 @@ def test_an_image_of_one_pixel_is_answered_or_refused_and_the_node_goes_on(graph
     bench = Bench(graph, tiny_object)
     bench.camera.publish(bgr_to_image(np.zeros((1, 1, 3), np.uint8), header()))
     graph.wait(lambda: bench.poses or bench.node.health.statistics[''].counts.errors, 'an answer or a refusal')
-    check_found(bench.show(picture, 2), points)
+    assert_found(bench.show(picture, 2), points)
 
 
 def test_many_bad_frames_make_few_warnings(graph, tiny_object, picture) -> None:
@@ -212,7 +212,7 @@ def test_several_cameras_share_one_model_and_do_not_disturb_each_other(graph, ti
     answers = {name: graph.listen(f'{name}/poses', PoseArray) for name in ('front', 'down')}
     bench.camera.publish(bgr_to_image(picture, header(1, 'front_optical')))
     down.publish(spoilt(picture, encoding='nonsense'))
-    check_found(answers['front'].wait(lambda m: m.header == header(1, 'front_optical')), points)
+    assert_found(answers['front'].wait(lambda m: m.header == header(1, 'front_optical')), points)
     graph.wait_for_log(Log.WARN, 'pose_node', f'frame refused: {graph.namespace}/down/image: image encoding')
     down.publish(bgr_to_image(picture[:, ::2].copy(), header(2, 'down_optical')))
     narrow = answers['down'].wait(lambda m: m.header == header(2, 'down_optical'))
@@ -240,8 +240,8 @@ def test_frames_of_several_cameras_that_wait_go_through_the_network_together(
         if second == 1:
             graph.wait(lambda: not bench.node._frames._frames, 'the worker to take the first frame')
     gate.set()
-    check_found(answers['down'].wait(lambda m: m.header == header(2)), points)
-    check_found(answers['front'].wait(lambda m: m.header == header(3)), points)
+    assert_found(answers['down'].wait(lambda m: m.header == header(2)), points)
+    assert_found(answers['front'].wait(lambda m: m.header == header(3)), points)
     assert batches == [1, 2]
 
 
@@ -325,7 +325,7 @@ def test_ids_follow_the_instance_until_tracking_is_switched_off(graph, tiny_obje
 
 def test_thresholds_change_over_the_parameter_service_and_refuse_nonsense(graph, tiny_object, picture, points) -> None:
     bench = Bench(graph, tiny_object, thresholds__min_keypoints=3)
-    check_found(bench.show(picture, 1), points)
+    assert_found(bench.show(picture, 1), points)
     client = graph.tester.create_client(SetParameters, 'pose_node/set_parameters')
     graph.wait(client.service_is_ready, 'the parameter service')
 
@@ -339,10 +339,10 @@ def test_thresholds_change_over_the_parameter_service_and_refuse_nonsense(graph,
     successful, reason = change('thresholds.pose_score', 1.5)
     assert (successful, 'thresholds.pose_score' in reason) == (False, True)
     assert change('thresholds.pose_score', 0.25) == (True, '')
-    check_found(bench.show(picture, 3), points)
+    assert_found(bench.show(picture, 3), points)
     successful, reason = change('thresholds.min_keypoints', 5)
     assert (successful, 'at most the number of keypoints, 4, got 5' in reason) == (False, True)
-    check_found(bench.show(picture, 4), points)
+    assert_found(bench.show(picture, 4), points)
     successful, reason = change('backend', 'torch')
     assert (successful, 'read-only' in reason) == (False, True)
     assert change('object', 'submarine') == (False, SWITCH_INSTEAD)
@@ -479,7 +479,7 @@ def test_the_process_ends_with_0_on_interrupt(start_process, graph, tiny_object,
     graph.wait(
         lambda: camera.publish(image) or poses, 'an answer', 0.05
     )  # its side of the discovery cannot be seen from here
-    check_found(poses.wait(), points)
+    assert_found(poses.wait(), points)
     for _ in range(5):  # interrupted in the middle of its work
         camera.publish(image)
     process.send_signal(interrupt)
