@@ -15,6 +15,7 @@ from collada.polylist import Polylist
 from collada.triangleset import TriangleSet
 from PIL import Image
 from trimesh import Trimesh
+from trimesh.util import unique_name
 from trimesh.visual import ColorVisuals, TextureVisuals
 from trimesh.visual.material import PBRMaterial
 
@@ -67,15 +68,12 @@ def collada_pieces(path: Path, content: bytes, files: ColorFiles) -> list[tuple[
     document = _read(path, content)
     pictures: dict[str, Image.Image | None] = {}
     pieces: list[tuple[str, np.ndarray, Trimesh]] = []
-    names: set[str] = set()
+    names, counts = set[str](), dict[str | None, int]()
     for shape in document.scene.objects('geometry') if document.scene else ():
         for primitive in shape.original.primitives:
             triangles = primitive.triangleset() if isinstance(primitive, Polylist) else primitive
             if isinstance(triangles, TriangleSet) and triangles.vertex is not None:
-                name, number = shape.original.id, 0
-                while name in names:
-                    number += 1
-                    name = f'{shape.original.id}_{number}'
+                name = unique_name(shape.original.id, names, counts)
                 names.add(name)
                 pieces.append((name, np.asarray(shape.matrix, float), _piece(shape, triangles, files, pictures)))
     return pieces
