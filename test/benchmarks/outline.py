@@ -239,15 +239,13 @@ def report_cube(path: Path, network_path: Path) -> None:
     lens = json.loads((folder / 'megapose_cube.json').read_text())['camera']
     K = np.array([[lens['px'], 0.0, lens['u0']], [0.0, lens['py'], lens['v0']], [0.0, 0.0, 1.0]])
     model, camera = OutlineViews.load(path).model, CameraIntrinsics(640, 480, K)
-    network, video = (
-        load_trained(str(network_path), input_height=160),
-        cv2.VideoCapture(str(folder / 'cube_video.mp4')),
-    )
+    network = load_trained(str(network_path), input_height=160)
+    video = cv2.VideoCapture(str(folder / 'cube_video.mp4'))
     estimators = {
         name: OrientationEstimator(model, camera, outline=outline)
         for name, outline in (('keypoints', None), ('with the outline', path))
     }
-    rows: dict[str, list[tuple[float, ...]]] = {name: [] for name in estimators}
+    rows: dict[str, list[tuple[bool, ...]]] = {name: [] for name in estimators}
     rate_hz = video.get(cv2.CAP_PROP_FPS)
     faces = dict.fromkeys(estimators, 0)  # as last seen
     while (image := video.read()[1]) is not None:
@@ -258,13 +256,12 @@ def report_cube(path: Path, network_path: Path) -> None:
             if tracked:
                 faces[name] = faces_towards_camera(estimates[0].pose, model)
             used = tracked and not np.isnan(estimates[0].outline_agreement)
-            rows[name].append((float(bool(found)), float(tracked), float(used), float(faces[name])))
+            rows[name].append((bool(found), tracked, used, faces[name] >= 2))
     for name, each in rows.items():
-        found, tracked, used, seen = np.array(each).T
-        two = seen >= 2.0
-        lost, back = runs(two & (tracked == 0.0)), runs((found == 1.0) & (tracked == 0.0))
+        found, tracked, used, two = np.array(each).T
+        lost, back = runs(two & ~tracked), runs(found & ~tracked)
         print(
-            f'{name:17} two faces in {two.sum():.0f} of {len(two)} images, a pose in {tracked[two].mean():.1%}, '
+            f'{name:17} two faces in {two.sum()} of {len(two)} images, a pose in {tracked[two].mean():.1%}, '
             f'longest loss {max(lost, default=0) / rate_hz:.2f} s; found, but no pose for at most '
             f'{max(back, default=0) / rate_hz:.2f} s; outline used {used[two].mean():.0%}'
         )
