@@ -28,6 +28,7 @@ from custom_pose_ros.core.command_line import (
     optional_packages,
     output_file,
     seed_number,
+    whole_number,
 )
 
 # The import above comes first, so that Ctrl-C during all others ends without a traceback.
@@ -57,7 +58,10 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         '--object', required=True, help='folder with object.yaml, the file, or the name of an installed object'
     )
     parser.add_argument('--out', type=output_file, help=f'default: {OUTLINE_FILE} in the folder of the object')
-    parser.add_argument('--views', type=int, default=VIEWS, help=f'number of directions, 20 to 20000 (default {VIEWS})')
+    parser.add_argument(
+        '--views', type=whole_number(20, 20_000), default=VIEWS,
+        help=f'number of directions, 20 to 20000 (default {VIEWS})',
+    )  # fmt: skip
     parser.add_argument(
         '--variant', type=seed_number, default=0, metavar='SEED',
         help='of what variation.yaml lets differ, as in clips of training/synthesize.py --seed SEED (default 0)',
@@ -68,10 +72,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         f'proportions), such as 0.1%% (default {SIZE_ERROR * 100:.0f}%%)',
     )  # fmt: skip
     add_mesh_options(parser, '; default: the one that variation.yaml beside the object file names')
-    options = parser.parse_args(arguments)
-    if not 20 <= options.views <= 20_000:
-        parser.error(f'--views must be from 20 to 20000, got {options.views}')
-    return options
+    return parser.parse_args(arguments)
 
 
 def _share(text: str) -> float:
