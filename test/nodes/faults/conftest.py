@@ -24,7 +24,12 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
-from custom_pose_ros.core.geometry.rotations import R_BODY_OPTICAL, matrix_from_roll_pitch_yaw
+from custom_pose_ros.core.geometry.rotations import (
+    R_BODY_OPTICAL,
+    matrix_from_quaternion,
+    matrix_from_roll_pitch_yaw,
+    rotation_between,
+)
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.nodes.orientation.orientation_node import OrientationNode
 from custom_pose_ros.nodes.pose.pose_node import PoseNode
@@ -59,6 +64,7 @@ class Rig:
         self.stamp: Callable[[], int] = time.time_ns
         self.good_info = camera_info(CAMERA)
         self.info: CameraInfo | None = None if no_info else self.good_info
+        self._taken: dict[int, float] = {}  # when a picture was taken [s, monotonic], by its stamp
         self.answers: list[tuple[float, OrientationArray]] = []
         kind = CompressedImage if parameters.get('image_transport') == 'compressed' else Image
         # A lossless file: the tiny network reads exact colours.
@@ -108,9 +114,10 @@ class Rig:
 
     def _run(self) -> None:
         while not self._ended.wait(PERIOD_S):
-            ns = self.stamp()
+            at, ns = time.monotonic(), self.stamp()
             header = Header(frame_id='camera_optical_frame')
             header.stamp.sec, header.stamp.nanosec = ns // 10**9, ns % 10**9
+            self._taken[ns] = at
             info, message = self.info, self.make()
             if info is not None:
                 info.header = header
@@ -120,10 +127,10 @@ class Rig:
                 self._images.publish(message)
 
     def assert_answers(self, since: float = 0.0) -> float:
-        """Return when the first good result came after this time [s, monotonic]."""
+        """Return when the first good result came of a picture taken after this time [s, monotonic]."""
 
         def good() -> list[float]:
-            return [at for at, answer in list(self.answers) if at > since and answer.orientations]
+            return [at for at, answer in list(self.answers) if self._taken_at(answer) > since and is_right(answer)]
 
         deadline = time.monotonic() + DEADLINE_S
         while not good():
@@ -131,14 +138,15 @@ class Rig:
             time.sleep(0.002)
         return good()[0]
 
+    def _taken_at(self, answer: OrientationArray) -> float:
+        return self._taken[answer.header.stamp.sec * 10**9 + answer.header.stamp.nanosec]
+
     def assert_no_answers(self) -> None:
         """Wait until results have stopped or are empty, for some periods."""
         quiet_since, deadline = time.monotonic(), time.monotonic() + DEADLINE_S
         while time.monotonic() < quiet_since + 6 * PERIOD_S:
             assert time.monotonic() < deadline, 'the fault changes nothing'
-            good = [
-                at for at, answer in list(self.answers) if answer.orientations and answer.orientations[0].keypoints_used
-            ]
+            good = [at for at, answer in list(self.answers) if is_measured(answer)]
             quiet_since = max(quiet_since, good[-1] if good else 0.0)
             time.sleep(0.01)
 
@@ -167,6 +175,22 @@ class Rig:
     def close(self) -> None:
         self._ended.set()
         self._thread.join()
+
+
+def is_measured(answer: OrientationArray) -> bool:
+    """Tell whether there is an instance that is not only expected there."""
+    return bool(answer.orientations) and answer.orientations[0].keypoints_used > 0
+
+
+def is_right(answer: OrientationArray) -> bool:
+    """Tell whether an instance is measured to be where the object is drawn, and turned as it is."""
+    if not is_measured(answer):
+        return False
+    pose = answer.orientations[0].pose.pose
+    p, q = pose.position, pose.orientation
+    turn = rotation_between(matrix_from_quaternion(np.array([q.x, q.y, q.z, q.w])), R)
+    # Errors are 2 mm and 0.1 degrees; colours, axes or a calibration mixed up make far more.
+    return bool(np.linalg.norm([p.x, p.y, p.z] - T) < 0.02 and turn < np.deg2rad(1.0))
 
 
 @pytest.fixture
