@@ -185,25 +185,25 @@ def check_output(parser: argparse.ArgumentParser, out: Path, kind: Callable[[str
         parser.error(f'argument --out: {error}')
 
 
-def positive_number(text: str) -> float:
-    """Return an argument that is a finite number above 0 (for `type` of argparse)."""
-    with contextlib.suppress(argparse.ArgumentTypeError):
-        if (number := _number(text)) > 0:
-            return number
-    raise argparse.ArgumentTypeError(f'wanted a number above 0, got {text!r}')
-
-
-def bounded_number(least: float, most: float) -> Callable[[str], float]:
-    """Return what reads an argument that is a number from `least` to `most` (for `type` of argparse)."""
+def _number_that(holds: Callable[[float], bool], wanted: str) -> Callable[[str], float]:
+    """Return what reads an argument that is a finite number for which something holds, for argparse."""
 
     def read(text: str) -> float:
-        if not least <= (number := _number(text)) <= most:
-            raise argparse.ArgumentTypeError(f'wanted a number from {least:g} to {most:g}, got {text!r}')
-        return number
+        with contextlib.suppress(argparse.ArgumentTypeError):
+            if holds(number := _number(text)):
+                return number
+        raise argparse.ArgumentTypeError(f'wanted {wanted}, got {text!r}')
 
     return read
 
 
+def bounded_number(least: float, most: float) -> Callable[[str], float]:
+    """Return what reads an argument that is a number from `least` to `most`, for argparse."""
+    return _number_that(lambda number: least <= number <= most, f'a number from {least:g} to {most:g}')
+
+
+positive_number = _number_that(lambda number: number > 0, 'a number above 0')
+field_of_view_deg = _number_that(lambda angle: 0 < angle < 180, 'degrees between 0 and 180')
 share_set_aside = bounded_number(0, 0.99)  # something is left to train on
 
 
@@ -231,15 +231,6 @@ def add_outline_option(parser: argparse._ActionsContainer) -> None:
         '--outline', default='auto', metavar='auto|off|FILE',
         help='measure poses by the outline.npz of training/outline.py (default: auto, the one beside the object file)',
     )  # fmt: skip
-
-
-def field_of_view_deg(text: str) -> float:
-    """Return an argument that is an angle between 0 and 180 degrees (for `type` of argparse)."""
-    with contextlib.suppress(argparse.ArgumentTypeError):
-        angle = _number(text)
-        if 0 < angle < 180:
-            return angle
-    raise argparse.ArgumentTypeError(f'wanted degrees between 0 and 180, got {text!r}')
 
 
 def add_lens_options(parser: argparse._ActionsContainer) -> None:

@@ -147,6 +147,7 @@ def test_a_damaged_bag_ends_in_3_and_a_limit_goes_before(dive, tiny_folder, tmp_
     [
         ('--duration', '0', 'wanted a number from 1e-09'),
         ('--start', '-5', 'wanted a number from 0'),
+        ('--start', 'soon', "wanted a number from 0 to 1e+09, got 'soon'"),
         ('--truth-offset', '1e300', 'wanted a number from -1e+09 to 1e+09'),
         ('--truth-max-gap', '-1', 'wanted a number from 1e-09'),
         ('--threads', '0', 'wanted a whole number from 1 up'),
