@@ -205,6 +205,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         say('train: interrupted; go on with --resume')
         return INTERRUPTED
+    if run.group.is_first:
+        best = run.folder / 'best.pth'
+        print(f'best weights: {best}\nnext: python training/export_onnx.py {best}')
     return DONE
 
 

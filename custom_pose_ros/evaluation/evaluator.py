@@ -193,7 +193,9 @@ class Reading:
         results = self._source.results()
         if not results:
             notes = '; '.join(self.bag.notes.lines() + self.notes.lines())
-            raise DatasetError(f'{self.bag.name}: nothing could be evaluated; {notes}')
+            raise DatasetError(
+                f'{self.bag.name}: nothing could be evaluated; {notes or "no image lies in the time that was chosen"}'
+            )
         truths, alignment = self._truths(results)
         scores = Scorer(self.model, self._cameras.for_size).score(results, truths)
         outline, measured = self.evaluator.outline, None

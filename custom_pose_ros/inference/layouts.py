@@ -107,7 +107,8 @@ def layout_of_file(path: Path) -> str:
             file.seek(8)
             return _layout_of_safetensors(file.read(min(int.from_bytes(head[:8], 'little'), _MOST_BYTES)))
         file.seek(0)
-        return _layout_of_pickles(file.read(_MOST_BYTES)) or _ENDINGS.get(path.suffix.lower(), '')
+        pickled = _layout_of_pickles(file.read(_MOST_BYTES)) if head[:1] == b'\x80' else ''  # else text looks like one
+        return pickled or _ENDINGS.get(path.suffix.lower(), '')
 
 
 def is_pickled(path: Path) -> bool:

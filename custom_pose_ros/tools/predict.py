@@ -292,7 +292,8 @@ class _Prediction:
                 camera = self.calibration.for_size(width, height, self.args.fov_deg)
             except ConfigError as error:
                 self._fail(ConfigError(f'{self.args.camera}: {error}'))
-        return PictureSequence(self.estimator, camera, self.args.reference_frame, self.outline)
+        assumed = None if camera is None or self.calibration.is_given else self.args.fov_deg
+        return PictureSequence(self.estimator, camera, self.args.reference_frame, self.outline, assumed)
 
     def _answer(
         self, sequence: PictureSequence, image: np.ndarray, save: Callable[[np.ndarray], None] | None, *place: Any

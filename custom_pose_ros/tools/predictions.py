@@ -38,9 +38,11 @@ class PictureResult:
         width: Width of the picture [px].
         height: Height of the picture [px].
         poses: Instances, best first; each has a track id.
-        orientations: Estimate for each track id that could be solved, in the camera optical frame.
+        orientations: Estimate for each track id that could be solved, in the camera optical frame; its angles are about
+            the axes of the reference frame.
         refusals: Reason for each track id that could not.
         reference_frame: In which position, quaternion and angles are told, one of REFERENCE_FRAMES.
+        assumed_fov_deg: Horizontal field of view of a camera without a calibration, on which all positions depend.
     """
 
     source: str
@@ -52,6 +54,7 @@ class PictureResult:
     orientations: dict[int | None, OrientationEstimate] = field(default_factory=dict)
     refusals: dict[int | None, str] = field(default_factory=dict)
     reference_frame: str = CAMERA_OPTICAL
+    assumed_fov_deg: float | None = None
 
     def orientation(self, track_id: int | None) -> OrientationEstimate | None:
         """Return the estimate of a track in the reference frame, None when it could not be solved."""
@@ -73,11 +76,14 @@ class PictureSequence:
         camera: CameraIntrinsics | None,
         reference_frame: str,
         outline: OutlineViews | None = None,
+        assumed_fov_deg: float | None = None,
     ):
         self._estimator = estimator
         self._tracker = PoseTracker(estimator.model)
-        self.camera, self._reference_frame = camera, reference_frame
-        self._orienter = camera and OrientationEstimator(estimator.model, camera, outline=outline)
+        self.camera, self._reference_frame, self._assumed_fov_deg = camera, reference_frame, assumed_fov_deg
+        self._orienter = camera and OrientationEstimator(
+            estimator.model, camera, reference_frame=reference_frame, outline=outline
+        )
 
     def analyse(self, image: np.ndarray, source: str, frame: int | None = None, stamp_s: float = 0.0) -> PictureResult:
         """Find the object in the next (H, W, 3) uint8 BGR picture, taken at `stamp_s` [s]."""
@@ -93,6 +99,7 @@ class PictureSequence:
             orientations={estimate.track_id: estimate for estimate in estimates if not estimate.coasting},
             refusals=dict(self._orienter.refusals) if self._orienter else {},
             reference_frame=self._reference_frame,
+            assumed_fov_deg=self._assumed_fov_deg,
         )
 
 
@@ -121,7 +128,7 @@ def format_table(result: PictureResult, model: ObjectModel) -> str:
 def _format_orientation(estimate: OrientationEstimate) -> list[str]:
     roll, pitch, yaw = np.rad2deg(estimate.roll_pitch_yaw)
     x, y, z = estimate.pose.translation
-    distance = np.linalg.norm(estimate.t_camera_object)
+    distance = np.linalg.norm(estimate.pose.translation)
     warning = '  one keypoint is probably wrong' if estimate.outlier_suspected else ''
     if math.isfinite(estimate.outline_agreement):
         warning += f'  outline agrees {100.0 * estimate.outline_agreement:.0f} %'
@@ -157,6 +164,7 @@ def format_json(result: PictureResult, model: ObjectModel) -> str:
             'height': result.height,
             'object': model.name,
             'reference_frame': result.reference_frame,
+            'assumed_fov_deg': result.assumed_fov_deg,
             'poses': poses,
         },
         allow_nan=False,

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -17,6 +18,8 @@ import yaml
 from outlined_box import box_views
 from tiny_model import INPUT_HEIGHT, TINY_POINTS, draw_tiny_object
 
+from custom_pose_ros.core.drawing import overlay
+from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.geometry.rotations import matrix_from_roll_pitch_yaw, rotation_between
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.tools.media import VideoReader
@@ -132,6 +135,29 @@ def test_results_are_told_in_the_reference_frame(predict, picture):
     x, y, z = optical['position_m']
     assert body['position_m'] == pytest.approx([z, -x, -y])
     assert body['quaternion_xyzw'] != pytest.approx(optical['quaternion_xyzw'], abs=0.1)
+
+
+def test_table_and_picture_tell_the_angles_of_the_reference_frame(predict, picture, tmp_path, monkeypatch):
+    """The table ended with an error in camera_body, and the picture had other angles than the table."""
+    written = []
+    monkeypatch.setattr(overlay._Painter, 'text', lambda painter, place, text, size=1.0: written.append(text))
+    status, out, _ = predict(picture, '--out', tmp_path, '--reference-frame', 'camera_body')
+    assert status == 0
+    told = re.search(r'roll +(\S+) +pitch +(\S+) +yaw +(\S+) deg', out).groups()
+    drawn = re.search(r'roll (\S+) pitch (\S+) yaw (\S+) deg', ' '.join(written)).groups()
+    assert [float(angle) for angle in drawn] == pytest.approx([float(angle) for angle in told], abs=0.51)  # rounded
+
+
+def test_json_tells_which_view_was_assumed(predict, picture):
+    def assumed(*options):
+        return json.loads(predict(picture, '--json', '--no-save', *options)[1])['assumed_fov_deg']
+
+    assert assumed() == 60
+    assert assumed('--fov-deg', 50) == 50
+    calibration = picture.parent / 'camera.yaml'
+    height, width = cv2.imread(str(picture)).shape[:2]
+    calibration.write_text(json.dumps(CameraIntrinsics.from_fov(width, height, 1.0).to_yaml_dict()))
+    assert assumed('--camera', calibration) is None
 
 
 def test_a_calibration_and_an_assumed_view_contradict_each_other(predict, picture):

@@ -22,7 +22,9 @@ def test_a_network_that_is_no_better_is_refused(root, tmp_path, capsys):
     was = hashlib.sha256(network.read_bytes()).hexdigest()
     arguments = ['--model', str(network), '--footage', str(tmp_path / 'clip'), '--out', str(out), '--workers', '0']
     assert main([*arguments, '--threads', '1', '--steps', '1', '--batch', '2', '--learning-rate', '1e-6']) == 1
-    assert 'stays as it is, since what it became is not better: ' in capsys.readouterr().err
+    told = capsys.readouterr()
+    assert 'stays as it is, since what it became is not better: ' in told.err
+    assert 'export_onnx' not in told.out  # nobody is told to export what is rejected
     assert hashlib.sha256(network.read_bytes()).hexdigest() == was
     assert not (out / 'model.onnx').exists() and not (out / 'best.pth').exists()
     report = json.loads((out / 'report.json').read_text())

@@ -60,3 +60,11 @@ def test_what_cannot_be_written_or_resumed_is_told_in_one_line(tmp_path, dots_fo
     assert str(tmp_path / 'file') in capsys.readouterr().err.splitlines()[-1]
     assert main(['--resume', '--out', str(tmp_path / 'gone')]) == 1
     assert 'last.pth: no such file' in capsys.readouterr().err
+
+
+def test_the_command_says_how_to_go_on(tmp_path, dots_folder, capsys):
+    arguments = ['--object', dots_folder, '--data', dots_folder, '--steps', '1', '--batch', '2', '--weights', 'none']
+    assert main([*map(str, arguments), '--workers', '0', '--out', str(tmp_path / 'out')]) == 0
+    best = tmp_path / 'out' / 'best.pth'
+    assert capsys.readouterr().out.splitlines()[-1] == f'next: python training/export_onnx.py {best}'
+    assert best.is_file()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from textwrap import shorten
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -284,7 +285,8 @@ def _categories_with(path: Path, categories: list[dict[str, Any]], names: Sequen
     if not chosen:
         found = '; '.join(', '.join(map(str, c['keypoints'])) for c in usable) or 'none'
         raise DatasetError(
-            f'{path}: no category has the keypoints of the object ({", ".join(names)}); it has {found[:100]}'
+            f'{path}: no category has the keypoints of the object ({", ".join(names)}); '
+            f'it has {shorten(found, 120, placeholder=" ...")}'
         )
     return chosen
 

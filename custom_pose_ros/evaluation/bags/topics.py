@@ -36,13 +36,13 @@ def image_topics(topics: Mapping[str, Topic]) -> list[Topic]:
 
 
 def choose_image_topic(
-    topics: Mapping[str, Topic], wanted: str | None, depth: Mapping[str, str] = {}, outline: bool = False
+    topics: Mapping[str, Topic], wanted: str | None, depth: Mapping[str, str] = {}, outline: bool | None = None
 ) -> Topic:
     """
     Return the image topic to use; UsageError with all choices unless it is clear. Raw goes before compressed.
 
     `depth` has the encodings of the topics that look like depth; they are taken only by name. `outline` tells whether
-    they shall be measured by one, which what was recorded cannot be.
+    they shall be measured by one, which what was recorded cannot be; None where nothing but images will do.
     """
     if wanted is not None:
         return _named(topics, wanted, IMAGE_TYPES, '--image')
@@ -67,8 +67,11 @@ def choose_image_topic(
         t.msgtype in IMAGE_TYPES for t in topics.values()
     )
     results = [t for t in topics.values() if t.count and t.msgtype in (POSES_TYPE, ORIENTATIONS_TYPE)]
-    way = f'; {"without --outline, " * outline}--recorded {",".join(t.name for t in results)} scores what was recorded'
-    raise UsageError(f'the bag has {problem}; it holds: {_listing(topics.values())}{way if results else ""}')
+    way = ''
+    if results and outline is not None:
+        names = ','.join(t.name for t in results)
+        way = f'; {"without --outline, " * outline}--recorded {names} scores what was recorded'
+    raise UsageError(f'the bag has {problem}; it holds: {_listing(topics.values())}{way}')
 
 
 def choose_camera_info(topics: Mapping[str, Topic], wanted: str | None, image: str | None) -> Topic | None:

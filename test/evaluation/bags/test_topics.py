@@ -62,7 +62,12 @@ def test_two_cameras_are_a_choice_that_names_both():
 )
 def test_images_that_cannot_be_used_are_refused(found, wanted, text):
     with pytest.raises(UsageError, match=text):
-        choose_image_topic(found, wanted)
+        choose_image_topic(found, wanted, outline=False)
+
+
+def test_where_only_images_will_do_no_other_way_is_named():
+    with pytest.raises(UsageError, match='it holds: /poses [^;]*$'):
+        choose_image_topic(topics(('/poses', 'custom_pose_msgs/msg/PoseArray')), None)
 
 
 def test_with_an_outline_what_was_recorded_is_no_way_on():

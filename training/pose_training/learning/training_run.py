@@ -329,9 +329,7 @@ class TrainingRun:
             lines.append('these are few: the weights are hardly trained; give more --minutes, or free the computer')
         if accuracy is None:
             lines.append('no images were set aside, so nothing was validated; look at other images with tools.predict')
-        lines += self._judgement(accuracy, log)
-        best = self.folder / 'best.pth'
-        return [*lines, f'best weights: {best}', f'next: python training/export_onnx.py {best}']
+        return lines + self._judgement(accuracy, log)
 
 
 def _own(folder: Path) -> IO[str] | None:
