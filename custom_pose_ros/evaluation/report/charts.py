@@ -86,6 +86,16 @@ def _points(axes: Axes, x: np.ndarray, y: np.ndarray, colour: str, label: str, s
     axes.plot(x, y, 'o', ms=math.sqrt(size), mew=0, alpha=0.55, color=colour, label=label, rasterized=as_picture)
 
 
+def _mark_beyond(axes: Axes, x: np.ndarray, y: np.ndarray, top: float, right: float = math.inf) -> None:
+    """Draw what lies beyond the axes as triangles on their edge, and tell in the legend how many these are."""
+    beyond = np.isfinite(x) & np.isfinite(y) & ((x > right) | (y > top))
+    if beyond.any():
+        label = f'{np.count_nonzero(beyond)} {"above" if math.isinf(right) else "beyond"}'
+        style = {'ms': 5, 'mew': 0, 'color': RED, 'clip_on': False, 'label': label}
+        as_picture = np.count_nonzero(beyond) > _MAX_VECTOR_POINTS
+        axes.plot(np.minimum(x[beyond], right), np.minimum(y[beyond], top), '^', rasterized=as_picture, **style)
+
+
 def _thinned(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return at most _MAX_LINE_POINTS points that keep the largest value of each stretch."""
     if len(x) <= _MAX_LINE_POINTS:
@@ -101,7 +111,11 @@ def error_over_time(axes: Axes, columns: Columns, column: str, label: str, gaps:
     x, y = _thinned(columns['bag_time_s'], columns[column])
     _shade(axes, columns['bag_time_s'], gaps)
     axes.plot(*_broken(x, y, holes(x) + 1), '-', lw=0.7, color=BLUE)
-    axes.set(xlabel='time in the bag [s]', ylabel=label, ylim=(0, _upper(y)), xlim=_limits(columns['bag_time_s']))
+    top = _upper(y)
+    axes.set(xlabel='time in the bag [s]', ylabel=label, ylim=(0, top), xlim=_limits(columns['bag_time_s']))
+    _mark_beyond(axes, columns['bag_time_s'], columns[column], top)
+    if axes.get_legend_handles_labels()[1]:
+        axes.legend(**_ABOVE, ncol=2)
 
 
 def _shade(axes: Axes, time: np.ndarray, missing: np.ndarray) -> None:
@@ -110,8 +124,6 @@ def _shade(axes: Axes, time: np.ndarray, missing: np.ndarray) -> None:
     for n, (start, stop) in enumerate(zip(edges[::2][:300], edges[1::2][:300])):
         label = 'not found' if n == 0 else ''
         axes.axvspan(time[start] - step / 2, time[stop - 1] + step / 2, color='#bbbbbb', alpha=0.5, lw=0, label=label)
-    if len(edges):
-        axes.legend(**_ABOVE)
 
 
 @_chart(_WIDE)
@@ -164,9 +176,10 @@ def error_against(axes: Axes, columns: Columns, column: str, label: str, bins: S
     middle = [(b['from'] + (b['to'] if b['to'] is not None else float(x[good].max()))) / 2 for b in bins]
     axes.plot(middle, [b['median'] for b in bins], 'o-', color=BLUE, ms=4, lw=1.5, label='median')
     axes.plot(middle, [b['p90'] for b in bins], 's--', color=RED, ms=4, lw=1.5, label='90 %')
-    top = max([b['p90'] for b in bins], default=1.0)
-    axes.set(xlabel=label, ylabel='rotation error [deg]', ylim=(0, max(1.5 * top, 1e-3)))
-    axes.legend(**_ABOVE, ncol=3, fontsize=8)
+    top = max(1.5 * max([b['p90'] for b in bins], default=1.0), 1e-3)
+    _mark_beyond(axes, x, y, top)
+    axes.set(xlabel=label, ylabel='rotation error [deg]', ylim=(0, top))
+    axes.legend(**_ABOVE, ncol=4, fontsize=8, columnspacing=1.0, handletextpad=0.4)
 
 
 @_chart(_HALF)
@@ -176,6 +189,7 @@ def histogram(axes: Axes, values: np.ndarray, label: str) -> None:
     top = _upper(finite)
     axes.hist(np.minimum(finite, top), bins=40, range=(0, top), color=SKY, edgecolor='white', lw=0.4)
     axes.set(xlabel=f'{label} (last bar: and more)', ylabel='frames', xlim=(0, top))
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     share = axes.twinx()
     share.plot(np.sort(finite), np.linspace(0, 100, len(finite)), color=BLUE, lw=1.4)
     share.set(ylim=(0, 101), ylabel='share of frames below [%]')
@@ -225,19 +239,25 @@ def paired(axes: Axes, a: np.ndarray, b: np.ndarray, label: str) -> None:
     """Draw the error of each common frame in both runs; below the diagonal B is better."""
     good = np.isfinite(a) & np.isfinite(b)
     top = _upper(np.concatenate([a[good], b[good]]))
-    _points(axes, np.minimum(a[good], top), np.minimum(b[good], top), BLUE, '', 5)
+    inside = good & (np.fmax(a, b) <= top)
+    _points(axes, a[inside], b[inside], BLUE, '', 5)
     axes.plot([0, top], [0, top], color=GREY, lw=1, ls=':')
     axes.set(xlabel=f'A: {label}', ylabel=f'B: {label}', xlim=(0, top), ylim=(0, top))
+    _mark_beyond(axes, a, b, top, top)
+    if not (inside == good).all():
+        axes.legend(**_ABOVE)
 
 
 @_chart(_WIDE)
 def two_errors_over_time(axes: Axes, time: np.ndarray, a: np.ndarray, b: np.ndarray, label: str) -> None:
     """Draw the error of both runs against the time in the bag."""
+    top = _upper(np.concatenate([a, b]))
     for errors, name, style, colour in ((a, 'A', '-', ORANGE), (b, 'B', '--', BLUE)):
         x, y = _thinned(time, errors)
         axes.plot(*_broken(x, y, holes(x) + 1), style, lw=0.9, color=colour, label=name)
-    axes.set(xlabel='time in the bag [s]', ylabel=label, ylim=(0, _upper(np.concatenate([a, b]))), xlim=_limits(time))
-    axes.legend(**_ABOVE, ncol=2)
+    axes.set(xlabel='time in the bag [s]', ylabel=label, ylim=(0, top), xlim=_limits(time))
+    _mark_beyond(axes, np.concatenate([time, time]), np.concatenate([a, b]), top)
+    axes.legend(**_ABOVE, ncol=3)
 
 
 def _upper(values: np.ndarray) -> float:
