@@ -249,9 +249,8 @@ class FootageFolder:
         """Write labels and contact sheet."""
         if self._names is not None:
             write_labels(self._parsed, self.labels, self._folder / 'images', self.images, self._names)
-        write_contact_sheet(
-            self._folder / 'contact_sheet.png', self._tiles, self._names.keypoint_names if self._names else []
-        )
+        names = self._names.keypoint_names if self._names else []
+        write_contact_sheet(self._folder / 'contact_sheet.png', self._tiles, names, 'proposed')
         print(f'look at {self._folder / "contact_sheet.png"}')
 
 

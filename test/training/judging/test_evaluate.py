@@ -14,8 +14,15 @@ from custom_pose_ros.core.labels.raw_labels import ABSENT, HIDDEN, SEEN, UNKNOWN
 from custom_pose_ros.inference.checkpoints import Checkpoint, save_checkpoint
 from custom_pose_ros.inference.network import build_network
 from training.evaluate import height_lines, main
+from training.pose_training.judging import evaluation_output
 from training.pose_training.judging.accuracy import Accuracy, is_swapped, keypoint_errors, match, measure
-from training.pose_training.judging.evaluation_output import all_figures, draw_occlusion_curve, figure_lines
+from training.pose_training.judging.evaluation_output import (
+    all_figures,
+    draw_error_curves,
+    draw_occlusion_curve,
+    figure_lines,
+    write_worst_images,
+)
 from training.pose_training.judging.oks import average_precision
 from training.pose_training.judging.suspects import find_suspects
 from training.pose_training.labels.coco import LabelledImage
@@ -262,6 +269,24 @@ def test_what_is_reported_while_hidden_is_told_for_each_keypoint(tmp_path, dots)
     assert 'reported while hidden:' not in figure_lines(
         all_figures(measure(Known(dots, [[pose(TRIANGLE)]]), seen), [[pose(TRIANGLE)]], seen, dots)
     )
+
+
+def test_pictures_say_what_they_cannot_show(tmp_path, dots, monkeypatch):
+    cv2.imwrite(str(tmp_path / 'a.png'), np.zeros((200, 200, 3), np.uint8))
+    images = [image(TRIANGLE, name=tmp_path / 'a.png')]
+    charts, titles = [], []
+    monkeypatch.setattr(evaluation_output.pyplot, 'close', charts.append)
+    drawn = evaluation_output.draw_tile
+    monkeypatch.setattr(evaluation_output, 'draw_tile', lambda *given: [titles.append(given[3]), drawn(*given)][1])
+    for answers in ([[]], [[pose(TRIANGLE + [0, 2])]]):
+        accuracy = measure(Known(dots, list(answers)), images)
+        draw_error_curves(tmp_path / 'errors.png', accuracy, dots.keypoint_names)
+        draw_occlusion_curve(tmp_path / 'occlusion.png', accuracy.by_hidden_share())
+        write_worst_images(tmp_path / 'worst.png', accuracy, answers, images, dots.keypoint_names)
+    none = 'none of the labelled keypoints was found'
+    hidden = 'no keypoint is labelled as hidden or absent: nothing to compare'
+    assert [[text.get_text() for text in chart.texts] for chart in charts] == [[none], [none], [], [hidden]]
+    assert titles == ['a.png not found', 'a.png error 3.0%']  # 2 of 67.1 px
 
 
 def with_odd_names(folder):

@@ -162,4 +162,4 @@ def write_sheet(path: Path, images: AdaptationImages, before: Figures, after: Fi
         for title, figures in (('before', before), ('after', after)):
             found = [np.column_stack([np.nan_to_num(p.keypoints), p.visible]) for p in figures.poses[i]]
             tiles.append(draw_tile(image.read(), labelled, found, f'{title} {image.path.stem}'))
-    write_contact_sheet(path, tiles, model.keypoint_names)
+    write_contact_sheet(path, tiles, model.keypoint_names, 'the object as it was followed', 'found')

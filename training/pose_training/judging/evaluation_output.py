@@ -11,11 +11,12 @@ import matplotlib
 matplotlib.use('Agg')
 import numpy as np
 from matplotlib import pyplot
+from matplotlib.figure import Figure
 
 from custom_pose_ros.core.drawing.contact_sheet import draw_tile, write_contact_sheet
 from custom_pose_ros.core.files import replacing
 from custom_pose_ros.core.keypoints.poses import KeypointPose
-from custom_pose_ros.core.labels.raw_labels import ABSENT, HIDDEN
+from custom_pose_ros.core.labels.raw_labels import ABSENT, HIDDEN, SEEN
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.orientation.estimate import AMBIGUOUS
 from training.pose_training.judging.accuracy import MISSED_ERROR, Accuracy
@@ -24,6 +25,8 @@ from training.pose_training.labels.coco import LabelledImage
 
 _LIMIT_PERCENT = 10.0
 _WORST = 12
+_NOTHING_FOUND = 'none of the labelled keypoints was found'
+_NOTHING_HIDDEN = 'no keypoint is labelled as hidden or absent: nothing to compare'
 
 
 def all_figures(
@@ -124,9 +127,16 @@ def _objects(row: dict[str, Any]) -> str:
     return f'{row["instances"]} object{"s" * (row["instances"] != 1)}'
 
 
+def _write_words(figure: Figure, text: str) -> None:
+    """Say in the middle of a chart why there is little or nothing in it."""
+    figure.text(0.5, 0.6, text, ha='center', fontsize=12, bbox={'facecolor': 'white', 'edgecolor': 'gray'})
+
+
 def draw_occlusion_curve(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     """
     Write a PNG: errors and share of keypoints found against the share of an object's keypoints that is not seen.
+
+    It says so where nothing was found, or where no keypoint is hidden or absent.
 
     Args:
         path: The file.
@@ -151,10 +161,14 @@ def draw_occlusion_curve(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     found.set_xlabel('keypoints of the object that are not seen [%]')
     found.set_xlim(-5, 105)
     found.set_ylim(-2, 102)
-    found.legend(fontsize=8, loc='center right')
+    found.legend(fontsize=8, loc='lower right', bbox_to_anchor=(1, 1), borderaxespad=0, frameon=False, ncols=2)
     for axes in (errors, found):
         axes.grid(alpha=0.3)
     figure.tight_layout()
+    if not any(row['found'] or row['invented'] for row in rows):
+        _write_words(figure, _NOTHING_FOUND)
+    elif not any(hidden):
+        _write_words(figure, _NOTHING_HIDDEN)
     with replacing(path) as temporary:
         figure.savefig(temporary)
     pyplot.close(figure)
@@ -163,6 +177,8 @@ def draw_occlusion_curve(path: Path, rows: Sequence[dict[str, Any]]) -> None:
 def draw_error_curves(path: Path, accuracy: Accuracy, names: Sequence[str]) -> None:
     """
     Write a PNG: share of the labelled keypoints within x % of the object's size, for each keypoint and for all.
+
+    It says so where nothing was found.
 
     Raises:
         OutputError: It cannot be written.
@@ -182,6 +198,8 @@ def draw_error_curves(path: Path, accuracy: Accuracy, names: Sequence[str]) -> N
     axes.grid(alpha=0.3)
     axes.legend(loc='lower right', fontsize=8, ncols=1 if len(names) < 10 else 3)
     figure.tight_layout()
+    if not np.isfinite(accuracy.errors_px).any():
+        _write_words(figure, _NOTHING_FOUND)
     with replacing(path) as temporary:
         figure.savefig(temporary)
     pyplot.close(figure)
@@ -206,8 +224,11 @@ def write_worst_images(
     tiles = []
     for i in list(order)[:_WORST]:
         image = images[i]
-        labelled = [np.column_stack([k, seen]) for k, seen in zip(image.keypoints, image.labelled)]
+        marks = image.labelled.astype(int) + (image.states == SEEN)  # 1 hidden, 2 seen
+        labelled = [np.column_stack(instance) for instance in zip(image.keypoints, marks)]
         found = [np.column_stack([np.nan_to_num(p.keypoints), p.visible]) for p in detections[i]]
-        worst = limited[accuracy.image_of == i].max()
-        tiles.append(draw_tile(image.read(), labelled, found, f'{image.path.name} {worst:.1%}'))
-    write_contact_sheet(path, tiles, names)
+        rows = np.flatnonzero(accuracy.image_of == i)
+        row = rows[np.argmax(limited[rows])]
+        error = f'error {limited[row]:.1%}' if accuracy.reported[row].any() else 'not found'
+        tiles.append(draw_tile(image.read(), labelled, found, f'{image.path.name} {error}'))
+    write_contact_sheet(path, tiles, names, crosses="found; error: mean, % of the object's size, 100 where missed")
