@@ -34,7 +34,7 @@ from custom_pose_ros.core.command_line import (
 import numpy as np
 
 from custom_pose_ros.core.errors import ConfigError, UsageError
-from custom_pose_ros.core.files import write_json, write_text
+from custom_pose_ros.core.files import check_own, holds_json, write_json, write_text
 from custom_pose_ros.core.object_checks import LARGE_M
 from custom_pose_ros.core.object_model import ObjectModel
 
@@ -75,7 +75,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     )  # fmt: skip
     parser.add_argument('--out', type=Path, required=True, help='folder for NAME/object.yaml, or the JSON file')
     parsed = parser.parse_args(arguments)
-    check_output(parser, parsed.out, output_folder if parsed.choose else output_file)
+    check_output(parser, parsed.out, output_folder if parsed.choose else output_file('.json'))
     return parsed
 
 
@@ -128,6 +128,7 @@ def choose(options: argparse.Namespace) -> None:
 
 def write_candidates(options: argparse.Namespace) -> None:
     """Write the places (N, 3) [m] on the mesh at which the object could have another keypoint."""
+    check_own(options.out, '--candidates-for', holds_json(lambda content: isinstance(content, list)))
     model = ObjectModel.load(options.candidates_for)
     parts = mesh_parts(options)
     if model.model_points is None or np.isnan(model.model_points).any():

@@ -34,7 +34,7 @@ from custom_pose_ros.core.command_line import (
 import numpy as np
 
 from custom_pose_ros.core.command_line import progress_bar
-from custom_pose_ros.core.files import write_json
+from custom_pose_ros.core.files import check_own, holds_json, write_json
 from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.keypoints.preprocessing import SIZE_MULTIPLE
 from custom_pose_ros.inference.backends import add_network_options
@@ -48,6 +48,7 @@ with optional_packages('evaluate', ['training', 'report']):
     from training.pose_training.labels.coco import LabelledImage, read_dataset
 
 _HEIGHTS = (0.75, 1.0, 1.25, 1.5)  # of the input height; networks are trained at 0.6 to 1.5 of the size
+_PICTURES = ('errors.png', 'occlusion.png', 'worst.png')
 _TOO_FEW = 0.5  # share of the keypoints; a model that finds less says nothing about labels
 
 
@@ -117,10 +118,17 @@ def run(
         return measure(estimator, images, keep), detections
 
 
+def _is_own(content: Any) -> bool:
+    """Return whether a metrics.json is of this command; evaluate_bag writes others under the same name."""
+    return isinstance(content, dict) and {'AP', 'keypoints', 'by_hidden_share'} <= set(content)
+
+
 @command
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
     parsed = parse_arguments(arguments)
+    metrics = parsed.out / 'metrics.json'
+    check_own(metrics, 'training/evaluate.py', holds_json(_is_own), _PICTURES)
     estimator = load_trained(
         parsed.model, parsed.object, parsed.backend, parsed.input_height, parsed.threads, parsed.precision
     )
@@ -135,7 +143,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     listed = {'suspects': [vars(suspect) for suspect in suspects]} if parsed.suspects else {}
     heights = measured_heights(plain, images, parsed.copies) if parsed.heights else []
     swept = {'heights': heights} if heights else {}
-    write_json(parsed.out / 'metrics.json', {**figures, **listed, **swept})
+    write_json(metrics, {**figures, **listed, **swept})
     evaluation_output.draw_error_curves(parsed.out / 'errors.png', accuracy, model.keypoint_names)
     evaluation_output.draw_occlusion_curve(parsed.out / 'occlusion.png', figures['by_hidden_share'])
     evaluation_output.write_worst_images(parsed.out / 'worst.png', accuracy, detections, images, model.keypoint_names)
@@ -148,7 +156,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f'{len(suspects)} annotations to look at' + (':' if suspects else ''))
         for suspect in suspects:
             print(f'  {suspect.image}  annotation {suspect.annotation or "-"}  {suspect.text}')
-    print(f'written: {parsed.out / "metrics.json"}, errors.png, occlusion.png, worst.png')
+    print(f'written: {metrics}, {", ".join(_PICTURES)}')
     return DONE
 
 

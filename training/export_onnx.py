@@ -20,9 +20,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script 
 
 from custom_pose_ros.core.command_line import DONE, command, command_parser, optional_packages, output_file, say
 from custom_pose_ros.core.errors import ModelError
+from custom_pose_ros.core.files import check_own
 from custom_pose_ros.core.object_model import ObjectModel
 
 with optional_packages('export_onnx', ['training']):
+    from custom_pose_ros.inference.backends.model_files import ONNX, WRITTEN_BY, is_own_network
     from custom_pose_ros.inference.checkpoints import load_checkpoint
     from training.pose_training.export.onnx_export import export_onnx
 
@@ -46,10 +48,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
     parser = command_parser(__doc__)
     parser.add_argument('checkpoint', type=Path, help='best.pth or last.pth of training/train.py, or a published one')
-    parser.add_argument('output', type=output_file, nargs='?', help='default: model.onnx beside the checkpoint')
+    parser.add_argument('output', type=output_file(ONNX), nargs='?', help='default: model.onnx beside the checkpoint')
     parser.add_argument('--object', help='object of a published checkpoint; default: the one inside the checkpoint')
     parsed = parser.parse_args(arguments)
     output = parsed.output or parsed.checkpoint.with_name('model.onnx')
+    check_own(output, WRITTEN_BY[ONNX], is_own_network)
     model = ObjectModel.load(parsed.object) if parsed.object else None
     checkpoint = load_checkpoint(parsed.checkpoint, model)
     if model and (difference := model.difference_from(checkpoint.model)):

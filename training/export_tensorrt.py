@@ -25,10 +25,11 @@ from custom_pose_ros.core.command_line import (
     output_file,
     positive_integer,
 )
+from custom_pose_ros.core.files import check_own
 from custom_pose_ros.core.keypoints.preprocessing import input_shape
 
 with optional_packages('export_tensorrt', ['training']):
-    from custom_pose_ros.inference.backends.model_files import ENGINE_NAME
+    from custom_pose_ros.inference.backends.model_files import ENGINE, ENGINE_NAME, WRITTEN_BY, is_own_network
     from custom_pose_ros.inference.checkpoints import load_checkpoint
     from training.pose_training.export.tensorrt_export import export_tensorrt
 
@@ -37,7 +38,9 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     """Return the command line."""
     parser = command_parser(__doc__)
     parser.add_argument('checkpoint', type=Path, help='best.pth or last.pth of training/train.py')
-    parser.add_argument('output', type=output_file, nargs='?', help=f'default: {ENGINE_NAME} beside the checkpoint')
+    parser.add_argument(
+        'output', type=output_file(ENGINE), nargs='?', help=f'default: {ENGINE_NAME} beside the checkpoint'
+    )
     parser.add_argument(
         '--size', type=positive_integer, nargs=2, metavar=('HEIGHT', 'WIDTH'),
         help="of the network input [px] (default: the object file's height, for images of 640x480)",
@@ -53,6 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
     parsed = parse_arguments(arguments)
     output = parsed.output or parsed.checkpoint.with_name(ENGINE_NAME)
+    check_own(output, WRITTEN_BY[ENGINE], is_own_network)
     checkpoint = load_checkpoint(parsed.checkpoint)
     size = tuple(parsed.size) if parsed.size else input_shape((480, 640), checkpoint.model.input_height)
     report = export_tensorrt(checkpoint, output, size, parsed.max_batch)

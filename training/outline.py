@@ -37,9 +37,10 @@ import numpy as np
 
 from custom_pose_ros.core.command_line import progress_bar
 from custom_pose_ros.core.errors import UsageError
+from custom_pose_ros.core.files import check_own
 from custom_pose_ros.core.object_file import find_object_folder
 from custom_pose_ros.core.object_model import ObjectModel
-from custom_pose_ros.core.orientation.outlines.outline_views import OUTLINE_FILE, SIZE_ERROR, OutlineViews
+from custom_pose_ros.core.orientation.outlines.outline_views import OUTLINE_FILE, SIZE_ERROR, WRITTEN_BY, OutlineViews
 
 with optional_packages('outline', ['synthetic']):
     from training.synthetic.geometry.object_builder import mesh_of, object_builder, size_note, tell_reading
@@ -57,7 +58,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument(
         '--object', required=True, help='folder with object.yaml, the file, or the name of an installed object'
     )
-    parser.add_argument('--out', type=output_file, help=f'default: {OUTLINE_FILE} in the folder of the object')
+    parser.add_argument('--out', type=output_file('.npz'), help=f'default: {OUTLINE_FILE} in the folder of the object')
     parser.add_argument(
         '--views', type=whole_number(20, 20_000), default=VIEWS,
         help=f'number of directions, 20 to 20000 (default {VIEWS})',
@@ -90,6 +91,8 @@ def _share(text: str) -> float:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
     options = parse_arguments(arguments)
+    out = options.out or find_object_folder(options.object) / OUTLINE_FILE
+    check_own(out, WRITTEN_BY, OutlineViews.wrote)
     model = ObjectModel.load(options.object)
     mesh = mesh_of(options, model)
     if options.mesh and options.variant:
@@ -105,7 +108,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     views = OutlineViews.from_lines(
         model, name, drawing.centre, drawing.radius, drawing.directions, lines, options.size_error
     )
-    out = options.out or find_object_folder(options.object) / OUTLINE_FILE
     views.save(out)
     lines_each, size_mb = len(views.kinds) / options.views, out.stat().st_size / 1e6
     print(f'{out}: {options.views} views, {lines_each:.0f} lines each, {size_mb:.1f} MB')

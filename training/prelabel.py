@@ -138,7 +138,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         parser.error(f'{parsed.model}: labels of --from are carried on without a network; give one or the other')
     elif parsed.object is not None and parsed.model is not None:
         parser.error('--object is inside the model')
-    check_output(parser, parsed.out, output_folder if parsed.footage else output_file)
+    check_output(parser, parsed.out, output_folder if parsed.footage else output_file('.json'))
     return parsed
 
 
@@ -169,6 +169,10 @@ def write_labels(
 
 def label_photos(parsed: argparse.Namespace) -> int:
     """Let a network label the photos of a folder; return the exit code."""
+    if parsed.out.exists():
+        raise DatasetError(
+            f'{parsed.out}: is there already and may hold corrected labels; give another --out or remove it'
+        )
     estimator = load_estimator(parsed)
     found, unreadable, turned, ambiguous = [], [], [], []
     for path in progress_bar('find keypoints', None, 'image', find_images(parsed.images)):

@@ -26,11 +26,12 @@ from custom_pose_ros.core.command_line import (
     output_file,
     positive_integer,
 )
+from custom_pose_ros.core.files import check_own
 
 with optional_packages('quantize', ['quantization', 'openvino', 'training']):
     from custom_pose_ros.inference.backends import load_network
     from custom_pose_ros.inference.backends.contract import object_inside
-    from custom_pose_ros.inference.backends.model_files import INT8, ONNX, file_beside
+    from custom_pose_ros.inference.backends.model_files import INT8, ONNX, WRITTEN_BY, file_beside, is_own_network
     from training.pose_training.export.quantization import quantize
     from training.pose_training.judging.drift import DriftLimits
     from training.pose_training.labels.coco import LabelledImage, read_dataset
@@ -47,7 +48,9 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         nargs='+',
         help='images, folders of images and videos that show the object as the robot sees it',
     )
-    parser.add_argument('--out', type=output_file, metavar='FILE', help='default: the model with the ending _int8.onnx')
+    parser.add_argument(
+        '--out', type=output_file(INT8), metavar='FILE', help='default: the model with the ending _int8.onnx'
+    )
     parser.add_argument(
         '--max-images', type=positive_integer, default=300, metavar='N',
         help='largest number of them to use (default: %(default)s)',
@@ -84,10 +87,12 @@ def read_labels(source: Path, data: list[str]) -> list[LabelledImage]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
     parsed = parse_arguments(arguments)
+    output = parsed.out or file_beside(file_beside(parsed.model, ONNX), INT8)
+    check_own(output, WRITTEN_BY[INT8], is_own_network)
     limits = DriftLimits(parsed.max_mean_px, parsed.max_p99_px, parsed.max_changed)
     images = sample_images(parsed.images, parsed.max_images)
     labels = read_labels(parsed.model, parsed.data)
-    done = quantize(parsed.model, images, parsed.out, limits, parsed.input_height, labels)
+    done = quantize(parsed.model, images, output, limits, parsed.input_height, labels)
     network = load_network(done.path.with_name(done.path.name.removesuffix(INT8) + ONNX))
     print(f'against f32, on {done.measured_on} images that were held out from the calibration:')
     width = max(map(len, ('f32', *done.drifts)))

@@ -23,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script 
 from custom_pose_ros.core.command_line import (
     DONE,
     add_mesh_options,
+    check_range,
     command,
     command_parser,
     image_size,
@@ -140,6 +141,8 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         parser.error(f'--trajectory draws a pool, whatever {", ".join(unused)} says: leave it out')
     if options.trajectory and options.count:
         parser.error('--count is of pictures; the length of a clip is trajectory.seconds in a file for --settings')
+    if options.distance:
+        check_range('--distance', 'NEAR', 'FAR', options.distance)
     options.count = options.count or COUNT
     return options
 
@@ -197,7 +200,7 @@ def settings_of(options: argparse.Namespace, model: ObjectModel, mesh: dict[str,
     if options.seen_from:
         settings.pose.seen_from = tuple(options.seen_from)
     if options.distance:
-        settings.pose.distance_m = tuple(sorted(options.distance))
+        settings.pose.distance_m = tuple(options.distance)
     if options.grey or options.color:
         settings.sensor.grey_probability = float(options.grey)
     others = ', '.join(name for name in SCENES if name != scene)

@@ -25,6 +25,7 @@ from custom_pose_ros.core.command_line import (
     DONE,
     INTERRUPTED,
     bounded_number,
+    check_range,
     command,
     command_parser,
     optional_packages,
@@ -44,6 +45,8 @@ with optional_packages('train', ['training']):
     from training.pose_training.learning.engine import PRECISIONS
     from training.pose_training.learning.run_settings import RunSettings
     from training.pose_training.learning.training_run import TrainingRun
+
+_LARGEST_OBJECT = 2.0  # of the input height: as wide as the widest pictures are
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -157,8 +160,8 @@ def _check(parser: argparse.ArgumentParser, parsed: argparse.Namespace) -> None:
         parser.error('exactly one of --minutes, --epochs and --steps is needed')
     if parsed.crop is not None and parsed.crop % SIZE_MULTIPLE:
         parser.error(f'--crop must be a multiple of {SIZE_MULTIPLE}, got {parsed.crop}')
-    if parsed.object_size and not 0 < parsed.object_size[0] <= parsed.object_size[1]:
-        parser.error('--object-size must be two shares 0 < MIN <= MAX, got {:g} and {:g}'.format(*parsed.object_size))
+    if parsed.object_size:
+        check_range('--object-size', 'MIN', 'MAX', parsed.object_size, _LARGEST_OBJECT)
     if parsed.refinement_stages is not None and parsed.architecture != 'lightweight_openpose':
         parser.error('--refinement-stages is for --architecture lightweight_openpose')
 

@@ -32,6 +32,8 @@ INTERRUPTED = 130  # by Ctrl-C; what was finished before is kept
 _DEBUG = '--debug'
 _DEFAULT_FOV_DEG = 60.0
 _LINE_PERIOD_S = 5.0  # of progress in a log file
+# Of files: a folder of such a name was meant to be one.
+_FILE_ENDINGS = frozenset('.csv .html .jpeg .jpg .json .md .mp4 .npz .onnx .pdf .png .pth .txt .xml .yaml .yml'.split())
 _WHOLE_NUMBER = re.compile('[+-]?[0-9]{1,18}')  # neither the digits of other scripts nor ones such as \u00b2
 
 Main = Callable[[Sequence[str] | None], int]
@@ -161,6 +163,8 @@ def output_folder(text: str) -> Path:
         there = next(part for part in (path.absolute(), *path.absolute().parents) if os.path.lexists(part))
         if not there.is_dir():
             raise argparse.ArgumentTypeError(f'wanted a folder to write into, and {there} is none')
+        if there != path.absolute() and path.suffix.lower() in _FILE_ENDINGS:
+            raise argparse.ArgumentTypeError(f'wanted a folder to write into, and {path} has the name of a file')
     except OSError as error:
         raise argparse.ArgumentTypeError(f'{text}: {error.strerror}') from error
     if not os.access(there, os.W_OK | os.X_OK):
@@ -168,13 +172,19 @@ def output_folder(text: str) -> Path:
     return path
 
 
-def output_file(text: str) -> Path:
-    """Return an argument that is a file to write, in a folder as above (for `type` of argparse)."""
-    path = _path(text)
-    if path.is_dir():
-        raise argparse.ArgumentTypeError(f'wanted a file to write, and {path} is a folder')
-    output_folder(str(path.absolute().parent))
-    return path
+def output_file(ending: str) -> Callable[[str], Path]:
+    """Return what reads an argument that is a file to write, whose name has an ending, in a folder as above."""
+
+    def read(text: str) -> Path:
+        path = _path(text)
+        if path.is_dir():
+            raise argparse.ArgumentTypeError(f'wanted a file to write, and {path} is a folder')
+        if not path.name.lower().endswith(ending):
+            raise argparse.ArgumentTypeError(f'wanted a file to write whose name ends in {ending}, got {path}')
+        output_folder(str(path.absolute().parent))
+        return path
+
+    return read
 
 
 def check_output(parser: argparse.ArgumentParser, out: Path, kind: Callable[[str], Path]) -> None:
@@ -183,6 +193,14 @@ def check_output(parser: argparse.ArgumentParser, out: Path, kind: Callable[[str
         kind(str(out))
     except argparse.ArgumentTypeError as error:
         parser.error(f'argument --out: {error}')
+
+
+def check_range(option: str, low_name: str, high_name: str, pair: Sequence[float], most: float = math.inf) -> None:
+    """Raise UsageError unless an option has two numbers above 0, the smaller one first and none above `most`."""
+    low, high = pair
+    if not 0.0 < low <= high <= most:
+        limit = '' if math.isinf(most) else f' <= {most:g}'
+        raise UsageError(f'{option}: wanted 0 < {low_name} <= {high_name}{limit}, got {low:g} {high:g}')
 
 
 def _number_that(holds: Callable[[float], bool], wanted: str) -> Callable[[str], float]:

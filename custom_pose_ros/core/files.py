@@ -12,7 +12,7 @@ import os
 import re
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
@@ -107,6 +107,38 @@ def replacing(path: Path) -> Iterator[Path]:
             os.replace(temporary, path)
     except OSError as error:
         raise OutputError(f'{path}: cannot be written ({error.strerror or error})') from error
+
+
+def check_own(path: Path, author: str, is_own: Callable[[Path], bool], others: Sequence[str] = ()) -> None:
+    """
+    Raise OutputError where a command would replace what it did not write itself; to be called before any work.
+
+    Args:
+        path: What it is going to write, the first of its files where it writes several into a folder.
+        author: The command.
+        is_own: Whether a file at `path` has the form that the command writes.
+        others: Names of what it writes beside `path` and after it; without `path` they are of somebody else.
+    """
+    if os.path.lexists(path):
+        foreign = [] if path.is_file() and is_own(path) else [path]
+    else:
+        foreign = [other for name in others if os.path.lexists(other := path.with_name(name))]
+    if foreign:
+        raise OutputError(
+            f'{foreign[0]}: is there already and was not written by {author}: move it away, or write to another place'
+        )
+
+
+def holds_json(is_own: Callable[[Any], bool]) -> Callable[[Path], bool]:
+    """Return what tells whether a file holds JSON of a form, for `check_own`."""
+
+    def holds(path: Path) -> bool:
+        try:
+            return is_own(read_json(path))
+        except DatasetError:
+            return False
+
+    return holds
 
 
 def check_network_file(path: Path) -> None:

@@ -32,6 +32,7 @@ from custom_pose_ros.core.command_line import (
     DONE,
     add_lens_options,
     add_mesh_options,
+    check_range,
     command,
     command_parser,
     image_size,
@@ -189,8 +190,7 @@ def _candidates(given: Sequence[Sequence[str]]) -> dict[str, np.ndarray]:
 
 
 def _distances(near_m: float, far_m: float) -> np.ndarray:
-    if not 0.0 < near_m <= far_m < math.inf:
-        raise UsageError(f'--distance: wanted 0 < NEAR <= FAR [m], got {near_m:g} {far_m:g}')
+    check_range('--distance', 'NEAR', 'FAR', (near_m, far_m))
     return np.unique(np.geomspace(near_m, far_m, _STEPS).round(4))
 
 

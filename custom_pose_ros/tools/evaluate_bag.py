@@ -37,7 +37,7 @@ from custom_pose_ros.core.command_line import (
     say,
 )
 from custom_pose_ros.core.errors import UsageError, printable_line
-from custom_pose_ros.core.files import own_folder, write_text
+from custom_pose_ros.core.files import check_own, holds_json, own_folder, write_text
 from custom_pose_ros.core.object_file import find_object_folder
 from custom_pose_ros.core.video_file import VideoFile
 from custom_pose_ros.inference.backends import add_network_options
@@ -225,6 +225,7 @@ def _settings(args: argparse.Namespace) -> Settings:
 
 def _evaluate(settings: Settings, out: Path, conditions: Sequence[Condition], with_video: bool) -> Evaluation:
     """Evaluate one bag, write everything into `out` and print the result."""
+    check_own(out / 'metrics.json', 'evaluate_bag', holds_json(compare.is_metrics), ('frames.csv', 'report.html'))
     evaluator = Evaluator(settings)
     with Bag(settings.bags) as bag:
         reading = evaluator.read(bag)
@@ -295,6 +296,7 @@ def _compare(
     runs: Sequence[compare.FinishedRun], out: Path, conditions: Sequence[Condition], damaged: bool = False
 ) -> int:
     a, b = runs
+    check_own(out / 'comparison.json', 'evaluate_bag', holds_json(compare.is_comparison), ('compare.html',))
     comparison = compare.compare(a, b)
     verdict = Verdict.of(conditions, comparison)
     write_text(out / 'comparison.json', to_json(comparison))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import itertools
 import math
 import os
@@ -13,6 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from custom_pose_ros.core.command_line import output_folder
 from custom_pose_ros.core.errors import ConfigError, DatasetError, MediaError, UsageError
 from custom_pose_ros.core.files import IMAGE_SUFFIXES, VIDEO_SUFFIXES, read_json
 from custom_pose_ros.core.geometry.rigid import Rigid
@@ -179,8 +181,10 @@ def plan_outputs(inputs: Sequence[Input], out: Path | None) -> list[Path | None]
     if out is not None and not out.is_dir():
         if out.suffix.lower() in (*IMAGE_SUFFIXES, _VIDEO_SUFFIX):
             return [_single_output(inputs, out, taken)]
-        if out.exists():
-            raise UsageError(f'--out {out}: is neither a folder nor an image or {_VIDEO_SUFFIX} file')
+        try:
+            output_folder(str(out))
+        except argparse.ArgumentTypeError as error:
+            raise UsageError(f'--out {out}: is neither a folder nor an image or {_VIDEO_SUFFIX} file') from error
     return [_output_in_folder(item, out, taken) for item in inputs]
 
 

@@ -32,13 +32,14 @@ from custom_pose_ros.core.command_line import (
     add_outline_option,
     command,
     command_parser,
+    output_file,
     positive_integer,
     progress_bar,
     say,
 )
 from custom_pose_ros.core.drawing.overlay import draw_poses
 from custom_pose_ros.core.errors import ConfigError, CustomPoseError, MediaError, UsageError
-from custom_pose_ros.core.files import write_image, write_json
+from custom_pose_ros.core.files import check_own, holds_json, write_image, write_json
 from custom_pose_ros.core.object_file import Thresholds
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.orientation.outlines.outline_views import find_outline
@@ -106,7 +107,9 @@ def _parser() -> argparse.ArgumentParser:
         '--out', type=Path, metavar='PATH', help='folder, or file for a single input (default: beside the input)'
     )
     group.add_argument('--no-save', action='store_true', help='save no drawn pictures')
-    group.add_argument('--coco', type=Path, metavar='FILE', help='write the detections as COCO keypoints')
+    group.add_argument(
+        '--coco', type=output_file('.json'), metavar='FILE', help='write the detections as COCO keypoints'
+    )
     group.add_argument('--show', action='store_true', help='show the drawn pictures in a window; q ends')
     group.add_argument('--frames', type=positive_integer, metavar='N', help='stop each video or webcam after N frames')
     return parser
@@ -209,8 +212,7 @@ class _Prediction:
         path = self.args.coco
         if path is None:
             return None
-        if path.is_dir():
-            raise UsageError(f'--coco {path}: is a folder; give a file such as {path / "detections.json"}')
+        check_own(path, 'predict --coco', holds_json(CocoKeypoints.wrote))
         return CocoKeypoints(self.model, [Path(item.source) for item in self.inputs if item.kind == 'image'])
 
     def _can_show(self) -> bool:

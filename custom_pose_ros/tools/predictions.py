@@ -23,6 +23,7 @@ from custom_pose_ros.core.orientation.orientation_estimator import OrientationEs
 from custom_pose_ros.core.orientation.outlines.outline_views import OutlineViews
 from custom_pose_ros.inference.estimator import Estimator
 
+_DESCRIPTION = 'detections of custom_pose_ros predict'
 REFERENCE_FRAMES = {CAMERA_OPTICAL: IDENTITY, 'camera_body': BODY_OPTICAL}
 
 
@@ -267,8 +268,14 @@ class CocoKeypoints:
         """Return the content of the file."""
         model = self._model
         category = coco_category(model.name, model.keypoint_names, model.skeleton)
-        info = {'description': 'detections of custom_pose_ros predict', 'image_root': self._root}
+        info = {'description': _DESCRIPTION, 'image_root': self._root}
         return {'info': info, 'images': self._images, 'annotations': self._annotations, 'categories': [category]}
+
+    @staticmethod
+    def wrote(content: Any) -> bool:
+        """Return whether the content of a JSON file is what `to_dict` gave."""
+        info = content.get('info') if isinstance(content, dict) else None
+        return isinstance(info, dict) and info.get('description') == _DESCRIPTION
 
     def _file_name(self, result: PictureResult) -> str:
         if result.frame is None:

@@ -206,14 +206,23 @@ def test_where_nothing_can_be_written_is_said_before_any_work(tmp_path, capsys):
     for name in ('file', 'file/below', 'gone'):
         with pytest.raises(argparse.ArgumentTypeError, match='^wanted a folder to write into, and .* is none$'):
             output_folder(str(tmp_path / name))
-    for kind in (output_folder, output_file):
-        assert kind(str(tmp_path / 'new' / 'deep')) == tmp_path / 'new' / 'deep'
+    for name in ('x.txt', 'new/object.yaml', 'b.ONNX'):
+        with pytest.raises(argparse.ArgumentTypeError, match='has the name of a file$'):
+            output_folder(str(tmp_path / name))
+    (tmp_path / 'old.json').mkdir()  # who has made such a folder wants it
+    for name in ('new/deep', 'run.2024', 'old.json'):
+        assert output_folder(str(tmp_path / name)) == tmp_path / name
+    for name in ('new/deep.onnx', 'NEW.ONNX'):
+        assert output_file('.onnx')(str(tmp_path / name)) == tmp_path / name
+    for name in ('object.yaml', 'model', 'model.onnx.md'):
+        with pytest.raises(argparse.ArgumentTypeError, match=f'whose name ends in .onnx, got .*{name}$'):
+            output_file('.onnx')(str(tmp_path / name))
     with pytest.raises(argparse.ArgumentTypeError, match='is a folder$'):
-        output_file(str(tmp_path))
+        output_file('.json')(str(tmp_path))
     parser = command_parser('')
     check_output(parser, tmp_path, output_folder)
     with pytest.raises(SystemExit, match='2'):
-        check_output(parser, tmp_path, output_file)
+        check_output(parser, tmp_path, output_file('.json'))
     assert 'error: argument --out: wanted a file to write' in capsys.readouterr().err
 
 

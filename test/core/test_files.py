@@ -15,7 +15,17 @@ from folder_owner import start_owner
 
 from custom_pose_ros.core import files
 from custom_pose_ros.core.errors import ConfigError, DatasetError, OutputError
-from custom_pose_ros.core.files import own_folder, read_json, replacing, sha256_of, write_image, write_json, write_text
+from custom_pose_ros.core.files import (
+    check_own,
+    holds_json,
+    own_folder,
+    read_json,
+    replacing,
+    sha256_of,
+    write_image,
+    write_json,
+    write_text,
+)
 from custom_pose_ros.core.video_file import VideoFile
 
 IMAGE = np.full((48, 64, 3), 90, np.uint8)
@@ -37,6 +47,24 @@ def test_failure_keeps_the_old_file_and_leaves_nothing_else(tmp_path):
         raise ZeroDivisionError
     assert path.read_text() == 'old'
     assert os.listdir(tmp_path) == ['a.txt']
+
+
+def test_only_what_a_command_wrote_itself_is_replaced(tmp_path):
+    path, is_own = tmp_path / 'a.json', holds_json(lambda content: content == [1])
+    check_own(path, 'me', is_own, ('b.png',))
+    for content in ('[2]', 'no JSON'):
+        path.write_text(content)
+        with pytest.raises(OutputError, match=r'a\.json: is there already and was not written by me: move it away'):
+            check_own(path, 'me', is_own)
+    path.write_text('[1]')
+    (tmp_path / 'b.png').write_text('')
+    check_own(path, 'me', is_own, ('b.png',))  # written with the first
+    path.unlink()
+    with pytest.raises(OutputError, match=r'b\.png: is there already'):
+        check_own(path, 'me', is_own, ('b.png',))
+    path.symlink_to(tmp_path)  # neither a file of ours nor nothing
+    with pytest.raises(OutputError, match=r'a\.json: is there already'):
+        check_own(path, 'me', is_own)
 
 
 def test_folder_replaces_the_old_folder_as_a_whole(tmp_path):

@@ -94,7 +94,7 @@ def test_names_and_axes_that_do_not_fit_are_told(tmp_path, capsys):
         (['human18'], 1, "error: object 'human18' has no model_points: add them to its object.yaml"),
         (['face', '--camera', 'nowhere.yaml'], 1, 'nowhere.yaml: cannot be read'),
         (['face', '--noise', '0'], 1, 'noise: wanted pixels above 0, got 0.0'),
-        (['face', '--distance', '4', '1'], 2, '--distance: wanted 0 < NEAR <= FAR [m], got 4 1'),
+        (['face', '--distance', '4', '1'], 2, '--distance: wanted 0 < NEAR <= FAR, got 4 1'),
         (['face', '--distance', '0.001', '0.002'], 2, 'does not fit into the image even at 0.002 m'),
         (['face', '--candidate', 'ear', '0', 'x', '0'], 2, '--candidate ear: wanted three numbers X Y Z [m], got 0 x'),
         (['face', '--candidate', 'ear', '0', 'nan', '0'], 2, 'wanted three numbers X Y Z [m], got 0 nan 0'),

@@ -89,6 +89,14 @@ def test_results_are_written_and_the_verdict_printed(dive, tiny_folder, tmp_path
     assert video.get(cv2.CAP_PROP_FPS) == pytest.approx(1e9 / bag_maker.FRAME_NS, rel=0.01)
 
 
+def test_results_of_another_command_are_kept(dive, tiny_folder, tmp_path, capsys):
+    """training/evaluate.py writes another metrics.json; each command replaced that of the other."""
+    (tmp_path / 'metrics.json').write_text('{"AP": 1.0}')
+    assert main([str(dive), '--object', str(tiny_folder), '--out', str(tmp_path)]) == CANNOT
+    assert 'metrics.json: is there already and was not written by evaluate_bag' in capsys.readouterr().err
+    assert os.listdir(tmp_path) == ['metrics.json']
+
+
 def test_two_never_write_into_one_folder(dive, tiny_folder, tmp_path, capsys):
     with start_owner(tmp_path) as owner:
         assert main([str(dive), '--object', str(tiny_folder), '--out', str(tmp_path)]) == CANNOT

@@ -214,8 +214,8 @@ def test_second_run_over_a_folder_skips_the_drawings_of_the_first(predict, pictu
             '--out a.png: is one file and there are 2 inputs; give a folder',
         ),
         (['scene.png', '--out', 'a.mp4'], '--out a.mp4: for the image scene.png wanted a file ending in .bmp'),
+        (['scene.png', '--out', 'new.txt'], '--out new.txt: is neither a folder nor an image or .mp4 file'),
         (['scene.png', '--out', 'notes.txt'], '--out notes.txt: is neither a folder nor an image or .mp4 file'),
-        (['scene.png', '--coco', '.'], '--coco .: is a folder; give a file such as detections.json'),
         (
             ['scene.png', '--threshold', 'keypoint_scor=0.3'],
             "thresholds.keypoint_scor: unknown key (did you mean 'keypoint_score'?)",
@@ -238,6 +238,7 @@ def test_wrong_calls(predict, picture, monkeypatch, arguments, text):
     [
         ('--fov-deg', '180', "wanted degrees between 0 and 180, got '180'"),
         ('--fov-deg', 'wide', "wanted degrees between 0 and 180, got 'wide'"),
+        ('--coco', 'object.yaml', 'wanted a file to write whose name ends in .json, got object.yaml'),
         ('--frames', '0', "wanted a whole number from 1 up, got '0'"),
         ('--threshold', 'high', "wanted NAME=VALUE such as keypoint_score=0.4, got 'high'"),
         ('--backend', 'foo', "invalid choice: 'foo' (choose from"),
@@ -394,6 +395,16 @@ def test_coco_file_is_loaded_by_pycocotools(predict, picture, make_video, tmp_pa
     assert points[:, 2].tolist() == [2] * 4
     results = coco.loadRes(coco.dataset['annotations'])
     assert len(results.getAnnIds()) == 4
+
+
+def test_the_coco_file_replaces_only_one_of_its_own(predict, picture, tmp_path):
+    target = tmp_path / 'a.json'
+    for _ in range(2):
+        assert predict(picture, '--coco', target, '--no-save')[0] == 0
+    target.write_text('{"info": {"description": "labels"}, "images": []}')
+    status, out, err = predict(picture, '--coco', target, '--no-save')
+    assert (status, out) == (1, '')
+    assert 'a.json: is there already and was not written by predict --coco' in err
 
 
 def test_show_without_a_window_says_so_and_goes_on(predict, picture, monkeypatch):

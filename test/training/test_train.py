@@ -19,7 +19,6 @@ START = ['--out', 'x', '--object', 'o', '--data', 'd', '--steps', '1']
         ([*START, '--data', 'e', '--weight', '1'], ['--weight', '1 for 2']),
         (['--out', 'x', '--resume', '--workers', '-1'], ['--workers', '-1']),
         ([*START, '--crop', '100'], ['--crop', '32', '100']),
-        ([*START, '--object-size', '2', '1'], ['--object-size', '2 and 1']),
         ([*START, '--rotation', '200'], ['--rotation', '180', '200']),
         ([*START, '--val-share', '1.5'], ['--val-share', '1.5']),
         ([*START, '--refinement-stages', '2'], ['--refinement-stages', 'lightweight_openpose']),
@@ -32,6 +31,12 @@ def test_a_command_line_that_makes_no_sense_is_refused(arguments, facts, capsys)
     assert caught.value.code == 2
     error = capsys.readouterr().err.splitlines()[-1]
     assert [fact for fact in facts if fact not in error] == []
+
+
+@pytest.mark.parametrize('size', [('2', '1'), ('5', '10'), ('0', '1')])
+def test_sizes_that_no_object_has_are_refused(size, capsys):
+    assert main([*START, '--object-size', *size]) == 2
+    assert f'--object-size: wanted 0 < MIN <= MAX <= 2, got {" ".join(size)}' in capsys.readouterr().err
 
 
 def test_the_command_says_in_one_line_what_is_missing(tmp_path, capsys):

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from custom_pose_ros.core.errors import ModelError, ModelFileError, reason_of
+from custom_pose_ros.core.files import read_bytes
+from custom_pose_ros.core.limits import MAX_NETWORK_BYTES
 from custom_pose_ros.inference.layouts import ONNX_LAYOUT, layout_of_file, layout_of_outputs, refusal
 
 ONNX = '.onnx'
@@ -22,6 +24,7 @@ WRITTEN_BY = {
     ENGINE: 'training/export_tensorrt.py',
 }
 DERIVED = (INT8, ENGINE)  # made from the .onnx file beside them, whose SHA-256 they carry as 'made_from'
+_MARK = b'custom_pose_ros'  # producer in an .onnx file, key of the facts in an engine
 INPUTS = ['image']  # of an .onnx file
 OUTPUTS = ['heatmaps', 'pafs']
 _LONGEST_REASON = 120  # characters; some libraries append the signatures of their functions
@@ -44,6 +47,14 @@ def file_beside(path: Path, ending: str) -> Path:
     if own in ('', ENGINE):
         return path.with_name(f'model{ending}')
     return path.with_name(path.name.removesuffix(own) + ending)
+
+
+def is_own_network(path: Path) -> bool:
+    """Return whether a file holds a network that one of the commands above exported, by the name that it put inside."""
+    try:
+        return _MARK in read_bytes(path, MAX_NETWORK_BYTES)
+    except OSError:
+        return False
 
 
 def damaged_onnx(path: Path, error: Exception) -> ModelError:

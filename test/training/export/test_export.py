@@ -102,6 +102,19 @@ def test_the_command_writes_beside_the_checkpoint(tmp_path, dots, capsys):
     assert main([str(tmp_path / 'best.pth')]) == 0
     assert 'from PyTorch' in capsys.readouterr().out
     assert load_network(tmp_path).backend.name != 'torch'
+    assert main([str(tmp_path / 'best.pth')]) == 0  # its own file is replaced
+
+
+def test_the_command_replaces_no_file_of_somebody_else(tmp_path, capsys):
+    """It wrote a network over an object.yaml that was given by mistake."""
+    (tmp_path / 'object.yaml').write_text('name: mine')
+    with pytest.raises(SystemExit, match='2'):
+        main([str(tmp_path / 'best.pth'), str(tmp_path / 'object.yaml')])
+    assert 'wanted a file to write whose name ends in .onnx, got' in capsys.readouterr().err
+    (tmp_path / 'model.onnx').write_text('a network of another program')
+    assert main([str(tmp_path / 'best.pth')]) == 1
+    assert 'model.onnx: is there already and was not written by training/export_onnx.py' in capsys.readouterr().err
+    assert (tmp_path / 'model.onnx').read_text() == 'a network of another program'
 
 
 def test_the_command_names_another_height_in_the_object_file_beside(tmp_path, dots, dots_folder, capsys):

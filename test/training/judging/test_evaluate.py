@@ -322,6 +322,10 @@ def test_the_command_writes_figures_and_pictures(tmp_path, dots, dots_folder, ca
     shown = capsys.readouterr().out
     assert '8 objects' in shown
     assert 'too few' in shown and 'input height' in shown
+    assert main(arguments) == 0  # its own files are replaced
+    (tmp_path / 'out' / 'metrics.json').write_text('{"schema": "custom_pose_ros/metrics/1"}')
+    assert main(arguments) == 1
+    assert 'metrics.json: is there already and was not written by training/evaluate.py' in capsys.readouterr().err
 
 
 def test_the_best_input_height_is_named():

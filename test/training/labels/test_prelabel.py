@@ -81,6 +81,8 @@ def test_the_command_writes_a_file_for_the_shipped_object(tmp_path, found, capsy
     content = json.loads((tmp_path / 'out.json').read_text())
     assert [image['file_name'] for image in content['images']] == ['a.png']
     assert 'in 1 images' in capsys.readouterr().out
+    assert main([model, str(tmp_path), '--out', str(tmp_path / 'out.json')]) == 1
+    assert 'out.json: is there already and may hold corrected labels; give another --out' in capsys.readouterr().err
 
 
 def test_damaged_images_are_told_and_the_rest_is_written(tmp_path, found, capsys):

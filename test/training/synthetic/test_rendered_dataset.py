@@ -152,7 +152,7 @@ def test_options_that_a_clip_would_not_heed_are_refused(tmp_path: Path, capsys: 
 def test_distances_are_kept_and_those_that_show_nothing_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    view = ('--distance', '1.1', '0.8', '--scene', 'plain', '--seen-from', 'left', '--color')
+    view = ('--distance', '0.8', '1.1', '--scene', 'plain', '--seen-from', 'left', '--color')
     assert run(tmp_path / 'a', '--count', '4', *view) == 0
     assert 'scene: plain' in (told := capsys.readouterr().out) and 'submarine is seen from left' in told
     recipe = json.loads((tmp_path / 'a' / 'recipe.json').read_text())
@@ -161,6 +161,8 @@ def test_distances_are_kept_and_those_that_show_nothing_refused(
     for item in content['annotations']:
         R, t = np.reshape(item['rotation_camera_object'], (3, 3)), np.array(item['translation_camera_object'])
         assert 0.79 < np.linalg.norm(R @ (points.min(0) + points.max(0)) / 2 + t) < 1.11
+    assert run(tmp_path / 'b', '--distance', '1.1', '0.8') == 2
+    assert '--distance: wanted 0 < NEAR <= FAR, got 1.1 0.8' in capsys.readouterr().err
     assert run(tmp_path / 'b', '--distance', '0.01', '0.02') == 1
     assert 'submarine is larger than the picture' in capsys.readouterr().err
     assert run(tmp_path / 'c', '--distance', '50', '60') == 1

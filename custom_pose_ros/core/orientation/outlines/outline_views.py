@@ -158,6 +158,14 @@ class OutlineViews:
         with replacing(path) as temporary:
             np.savez_compressed(temporary, about=np.array(about), **arrays)
 
+    @staticmethod
+    def wrote(path: Path) -> bool:
+        """Return whether a file is what `save` wrote, of any version."""
+        if not zipfile.is_zipfile(path):
+            return False
+        with zipfile.ZipFile(path) as file:
+            return 'about.npy' in file.namelist()
+
     @classmethod
     def load(cls, path: str | Path) -> OutlineViews:
         """
