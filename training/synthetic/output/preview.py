@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -29,6 +30,9 @@ _SHADE = 0.35
 _BACKGROUND = (225, 210, 200)  # BGR
 _DARK, _LIGHT = (40, 40, 40), (255, 255, 255)
 _NAME_SIZE = 0.4  # of OpenCV's letters
+_TITLE_PX = 26  # of the picture
+_REACHES = (0, 14, 28, 42, 60, 80, 110, 140)  # how far a name is moved away from others [px]
+_NEAR_PX = 20  # a name farther from its keypoint has a line to it
 # Title, direction towards the camera, what is up in the picture; in the object's axes x forward, y left, z up.
 _SIDES = (
     ('from the front (+x)', (1, 0, 0), (0, 0, 1)),
@@ -78,14 +82,62 @@ def _side(views: MeshViews, model: ObjectModel, shown, title: str, towards, up) 
 
 def _draw_keypoints(image: np.ndarray, pixels: np.ndarray, shown: np.ndarray, names) -> None:
     colours = keypoint_colours(len(names))
+    seen = [i for i in range(len(names)) if shown[i]]
+    corners = label_corners(pixels[seen], [names[i] for i in seen], pixels, (image.shape[1], image.shape[0]))
+    for i, corner in zip(seen, corners):
+        place, (wide, high) = np.rint(pixels[i]).astype(int), _text_size(names[i])
+        end = np.clip(place, np.array(corner) - (0, high), np.array(corner) + (wide, 0))
+        if np.linalg.norm(end - place) > _NEAR_PX:  # moved away: say whose it is
+            cv2.line(image, place.tolist(), end.tolist(), _DARK, 1, cv2.LINE_AA)
     for i in np.argsort(shown, kind='stable'):  # seen ones lie over hidden ones
         centre = tuple(int(v) for v in np.rint(pixels[i]))
         cv2.circle(image, centre, 6, _DARK, -1 if shown[i] else 3, cv2.LINE_AA)
         cv2.circle(image, centre, 4 if shown[i] else 6, colours[i], -1 if shown[i] else 1, cv2.LINE_AA)
-        if shown[i]:
-            (wide, _), _ = cv2.getTextSize(names[i], cv2.FONT_HERSHEY_SIMPLEX, _NAME_SIZE, 1)
-            left = centre[0] + 8 if centre[0] + 8 + wide < image.shape[1] else centre[0] - 8 - wide
-            _write(image, names[i], (left, centre[1] - 4), _NAME_SIZE)
+    for i, corner in zip(seen, corners):
+        _write(image, names[i], corner, _NAME_SIZE)
+
+
+def label_corners(
+    pixels: np.ndarray, names: Sequence[str], marks: np.ndarray, size: tuple[int, int]
+) -> list[tuple[int, int]]:
+    """
+    Return where to write the name of each keypoint, so that no two names overlap and marks stay free, where possible.
+
+    Args:
+        pixels: (N, 2) of the keypoints.
+        names: of them.
+        marks: (M, 2) pixels of all marks in the picture.
+        size: width and height of the picture.
+
+    Returns:
+        The lower left corner of each name [px].
+    """
+    taken = [(x - 6, y - 6, x + 6, y + 6) for x, y in marks.tolist()]
+    taken.append((0.0, 0.0, float(size[0]), float(_TITLE_PX)))
+    corners: list[tuple[int, int]] = []
+    for (x, y), name in zip(pixels.tolist(), names):
+        wide, high = _text_size(name)
+        places = [
+            (min(max(left, 2), size[0] - wide - 2), min(max(y + down, high), size[1] - 4))
+            for reach in _REACHES
+            for down in (-4, high + 6, -4 - reach, high + 6 + reach)
+            for left in (x + 8 + reach / 2, x - 8 - wide - reach / 2, x - wide / 2)
+        ]
+        boxes = [(left - 2, low - high - 2, left + wide + 2, low + 4) for left, low in places]
+        overlaps = [sum(_common_area(box, other) for other in taken) for box in boxes]
+        best = int(np.argmin(overlaps))  # the first, nearest to its keypoint, of those that are free
+        taken.append(boxes[best])
+        corners.append((round(places[best][0]), round(places[best][1])))
+    return corners
+
+
+def _common_area(a: tuple[float, ...], b: tuple[float, ...]) -> float:
+    return max(0.0, min(a[2], b[2]) - max(a[0], b[0])) * max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
+
+
+def _text_size(text: str) -> tuple[int, int]:
+    (wide, high), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, _NAME_SIZE, 1)
+    return wide, high
 
 
 def _write(image: np.ndarray, text: str, corner: tuple[int, int], size: float) -> None:
