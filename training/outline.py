@@ -7,14 +7,17 @@ Make the outline of an object from its mesh: outline.npz, by which the robot mea
 It holds what the outline, the print and the creases of the object look like from all around, and the object file. Give
 the mesh as to training/synthesize.py. It must be the object that the camera sees: what differs by a few percent of its
 size makes poses wrong. Of a measured board or a part made to its drawing say so, for poses as exact: --size-error 0.1%.
-Needs vtk and trimesh, and an off-screen OpenGL (no display, no GPU); takes half an hour for a textured mesh.
+Needs vtk and trimesh, and an off-screen OpenGL (no display, no GPU). Takes five minutes of one core for a printed cube,
+half an hour for a detailed textured mesh; it says how long after the first views.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -27,6 +30,7 @@ from custom_pose_ros.core.command_line import (
     command_parser,
     optional_packages,
     output_file,
+    say,
     seed_number,
     whole_number,
 )
@@ -40,7 +44,13 @@ from custom_pose_ros.core.errors import UsageError
 from custom_pose_ros.core.files import check_own
 from custom_pose_ros.core.object_file import find_object_folder
 from custom_pose_ros.core.object_model import ObjectModel
-from custom_pose_ros.core.orientation.outlines.outline_views import OUTLINE_FILE, SIZE_ERROR, WRITTEN_BY, OutlineViews
+from custom_pose_ros.core.orientation.outlines.outline_views import (
+    OUTLINE_FILE,
+    SIZE_ERROR,
+    WRITTEN_BY,
+    OutlineViews,
+    ViewLines,
+)
 
 with optional_packages('outline', ['synthetic']):
     from training.synthetic.geometry.object_builder import mesh_of, object_builder, size_note, tell_reading
@@ -49,6 +59,7 @@ with optional_packages('outline', ['synthetic']):
     from training.synthetic.rendering.gl_probe import require_gl
 
 VIEWS = 2000  # about 5 degrees apart
+_TIMED = 10  # views, to tell how long all will take
 _LEAST_ERROR, _MOST_ERROR = 1e-4, 0.05
 
 
@@ -87,6 +98,17 @@ def _share(text: str) -> float:
     )
 
 
+def _drawn(drawing: OutlineDrawing, count: int) -> list[ViewLines]:
+    """Return the lines of all views; say after the first ones how long they will take."""
+    views = drawing.views()
+    first = [next(views)]  # which takes longer
+    start = time.monotonic()
+    first += itertools.islice(views, _TIMED)
+    minutes = (time.monotonic() - start) / _TIMED * (count - len(first)) / 60
+    say(f'{count} views take about {f"{minutes:.0f} minutes" if minutes > 1.5 else f"{60 * minutes:.0f} s"} (--views)')
+    return [*first, *progress_bar('views', count - len(first), 'view', views)]
+
+
 @command
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
@@ -103,7 +125,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parts = build(np.random.default_rng([options.variant, VARIANT_STREAM]))
     print(size_note(parts, model, **mesh))
     drawing = OutlineDrawing(parts, options.views)
-    lines = list(progress_bar('views', options.views, 'view', drawing.views()))
+    lines = _drawn(drawing, options.views)
     name = Path(mesh['path']).name + (f', variant {options.variant}' if options.variant else '')
     views = OutlineViews.from_lines(
         model, name, drawing.centre, drawing.radius, drawing.directions, lines, options.size_error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -62,7 +63,9 @@ def test_the_command_writes_an_outline_that_belongs_to_the_object(tmp_path: Path
     box(2 * outlined_box.HALF_M).export(tmp_path / 'box.stl')
     arguments = ['--object', str(tmp_path), '--mesh', str(tmp_path / 'box.stl'), '--views', '20']
     assert main(arguments) == 0
-    assert 'outline.npz: 20 views' in capsys.readouterr().out
+    printed = capsys.readouterr()
+    assert 'outline.npz: 20 views' in printed.out
+    assert re.search(r'20 views take about \d+ s', printed.err)
     OutlineViews.load(tmp_path / 'outline.npz').check_fit(outlined_box.MODEL, 'outline.npz')
     assert OutlineViews.load(tmp_path / 'outline.npz').size_error == SIZE_ERROR
     assert main([*arguments, '--size-error', '0.1%']) == 0
