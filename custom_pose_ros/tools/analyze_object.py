@@ -11,7 +11,7 @@ With --mesh the advice is about points of the mesh only; with --choose keypoints
 build/analysis/part/object.yaml with a picture. Both need the folder training/, beside the package in a checkout.
 
 Each line is about one image alone, of an object whose middle is on the optical axis, in any attitude. Keypoints behind
-the object are taken to be seen. The filter of orientation_node does better over time.
+the object are taken to be seen, with a mesh, too. The filter of orientation_node does better over time.
 """
 
 from __future__ import annotations
@@ -60,6 +60,8 @@ from custom_pose_ros.inference.camera_calibration import CameraCalibration
 _VIEWS = 1500  # of which `--tilt` may leave a part
 _MOST_VIEWS = 300
 _STEPS = 7  # distances
+_IN_SIZES = (5 / 3, 20 / 3)  # the nearest and the farthest, in sizes of the object, where none are given
+_ALL_SEEN = 'all keypoints count as seen, also those {} hides, so that real views of an opaque object are worse'
 
 Summary = dict[str, float | None]  # what is said of the views at one distance
 _COLUMNS = 'distance    in image   rotation error [deg]    wrong one   position [mm]   ambiguous'
@@ -114,8 +116,8 @@ def _parser() -> argparse.ArgumentParser:
         help='of the image with --fov-deg [px] (default: 640x480)',
     )  # fmt: skip
     parser.add_argument(
-        '--distance', type=float, nargs=2, default=(1.0, 4.0), metavar=('NEAR', 'FAR'),
-        help='of the object [m] (default: 1 4)',
+        '--distance', type=float, nargs=2, metavar=('NEAR', 'FAR'),
+        help='of the object [m] (default: 1.7 and 6.7 times its size: 1 and 4 m of the submarine)',
     )  # fmt: skip
     parser.add_argument(
         '--noise', type=float, default=1.0, metavar='PX',
@@ -140,7 +142,6 @@ def run(args: argparse.Namespace, places: np.ndarray | None = None) -> int:
     model = ObjectModel.load(args.object)
     calibration = CameraCalibration(args.camera, report=lambda text: say(f'note: {args.camera}: {text}'))
     camera = calibration.for_size(*(calibration.size if args.camera else args.size), args.fov_deg)
-    distances = _distances(*args.distance)
     if not 0.0 < args.tilt <= 90.0:
         raise UsageError(f'--tilt: wanted degrees above 0 and up to 90, got {args.tilt:g}')
     attitudes = random_attitudes(_VIEWS)
@@ -148,6 +149,7 @@ def run(args: argparse.Namespace, places: np.ndarray | None = None) -> int:
     attitudes = tilted_at_most(attitudes, observability.shape.normal, math.radians(args.tilt))[:_MOST_VIEWS]
     if not len(attitudes):
         raise UsageError(f'--tilt {args.tilt:g}: no view is left; give at least 5')
+    distances = _distances(*(args.distance or (float(f'{factor * model.size_m:.2g}') for factor in _IN_SIZES)))
     candidates = _candidates(args.candidate)
     if args.choose:
         places = np.zeros((0, 3))  # they have just been chosen: there is no better one
@@ -159,7 +161,11 @@ def run(args: argparse.Namespace, places: np.ndarray | None = None) -> int:
         f'noise {args.noise:g} px, '
         f'camera of {camera.width}x{camera.height} px, f = {camera.K[0, 0]:.0f} px'
     )
-    print(f'{heading}\n\n{format_table(analysis)}\n\n{format_changes(analysis)}')
+    taken = (
+        '' if args.distance else f'\ndistances of {_IN_SIZES[0]:.2g} to {_IN_SIZES[1]:.2g} times its size (--distance)'
+    )
+    seen = _ALL_SEEN.format('the mesh' if args.mesh else 'the object')
+    print(f'{heading}{taken}\n{seen}\n\n{format_table(analysis)}\n\n{format_changes(analysis)}')
     numbers = args.out / f'{model.name}.json'
     write_json(numbers, to_dict(analysis))
     saved = [numbers]
@@ -251,12 +257,12 @@ def format_table(analysis: Analysis) -> str:
 
 
 def _row(distance_m: float, e: Summary) -> str:
-    start = f'{distance_m:8.2f}   {e["fitting"]:9.0%}'
+    start = f'{distance_m:8.3f}   {e["fitting"]:9.0%}'
     if not e['fitting']:
         return f'{start}   (does not fit into the image)'
     return (
         f'{start}   {e["rotation_deg"]:9.1f}   {e["rotation_with_wrong_choice_deg"]:11.1f}   {e["wrong_choice"]:11.1%}'
-        f'   {e["position_mm"]:7.0f}  {e["position_p90_mm"]:5.0f}   {e["ambiguous"]:9.0%}'
+        f'   {e["position_mm"]:7.1f}  {e["position_p90_mm"]:5.1f}   {e["ambiguous"]:9.0%}'
     )
 
 

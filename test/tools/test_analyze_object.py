@@ -14,7 +14,7 @@ from custom_pose_ros.tools.analyze_object import main
 
 
 def test_the_submarine_far_away_needs_a_mast(tmp_path, capsys):
-    assert main(['submarine', '--fov-deg', '60', '--distance', '1', '4', '--out', str(tmp_path)]) == 0
+    assert main(['submarine', '--fov-deg', '60', '--out', str(tmp_path)]) == 0
     numbers = json.loads((tmp_path / 'submarine.json').read_text(encoding='utf-8'))
     assert [numbers['distances_m'][0], numbers['distances_m'][-1]] == [1.0, 4.0]
     near, far = numbers['errors'][0], numbers['errors'][-1]
@@ -29,6 +29,8 @@ def test_the_submarine_far_away_needs_a_mast(tmp_path, capsys):
     assert out.startswith(
         'submarine: 4 keypoints with a known position, spread over 0.599 m, noise 1 px, '
         'camera of 640x480 px, f = 554 px\n'
+        'distances of 1.7 to 6.7 times its size (--distance)\n'
+        'all keypoints count as seen, also those the object hides'
     )
     assert f'{far["rotation_with_wrong_choice_deg"]:.1f} deg. Better:\n  add a keypoint near ' in out
     assert cv2.imread(str(tmp_path / 'submarine.png')).shape[1] > 1000
