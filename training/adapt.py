@@ -1,8 +1,8 @@
 """
 Let a trained network go on learning, from unlabelled footage of its object, and keep the result only if it is better.
 
-    python training/adapt.py --model build/train/my_object/best.pth --footage dive_3.mcap --minutes 15 --out adapted
-    python training/adapt.py --model config/my_object --footage dive_3.mp4 --data photos --minutes 15 --out adapted
+    python training/adapt.py --model build/train/part/best.pth --footage dive_3.mcap --minutes 15 --out build/adapted
+    python training/adapt.py --model config/my_object --footage dive_3.mp4 --data photos --minutes 9 --out build/adapted
 
 Footage are videos, bags, or folders with consecutive pictures. The network looks at turned and enlarged copies of the
 frames; one rigid body is adjusted to what it finds and followed through the film, forwards and backwards, and gives the

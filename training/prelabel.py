@@ -1,10 +1,10 @@
 """
 Propose labels for new images and films: correcting is faster than labelling.
 
-    python training/prelabel.py build/train/my_object/best.pth new_photos/ --out proposed.json
-    python training/prelabel.py --footage dive.mp4 --count 5 --object config/my_object --out to_label
-    python training/prelabel.py --footage dive.mp4 --from labels.json --out proposed
-    python training/prelabel.py config/my_object --footage dive_2.mcap --camera camera.yaml --count 30 --out proposed_2
+    python training/prelabel.py build/train/my_object/best.pth new_photos/ --out build/proposed.json
+    python training/prelabel.py --footage dive.mp4 --count 5 --object config/my_object --out build/to_label
+    python training/prelabel.py --footage dive.mp4 --from labels.json --out build/proposed
+    python training/prelabel.py config/my_object --footage dive_2.mcap --camera camera.yaml --count 9 --out build/new
 
 A network labels the photos of a folder. Of footage (videos, bags, folders of pictures) the frames are chosen that are
 sharp, unlike each other and, with a network, those where it is unsure, finds nothing or contradicts the rigid object.

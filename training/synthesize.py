@@ -1,8 +1,8 @@
 """
 Make labelled training images of an object from its mesh: COCO keypoints with 6-DoF poses.
 
-    python training/synthesize.py --object config/submarine --out data/submarine --count 4000 --seed 1 --processes 2
-    python training/synthesize.py --object my_object --mesh part.glb --camera camera.yaml --distance 0.3 2 --out data
+    python training/synthesize.py --object config/submarine --out build/submarine --count 4000 --seed 1 --processes 2
+    python training/synthesize.py --object my_object --mesh part.glb --camera camera.yaml --distance 1 2 --out build/x
 
 Needs vtk and trimesh, and an off-screen OpenGL (no display, no GPU). The same options and seed give the same pictures,
 whatever the number of processes; an interrupted run goes on where it stopped.
