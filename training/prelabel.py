@@ -379,8 +379,8 @@ def add_proposals(parsed: argparse.Namespace, out: FootageFolder, result: Clicke
         looks = [result.looks[number] for number in numbers]
         numbers = [numbers[i] for i in unlike(looks, most, same=0.0)]
     objects = {
-        number: [ProposedObject(clicked, contradictions=result.contradictions.get(number, {}))]
-        for number, clicked in result.clicks.items()
+        n: [ProposedObject(clicked, None, 0.0, result.contradictions.get(n, {}), n in result.handed_on)]
+        for n, clicked in result.clicks.items()
     }
     titles = {number: 'clicked' + ', look at it' * (number in result.contradictions) for number in result.clicks}
     for number in numbers:

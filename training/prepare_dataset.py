@@ -15,6 +15,7 @@ a draft of object.yaml. Nothing is dropped in silence: every problem is in the t
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -117,13 +118,27 @@ def require_sound(parsed: argparse.Namespace, labels: RawLabels, images: list[Ch
     raise DatasetError(f'{parsed.labels}: {len(refused)} refused: {first}{" ..." * (len(refused) > 1)}; {way}')
 
 
+def check_place(out: Path, draft: str) -> None:
+    """Raise DatasetError where the folder holds a data set, or what would be mixed with it or replaced."""
+    for folder in (out / 'train', out / 'val'):
+        if (folder / 'labels.json').is_file():
+            raise DatasetError(f'{out}: holds a data set already; give another --out or remove it')
+        if os.path.lexists(folder):
+            inside = next((entry for entry in sorted(folder.iterdir())), folder) if folder.is_dir() else folder
+            raise DatasetError(f'{inside}: is there already and is of no data set; move it away, or give another --out')
+    path = out / 'object.yaml'
+    if draft and path.exists() and path.read_text(encoding='utf-8', errors='replace') != draft:
+        raise DatasetError(
+            f'{path}: is there already and may have been edited; use it with --object, give another --out or remove it'
+        )
+
+
 def write_outputs(
     parsed: argparse.Namespace, labels: RawLabels, checked: list[CheckedImage], model: ObjectModel, draft: str
 ) -> None:
     """Write the data set, its pictures, its figures, and the draft of an object file unless that is empty."""
     out: Path = parsed.out
-    if (out / 'train').exists():
-        raise DatasetError(f'{out}: holds a data set already; give another --out or remove it')
+    check_place(out, draft)
     files = [image.source for image in checked]
     split = split_images(files, [image.thumbnail for image in checked], parsed.val_share, parsed.seed)
     train = [image for i, image in enumerate(checked) if i not in split.aside | split.unused]

@@ -41,7 +41,7 @@ import numpy as np
 
 from custom_pose_ros.core.command_line import progress_bar
 from custom_pose_ros.core.errors import ConfigError
-from custom_pose_ros.core.files import own_folder, replacing, write_image
+from custom_pose_ros.core.files import LOCK, check_own, holds_json, own_folder, replacing, write_image
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.labels.coco_file import coco_category
 from custom_pose_ros.core.object_model import ObjectModel
@@ -60,9 +60,18 @@ with optional_packages('synthesize', ['synthetic']):
     )
     from training.synthetic.geometry.variation import Variation
     from training.synthetic.output.clip import ClipRenderer
-    from training.synthetic.output.clip_files import write_clip
+    from training.synthetic.output.clip_files import CALIBRATION, CLIP, TRUTH, is_truth, write_clip
     from training.synthetic.output.preview import PREVIEW, write_preview
-    from training.synthetic.output.rendered_dataset import SHEET, Job, write_dataset
+    from training.synthetic.output.rendered_dataset import (
+        IMAGES,
+        LABELS,
+        RECIPE,
+        SHEET,
+        Job,
+        check_recipe,
+        is_recipe,
+        write_dataset,
+    )
     from training.synthetic.rendering.backgrounds import all_grey, list_background_photos
     from training.synthetic.rendering.gl_probe import require_gl
     from training.synthetic.scenes.scene import SceneGenerator
@@ -78,6 +87,7 @@ with optional_packages('synthesize', ['synthetic']):
     )
 
 DEFAULT_SIZE, COUNT = (480, 360), 1000
+_NAME = 'training/synthesize.py'
 _SMALLEST_PX = 10.0  # an object that is never longer has no keypoints that could be told apart
 BACKGROUNDS, FRAMES = 'backgrounds', 40  # folder in the output for frames of a recording, and how many
 
@@ -157,6 +167,8 @@ def rendered_size(text: str) -> tuple[int, int]:
 
 def make_dataset(options: argparse.Namespace) -> None:
     """Write the preview, and pictures, labels and a contact sheet unless only that is wanted."""
+    others = (LABELS, SHEET, IMAGES, *([] if (options.out / LOCK).is_file() else [PREVIEW]))  # begun: with the lock
+    check_own(options.out / RECIPE, _NAME, holds_json(is_recipe), others)
     model, camera = ObjectModel.load(options.object), camera_of(options)
     with own_folder(options.out):
         photos = background_folder(options)
@@ -179,10 +191,11 @@ def make_dataset(options: argparse.Namespace) -> None:
         tell_size(builder, model, recipe['mesh'])
         check_distance(settings, model, picture_size(options), camera)
         block = int(settings.pose.variants_every)  # a variant of the object is built once
+        job = Job(options.out, options.count, options.seed, recipe, make_generator, block)
+        check_recipe(job)
         make_preview(options, builder, model, settings)
         if options.preview:
             return
-        job = Job(options.out, options.count, options.seed, recipe, make_generator, block)
         labels = write_dataset(job, options.processes)
     print(f'{labels}: labels of {options.count} pictures; look at {options.out / SHEET}')
 
@@ -293,6 +306,7 @@ def make_generator(recipe: dict[str, Any]) -> SceneGenerator:
 
 def make_clip(options: argparse.Namespace) -> None:
     """Write clip.mp4, camera.yaml, ground_truth.json and, where asked for, a bag."""
+    check_own(options.out / TRUTH, _NAME, holds_json(is_truth), (CLIP, CALIBRATION))
     model = ObjectModel.load(options.object)
     mesh = mesh_of(options, model)
     settings = load_settings(options.settings, scene_of(options, mesh))

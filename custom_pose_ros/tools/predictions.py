@@ -16,7 +16,7 @@ from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.geometry.rigid import BODY_OPTICAL, IDENTITY, Rigid
 from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.keypoints.tracking import PoseTracker
-from custom_pose_ros.core.labels.coco_file import coco_category
+from custom_pose_ros.core.labels.coco_file import PROPOSED, coco_category
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.orientation.estimate import AMBIGUOUS, CAMERA_OPTICAL, OrientationEstimate
 from custom_pose_ros.core.orientation.orientation_estimator import OrientationEstimator
@@ -294,6 +294,7 @@ def _annotation(pose: KeypointPose) -> dict[str, Any]:
         'keypoint_scores': [_number(score, 4) for score in pose.scores],
         'score': _number(pose.score, 4),
         'ambiguity': _number(pose.ambiguity, 4),
+        PROPOSED: True,
         'bbox': [left, top, round(right - left, 3), round(bottom - top, 3)],
         'area': round((right - left) * (bottom - top), 3),
         'iscrowd': 0,

@@ -37,6 +37,7 @@ _CONVERT = 'training/prepare_dataset.py makes one of the labels of other tools'
 PREPARE = 'let training/prepare_dataset.py check and repair the labels'
 LABEL_STUDIO = 'Label Studio'  # contributor in its files
 CONTRADICTIONS = 'contradictions'  # in an annotation that prelabel.py writes: what is wrong, by name of keypoint
+PROPOSED = 'proposed'  # true in an annotation of prelabel.py or predict that no person has changed
 OWN_CONTRIBUTOR = 'custom_pose_ros'  # in what prelabel.py writes, whose points lie on the picture as EXIF turns it
 
 
@@ -334,7 +335,8 @@ def _coco_instance(labels: RawLabels, image: str, annotation: Mapping[str, Any],
             if name in marks:
                 labels.add(NOTE, image, number, f'{name}: {str(marks[name])[:100]}: look at it')
     count = int(stated) if order.is_whole and is_number(stated) else None
-    return RawInstance(str(number), [points[k] for k in order.places], box, count)
+    proposed = annotation.get(PROPOSED) is True
+    return RawInstance(str(number), [points[k] for k in order.places], box, count, proposed)
 
 
 def _box(value: Any) -> tuple[float, float, float, float] | str | None:

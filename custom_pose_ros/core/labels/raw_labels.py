@@ -62,12 +62,14 @@ class RawInstance:
             visibility ABSENT, HIDDEN or SEEN.
         box: Left, top, width, height in the same unit.
         stated_count: How many keypoints are labelled, as the file says; None where it does not.
+        proposed: Whether the file says that a program proposed it, and no person has changed it.
     """
 
     annotation_id: str
     keypoints: list[Point] | None
     box: tuple[float, float, float, float] | None = None
     stated_count: int | None = None
+    proposed: bool = False
 
 
 @dataclass

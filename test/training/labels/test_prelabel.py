@@ -137,7 +137,12 @@ def test_film_to_clicks_to_labels_and_back(clicked, tmp_path, capsys):
     assert carry(clicked, clicked / 'labels.json', out) == 0
     assert '5 clicked frames; of the 16 others, all keypoints of' in capsys.readouterr().out
     assert prepare_dataset.main([str(out / 'labels.json'), '--out', str(tmp_path / 'data')]) == 0
-    images = json.loads((out / 'labels.json').read_text())['images']
+    content = json.loads((out / 'labels.json').read_text())
+    images = content['images']
+    for name in ('labels.json', '../data/train/labels.json', '../data/val/labels.json'):  # the mark goes with them
+        annotations = json.loads((out / name).read_text())['annotations']
+        assert any(annotation.get('proposed') for annotation in annotations)
+    assert sum('proposed' not in annotation for annotation in content['annotations']) == 5  # those that were clicked
     assert {p.name for p in (out / 'images').iterdir()} == {image['file_name'] for image in images}
     assert cv2.imread(str(out / 'contact_sheet.png')).shape[1] == 1280
     again = tmp_path / 'again'
@@ -145,6 +150,8 @@ def test_film_to_clicks_to_labels_and_back(clicked, tmp_path, capsys):
     assert carry(clicked, out / 'labels.json', again, *options) == 0
     tasks = json.loads((again / 'tasks.json').read_text())
     assert sum('annotations' in task for task in tasks) == len(images)  # what was handed in is a person's
+    labels = read_labels(again / 'tasks.json')
+    assert sum(not i.proposed for image in labels.images for i in image.instances) == 5  # but it remains a proposal
     assert carry(clicked, clicked / 'labels.json', out) == 1  # may have been corrected
     assert 'holds labels already' in capsys.readouterr().err
 

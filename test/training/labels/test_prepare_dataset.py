@@ -225,6 +225,24 @@ def test_refused_labels_stop_unless_their_images_are_left_out(tmp_path, capsys):
     assert 'holds a data set already' in capsys.readouterr().err
 
 
+def test_what_else_is_there_is_named_and_kept(tmp_path, capsys):
+    for name in ('a.png', 'b.png'):
+        picture(tmp_path / name, 120, 80)
+    images = [(name, 120, 80) for name in ('a.png', 'b.png')]
+    annotations = [{'image_id': i, 'keypoints': [10, 20, 2, 60, 40 + i, 2]} for i in (1, 2)]
+    arguments = [str(save(tmp_path, coco(images, annotations))), '--out', str(tmp_path / 'out')]
+    (tmp_path / 'out' / 'train').mkdir(parents=True)
+    (tmp_path / 'out' / 'train' / 'mine.txt').write_text('')
+    assert main(arguments) == 1
+    assert 'train/mine.txt: is there already and is of no data set; move it away' in capsys.readouterr().err
+    (tmp_path / 'out' / 'train' / 'mine.txt').unlink()
+    (tmp_path / 'out' / 'train').rmdir()
+    (tmp_path / 'out' / 'object.yaml').write_text('name: mine')
+    assert main(arguments) == 1
+    assert 'object.yaml: is there already and may have been edited; use it with --object' in capsys.readouterr().err
+    assert (tmp_path / 'out' / 'object.yaml').read_text() == 'name: mine'
+
+
 def test_an_object_file_decides_names_and_order(tmp_path):
     picture(tmp_path / 'a.png', 120, 80)
     (tmp_path / 'object.yaml').write_text('name: fish\nkeypoints: [tail, head]\nskeleton: [[tail, head]]\n')

@@ -107,9 +107,28 @@ def test_an_interrupted_run_goes_on(made: Path, tmp_path: Path, monkeypatch: pyt
 
 
 def test_a_folder_of_another_recipe_is_refused(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(made / 'out', '--count', str(COUNT)) == 1
-    error = capsys.readouterr().err
-    assert str(made / 'out') in error and 'settings' in error
+    before = (made / 'out' / 'preview.png').stat().st_mtime_ns
+    settings = ('--settings', str(settings_file(made)))
+    for options, different in (
+        ((), '--settings or --scene, pose.variants_every (3 there, '),
+        ((*settings, '--distance', '0.8', '1.1'), '--distance (0 0 there, 0.8 1.1 now)'),
+        ((*settings, '--grey', '--preview'), '--grey or --color ('),
+        ((*settings, '--seed', '6'), '--seed (5 there, 6 now)'),
+    ):
+        assert run(made / 'out', '--count', str(COUNT), *options) == 1
+        error = capsys.readouterr().err
+        assert f'{made / "out"}: holds pictures made with another ' in error and different in error
+        assert error.endswith(': give the same options, or an empty --out\n')
+    assert (made / 'out' / 'preview.png').stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize('name', ['preview.png', 'labels.json', 'recipe.json'])
+def test_files_of_somebody_else_are_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
+    (tmp_path / name).write_text('{}')
+    assert run(tmp_path, '--preview') == 1
+    text = f'{tmp_path / name}: is there already and was not written by training/synthesize.py: move it away'
+    assert text in capsys.readouterr().err
+    assert os.listdir(tmp_path) == [name]
 
 
 @pytest.mark.parametrize('preview', [(), ('--preview',)], ids=['all', 'preview'])
@@ -129,7 +148,8 @@ def test_what_is_missing_is_named(
 
 
 def test_a_preview_is_all_that_is_written(tmp_path: Path) -> None:
-    assert run(tmp_path / 'out', '--preview') == 0
+    for _ in range(2):  # axes of the mesh are found by trying
+        assert run(tmp_path / 'out', '--preview') == 0
     assert [path.name for path in (tmp_path / 'out').iterdir() if not path.name.startswith('.')] == ['preview.png']
 
 

@@ -43,6 +43,7 @@ class ClickedFilm:
     Attributes:
         film: The film.
         clicks: By frame: (K, 3) x, y [px of the film] and state, as a person labelled them.
+        handed_on: Frames of these whose labels were proposed before and handed in as they were.
         points: By frame: the same, of the frames in which every keypoint is known.
         errors: By frame: (K,) expected errors of these [px].
         doubtful: By frame: the same as `points`, without a label where it is in doubt.
@@ -57,6 +58,7 @@ class ClickedFilm:
 
     film: Film
     clicks: dict[int, np.ndarray] = field(default_factory=dict)
+    handed_on: set[int] = field(default_factory=set)
     points: dict[int, np.ndarray] = field(default_factory=dict)
     errors: dict[int, np.ndarray] = field(default_factory=dict)
     doubtful: dict[int, np.ndarray] = field(default_factory=dict)
@@ -206,6 +208,8 @@ def _match(result: ClickedFilm, shortlist: _Shortlist, greys: dict[int, np.ndarr
     if known is not None and not np.allclose(known, points, atol=1.0):
         raise DatasetError(f'{picture.name}: shows the same frame of {result.film.source} as another picture')
     result.clicks[number] = points
+    if picture.proposed:
+        result.handed_on.add(number)
 
 
 def _proposals(result: ClickedFilm, greys: dict[int, np.ndarray], camera: FilmCamera, rigid: bool) -> Proposals:

@@ -35,6 +35,7 @@ class CheckedImage:
         renamed: Whether the file's name differs in case, Unicode form or %-signs from that in the labels.
         thumbnail: By which pictures are compared, see `splitting.thumbnail_of`.
         annotations: Id of each instance in the label file.
+        proposed: Numbers of the instances that a program proposed and no person changed.
     """
 
     source: Path
@@ -48,6 +49,7 @@ class CheckedImage:
     renamed: bool = False
     thumbnail: np.ndarray | None = None
     annotations: list[str] = field(default_factory=list)
+    proposed: set[int] = field(default_factory=set)
 
     @property
     def instances(self) -> list[np.ndarray]:
@@ -129,6 +131,8 @@ class _ImageCheck:
     def _add_instance(self, instance: RawInstance, placement: Placement, checked: CheckedImage) -> bool:
         """Add an instance in pixels of the written image; return False when it is refused."""
         box = None
+        if instance.proposed:
+            checked.proposed.add(len(checked.keypoints))
         checked.annotations.append(instance.annotation_id)
         if instance.box is not None:
             left, top, width, height = instance.box

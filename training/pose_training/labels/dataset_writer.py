@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from custom_pose_ros.core.files import write_image, write_json
-from custom_pose_ros.core.labels.coco_file import coco_category, coco_points
+from custom_pose_ros.core.labels.coco_file import PROPOSED, coco_category, coco_points
 from custom_pose_ros.core.labels.raw_labels import RawLabels
 from custom_pose_ros.core.pictures import Picture, read_picture
 from training.pose_training.labels.checking import CheckedImage
@@ -33,7 +33,7 @@ def write_dataset(folder: Path, images: Sequence[CheckedImage], labels: RawLabel
         name = f'{number:05d}_{image.name}' if image.name in doubles else image.name
         _write_image(image, folder / 'images' / name)
         content_images.append({'id': number, 'file_name': name, 'width': image.width, 'height': image.height})
-        for points, (left, top, right, bottom) in zip(image.keypoints, image.boxes):
+        for i, (points, (left, top, right, bottom)) in enumerate(zip(image.keypoints, image.boxes)):
             annotations.append({
                 'id': len(annotations) + 1,
                 'image_id': number,
@@ -43,6 +43,7 @@ def write_dataset(folder: Path, images: Sequence[CheckedImage], labels: RawLabel
                 'num_keypoints': 0 if points is None else int((points[:, 2] > 0).sum()),
                 'bbox': [round(v, 3) for v in (left, top, right - left, bottom - top)],
                 'area': round((right - left) * (bottom - top), 3),
+                **({PROPOSED: True} if i in image.proposed else {}),
             })
     category = coco_category(labels.category, labels.keypoint_names, labels.skeleton)
     content = {'images': content_images, 'annotations': annotations, 'categories': [category]}

@@ -10,7 +10,7 @@ from urllib.parse import quote
 import numpy as np
 
 from custom_pose_ros.core.keypoints.poses import KeypointPose
-from custom_pose_ros.core.labels.coco_file import CONTRADICTIONS, OWN_CONTRIBUTOR, coco_category, coco_points
+from custom_pose_ros.core.labels.coco_file import CONTRADICTIONS, OWN_CONTRIBUTOR, PROPOSED, coco_category, coco_points
 from custom_pose_ros.core.labels.raw_labels import SEEN
 
 _BOX_MARGIN = 0.1  # of its longer side: keypoints lie inside of the object, its box around it
@@ -39,16 +39,18 @@ class ProposedObject:
 
     Attributes:
         points: (K, 3) x, y [px] and state: 0 without a label, 1 hidden, 2 seen.
-        score: How sure it is, in [0, 1]; None for what a person labelled.
+        score: How sure it is, in [0, 1]; None for what is handed in as the label of a person.
         ambiguity: As in KeypointPose.
         contradictions: By keypoint: how far a person's label is from where the rigid object has it [px], where
             it contradicts the other labels.
+        handed_on: It was proposed before, and handed in as it was.
     """
 
     points: np.ndarray
     score: float | None = None
     ambiguity: float = 0.0
     contradictions: Mapping[int, float] = field(default_factory=dict)
+    handed_on: bool = False
 
     @classmethod
     def of_pose(cls, pose: KeypointPose) -> ProposedObject:
@@ -109,6 +111,8 @@ def coco_proposals(images: Sequence[ProposedImage], names: ObjectNames) -> dict[
             })
             if found.score is not None:
                 annotations[-1].update(score=round(found.score, 4), ambiguity=round(found.ambiguity, 4))
+            if found.score is not None or found.handed_on:
+                annotations[-1][PROPOSED] = True
             if found.contradictions:
                 said = {names.keypoint_names[k]: off_text(off_px) for k, off_px in found.contradictions.items()}
                 annotations[-1][CONTRADICTIONS] = said
@@ -150,6 +154,8 @@ def label_studio_proposals(images: Sequence[ProposedImage], names: ObjectNames, 
                     **_percent(image, *(found.points[k, :2] + 0.5)),  # from the image's corner
                 }
                 point = _result(image, f'{box_id}_{k}', 'keypoints', 'keypointlabels', value)
+                if found.handed_on:
+                    point['origin'] = 'prediction'  # as Label Studio has it where a person submits it unchanged
                 if k in found.contradictions:
                     point['meta'] = {'text': [off_text(found.contradictions[k])]}  # shown with the region
                 results.append({**point, 'parentID': box_id})

@@ -9,6 +9,7 @@ import numpy as np
 
 from custom_pose_ros.core.errors import DatasetError
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
+from custom_pose_ros.core.labels.coco_file import PROPOSED
 from custom_pose_ros.core.labels.raw_labels import HIDDEN, NOTE, REFUSED, RawLabels, base_name
 from custom_pose_ros.core.limits import MAX_IMAGE_SIDE_PX
 from custom_pose_ros.core.measuring.bundle import Views
@@ -22,7 +23,10 @@ _HIDDEN_WEIGHT = 0.25  # of a seen one: the place of a hidden keypoint is inferr
 
 def labelled_pictures(labels: RawLabels, folders: Sequence[Path], required: bool) -> list[CheckedImage]:
     """
-    Return the pictures with sound labels; problems are added to the labels.
+    Return the pictures with sound labels of people; problems are added to the labels.
+
+    What a program proposed is left out: its errors are those of the few labels or the network that it comes from, so
+    that many of them agree, and are all wrong in the same way.
 
     Args:
         labels: what a label file says.
@@ -32,6 +36,7 @@ def labelled_pictures(labels: RawLabels, folders: Sequence[Path], required: bool
     Raises:
         DatasetError: nothing is labelled, or the pictures are needed and not there.
     """
+    _leave_out_proposed(labels)
     labels.images = [image for image in labels.images if any(i.keypoints is not None for i in image.instances)]
     index = ImageIndex(folders)
     if required or any(_is_there(index, image.name) for image in labels.images):
@@ -42,6 +47,18 @@ def labelled_pictures(labels: RawLabels, folders: Sequence[Path], required: bool
         first = next((problem.line for problem in labels.problems if problem.kind == REFUSED), 'nothing is labelled')
         raise DatasetError(f'no picture has labels that can be used: {first}')
     return pictures
+
+
+def _leave_out_proposed(labels: RawLabels) -> None:
+    proposed = sum(instance.proposed for image in labels.images for instance in image.instances)
+    for image in labels.images:
+        image.instances = [instance for instance in image.instances if not instance.proposed]
+    if not proposed:
+        return
+    text = f'{proposed} labels are proposals ({PROPOSED}: true), which repeat the errors of those that a person clicked'
+    if not any(image.instances for image in labels.images):
+        raise DatasetError(f'all {text}: give the labels that were clicked')
+    labels.add(NOTE, '', '', f'{text}: they are left out; remove the mark where a person has corrected every keypoint')
 
 
 def _is_there(index: ImageIndex, name: str) -> bool:

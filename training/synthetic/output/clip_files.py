@@ -19,6 +19,7 @@ from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.video_file import VideoFile
 from training.synthetic.output.clip import ClipFrame
 
+CLIP, CALIBRATION, TRUTH = 'clip.mp4', 'camera.yaml', 'ground_truth.json'
 CAMERA_NAME = 'camera'
 CAMERA_FRAME = 'camera_optical_frame'
 JPEG_QUALITY = 90
@@ -45,7 +46,7 @@ def write_clip(
     truth = []
     with contextlib.ExitStack() as outputs:
         # By way of `replacing`, because a video that Ctrl-C ends would be kept without its ground truth.
-        video_path = outputs.enter_context(replacing(folder / 'clip.mp4'))
+        video_path = outputs.enter_context(replacing(folder / CLIP))
         video = outputs.enter_context(VideoFile(video_path, rate_hz))
         recorder = outputs.enter_context(record_bag(folder / 'bag', camera, model)) if bag else None
         for frame in frames:
@@ -54,7 +55,7 @@ def write_clip(
                 recorder.write(frame)
             truth.append(_truth(frame))
     calibration = camera.to_yaml_dict(CAMERA_NAME)
-    write_text(folder / 'camera.yaml', yaml.safe_dump(calibration, sort_keys=False, default_flow_style=None))
+    write_text(folder / CALIBRATION, yaml.safe_dump(calibration, sort_keys=False, default_flow_style=None))
     content = {
         'object': model.name,
         'keypoints': list(model.keypoint_names),
@@ -64,7 +65,12 @@ def write_clip(
         'fields': DOCUMENTATION,
         'frames': truth,
     }
-    write_json(folder / 'ground_truth.json', content, indent=None)
+    write_json(folder / TRUTH, content, indent=None)
+
+
+def is_truth(content: Any) -> bool:
+    """Return whether the content of a JSON file is the ground truth of a clip."""
+    return isinstance(content, dict) and {'camera_name', 'frames'} <= set(content)
 
 
 def _truth(frame: ClipFrame) -> dict[str, Any]:

@@ -19,12 +19,29 @@ import numpy as np
 
 from custom_pose_ros.core.command_line import progress_bar
 from custom_pose_ros.core.drawing.contact_sheet import draw_tile, write_contact_sheet
-from custom_pose_ros.core.errors import DatasetError
+from custom_pose_ros.core.errors import DatasetError, listed
 from custom_pose_ros.core.files import read_json, write_image, write_json
 
 JPEG_QUALITY = 93
 IMAGES, RECORDS, LABELS, RECIPE, SHEET = 'images', '.records', 'labels.json', 'recipe.json', 'contact_sheet.png'
 SHEET_PICTURES = 24
+# By the place of a value in the recipe; any other one is a setting.
+_OPTIONS = {
+    'seed': '--seed',
+    'object': '--object',
+    'categories': '--object',
+    'mesh.path': '--mesh',
+    'mesh.variation': '--object',
+    'mesh.scale': '--mesh-scale',
+    'mesh.axes': '--mesh-axes',
+    'mesh.origin': '--mesh-origin',
+    'size': '--size',
+    'camera': '--camera',
+    'backgrounds': '--backgrounds',
+    'settings.pose.distance_m': '--distance',
+    'settings.pose.seen_from': '--seen-from',
+    'settings.sensor.grey_probability': '--grey or --color',
+}
 _LOOK_AFTER_S = 0.5  # how often the progress of the processes is shown
 
 
@@ -58,7 +75,9 @@ def write_dataset(job: Job, processes: int) -> Path:
         DatasetError: when the folder holds the pictures of another recipe, or a process dies.
         OutputError: when the folder cannot be written to.
     """
-    _check_recipe(job)
+    check_recipe(job)
+    if not (path := job.folder / RECIPE).is_file():
+        write_json(path, _whole_recipe(job), indent=None)
     missing = [start for start in range(0, job.count, job.block) if not _recorded(job, start)]
     with progress_bar('images', job.count, 'image') as bar:
         before = job.count - sum(_block_size(job, start) for start in missing)
@@ -68,19 +87,42 @@ def write_dataset(job: Job, processes: int) -> Path:
     return _merge(job)
 
 
-def _check_recipe(job: Job) -> None:
+def is_recipe(content: Any) -> bool:
+    """Return whether the content of a JSON file is a recipe."""
+    return isinstance(content, dict) and {'seed', 'categories'} <= set(content)
+
+
+def check_recipe(job: Job) -> None:
+    """Raise DatasetError, which names the options that differ, when the folder holds pictures of another recipe."""
     path = job.folder / RECIPE
-    recipe = {'seed': job.seed, **job.recipe}
-    if not path.is_file():
-        write_json(path, recipe, indent=None)
-        return
-    found = read_json(path)
-    different = [key for key in recipe if recipe[key] != found.get(key)]
-    if different:
+    if path.is_file() and (different := _differences(_whole_recipe(job), read_json(path))):
         raise DatasetError(
-            f'{job.folder}: holds pictures made with another {", ".join(different)}: '
-            'give an empty --out, or the same options'
+            f'{job.folder}: holds pictures made with another {listed(list(dict.fromkeys(different)), 3)}: '
+            'give the same options, or an empty --out'
         )
+
+
+def _whole_recipe(job: Job) -> dict[str, Any]:
+    return {'seed': job.seed, **job.recipe}
+
+
+def _differences(now: Any, before: Any, place: str = '') -> list[str]:
+    """Return the options by which two recipes differ, and the values of each."""
+    if now == before:
+        return []
+    if isinstance(now, dict) and isinstance(before, dict) and place not in _OPTIONS:
+        inside = [
+            _differences(now.get(key), before.get(key), f'{place}.{key}'.lstrip('.')) for key in {**now, **before}
+        ]
+        return [text for texts in inside for text in texts]
+    option = _OPTIONS.get(place) or f'--settings or --scene, {place.removeprefix("settings.")}'
+    if isinstance(now, dict) or isinstance(before, dict):
+        return [option]
+    return [f'{option} ({_said(before)} there, {_said(now)} now)']
+
+
+def _said(value: Any) -> str:
+    return ' '.join(map(str, value)) if isinstance(value, list) else 'none' if value is None else str(value)
 
 
 def _record_path(job: Job, start: int) -> Path:

@@ -107,7 +107,8 @@ class _Annotation:
         alone = '' if len(self.picture.boxes) > 1 else next((box.group for box in self.picture.boxes), self._id)
         group, number = str(result.get('parentID') or alone), str(result.get('id'))
         self.picture.points += [
-            LoosePoint(name, x, y, group, annotation=number) for name in _texts(result, 'keypointlabels')
+            LoosePoint(name, x, y, group, annotation=number, proposed=result.get('origin') == 'prediction')
+            for name in _texts(result, 'keypointlabels')
         ]
 
     def _refuse_turned(self, result: Mapping[str, Any]) -> None:

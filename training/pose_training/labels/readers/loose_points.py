@@ -37,6 +37,7 @@ class LoosePoint:
         group: Of the object that it belongs to, '' where the tool does not say.
         visibility: HIDDEN or SEEN.
         annotation: Its id in the label file, for messages.
+        proposed: Whether it lies where a program proposed it.
     """
 
     name: str
@@ -45,6 +46,7 @@ class LoosePoint:
     group: str = ''
     visibility: int = SEEN
     annotation: str = ''
+    proposed: bool = False
 
 
 @dataclass(frozen=True)
@@ -163,7 +165,8 @@ class _Joining:
             if not by_name:
                 self._add(NOTE, key, 'no keypoint in this box: it will be ignored, neither object nor background')
             box = self._boxes[key].left_top_width_height if key in self._boxes else None
-            self._image.instances.append(RawInstance(key, keypoints if by_name else None, box))
+            proposed = any(point.proposed for point in self.points.get(key, []))
+            self._image.instances.append(RawInstance(key, keypoints if by_name else None, box, proposed=proposed))
 
     def _owner(self, point: LoosePoint, grouped: bool) -> str | None:
         """Return the key of the object that a point belongs to; None, and a problem, where that is not certain."""
