@@ -21,8 +21,8 @@ MISSING_FILE = {
     'training.export_onnx': ['GONE'],
     'training.export_tensorrt': ['GONE'],
     'training.measure_object': ['GONE', '--out', 'OUT'],
-    'training.outline': ['--object', 'GONE', '--out', 'OUT'],
-    'training.prelabel': ['GONE', 'GONE', '--out', 'OUT'],
+    'training.outline': ['--object', 'GONE', '--out', 'OUT.npz'],
+    'training.prelabel': ['GONE', 'GONE', '--out', 'OUT.json'],
     'training.prepare_dataset': ['GONE', '--images', 'GONE', '--out', 'OUT'],
     'training.quantize': ['GONE', 'GONE'],
     'training.synthesize': ['--object', 'GONE', '--out', 'OUT'],
@@ -55,7 +55,8 @@ def run(module: str, arguments: list[str], folder: Path) -> int:
     """Return the exit code of a command."""
     for package in (package for start, packages in NEEDS.items() if module.startswith(start) for package in packages):
         pytest.importorskip(package)
-    places = {'GONE': str(folder / 'gone.onnx'), 'OUT': str(folder / 'out')}
+    places = {'GONE': str(folder / 'gone.onnx')}
+    places |= {f'OUT{ending}': str(folder / f'out{ending}') for ending in ('', '.json', '.npz')}
     try:
         return importlib.import_module(module).main([places.get(argument, argument) for argument in arguments])
     except SystemExit as stop:

@@ -99,6 +99,7 @@ def test_evaluate_bag_does_not_lose_the_old_report(scarce, tiny_folder: Path, tm
     folder, run = scarce
     bag, _ = tiny_bag(tmp_path / 'dive', 30)
     path = old_file(folder / 'report.html')
+    (folder / 'metrics.json').write_text('{"schema": "custom_pose_ros/metrics/1"}')  # both of an evaluation before
     process = run(
         '-m', 'custom_pose_ros.tools.evaluate_bag', str(bag), '--object', str(tiny_folder), '--truth', TRUTH,
         '--out', str(folder), free=1500,

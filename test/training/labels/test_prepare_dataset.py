@@ -234,9 +234,14 @@ def test_what_else_is_there_is_named_and_kept(tmp_path, capsys):
     (tmp_path / 'out' / 'train').mkdir(parents=True)
     (tmp_path / 'out' / 'train' / 'mine.txt').write_text('')
     assert main(arguments) == 1
-    assert 'train/mine.txt: is there already and is of no data set; move it away' in capsys.readouterr().err
+    assert 'train/mine.txt: is there already, and no part of a data set: move it away' in capsys.readouterr().err
     (tmp_path / 'out' / 'train' / 'mine.txt').unlink()
     (tmp_path / 'out' / 'train').rmdir()
+    (tmp_path / 'out' / 'contact_sheet.png').write_text('of the renderings')
+    assert main(arguments) == 1
+    text = 'contact_sheet.png: is there already and was not written by training/prepare_dataset.py'
+    assert text in capsys.readouterr().err
+    (tmp_path / 'out' / 'contact_sheet.png').unlink()
     (tmp_path / 'out' / 'object.yaml').write_text('name: mine')
     assert main(arguments) == 1
     assert 'object.yaml: is there already and may have been edited; use it with --object' in capsys.readouterr().err
