@@ -55,6 +55,8 @@ with optional_packages('choose_keypoints', ['synthetic']):
     from training.synthetic.geometry.variation import constant_parts
     from training.synthetic.output.preview import PREVIEW, write_preview
     from training.synthetic.rendering.gl_probe import require_gl
+    from training.synthetic.rendering.renderer import Surfaces
+    from training.synthetic.scenes.annotation import keypoint_seen
     from training.synthetic.scenes.attitudes import direction_of
     from training.synthetic.settings import ANYWHERE, SIDES, load_settings
 
@@ -66,7 +68,9 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument('--choose', type=keypoint_number, metavar='N', help='number of keypoints to choose')
     what.add_argument(
-        '--candidates-for', metavar='OBJECT', help='write only where an object could have further keypoints, as JSON'
+        '--candidates-for',
+        metavar='OBJECT',
+        help='write only where an object could have further keypoints, and which each side shows, as JSON',
     )
     parser.add_argument(
         '--seen-from', choices=(ANYWHERE, *SIDES), nargs='+', default=[ANYWHERE], metavar='SIDE',
@@ -74,6 +78,9 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         'flat thing is along x with --choose, else where its keypoints are',
     )  # fmt: skip
     parser.add_argument('--out', type=Path, required=True, help='folder for NAME/object.yaml, or the JSON file')
+    parser.add_argument(
+        '--sight', type=output_file('.json'), help='write as JSON which keypoints each side shows, with --choose'
+    )
     parsed = parser.parse_args(arguments)
     check_output(parser, parsed.out, output_folder if parsed.choose else output_file('.json'))
     return parsed
@@ -121,6 +128,8 @@ def choose(options: argparse.Namespace) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     write_text(path, text)
     write_preview(folder / PREVIEW, parts, ObjectModel.load(path), load_settings().visibility)
+    if options.sight:
+        write_sight(options.sight, parts, proposal.views, ObjectModel.load(path), np.zeros((0, 3)))
     for note in proposal.notes:
         say(f'note: {note}')
     print(f'{path}: {len(proposal.data["keypoints"])} keypoints; look at {folder / PREVIEW}', flush=True)
@@ -138,7 +147,24 @@ def write_candidates(options: argparse.Namespace) -> None:
     views = SurfaceViews(parts)
     sites = keypoint_sites(parts, model.model_points, load_settings().visibility.radius * object_size(model))
     choice = KeypointChoice(views, all_vertices(parts), seen_from=sides_of(options, sites))
-    write_json(options.out, choice.places[np.argsort(choice.noise, kind='stable')].round(6).tolist())
+    write_sight(options.out, parts, views, model, choice.places[np.argsort(choice.noise, kind='stable')].round(6))
+
+
+def write_sight(path: Path, parts: list[Part], views: SurfaceViews, model: ObjectModel, places: np.ndarray) -> None:
+    """Write as JSON from where keypoints and places (N, 3) [m] are seen, by what renderings label as seen."""
+    visibility = load_settings().visibility
+    points = np.concatenate([model.model_points, places])
+    sites = keypoint_sites(parts, points, visibility.radius * object_size(model))
+    seen = []
+    for pose, depth in zip(views.poses, views.depths):
+        surfaces = Surfaces(np.isfinite(depth).astype(np.uint8), depth, views.K)
+        rest = pose.rotation, visibility.seen_share
+        seen.append([bool(keypoint_seen(surfaces, 1, *at, *rest)) for at in zip(pose.apply(points), sites)])
+    directions = [(-pose.rotation[2]).tolist() for pose in views.poses]
+    count = len(model.model_points)
+    keypoints_seen, places_seen = [row[:count] for row in seen], [row[count:] for row in seen]
+    content = {'directions': directions, 'keypoints_seen': keypoints_seen, 'places': places.tolist()}
+    write_json(path, {**content, 'places_seen': places_seen})
 
 
 @command

@@ -11,7 +11,7 @@ With --mesh the advice is about points of the mesh only; with --choose keypoints
 build/analysis/part/object.yaml with a picture. Both need the folder training/, beside the package in a checkout.
 
 Each line is about one image alone, of an object whose middle is on the optical axis, in any attitude. Keypoints behind
-the object are taken to be seen, with a mesh, too. The filter of orientation_node does better over time.
+the object are taken to be seen, but not those that a mesh hides. The filter of orientation_node does better over time.
 """
 
 from __future__ import annotations
@@ -55,13 +55,14 @@ from custom_pose_ros.core.orientation.observability import (
     random_attitudes,
     tilted_at_most,
 )
+from custom_pose_ros.core.orientation.pnp import MIN_POINTS
 from custom_pose_ros.inference.camera_calibration import CameraCalibration
 
 _VIEWS = 1500  # of which `--tilt` may leave a part
 _MOST_VIEWS = 300
 _STEPS = 7  # distances
 _IN_SIZES = (5 / 3, 20 / 3)  # the nearest and the farthest, in sizes of the object, where none are given
-_ALL_SEEN = 'all keypoints count as seen, also those {} hides, so that real views of an opaque object are worse'
+_ALL_SEEN = 'all keypoints count as seen, also those the object hides, so that real views of an opaque object are worse'
 
 Summary = dict[str, float | None]  # what is said of the views at one distance
 _COLUMNS = 'distance    in image   rotation error [deg]    wrong one   position [mm]   ambiguous'
@@ -78,13 +79,36 @@ def main(argv: Sequence[str] | None = None) -> int:
         return run(args)
     if args.choose:
         args.object = args.out / safe_name(args.mesh.stem)
-        code = _on_mesh(args, '--choose', str(args.choose), '--out', str(args.out))
-        args.out = args.object
-        return code or run(args)
     with TemporaryDirectory() as folder:
-        found = Path(folder) / 'places.json'
-        code = _on_mesh(args, '--candidates-for', args.object, '--out', str(found))
-        return code or run(args, np.array(read_json(found)).reshape(-1, 3))
+        found = Path(folder) / 'sight.json'
+        if args.choose:
+            code = _on_mesh(args, '--choose', str(args.choose), '--out', str(args.out), '--sight', str(found))
+            args.out = args.object
+        else:
+            code = _on_mesh(args, '--candidates-for', args.object, '--out', str(found))
+        return code or run(args, MeshSight(**{name: np.array(rows) for name, rows in read_json(found).items()}))
+
+
+@dataclass(frozen=True, eq=False)
+class MeshSight:
+    """
+    What of a mesh is seen from V directions.
+
+    Attributes:
+        directions: (V, 3) unit vectors from the object to the camera.
+        keypoints_seen: (V, K) bool.
+        places: (N, 3) where another keypoint could be, object frame [m].
+        places_seen: (V, N) bool.
+    """
+
+    directions: np.ndarray
+    keypoints_seen: np.ndarray
+    places: np.ndarray
+    places_seen: np.ndarray
+
+    def nearest(self, attitudes: np.ndarray) -> np.ndarray:
+        """Return which of the directions is nearest to that of each of some attitudes (A, 3, 3) R_camera_object."""
+        return (-attitudes[:, 2] @ self.directions.T).argmax(1)
 
 
 def _on_mesh(args: argparse.Namespace, *wanted: str) -> int:
@@ -137,8 +161,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def run(args: argparse.Namespace, places: np.ndarray | None = None) -> int:
-    """Analyse, print the table and write chart and numbers; advise of places (N, 3) [m] only, where they are given."""
+def run(args: argparse.Namespace, sight: MeshSight | None = None) -> int:
+    """Analyse, print the table and write chart and numbers; with a mesh by what it shows, and with its places only."""
     model = ObjectModel.load(args.object)
     calibration = CameraCalibration(args.camera, report=lambda text: say(f'note: {args.camera}: {text}'))
     camera = calibration.for_size(*(calibration.size if args.camera else args.size), args.fov_deg)
@@ -151,9 +175,16 @@ def run(args: argparse.Namespace, places: np.ndarray | None = None) -> int:
         raise UsageError(f'--tilt {args.tilt:g}: no view is left; give at least 5')
     distances = _distances(*(args.distance or (float(f'{factor * model.size_m:.2g}') for factor in _IN_SIZES)))
     candidates = _candidates(args.candidate)
-    if args.choose:
-        places = np.zeros((0, 3))  # they have just been chosen: there is no better one
-    analysis = analyse(Observability(model, camera, args.noise, attitudes), distances, candidates, places)
+    seen = places = places_seen = None
+    if sight is not None:
+        nearest = sight.nearest(attitudes)
+        seen, places_seen = (
+            sight.keypoints_seen[nearest][:, model.has_position],
+            sight.places_seen[nearest].astype(bool),
+        )
+        places = sight.places.reshape(-1, 3)
+    observability = Observability(model, camera, args.noise, attitudes, seen)
+    analysis = analyse(observability, distances, candidates, places, places_seen)
     if not model.warnings and (text := left_handed(model.keypoint_names, model.model_points)):
         say(f'note: model_points: {text}')
     heading = (
@@ -164,8 +195,8 @@ def run(args: argparse.Namespace, places: np.ndarray | None = None) -> int:
     taken = (
         '' if args.distance else f'\ndistances of {_IN_SIZES[0]:.2g} to {_IN_SIZES[1]:.2g} times its size (--distance)'
     )
-    seen = _ALL_SEEN.format('the mesh' if args.mesh else 'the object')
-    print(f'{heading}{taken}\n{seen}\n\n{format_table(analysis)}\n\n{format_changes(analysis)}')
+    words = _ALL_SEEN if seen is None else _sight_words(seen)
+    print(f'{heading}{taken}\n{words}\n\n{format_table(analysis)}\n\n{format_changes(analysis)}')
     numbers = args.out / f'{model.name}.json'
     write_json(numbers, to_dict(analysis))
     saved = [numbers]
@@ -180,6 +211,16 @@ def run(args: argparse.Namespace, places: np.ndarray | None = None) -> int:
         saved.insert(0, chart)
     say(f'\nsaved {", ".join(map(str, saved))}')
     return DONE
+
+
+def _sight_words(seen: np.ndarray) -> str:
+    """Say how many of K keypoints are seen, (views, K) bool."""
+    counts = seen.sum(1)
+    return (
+        f'keypoints that the mesh hides are not counted: {np.median(counts):.0f} of {seen.shape[1]} are seen in the '
+        f'median view; {np.mean(counts < MIN_POINTS):.0%} of views show fewer than {MIN_POINTS}, count as a random '
+        'attitude, and as ambiguous'
+    )
 
 
 def _candidates(given: Sequence[Sequence[str]]) -> dict[str, np.ndarray]:
@@ -223,6 +264,7 @@ def analyse(
     distances: np.ndarray,
     candidates: Mapping[str, np.ndarray],
     places: np.ndarray | None = None,
+    places_seen: np.ndarray | None = None,
 ) -> Analysis:
     """
     Return the errors at all distances (D,) [m], and what a keypoint added or moved would make of them.
@@ -232,6 +274,7 @@ def analyse(
         distances: (D,) m.
         candidates: Names and places (3,) [m] of points that could become keypoints; the best of them comes first.
         places: (N, 3) on the object's mesh [m], where a keypoint may be; None where there is no mesh.
+        places_seen: (attitudes, N) bool, in which of them each place is seen; None for all of them.
 
     Raises:
         UsageError: The object does not fit into the image at any of the distances.
@@ -244,10 +287,12 @@ def analyse(
             '(its model_points are in metres)'
         )
     known = [observability.with_candidate(seen[-1], name, point) for name, point in candidates.items()]
-    found = [observability.best_change(seen[-1], added, places) for added in (True, False)]
+    found = [observability.best_change(seen[-1], added, places, places_seen) for added in (True, False)]
     changes = sorted(known, key=lambda change: change.median_rotation_rad)
     changes += [change for change in found if change is not None]
-    changed = [[_summary(observability.errors(distance, c.points)) for distance in distances.tolist()] for c in changes]
+    changed = [
+        [_summary(observability.errors(distance, c.points, c.seen)) for distance in distances.tolist()] for c in changes
+    ]
     return Analysis(distances, errors, changes, changed)
 
 

@@ -24,8 +24,8 @@ def test_13_millimetres_are_named_wherever_the_file_is_read(shared, root, tmp_pa
         '(if these are millimetres, the object is 0.599 m large; if centimetres, 5.99 m); right if it is 599 m large'
     )
     assert ObjectModel.load(case / 'metres.yaml').warnings == []
-    said = analyze(root, case / 'millimetres.yaml', '--out', str(tmp_path))
-    assert said.returncode == 2  # it does not fit into an image at 1 to 4 m
+    said = analyze(root, case / 'millimetres.yaml', '--distance', '1', '4', '--out', str(tmp_path))
+    assert said.returncode == 2  # it does not fit into the image
     assert said.stderr.splitlines()[0] == f'warning: {case}/millimetres.yaml: {warning}'
     assert len(said.stderr.splitlines()) == 2
 

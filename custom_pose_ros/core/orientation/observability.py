@@ -73,6 +73,7 @@ class Change:
         median_rotation_rad: median of the expected rotation errors after the change.
         candidate: True for a new keypoint that was given by name.
         either_side: True when the mirrored position on the other side of the main plane helps about as much.
+        seen: (N, K) bool, in which attitudes each of `points` is seen; None for all of them.
     """
 
     name: str
@@ -83,6 +84,7 @@ class Change:
     median_rotation_rad: float
     candidate: bool = False
     either_side: bool = False
+    seen: np.ndarray | None = None
 
 
 class Observability:
@@ -94,13 +96,19 @@ class Observability:
         camera: intrinsics of the images.
         noise_px: standard deviation of the keypoints.
         attitudes: (N, 3, 3) R_camera_object; the object's middle is on the optical axis. Default: 300 random ones.
+        seen: (N, K) bool, in which of them each keypoint with a known position is seen; None for all of them.
 
     Raises:
         ConfigError: the object has no usable model_points or the noise is not positive.
     """
 
     def __init__(
-        self, model: ObjectModel, camera: CameraIntrinsics, noise_px: float, attitudes: np.ndarray | None = None
+        self,
+        model: ObjectModel,
+        camera: CameraIntrinsics,
+        noise_px: float,
+        attitudes: np.ndarray | None = None,
+        seen: np.ndarray | None = None,
     ):
         if not (math.isfinite(noise_px) and noise_px > 0.0):
             raise ConfigError(f'noise: wanted pixels above 0, got {noise_px!r}')
@@ -109,42 +117,52 @@ class Observability:
         self._camera = camera
         self._noise_px = noise_px
         self._attitudes = random_attitudes(300) if attitudes is None else attitudes
+        self._seen = seen
         self._symmetries = SymmetryGroup(model.symmetries)
         self._free_axes = [np.array(symmetry.axis) for symmetry in model.symmetries if symmetry.fold == 0]
 
-    def errors(self, distance_m: float, points: np.ndarray | None = None) -> ViewErrors:
+    def errors(self, distance_m: float, points: np.ndarray | None = None, seen: np.ndarray | None = None) -> ViewErrors:
         """
         Return the expected errors at a distance.
 
-        They are those of the maximum-likelihood solution to first order, bounded by that of a random attitude.
+        They are those of the maximum-likelihood solution to first order, bounded by that of a random attitude, which
+        is also the error of views that show too few keypoints for a pose.
 
         Args:
             distance_m: of the object's middle from the camera [m].
             points: (K, 3) keypoints to use instead of the object's, object frame [m].
+            seen: (N, K) bool, in which attitudes these are seen; None for all of them.
         """
-        shape = self.shape if points is None else PointSet(points)
-        poses, directions, whiten = self._views(shape, distance_m)
+        shape, seen = (self.shape, self._seen) if points is None else (PointSet(points), seen)
+        poses, directions, whiten, fits = self._views(shape, distance_m)
         R = poses.rotation
+        shown = np.ones((len(R), len(shape.points)), bool) if seen is None else seen[fits]
+        whiten = whiten * shown[..., None, None]
+        mirrored, posed = _mirrored(shape, poses, shown)
         _, jacobian, _ = linearise(poses, shape.points, directions, whiten)
         nothing_known = np.diag(np.repeat([distance_m, _RANDOM_RAD], 3) ** -2.0)
         covariance = np.linalg.inv(jacobian.transpose(0, 2, 1) @ jacobian + nothing_known)
-        second, chi2 = self._second_solutions(shape, poses, directions, whiten)
+        second, chi2 = self._second_solutions(shape, poses, mirrored, directions, whiten)
         wrong = np.array([0.5 * math.erfc(math.sqrt(value / 8.0)) for value in chi2.tolist()])
+        covariance[~posed], wrong[~posed] = np.linalg.inv(nothing_known), 1.0
         turn = covariance[:, 3:, 3:]
         for axis in self._free_axes:  # turning about them does not count
             seen = (R @ axis)[:, :, None]
             turn = turn - seen * (seen.transpose(0, 2, 1) @ turn @ seen) * seen.transpose(0, 2, 1)
-        apart = (second.translation - poses.translation) * np.isfinite(chi2)[:, None]
+        apart = (second.translation - poses.translation) * (np.isfinite(chi2) & posed)[:, None]
+        turned = _angles_between(R, second.rotation) * posed
         return ViewErrors(
-            rotation_rad=np.sqrt(turn.trace(0, 1, 2) + wrong * _angles_between(R, second.rotation) ** 2),
+            rotation_rad=np.sqrt(turn.trace(0, 1, 2) + wrong * turned**2),
             sure_rotation_rad=np.sqrt(turn.trace(0, 1, 2)),
             position_m=np.sqrt(covariance[:, :3, :3].trace(0, 1, 2) + wrong * (apart * apart).sum(1)),
             wrong_choice=wrong,
-            ambiguous=np.exp(-0.5 * chi2) > AMBIGUOUS,
+            ambiguous=(np.exp(-0.5 * chi2) > AMBIGUOUS) | ~posed,
             fitting=len(R) / len(self._attitudes),
         )
 
-    def best_change(self, distance_m: float, added: bool, places: np.ndarray | None = None) -> Change | None:
+    def best_change(
+        self, distance_m: float, added: bool, places: np.ndarray | None = None, places_seen: np.ndarray | None = None
+    ) -> Change | None:
         """
         Return the change that halves the error at a distance [m] with the least lift out of the main plane.
 
@@ -154,16 +172,22 @@ class Observability:
             distance_m: of the object's middle from the camera [m].
             added: True to add a keypoint, False to move one.
             places: (N, 3) where it may be, object frame [m], of which the one that helps most is taken; None for
-                anywhere above or below a keypoint, as far as known in the air.
+                anywhere above or below a keypoint, as far as known in the air, where it counts as seen.
+            places_seen: (attitudes, N) bool, in which of them each place is seen; None for all of them.
         """
         now = self.errors(distance_m).median_rotation_rad
         best: Change | None = None
-        steps = [self._lifted(lift, added) for lift in _LIFTS] if places is None else [self._placed(places, added)]
+        steps = (
+            [self._lifted(lift, added) for lift in _LIFTS]
+            if places is None
+            else [self._placed(places, added, places_seen)]
+        )
         for changes in steps:
-            for name, point, points in changes:
-                errors = self.errors(distance_m, points)
+            for name, point, points, seen in changes:
+                errors = self.errors(distance_m, points, seen)
                 if errors.median_rotation_rad < (now if best is None else best.median_rotation_rad):
-                    best = Change(name, added, point, abs(self._height(point)), points, errors.median_rotation_rad)
+                    height, median = abs(self._height(point)), errors.median_rotation_rad
+                    best = Change(name, added, point, height, points, median, seen=seen)
             if best is not None and best.median_rotation_rad <= HALF * now:
                 break
         if best is None or places is not None:
@@ -173,8 +197,18 @@ class Observability:
     def with_candidate(self, distance_m: float, name: str, point: np.ndarray) -> Change:
         """Return the change that adds one known point (3,) [m] of the object as a keypoint."""
         points = np.vstack([self.shape.points, point])
-        errors = self.errors(distance_m, points)
-        return Change(name, True, point, abs(self._height(point)), points, errors.median_rotation_rad, candidate=True)
+        seen = self._seen_with(None)
+        median = self.errors(distance_m, points, seen).median_rotation_rad
+        return Change(name, True, point, abs(self._height(point)), points, median, candidate=True, seen=seen)
+
+    def _seen_with(self, place_seen: np.ndarray | None, moved: int | None = None) -> np.ndarray | None:
+        """Return `seen` with another keypoint, or one that moves there: seen (N,) bool, None for in all attitudes."""
+        if self._seen is None:
+            return None
+        column = np.ones(len(self._seen), bool) if place_seen is None else place_seen
+        if moved is None:
+            return np.column_stack([self._seen, column])
+        return np.where(np.arange(self._seen.shape[1]) == moved, column[:, None], self._seen)
 
     def _height(self, point: np.ndarray) -> float:
         """Return the signed distance of a point (3,) from the main plane of the keypoints [m]."""
@@ -184,10 +218,12 @@ class Observability:
         """Tell whether a change helps as well (SAME_HELP) with its point on the other side of the main plane."""
         other = change.point - 2.0 * self._height(change.point) * self.shape.normal
         points = np.where((change.points == change.point).all(1)[:, None], other, change.points)
-        return self.errors(distance_m, points).median_rotation_rad <= SAME_HELP * change.median_rotation_rad
+        return (
+            self.errors(distance_m, points, change.seen).median_rotation_rad <= SAME_HELP * change.median_rotation_rad
+        )
 
-    def _views(self, shape: PointSet, distance_m: float) -> tuple[Rigid, np.ndarray, np.ndarray]:
-        """Return the poses (a stack of V), directions (V, K, 2) and whitening (V, K, 2, 2) of the views that fit."""
+    def _views(self, shape: PointSet, distance_m: float) -> tuple[Rigid, np.ndarray, np.ndarray, np.ndarray]:
+        """Return poses (a stack of V), directions (V, K, 2), whitening (V, K, 2, 2) of views that fit, and which do."""
         R = self._attitudes
         t = np.array([0.0, 0.0, distance_m]) - R @ self.shape.centroid
         position = shape.points @ R.transpose(0, 2, 1) + t[:, None]
@@ -198,34 +234,39 @@ class Observability:
         covariances = self._noise_px**2 * jacobians @ jacobians.transpose(0, 2, 1)
         count = len(shape.points)
         whiten = whitening(covariances).reshape(-1, count, 2, 2)
-        return Rigid(R[fits], t[fits]), directions.reshape(-1, count, 2), whiten
+        return Rigid(R[fits], t[fits]), directions.reshape(-1, count, 2), whiten, np.asarray(fits)
 
     def _second_solutions(
-        self, shape: PointSet, poses: Rigid, directions: np.ndarray, whiten: np.ndarray
+        self, shape: PointSet, poses: Rigid, mirrored: Rigid, directions: np.ndarray, whiten: np.ndarray
     ) -> tuple[Rigid, np.ndarray]:
         """Return the mirrored solutions (a stack of V) and their chi-square (V,); infinite where there is none."""
         R = poses.rotation
         if not len(R):
             return poses, np.zeros(0)
-        (R_other, t_other), chi2, _ = refine_poses(mirrored_pose(shape, poses), shape.points, directions, whiten)
+        (R_other, t_other), chi2, _ = refine_poses(mirrored, shape.points, directions, whiten)
         if not self._symmetries.trivial:
             R_other = np.array([a @ self._symmetries.turn_towards(a, b) for a, b in zip(R_other, R)])
         same = _angles_between(R, R_other) < _SAME_RAD
         return Rigid(R_other, t_other), np.where(same, np.inf, chi2)
 
-    def _placed(self, places: np.ndarray, added: bool) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    def _placed(
+        self, places: np.ndarray, added: bool, seen: np.ndarray | None
+    ) -> Iterator[tuple[str, np.ndarray, np.ndarray, np.ndarray | None]]:
         """Yield what `_lifted` does, for places (N, 3): of each the keypoint nearest to it, which may move there."""
         points = self.shape.points
         size = float(np.linalg.norm(np.ptp(points @ self.shape.R_plane_object.T, axis=0)))
-        for place in places:
+        for i, place in enumerate(places):
             k = int(np.linalg.norm(points - place, axis=1).argmin())
             rest = points if added else np.delete(points, k, 0)
             if np.linalg.norm(rest - place, axis=1).min() > _TOO_NEAR * size:
                 moved = np.vstack([points, place]) if added else np.vstack([points[:k], place, points[k + 1 :]])
-                yield self.names[k], place, moved
+                yield (
+                    self.names[k], place, moved,
+                    self._seen_with(None if seen is None else seen[:, i], None if added else k),
+                )  # fmt: skip
 
-    def _lifted(self, lift: float, added: bool) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-        """Yield name, position and all points (K, 3) of the changes with a lift of a share of the object's size."""
+    def _lifted(self, lift: float, added: bool) -> Iterator[tuple[str, np.ndarray, np.ndarray, np.ndarray | None]]:
+        """Yield name, position, all points (K, 3) and `seen` of the changes with a lift of a share of the size."""
         points, normal = self.shape.points, self.shape.normal
         size = float(np.linalg.norm(np.ptp(points @ self.shape.R_plane_object.T, axis=0)))
         for k, name in enumerate(self.names):
@@ -234,7 +275,20 @@ class Observability:
                 rest = points if added else np.delete(points, k, 0)
                 if np.linalg.norm(rest - moved, axis=1).min() > min(_TOO_NEAR, 0.9 * lift) * size:
                     changed = np.vstack([points, moved]) if added else np.vstack([points[:k], moved, points[k + 1 :]])
-                    yield name, moved, changed
+                    yield name, moved, changed, self._seen_with(None, None if added else k)
+
+
+def _mirrored(shape: PointSet, poses: Rigid, shown: np.ndarray) -> tuple[Rigid, np.ndarray]:
+    """Return the poses (a stack of V) mirrored about the plane of what is shown (V, K) bool, and which have any."""
+    rotation, translation, posed = poses.rotation.copy(), poses.translation.copy(), np.zeros(len(shown), bool)
+    patterns, of = np.unique(shown, axis=0, return_inverse=True)
+    for number, pattern in enumerate(patterns):
+        points, views = shape if pattern.all() else PointSet(shape.points[pattern]), of.ravel() == number
+        if points.refusal is None:
+            posed |= views
+            mirrored = mirrored_pose(points, Rigid(rotation[views], translation[views]))
+            rotation[views], translation[views] = mirrored.rotation, mirrored.translation
+    return Rigid(rotation, translation), posed
 
 
 def random_attitudes(count: int) -> np.ndarray:

@@ -107,3 +107,23 @@ def test_noise_that_is_none(noise_px):
 def test_objects_without_geometry():
     with pytest.raises(ConfigError, match="object 'human18' has no model_points"):
         Observability(ObjectModel.load('human18'), simulation.CAMERA, 1.0)
+
+
+def test_hidden_keypoints_tell_nothing():
+    square = {f's{i}': [x, y, 0.0] for i, (x, y) in enumerate([(0.2, 0.1), (0.2, -0.1), (-0.2, 0.1), (-0.2, -0.1)])}
+    solid = {**square, 'top': [0.0, 0.0, 0.1], 'bottom': [0.0, 0.0, -0.1]}  # about the same middle
+    models = [
+        ObjectModel.from_dict({'name': 'box', 'keypoints': list(points), 'skeleton': [], 'model_points': points})
+        for points in (square, solid)
+    ]
+    attitudes = random_attitudes(100)
+    seen = np.tile([True] * 4 + [False] * 2, (100, 1))
+    flat = Observability(models[0], simulation.CAMERA, 1.0, attitudes).errors(5.0)
+    hidden = Observability(models[1], simulation.CAMERA, 1.0, attitudes, seen).errors(5.0)
+    assert Observability(models[1], simulation.CAMERA, 1.0, attitudes).errors(5.0).ambiguous.mean() < 0.1
+    assert flat.ambiguous.mean() > 0.2  # of the plane of what is seen
+    for name in ('rotation_rad', 'sure_rotation_rad', 'position_m', 'wrong_choice', 'ambiguous'):
+        np.testing.assert_allclose(getattr(hidden, name), getattr(flat, name), rtol=1e-6, atol=1e-9)
+    few = Observability(models[1], simulation.CAMERA, 1.0, attitudes, seen & (np.arange(6) > 0)).errors(5.0)
+    assert few.ambiguous.all()
+    assert few.median_rotation_rad > np.deg2rad(90.0)  # three keypoints: as if nothing was known

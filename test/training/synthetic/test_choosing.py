@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -114,7 +115,11 @@ def test_the_corners_of_a_box_are_chosen_and_not_twice(tmp_path, capsys, monkeyp
     mesh = tmp_path / 'my box.stl'
     trimesh.creation.box((260, 190, 80)).export(mesh)
     arguments = ['--mesh', str(mesh), '--mesh-scale', '0.001', '--choose', '10', '--out', str(tmp_path)]
-    assert choose_keypoints.main(arguments) == 0
+    assert choose_keypoints.main([*arguments, '--sight', str(tmp_path / 'sight.json')]) == 0
+    sight = json.loads((tmp_path / 'sight.json').read_text())
+    counts = {tuple(np.abs(d) > 0.3): sum(seen) for d, seen in zip(sight['directions'], sight['keypoints_seen'])}
+    assert counts[True, True, True] == 7  # a corner of an opaque box is behind it
+    assert max(counts.values()) == 7
     path = tmp_path / 'my_box' / 'object.yaml'
     model = ObjectModel.load(path)
     assert model.warnings == []
@@ -128,7 +133,7 @@ def test_the_corners_of_a_box_are_chosen_and_not_twice(tmp_path, capsys, monkeyp
     assert [symmetry.fold for symmetry in model.symmetries] == [2, 2]
     assert (path.parent / 'preview.png').is_file()
     assert '8 keypoints instead of 10' in capsys.readouterr().err
-    monkeypatch.setattr(choose_keypoints, 'propose', lambda *_: Proposal({'name': 'my_box'}))
+    monkeypatch.setattr(choose_keypoints, 'propose', lambda *_: Proposal({'name': 'my_box'}, None))
     assert choose_keypoints.main(arguments) == 1
     assert f'{path}: is there already and says something else' in capsys.readouterr().err
 

@@ -41,10 +41,12 @@ class Proposal:
 
     Attributes:
         data: content of object.yaml.
+        views: of the mesh, that they were chosen in.
         notes: what its user should know of the symmetries.
     """
 
     data: dict
+    views: SurfaceViews
     notes: list[str] = field(default_factory=list)
 
     def yaml(self, source: str) -> str:
@@ -93,7 +95,7 @@ def propose(name: str, parts: list[Part], count: int, seen_from: Sequence[np.nda
     if model.warnings or model.mirroring[1]:  # names that do not fit what they say, as where front is not along x
         names = [f'point_{number}' for number in range(1, len(names) + 1)]
         data = _object_data(name, names, places, *seen, pairs, rotations, mirror)
-    return Proposal(data, notes)
+    return Proposal(data, views, notes)
 
 
 def generating(turns: Sequence[Twin]) -> list[Twin]:
