@@ -16,6 +16,7 @@ it exits with 1. The network that is given stays as it is. docs/the_loop.md goes
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,7 +31,6 @@ from custom_pose_ros.core.command_line import (
     output_folder,
     positive_integer,
     positive_number,
-    say,
     seed_number,
     whole_number,
 )
@@ -44,7 +44,6 @@ from custom_pose_ros.core.files import own_folder, replacing
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.object_file import find_object_folder
 from custom_pose_ros.core.object_model import ObjectModel
-from custom_pose_ros.inference.camera_calibration import CameraCalibration
 from custom_pose_ros.inference.copies import CopiesEstimator
 from custom_pose_ros.inference.estimator import PoseEstimator, load_trained
 
@@ -56,7 +55,7 @@ with optional_packages('adapt', ['training']):
     from training.pose_training.adapting.known_body import labelled_body
     from training.pose_training.adapting.labelling import label_film
     from training.pose_training.export.onnx_export import export_onnx
-    from training.pose_training.footage.film_camera import FilmCamera
+    from training.pose_training.footage.film_camera import FilmCamera, film_intrinsics, given_calibration
     from training.pose_training.labels.coco import LabelledImage, read_dataset
     from training.pose_training.labels.film import Film
     from training.pose_training.learning.run_settings import RunSettings
@@ -76,7 +75,10 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         help='videos, bags, or folders of pictures in their order; all of them show one object in each frame',
     )  # fmt: skip
     parser.add_argument('--image', metavar='TOPIC', help='images of a bag, where it has several cameras')
-    parser.add_argument('--camera', type=Path, help='calibration of the camera; without it the focal length is found')
+    parser.add_argument(
+        '--camera', type=Path,
+        help='calibration (default: the one beside the images of a bag; without any the focal length is found)',
+    )  # fmt: skip
     parser.add_argument(
         '--frames', type=positive_integer, default=_MOST_FRAMES,
         help=f'to look at in each film, at most (default {_MOST_FRAMES})',
@@ -172,10 +174,12 @@ def label_footage(
     Raises:
         DatasetError: A film cannot be used; the reason.
     """
-    calibration = parsed.camera and CameraCalibration(parsed.camera, report=lambda text: say(f'note: {text}'))
+    calibration = given_calibration(parsed.camera)
 
     def camera_for(width: int, height: int) -> CameraIntrinsics | None:
-        return calibration.for_size(width, height) if calibration else None
+        with contextlib.suppress(ConfigError):  # labels may be of another camera than the footage
+            return calibration.for_size(width, height) if calibration else None
+        return None
 
     copies, images = CopiesEstimator(estimator, COPIES), AdaptationImages()
     body = labelled_body(estimator.model, labelled, camera_for)
@@ -186,7 +190,7 @@ def label_footage(
         if first is None:
             raise DatasetError(f'{source}: no picture in it can be read')
         height, width = first.image.shape[:2]
-        camera = FilmCamera(width, height, camera_for(width, height))
+        camera = FilmCamera(width, height, film_intrinsics(film, calibration, width, height))
         labels = label_film(look_at_film(film, numbers, copies, camera), estimator.model, body)
         images.add(labels, parsed.out / 'images')
         print(f'{source}: {len(labels.points)} of {len(labels.seen.greys)} frames labelled')

@@ -22,7 +22,8 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
@@ -48,15 +49,14 @@ import numpy as np
 from custom_pose_ros.core.drawing.contact_sheet import draw_tile, write_contact_sheet
 from custom_pose_ros.core.errors import DatasetError, MediaError
 from custom_pose_ros.core.files import write_image, write_json
-from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.labels.raw_labels import REFUSED, RawLabels, problem_table
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.orientation.estimate import AMBIGUOUS
 from custom_pose_ros.core.pictures import read_image, read_sound_picture
-from custom_pose_ros.inference.camera_calibration import CameraCalibration
 from custom_pose_ros.inference.copies import CopiesEstimator, add_copies_option
 from custom_pose_ros.inference.estimator import PoseEstimator, load_trained
 from training.pose_training.footage.clicked_film import ClickedFilm, propagate
+from training.pose_training.footage.film_camera import film_intrinsics, given_calibration
 from training.pose_training.footage.network_film import (
     FoundFrame,
     pose_camera,
@@ -114,7 +114,10 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         '--images', dest='folders', type=Path, action='append', help="with --from: their pictures' folder"
     )
     film.add_argument('--object', help='object file: names and order of the keypoints, where there is no network')
-    film.add_argument('--camera', type=Path, help='calibration of the camera, for the pose of a rigid object')
+    film.add_argument(
+        '--camera', type=Path,
+        help='calibration, for the pose of a rigid object (default: the one beside the images of a bag)',
+    )  # fmt: skip
     film.add_argument('--flexible', action='store_true', help='with --from: the object bends, or has moving parts')
     film.add_argument(
         '--doubtful', action='store_true',
@@ -258,19 +261,12 @@ class FootageFolder:
         print(f'look at {self._folder / "contact_sheet.png"}')
 
 
-def camera_reader(parsed: argparse.Namespace) -> Callable[[int, int], CameraIntrinsics | None]:
-    """Return a function that gives the camera of pictures with a width and height [px], None without --camera."""
-    if parsed.camera is None:
-        return lambda width, height: None
-    return CameraCalibration(parsed.camera, report=lambda text: say(f'note: {parsed.camera}: {text}')).for_size
-
-
 def choose_frames(parsed: argparse.Namespace, films: Sequence[Film]) -> int:
     """Write the frames that are worth a label, with what a network proposes for them; return the exit code."""
     estimator = load_estimator(parsed) if parsed.model else None
     model = estimator.model if estimator else ObjectModel.load(parsed.object) if parsed.object else None
     out = FootageFolder(parsed, names_of(model) if model else None)
-    camera_for, contradicted = camera_reader(parsed), 0
+    calibration, contradicted = given_calibration(parsed.camera), 0
     for film in films:
         looks, found = [], {}
         for frame in progress_bar('look at frames', None, 'frame', spread_frames(film)):
@@ -279,7 +275,9 @@ def choose_frames(parsed: argparse.Namespace, films: Sequence[Film]) -> int:
                 found[frame.number] = FoundFrame.of(frame, estimator)
         worth, reasons, camera = None, [''] * len(looks), None
         if estimator is not None:
-            camera = pose_camera(estimator.model, found[looks[0].number].size, camera_for)
+            camera = pose_camera(
+                estimator.model, found[looks[0].number].size, partial(film_intrinsics, film, calibration)
+            )
             worth, reasons = worth_of_label(found, estimator.model, camera)
         chosen = unlike(looks, parsed.count or _COUNT, worth, _FRAMES_ALIKE)
         numbers = [looks[i].number for i in chosen]
@@ -313,8 +311,9 @@ def carry_labels(parsed: argparse.Namespace, films: Sequence[Film]) -> int:
     with tempfile.TemporaryDirectory(prefix='frames-') as folder:
         pictures, names = read_clicked(parsed, Path(folder))
         out = FootageFolder(parsed, names)
-        camera_for, used, contradicting, strangers = camera_reader(parsed), 0, 0, []
+        calibration, used, contradicting, strangers = given_calibration(parsed.camera), 0, 0, []
         for film in films:
+            camera_for = partial(film_intrinsics, film, calibration)
             result = propagate(film, pictures, names.keypoint_names, camera_for, not parsed.flexible)
             used += len(result.clicks)
             if len(result.clicks) < 2:

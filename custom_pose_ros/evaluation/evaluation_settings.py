@@ -84,7 +84,9 @@ def select(bag: Bag, settings: Settings, truth_topics: tuple[str, ...], notes: N
     with contextlib.suppress(UsageError) if is_optional else contextlib.nullcontext():
         image = _choose_image(bag, settings, notes)
     results = poses or orientations
-    info = _choose_camera_info(bag, settings, image or (results.name if results else None), notes)
+    info = None
+    if not settings.camera:
+        info = select_camera_info(bag, settings.camera_info, image or (results.name if results else None), notes)
     start_ns = bag.start_ns + round(settings.start_s * 1e9)
     return Selection(
         image=image,
@@ -110,11 +112,20 @@ def _choose_image(bag: Bag, settings: Settings, notes: Notes) -> str:
     return image
 
 
-def _choose_camera_info(bag: Bag, settings: Settings, images: str | None, notes: Notes) -> str | None:
-    """Return the calibration topic beside the images, or else the only one with their frame; the latter with a note."""
-    if settings.camera:
-        return None
-    found = choose_camera_info(bag.topics, settings.camera_info, images)
+def select_camera_info(
+    bag: Bag, wanted: str | None, images: str | None, notes: Notes, way: str = '--camera-info TOPIC takes it anyway'
+) -> str | None:
+    """
+    Return the calibration topic beside the images, or else the only one with their frame; the latter with a note.
+
+    Args:
+        bag: An open bag.
+        wanted: The topic, where an option names it.
+        images: Topic of the images, or of results.
+        notes: Are told of what is taken by its frame, or left out.
+        way: What a user can do about a calibration that is left out.
+    """
+    found = choose_camera_info(bag.topics, wanted, images)
     others = [topic.name for topic in camera_info_topics(bag.topics)]
     if found or not others:
         return found.name if found else None
@@ -123,10 +134,7 @@ def _choose_camera_info(bag: Bag, settings: Settings, images: str | None, notes:
     if len(same) == 1:
         notes.info(f'{same[0]}: is used for {images}, as it has the same frame, {frame}')
         return same[0]
-    notes.info(
-        f'{", ".join(others)}: may be of another camera than {images} and is not used; '
-        '--camera-info TOPIC takes it anyway'
-    )
+    notes.info(f'{", ".join(others)}: may be of another camera than {images} and is not used; {way}')
     return None
 
 

@@ -12,9 +12,10 @@ import cv2
 import numpy as np
 
 from custom_pose_ros.core.command_line import optional_packages, say
-from custom_pose_ros.core.errors import DatasetError, MediaError, MessageError, UsageError
+from custom_pose_ros.core.errors import ConfigError, DatasetError, MediaError, MessageError, UsageError
 from custom_pose_ros.core.files import VIDEO_SUFFIXES
 from custom_pose_ros.core.pictures import read_image
+from custom_pose_ros.inference.camera_calibration import CameraCalibration, shows_rectified_images
 from custom_pose_ros.inference.image_messages import image_to_bgr
 from training.pose_training.labels.image_files import find_images, frame_count, read_frames
 
@@ -49,6 +50,21 @@ def is_recording(source: Path) -> bool:
 
 def _is_bag_file(path: Path) -> bool:
     return not {'.mcap', '.db3', '.bag'}.isdisjoint(path.suffixes[-2:])
+
+
+class RecordedCamera(NamedTuple):
+    """
+    What a bag says of the camera of its images.
+
+    Attributes:
+        rectified: Whether the images are rectified, by the name of their topic.
+        topic: Of the calibration.
+        calibration: None where the bag has none for these images.
+    """
+
+    rectified: bool = False
+    topic: str = ''
+    calibration: CameraCalibration | None = None
 
 
 class Film:
@@ -130,6 +146,35 @@ class Film:
                 except MediaError as error:
                     say(f'warning: {error}; left out')
 
+    @cached_property
+    def recorded_camera(self) -> RecordedCamera:
+        """What a bag says of the camera; nothing of videos and folders. What is not used is told."""
+        if self._is_folder or self._is_video:
+            return RecordedCamera()
+        with self._bag() as (bag, images):
+            from custom_pose_ros.evaluation.evaluation_settings import select_camera_info
+
+            recorded = RecordedCamera(shows_rectified_images(images.name))
+            topic = select_camera_info(bag, None, images.name, bag.notes, '--camera FILE gives the right one')
+            if topic is None:
+                return recorded
+            calibration = CameraCalibration(
+                rectified=recorded.rectified, report=lambda text: say(f'note: {self.source}: {topic}: {text}')
+            )
+            for content in filter(None, map(bag.decode, bag.messages([topic]))):
+                was_known = calibration.is_known
+                try:
+                    changed = calibration.accept(content)
+                except ConfigError as error:
+                    bag.notes.damage(f'{topic}: is not a calibration ({error})')
+                    continue
+                if changed and was_known:
+                    bag.notes.damage(
+                        f'{topic}: changes within the bag, so that it is not used; --camera FILE says what holds'
+                    )
+                    return recorded
+            return recorded._replace(topic=topic, calibration=calibration if calibration.is_known else None)
+
     @contextmanager
     def _bag(self) -> Iterator[tuple[Bag, Topic]]:
         with optional_packages('reading a bag', ['bags']):
@@ -141,10 +186,11 @@ class Film:
             except UsageError as error:
                 raise UsageError(f'{self.source}: {error}') from error
             finally:
-                for line in bag.notes.lines(damaged=True):
-                    if line not in self._told:
-                        self._told.add(line)
-                        say(f'warning: {line}')
+                for kind, damaged in (('warning', True), ('note', False)):
+                    for line in bag.notes.lines(damaged):
+                        if line not in self._told:
+                            self._told.add(line)
+                            say(f'{kind}: {line}')
 
     def _read_bag(self, numbers: Collection[int] | None) -> Iterator[FilmFrame]:
         first = None
