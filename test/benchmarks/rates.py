@@ -5,7 +5,7 @@ Stamps are off by up to 30 % of the interval, and one image in ten is missing. T
 a bootstrap over tracks, or over seconds of the clip.
 
 python test/benchmarks/rates.py                     # the network on the demo clip, against its ground truth
-python test/benchmarks/rates.py --clips A B         # on clips of training/synthesize.py --trajectory, in all
+python test/benchmarks/rates.py --clips A B         # on clips of training/synthesize.py --trajectory, together
 python test/benchmarks/rates.py --object planar     # the planar submarine, 1 px of noise, 2 m away, 16 tracks
 python test/benchmarks/rates.py --object mast --lasts 0.1     # keypoint errors that are repeated, as a detector's are
 """
