@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -44,6 +45,7 @@ from custom_pose_ros.core.files import own_folder, replacing
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.object_file import find_object_folder
 from custom_pose_ros.core.object_model import ObjectModel
+from custom_pose_ros.inference.backends import input_height
 from custom_pose_ros.inference.copies import CopiesEstimator
 from custom_pose_ros.inference.estimator import PoseEstimator, load_trained
 
@@ -56,12 +58,13 @@ with optional_packages('adapt', ['training']):
     from training.pose_training.adapting.labelling import label_film
     from training.pose_training.export.onnx_export import export_onnx
     from training.pose_training.footage.film_camera import FilmCamera, film_intrinsics, given_calibration
-    from training.pose_training.labels.coco import LabelledImage, read_dataset
+    from training.pose_training.labels.coco import LabelledImage, read_dataset, tell_proposed
     from training.pose_training.labels.film import Film
     from training.pose_training.learning.run_settings import RunSettings
     from training.pose_training.learning.training_run import TrainingRun, trainable
 
 _MOST_FRAMES = 240  # of each film
+_WRITTEN = ('images', 'training', 'report.md', 'report.json', 'contact_sheet.png', 'best.pth', 'model.onnx')
 _LABELS_SHARE = 0.3  # of the samples, from --data
 
 
@@ -95,10 +98,9 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     length.add_argument('--minutes', type=positive_number, help='of training')
     length.add_argument('--steps', type=positive_integer, help='or so many batches (exactly repeatable)')
     parser.add_argument(
-        '--input-height',
-        type=positive_integer,
+        '--input-height', type=input_height, metavar='PX',
         help='of the new network; a larger one is more exact (default: as it is)',
-    )
+    )  # fmt: skip
     parser.add_argument('--batch', type=positive_integer, default=8, help='samples in one step (default 8)')
     parser.add_argument('--learning-rate', type=positive_number, help='default: as in train.py --weights FILE')
     parser.add_argument('--seed', type=seed_number, default=0, help='default: 0')
@@ -204,12 +206,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     path = network_file(parsed.model)
     if path.resolve().is_relative_to(parsed.out.resolve()):
         raise ConfigError(f'{parsed.out}: holds the network to start from; give another --out')
-    if (parsed.out / 'images').exists() or (parsed.out / 'report.md').exists():
-        raise ConfigError(f'{parsed.out}: holds an adaptation already; give another --out or remove it')
+    for name in _WRITTEN:
+        if os.path.lexists(parsed.out / name):
+            raise ConfigError(f'{parsed.out / name}: is there already; give another --out, or move it away')
     estimator, settings = load_network(path, parsed)
     labelled: list[LabelledImage] = []
     for source in parsed.val or parsed.data:
         labelled += read_dataset(source, estimator.model)
+    tell_proposed(labelled)
     lock = own_folder(parsed.out)
     images = label_footage(parsed, estimator, labelled)
     before = figures_of(estimator, images.held_out, labelled)

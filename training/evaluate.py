@@ -36,16 +36,16 @@ import numpy as np
 from custom_pose_ros.core.command_line import progress_bar
 from custom_pose_ros.core.files import check_own, holds_json, write_json
 from custom_pose_ros.core.keypoints.poses import KeypointPose
-from custom_pose_ros.core.keypoints.preprocessing import SIZE_MULTIPLE
+from custom_pose_ros.core.keypoints.preprocessing import MAX_INPUT_HEIGHT, SIZE_MULTIPLE
 from custom_pose_ros.inference.backends import add_network_options
 from custom_pose_ros.inference.copies import CopiesEstimator, add_copies_option
-from custom_pose_ros.inference.estimator import MAX_INPUT_HEIGHT, PoseEstimator, load_trained
+from custom_pose_ros.inference.estimator import PoseEstimator, load_trained
 
 with optional_packages('evaluate', ['training', 'report']):
     from training.pose_training.judging import evaluation_output
     from training.pose_training.judging.accuracy import Accuracy, measure
     from training.pose_training.judging.suspects import find_suspects
-    from training.pose_training.labels.coco import LabelledImage, read_dataset
+    from training.pose_training.labels.coco import LabelledImage, read_dataset, tell_proposed
 
 _HEIGHTS = (0.75, 1.0, 1.25, 1.5)  # of the input height; networks are trained at 0.6 to 1.5 of the size
 _PICTURES = ('errors.png', 'occlusion.png', 'worst.png')
@@ -137,13 +137,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     plain = estimator
     if parsed.copies > 1:
         estimator = CopiesEstimator(plain, parsed.copies)
+    proposed = tell_proposed(images)
     accuracy, detections = run(estimator, images)
     figures = evaluation_output.all_figures(accuracy, detections, images, model)
     suspects = find_suspects(images, detections, model) if parsed.suspects else []
     listed = {'suspects': [vars(suspect) for suspect in suspects]} if parsed.suspects else {}
     heights = measured_heights(plain, images, parsed.copies) if parsed.heights else []
     swept = {'heights': heights} if heights else {}
-    write_json(metrics, {**figures, **listed, **swept})
+    write_json(metrics, {**figures, 'proposed_labels': proposed, **listed, **swept})
     evaluation_output.draw_error_curves(parsed.out / 'errors.png', accuracy, model.keypoint_names)
     evaluation_output.draw_occlusion_curve(parsed.out / 'occlusion.png', figures['by_hidden_share'])
     evaluation_output.write_worst_images(parsed.out / 'worst.png', accuracy, detections, images, model.keypoint_names)

@@ -20,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script 
 
 from custom_pose_ros.core.command_line import (
     DONE,
+    bounded_number,
     command,
     command_parser,
     optional_packages,
@@ -29,13 +30,15 @@ from custom_pose_ros.core.command_line import (
 from custom_pose_ros.core.files import check_own
 
 with optional_packages('quantize', ['quantization', 'openvino', 'training']):
-    from custom_pose_ros.inference.backends import load_network
+    from custom_pose_ros.inference.backends import input_height, load_network
     from custom_pose_ros.inference.backends.contract import object_inside
     from custom_pose_ros.inference.backends.model_files import INT8, ONNX, WRITTEN_BY, file_beside, is_own_network
     from training.pose_training.export.quantization import quantize
     from training.pose_training.judging.drift import DriftLimits
     from training.pose_training.labels.coco import LabelledImage, read_dataset
     from training.pose_training.labels.image_files import sample_images
+
+_pixels = bounded_number(0, 100)  # a drift beyond that is no limit
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -55,17 +58,17 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         '--max-images', type=positive_integer, default=300, metavar='N',
         help='largest number of them to use (default: %(default)s)',
     )  # fmt: skip
-    parser.add_argument('--input-height', type=int, metavar='PX', help="default: the object file's")
+    parser.add_argument('--input-height', type=input_height, metavar='PX', help="default: the object file's")
     parser.add_argument(
-        '--max-mean-px', type=float, default=DriftLimits.mean_px, metavar='PX',
+        '--max-mean-px', type=_pixels, default=DriftLimits.mean_px, metavar='PX',
         help='refuse int8 that moves the keypoints by more on average (default: %(default)s)',
     )  # fmt: skip
     parser.add_argument(
-        '--max-p99-px', type=float, default=DriftLimits.p99_px, metavar='PX',
+        '--max-p99-px', type=_pixels, default=DriftLimits.p99_px, metavar='PX',
         help='or one in a hundred of them by more (default: %(default)s)',
     )  # fmt: skip
     parser.add_argument(
-        '--max-changed', type=float, default=DriftLimits.changed, metavar='SHARE',
+        '--max-changed', type=bounded_number(0, 1), default=DriftLimits.changed, metavar='SHARE',
         help='or finds other keypoints, by more than this share of them (default: %(default)s)',
     )  # fmt: skip
     parser.add_argument(

@@ -40,6 +40,7 @@ from custom_pose_ros.core.command_line import (
 
 with optional_packages('train', ['training']):
     from custom_pose_ros.core.keypoints.preprocessing import SIZE_MULTIPLE
+    from custom_pose_ros.inference.backends import input_height
     from custom_pose_ros.inference.network import NETWORKS
     from training.pose_training.data.augmentation import STRENGTHS
     from training.pose_training.learning.engine import PRECISIONS
@@ -87,7 +88,10 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     network.add_argument('--architecture', choices=list(NETWORKS), default='light', help='default: light')
     network.add_argument('--refinement-stages', type=whole_number(0), help='of lightweight_openpose (default 1)')
     network.add_argument(
-        '--input-height', type=int, help="height [px] images are scaled to (default: the object file's)"
+        '--input-height',
+        type=input_height,
+        metavar='PX',
+        help="height [px] images are scaled to (default: the object file's)",
     )
     network.add_argument(
         '--crop', type=whole_number(64), help='side [px] of the training samples (default: holds most objects)'

@@ -159,7 +159,9 @@ class ObjectModel:
         try:
             model = cls.from_dict(read_yaml(path, 'give a folder with an object.yaml', UniqueKeyLoader), str(path))
         except ConfigError as error:
-            raise ObjectFileError(str(error)) from error
+            other = path.suffix.lower() not in ('.yaml', '.yml')
+            hint = '; wanted an object.yaml, of which prepare_dataset.py drafts one from labels' * other
+            raise ObjectFileError(f'{error}{hint}') from error
         for text in model.warnings:
             _warn_once(f'warning: {path}: {text}')
         return model

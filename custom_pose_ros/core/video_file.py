@@ -1,8 +1,9 @@
-"""VideoFile: a video that appears complete or not at all."""
+"""VideoFile: a video that appears complete or not at all; reading videos without the lines of FFmpeg."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 from pathlib import Path
 
 import cv2
@@ -10,6 +11,16 @@ import numpy as np
 
 from custom_pose_ros.core.errors import OutputError
 from custom_pose_ros.core.files import replacing
+
+EARLY_SHARE = 0.95  # a video that ends before this share of its announced length ended early
+
+
+def quiet_opencv() -> None:
+    """Keep OpenCV and FFmpeg from printing about files that the reader reports itself; OPENCV_* variables win."""
+    os.environ.setdefault('OPENCV_FFMPEG_LOGLEVEL', '-8')
+    levels = cv2 if hasattr(cv2, 'setLogLevel') else getattr(cv2.utils, 'logging', None)  # where newer ones have it
+    if levels is not None and 'OPENCV_LOG_LEVEL' not in os.environ:
+        levels.setLogLevel(1)  # fatal errors only
 
 
 class _Incomplete(Exception):

@@ -10,10 +10,10 @@ import numpy as np
 
 from custom_pose_ros.core.errors import ConfigError
 from custom_pose_ros.core.keypoints.poses import KeypointPose
-from custom_pose_ros.core.keypoints.preprocessing import SIZE_MULTIPLE
+from custom_pose_ros.core.keypoints.preprocessing import MAX_INPUT_HEIGHT, SIZE_MULTIPLE
 from custom_pose_ros.core.keypoints.tracking import mean_distances, nearest_pairs, seen_points
 from custom_pose_ros.core.object_model import ObjectModel
-from custom_pose_ros.inference.estimator import MAX_INPUT_HEIGHT, Estimator, PoseEstimator
+from custom_pose_ros.inference.estimator import Estimator, PoseEstimator
 
 COPY_COUNTS = (1, 2, 4, 8)
 _TURN_BACK = np.array([[0.0, -1.0], [1.0, 0.0]])  # by 90 degrees, with the clock

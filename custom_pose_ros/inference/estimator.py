@@ -13,14 +13,13 @@ import numpy as np
 from custom_pose_ros.core.errors import ConfigError, ModelError
 from custom_pose_ros.core.keypoints.grouping import group_poses, group_with_margin
 from custom_pose_ros.core.keypoints.poses import KeypointPose
-from custom_pose_ros.core.keypoints.preprocessing import SIZE_MULTIPLE, STRIDE, check_image, input_shape, prepare
+from custom_pose_ros.core.keypoints.preprocessing import STRIDE, check_image, check_input_height, input_shape, prepare
 from custom_pose_ros.core.object_file import Thresholds, find_object_folder
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.inference.backends import AUTO, MARGINS, Backend, LoadedNetwork, default_threads, load_network
 from custom_pose_ros.inference.backends.contract import object_inside
 from custom_pose_ros.inference.faces.face_estimator import FaceEstimator
 
-MAX_INPUT_HEIGHT = 1024  # [px]
 _WARM_UP_ASPECT = 4 / 3
 
 
@@ -53,7 +52,7 @@ class PoseEstimator:
         self.input_height = model.input_height if input_height is None else input_height
         self.thresholds = model.thresholds if thresholds is None else thresholds
         model.check_thresholds(self.thresholds)
-        _check_height(self.input_height)
+        check_input_height(self.input_height)
         self.network = network if isinstance(network, LoadedNetwork) else LoadedNetwork(network)
         self.repeated = 0
         self._inputs = _InputBuffer()
@@ -91,7 +90,7 @@ class PoseEstimator:
         """
         model = ObjectModel.load(source)
         threads = default_threads() if threads is None else threads
-        _check_height(model.input_height if input_height is None else input_height)
+        check_input_height(model.input_height if input_height is None else input_height)
         if model.estimator == 'face_mesh':
             _check_face_options(model, model_path, backend, precision, threads)
             estimator: Estimator = FaceEstimator(model, thresholds, threads)
@@ -233,13 +232,6 @@ class _InputBuffer(threading.local):
         if self._memory.size < size:
             self._memory = np.empty(size, np.uint8)
         return self._memory[:size].reshape(shape)
-
-
-def _check_height(height: int) -> None:
-    if height % SIZE_MULTIPLE or not 64 <= height <= MAX_INPUT_HEIGHT:
-        raise ConfigError(
-            f'input_height: wanted a multiple of {SIZE_MULTIPLE} from 64 to {MAX_INPUT_HEIGHT}, got {height}'
-        )
 
 
 def _check_fit(backend: Backend, model: ObjectModel) -> None:

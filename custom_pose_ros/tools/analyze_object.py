@@ -39,6 +39,7 @@ from custom_pose_ros.core.command_line import (
     keypoint_number,
     output_folder,
     pip_install,
+    positive_number,
     say,
 )
 from custom_pose_ros.core.errors import UsageError
@@ -144,7 +145,7 @@ def _parser() -> argparse.ArgumentParser:
         help='of the object [m] (default: 1.7 and 6.7 times its size: 1 and 4 m of the submarine)',
     )  # fmt: skip
     parser.add_argument(
-        '--noise', type=float, default=1.0, metavar='PX',
+        '--noise', type=positive_number, default=1.0, metavar='PX',
         help='standard deviation of a keypoint [px of the image] (default: 1)',
     )  # fmt: skip
     parser.add_argument(

@@ -28,13 +28,14 @@ from custom_pose_ros.core.command_line import (
     progress_bar,
 )
 from custom_pose_ros.core.errors import ConfigError
-from custom_pose_ros.core.files import write_json
+from custom_pose_ros.core.files import check_own, holds_json, write_json
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.object_file import find_object_folder
 from custom_pose_ros.core.object_model import ObjectModel
+from custom_pose_ros.core.video_file import quiet_opencv
 from custom_pose_ros.inference.backends import AUTO, KINDS
 from custom_pose_ros.tools.children import ChildError, Children, free_domain, ros_environment
-from custom_pose_ros.tools.media import Clip, VideoReader, quiet_opencv
+from custom_pose_ros.tools.media import Clip, VideoReader
 
 with optional_packages('demo', ['bags']):
     from custom_pose_ros.evaluation.bags.reader import Bag
@@ -144,6 +145,10 @@ def _check_ros() -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Play and record, score the recording as evaluate_bag does, draw, print."""
+    if not (args.out / 'log').is_dir():  # of a run that was interrupted
+        check_own(
+            args.out / 'summary.json', 'demo', holds_json(_is_summary), ('annotated.mp4', 'overlay.png', RECORDING)
+        )
     model = ObjectModel.load(args.object)
     clip = Clip.find(args.clip or find_object_folder(args.object) / 'demo')
     _check_length(clip, model)
@@ -163,6 +168,10 @@ def run(args: argparse.Namespace) -> None:
     write_json(args.out / 'summary.json', summary)
     print(format_summary(summary))
     print(f'wrote {args.out}/annotated.mp4, overlay.png, summary.json, {RECORDING}')
+
+
+def _is_summary(content: Any) -> bool:
+    return isinstance(content, dict) and {'frames_sent', 'detection_rate'} <= set(content)
 
 
 def _check_length(clip: Clip, model: ObjectModel) -> None:

@@ -28,8 +28,9 @@ from std_msgs.msg import Header
 from custom_pose_ros.core.command_line import DONE, command, command_parser
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.geometry.rigid import Rigid
+from custom_pose_ros.core.video_file import quiet_opencv
 from custom_pose_ros.nodes.ros.conversions import bgr_to_image, rigid_pose_message
-from custom_pose_ros.tools.media import Clip, VideoReader, quiet_opencv
+from custom_pose_ros.tools.media import Clip, VideoReader
 
 FRAME_ID = 'camera_optical_frame'
 _IMAGES_KEPT = 30  # for a subscriber that is late; reliable, so none is lost before that

@@ -39,9 +39,8 @@ from custom_pose_ros.core.command_line import (
 from custom_pose_ros.core.errors import UsageError, printable_line
 from custom_pose_ros.core.files import check_own, holds_json, own_folder, write_text
 from custom_pose_ros.core.object_file import find_object_folder
-from custom_pose_ros.core.video_file import VideoFile
+from custom_pose_ros.core.video_file import VideoFile, quiet_opencv
 from custom_pose_ros.inference.backends import add_network_options
-from custom_pose_ros.tools.media import quiet_opencv
 
 with optional_packages('evaluate_bag', ['bags', 'report']):
     from custom_pose_ros.evaluation.bags.reader import Bag

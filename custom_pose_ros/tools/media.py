@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import itertools
 import math
-import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,9 +18,9 @@ from custom_pose_ros.core.errors import ConfigError, DatasetError, MediaError, U
 from custom_pose_ros.core.files import IMAGE_SUFFIXES, VIDEO_SUFFIXES, read_json
 from custom_pose_ros.core.geometry.rigid import Rigid
 from custom_pose_ros.core.object_model import ObjectModel
+from custom_pose_ros.core.video_file import EARLY_SHARE
 
 FALLBACK_FPS = 30.0  # cameras and containers that do not tell theirs
-_EARLY_SHARE = 0.95  # a video that ends before this share of its announced length ended early
 _VIDEO_SUFFIX = '.mp4'
 
 
@@ -63,14 +62,6 @@ class Frame:
     image: np.ndarray
     index: int
     stamp_s: float
-
-
-def quiet_opencv() -> None:
-    """Keep OpenCV and FFmpeg from printing about files that this module reports itself; OPENCV_* variables win."""
-    os.environ.setdefault('OPENCV_FFMPEG_LOGLEVEL', '-8')
-    levels = cv2 if hasattr(cv2, 'setLogLevel') else getattr(cv2.utils, 'logging', None)  # where newer ones have it
-    if levels is not None and 'OPENCV_LOG_LEVEL' not in os.environ:
-        levels.setLogLevel(1)  # fatal errors only
 
 
 def find_inputs(argument: str) -> list[Input]:
@@ -161,7 +152,7 @@ class VideoReader:
             raise MediaError(f'{self.name}: gave no frame; is it a complete video file?')
         if self.live:
             raise MediaError(f'{self.name}: stopped giving frames after {frames}')
-        if self.length and (max(stamp_s * self.fps, frames - 1) + 2) < _EARLY_SHARE * self.length:
+        if self.length and (max(stamp_s * self.fps, frames - 1) + 2) < EARLY_SHARE * self.length:
             raise MediaError(f'{self.name}: ends early, {frames} of {self.length} frames; results go up to there')
 
 

@@ -45,12 +45,12 @@ from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.orientation.outlines.outline_views import find_outline
 from custom_pose_ros.core.orientation.pnp import known_points
 from custom_pose_ros.core.pictures import read_sound_picture
-from custom_pose_ros.core.video_file import VideoFile
+from custom_pose_ros.core.video_file import VideoFile, quiet_opencv
 from custom_pose_ros.inference.backends import add_network_options
 from custom_pose_ros.inference.camera_calibration import CameraCalibration
 from custom_pose_ros.inference.copies import CopiesEstimator, add_copies_option
 from custom_pose_ros.inference.estimator import Estimator, PoseEstimator
-from custom_pose_ros.tools.media import Input, VideoReader, find_inputs, plan_outputs, quiet_opencv
+from custom_pose_ros.tools.media import Input, VideoReader, find_inputs, plan_outputs
 from custom_pose_ros.tools.predictions import (
     REFERENCE_FRAMES,
     CocoKeypoints,

@@ -247,6 +247,13 @@ def test_files_that_are_no_object_file(tmp_path, content, text):
     assert refusal(tmp_path).startswith(f'{file}: {text}')
 
 
+def test_labels_are_no_object_file(tmp_path):
+    labels = tmp_path / 'labels.json'
+    labels.write_text('{"images": [], "annotations": [], "categories": []}')
+    hint = 'wanted an object.yaml, of which prepare_dataset.py drafts one from labels'
+    assert refusal(labels).startswith(f'{labels}: images: unknown key') and refusal(labels).endswith(hint)
+
+
 def test_file_that_is_not_text(tmp_path):
     (tmp_path / 'object.yaml').write_bytes(b'\xff\xfe\x00name')
     assert refusal(tmp_path).startswith(f'{tmp_path}/object.yaml: is not valid YAML: ')

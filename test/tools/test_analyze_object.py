@@ -95,7 +95,6 @@ def test_names_and_axes_that_do_not_fit_are_told(tmp_path, capsys):
         (['nothing_like_it'], 1, "error: object 'nothing_like_it' not found: wanted a folder"),
         (['human18'], 1, "error: object 'human18' has no model_points: add them to its object.yaml"),
         (['face', '--camera', 'nowhere.yaml'], 1, 'nowhere.yaml: cannot be read'),
-        (['face', '--noise', '0'], 1, 'noise: wanted pixels above 0, got 0.0'),
         (['face', '--distance', '4', '1'], 2, '--distance: wanted 0 < NEAR <= FAR, got 4 1'),
         (['face', '--distance', '0.001', '0.002'], 2, 'does not fit into the image even at 0.002 m'),
         (['face', '--candidate', 'ear', '0', 'x', '0'], 2, '--candidate ear: wanted three numbers X Y Z [m], got 0 x'),
@@ -112,3 +111,9 @@ def test_bad_input_ends_in_one_line(arguments, status, text, tmp_path, capsys):
     assert text in err
     assert err.count('\n') == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_noise_is_above_zero(tmp_path, capsys):
+    with pytest.raises(SystemExit, match='2'):
+        main(['face', '--noise', '0', '--out', str(tmp_path)])
+    assert "--noise: wanted a number above 0, got '0'" in capsys.readouterr().err

@@ -125,6 +125,9 @@ def test_without_ros_one_line_says_what_to_do(tmp_path, monkeypatch, capsys):
     (line,) = shown.err.splitlines()
     assert 'rclpy, custom_pose_msgs missing' in line and 'make demo' in line
     assert not (tmp_path / 'demo').exists()
+    (tmp_path / 'summary.json').write_text('{}')
+    assert main(['--out', str(tmp_path)]) == 1
+    assert 'summary.json: is there already and was not written by demo' in capsys.readouterr().err
 
 
 @needs_ros

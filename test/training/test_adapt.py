@@ -7,6 +7,7 @@ import json
 
 import cv2
 import numpy as np
+import pytest
 
 from custom_pose_ros.core.files import write_image
 from training.adapt import main
@@ -52,5 +53,13 @@ def test_the_folder_of_the_network_is_not_written_to(root, tmp_path, capsys):
 
 def test_an_input_height_that_cannot_be_trained_is_refused_at_once(root, tmp_path, capsys):
     arguments = ['--model', str(root / 'config/submarine'), '--footage', 'no.mp4', '--steps', '1']
-    assert main([*arguments, '--input-height', '100', '--out', str(tmp_path / 'out')]) == 1
-    assert 'input_height: wanted a multiple of 32 from 64, got 100' in capsys.readouterr().err
+    with pytest.raises(SystemExit, match='2'):
+        main([*arguments, '--input-height', '100', '--out', str(tmp_path / 'out')])
+    assert '--input-height: wanted a multiple of 32 from 64 to 1024, got 100' in capsys.readouterr().err
+
+
+def test_files_of_others_are_kept(root, tmp_path, capsys):
+    (tmp_path / 'model.onnx').touch()
+    arguments = ['--model', str(root / 'config/submarine'), '--footage', 'no.mp4', '--steps', '1']
+    assert main([*arguments, '--out', str(tmp_path)]) == 1
+    assert f'{tmp_path}/model.onnx: is there already; give another --out' in capsys.readouterr().err

@@ -8,11 +8,21 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
+from custom_pose_ros.core.errors import ConfigError
 from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.limits import MAX_ASPECT
 
 STRIDE = 8  # input pixels for each cell of the heatmaps and part affinity fields, in height and width
 SIZE_MULTIPLE = 32  # of the input height and width: the coarsest stride inside the networks
+MAX_INPUT_HEIGHT = 1024  # [px]
+
+
+def check_input_height(height: int) -> None:
+    """Raise ConfigError unless a network can have this height of its input [px]."""
+    if height % SIZE_MULTIPLE or not 64 <= height <= MAX_INPUT_HEIGHT:
+        raise ConfigError(
+            f'input_height: wanted a multiple of {SIZE_MULTIPLE} from 64 to {MAX_INPUT_HEIGHT}, got {height}'
+        )
 
 
 @dataclass(frozen=True, eq=False)

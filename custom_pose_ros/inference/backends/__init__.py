@@ -7,7 +7,7 @@ What runs a network, behind one call: onnxruntime, openvino, torch, tensorrt; li
 contract.py says what a backend is, choice.py which there are and in which order they are tried.
 """
 
-from custom_pose_ros.inference.backends.choice import KINDS, add_network_options, load_network
+from custom_pose_ros.inference.backends.choice import KINDS, add_network_options, input_height, load_network
 from custom_pose_ros.inference.backends.contract import AUTO, MARGINS, PRECISIONS, Backend, LoadedNetwork, check_images
 from custom_pose_ros.inference.backends.hardware import default_threads
 
@@ -21,5 +21,6 @@ __all__ = [
     'add_network_options',
     'check_images',
     'default_threads',
+    'input_height',
     'load_network',
 ]

@@ -21,8 +21,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from custom_pose_ros.core.command_line import whole_number
 from custom_pose_ros.core.errors import ConfigError, CustomPoseError, ModelError
 from custom_pose_ros.core.files import check_network_file, sha256_of
+from custom_pose_ros.core.keypoints.preprocessing import check_input_height
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.inference.backends import hardware
 from custom_pose_ros.inference.backends.contract import (
@@ -168,6 +170,16 @@ class Candidate:
         return operator.attrgetter(KINDS[self.name].factory)(module)
 
 
+def input_height(text: str) -> int:
+    """Return an argument that is the height of a network's input (for `type` of argparse)."""
+    height = whole_number(0)(text)
+    try:
+        check_input_height(height)
+    except ConfigError as error:
+        raise argparse.ArgumentTypeError(str(error).removeprefix('input_height: ')) from error
+    return height
+
+
 def add_network_options(parser: argparse._ActionsContainer) -> None:
     """Add --backend, --precision and --input-height."""
     parser.add_argument(
@@ -179,7 +191,10 @@ def add_network_options(parser: argparse._ActionsContainer) -> None:
         help='f32, f16, bf16 or int8 (default: auto, f32 or what was checked against it)',
     )  # fmt: skip
     parser.add_argument(
-        '--input-height', type=int, metavar='PX', help="height of the network input (default: the object file's)"
+        '--input-height',
+        type=input_height,
+        metavar='PX',
+        help="height of the network input (default: the object file's)",
     )
 
 

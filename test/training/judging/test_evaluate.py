@@ -319,10 +319,15 @@ def test_the_command_writes_figures_and_pictures(tmp_path, dots, dots_folder, ca
     assert metrics['keypoints']['nose']['absent'] == 0
     for name in ('errors.png', 'occlusion.png', 'worst.png'):
         assert cv2.imread(str(tmp_path / 'out' / name)).shape[0] > 100
-    shown = capsys.readouterr().out
-    assert '8 objects' in shown
+    shown, told = capsys.readouterr()
+    assert '8 objects' in shown and told == '' and metrics['proposed_labels'] == 0
     assert 'too few' in shown and 'input height' in shown
+    labels = json.loads((dots_folder / 'labels.json').read_text())
+    labels['annotations'][0]['proposed'] = True
+    (dots_folder / 'labels.json').write_text(json.dumps(labels))
     assert main(arguments) == 0  # its own files are replaced
+    told = capsys.readouterr().err
+    assert told.startswith('warning: 1 of the 8 labels are proposals (proposed: true) that no person has changed')
     (tmp_path / 'out' / 'metrics.json').write_text('{"schema": "custom_pose_ros/metrics/1"}')
     assert main(arguments) == 1
     assert 'metrics.json: is there already and was not written by training/evaluate.py' in capsys.readouterr().err

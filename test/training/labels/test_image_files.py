@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from custom_pose_ros.core.errors import DatasetError, MediaError
-from training.pose_training.labels.image_files import ImageIndex, sample_images
+from training.pose_training.labels.image_files import ImageIndex, read_frames, sample_images
 
 
 @pytest.fixture
@@ -55,6 +55,19 @@ def test_what_cannot_be_read_is_named(folder):
     }.items():
         with pytest.raises((DatasetError, MediaError), match=message):
             sample_images([folder / name], 10)
+
+
+def test_a_video_that_ends_early_is_told_once(tmp_path, capsys):
+    video = tmp_path / 'cut.avi'
+    writer = cv2.VideoWriter(str(video), cv2.VideoWriter_fourcc(*'XVID'), 10, (64, 48))
+    for noise in np.random.default_rng(0).integers(0, 255, (12, 48, 64, 3), np.uint8):
+        writer.write(noise)
+    writer.release()
+    video.write_bytes(video.read_bytes()[: video.stat().st_size // 2])
+    for _ in range(2):
+        assert 0 < len(list(read_frames(video, range(12)))) < 8
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f'warning: {video}: ends after ') and 'of the 12 frames' in line
 
 
 # Names in label files.

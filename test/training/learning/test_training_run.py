@@ -7,6 +7,7 @@ import math
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from training_samples import settings_for
 
 from custom_pose_ros.core.errors import ConfigError, DatasetError, MediaError, ModelError
 from custom_pose_ros.inference.checkpoints import load_checkpoint
+from training.pose_training.learning import training_run
 from training.pose_training.learning.log import RunLog
 from training.pose_training.learning.training_run import TrainingRun
 
@@ -95,6 +97,31 @@ def test_a_new_run_does_not_overwrite_another(tmp_path, dots_folder):
     TrainingRun.new(str(dots_folder), settings_for(dots_folder), tmp_path, workers=0)
     with pytest.raises(ConfigError, match='--resume'):
         TrainingRun.new(str(dots_folder), settings_for(dots_folder), tmp_path, workers=0)
+
+
+def test_a_new_run_keeps_files_of_others(tmp_path, dots_folder):
+    (tmp_path / 'best.pth').touch()
+    with pytest.raises(ConfigError, match='best.pth: is there already, and not of a run in this folder'):
+        TrainingRun.new(str(dots_folder), settings_for(dots_folder), tmp_path, workers=0)
+
+
+def test_validations_take_a_fifth_of_the_time_at_most(tmp_path, dots_folder, monkeypatch):
+    """Of 8 images, 3 are tried first: at 1 s each all would take 8 s, for which 40 s have to be over."""
+    now = [1000.0]
+    monkeypatch.setattr(training_run.time, 'monotonic', lambda: now[0])
+    settings = replace(settings_for(dots_folder), steps=None, minutes=1.0)
+    run = TrainingRun.new(str(dots_folder), settings, tmp_path, workers=0)
+
+    def slow(estimator, images):
+        now[0] += 1.0 * len(images)
+
+    monkeypatch.setattr(training_run, 'measure', slow)
+    run.validation += run.sources[0]
+    assert len(run.validation) == 8
+    now[0] += 36.0
+    assert not run._can_validate()  # at 36 s, of which the trial takes 3
+    now[0] += 1.0
+    assert run._can_validate()  # at 40 s
 
 
 OWNER = (  # owns a folder until its input ends

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from custom_pose_ros.core.command_line import say
 from custom_pose_ros.core.errors import DatasetError
-from custom_pose_ros.core.labels.coco_file import PREPARE, read_object_labels
+from custom_pose_ros.core.labels.coco_file import PREPARE, PROPOSED, read_object_labels
 from custom_pose_ros.core.labels.placement import place
 from custom_pose_ros.core.labels.raw_labels import HIDDEN, RawImage, RawInstance, RawLabels
 from custom_pose_ros.core.object_model import ObjectModel
@@ -36,6 +37,7 @@ class LabelledImage:
         crowds: (C, 4) float64 left, top, right, bottom of regions with objects that nobody labelled one by one.
         annotation_ids: A ids, for messages.
         exif: On which pictures the labels were made, see `RawLabels.exif`.
+        proposed: How many of the instances a program proposed and no person changed.
     """
 
     path: Path
@@ -48,6 +50,7 @@ class LabelledImage:
     crowds: np.ndarray
     annotation_ids: tuple[str, ...] = ()
     exif: str = ''
+    proposed: int = 0
 
     @property
     def labelled(self) -> np.ndarray:
@@ -98,6 +101,17 @@ def read_dataset(source: str | Path, model: ObjectModel) -> list[LabelledImage]:
     if not any(len(image.keypoints) for image in images):
         raise DatasetError(f'{path}: no instance of {model.name!r} is labelled')
     return images
+
+
+def tell_proposed(images: Sequence[LabelledImage]) -> int:
+    """Say how many of the labels that a network is measured by are proposals; return how many."""
+    proposed = sum(image.proposed for image in images)
+    if proposed:
+        say(
+            f'warning: {proposed} of the {sum(len(image.boxes) for image in images)} labels are proposals '
+            f'({PROPOSED}: true) that no person has changed: errors are measured from them, and not from what is there'
+        )
+    return proposed
 
 
 def find_labels(source: Path) -> Path:
@@ -162,6 +176,7 @@ def _labelled_image(
         np.array(crowds, float).reshape(-1, 4),
         tuple(instance.annotation_id for instance, is_shown in zip(instances, shown) if is_shown),
         labels.exif,
+        sum(instance.proposed for instance, is_shown in zip(instances, shown) if is_shown),
     )
 
 

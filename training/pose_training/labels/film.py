@@ -17,7 +17,7 @@ from custom_pose_ros.core.files import VIDEO_SUFFIXES
 from custom_pose_ros.core.pictures import read_image
 from custom_pose_ros.inference.camera_calibration import CameraCalibration, shows_rectified_images
 from custom_pose_ros.inference.image_messages import image_to_bgr
-from training.pose_training.labels.image_files import find_images, frame_count, read_frames
+from training.pose_training.labels.image_files import find_images, frame_count, open_video, read_frames
 
 if TYPE_CHECKING:
     from custom_pose_ros.evaluation.bags.reader import Bag
@@ -133,7 +133,7 @@ class Film:
 
     @cached_property
     def _fps(self) -> float:
-        capture = cv2.VideoCapture(str(self.source))
+        capture = open_video(self.source)
         fps = capture.get(cv2.CAP_PROP_FPS)
         capture.release()
         return fps if 0 < fps <= 1000 else _USUAL_FPS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import unicodedata
 from collections import defaultdict
@@ -14,10 +15,12 @@ from urllib.parse import unquote
 import cv2
 import numpy as np
 
+from custom_pose_ros.core.command_line import say
 from custom_pose_ros.core.errors import DatasetError
 from custom_pose_ros.core.files import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from custom_pose_ros.core.labels.raw_labels import base_name
 from custom_pose_ros.core.pictures import read_image
+from custom_pose_ros.core.video_file import EARLY_SHARE, quiet_opencv
 from training.pose_training.labels.recordings import UPLOAD_PREFIX
 
 _NEARLY = 0.75  # likeness of names, as difflib counts it, of which one is offered for the other
@@ -193,9 +196,15 @@ def _frames(source: Path) -> list[tuple[Path, int | None]]:
     return [(source, None)]
 
 
+def open_video(video: Path) -> cv2.VideoCapture:
+    """Return a reader of a video, which prints nothing itself."""
+    quiet_opencv()
+    return cv2.VideoCapture(str(video))
+
+
 def frame_count(video: Path) -> int:
     """Return how many frames a video announces; DatasetError when it cannot be read."""
-    capture = cv2.VideoCapture(str(video))
+    capture = open_video(video)
     count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
     capture.release()
     if count < 1:
@@ -204,11 +213,19 @@ def frame_count(video: Path) -> int:
 
 
 def read_frames(video: Path, numbers: Collection[int]) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield number and (H, W, 3) uint8 BGR image of frames, counted from 0; a container may announce too many."""
-    capture = cv2.VideoCapture(str(video))
+    """Yield number and (H, W, 3) uint8 BGR image of frames, counted from 0; of a video that ends early it is told."""
+    capture = open_video(video)
     for number in range(max(numbers, default=-1) + 1):
         if not capture.grab():
+            _tell_early_end(video, number, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)))
             break
         if number in numbers and (frame := capture.retrieve())[0]:
             yield number, frame[1]
     capture.release()
+
+
+@functools.cache
+def _tell_early_end(video: Path, frames: int, announced: int) -> None:
+    """Say once where a video ends early; many containers announce a frame or two more than there are."""
+    if frames < EARLY_SHARE * announced:
+        say(f'warning: {video}: ends after {frames} of the {announced} frames that it announces; is it complete?')

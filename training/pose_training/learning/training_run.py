@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
@@ -16,7 +17,7 @@ import torch
 from custom_pose_ros.core.command_line import say
 from custom_pose_ros.core.errors import ConfigError, CustomPoseError, ModelError
 from custom_pose_ros.core.files import own_folder
-from custom_pose_ros.core.keypoints.preprocessing import SIZE_MULTIPLE
+from custom_pose_ros.core.keypoints.preprocessing import check_input_height
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.inference.backends.torch_backend import TorchBackend
 from custom_pose_ros.inference.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
@@ -37,6 +38,9 @@ from training.pose_training.networks.initial_weights import load_initial_weights
 SAVE_EVERY_S = 60.0
 _JUDGED_IMAGES = 40  # of those learned from, at the end of a run
 _NORM_BATCHES = 8  # of samples, for the statistics of an exported network
+_BEST_FILE, _LAST_FILE = 'best.pth', 'last.pth'
+_VALIDATION_SHARE = 0.2  # of the time of a run limited by it, for validations before the last one
+_TRIED_IMAGES = 3  # before the first validation, to see how long it will take
 _LAST_SHARE = 0.02  # of a run limited by time: kept for the last validation
 
 
@@ -106,6 +110,7 @@ class TrainingRun:
             self.start_note = f'resumed at step {self.trainer.step_count}'
             self.best_score, elapsed_before_s = float(state['best_score']), float(state['elapsed_s'])
         self._total_steps = self._count_steps()
+        self._validations_s, self._validation_s = 0.0, 0.0  # of all together, and of the next one as expected
         self._started = started - elapsed_before_s
 
     @classmethod
@@ -141,7 +146,7 @@ class TrainingRun:
             ConfigError: Another process writes into the folder.
             ModelError: There is no such file, or it cannot be continued.
         """
-        path = folder / 'last.pth'
+        path = folder / _LAST_FILE
         if not path.is_file():
             raise ModelError(f'{path}: no such file; --out must be the folder of the run to go on with')
         lock = _own(folder)
@@ -174,7 +179,7 @@ class TrainingRun:
         return accuracy
 
     def _train(self, log: RunLog) -> Accuracy | None:
-        if self.group.is_first and not (self.folder / 'last.pth').exists():
+        if self.group.is_first and not (self.folder / _LAST_FILE).exists():
             self.save()  # so that --resume works from the first step on
         self.trainer.distribute(self.group)
         validated, saved, accuracy = self.progress(), time.monotonic(), None
@@ -192,7 +197,8 @@ class TrainingRun:
                 log.line(self._time_line(step_s))
             if not self.group.is_first:
                 continue
-            if progress - validated >= self.settings.validate_every and progress < 1 - self.settings.validate_every / 2:
+            due = progress - validated >= self.settings.validate_every
+            if due and progress < 1 - self.settings.validate_every / 2 and self._can_validate():
                 validated, saved = progress, time.monotonic()
                 accuracy = self._validate_and_save(log)
             elif time.monotonic() - saved >= SAVE_EVERY_S:
@@ -234,10 +240,20 @@ class TrainingRun:
             return None
         return measure(self._estimator(), self.validation)
 
+    def _can_validate(self) -> bool:
+        """Whether a validation now leaves a run limited by time most of it; others repeat exactly, and always can."""
+        if self._total_steps is not None or not self.validation:
+            return True
+        if not self._validation_s:
+            began, tried = time.monotonic(), self.validation[:_TRIED_IMAGES]
+            measure(self._estimator(), tried)
+            self._validation_s = (time.monotonic() - began) * len(self.validation) / len(tried)
+        return self._validations_s + self._validation_s <= _VALIDATION_SHARE * self.elapsed_s
+
     def _estimator(self) -> PoseEstimator:
         return PoseEstimator(self.model, TorchBackend(self.trainer.averaged_network(), self.model))
 
-    def save(self, name: str = 'last.pth', with_state: bool = True) -> None:
+    def save(self, name: str = _LAST_FILE, with_state: bool = True) -> None:
         """
         Write a checkpoint with the averaged weights, and with what an exact resume needs.
 
@@ -278,13 +294,16 @@ class TrainingRun:
 
     def _validate_and_save(self, log: RunLog) -> Accuracy | None:
         log.heartbeat.begin(f'measuring on {len(self.validation)} images to validate on')
+        began = time.monotonic()
         accuracy = self.validate()
+        self._validation_s = time.monotonic() - began
+        self._validations_s += self._validation_s
         if accuracy is not None:
             log.validation(self.trainer.step_count, self.elapsed_s, accuracy.summary())
         score = float('-inf') if accuracy is None else accuracy.score
         if score <= self.best_score:
             self.best_score = score
-            self.save('best.pth', with_state=False)
+            self.save(_BEST_FILE, with_state=False)
         self.save()
         return accuracy
 
@@ -346,6 +365,11 @@ def create_history(folder: Path) -> None:
     """
     if computing.is_first():
         folder.mkdir(parents=True, exist_ok=True)
+        for name in (_LAST_FILE, _BEST_FILE):
+            if not (folder / HISTORY).exists() and os.path.lexists(folder / name):
+                raise ConfigError(
+                    f'{folder / name}: is there already, and not of a run in this folder; give another --out'
+                )
         try:
             (folder / HISTORY).touch(exist_ok=False)  # of two runs that start at once, one fails here
         except FileExistsError as error:
@@ -356,8 +380,7 @@ def trainable(model: ObjectModel, input_height: int | None) -> ObjectModel:
     """Return the object with another input height, where one is given; ConfigError when it cannot be trained."""
     if input_height is not None:
         model = dataclasses.replace(model, input_height=input_height)
-    if model.input_height % SIZE_MULTIPLE or model.input_height < 64:
-        raise ConfigError(f'input_height: wanted a multiple of {SIZE_MULTIPLE} from 64, got {model.input_height}')
+    check_input_height(model.input_height)
     if not model.skeleton:
         raise ConfigError(f'object {model.name!r}: has no skeleton; training needs two keypoints joined by a limb')
     return model
