@@ -33,7 +33,7 @@ from custom_pose_ros.core.object_model import ObjectModel  # noqa: E402
 from custom_pose_ros.core.orientation.estimate import OrientationEstimate  # noqa: E402
 from custom_pose_ros.core.orientation.orientation_estimator import OrientationEstimator  # noqa: E402
 from custom_pose_ros.core.orientation.outlines.outline_fit import MeshSize  # noqa: E402
-from custom_pose_ros.core.orientation.outlines.outline_fitter import OutlineFitter  # noqa: E402
+from custom_pose_ros.core.orientation.outlines.outline_fitter import FitStart, OutlineFitter  # noqa: E402
 from custom_pose_ros.core.orientation.outlines.outline_views import OUTLINE, OutlineViews  # noqa: E402
 from custom_pose_ros.inference.estimator import PoseEstimator, load_trained  # noqa: E402
 from custom_pose_ros.tools.media import Clip  # noqa: E402
@@ -96,7 +96,7 @@ def report_sweep(count: int) -> None:
                 truth = outlined_box.some_pose(seed)
                 start, covariance = outlined_box.near(truth, seed, start_deg / np.sqrt(3.0), 0.003 * start_deg)
                 began = time.process_time()
-                fit = fitter.measure(picture, start, covariance)
+                (fit,) = fitter.measure(picture, [FitStart(start, covariance)])
                 times.append(time.process_time() - began)
                 if fit is not None and fit.credible:
                     good += np.degrees(np.linalg.norm(fit.pose.step_to(truth)[3:])) < SUCCESS_DEG

@@ -15,7 +15,9 @@ import numpy as np
 from custom_pose_ros.core.geometry.rigid import Rigid
 from custom_pose_ros.core.geometry.symmetry import SymmetryGroup
 from custom_pose_ros.core.keypoints.poses import KeypointPose
+from custom_pose_ros.core.keypoints.tracking import mean_distances, seen_points
 from custom_pose_ros.core.orientation.estimate import AMBIGUOUS, OrientationEstimate
+from custom_pose_ros.core.orientation.outlines.asking import Asking
 from custom_pose_ros.core.orientation.solver import (
     MISFIT_TOLERANCE,
     NEGLIGIBLE_AMBIGUITY,
@@ -30,6 +32,7 @@ _LOOK_S = 1.0  # a network repeats a wrong identity about so long: images within
 _UNNAMED = math.log(AMBIGUOUS)  # log odds of an identity that an image does not name
 _LEAD = math.log(1.5)  # the other identity must be so much likelier to become the first
 _RESOLVED = math.log(0.01)  # up to here the other identity is not followed
+_SAME_PLACE = 0.3  # mean distance of the keypoints of one instance from where it is, in sizes of it
 _SURE = math.log(1e3)  # evidence is remembered up to here, so that a wrong choice is never final
 
 
@@ -105,7 +108,7 @@ class _Frame(NamedTuple):
     stamp_s: float
     longest_gap_s: float
     track_id: int | None
-    image: np.ndarray | None
+    image: bool
 
 
 @dataclass(eq=False)
@@ -115,18 +118,23 @@ class _Followed:
     track: InstanceTrack
     estimate: OrientationEstimate | None = None
 
-    def follow(self, pose: KeypointPose | None, frame: _Frame) -> OrientationEstimate | Refusal:
+    def follow(self, pose: KeypointPose | None, frame: _Frame) -> Asking[OrientationEstimate | Refusal]:
         """Update the track with its keypoints in an image, or predict it where the image does not name it."""
         result: OrientationEstimate | Refusal
         if pose is not None:
             named = replace(pose, track_id=frame.track_id)
-            result = self.track.update(named, frame.stamp_s, frame.longest_gap_s, frame.image)
+            result = yield from self.track.update(named, frame.stamp_s, frame.longest_gap_s, frame.image)
         elif self.track.alive(frame.stamp_s, frame.longest_gap_s):
-            result = self.track.coast(frame.stamp_s, frame.track_id)
+            result = yield from self.track.coast(frame.stamp_s, frame.track_id, False)
         else:
             result = Refusal('the image does not name the keypoints of this identity')
         self.estimate = None if isinstance(result, Refusal) else result
         return result
+
+    def coast(self, stamp_s: float, track_id: int | None, image: bool) -> Asking[OrientationEstimate]:
+        """Return the estimate for an image without usable keypoints."""
+        self.estimate = yield from self.track.coast(stamp_s, track_id, image)
+        return self.estimate
 
 
 class IdentityTrack:
@@ -140,8 +148,8 @@ class IdentityTrack:
         self._stamp_s = math.nan
 
     def update(
-        self, pose: KeypointPose, stamp_s: float, longest_gap_s: float, image: np.ndarray | None = None
-    ) -> OrientationEstimate | Refusal:
+        self, pose: KeypointPose, stamp_s: float, longest_gap_s: float, image: bool
+    ) -> Asking[OrientationEstimate | Refusal]:
         """Return the estimate at `stamp_s` or why there is none, see `InstanceTrack.update`."""
         first: KeypointPose | None = pose
         other: KeypointPose | None = None
@@ -154,22 +162,40 @@ class IdentityTrack:
             self._learn(evidence, stamp_s)
         self._stamp_s = stamp_s
         frame = _Frame(stamp_s, longest_gap_s, pose.track_id, image)
-        result = self._first.follow(first, frame)
+        result = yield from self._first.follow(first, frame)
         if self._other is None and other is not None and self._log_odds > _RESOLVED:
             self._other = _Followed(InstanceTrack(self._setup))
-        return result if self._other is None else self._update_other(self._other, result, other, frame)
+        if self._other is None:
+            return result
+        return (yield from self._update_other(self._other, result, other, frame))
 
     def alive(self, stamp_s: float, longest_gap_s: float) -> bool:
-        """Tell whether the instance was seen recently enough to predict where it is."""
+        """Tell whether the instance is to be followed, see `InstanceTrack.alive`."""
         return self._first.track.alive(stamp_s, longest_gap_s)
 
-    def coast(self, stamp_s: float, track_id: int | None, image: np.ndarray | None = None) -> OrientationEstimate:
+    def takes_over(self, pose: KeypointPose, stamp_s: float, longest_gap_s: float) -> bool:
+        """
+        Tell whether keypoints with a new track id are those of this instance, which only its outline has shown lately.
+
+        What gave the ids has forgotten it meanwhile.
+        """
+        if self._first.track.seen(stamp_s, longest_gap_s) or self._first.estimate is None:
+            return False
+        model = self._setup.solver.model
+        known = model.model_points[model.has_position]  # type: ignore[index]
+        points = self._setup.solver.camera.project(self._first.estimate.pose.apply(known))
+        keypoints = seen_points(pose)[model.has_position]
+        size_px = float(np.linalg.norm(np.ptp(points, 0)))
+        return bool(np.isfinite(mean_distances([points], [keypoints], [_SAME_PLACE * size_px])).all())
+
+    def coast(self, stamp_s: float, track_id: int | None, image: bool) -> Asking[OrientationEstimate]:
         """Return the estimate for an image without usable keypoints, see `InstanceTrack.coast`; only while `alive`."""
-        estimate = self._first.track.coast(stamp_s, track_id, image)
+        estimate = yield from self._first.coast(stamp_s, track_id, image)
         if self._other is None:
             return estimate
-        known = self._other.estimate is not None  # else its keypoints have given no pose yet
-        return self._with_other(estimate, self._other.track.coast(stamp_s, track_id, image) if known else None)
+        if self._other.estimate is None:  # its keypoints have given no pose yet
+            return self._with_other(estimate, None)
+        return self._with_other(estimate, (yield from self._other.coast(stamp_s, track_id, image)))
 
     def _start(self, pose: KeypointPose) -> tuple[KeypointPose, KeypointPose | None]:
         """Forget what was; return the keypoints of the likelier identity and of the other one."""
@@ -211,9 +237,9 @@ class IdentityTrack:
 
     def _update_other(
         self, other: _Followed, result: OrientationEstimate | Refusal, pose: KeypointPose | None, frame: _Frame
-    ) -> OrientationEstimate | Refusal:
+    ) -> Asking[OrientationEstimate | Refusal]:
         """Follow the other identity too, and return the estimate that covers both; the likelier one comes first."""
-        outcome = other.follow(pose, frame)
+        outcome = yield from other.follow(pose, frame)
         if self._log_odds > _LEAD and isinstance(outcome, OrientationEstimate):
             self._first, other, self._log_odds = other, self._first, -self._log_odds
             result = outcome

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,11 +20,12 @@ from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.orientation.estimate import AMBIGUOUS, CAMERA_OPTICAL, OrientationEstimate
 from custom_pose_ros.core.orientation.filter import FilterParameters
 from custom_pose_ros.core.orientation.identity import IdentityTrack, solve_identities
+from custom_pose_ros.core.orientation.outlines.asking import Asking, answered, compared
 from custom_pose_ros.core.orientation.outlines.outline_fit import MeshSize, OutlineFit
-from custom_pose_ros.core.orientation.outlines.outline_fitter import OutlineFitter
+from custom_pose_ros.core.orientation.outlines.outline_fitter import FitStart, OutlineFitter
 from custom_pose_ros.core.orientation.outlines.outline_views import OutlineViews, find_outline
 from custom_pose_ros.core.orientation.solver import PoseSolver, Refusal
-from custom_pose_ros.core.orientation.track import DOUBTFUL, NOT_SHOWN, OTHER_SIZE, UNCOMPARED, TrackSetup, compared
+from custom_pose_ros.core.orientation.track import DOUBTFUL, NOT_SHOWN, OTHER_SIZE, UNCOMPARED, TrackSetup
 
 REFERENCE_ROTATIONS = {CAMERA_OPTICAL: np.eye(3), 'camera_body': R_BODY_OPTICAL}
 
@@ -98,7 +99,8 @@ class OrientationEstimator:
         Return one estimate for each pose that can be solved, in their order, then one for each track that coasts.
 
         A track coasts (keypoints_used 0) while it is not seen, or its keypoints are too few or contradict it, until
-        max_gap_s and GAP_FRAMES intervals between images have passed. When no pose has a track id they are tracked
+        max_gap_s and GAP_FRAMES intervals between images have passed. Where its outline is seen in the image it is
+        measured by that meanwhile, and lasts up to four times as long. When no pose has a track id they are tracked
         here, and the estimates have ids.
         Of poses with the same track id only the first is used. Afterwards `refusals` holds (track_id, reason) for each
         pose that could not be solved.
@@ -114,25 +116,29 @@ class OrientationEstimator:
         """
         self.refusals = []
         if stamp_s is None or not self.smoothing:
-            solved = [self._solve(pose, image) for pose in self._single(poses)]
-            return self._possible(solved)
+            single = list(self._single(poses))
+            return self._possible(single, [self._solve(pose, image is not None) for pose in single], image)
         self._begin(stamp_s)
         self._interval.add(stamp_s)
         if all(pose.track_id is None for pose in poses):
             poses = self._tracker.update(poses, stamp_s)
-        estimates = self._possible(
-            self._solve(pose, image) if pose.track_id is None else self._follow(pose, stamp_s, image)
-            for pose in self._single(poses)
-        )
-        return estimates + self._coasting({estimate.track_id for estimate in estimates}, stamp_s)
+        single = list(self._single(poses))
+        self._rename(single, stamp_s)
+        asking = [
+            self._solve(pose, image is not None)
+            if pose.track_id is None
+            else self._follow(pose, stamp_s, image is not None)
+            for pose in single
+        ]
+        estimates = self._possible(single, asking, image)
+        return estimates + self._coasting({estimate.track_id for estimate in estimates}, stamp_s, image)
 
     def follow(self, stamp_s: float, image: np.ndarray) -> list[OrientationEstimate]:
         """
         Return one estimate for each track in an image whose keypoints are not known, measured by the outline alone.
 
-        So a network may run at every n-th image and poses come at the rate of the camera. A track lives as long as
-        without these images: its keypoints must be seen again within max_gap_s. Where the outline is not to be believed
-        the estimate coasts.
+        So a network may run at every n-th image and poses come at the rate of the camera. A track lives as long as with
+        `update`. Where the outline is not to be believed the estimate coasts.
 
         Args:
             stamp_s: time of the image [s], later than the last one; else all tracks are forgotten, as by `update`.
@@ -164,37 +170,43 @@ class OrientationEstimator:
                 seen.add(pose.track_id)
             yield pose
 
-    def _solve(self, pose: KeypointPose, image: np.ndarray | None) -> OrientationEstimate | None:
+    def _rename(self, poses: Sequence[KeypointPose], stamp_s: float) -> None:
+        """Let tracks that only their outline has shown lately go on with the new ids of their keypoints."""
+        ids = {pose.track_id for pose in poses}
+        for pose in poses:
+            if pose.track_id is None or pose.track_id in self._tracks:
+                continue
+            for old in self._tracks.keys() - ids:
+                if self._tracks[old].takes_over(pose, stamp_s, self._longest_gap_s):
+                    self._tracks[pose.track_id] = self._tracks.pop(old)
+                    break
+
+    def _solve(self, pose: KeypointPose, image: bool) -> Asking[OrientationEstimate | Refusal]:
+        """Return the estimate of one image on its own; `image`: whether there is one to ask about."""
         setup = self._setup
         result = solve_identities(setup.solver, setup.symmetries, pose, setup.R_reference_camera)
-        if isinstance(result, Refusal):
-            self.refusals.append((pose.track_id, result.reason))
-            return None
-        if setup.outline is None or image is None or result.impossibility:
+        if isinstance(result, Refusal) or setup.outline is None or not image or result.impossibility:
             return result
         if result.outlier_suspected:
             return replace(result, outline_remark=DOUBTFUL.reason)
         alternative = result.alternative if result.ambiguity > AMBIGUOUS else None
-        fit = compared(setup.outline, image, result.pose, result.covariance, alternative)
+        fit = yield from compared(FitStart(result.pose, result.covariance, alternative))
         if fit is None or not fit.credible:
             return replace(result, outline_remark=(UNCOMPARED if fit is None else NOT_SHOWN).reason)
         return _measured(result, fit, MeshSize(setup.outline.views.size_error))
 
-    def _follow(self, pose: KeypointPose, stamp_s: float, image: np.ndarray | None) -> OrientationEstimate | None:
+    def _follow(self, pose: KeypointPose, stamp_s: float, image: bool) -> Asking[OrientationEstimate | Refusal]:
         """Return the estimate of a track; a track that came to an impossible one starts anew with this image."""
         assert pose.track_id is not None
-        result = self._update_track(pose, pose.track_id, stamp_s, image)
+        result = yield from self._update_track(pose, pose.track_id, stamp_s, image)
         if isinstance(result, OrientationEstimate) and result.impossibility:
             del self._tracks[pose.track_id]
-            result = self._update_track(pose, pose.track_id, stamp_s, image)
-        if isinstance(result, Refusal):
-            self.refusals.append((pose.track_id, result.reason))
-            return None
+            result = yield from self._update_track(pose, pose.track_id, stamp_s, image)
         return result
 
     def _update_track(
-        self, pose: KeypointPose, track_id: int, stamp_s: float, image: np.ndarray | None
-    ) -> OrientationEstimate | Refusal:
+        self, pose: KeypointPose, track_id: int, stamp_s: float, image: bool
+    ) -> Asking[OrientationEstimate | Refusal]:
         if track_id not in self._tracks:
             self._tracks[track_id] = IdentityTrack(self._setup)
         return self._tracks[track_id].update(pose, stamp_s, self._longest_gap_s, image)
@@ -214,23 +226,28 @@ class OrientationEstimator:
         longest_s = self._longest_gap_s
         self._tracks = {key: track for key, track in self._tracks.items() if track.alive(stamp_s, longest_s)}
         missing = [track_id for track_id in self._tracks if track_id not in solved]
-        coasting = {track_id: self._tracks[track_id].coast(stamp_s, track_id, image) for track_id in missing}
+        asking = [self._tracks[track_id].coast(stamp_s, track_id, image is not None) for track_id in missing]
+        coasting = dict(zip(missing, answered(asking, self._setup.outline, image)))
         for track_id, estimate in coasting.items():
             if estimate.impossibility:
                 del self._tracks[track_id]
         return [estimate for track_id, estimate in coasting.items() if track_id in self._tracks]
 
-    def _possible(self, results: Iterable[OrientationEstimate | None]) -> list[OrientationEstimate]:
-        """Return the estimates that are possible; the others are withheld (step 21)."""
+    def _possible(
+        self,
+        poses: Sequence[KeypointPose],
+        asking: Sequence[Asking[OrientationEstimate | Refusal]],
+        image: np.ndarray | None,
+    ) -> list[OrientationEstimate]:
+        """Return the estimates of poses that are possible; others are refused, or withheld (step 21)."""
         estimates = []
-        for estimate in results:
-            if estimate is None:
-                continue
-            reason = estimate.impossibility
-            if reason:
-                self._withhold(estimate.track_id, reason)
+        for pose, result in zip(poses, answered(asking, self._setup.outline, image)):
+            if isinstance(result, Refusal):
+                self.refusals.append((pose.track_id, result.reason))
+            elif result.impossibility:
+                self._withhold(pose.track_id, result.impossibility)
             else:
-                estimates.append(estimate)
+                estimates.append(result)
         return estimates
 
     def _withhold(self, track_id: int | None, reason: str) -> None:

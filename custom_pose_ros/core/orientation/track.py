@@ -11,13 +11,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from custom_pose_ros.core.geometry.rigid import Rigid
 from custom_pose_ros.core.geometry.symmetry import SymmetryGroup
 from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.orientation.estimate import AMBIGUOUS, OrientationEstimate
 from custom_pose_ros.core.orientation.filter import FilteredPose, FilterParameters, PoseFilter
-from custom_pose_ros.core.orientation.outlines.outline_fit import AS_THE_MESH, MeshSize, OutlineFit
-from custom_pose_ros.core.orientation.outlines.outline_fitter import OutlineFitter
+from custom_pose_ros.core.orientation.outlines.asking import Asking, compared
+from custom_pose_ros.core.orientation.outlines.outline_fit import MeshSize, OutlineFit
+from custom_pose_ros.core.orientation.outlines.outline_fitter import FitStart, OutlineFitter
 from custom_pose_ros.core.orientation.outlines.outline_views import SIZE_ERROR
 from custom_pose_ros.core.orientation.pnp import PointSet
 from custom_pose_ros.core.orientation.solver import (
@@ -34,8 +34,6 @@ _AGREEMENT_S = 1.0  # over which the agreement of the outline is averaged
 _LONGEST_STEP_S = 0.2  # an image counts for no more
 _FIRST_AGREEMENT, _FIRST_S = 0.5, 0.3  # what is taken for known at first
 _FIRST_STEP_S = 0.1  # what the first image counts: with it alone not even full agreement is believed
-# What a fit must tell, in units of what is known: on a plain image all lines agree, since none sees anything.
-_NEWS = 0.1
 _LEAST_AGREEMENT = 0.64  # on average; other shapes reach 0.63
 # Why the outline is not believed.
 UNCOMPARED = Refusal('too little of it is seen, or two attitudes fit alike')
@@ -45,6 +43,7 @@ _NOT_YET = Refusal('over the last second the images did not show it')
 _CONTRADICTED = Refusal('the keypoints contradict it')
 _UNEXPECTED = Refusal('it is not where the motion leads')
 OTHER_SIZE = 'the object is larger or smaller than its mesh by more than the size error that outline.npz states'
+_GAPS_BY_OUTLINE = 4.0  # so many longest gaps the outline alone may carry a track: it tells the pose, not the object
 CONTRADICTION_S = 0.15  # keypoints that contradict the track for longer are believed, and the track starts anew
 
 
@@ -68,23 +67,12 @@ class TrackSetup:
     outline: OutlineFitter | None
 
 
-def compared(
-    outline: OutlineFitter,
-    image: np.ndarray,
-    pose: Rigid,
-    covariance: np.ndarray,
-    alternative: Rigid | None,
-    growth: np.ndarray = AS_THE_MESH,
-) -> OutlineFit | None:
-    """Return the fit to an image, see `OutlineFitter.measure`; None also where it agrees and yet tells nothing new."""
-    fit = outline.measure(image, pose, covariance, alternative, growth)
-    if fit is not None and fit.credible and np.vdot(fit.information[:6, :6], covariance) < _NEWS:
-        return None
-    return fit
-
-
 class InstanceTrack:
-    """The orientation of one instance over time, from its keypoint poses."""
+    """
+    The orientation of one instance over time, from its keypoint poses.
+
+    What corrects it asks for fits of the outline, see `asking.answered`; `image`: whether there is one to ask about.
+    """
 
     def __init__(self, setup: TrackSetup):
         self._solver = setup.solver
@@ -99,17 +87,18 @@ class InstanceTrack:
         self._lasting: np.ndarray = np.zeros((6, 6))
         self._stamp_s = math.nan
         self._seen_s = -math.inf
+        self._measured_s = -math.inf  # by the outline alone
 
     def update(
-        self, pose: KeypointPose, stamp_s: float, longest_gap_s: float, image: np.ndarray | None = None
-    ) -> OrientationEstimate | Refusal:
+        self, pose: KeypointPose, stamp_s: float, longest_gap_s: float, image: bool
+    ) -> Asking[OrientationEstimate | Refusal]:
         """
         Return the estimate at `stamp_s`, later than the last one [s], or why neither image nor filter give one.
 
         The track starts anew when the instance was not seen for longer than `longest_gap_s`.
         """
         if not self.alive(stamp_s, longest_gap_s):
-            return self._start(pose, stamp_s, image)
+            return (yield from self._start(pose, stamp_s, image))
         observation = self._solver.observe(pose)
         if isinstance(observation, Refusal):
             return observation
@@ -118,7 +107,7 @@ class InstanceTrack:
         if not self._symmetries.trivial:  # step 20
             observation = self._turned(observation)
         if self._filter.vague:  # step 13
-            return self._fuse(pose, observation, stamp_s, image)
+            return (yield from self._fuse(pose, observation, stamp_s, image))
         accepted = self._correct(observation)
         if accepted is None:
             self._filter.loosen(step_s)  # step 18
@@ -126,51 +115,59 @@ class InstanceTrack:
         if accepted is not None:
             self._seen_s = stamp_s
             suspected = len(accepted.pixels) < len(observation.pixels)
-            fit = self._measure(image, accepted, step_s)
+            fit = yield from self._measure(image, accepted, step_s)
             return self._estimate(pose.track_id, accepted, suspected, fit)
         if stamp_s - self._seen_s > CONTRADICTION_S:
-            return self._start(pose, stamp_s, image)
+            return (yield from self._start(pose, stamp_s, image))
         return self._estimate(pose.track_id, None, True)
 
     def _fuse(
-        self, pose: KeypointPose, observation: Observation, stamp_s: float, image: np.ndarray | None
-    ) -> OrientationEstimate | Refusal:
+        self, pose: KeypointPose, observation: Observation, stamp_s: float, image: bool
+    ) -> Asking[OrientationEstimate | Refusal]:
         """Correct a filter that is vague by the pose that the image gives on its own."""
         solution = self._solver.solve_without_outlier(observation)
         if isinstance(solution, Refusal):
             return solution
         used = observation.subset(solution.used[observation.used])
         self._filter.fuse(solution, used)
-        fit = self._measure(image, used, stamp_s - self._seen_s)
+        fit = yield from self._measure(image, used, stamp_s - self._seen_s)
         self._seen_s = stamp_s
         return self._estimate(pose.track_id, used, solution.outlier_suspected, fit)
 
-    def alive(self, stamp_s: float, longest_gap_s: float) -> bool:
-        """Tell whether the instance was seen recently enough to predict where it is (step 19)."""
+    def seen(self, stamp_s: float, longest_gap_s: float) -> bool:
+        """Tell whether the keypoints of the instance were seen recently enough to predict where it is (step 19)."""
         return stamp_s - self._seen_s <= longest_gap_s
 
-    def coast(self, stamp_s: float, track_id: int | None, image: np.ndarray | None = None) -> OrientationEstimate:
+    def alive(self, stamp_s: float, longest_gap_s: float) -> bool:
+        """Tell whether it is to be followed: it was seen, or was so not long ago and its outline is still seen."""
+        if self.seen(stamp_s, longest_gap_s):
+            return True
+        return self.seen(stamp_s, _GAPS_BY_OUTLINE * longest_gap_s) and stamp_s - self._measured_s <= longest_gap_s
+
+    def coast(self, stamp_s: float, track_id: int | None, image: bool) -> Asking[OrientationEstimate]:
         """Return the prediction for an image without usable keypoints, measured by its outline; only while `alive`."""
         step_s = stamp_s - self._stamp_s
         self._advance(stamp_s)
-        fit = None if self._filter.vague else self._measure(image, None, step_s)
+        fit = None if self._filter.vague else (yield from self._measure(image, None, step_s))
+        if isinstance(fit, OutlineFit):
+            self._measured_s = stamp_s
         return self._estimate(track_id, None, False, fit)
 
     def _measure(
-        self, image: np.ndarray | None, observation: Observation | None, step_s: float, doubtful: bool = False
-    ) -> OutlineFit | Refusal | None:
+        self, image: bool, observation: Observation | None, step_s: float, doubtful: bool = False
+    ) -> Asking[OutlineFit | Refusal | None]:
         """
         Correct the filter by the outline in the image, or return why it is not believed (step 27).
 
         It must be credible, and allowed by the keypoints, or without any by the motion. None: nothing to compare.
         """
         self._lasting = self._lasting * math.exp(-step_s / _AGREEMENT_S)
-        if image is None or self._outline is None:
+        if not image or self._outline is None:
             return None
         if doubtful:
             return DOUBTFUL
         expected = self._filter.result()
-        fit = self._compare(image, expected, step_s)
+        fit = yield from self._compare(expected, step_s)
         if fit is None:
             return UNCOMPARED
         if not fit.credible:
@@ -192,11 +189,11 @@ class InstanceTrack:
         self._lasting = moved @ self._size.covariance @ moved.T
         return fit
 
-    def _compare(self, image: np.ndarray, expected: FilteredPose, step_s: float) -> OutlineFit | None:
+    def _compare(self, expected: FilteredPose, step_s: float) -> Asking[OutlineFit | None]:
         """Return the fit of the outline in the image, if there is one, and count its agreement."""
-        assert self._outline is not None
         alternative = expected.alternative if expected.ambiguity > AMBIGUOUS else None
-        fit = compared(self._outline, image, expected.pose, expected.covariance, alternative, self._size.growth)
+        start = FitStart(expected.pose, expected.covariance, alternative, self._size.growth)
+        fit = yield from compared(start)
         if fit is not None:
             step_s = min(step_s, _LONGEST_STEP_S)
             self._compared_s = min(self._compared_s + step_s, _AGREEMENT_S)
@@ -208,7 +205,7 @@ class InstanceTrack:
             self._filter.predict(stamp_s - self._stamp_s)
             self._stamp_s = stamp_s
 
-    def _start(self, pose: KeypointPose, stamp_s: float, image: np.ndarray | None) -> OrientationEstimate | Refusal:
+    def _start(self, pose: KeypointPose, stamp_s: float, image: bool) -> Asking[OrientationEstimate | Refusal]:
         solution = self._solver.solve(pose)
         if isinstance(solution, Refusal):
             return solution
@@ -216,7 +213,7 @@ class InstanceTrack:
         self._agreement, self._compared_s = _FIRST_AGREEMENT, _FIRST_S
         self._lasting = np.zeros((6, 6))
         self._stamp_s = self._seen_s = stamp_s
-        fit = self._measure(image, None, _FIRST_STEP_S, solution.outlier_suspected)
+        fit = yield from self._measure(image, None, _FIRST_STEP_S, solution.outlier_suspected)
         return replace(
             self._estimate(pose.track_id, None, solution.outlier_suspected, fit),
             keypoints_used=int(solution.used.sum()),

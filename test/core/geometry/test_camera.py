@@ -109,6 +109,16 @@ def test_lens_projects_by_its_formula(lens, skew):
         np.testing.assert_allclose(camera.project([[x * 3, y * 3, 3.0]]), expected, atol=1e-9)
 
 
+@pytest.mark.parametrize('lens', LENSES)
+def test_many_directions_are_distorted_as_a_few_are(lens):
+    """There are formulas of our own for many, since OpenCV takes longer."""
+    camera = camera_with(lens, [[610.0, 12.5, 322.0], [0.0, 605.0, 238.0], [0.0, 0.0, 1.0]])
+    directions = np.random.default_rng(0).uniform(-0.5, 0.5, (100, 2))
+    few = [camera.distort_with_jacobian(part) for part in np.split(directions, 10)]
+    for many, each in zip(camera.distort_with_jacobian(directions), map(np.concatenate, zip(*few))):
+        np.testing.assert_allclose(many, each, rtol=1e-9, atol=1e-9)
+
+
 @pytest.mark.parametrize('lens', [None, *LENSES])
 @pytest.mark.parametrize('skew', [0.0, 12.5])
 def test_every_pixel_comes_back(lens, skew):

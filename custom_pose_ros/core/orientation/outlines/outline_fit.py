@@ -91,6 +91,7 @@ class MeshSize:
         self._priors = [(usual, 1.0)] if usual == size_error else [(size_error, 1.0 - _DOUBT), (usual, _DOUBT)]
         self._information = np.zeros((3, 3))
         self._pull = np.zeros(3)
+        self.stated_wrongly = False
         self._combine(np.zeros((3, 4)))
 
     def learn(self, fit: OutlineFit, information: np.ndarray, pull: np.ndarray, images: float) -> None:
@@ -115,18 +116,22 @@ class MeshSize:
         logs, growths, covariances = [], [], []
         for error, share in self._priors:
             covariance, growth = _grown(error, error, told)
-            logs.append(math.log(share) + _log_evidence(error, covariance, growth @ told[:, 3]))
-            if error >= SIZE_ERROR:  # an object that is larger by more than was assumed may be so by as much
-                covariance, growth = _grown(max(error, abs(float(growth.mean()))), error, told)
+            if len(self._priors) > 1:
+                logs.append(math.log(share) + _log_evidence(error, covariance, growth @ told[:, 3]))
+            larger = abs(float(growth.mean()))
+            if larger > error >= SIZE_ERROR:  # an object that is larger by more than was assumed may be so by as much
+                covariance, growth = _grown(larger, error, told)
             growths.append(growth)
-            covariances.append(covariance)
+            covariances.append(0.5 * (covariance + covariance.T))
+        if not logs:
+            self.growth, self.covariance = growth, covariances[0]
+            return
         shares = np.exp(np.array(logs) - max(logs))
         shares /= shares.sum()
         self.stated_wrongly = bool(shares[0] < 0.5)
         self.growth = shares @ growths
         away = np.array(growths) - self.growth
-        covariance = np.einsum('i,ijk', shares, covariances) + (shares[:, None] * away).T @ away
-        self.covariance = 0.5 * (covariance + covariance.T)
+        self.covariance = np.einsum('i,ijk', shares, covariances) + (shares[:, None] * away).T @ away
 
 
 def _grown(common: float, error: float, told: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -159,8 +164,9 @@ def without(
     known: np.ndarray,
     known_pull: np.ndarray | float = 0.0,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return a Gaussian over some of its variables; information and pull about those left out are known besides."""
-    across = information[left_out, kept]
-    away = np.linalg.solve(information[left_out, left_out] + known, across).T
-    left = information[kept, kept] - away @ across
-    return 0.5 * (left + left.T), pull[kept] - away @ (pull[left_out] + known_pull)
+    """Return a Gaussian, or a stack, over some of its variables; information and pull of those left out are known."""
+    across = information[..., left_out, kept]
+    away = np.linalg.solve(information[..., left_out, left_out] + known, across).swapaxes(-1, -2)
+    left = information[..., kept, kept] - away @ across
+    lost = (away @ (pull[..., left_out] + known_pull)[..., None])[..., 0]
+    return 0.5 * (left + left.swapaxes(-1, -2)), pull[..., kept] - lost

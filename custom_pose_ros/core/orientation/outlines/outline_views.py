@@ -114,13 +114,14 @@ class OutlineViews:
 
     def seen_in(self, camera_object: Rigid) -> ViewLines:
         """Return the lines of the view that is nearest to how the camera sees the object."""
-        return self.lines_of(self.nearest(camera_object))
-
-    def nearest(self, camera_object: Rigid) -> int:
-        """Return the number of the view that is nearest to how the camera sees the object."""
         R, t = camera_object
-        towards = -(t @ R) - self.centre
-        return int((self.directions @ towards.astype(np.float32)).argmax())
+        return self.lines_of(int(self.nearest(Rigid(R[None], t[None]))[0]))
+
+    def nearest(self, camera_objects: Rigid) -> np.ndarray:
+        """Return the numbers (B,) of the views that are nearest to how the camera sees B objects."""
+        R, t = camera_objects
+        towards = -(t[:, None] @ R)[:, 0] - self.centre
+        return (towards.astype(np.float32) @ self.directions.T).argmax(1)
 
     def lines_of(self, view: int) -> ViewLines:
         """Return the lines of a view, unpacked."""
