@@ -46,22 +46,24 @@ class Maps(NamedTuple):
     stride: int
 
 
-def with_alternatives(poses: list[KeypointPose], doubled: np.ndarray, maps: Maps, max_peaks: int) -> list[KeypointPose]:
+def with_alternatives(
+    poses: list[KeypointPose], points: np.ndarray, doubled: np.ndarray, maps: Maps, max_peaks: int
+) -> list[KeypointPose]:
     """
     Return the instances of an image, each with its alternative if it has one.
 
     Args:
         poses: A instances.
+        points: (A, K, 2) their keypoints [px]; NaN where not visible.
         doubled: (A,) bool, whether another instance was found on the same place.
         maps: in which they were found.
         max_peaks: of each heatmap, as they were found.
     """
     if not poses:
         return poses
-    seen, heights = np.stack([pose.visible for pose in poses]), np.stack([pose.scores for pose in poses])
+    seen, heights = ~np.isnan(points[..., 0]), np.array([pose.scores for pose in poses])
     low = seen & (heights < _FULL_PEAK)
     low[low.sum(1) <= seen.all(1)] = False  # two must be low to exchange their names
-    points = np.stack([pose.keypoints for pose in poses])
     if not (doubled.any() or any_rival(maps.heatmaps, points, low, maps.stride, _RIVAL_SCORE)):
         return poses
     least = min(_RIVAL_SCORE, float(heights[seen].min()))
@@ -174,8 +176,8 @@ class _Evidence:
     def _limbs(self, row: np.ndarray, limbs: np.ndarray) -> np.ndarray:
         """Return the scores in [0, 1] of some limbs (L,) bool between the peaks of a row (K,)."""
         which = limbs.nonzero()[0]
-        starts, ends = (self.peaks.positions[row[self.graph.pairs[which, end]]] for end in (0, 1))
-        scores, _ = score_limbs(self.pafs, which, starts, ends, self.stride)
+        starts, ends = row[self.graph.pairs[which]].T
+        scores, _ = score_limbs(self.pafs, which, self.peaks.positions, starts, ends, self.stride)
         return np.fmin(np.fmax(scores, 0), 1)
 
 

@@ -90,7 +90,7 @@ def links_between(channels: np.ndarray, peaks: Peaks, pafs: np.ndarray, graph: G
     limbs = np.arange(len(sizes)).repeat(sizes)
     row, column = np.divmod(np.arange(len(limbs)) - offsets[limbs], width[limbs])
     starts, ends = first[a][limbs] + row, first[b][limbs] + column
-    scores, supports = score_limbs(pafs, limbs, peaks.positions[starts], peaks.positions[ends], stride)
+    scores, supports = score_limbs(pafs, limbs, peaks.positions, starts, ends, stride)
     scores = np.fmin(np.fmax(scores, -1), 1)  # NaN, from a network gone wrong, speaks against
     return Links(starts, ends, scores, supports, offsets - first[a] * width - first[b], width)
 
@@ -237,11 +237,11 @@ def _near_pairs(fragments: list[Fragment], peaks: Peaks, graph: Graph) -> list[t
     if not possible.any():
         return []
     table = table_of(fragments, len(graph.parts))
-    points = np.where((table >= 0)[..., None], peaks.positions[table], np.nan)
-    centre = np.nanmean(points, 1)
-    size = np.hypot(*(np.nanmax(points, 1) - np.nanmin(points, 1)).T)
-    distance = np.hypot(*(centre[:, None] - centre).T)
+    seen, points = (table >= 0)[..., None], peaks.positions[table]
     found = (table >= 0).sum(1)
+    centre = np.where(seen, points, 0.0).sum(1) / found[:, None]
+    size = np.hypot(*(np.where(seen, points, -np.inf).max(1) - np.where(seen, points, np.inf).min(1)).T)
+    distance = np.hypot(*(centre[:, None] - centre).T)
     unconnected = (parts[:, None] & parts) == 0
     link_missing = (np.minimum(found[:, None], found) >= 3) & (distance <= _JOIN_DISTANCE * (size[:, None] + size))
     possible &= np.where(unconnected, np.maximum(found[:, None], found) >= 2, link_missing)

@@ -115,9 +115,11 @@ def group_with_margin(
     objects = one_object_each(table[order], scores[order], candidates, limit)
     best = slice(thresholds.max_instances)
     rows = objects.rows[best]
-    poses = poses_of(rows, points_of(rows, peaks), objects.scores[best], peaks)
+    points = points_of(rows, peaks)
+    poses = poses_of(rows, points, objects.scores[best], peaks)
     maps = Maps(heatmaps[:count], pafs, graph, stride)
-    return Grouping(with_alternatives(poses, objects.doubled[best], maps, max_peaks), min(margin, objects.margin))
+    poses = with_alternatives(poses, points, objects.doubled[best], maps, max_peaks)
+    return Grouping(poses, min(margin, objects.margin))
 
 
 def _peak_margin(peaks: Peaks, links: Links, graph: Graph, thresholds: Thresholds, wanted: int, limit: float) -> float:

@@ -9,6 +9,7 @@ leaves lower peaks of other names on the places of an object, and some beside th
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -25,6 +26,7 @@ _ONE_OBJECT = 3.0  # log odds from which on two instances are one object,
 _ONE_OBJECT_LOWER = 0.0  # and where one is in the other's box, and lower in every keypoint,
 _WEAKER = 0.95  # by this factor at least
 _REACH = 0.5  # so far beyond their boxes, as a share of their size, parts of one object may be
+_RESOLVED = 0.5  # largest share of topped names; with more, an instance is too small for its places to be told apart
 _PEAK_CELLS = 3.0  # so far from its middle a peak is no longer high
 _AROUND = np.array([[x, y] for y in (-1, 0, 1) for x in (-1, 0, 1)])  # cells on a place
 
@@ -38,8 +40,13 @@ def place_tolerance(points: np.ndarray, stride: int) -> np.ndarray:
         stride: pixels for each cell of the maps.
     """
     low, high = corners(points)
+    return _tolerance(np.hypot(*np.moveaxis(high - low, -1, 0)), stride)
+
+
+def _tolerance(size: np.ndarray, stride: int) -> np.ndarray:
+    """Return `place_tolerance` by the diagonals of the boxes [px]."""
     least, most = (cells * stride for cells in _PLACE_CELLS)
-    return np.minimum(np.maximum(_PLACE_SHARE * np.hypot(*np.moveaxis(high - low, -1, 0)), least), most)
+    return np.minimum(np.maximum(_PLACE_SHARE * size, least), most)
 
 
 class Pairs(NamedTuple):
@@ -54,7 +61,8 @@ class Pairs(NamedTuple):
         one_object: (P,) bool, whether they are one.
         doubled: (P,) bool, whether at least two places of the better one have another name in the other one.
         mixed: (P,) bool, whether one of them has a name where another one is higher, and the other one has it elsewhere
-            and not lower, and hardly any name is clear in both: their names may be mixed up.
+            and not lower, and hardly any name is clear in both: their names may be mixed up. Never of two that are so
+            small that most of their own names lie on one place with others.
     """
 
     first: np.ndarray
@@ -68,19 +76,21 @@ class Pairs(NamedTuple):
 
 class _Compared(NamedTuple):
     """
-    The better or the worse ones of P pairs.
+    A instances, and P pairs of them.
 
     Attributes:
-        points: (P, K, 2) [px]; NaN where not visible.
-        seen: (P, K) bool.
-        heights: (P, K) of the peaks.
-        topped: (P, K) bool, whether another name of the same instance is higher on the place.
-        low: (P, 2) corner of the box.
-        high: (P, 2) corner of the box.
-        tolerance: (P,) see `place_tolerance`.
+        first: (P,) int, the better instance of each pair.
+        second: (P,) int, the worse one.
+        seen: (A, K) bool.
+        heights: (A, K) of the peaks.
+        topped: (A, K) bool, whether another name of the same instance is higher on the place.
+        low: (A, 2) corner of the box.
+        high: (A, 2) corner of the box.
+        tolerance: (A,) see `place_tolerance`.
     """
 
-    points: np.ndarray
+    first: np.ndarray
+    second: np.ndarray
     seen: np.ndarray
     heights: np.ndarray
     topped: np.ndarray
@@ -91,29 +101,23 @@ class _Compared(NamedTuple):
 
 class _Near(NamedTuple):
     """
-    N keypoints of the better ones that lie near keypoints of the worse ones.
+    N keypoints of the better ones of P pairs that lie near keypoints of the worse ones; all indices are flat.
 
     Attributes:
         pair: (N,) int, index of the pair.
-        name_one: (N,) int, the keypoint of the better one.
-        name_two: (N,) int, that of the worse one.
+        one: (N,) int, index of the better one's keypoint in arrays (A, K).
+        two: (N,) int, that of the worse one's.
+        in_one: (N,) int, index of the better one's keypoint in arrays (P, K).
+        in_two: (N,) int, that of the worse one's.
         squared: (N,) distance between them [px^2].
     """
 
     pair: np.ndarray
-    name_one: np.ndarray
-    name_two: np.ndarray
+    one: np.ndarray
+    two: np.ndarray
+    in_one: np.ndarray
+    in_two: np.ndarray
     squared: np.ndarray
-
-    @property
-    def in_one(self) -> tuple[np.ndarray, np.ndarray]:
-        """Index of arrays (P, K) about the better ones."""
-        return self.pair, self.name_one
-
-    @property
-    def in_two(self) -> tuple[np.ndarray, np.ndarray]:
-        """Index of arrays (P, K) about the worse ones."""
-        return self.pair, self.name_two
 
     def those(self, chosen: np.ndarray) -> _Near:
         """Return those of which `chosen` (N,) is true."""
@@ -129,48 +133,108 @@ def compare(points: np.ndarray, heights: np.ndarray, stride: int) -> Pairs | Non
         heights: (A, K) of their peaks; anything where not visible.
         stride: pixels for each cell of the maps.
     """
-    tolerance, (low, high) = place_tolerance(points, stride), corners(points)
-    within = _squared_distances(points) <= tolerance[:, None, None] ** 2
-    topped = (within & _above(heights)).any(2)
-    reach = 0.5 * tolerance + _REACH * np.hypot(*(high - low).T) * topped.any(1)  # mixed names may be a part's
-    reach = (reach[:, None] + reach)[..., None]
-    first, second = np.triu(((low[:, None] - reach <= high) & (high[:, None] + reach >= low)).all(2), 1).nonzero()
+    low, high = corners(points)
+    size = np.hypot(*(high - low).T)
+    tolerance = _tolerance(size, stride)
+    topped = _topped(points, heights, tolerance)
+    first, second = _overlapping(low, high, 0.5 * tolerance + _REACH * size * topped.any(1))
     if not len(first):
         return None
-    columns = (points, ~np.isnan(points[..., 0]), heights, topped, low, high, tolerance)
-    one, two = (_Compared(*(column[index] for column in columns)) for index in (first, second))
-    near = _near(points, first, second, _PLACE_CELLS[1] * stride)
-    inside, lower = _inside(one, two)
-    log_odds = _log_odds(one, two, near, stride) + inside * _log_odds_inside(one, two, stride)
+    neighbours = _neighbours(points, _PLACE_CELLS[1] * stride)
+    both = _Compared(first, second, ~np.isnan(points[..., 0]), heights, topped, low, high, tolerance)
+    alone = _log_odds_of_peaks(0.0, heights, topped) * both.seen
+    inside = _inside(both)
+    chosen = (inside | _near_or_unclear(both, neighbours, alone)).nonzero()[0]
+    if not len(chosen):
+        return None
+    first, second, inside = first[chosen], second[chosen], inside[chosen].nonzero()[0]
+    both = both._replace(first=first, second=second)
+    near, lower = _near(*neighbours, both), _lower(both, inside)
+    log_odds = _log_odds(both, near, alone, stride)
+    log_odds[inside] += _log_odds_inside(both, inside, stride)
     one_object = log_odds >= np.where(lower, _ONE_OBJECT_LOWER, _ONE_OBJECT)
-    one_object |= lower & two.topped.any(1) & ((two.seen & ~two.topped).sum(1) == 1)  # a single place is no object
+    one_place = topped.any(1) & ((both.seen & ~topped).sum(1) == 1)
+    one_object |= lower & one_place[second]  # a single place is no object
 
-    on_place = near.squared <= np.minimum(one.tolerance, two.tolerance)[near.pair] ** 2
-    rivals = near.those(on_place & (near.name_one != near.name_two))
-    rival_one, rival_two = np.zeros((2, *one.seen.shape), bool)
-    rival_one[rivals.in_one] = rival_two[rivals.in_two] = True
-    doubled = np.minimum(rival_one.sum(1), rival_two.sum(1)) >= 2
-    return Pairs(first, second, log_odds, lower, one_object, doubled, _mixed(one, two, rivals, one_object))
-
-
-def _near(points: np.ndarray, first: np.ndarray, second: np.ndarray, most: float) -> _Near:
-    """Return which keypoints (A, K, 2) of pairs `first`, `second` (P,) are at most so far [px] from each other."""
-    pair_of = np.full((len(points), len(points)), -1)
-    pair_of[first, second] = np.arange(len(first))
-    instance, name = (~np.isnan(points[..., 0])).nonzero()
-    squared = _squared_distances(points[instance, name])
-    one, two = (squared <= most**2).nonzero()
-    pair = pair_of[instance[one], instance[two]]
-    return _Near(pair, name[one], name[two], squared[one, two]).those(pair >= 0)
+    on_place = near.squared <= np.minimum(tolerance[first], tolerance[second])[near.pair] ** 2
+    rivals = near.those(on_place & (near.in_one != near.in_two))
+    rival_names = np.zeros((2, len(first), points.shape[1]), bool)
+    rival_names[0].reshape(-1)[rivals.in_one] = rival_names[1].reshape(-1)[rivals.in_two] = True
+    doubled = (rival_names.sum(2) >= 2).all(0)
+    return Pairs(first, second, log_odds, lower, one_object, doubled, _mixed(both, rivals, one_object))
 
 
-def _squared_distances(points: np.ndarray) -> np.ndarray:
-    """Return (..., N, N) between points (..., N, 2)."""
+def _overlapping(low: np.ndarray, high: np.ndarray, beyond: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the pairs (P,), (P,) of boxes with corners (A, 2) that meet, each taken so far beyond itself (A,) [px]."""
+    before = np.all((low - beyond[:, None])[:, None] <= high + beyond[:, None], axis=2)
+    first, second = (before & before.T).nonzero()
+    ordered = first < second
+    return first[ordered], second[ordered]
+
+
+def _neighbours(points: np.ndarray, most: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """
+    Return each two keypoints (A, K, 2) that are at most so far apart [px].
+
+    Returns:
+        (N,) int and (N,) int, their flat indices, lower one first, and (N,) their squared distances [px^2].
+    """
+    x, y = points.reshape(-1, 2).T
+    order = x.argsort()[: np.count_nonzero(~np.isnan(x))]
+    x, y = x[order], y[order]
+    rank = np.arange(len(x))
+    count = x.searchsorted(x + most, 'right') - rank - 1  # of those to the right of each, within reach
+    one = rank.repeat(count)
+    two = np.arange(len(one)) + (rank + 1 - count.cumsum() + count)[one]
+    squared = (x[one] - x[two]) ** 2 + (y[one] - y[two]) ** 2
+    near = (squared <= most**2).nonzero()[0]
+    one, two = order[one[near]], order[two[near]]
+    return np.minimum(one, two), np.maximum(one, two), squared[near]
+
+
+def _topped(points: np.ndarray, heights: np.ndarray, tolerance: np.ndarray) -> np.ndarray:
+    """Return `topped` of `Pairs`; of equal heights the first one counts."""
+    one, two = _two_of(points.shape[1])
     x, y = points[..., 0], points[..., 1]
-    return (x[..., :, None] - x[..., None, :]) ** 2 + (y[..., :, None] - y[..., None, :]) ** 2
+    squared = (x[:, one] - x[:, two]) ** 2 + (y[:, one] - y[:, two]) ** 2
+    instance, which = (squared <= tolerance[:, None] ** 2).nonzero()
+    one, two = one[which], two[which]
+    topped = np.zeros(heights.shape, bool)
+    topped[instance, np.where(heights[instance, one] < heights[instance, two], one, two)] = True
+    return topped
 
 
-def _log_odds(one: _Compared, two: _Compared, near: _Near, stride: int) -> np.ndarray:
+@lru_cache(maxsize=16)
+def _two_of(count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return each two of so many indices, lower one first."""
+    one, two = np.triu_indices(count, 1)
+    return one, two
+
+
+def _near_or_unclear(
+    both: _Compared, neighbours: tuple[np.ndarray, np.ndarray, np.ndarray], alone: np.ndarray
+) -> np.ndarray:
+    """Tell of pairs (P,) whether they could be one object or mixed, were the worse one not in the other's box."""
+    count, keypoints = both.seen.shape
+    near = np.zeros((count, count), bool)
+    near[neighbours[0] // keypoints, neighbours[1] // keypoints] = True
+    topped, clear = np.any(both.topped, axis=1), both.seen & ~both.topped
+    unclear = (topped[both.first] | topped[both.second]) & ((clear[both.first] & clear[both.second]).sum(1) < 2)
+    return near[both.first, both.second] | unclear | (alone.sum(1)[both.second] >= 0)
+
+
+def _near(one: np.ndarray, two: np.ndarray, squared: np.ndarray, both: _Compared) -> _Near:
+    """Return those `_neighbours` of instances that are of the two of a pair."""
+    count, keypoints = both.seen.shape
+    pair_of = np.full((count, count), -1)
+    pair_of[both.first, both.second] = np.arange(len(both.first))
+    (instance_one, name_one), (instance_two, name_two) = np.divmod(one, keypoints), np.divmod(two, keypoints)
+    pair = pair_of[instance_one, instance_two]
+    in_one = pair * keypoints
+    return _Near(pair, one, two, in_one + name_one, in_one + name_two, squared).those((pair >= 0).nonzero()[0])
+
+
+def _log_odds(both: _Compared, near: _Near, alone: np.ndarray, stride: int) -> np.ndarray:
     """
     Return the log odds (P,) of the peaks of the worse one being another identity of the better one.
 
@@ -181,58 +245,77 @@ def _log_odds(one: _Compared, two: _Compared, near: _Near, stride: int) -> np.nd
     keypoints. Each place counts once; a name on a place where the same instance has a higher one counts as undecided.
 
     Args:
-        one: the better ones.
-        two: the worse ones.
+        both: the instances and pairs.
         near: their keypoints up to a distance beyond which N(d) is nothing.
+        alone: (A, K) the log odds of the peaks that are on no place.
         stride: pixels for each cell of the maps.
     """
+    heights, keypoints = both.heights.reshape(-1), both.seen.shape[1]
+    area = np.prod(both.high - both.low + stride, axis=1) / both.seen.sum(1)
     variance = (_PLACE_SIGMA_CELLS * stride) ** 2
-    area = np.prod(one.high - one.low + stride, axis=1) / one.seen.sum(1)
     density = np.exp(-0.5 / variance * near.squared) / (2 * np.pi * variance)
-    false = np.fmin(1.0, _falseness(np.fmin(one.heights[near.in_one], two.heights[near.in_two])))
-    likelihood = _ON_PLACE * area[near.pair] * density * false
-    of_place, on_place = np.zeros((2, *one.seen.shape))
+    false = np.fmin(1.0, _falseness(np.fmin(heights[near.one], heights[near.two])))
+    likelihood = _ON_PLACE * area[both.first[near.pair]] * density * false
+    of_place, on_place = np.zeros((2, len(both.first) * keypoints))
     np.maximum.at(of_place, near.in_one, likelihood)
     np.maximum.at(on_place, near.in_two, likelihood * (likelihood == of_place[near.in_one]))
-    beside = (1 - _ON_PLACE) * _falseness(two.heights)
-    return (np.log(np.where(two.topped, np.fmax(1.0, on_place), on_place + beside)) * two.seen).sum(1)
+    there = on_place.nonzero()[0]
+    pair, name = np.divmod(there, keypoints)
+    which = both.second[pair], name
+    gained = _log_odds_of_peaks(on_place[there], both.heights[which], both.topped[which]) - alone[which]
+    return alone.sum(1)[both.second] + np.bincount(pair, gained, len(both.first))
 
 
-def _log_odds_inside(one: _Compared, two: _Compared, stride: int) -> np.ndarray:
+def _log_odds_of_peaks(on_place: np.ndarray | float, heights: np.ndarray, topped: np.ndarray) -> np.ndarray:
+    """Return the log odds of peaks one by one, see `_log_odds`."""
+    return np.log(np.where(topped, np.fmax(1.0, on_place), on_place + (1 - _ON_PLACE) * _falseness(heights)))
+
+
+def _log_odds_inside(both: _Compared, inside: np.ndarray, stride: int) -> np.ndarray:
     """
-    Return what (P,) it adds to the log odds that the worse one lies in the box of the better one.
+    Return what (I,) it adds to the log odds of pairs that the worse one lies in the box of the better one.
 
     Another identity does; a real object of its size that lies anywhere on the other one seldom does. As few keypoints
     tell less of the size, it is taken times their share.
+
+    Args:
+        both: the instances and pairs.
+        inside: (I,) int, those pairs.
+        stride: pixels for each cell of the maps.
     """
-    size_one, size_two = one.high - one.low, two.high - two.low
-    chance = ((1 + 2 * _BOX_SLACK) * size_one - size_two + stride) / (size_one + size_two + stride)
-    return -np.log(np.fmin(np.fmax(chance, _LEAST_CHANCE), 1.0)).sum(1) * two.seen.mean(1)
+    one, two, size = both.first[inside], both.second[inside], both.high - both.low
+    chance = ((1 + 2 * _BOX_SLACK) * size[one] - size[two] + stride) / (size[one] + size[two] + stride)
+    return -np.log(np.fmin(np.fmax(chance, _LEAST_CHANCE), 1.0)).sum(1) * both.seen[two].mean(1)
 
 
-def _inside(one: _Compared, two: _Compared) -> tuple[np.ndarray, np.ndarray]:
-    """Tell of pairs whether (P,) the worse one is in the better one's box, and also lower in each keypoint (P,)."""
-    slack = _BOX_SLACK * (one.high - one.low)
-    inside = ((two.low >= one.low - slack) & (two.high <= one.high + slack)).all(1)
-    return inside, inside & (~two.seen | (one.seen & (two.heights <= _WEAKER * one.heights))).all(1)
+def _inside(both: _Compared) -> np.ndarray:
+    """Tell of pairs (P,) whether the worse one is in the better one's box."""
+    slack = _BOX_SLACK * (both.high - both.low)
+    low, high = (both.low - slack)[both.first], (both.high + slack)[both.first]
+    return np.all((both.low[both.second] >= low) & (both.high[both.second] <= high), axis=1)
 
 
-def _mixed(one: _Compared, two: _Compared, rivals: _Near, one_object: np.ndarray) -> np.ndarray:
+def _lower(both: _Compared, inside: np.ndarray) -> np.ndarray:
+    """Tell of pairs (P,) whether they are among those `inside` (I,), and the worse one lower in each keypoint."""
+    one, two = both.first[inside], both.second[inside]
+    lower = np.zeros(len(both.first), bool)
+    lower[inside] = (~both.seen[two] | (both.seen[one] & (both.heights[two] <= _WEAKER * both.heights[one]))).all(1)
+    return lower
+
+
+def _mixed(both: _Compared, rivals: _Near, one_object: np.ndarray) -> np.ndarray:
     """Tell of pairs (P,) whether their names may be mixed up, see `Pairs`; `rivals` are names on one place."""
-    shared = one.seen & two.seen
-    height_one, height_two = one.heights[rivals.in_one], two.heights[rivals.in_two]
-    contested_one, contested_two = one.topped.copy(), two.topped.copy()
-    contested_one[rivals.those(height_one < height_two).in_one] = True
-    contested_two[rivals.those(height_two < height_one).in_two] = True
-    wrong_one, wrong_two = contested_one & (one.heights <= two.heights), two.topped & (two.heights <= one.heights)
-    clear = (shared & ~contested_one & ~contested_two).sum(1)
-    return (shared & (wrong_one | wrong_two)).any(1) & (one_object | (clear < 2))
-
-
-def _above(heights: np.ndarray) -> np.ndarray:
-    """Return (A, K, K) whether the second of two peaks of an instance is higher, or as high and comes first."""
-    first = np.tri(heights.shape[1], k=-1, dtype=bool)
-    return (heights[:, None] > heights[:, :, None]) | ((heights[:, None] == heights[:, :, None]) & first)
+    shared = both.seen[both.first] & both.seen[both.second]
+    contested_one, topped_two = both.topped[both.first], both.topped[both.second]
+    contested_two, heights = topped_two.copy(), both.heights.reshape(-1)
+    height_one, height_two = heights[rivals.one], heights[rivals.two]
+    contested_one.reshape(-1)[rivals.in_one[height_one < height_two]] = True
+    contested_two.reshape(-1)[rivals.in_two[height_two < height_one]] = True
+    height_one, height_two = both.heights[both.first], both.heights[both.second]
+    wrong = (contested_one & (height_one <= height_two)) | (topped_two & (height_two <= height_one))
+    clear = (shared & ~(contested_one | contested_two)).sum(1)
+    resolved = both.topped.sum(1) <= _RESOLVED * both.seen.sum(1)
+    return (shared & wrong).any(1) & (one_object | (clear < 2)) & (resolved[both.first] | resolved[both.second])
 
 
 def _falseness(heights: np.ndarray) -> np.ndarray:

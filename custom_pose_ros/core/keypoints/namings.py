@@ -105,12 +105,14 @@ def _without_rivals(objects: Objects, pairs: Pairs) -> Objects:
 
 def _unmixed(objects: Objects, pairs: Pairs, candidates: Candidates) -> Objects | None:
     """Return the instances after the names of one pair that mixes them were given out anew; None if no pair does."""
-    for p in pairs.mixed.nonzero()[0][:_MANY_PAIRS].tolist():
-        i, j = int(pairs.first[p]), int(pairs.second[p])
+    mixed = pairs.mixed.nonzero()[0][:_MANY_PAIRS]
+    if not len(mixed):
+        return None
+    one, two = objects.rows[pairs.first[mixed]], objects.rows[pairs.second[mixed]]
+    mixed = mixed[pairs.one_object[mixed] | _hang_together(one, two, candidates)]
+    for i, j in zip(pairs.first[mixed].tolist(), pairs.second[mixed].tolist()):
         members = objects.rows[[i, j]]
-        if not (pairs.one_object[p] or _hang_together(members[0], members[1], candidates)):
-            continue
-        named = _named_anew(members, objects.rows, candidates)
+        named = _named_anew(members, _peaks_of_one(members, objects.rows, candidates), candidates)
         if (named != members[0]).any() and all(_explained(row, named, candidates) for row in members):
             rows = np.delete(objects.rows, j, 0)
             rows[i] = named
@@ -122,20 +124,19 @@ def _unmixed(objects: Objects, pairs: Pairs, candidates: Candidates) -> Objects 
     return None
 
 
-def _hang_together(one: np.ndarray, two: np.ndarray, candidates: Candidates) -> bool:
-    """Tell whether a good limb runs from one of two instances (K,) to the other."""
+def _hang_together(one: np.ndarray, two: np.ndarray, candidates: Candidates) -> np.ndarray:
+    """Tell of pairs of instances (P, K) and (P, K) whether (P,) a good limb runs from one of them to the other."""
     links, (a, b) = candidates.links, candidates.graph.pairs.T
-    for start, end in ((one[a], two[b]), (two[a], one[b])):
-        limb = ((start >= 0) & (end >= 0)).nonzero()[0]
-        index = links.base[limb] + start[limb] * links.width[limb] + end[limb]
-        if ((links.scores[index] >= candidates.limb_score) & (links.supports[index] >= MIN_SUPPORT)).any():
-            return True
-    return False
+    starts, ends = np.stack([one[:, a], two[:, a]]), np.stack([two[:, b], one[:, b]])
+    _, pair, limb = known = ((starts >= 0) & (ends >= 0)).nonzero()
+    index = links.base[limb] + starts[known] * links.width[limb] + ends[known]
+    good = (links.scores[index] >= candidates.limb_score) & (links.supports[index] >= MIN_SUPPORT)
+    return np.bincount(pair[good], minlength=len(one)) > 0
 
 
 def _explained(row: np.ndarray, named: np.ndarray, candidates: Candidates) -> bool:
     """Tell whether an instance (K,) is no object of its own beside a better one (K,): what else it has is a rival."""
-    rest = np.where(np.isin(row, named), -1, row)
+    rest = np.where(row == named, -1, row)
     if (rest < 0).all():
         return True
     rows = np.stack([named, rest])
@@ -143,7 +144,25 @@ def _explained(row: np.ndarray, named: np.ndarray, candidates: Candidates) -> bo
     return pairs is not None and bool(pairs.log_odds[0] >= 0)
 
 
-def _named_anew(members: np.ndarray, rows: np.ndarray, candidates: Candidates) -> np.ndarray:
+def _peaks_of_one(members: np.ndarray, rows: np.ndarray, candidates: Candidates) -> np.ndarray:
+    """
+    Return (N,) int: the peaks of which the object may be made that instances on one place are.
+
+    Args:
+        members: (2, K) int, the peaks of these instances, better one first.
+        rows: (A, K) int, those of all instances; peaks of none of them, in the box of the members, may be part of it.
+        candidates: what they are made of.
+    """
+    peaks = candidates.peaks
+    low, high = corners(peaks.positions[members[members >= 0]])
+    usable = np.all((peaks.positions >= low) & (peaks.positions <= high), axis=1)
+    usable[rows[rows >= 0]] = False
+    usable[members[members >= 0]] = True
+    among = usable.nonzero()[0]
+    return among[np.argsort(-peaks.scores[among], kind='stable')[:_MANY_PEAKS]]
+
+
+def _named_anew(members: np.ndarray, among: np.ndarray, candidates: Candidates) -> np.ndarray:
     """
     Return the best object that can be made of instances on one place: each name once, each place once.
 
@@ -152,45 +171,44 @@ def _named_anew(members: np.ndarray, rows: np.ndarray, candidates: Candidates) -
     namings there are (a cube has 24), and the one with the largest sum of heights and limbs is the best.
 
     Args:
-        members: (B, K) int, their peaks, best instance first.
-        rows: (A, K) int, those of all instances; peaks of none of them, in the box of the members, may be part of it.
+        members: (2, K) int, their peaks, better instance first.
+        among: (N,) int, the peaks that may be part of it.
         candidates: what they are made of.
     """
     peaks, links, graph = candidates.peaks, candidates.links, candidates.graph
-    points = points_of(members, peaks)
-    low, high = corners(points.reshape(-1, 2))
-    usable = np.all((peaks.positions >= low) & (peaks.positions <= high), axis=1)
-    usable[rows[rows >= 0]] = False
-    usable[members[members >= 0]] = True
-    among = usable.nonzero()[0]
-    among = among[np.argsort(-peaks.scores[among], kind='stable')[:_MANY_PEAKS]]
     names, heights, positions = candidates.channels[among], peaks.scores[among], peaks.positions[among]
-
+    between = np.zeros((4, len(among), len(among)))  # of each two peaks:
+    agreement, limbs, rivals, connected = between
     limb = graph.limb_between[names[:, None], names]
-    joined, agreement = limb >= 0, np.zeros(limb.shape)
+    joined = limb >= 0
     starts, ends = joined.nonzero()
     limb = limb[joined]
     agreement[joined] = links.scores[links.base[limb] + among[starts] * links.width[limb] + among[ends]]
-    agreement, limbs = agreement + agreement.T, (joined | joined.T).astype(float)
-    away = np.hypot(*np.moveaxis(positions[:, None] - positions, -1, 0))
-    rivals = ((names[:, None] == names) | (away <= place_tolerance(points[0], candidates.stride))).astype(float)
-    one_part = graph.connected[names[:, None], names]
+    agreement += agreement.T
+    limbs[:] = joined | joined.T
+    squared = ((positions[:, None] - positions) ** 2).sum(2)
+    near = squared <= place_tolerance(points_of(members[0], peaks), candidates.stride) ** 2
+    rivals[:] = near | (names[:, None] == names)
+    connected[:] = graph.connected[names[:, None], names]
 
-    grown, own = np.eye(len(among)), np.isin(among, members[0])
+    grown, own = np.eye(len(among), dtype=bool), members[0][names] == among
+    met = between.copy()  # by each grown object, of each peak
     if rivals[own][:, own].sum() == own.sum():
         grown = np.vstack([own, grown])
+        met = np.concatenate([between[:, own].sum(1, keepdims=True), between], axis=1)
+    support, count, rivals, connected = met
     while True:
-        support, count = grown @ agreement, grown @ limbs
-        hangs = np.where(count > 0, support >= candidates.limb_score * count, grown @ one_part == 0)
-        gain = np.where(hangs & (grown @ rivals == 0), heights + support, -np.inf)
+        hangs = np.where(count > 0, support >= candidates.limb_score * count, connected == 0)
+        gain = np.where(hangs & (rivals == 0), heights + support, -np.inf)
+        best = gain.argmax(1)
         grows = (gain.max(1) > -np.inf).nonzero()[0]
         if not len(grows):
             break
-        grown[grows, gain[grows].argmax(1)] = 1
-    totals = grown @ heights + 0.5 * (grown @ agreement * grown).sum(1)
-    best = grown[totals.argmax()] > 0
-    if best.sum() < candidates.wanted:
+        grown[grows, best[grows]] = True
+        met[:, grows] += between[:, best[grows]]
+    whole = grown[(grown * (heights + 0.5 * support)).sum(1).argmax()]
+    if whole.sum() < candidates.wanted:
         return members[0]
     named = np.full(members.shape[1], -1)
-    named[names[best]] = among[best]
+    named[names[whole]] = among[whole]
     return named

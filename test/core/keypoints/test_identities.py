@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from custom_pose_ros.core.keypoints import identities
 from custom_pose_ros.core.keypoints.grouping import group_poses
 from custom_pose_ros.core.keypoints.heatmaps import encode_heatmaps
 from custom_pose_ros.core.keypoints.identities import compare
@@ -193,3 +194,47 @@ def test_two_names_of_a_better_board_on_one_place_inside_it_are_no_object():
 def test_one_place_leads_to_the_best_of_three():
     points = [RIGHT, at(BOARD, (500, 160)), TURNED, RIGHT + 3.0]
     assert {(0, 2), (0, 3)} <= one_object(points, np.full((4, 8), 0.3)) <= {(0, 2), (0, 3), (2, 3)}
+
+
+def test_pairs_that_are_left_out_decide_nothing(monkeypatch):
+    """Compared or not, pairs that are neither near nor inside each other nor unclear change no instance."""
+    rng = np.random.default_rng(0)
+    scenes = []
+    for _ in range(40):
+        boards = [
+            at(BOARD, rng.uniform([60, 60], [360, 260]), rng.uniform(0, 360), rng.uniform(0.3, 0.6)) for _ in range(3)
+        ]
+        turned = [2 * board[4:6].mean(0) - board + rng.normal(0, 4, (8, 2)) for board in boards]
+        scenes.append(maps_of([(b, rng.uniform(0.2, 1.0), rng.random(8) < 0.8) for b in boards + turned]))
+    chosen = [group_poses(*maps, MODEL) for maps in scenes]
+    monkeypatch.setattr(identities, '_near_or_unclear', lambda both, *_: np.ones(len(both.first), bool))
+    for some, maps in zip(chosen, scenes):
+        every = group_poses(*maps, MODEL)
+        assert [pose.ambiguity for pose in some] == [pose.ambiguity for pose in every]
+        for one, other in zip(some, every):
+            np.testing.assert_array_equal(one.keypoints, other.keypoints)
+
+
+def test_what_is_said_of_two_instances_does_not_depend_on_others():
+    rng = np.random.default_rng(1)
+    boards = np.array([
+        at(BOARD, rng.uniform(0, 250, 2), rng.uniform(0, 360), rng.uniform(0.2, 0.6)) for _ in range(14)
+    ])
+    boards[rng.random((14, 8)) < 0.3] = np.nan
+    heights = rng.uniform(0.1, 1.0, (14, 8))
+    every = compare(boards, heights, STRIDE)
+    assert len(every.first) > 15
+    for p, (i, j) in enumerate(zip(every.first, every.second)):
+        alone = compare(boards[[i, j]], heights[[i, j]], STRIDE)
+        assert alone.log_odds[0] == pytest.approx(every.log_odds[p], abs=1e-9)
+        assert (alone.one_object[0], alone.doubled[0]) == (every.one_object[p], every.doubled[p])
+        assert (alone.lower[0], alone.mixed[0]) == (every.lower[p], every.mixed[p])
+
+
+def test_instances_too_small_for_places_to_be_told_apart_are_not_mixed():
+    """18 keypoints in 40 px: eleven of them are less than a cell from a higher one of the same instance."""
+    rng = np.random.default_rng(1)
+    body = 0.2 * rng.uniform(-100, 100, (18, 2))
+    points = np.stack([body, body @ [[0, 1], [-1, 0]] + [12, 0]])
+    pairs = compare(points, rng.uniform(0.8, 1, (2, 18)), STRIDE)
+    assert (pairs.one_object.tolist(), pairs.mixed.tolist()) == ([False], [False])

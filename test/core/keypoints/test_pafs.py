@@ -20,7 +20,8 @@ def encode(*limbs, thickness=1.0) -> np.ndarray:
 
 
 def score(pafs, start, end, limb=0) -> tuple[float, float]:
-    scores, supports = score_limbs(pafs, np.array([limb]), np.array([start], float), np.array([end], float))
+    ends = np.array([start, end], float)
+    scores, supports = score_limbs(pafs, np.array([limb]), ends, np.array([0]), np.array([1]))
     return scores[0], supports[0]
 
 
@@ -115,7 +116,8 @@ def test_many_candidates_in_chunks_equal_single_ones():
     pafs = rng.uniform(-1, 1, (6, *SHAPE)).astype(np.float32)
     limbs = rng.integers(0, 3, 9000)
     starts, ends = rng.uniform(0, 250, (2, 9000, 2))
-    scores, supports = score_limbs(pafs, limbs, starts, ends)
+    indices = np.arange(9000)
+    scores, supports = score_limbs(pafs, limbs, np.concatenate([starts, ends]), indices, 9000 + indices)
     for i in (0, 4095, 4096, 8999):
         value, support = score(pafs, starts[i], ends[i], limbs[i])
         assert (scores[i], supports[i]) == (pytest.approx(value, abs=1e-6), support)  # sums of float32 in another order
@@ -123,9 +125,8 @@ def test_many_candidates_in_chunks_equal_single_ones():
 
 
 def test_no_candidates():
-    scores, supports = score_limbs(
-        np.zeros((2, 4, 4), np.float32), np.zeros(0, int), np.zeros((0, 2)), np.zeros((0, 2))
-    )
+    none = np.zeros(0, int)
+    scores, supports = score_limbs(np.zeros((2, 4, 4), np.float32), none, np.zeros((0, 2)), none, none)
     assert len(scores) == len(supports) == 0
 
 
