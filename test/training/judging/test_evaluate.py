@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -73,7 +74,7 @@ def figures_of(errors, states, reported):
         np.array([False, True]),
         2,
         np.array(states),
-        reported,
+        np.where(reported, 0.9, np.nan),
     )
 
 
@@ -269,6 +270,19 @@ def test_what_is_reported_while_hidden_is_told_for_each_keypoint(tmp_path, dots)
     assert 'reported while hidden:' not in figure_lines(
         all_figures(measure(Known(dots, [[pose(TRIANGLE)]]), seen), [[pose(TRIANGLE)]], seen, dots)
     )
+
+
+def test_a_threshold_that_silences_what_is_absent_is_named(dots):
+    """At 0.4 and above the absent one of 0.35 is silent; 0.45 would lose the seen one of 0.42."""
+    errors = np.array([[1.0, 3.0, np.nan], [2.0, 2.0, np.nan]])
+    accuracy = figures_of(errors, [[SEEN, SEEN, ABSENT]] * 2, np.ones((2, 3), bool))
+    accuracy = replace(accuracy, scores=np.array([[0.9, 0.42, 0.35], [0.9, 0.9, 0.28]]))
+    rows = {row['keypoint_score']: (row['invented'], row['lost']) for row in accuracy.by_keypoint_score(0.25)}
+    assert rows == {0.3: (1, 0), 0.35: (1, 0), 0.4: (0, 0), 0.45: (0, 1), 0.5: (0, 1), 0.6: (0, 1)}
+    assert (
+        '  keypoint_score: 0.4 under thresholds in the object file would report about 0 of all 2 that are absent '
+        'instead of 2, and lose 0 of 4 that are found'
+    ) in figure_lines(all_figures(accuracy, [[]], [image(TRIANGLE)], dots))
 
 
 def test_pictures_say_what_they_cannot_show(tmp_path, dots, monkeypatch):

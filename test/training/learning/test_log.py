@@ -17,7 +17,13 @@ def accuracy_of(error_px, count=12):
     errors = np.full((count, 3), error_px)
     seen = np.full(errors.shape, SEEN)
     return Accuracy(
-        errors, np.full(count, 100.0), np.arange(count), np.zeros(count, bool), 0, seen, np.isfinite(errors)
+        errors,
+        np.full(count, 100.0),
+        np.arange(count),
+        np.zeros(count, bool),
+        0,
+        seen,
+        np.where(np.isfinite(errors), 0.9, np.nan),
     )
 
 

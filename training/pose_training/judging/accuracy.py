@@ -15,6 +15,7 @@ from custom_pose_ros.inference.estimator import PoseEstimator
 from training.pose_training.labels.coco import LabelledImage
 
 MISSED_ERROR = 0.10  # a keypoint that is missing, farther off or invented counts as this share of the object's size
+_KEYPOINT_SCORES = (0.3, 0.35, 0.4, 0.45, 0.5, 0.6)  # thresholds that are tried
 _HIDDEN_SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)  # upper limits of the groups of `Accuracy.by_hidden_share`
 
 
@@ -31,7 +32,7 @@ class Accuracy:
         swapped: (A,) bool, a left/right pair of the object was found in each other's place.
         false_instances: Instances found where nothing is labelled.
         states: (A, K) UNKNOWN, ABSENT, HIDDEN or SEEN.
-        reported: (A, K) bool, the keypoint was found in the instance, wherever it is.
+        scores: (A, K) of keypoints that were found in the instance, wherever they are; else NaN.
     """
 
     errors_px: np.ndarray
@@ -40,7 +41,12 @@ class Accuracy:
     swapped: np.ndarray
     false_instances: int
     states: np.ndarray
-    reported: np.ndarray
+    scores: np.ndarray
+
+    @property
+    def reported(self) -> np.ndarray:
+        """(A, K) bool: keypoints that were found in the instance, wherever they are."""
+        return np.isfinite(self.scores)
 
     @property
     def labelled(self) -> np.ndarray:
@@ -77,13 +83,27 @@ class Accuracy:
             which = group == number
             part = Accuracy(
                 self.errors_px[which], self.sizes_px[which], self.image_of[which], self.swapped[which], 0,
-                self.states[which], self.reported[which],
+                self.states[which], self.scores[which],
             )  # fmt: skip
             figures = part.summary()
             names = ('instances', 'found', 'mean_px', 'mean_percent', 'p90_percent', 'absent', 'invented')
             share = float(self.hidden_share[which].mean())
             rows.append({'hidden_share': share, **{name: figures[name] for name in names}})
         return rows
+
+    def by_keypoint_score(self, least: float) -> list[dict[str, float]]:
+        """Return how many keypoints would be invented, and how many found ones lost, at thresholds above `least`."""
+        found = np.isfinite(self.errors_px)
+        return [
+            {
+                'keypoint_score': score,
+                'invented': int((self.invented & (self.scores >= score)).sum()),
+                'lost': int((found & (self.scores < score)).sum()),
+                'found': int(found.sum()),
+            }
+            for score in _KEYPOINT_SCORES
+            if score > least
+        ]
 
     def pck_px(self, limit: float) -> float:
         """Share of the labelled keypoints found within a distance [px]."""
@@ -133,7 +153,7 @@ def measure(
         DatasetError: An image cannot be read.
     """
     model = estimator.model
-    errors, sizes, image_of, swapped, reported, false_instances = [], [], [], [], [], 0
+    errors, sizes, image_of, swapped, scores, false_instances = [], [], [], [], [], 0
     for i, labels in enumerate(images):
         poses = estimator(labels.read())
         if on_image is not None:
@@ -147,7 +167,8 @@ def measure(
             sizes.append(instance_size(keypoints[labelled], labels))
             image_of.append(i)
             swapped.append(pose is not None and is_swapped(keypoints, labelled, pose, model))
-            reported.append(np.zeros(len(labelled), bool) if pose is None else pose.visible)
+            missed = np.full(len(labelled), np.nan)
+            scores.append(missed if pose is None else np.where(pose.visible, pose.scores, np.nan))
     return Accuracy(
         np.array(errors, float).reshape(-1, model.keypoint_count),
         np.array(sizes, float),
@@ -155,7 +176,7 @@ def measure(
         np.array(swapped, bool),
         false_instances,
         np.concatenate([image.states for image in images]),
-        np.array(reported, bool).reshape(-1, model.keypoint_count),
+        np.array(scores, float).reshape(-1, model.keypoint_count),
     )
 
 

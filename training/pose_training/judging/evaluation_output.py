@@ -25,6 +25,7 @@ from training.pose_training.labels.coco import LabelledImage
 
 _LIMIT_PERCENT = 10.0
 _WORST = 12
+_LOST = 0.005  # of the keypoints that are found: what a higher threshold may cost that is recommended
 _NOTHING_FOUND = 'none of the labelled keypoints was found'
 _NOTHING_HIDDEN = 'no keypoint is labelled as hidden or absent: nothing to compare'
 
@@ -42,6 +43,7 @@ def all_figures(
         **_known({**accuracy.summary(), **pck}),
         'keypoints': {name: _keypoint_figures(accuracy, k) for k, name in enumerate(model.keypoint_names)},
         'ambiguous_instances': sum(pose.ambiguity > AMBIGUOUS for poses in detections for pose in poses),
+        'by_keypoint_score': accuracy.by_keypoint_score(model.thresholds.keypoint_score),
         'by_hidden_share': [_known(row) for row in accuracy.by_hidden_share()],
     }
 
@@ -115,6 +117,15 @@ def _hidden_lines(figures: dict[str, Any]) -> list[str]:
             )
     if not lines:
         return []
+    absent, invented = (sum(row[name] for row in figures['keypoints'].values()) for name in ('absent', 'invented'))
+    better = [r for r in figures['by_keypoint_score'] if r['invented'] < invented and r['lost'] <= _LOST * r['found']]
+    if better:
+        best = min(better, key=lambda row: row['invented'] + row['lost'])
+        lines.append(
+            f'  keypoint_score: {best["keypoint_score"]:g} under thresholds in the object file would report about '
+            f'{best["invented"]} of all {absent} that are absent instead of {invented}, and lose {best["lost"]} of '
+            f'{best["found"]} that are found'
+        )
     rows = [
         f'  {row["hidden_share"]:.0%} hidden ({_objects(row)}): {row["found"]:.1%} found'
         + ('' if row['mean_percent'] is None else f', mean {row["mean_percent"]:.2f} % of the object')
