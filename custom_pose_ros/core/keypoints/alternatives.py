@@ -47,7 +47,7 @@ class Maps(NamedTuple):
 
 
 def with_alternatives(
-    poses: list[KeypointPose], points: np.ndarray, doubled: np.ndarray, maps: Maps, max_peaks: int
+    poses: list[KeypointPose], points: np.ndarray, heights: np.ndarray, doubled: np.ndarray, maps: Maps, max_peaks: int
 ) -> list[KeypointPose]:
     """
     Return the instances of an image, each with its alternative if it has one.
@@ -55,13 +55,14 @@ def with_alternatives(
     Args:
         poses: A instances.
         points: (A, K, 2) their keypoints [px]; NaN where not visible.
+        heights: (A, K) of their peaks; anything where not visible.
         doubled: (A,) bool, whether another instance was found on the same place.
         maps: in which they were found.
         max_peaks: of each heatmap, as they were found.
     """
     if not poses:
         return poses
-    seen, heights = ~np.isnan(points[..., 0]), np.array([pose.scores for pose in poses])
+    seen = ~np.isnan(points[..., 0])
     low = seen & (heights < _FULL_PEAK)
     low[low.sum(1) <= seen.all(1)] = False  # two must be low to exchange their names
     if not (doubled.any() or any_rival(maps.heatmaps, points, low, maps.stride, _RIVAL_SCORE)):

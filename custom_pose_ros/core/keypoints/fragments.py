@@ -143,7 +143,8 @@ def join_by_limbs(
             continue
         if len(small.peaks) > len(large.peaks):
             large, small = small, large
-        if _several_limbs(small, large):
+        near, far = small.keypoints & large.neighbours, large.keypoints & small.neighbours
+        if near & (near - 1) or far & (far - 1):  # more than one limb between them
             agreement = _agreement(small, large, links, graph)
             margin = min(margin, abs(agreement - threshold))
             if agreement < threshold:
@@ -185,12 +186,6 @@ def _order_margin(channels: np.ndarray, links: Links, good: np.ndarray, trust: n
     return least_distance(trust[first], trust[second], limit)
 
 
-def _several_limbs(one: Fragment, two: Fragment) -> bool:
-    """Tell whether more than one limb runs between two fragments that share at least one."""
-    near, far = one.keypoints & two.neighbours, two.keypoints & one.neighbours
-    return bool(near & (near - 1) or far & (far - 1))
-
-
 def _agreement(small: Fragment, large: Fragment, links: Links, graph: Graph) -> float:
     """Return the mean score of all limbs that run between two fragments (at least one does)."""
     scores = []
@@ -199,7 +194,7 @@ def _agreement(small: Fragment, large: Fragment, links: Links, graph: Graph) -> 
             far = large.peaks.get(other)
             if far is not None:
                 start, end = (peak, far) if is_start else (far, peak)
-                scores.append(float(links.scores[links.base[limb] + start * links.width[limb] + end]))
+                scores.append(links.scores.item(links.base.item(limb) + start * links.width.item(limb) + end))
     return sum(scores) / len(scores)
 
 
@@ -232,21 +227,23 @@ def _near_pairs(fragments: list[Fragment], peaks: Peaks, graph: Graph) -> list[t
     """Return the pairs of fragments that may be joined by nearness, nearest first."""
     keypoints = np.array([f.keypoints for f in fragments], np.uint64)
     neighbours = np.array([f.neighbours for f in fragments], np.uint64)
-    parts = np.array([graph.parts[next(iter(f.peaks))] for f in fragments], np.uint64)
     possible = ((keypoints[:, None] | neighbours[:, None]) & keypoints) == 0
-    if not possible.any():
+    first, second = np.triu(possible).nonzero()
+    if not len(first):
         return []
+    parts = np.array([graph.parts[next(iter(f.peaks))] for f in fragments], np.uint64)
     table = table_of(fragments, len(graph.parts))
     seen, points = (table >= 0)[..., None], peaks.positions[table]
     found = (table >= 0).sum(1)
     centre = np.where(seen, points, 0.0).sum(1) / found[:, None]
     size = np.hypot(*(np.where(seen, points, -np.inf).max(1) - np.where(seen, points, np.inf).min(1)).T)
-    distance = np.hypot(*(centre[:, None] - centre).T)
-    unconnected = (parts[:, None] & parts) == 0
-    link_missing = (np.minimum(found[:, None], found) >= 3) & (distance <= _JOIN_DISTANCE * (size[:, None] + size))
-    possible &= np.where(unconnected, np.maximum(found[:, None], found) >= 2, link_missing)
-    first, second = np.triu(possible).nonzero()
-    order = distance[first, second].argsort(kind='stable')
+    distance = np.hypot(*(centre[first] - centre[second]).T)
+    unconnected = (parts[first] & parts[second]) == 0
+    fewer, more = np.minimum(found[first], found[second]), np.maximum(found[first], found[second])
+    link_missing = (fewer >= 3) & (distance <= _JOIN_DISTANCE * (size[first] + size[second]))
+    joined = np.where(unconnected, more >= 2, link_missing)
+    first, second, distance = first[joined], second[joined], distance[joined]
+    order = distance.argsort(kind='stable')
     return list(zip(first[order].tolist(), second[order].tolist()))
 
 

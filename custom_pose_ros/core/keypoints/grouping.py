@@ -118,7 +118,7 @@ def group_with_margin(
     points = points_of(rows, peaks)
     poses = poses_of(rows, points, objects.scores[best], peaks)
     maps = Maps(heatmaps[:count], pafs, graph, stride)
-    poses = with_alternatives(poses, points, objects.doubled[best], maps, max_peaks)
+    poses = with_alternatives(poses, points, peaks.scores[rows], objects.doubled[best], maps, max_peaks)
     return Grouping(poses, min(margin, objects.margin))
 
 

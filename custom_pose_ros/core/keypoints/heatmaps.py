@@ -113,7 +113,7 @@ def find_peaks(
     padded[:, 1:-1, 1:-1] = heatmaps
 
     index, plateau_shift = _local_maxima(padded.reshape(-1, width + 2), _CELL_SHARE * threshold)
-    if len(index) > max_peaks:
+    if len(index) > max_peaks and np.bincount(index // padded[0].size).max() > max_peaks:
         keep = _highest_of_each(index // padded[0].size, padded.ravel()[index], max_peaks)
         index, plateau_shift = index[keep], plateau_shift[:, keep]
     row, column = np.divmod(index, width + 2)

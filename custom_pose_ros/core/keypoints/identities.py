@@ -166,7 +166,8 @@ def compare(points: np.ndarray, heights: np.ndarray, stride: int) -> Pairs | Non
 
 def _overlapping(low: np.ndarray, high: np.ndarray, beyond: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the pairs (P,), (P,) of boxes with corners (A, 2) that meet, each taken so far beyond itself (A,) [px]."""
-    before = np.all((low - beyond[:, None])[:, None] <= high + beyond[:, None], axis=2)
+    begin, end = (low - beyond[:, None]).T, (high + beyond[:, None]).T
+    before = (begin[0][:, None] <= end[0]) & (begin[1][:, None] <= end[1])
     first, second = (before & before.T).nonzero()
     ordered = first < second
     return first[ordered], second[ordered]
@@ -194,13 +195,13 @@ def _neighbours(points: np.ndarray, most: float) -> tuple[np.ndarray, np.ndarray
 
 def _topped(points: np.ndarray, heights: np.ndarray, tolerance: np.ndarray) -> np.ndarray:
     """Return `topped` of `Pairs`; of equal heights the first one counts."""
-    one, two = _two_of(points.shape[1])
-    x, y = points[..., 0], points[..., 1]
-    squared = (x[:, one] - x[:, two]) ** 2 + (y[:, one] - y[:, two]) ** 2
-    instance, which = (squared <= tolerance[:, None] ** 2).nonzero()
-    one, two = one[which], two[which]
     topped = np.zeros(heights.shape, bool)
-    topped[instance, np.where(heights[instance, one] < heights[instance, two], one, two)] = True
+    one, two = _two_of(points.shape[1])
+    x, y = np.moveaxis(points[:, one] - points[:, two], -1, 0)
+    instance, which = (x * x + y * y <= tolerance[:, None] ** 2).nonzero()
+    if len(instance):
+        one, two = one[which], two[which]
+        topped[instance, np.where(heights[instance, one] < heights[instance, two], one, two)] = True
     return topped
 
 
@@ -373,5 +374,4 @@ def places_of(
 
 def corners(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the low and high corners (..., 2) of the boxes of (..., K, 2) points, of the visible ones."""
-    seen = ~np.isnan(points)
-    return np.where(seen, points, np.inf).min(-2), np.where(seen, points, -np.inf).max(-2)
+    return np.fmin.reduce(points, axis=-2, initial=np.inf), np.fmax.reduce(points, axis=-2, initial=-np.inf)

@@ -186,8 +186,8 @@ def _named_anew(members: np.ndarray, among: np.ndarray, candidates: Candidates) 
     agreement[joined] = links.scores[links.base[limb] + among[starts] * links.width[limb] + among[ends]]
     agreement += agreement.T
     limbs[:] = joined | joined.T
-    squared = ((positions[:, None] - positions) ** 2).sum(2)
-    near = squared <= place_tolerance(points_of(members[0], peaks), candidates.stride) ** 2
+    x, y = np.moveaxis(positions[:, None] - positions, -1, 0)
+    near = x * x + y * y <= place_tolerance(points_of(members[0], peaks), candidates.stride) ** 2
     rivals[:] = near | (names[:, None] == names)
     connected[:] = graph.connected[names[:, None], names]
 
