@@ -17,6 +17,7 @@ from custom_pose_ros.core.limits import MAX_KEYPOINTS
 from custom_pose_ros.core.object_checks import impossible_points
 
 DEFAULT_SIGMA = 0.05  # OKS sigma of a point labelled with about 1 % of the object's size (COCO: eyes 0.025, hips 0.107)
+DRAFT = 'wanted an object.yaml, of which prepare_dataset.py drafts one from labels'
 ESTIMATORS = ('network', 'face_mesh')
 _CHOICES: dict[str, dict[Any, str]] = {  # what may stand there, and what it means
     'estimator': {word: word for word in ESTIMATORS},
@@ -111,6 +112,8 @@ class _Reader:
 
     def read(self, data: Any) -> dict[str, Any]:
         self.want(isinstance(data, Mapping), '(whole file)', 'keys and values', data)
+        if 'annotations' in data:
+            raise ConfigError(f'{self.source}: holds labels and describes no object; {DRAFT}')
         self.check_keys('', data, _REQUIRED_KEYS, _OPTIONAL_KEYS)
         data = {key: value for key, value in data.items() if value is not None}  # an empty optional key is its default
         names = self.read_names(data['keypoints'])

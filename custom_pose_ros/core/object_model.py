@@ -17,7 +17,7 @@ from custom_pose_ros.core.errors import ConfigError, ObjectFileError
 from custom_pose_ros.core.geometry.rotations import matrix_from_roll_pitch_yaw, roll_pitch_yaw_from_matrix
 from custom_pose_ros.core.geometry.symmetry import Symmetry
 from custom_pose_ros.core.object_checks import doubtful_geometry, doubtful_sigmas, mirroring
-from custom_pose_ros.core.object_file import Thresholds, find_object_folder, object_fields
+from custom_pose_ros.core.object_file import DRAFT, Thresholds, find_object_folder, object_fields
 from custom_pose_ros.core.yaml_files import UniqueKeyLoader, read_yaml
 
 
@@ -157,11 +157,10 @@ class ObjectModel:
         """
         path = find_object_folder(source, wanted_file=True)
         try:
-            model = cls.from_dict(read_yaml(path, 'give a folder with an object.yaml', UniqueKeyLoader), str(path))
+            model = cls.from_dict(read_yaml(path, DRAFT, UniqueKeyLoader), str(path))
         except ConfigError as error:
-            other = path.suffix.lower() not in ('.yaml', '.yml')
-            hint = '; wanted an object.yaml, of which prepare_dataset.py drafts one from labels' * other
-            raise ObjectFileError(f'{error}{hint}') from error
+            other = path.suffix.lower() not in ('.yaml', '.yml') and DRAFT not in str(error)
+            raise ObjectFileError(f'{error}; {DRAFT}' if other else str(error)) from error
         for text in model.warnings:
             _warn_once(f'warning: {path}: {text}')
         return model

@@ -250,8 +250,10 @@ def test_files_that_are_no_object_file(tmp_path, content, text):
 def test_labels_are_no_object_file(tmp_path):
     labels = tmp_path / 'labels.json'
     labels.write_text('{"images": [], "annotations": [], "categories": []}')
-    hint = 'wanted an object.yaml, of which prepare_dataset.py drafts one from labels'
-    assert refusal(labels).startswith(f'{labels}: images: unknown key') and refusal(labels).endswith(hint)
+    wanted = 'wanted an object.yaml, of which prepare_dataset.py drafts one from labels'
+    assert refusal(labels) == f'{labels}: holds labels and describes no object; {wanted}'
+    labels.write_text('name,x,y')
+    assert refusal(labels).startswith(f'{labels}: (whole file): ') and refusal(labels).endswith(wanted)
 
 
 def test_file_that_is_not_text(tmp_path):
