@@ -156,6 +156,28 @@ def mirroring(mirror: str, names: Sequence[str], points: np.ndarray, flip_order:
     return True, None
 
 
+def connected_parts(present: np.ndarray, limbs: Sequence[tuple[int, int]]) -> np.ndarray:
+    """
+    Return which keypoints of objects are joined by limbs between present ones.
+
+    Args:
+        present: (N, K) bool.
+        limbs: Pairs of keypoints.
+
+    Returns:
+        (N, K) the lowest index of a keypoint in the same part.
+    """
+    part = np.tile(np.arange(present.shape[1]), (len(present), 1))
+    for _ in range(present.shape[1]):  # the lowest index of each part spreads along its limbs
+        before = part.copy()
+        for a, b in limbs:
+            both = present[:, a] & present[:, b]
+            part[both, a] = part[both, b] = part[both][:, [a, b]].min(1)
+        if (part == before).all():
+            break
+    return part
+
+
 def _mirror_misfit(names: Sequence[str], points: np.ndarray, flip_order: np.ndarray, which: np.ndarray) -> str | None:
     """Say which of some keypoints (indices) misses its place when the object is mirrored as swaps say, or None."""
     known = which[np.isfinite(points[which]).all(1) & np.isfinite(points[flip_order[which]]).all(1)]

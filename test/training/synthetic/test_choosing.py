@@ -13,6 +13,7 @@ pytest.importorskip('yourdfpy', reason='yourdfpy is not installed')
 import trimesh
 from benchmarks.chosen_keypoints import rotation_errors_deg, submarine_parts
 
+from custom_pose_ros.core.object_checks import connected_parts
 from custom_pose_ros.core.object_model import ObjectModel
 from training import choose_keypoints
 from training.synthetic.choosing import mesh_symmetry, surface_views
@@ -130,6 +131,11 @@ def test_the_corners_of_a_box_are_chosen_and_not_twice(tmp_path, capsys, monkeyp
     front_left_top = model.model_points[model.keypoint_names.index('front_left_top')]
     assert front_left_top == pytest.approx([0.13, 0.095, 0.04], abs=1e-5)
     assert len(model.swaps) == 4
+    seen = np.array(sight['keypoints_seen'], bool)
+    covered = (seen[:, None] & ~np.eye(8, dtype=bool)).reshape(-1, 8)  # any one of them
+    parts = connected_parts(covered, model.skeleton)
+    apart = (covered & (parts != np.where(covered, parts, 8).min(1)[:, None])).any(1)
+    assert apart.mean() <= 0.1  # a twentieth of the views that they are chosen in; 0.3 with a tree and its ends doubled
     assert [symmetry.fold for symmetry in model.symmetries] == [2, 2]
     assert (path.parent / 'preview.png').is_file()
     assert '8 keypoints instead of 10' in capsys.readouterr().err

@@ -8,6 +8,7 @@ import numpy as np
 
 from custom_pose_ros.core.errors import listed
 from custom_pose_ros.core.labels.raw_labels import ABSENT, HIDDEN, SEEN, UNKNOWN
+from custom_pose_ros.core.object_checks import connected_parts
 from custom_pose_ros.core.object_model import ObjectModel
 
 _NAMED = 4  # keypoints in a line
@@ -76,11 +77,7 @@ def state_notes(states: np.ndarray, model: ObjectModel) -> list[str]:
 def _torn(states: np.ndarray, model: ObjectModel) -> str:
     """Say that the skeleton does not hold objects together without their absent keypoints; '' where few fall apart."""
     present = states >= HIDDEN
-    part = np.tile(np.arange(states.shape[1]), (len(states), 1))
-    for _ in range(states.shape[1]):  # the lowest number of each part spreads along its limbs
-        for a, b in model.skeleton:
-            both = present[:, a] & present[:, b]
-            part[both, a] = part[both, b] = part[both][:, [a, b]].min(1)
+    part = connected_parts(present, model.skeleton)
     first = np.where(present, part, states.shape[1]).min(1, initial=states.shape[1])
     apart = present & (part != first[:, None])
     torn = np.flatnonzero(apart.any(1))

@@ -97,11 +97,6 @@ class KeypointChoice:
                 return more
         return None
 
-    def together(self, indices: Sequence[int]) -> np.ndarray:
-        """Return (K, K) in how large a share of the views two candidates are seen together."""
-        seen = self.seen[:, indices].astype(float)
-        return seen.T @ seen / len(seen)
-
     def _seen(self, places: np.ndarray) -> np.ndarray:
         """Return (V, N) bool: of places of a plate, not from behind, however thin it is."""
         facing = [self._facing(place) for place in places]

@@ -12,6 +12,7 @@ import yaml
 from custom_pose_ros.core.errors import ConfigError
 from custom_pose_ros.core.geometry.symmetry import Symmetry, SymmetryGroup
 from custom_pose_ros.core.labels.raw_labels import safe_name
+from custom_pose_ros.core.object_checks import connected_parts
 from custom_pose_ros.core.object_model import ObjectModel
 from training.synthetic.choosing.keypoint_choice import KeypointChoice
 from training.synthetic.choosing.mesh_symmetry import CENTRED, SAME, SymmetryFinder, Twin
@@ -22,6 +23,7 @@ _SIDES = (('front', 'back'), ('left', 'right'), ('top', 'bottom'))
 _ASIDE = 0.3  # share of half the object's extent beyond which a place is at the front, at the back and so on
 _BEST_SIGMA, _WORST_SIGMA = 0.03, 0.05
 _SAME_TURN_RAD = np.deg2rad(3.0)
+_MAY_FALL_APART = 0.05  # share of the views in which what is seen of an object may
 _GROUPS = 'points that its symmetries exchange are taken together'
 _NO_MORE = 'no other points lie far enough apart and stand out, which points on rims and straight edges do not'
 
@@ -88,7 +90,7 @@ def propose(name: str, parts: list[Part], count: int, seen_from: Sequence[np.nda
         notes.append(f'{len(chosen)} keypoints instead of {count}: {reason}')
     places = choice.places[chosen]
     pairs = _mirror_pairs(places, mirror)
-    seen = choice.noise[chosen], choice.together(chosen)
+    seen = choice.noise[chosen], choice.seen[:, chosen]
     names = _names(places, views)
     data = _object_data(name, names, places, *seen, pairs, rotations, mirror)
     model = ObjectModel.from_dict(data)
@@ -210,18 +212,47 @@ def _names(places: np.ndarray, views: SurfaceViews) -> list[str]:
     return [f'{base}_{numbers[k]}' if bases.count(base) > 1 else base for k, base in enumerate(bases)]
 
 
-def _limbs(together: np.ndarray) -> list[tuple[int, int]]:
-    """Return limbs between keypoints that are often seen together: a tree, and a second limb for each of its ends."""
-    pairs = sorted(combinations(range(len(together)), 2), key=lambda pair: -together[pair])
-    part, limbs = np.arange(len(together)), []
+def _limbs(places: np.ndarray, seen: np.ndarray) -> list[tuple[int, int]]:
+    """
+    Return limbs that hold together what is seen of an object, also where any one of its keypoints is covered.
+
+    A tree of those most often seen together comes first, then whatever joins most of what falls apart, the shortest of
+    equals; in the end those go that are not needed, the longest first.
+
+    Args:
+        places: (K, 3) of the keypoints.
+        seen: (V, K) bool, which keypoint is seen in which view.
+    """
+    count = seen.shape[1]
+    together = np.round(seen.T.astype(float) @ seen / len(seen), 1)
+    length = np.linalg.norm(places[:, None] - places, axis=2)
+    pairs = sorted(combinations(range(count), 2), key=lambda pair: (-together[pair], length[pair]))
+    part, limbs = np.arange(count), []
     for a, b in pairs:
         if part[a] != part[b]:
             part[part == part[b]] = part[a]
             limbs.append((a, b))
-    for end in range(len(together)):
-        if sum(end in limb for limb in limbs) == 1:
-            limbs.append(next(pair for pair in pairs if end in pair and pair not in limbs))
+    covered = (seen[:, None] & ~np.eye(count, dtype=bool)).reshape(-1, count)
+    present, often = np.unique(covered, axis=0, return_counts=True)
+    often = often / len(covered)
+    while len(limbs) < len(pairs):
+        torn = _torn(present, limbs)
+        if often @ torn <= _MAY_FALL_APART:
+            break
+        parts = connected_parts(present[torn], limbs)
+        both = [present[torn, a] & present[torn, b] & (parts[:, a] != parts[:, b]) for a, b in pairs]
+        limbs.append(pairs[int(np.argmax([often[torn] @ joined for joined in both]))])
+    for limb in sorted(limbs, key=lambda pair: -length[pair]):
+        rest = [other for other in limbs if other != limb]
+        if often @ _torn(present, rest) <= _MAY_FALL_APART:
+            limbs = rest
     return limbs
+
+
+def _torn(present: np.ndarray, limbs: list[tuple[int, int]]) -> np.ndarray:
+    """Return (N,) bool, whether limbs leave present keypoints (N, K) of an object unconnected."""
+    parts = connected_parts(present, limbs)
+    return (present & (parts != np.where(present, parts, present.shape[1]).min(1)[:, None])).any(1)
 
 
 def _object_data(
@@ -229,7 +260,7 @@ def _object_data(
     names: list[str],
     places: np.ndarray,
     noise: np.ndarray,
-    together: np.ndarray,
+    seen: np.ndarray,
     pairs: list[tuple[int, int]],
     turns: Sequence[Twin],
     mirror: Twin | None,
@@ -238,7 +269,7 @@ def _object_data(
     return {
         'name': safe_name(name),
         'keypoints': names,
-        'skeleton': [[names[a], names[b]] for a, b in _limbs(together)],
+        'skeleton': [[names[a], names[b]] for a, b in _limbs(places, seen)],
         'swaps': [[names[a], names[b]] for a, b in pairs],
         'mirror': 'yes' if mirror else 'no',
         'sigmas': {n: round(min(_BEST_SIGMA * s, _WORST_SIGMA), 3) for n, s in zip(names, noise.tolist())},
