@@ -17,7 +17,7 @@ from custom_pose_ros.core.geometry.symmetry import SymmetryGroup
 from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.keypoints.tracking import mean_distances, seen_points
 from custom_pose_ros.core.orientation.estimate import AMBIGUOUS, OrientationEstimate
-from custom_pose_ros.core.orientation.outlines.asking import Asking
+from custom_pose_ros.core.orientation.outlines.fit_requests import FitRequests
 from custom_pose_ros.core.orientation.solver import (
     MISFIT_TOLERANCE,
     NEGLIGIBLE_AMBIGUITY,
@@ -118,7 +118,7 @@ class _Followed:
     track: InstanceTrack
     estimate: OrientationEstimate | None = None
 
-    def follow(self, pose: KeypointPose | None, frame: _Frame) -> Asking[OrientationEstimate | Refusal]:
+    def follow(self, pose: KeypointPose | None, frame: _Frame) -> FitRequests[OrientationEstimate | Refusal]:
         """Update the track with its keypoints in an image, or predict it where the image does not name it."""
         result: OrientationEstimate | Refusal
         if pose is not None:
@@ -131,7 +131,7 @@ class _Followed:
         self.estimate = None if isinstance(result, Refusal) else result
         return result
 
-    def coast(self, stamp_s: float, track_id: int | None, image: bool) -> Asking[OrientationEstimate]:
+    def coast(self, stamp_s: float, track_id: int | None, image: bool) -> FitRequests[OrientationEstimate]:
         """Return the estimate for an image without usable keypoints."""
         self.estimate = yield from self.track.coast(stamp_s, track_id, image)
         return self.estimate
@@ -149,7 +149,7 @@ class IdentityTrack:
 
     def update(
         self, pose: KeypointPose, stamp_s: float, longest_gap_s: float, image: bool
-    ) -> Asking[OrientationEstimate | Refusal]:
+    ) -> FitRequests[OrientationEstimate | Refusal]:
         """Return the estimate at `stamp_s` or why there is none, see `InstanceTrack.update`."""
         first: KeypointPose | None = pose
         other: KeypointPose | None = None
@@ -188,7 +188,7 @@ class IdentityTrack:
         size_px = float(np.linalg.norm(np.ptp(points, 0)))
         return bool(np.isfinite(mean_distances([points], [keypoints], [_SAME_PLACE * size_px])).all())
 
-    def coast(self, stamp_s: float, track_id: int | None, image: bool) -> Asking[OrientationEstimate]:
+    def coast(self, stamp_s: float, track_id: int | None, image: bool) -> FitRequests[OrientationEstimate]:
         """Return the estimate for an image without usable keypoints, see `InstanceTrack.coast`; only while `alive`."""
         estimate = yield from self._first.coast(stamp_s, track_id, image)
         if self._other is None:
@@ -237,7 +237,7 @@ class IdentityTrack:
 
     def _update_other(
         self, other: _Followed, result: OrientationEstimate | Refusal, pose: KeypointPose | None, frame: _Frame
-    ) -> Asking[OrientationEstimate | Refusal]:
+    ) -> FitRequests[OrientationEstimate | Refusal]:
         """Follow the other identity too, and return the estimate that covers both; the likelier one comes first."""
         outcome = yield from other.follow(pose, frame)
         if self._log_odds > _LEAD and isinstance(outcome, OrientationEstimate):

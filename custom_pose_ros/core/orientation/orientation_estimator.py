@@ -20,7 +20,7 @@ from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.orientation.estimate import AMBIGUOUS, CAMERA_OPTICAL, OrientationEstimate
 from custom_pose_ros.core.orientation.filter import FilterParameters
 from custom_pose_ros.core.orientation.identity import IdentityTrack, solve_identities
-from custom_pose_ros.core.orientation.outlines.asking import Asking, answered, compared
+from custom_pose_ros.core.orientation.outlines.fit_requests import FitRequests, compared, run_together
 from custom_pose_ros.core.orientation.outlines.outline_fit import MeshSize, OutlineFit
 from custom_pose_ros.core.orientation.outlines.outline_fitter import FitStart, OutlineFitter
 from custom_pose_ros.core.orientation.outlines.outline_views import OutlineViews, find_outline
@@ -124,13 +124,13 @@ class OrientationEstimator:
             poses = self._tracker.update(poses, stamp_s)
         single = list(self._single(poses))
         self._rename(single, stamp_s)
-        asking = [
+        updates = [
             self._solve(pose, image is not None)
             if pose.track_id is None
             else self._follow(pose, stamp_s, image is not None)
             for pose in single
         ]
-        estimates = self._possible(single, asking, image)
+        estimates = self._possible(single, updates, image)
         return estimates + self._coasting({estimate.track_id for estimate in estimates}, stamp_s, image)
 
     def follow(self, stamp_s: float, image: np.ndarray) -> list[OrientationEstimate]:
@@ -181,7 +181,7 @@ class OrientationEstimator:
                     self._tracks[pose.track_id] = self._tracks.pop(old)
                     break
 
-    def _solve(self, pose: KeypointPose, image: bool) -> Asking[OrientationEstimate | Refusal]:
+    def _solve(self, pose: KeypointPose, image: bool) -> FitRequests[OrientationEstimate | Refusal]:
         """Return the estimate of one image on its own; `image`: whether there is one to ask about."""
         setup = self._setup
         result = solve_identities(setup.solver, setup.symmetries, pose, setup.R_reference_camera)
@@ -195,7 +195,7 @@ class OrientationEstimator:
             return replace(result, outline_remark=(UNCOMPARED if fit is None else NOT_SHOWN).reason)
         return _measured(result, fit, MeshSize(setup.outline.views.size_error))
 
-    def _follow(self, pose: KeypointPose, stamp_s: float, image: bool) -> Asking[OrientationEstimate | Refusal]:
+    def _follow(self, pose: KeypointPose, stamp_s: float, image: bool) -> FitRequests[OrientationEstimate | Refusal]:
         """Return the estimate of a track; a track that came to an impossible one starts anew with this image."""
         assert pose.track_id is not None
         result = yield from self._update_track(pose, pose.track_id, stamp_s, image)
@@ -206,7 +206,7 @@ class OrientationEstimator:
 
     def _update_track(
         self, pose: KeypointPose, track_id: int, stamp_s: float, image: bool
-    ) -> Asking[OrientationEstimate | Refusal]:
+    ) -> FitRequests[OrientationEstimate | Refusal]:
         if track_id not in self._tracks:
             self._tracks[track_id] = IdentityTrack(self._setup)
         return self._tracks[track_id].update(pose, stamp_s, self._longest_gap_s, image)
@@ -226,8 +226,8 @@ class OrientationEstimator:
         longest_s = self._longest_gap_s
         self._tracks = {key: track for key, track in self._tracks.items() if track.alive(stamp_s, longest_s)}
         missing = [track_id for track_id in self._tracks if track_id not in solved]
-        asking = [self._tracks[track_id].coast(stamp_s, track_id, image is not None) for track_id in missing]
-        coasting = dict(zip(missing, answered(asking, self._setup.outline, image)))
+        updates = [self._tracks[track_id].coast(stamp_s, track_id, image is not None) for track_id in missing]
+        coasting = dict(zip(missing, run_together(updates, self._setup.outline, image)))
         for track_id, estimate in coasting.items():
             if estimate.impossibility:
                 del self._tracks[track_id]
@@ -236,12 +236,12 @@ class OrientationEstimator:
     def _possible(
         self,
         poses: Sequence[KeypointPose],
-        asking: Sequence[Asking[OrientationEstimate | Refusal]],
+        updates: Sequence[FitRequests[OrientationEstimate | Refusal]],
         image: np.ndarray | None,
     ) -> list[OrientationEstimate]:
         """Return the estimates of poses that are possible; others are refused, or withheld (step 21)."""
         estimates = []
-        for pose, result in zip(poses, answered(asking, self._setup.outline, image)):
+        for pose, result in zip(poses, run_together(updates, self._setup.outline, image)):
             if isinstance(result, Refusal):
                 self.refusals.append((pose.track_id, result.reason))
             elif result.impossibility:

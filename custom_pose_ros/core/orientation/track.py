@@ -15,7 +15,7 @@ from custom_pose_ros.core.geometry.symmetry import SymmetryGroup
 from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.orientation.estimate import AMBIGUOUS, OrientationEstimate
 from custom_pose_ros.core.orientation.filter import FilteredPose, FilterParameters, PoseFilter
-from custom_pose_ros.core.orientation.outlines.asking import Asking, compared
+from custom_pose_ros.core.orientation.outlines.fit_requests import FitRequests, compared
 from custom_pose_ros.core.orientation.outlines.outline_fit import MeshSize, OutlineFit
 from custom_pose_ros.core.orientation.outlines.outline_fitter import FitStart, OutlineFitter
 from custom_pose_ros.core.orientation.outlines.outline_views import SIZE_ERROR
@@ -71,7 +71,7 @@ class InstanceTrack:
     """
     The orientation of one instance over time, from its keypoint poses.
 
-    What corrects it asks for fits of the outline, see `asking.answered`; `image`: whether there is one to ask about.
+    What corrects it is a coroutine, see `fit_requests.run_together`; `image` tells it whether there is an image to fit.
     """
 
     def __init__(self, setup: TrackSetup):
@@ -91,7 +91,7 @@ class InstanceTrack:
 
     def update(
         self, pose: KeypointPose, stamp_s: float, longest_gap_s: float, image: bool
-    ) -> Asking[OrientationEstimate | Refusal]:
+    ) -> FitRequests[OrientationEstimate | Refusal]:
         """
         Return the estimate at `stamp_s`, later than the last one [s], or why neither image nor filter give one.
 
@@ -123,7 +123,7 @@ class InstanceTrack:
 
     def _fuse(
         self, pose: KeypointPose, observation: Observation, stamp_s: float, image: bool
-    ) -> Asking[OrientationEstimate | Refusal]:
+    ) -> FitRequests[OrientationEstimate | Refusal]:
         """Correct a filter that is vague by the pose that the image gives on its own."""
         solution = self._solver.solve_without_outlier(observation)
         if isinstance(solution, Refusal):
@@ -144,7 +144,7 @@ class InstanceTrack:
             return True
         return self.seen(stamp_s, _GAPS_BY_OUTLINE * longest_gap_s) and stamp_s - self._measured_s <= longest_gap_s
 
-    def coast(self, stamp_s: float, track_id: int | None, image: bool) -> Asking[OrientationEstimate]:
+    def coast(self, stamp_s: float, track_id: int | None, image: bool) -> FitRequests[OrientationEstimate]:
         """Return the prediction for an image without usable keypoints, measured by its outline; only while `alive`."""
         step_s = stamp_s - self._stamp_s
         self._advance(stamp_s)
@@ -155,7 +155,7 @@ class InstanceTrack:
 
     def _measure(
         self, image: bool, observation: Observation | None, step_s: float, doubtful: bool = False
-    ) -> Asking[OutlineFit | Refusal | None]:
+    ) -> FitRequests[OutlineFit | Refusal | None]:
         """
         Correct the filter by the outline in the image, or return why it is not believed (step 27).
 
@@ -189,7 +189,7 @@ class InstanceTrack:
         self._lasting = moved @ self._size.covariance @ moved.T
         return fit
 
-    def _compare(self, expected: FilteredPose, step_s: float) -> Asking[OutlineFit | None]:
+    def _compare(self, expected: FilteredPose, step_s: float) -> FitRequests[OutlineFit | None]:
         """Return the fit of the outline in the image, if there is one, and count its agreement."""
         alternative = expected.alternative if expected.ambiguity > AMBIGUOUS else None
         start = FitStart(expected.pose, expected.covariance, alternative, self._size.growth)
@@ -205,7 +205,7 @@ class InstanceTrack:
             self._filter.predict(stamp_s - self._stamp_s)
             self._stamp_s = stamp_s
 
-    def _start(self, pose: KeypointPose, stamp_s: float, image: bool) -> Asking[OrientationEstimate | Refusal]:
+    def _start(self, pose: KeypointPose, stamp_s: float, image: bool) -> FitRequests[OrientationEstimate | Refusal]:
         solution = self._solver.solve(pose)
         if isinstance(solution, Refusal):
             return solution
