@@ -175,18 +175,24 @@ class IdentityTrack:
 
     def takes_over(self, pose: KeypointPose, stamp_s: float, longest_gap_s: float) -> bool:
         """
-        Tell whether keypoints with a new track id are those of this instance, which only its outline has shown lately.
+        Tell whether keypoints with another id are those of this instance, which only its outline has shown lately.
 
-        What gave the ids has forgotten it meanwhile.
+        What gave the ids has forgotten it meanwhile, or lost it. A symmetry may exchange the names of the keypoints.
         """
         if self._first.track.seen(stamp_s, longest_gap_s) or self._first.estimate is None:
             return False
-        model = self._setup.solver.model
-        known = model.model_points[model.has_position]  # type: ignore[index]
-        points = self._setup.solver.camera.project(self._first.estimate.pose.apply(known))
-        keypoints = seen_points(pose)[model.has_position]
-        size_px = float(np.linalg.norm(np.ptp(points, 0)))
-        return bool(np.isfinite(mean_distances([points], [keypoints], [_SAME_PLACE * size_px])).all())
+        solver, (R, t) = self._setup.solver, self._first.estimate.pose
+        known = solver.model.model_points[solver.model.has_position]  # type: ignore[index]
+        for identity in [pose] if pose.alternative is None else [pose, pose.alternative]:
+            solution, R_named = solver.solve(identity), R
+            if isinstance(solution, PoseSolution):
+                R_named = R @ self._setup.symmetries.turn_towards(R, solution.poses.rotation[0])
+            points = solver.camera.project(Rigid(R_named, t).apply(known))
+            size_px = float(np.linalg.norm(np.ptp(points, 0)))
+            keypoints = seen_points(identity)[solver.model.has_position]
+            if np.isfinite(mean_distances([points], [keypoints], [_SAME_PLACE * size_px])).all():
+                return True
+        return False
 
     def coast(self, stamp_s: float, track_id: int | None, image: bool) -> FitRequests[OrientationEstimate]:
         """Return the estimate for an image without usable keypoints, see `InstanceTrack.coast`; only while `alive`."""

@@ -114,6 +114,7 @@ class OrientationEstimator:
         Raises:
             ValueError: the stamp is not finite, or the image is not one of the camera.
         """
+        self._check(image)
         self.refusals = []
         if stamp_s is None or not self.smoothing:
             single = list(self._single(poses))
@@ -147,9 +148,15 @@ class OrientationEstimator:
         Raises:
             ValueError: the stamp is not finite, or the image is not one of the camera.
         """
+        self._check(image)
         self.refusals = []
         self._begin(stamp_s)
         return self._coasting(set(), stamp_s, image)
+
+    def _check(self, image: np.ndarray | None) -> None:
+        """Raise ValueError, before anything changes, where the outline cannot be looked for in such an image."""
+        if image is not None and self._setup.outline is not None:
+            self._setup.outline.check(image)
 
     def _begin(self, stamp_s: float) -> None:
         """Go on to an image of this time, or start anew where that was set back."""
@@ -171,15 +178,19 @@ class OrientationEstimator:
             yield pose
 
     def _rename(self, poses: Sequence[KeypointPose], stamp_s: float) -> None:
-        """Let tracks that only their outline has shown lately go on with the new ids of their keypoints."""
+        """
+        Let tracks that only their outline has shown lately go on with the new ids of their keypoints.
+
+        Where those have a track already, the old one ends: it would be measured by the outline of the same instance.
+        """
         ids = {pose.track_id for pose in poses}
         for pose in poses:
-            if pose.track_id is None or pose.track_id in self._tracks:
+            if pose.track_id is None:
                 continue
-            for old in self._tracks.keys() - ids:
+            for old in sorted(self._tracks.keys() - ids):
                 if self._tracks[old].takes_over(pose, stamp_s, self._longest_gap_s):
-                    self._tracks[pose.track_id] = self._tracks.pop(old)
-                    break
+                    track = self._tracks.pop(old)
+                    self._tracks.setdefault(pose.track_id, track)
 
     def _solve(self, pose: KeypointPose, image: bool) -> FitRequests[OrientationEstimate | Refusal]:
         """Return the estimate of one image on its own; `image`: whether there is one to ask about."""

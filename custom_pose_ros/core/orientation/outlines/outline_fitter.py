@@ -180,6 +180,12 @@ class OutlineFitter:
         rows = np.column_stack([lines.points - self.views.centre, lines.normals, lines.room, lines.shift])
         return np.ascontiguousarray(rows.T), lines.kinds.astype(np.intp)
 
+    def check(self, image: np.ndarray) -> None:
+        """Raise ValueError unless this is an image of the camera."""
+        shape = (self.camera.height, self.camera.width, 3)
+        if image.shape != shape or image.dtype != np.uint8:
+            raise ValueError(f'image must be {shape} uint8, got {image.shape} {image.dtype}')
+
     def measure(self, image: np.ndarray, starts: Sequence[FitStart]) -> list[OutlineFit | None]:
         """
         Return for each start the fit that agrees best, or None where a pose has none, or two credible ones differ.
@@ -200,9 +206,7 @@ class OutlineFitter:
         Raises:
             ValueError: the image has another size or type.
         """
-        shape = (self.camera.height, self.camera.width, 3)
-        if image.shape != shape or image.dtype != np.uint8:
-            raise ValueError(f'image must be {shape} uint8, got {image.shape} {image.dtype}')
+        self.check(image)
         fits: list[OutlineFit | None] = [None] * len(starts)
         if not starts:
             return fits
@@ -322,7 +326,7 @@ class OutlineFitter:
         table[13] = y * across[2] - z * across[1]
         table[14] = z * across[0] - x * across[2]
         table[15] = x * across[1] - y * across[0]
-        if not fits.all():
+        if not (fits.all() and enough.all()):
             chosen = np.flatnonzero(fits & enough[owner])
             table, kinds, count = table.take(chosen, 1), kinds[chosen], count[enough]
             owner = np.repeat(np.arange(len(count)), count)

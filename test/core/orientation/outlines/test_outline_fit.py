@@ -12,10 +12,11 @@ from outlined_box import CAMERA, FACE_COLOURS, box_views, near, picture, some_po
 
 from custom_pose_ros.core.geometry.rigid import Rigid
 from custom_pose_ros.core.geometry.rotations import matrix_from_roll_pitch_yaw, rotation_between
+from custom_pose_ros.core.geometry.symmetry import Symmetry
 from custom_pose_ros.core.orientation.orientation_estimator import OrientationEstimator
 from custom_pose_ros.core.orientation.outlines.outline_fit import MeshSize
 from custom_pose_ros.core.orientation.outlines.outline_fitter import FitStart, OutlineFitter
-from custom_pose_ros.core.orientation.outlines.outline_views import SIZE_ERROR
+from custom_pose_ros.core.orientation.outlines.outline_views import OUTLINE, SIZE_ERROR, OutlineViews, ViewLines
 from custom_pose_ros.core.orientation.track import OTHER_SIZE
 
 CHI2_99 = 16.81  # 99 % quantile, 6 degrees of freedom
@@ -111,6 +112,35 @@ def test_an_object_out_of_the_image_or_behind_the_camera_gives_none():
 def test_an_image_of_another_size_is_refused():
     with pytest.raises(ValueError, match=r'image must be \(240, 320, 3\) uint8, got \(480, 640, 3\) uint8'):
         OutlineFitter(VIEWS, CAMERA).fit(np.zeros((480, 640, 3), np.uint8), [FitStart(outlined_box.TILTED, np.eye(6))])
+
+
+def test_an_image_of_another_size_changes_no_track():
+    estimator, other = OrientationEstimator(outlined_box.MODEL, CAMERA, outline=VIEWS), np.zeros((9, 9, 3), np.uint8)
+    for i in range(3):
+        found = [outlined_box.keypoints(outlined_box.TILTED, i)]
+        with pytest.raises(ValueError, match='image must be'):
+            estimator.update(found, 0.1 * i, other)
+        with pytest.raises(ValueError, match='image must be'):
+            estimator.follow(0.1 * i, other)
+        (estimate,) = estimator.update(found, 0.1 * i, picture(outlined_box.TILTED, i))
+    assert estimate.outline_agreement > 0.7
+
+
+def test_a_view_of_too_few_lines_gives_none_beside_an_instance_with_enough():
+    """All of them fit in, so that none is left out for its place."""
+    pose = outlined_box.TILTED
+    turned = pose._replace(rotation=pose.rotation @ np.diag([1.0, -1.0, -1.0]))
+    few = int(VIEWS.nearest(Rigid(turned.rotation[None], turned.translation[None]))[0])
+    lines = []
+    for i in range(len(VIEWS.directions)):
+        view = VIEWS.lines_of(i)
+        outer = np.flatnonzero(view.kinds == OUTLINE)
+        lines.append(ViewLines(*(each[outer[:12] if i == few else outer] for each in view)))
+    views = OutlineViews.from_lines(VIEWS.model, 'box', VIEWS.centre, VIEWS.radius, VIEWS.directions, lines)
+    starts = [FitStart(turned, 1e-6 * np.eye(6)), FitStart(pose, 1e-6 * np.eye(6))]
+    none, fit = OutlineFitter(views, CAMERA).fit(picture(pose), starts)
+    assert none is None
+    assert fit.lines > 12
 
 
 def test_instances_are_fitted_together_as_each_is_alone():
@@ -260,6 +290,27 @@ def test_where_the_network_finds_something_elsewhere_the_old_track_keeps_its_id(
     aside = truth._replace(translation=truth.translation + [0.15, 0.1, 0.1])
     found = estimator.update([outlined_box.keypoints(aside, 1, track_id=7)], 3.0, picture(truth))
     assert [estimate.track_id for estimate in found] == [7, 0]
+
+
+def test_a_track_whose_keypoints_get_another_id_ends_as_soon_as_without_an_outline():
+    """Its outline is still seen, since the instance is."""
+    for views in (None, VIEWS):
+        estimator, counts = OrientationEstimator(outlined_box.MODEL, CAMERA, outline=views), []
+        for i in range(18):
+            found = [outlined_box.keypoints(outlined_box.TILTED, i, track_id=7 if i < 6 else 8)]
+            counts.append(len(estimator.update(found, 0.1 * i, picture(outlined_box.TILTED, i))))
+        assert counts == 6 * [1] + 5 * [2] + 7 * [1]  # max_gap_s is five images
+
+
+def test_an_instance_goes_on_with_its_new_id_where_its_keypoints_are_named_the_other_way_round():
+    model = dataclasses.replace(outlined_box.MODEL, symmetries=(Symmetry((0.0, 0.0, 1.0), 2),))
+    estimator = OrientationEstimator(model, CAMERA, outline=dataclasses.replace(VIEWS, model=model))
+    turned = outlined_box.TILTED._replace(rotation=outlined_box.TILTED.rotation @ np.diag([-1.0, -1.0, 1.0]))
+    for i in range(18):
+        named = outlined_box.TILTED if i < 8 else turned
+        found = [outlined_box.keypoints(named, i, track_id=None)] if i < 8 or i > 15 else []
+        estimates = estimator.update(found, 0.1 * i, picture(outlined_box.TILTED, i))
+        assert [estimate.track_id for estimate in estimates] == [0 if i <= 15 else 1]
 
 
 def test_between_the_images_of_the_network_another_shape_is_not_followed_but_predicted():
