@@ -19,7 +19,7 @@ from training import choose_keypoints
 from training.synthetic.choosing import mesh_symmetry, surface_views
 from training.synthetic.choosing.keypoint_choice import KeypointChoice
 from training.synthetic.choosing.mesh_symmetry import SymmetryFinder, Twin
-from training.synthetic.choosing.proposed_object import Proposal, generating, propose
+from training.synthetic.choosing.proposed_object import Proposal, _limbs, generating, propose
 from training.synthetic.choosing.sliding import Sliding
 from training.synthetic.choosing.surface_views import SurfacePoints
 from training.synthetic.geometry.object_builder import load_parts
@@ -142,6 +142,16 @@ def test_the_corners_of_a_box_are_chosen_and_not_twice(tmp_path, capsys, monkeyp
     monkeypatch.setattr(choose_keypoints, 'propose', lambda *_: Proposal({'name': 'my_box'}, None))
     assert choose_keypoints.main(arguments) == 1
     assert f'{path}: is there already and says something else' in capsys.readouterr().err
+
+
+def test_sides_that_are_never_seen_together_are_joined_too():
+    """Without a limb between them, the front of one plate and the back of another far away are taken for one object."""
+    places = np.array([[x, y, z] for x in (0.01, -0.01) for y in (-0.1, 0.1) for z in (-0.1, 0.1)])
+    side = np.linspace(-1.0, 1.0, 100)[:, None] * np.sign(places[:, 0]) > 0.1
+    rare = np.column_stack([side, np.arange(100) >= 98])  # and one that only two views show
+    for seen in (side, rare):
+        limbs = _limbs(np.vstack([places, [0.01, 0.0, 0.0]])[: seen.shape[1]], seen)
+        assert not connected_parts(np.ones((1, seen.shape[1]), bool), limbs).any()
 
 
 def test_a_mesh_in_millimetres_is_refused_until_its_scale_is_given(tmp_path, capsys):

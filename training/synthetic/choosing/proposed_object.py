@@ -217,7 +217,8 @@ def _limbs(places: np.ndarray, seen: np.ndarray) -> list[tuple[int, int]]:
     Return limbs that hold together what is seen of an object, also where any one of its keypoints is covered.
 
     A tree of those most often seen together comes first, then whatever joins most of what falls apart, the shortest of
-    equals; in the end those go that are not needed, the longest first.
+    equals; in the end those go that are not needed, the longest first. All keypoints stay connected, also those that are
+    never seen together: parts that no limb joins would be taken for one object at any distance.
 
     Args:
         places: (K, 3) of the keypoints.
@@ -234,7 +235,7 @@ def _limbs(places: np.ndarray, seen: np.ndarray) -> list[tuple[int, int]]:
             limbs.append((a, b))
     covered = (seen[:, None] & ~np.eye(count, dtype=bool)).reshape(-1, count)
     present, often = np.unique(covered, axis=0, return_counts=True)
-    often = often / len(covered)
+    often, whole = often / len(covered), np.ones((1, count), bool)
     while len(limbs) < len(pairs):
         torn = _torn(present, limbs)
         if often @ torn <= _MAY_FALL_APART:
@@ -244,7 +245,7 @@ def _limbs(places: np.ndarray, seen: np.ndarray) -> list[tuple[int, int]]:
         limbs.append(pairs[int(np.argmax([often[torn] @ joined for joined in both]))])
     for limb in sorted(limbs, key=lambda pair: -length[pair]):
         rest = [other for other in limbs if other != limb]
-        if often @ _torn(present, rest) <= _MAY_FALL_APART:
+        if not _torn(whole, rest).any() and often @ _torn(present, rest) <= _MAY_FALL_APART:
             limbs = rest
     return limbs
 
