@@ -217,8 +217,8 @@ def _limbs(places: np.ndarray, seen: np.ndarray) -> list[tuple[int, int]]:
     Return limbs that hold together what is seen of an object, also where any one of its keypoints is covered.
 
     A tree of those most often seen together comes first, then whatever joins most of what falls apart, the shortest of
-    equals; in the end those go that are not needed, the longest first. All keypoints stay connected, also those that are
-    never seen together: parts that no limb joins would be taken for one object at any distance.
+    equals; in the end those go that are not needed, the longest first. All keypoints stay connected, also those never
+    seen together: parts that no limb joins would be taken for one object at any distance.
 
     Args:
         places: (K, 3) of the keypoints.
