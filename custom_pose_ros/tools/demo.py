@@ -145,10 +145,9 @@ def _check_ros() -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Play and record, score the recording as evaluate_bag does, draw, print."""
-    if not (args.out / 'log').is_dir():  # of a run that was interrupted
-        check_own(
-            args.out / 'summary.json', 'demo', holds_json(_is_summary), ('annotated.mp4', 'overlay.png', RECORDING)
-        )
+    interrupted = (args.out / 'log').is_dir()  # such a run leaves files without a summary
+    others = () if interrupted else ('annotated.mp4', 'overlay.png', RECORDING)
+    check_own(args.out / 'summary.json', 'demo', holds_json(_is_summary), others)
     model = ObjectModel.load(args.object)
     clip = Clip.find(args.clip or find_object_folder(args.object) / 'demo')
     _check_length(clip, model)

@@ -128,6 +128,9 @@ def test_without_ros_one_line_says_what_to_do(tmp_path, monkeypatch, capsys):
     (tmp_path / 'summary.json').write_text('{}')
     assert main(['--out', str(tmp_path)]) == 1
     assert 'summary.json: is there already and was not written by demo' in capsys.readouterr().err
+    (tmp_path / 'log').mkdir()  # as an interrupted run leaves it
+    assert main(['--out', str(tmp_path)]) == 1
+    assert 'summary.json: is there already' in capsys.readouterr().err
 
 
 @needs_ros

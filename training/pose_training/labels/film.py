@@ -166,11 +166,12 @@ class Film:
                 try:
                     changed = calibration.accept(content)
                 except ConfigError as error:
-                    bag.notes.damage(f'{topic}: is not a calibration ({error})')
+                    bag.notes.damage(f'{self.source}: {topic}: is not a calibration ({error})')
                     continue
                 if changed and was_known:
                     bag.notes.damage(
-                        f'{topic}: changes within the bag, so that it is not used; --camera FILE says what holds'
+                        f'{self.source}: {topic}: changes within the bag, so that it is not used; '
+                        '--camera FILE says what holds'
                     )
                     return recorded
             return recorded._replace(topic=topic, calibration=calibration if calibration.is_known else None)
