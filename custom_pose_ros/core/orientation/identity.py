@@ -181,18 +181,24 @@ class IdentityTrack:
         """
         if self._first.track.seen(stamp_s, longest_gap_s) or self._first.estimate is None:
             return False
-        solver, (R, t) = self._setup.solver, self._first.estimate.pose
+        identities = [pose] if pose.alternative is None else [pose, pose.alternative]
+        return any(self._is_at(self._first.estimate.pose, identity) for identity in identities)
+
+    def _is_at(self, place: Rigid, pose: KeypointPose) -> bool:
+        """Tell whether keypoints lie where an instance is, under the names of any of its symmetries."""
+        solver, symmetries = self._setup.solver, self._setup.symmetries
         known = solver.model.model_points[solver.model.has_position]  # type: ignore[index]
-        for identity in [pose] if pose.alternative is None else [pose, pose.alternative]:
-            solution, R_named = solver.solve(identity), R
+        keypoints = seen_points(pose)[solver.model.has_position]
+        points = solver.camera.project(place.apply(known))
+        size_px = float(np.linalg.norm(np.ptp(points, 0)))
+        apart_px = mean_distances([points], [keypoints], [size_px])[0, 0]
+        if _SAME_PLACE * size_px < apart_px < math.inf and not symmetries.trivial:
+            solution = solver.solve(pose)
             if isinstance(solution, PoseSolution):
-                R_named = R @ self._setup.symmetries.turn_towards(R, solution.poses.rotation[0])
-            points = solver.camera.project(Rigid(R_named, t).apply(known))
-            size_px = float(np.linalg.norm(np.ptp(points, 0)))
-            keypoints = seen_points(identity)[solver.model.has_position]
-            if np.isfinite(mean_distances([points], [keypoints], [_SAME_PLACE * size_px])).all():
-                return True
-        return False
+                turn = symmetries.turn_towards(place.rotation, solution.poses.rotation[0])
+                points = solver.camera.project(place._replace(rotation=place.rotation @ turn).apply(known))
+                apart_px = mean_distances([points], [keypoints], [size_px])[0, 0]
+        return bool(apart_px <= _SAME_PLACE * size_px)
 
     def coast(self, stamp_s: float, track_id: int | None, image: bool) -> FitRequests[OrientationEstimate]:
         """Return the estimate for an image without usable keypoints, see `InstanceTrack.coast`; only while `alive`."""
