@@ -239,7 +239,7 @@ def report_cube(path: Path, network_path: Path) -> None:
     lens = json.loads((folder / 'megapose_cube.json').read_text())['camera']
     K = np.array([[lens['px'], 0.0, lens['u0']], [0.0, lens['py'], lens['v0']], [0.0, 0.0, 1.0]])
     model, camera = OutlineViews.load(path).model, CameraIntrinsics(640, 480, K)
-    network = load_trained(str(network_path), input_height=160)
+    network = load_trained(str(network_path))
     video = cv2.VideoCapture(str(folder / 'cube_video.mp4'))
     estimators = {
         name: OrientationEstimator(model, camera, outline=outline)
