@@ -73,7 +73,6 @@ def shared() -> Path:
 @pytest.fixture(scope='session')
 def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder with object.yaml and model.onnx of the tiny object; nobody may change it."""
-    pytest.importorskip('onnx', reason='onnx is missing: run `make test`')
     from tiny_model import write_tiny_object
 
     return write_tiny_object(tmp_path_factory.mktemp('object') / 'tiny')

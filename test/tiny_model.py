@@ -7,6 +7,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pytest
 
 from custom_pose_ros.core.object_model import ObjectModel
 
@@ -42,7 +43,12 @@ _BLUR_PX, _KERNEL = 6.0, 40  # Gaussian that turns a disc into a peak, and its s
 
 
 def write_tiny_object(folder: str | Path, name: str = 'tiny') -> Path:
-    """Write object.yaml and model.onnx (28 kB, exact for pictures of draw_tiny_object) into `folder`; return it."""
+    """
+    Write object.yaml and model.onnx (28 kB, exact for pictures of draw_tiny_object) into `folder`; return it.
+
+    The test that asks for it is skipped without onnx.
+    """
+    pytest.importorskip('onnx', reason='onnx is missing: run `make test`')
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / 'object.yaml').write_text(TINY_OBJECT_YAML.replace('name: tiny', f'name: {name}'), encoding='utf-8')
