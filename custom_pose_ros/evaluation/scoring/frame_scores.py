@@ -312,9 +312,12 @@ def read_table(path: Path) -> dict[str, np.ndarray]:
         DatasetError: Naming the file, when it cannot be read or is another kind of file.
     """
     try:
-        rows = list(csv.DictReader(io.StringIO(read_bytes(path, MAX_TABLE_BYTES).decode('utf-8'), newline='')))
+        text = read_bytes(path, MAX_TABLE_BYTES).decode('utf-8')
+        rows = list(csv.DictReader(io.StringIO(text, newline='')))
         if not rows:
             raise DatasetError(f'{path}: has no frames')
+        if not text.endswith('\n') or any(None in row or None in row.values() for row in rows):
+            raise DatasetError(f'{path}: is cut off or damaged; copy it again')
         table = {'stamp_ns': np.array([int(row['stamp_ns']) for row in rows], np.int64)}
         for name in COLUMNS:
             if name not in table:

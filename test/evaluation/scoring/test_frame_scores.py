@@ -12,6 +12,7 @@ import pytest
 from bag_maker import CAMERA, START_NS, trajectory
 from outlined_box import box_views
 
+from custom_pose_ros.core.errors import DatasetError
 from custom_pose_ros.core.geometry.rigid import Rigid
 from custom_pose_ros.core.geometry.rotations import matrix_from_rotation_vector
 from custom_pose_ros.core.keypoints.poses import KeypointPose
@@ -237,6 +238,15 @@ def test_frames_csv_reads_back(scorer, tiny_model, tmp_path):
     np.testing.assert_allclose(columns['rotation_error_deg'][1:], math.degrees(0.1), rtol=1e-6)
     assert math.isnan(columns['rotation_error_deg'][0])
     np.testing.assert_allclose(columns['true_z_m'], [t.t[2] for t in TRUTH[:5]], rtol=1e-6)
+
+
+@pytest.mark.parametrize('damage', [lambda text: text[:-2], lambda text: text[:-40], lambda text: text[:-1] + ',7\n'])
+def test_a_frames_csv_that_is_cut_off_is_refused(scorer, tiny_model, tmp_path, damage):
+    scores = scorer.score([record(i, [], []) for i in range(2)], [truth(i) for i in range(2)])
+    path = tmp_path / 'frames.csv'
+    path.write_text(damage(to_csv(frame_table(scores, tiny_model, START_NS))))
+    with pytest.raises(DatasetError, match='frames.csv: is cut off or damaged'):
+        read_table(path)
 
 
 def schema_at(schema: dict, root: dict) -> dict:

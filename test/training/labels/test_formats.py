@@ -118,6 +118,49 @@ def test_deeplabcut_with_several_animals_and_split_index(tmp_path):
 
 
 @pytest.mark.parametrize(
+    'row, cells', [('clip/img002.p', 1), ('clip/img002.png,11,21', 3), ('a.png,1,2,3\n', 4), ('a.png,1,2,3,4,5\n', 6)]
+)
+def test_a_deeplabcut_table_with_a_row_of_other_length_is_refused_by_its_line(tmp_path, row, cells):
+    (tmp_path / 'a.csv').write_text(f'{DEEPLABCUT}\n{row}')  # the empty line is no row
+    with pytest.raises(DatasetError, match=f'line 8 has {cells} cells, the first has 5: it is cut off or damaged'):
+        read_labels(tmp_path / 'a.csv')
+
+
+def test_the_last_row_of_a_deeplabcut_table_without_a_line_break_is_noted(tmp_path):
+    def problems(row: str) -> list[str]:
+        (tmp_path / 'a.csv').write_text(DEEPLABCUT + row)
+        return [problem.line for problem in read_labels(tmp_path / 'a.csv').problems]
+
+    (note,) = problems('clip/img004.png,11,21,30,4')
+    assert note.startswith('image clip/img004.png: line 7, the last one, has no line break')
+    assert problems('clip/img004.png,11,21,30,4\r\n') == problems('clip/img004.png,11,21,,') == []
+    assert 'line' not in problems('clip/img004.png,11,21,30,')[0]  # refused, as it has an x alone
+
+
+def test_a_via_table_with_a_short_row_is_refused_by_its_line(tmp_path):
+    point = '"{""name"":""point"",""cx"":30,""cy"":40}","{""kp"":""head""}"'
+    table = f'filename,region_shape_attributes,region_attributes\na.jpg,{point}\nb.jpg,{point}'  # VIA ends it so
+    (tmp_path / 'via.csv').write_text(table)
+    assert [image.name for image in read_labels(tmp_path / 'via.csv').images] == ['a.jpg', 'b.jpg']
+    for text in (table[: table.rindex(',')], table.replace('\na.jpg,', '\na.jpg,,')):
+        (tmp_path / 'via.csv').write_text(text)
+        with pytest.raises(DatasetError, match=r'line [23] has [24] cells, the first has 3: it is cut off or damaged'):
+            read_labels(tmp_path / 'via.csv')
+
+
+def test_a_yolo_text_file_that_may_be_cut_off_is_noted_where_the_others_end_with_a_line_break(tmp_path):
+    for i, name in enumerate('ab'):
+        picture(tmp_path / f'{name}.jpg', 9, 9, seed=i)
+    (tmp_path / 'data.yaml').write_text('kpt_shape: [1, 2]\nnames: {0: fish}\ntrain: .\n')
+    row = '0 0.5 0.5 0.2 0.2 0.4 0.42'
+    for others, wanted in (('\n', ['image b.jpg: annotation line 1: has no line break, as other files']), ('', [])):
+        (tmp_path / 'a.txt').write_text(row + others)
+        (tmp_path / 'b.txt').write_text(row[:-1])
+        notes = [p.line for p in read_labels(tmp_path / 'data.yaml').problems if 'line break' in p.text]
+        assert [note[: len(start)] for note, start in zip(notes, wanted, strict=True)] == wanted
+
+
+@pytest.mark.parametrize(
     'name, content, message',
     [
         ('a.csv', 'x,y\n1,2\n', 'DeepLabCut'),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from custom_pose_ros.core.errors import DatasetError, reason_of
 from custom_pose_ros.core.files import check_json_extent, open_file, parse_json, read_bytes, read_json
 from custom_pose_ros.core.labels.categories import THE_ONLY_ONE, CategoryChoice
 from custom_pose_ros.core.labels.coco_file import read_coco
-from custom_pose_ros.core.labels.raw_labels import RawLabels, with_object, with_safe_names
+from custom_pose_ros.core.labels.raw_labels import NOTE, RawLabels, with_object, with_safe_names
 from custom_pose_ros.core.labels.settling import settle
 from custom_pose_ros.core.limits import MAX_JSON_BYTES, MAX_PROJECT_BYTES, MAX_TABLE_BYTES, MAX_XML_BYTES
 from custom_pose_ros.core.object_model import ObjectModel
@@ -201,17 +201,37 @@ def _read_xml(path: Path, frames: VideoFrames, choice: CategoryChoice) -> RawLab
 
 
 def _read_table(path: Path, choice: CategoryChoice) -> RawLabels:
+    text = _text(path, MAX_TABLE_BYTES)
+    reader = csv.reader(io.StringIO(text, newline=''))
+    rows: dict[int, list[str]] = {}  # by the number of their line
     try:
-        rows = list(csv.reader(io.StringIO(_text(path, MAX_TABLE_BYTES), newline='')))
+        for row in reader:
+            if row:
+                rows[reader.line_num] = row
     except csv.Error as error:
         raise DatasetError(f'{path}: is not a text table ({error}); export it again') from error
-    columns = rows[0] if rows else []
+    columns = next(iter(rows.values()), [])
     if set(CSV_COLUMNS) <= set(columns):
-        entries = [dict(zip(columns, row)) for row in rows[1:] if len(row) == len(columns)]
+        _check_cells(path, rows)
+        entries = {line: dict(zip(columns, row)) for line, row in list(rows.items())[1:]}
         return read_via(path, via_rows(path, entries), choice)
     if known := name_table(columns):
         raise DatasetError(f'{path}: is {known}')
-    return read_deeplabcut(path, rows, choice)
+    labels = read_deeplabcut(path, list(rows.values()), choice)  # first, as it says where this is no such table
+    _check_cells(path, rows)
+    if labels.images and text[-1] not in ',\r\n':  # DeepLabCut ends each line, an editor maybe not
+        last = f'line {max(rows)}, the last one, has no line break: see that its last number is not cut off'
+        labels.add(NOTE, labels.images[-1].name, '', last)
+    return labels
+
+
+def _check_cells(path: Path, rows: Mapping[int, list[str]]) -> None:
+    """Raise DatasetError unless all rows, by the number of their line, have as many cells as the first."""
+    wanted = len(next(iter(rows.values())))
+    for line, row in rows.items():
+        if len(row) != wanted:
+            text = f'line {line} has {len(row)} cells, the first has {wanted}'
+            raise DatasetError(f'{path}: {text}: it is cut off or damaged; export or copy it again')
 
 
 def _text(path: Path, limit: int = MAX_JSON_BYTES) -> str:

@@ -36,15 +36,15 @@ def via_files(content: Any) -> list[Any] | None:
     return entries if good else None
 
 
-def via_rows(path: Path, rows: Sequence[Mapping[str, str]]) -> list[dict[str, Any]]:
+def via_rows(path: Path, rows: Mapping[int, Mapping[str, str]]) -> list[dict[str, Any]]:
     """
-    Return the entries of the pictures in the rows of a CSV file of VIA, which has a row for each region.
+    Return the entries of the pictures in the rows, by line, of a CSV file of VIA, which has a row for each region.
 
     Raises:
         DatasetError: A row is damaged.
     """
     entries: dict[str, dict[str, Any]] = {}
-    for number, row in enumerate(rows, 2):
+    for number, row in rows.items():
         entry = entries.setdefault(row['filename'], {'filename': row['filename'], 'regions': []})
         try:
             shape, attributes = (json.loads(row[column] or '{}') for column in CSV_COLUMNS[1:])

@@ -59,6 +59,7 @@ def read_yolo_pose(path: Path, choice: CategoryChoice) -> RawLabels:
     reader = _TextFiles(count, dimensions, categories)
     files = {file: _name(path, file) for folder in folders for file in _pictures(path, folder)}
     pictures = {file: reader.read(file, name) for file, name in files.items()}
+    reader.note_open_ends()
     used = {row.category for rows in pictures.values() for row in rows if row.instance.keypoints}
     chosen = choice.of(path, dict.fromkeys(categories.values(), names), used)
     labels = RawLabels(object_name(chosen), names, [], [], named=named, swaps=_swaps(path, content, count))
@@ -89,6 +90,8 @@ class _TextFiles:
     def __init__(self, count: int, dimensions: int, categories: Mapping[int, str]):
         self._count, self._dimensions, self._categories = count, dimensions, categories
         self.labels = RawLabels('', [], [], [])
+        self._open_ends: dict[str, int] = {}  # last line, where it has no line break
+        self._any_closed = False
 
     def read(self, picture: Path, name: str) -> list[_Row]:
         """Return the objects of a picture; none where it has no text file: nothing is on it."""
@@ -96,12 +99,23 @@ class _TextFiles:
         if file is None:
             return []
         try:
-            lines = read_bytes(file, MAX_TABLE_BYTES).decode('utf-8').splitlines()
+            text = read_bytes(file, MAX_TABLE_BYTES).decode('utf-8')
         except (OSError, UnicodeDecodeError):
             self.labels.add(REFUSED, name, '', f'{file} cannot be read as text')
             return []
+        lines = text.splitlines()
+        if text.endswith('\n'):
+            self._any_closed = True
+        elif lines:
+            self._open_ends[name] = len(lines)
         rows = [self._row(name, number, line.split()) for number, line in enumerate(lines, 1) if line.strip()]
         return [row for row in rows if row is not None]
+
+    def note_open_ends(self) -> None:
+        """Note what may be cut off: the files without a last line break, where that is not how all are written."""
+        for name, number in self._open_ends.items() if self._any_closed else ():
+            text = 'has no line break, as other files have: see that its last number is not cut off'
+            self.labels.add(NOTE, name, f'line {number}', text)
 
     def _row(self, name: str, number: int, texts: Sequence[str]) -> _Row | None:
         wanted = 5 + self._count * self._dimensions
