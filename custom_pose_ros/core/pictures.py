@@ -29,7 +29,8 @@ _ORIENTATION_TAG = 0x0112
 _MAX_TAGS = 1000  # of an EXIF note; cameras write about 40
 _JPEG, _PNG = b'\xff\xd8', b'\x89PNG\r\n\x1a\n'
 _EXIF = b'Exif\0\0'
-_PNG_KIND, _PNG_GREY_16 = slice(24, 26), b'\x10\0'  # bits of a value, colour type
+TO_8_BITS = 255 / 65535  # 16-bit images: full range to full range, as cv_bridge does
+_DARK = 1 << 14  # that values of 10, 12 or 14 bits do not reach, which the low bits of 16 hold
 _DAMAGE = re.compile(r'corrupt|premature|inconsistent|crc|error|not yet in table', re.IGNORECASE)
 _LOG_HEAD = re.compile(r'^\[.*?\] global \S+ \S+ ')  # of OpenCV
 _decoding = threading.Lock()  # stderr is one for all threads
@@ -102,20 +103,33 @@ def read_picture(path: Path) -> Picture:
         raise MediaError(f'{path}: cannot be read ({error.strerror})') from error
     if missing := _missing_end(data):
         raise MediaError(f'{path}: is cut off ({missing}); copy the file again')
-    if data.startswith(_PNG) and data[_PNG_KIND] == _PNG_GREY_16:
-        raise MediaError(f'{path}: has 16 bits of grey, as depth images have; of a picture, save it with 8 bits')
     stored, said = _decode(data)
     if stored is None:
         raise MediaError(f'{path}: {_what_else(data)}')
     damage = _LOG_HEAD.sub('', next(filter(_DAMAGE.search, said), ''))
-    return Picture(stored, 1 if _is_tiff(data) else _orientation(data), damage)
+    return Picture(_with_8_bits(path, stored), 1 if _is_tiff(data) else _orientation(data), damage)
+
+
+def _with_8_bits(path: Path, image: np.ndarray) -> np.ndarray:
+    """Return decoded pixels as uint8, as image messages are scaled; MediaError where that would not show a picture."""
+    if image.dtype == np.uint8:
+        return image
+    if image.dtype != np.uint16:
+        problem = f'has {image.dtype} numbers, as depth images have'
+    elif (image == image[..., :1]).all():
+        problem = 'has 16 bits of grey, as depth images have'
+    elif image.max() < _DARK:
+        problem = f'has 16 bits, but {image.max()} of 65535 is its largest value: nearly black'
+    else:
+        return cv2.convertScaleAbs(image, alpha=TO_8_BITS)
+    raise MediaError(f'{path}: {problem}; of a picture, save it with 8 bits, stretched to its range')
 
 
 def _decode(data: bytes) -> tuple[np.ndarray | None, list[str]]:
     """Return the pixels as stored (of TIFF: upright; OpenCV knows no other way), and what the decoder printed."""
     with _decoding, _captured_stderr() as said:
         try:
-            flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+            flags = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
             image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
         except cv2.error:  # also for a header that claims more pixels than OpenCV reads
             image = None

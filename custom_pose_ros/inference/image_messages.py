@@ -19,11 +19,11 @@ import numpy as np
 
 from custom_pose_ros.core.errors import MessageError
 from custom_pose_ros.core.limits import MAX_IMAGE_HEADER_BYTES, MAX_IMAGE_PIXELS
+from custom_pose_ros.core.pictures import TO_8_BITS
 
 Converter = Callable[[np.ndarray], np.ndarray]
 
 LIBRARIES = ('cv_bridge', 'rosbags')  # colour conversion, the first that works is used
-_TO_8_BITS = 255 / 65535  # 16-bit images: full range to full range, as cv_bridge does
 _JPEG_END, _PNG_END, _RIFF = b'\xff\xd9', b'IEND', b'RIFF'
 _DEPTH_ENCODINGS = ('16UC1', '32FC1')
 
@@ -97,7 +97,7 @@ def image_to_bgr(message: Any) -> np.ndarray:
         )
     pixels = _pixels(message, layout)
     if layout.depth == 2:
-        pixels = cv2.convertScaleAbs(pixels, alpha=_TO_8_BITS).reshape(pixels.shape)
+        pixels = cv2.convertScaleAbs(pixels, alpha=TO_8_BITS).reshape(pixels.shape)
     if layout.canonical == 'bgr8':
         return pixels
     if not layout.canonical:

@@ -29,13 +29,28 @@ def test_pictures_are_8_bit_bgr(tmp_path, encode):
     cv2.imwrite(str(tmp_path / 'a.png'), encode(image))
     read = read_image(tmp_path / 'a.png')
     assert read.dtype == np.uint8
-    assert np.array_equal(read, image)  # PNG is lossless; 257 v / 256 cut to 8 bits is v
+    assert np.array_equal(read, image)  # PNG is lossless; 257 v of 65535 is v of 255
 
 
-def test_a_depth_image_is_no_picture(tmp_path):
-    cv2.imwrite(str(tmp_path / 'depth.png'), np.full((20, 30), 800, np.uint16))
-    with pytest.raises(MediaError, match=r'depth\.png: has 16 bits of grey, as depth images have'):
-        read_picture(tmp_path / 'depth.png')
+@pytest.mark.parametrize('name', ['depth.png', 'depth.tif', 'depth.pgm'])
+def test_a_depth_image_is_no_picture(tmp_path, name):
+    cv2.imwrite(str(tmp_path / name), np.full((20, 30), 800, np.uint16))
+    with pytest.raises(MediaError, match=rf'{name}: has 16 bits of grey, as depth images have'):
+        read_picture(tmp_path / name)
+    cv2.imwrite(str(tmp_path / 'depth.tif'), np.full((20, 30, 3), 0.8, np.float32))
+    with pytest.raises(MediaError, match=r'depth\.tif: has float32 numbers'):
+        read_picture(tmp_path / 'depth.tif')
+
+
+@pytest.mark.parametrize('name', ['a.png', 'a.tif', 'a.ppm'])
+def test_a_16_bit_picture_that_holds_fewer_bits_is_refused_instead_of_read_nearly_black(tmp_path, name):
+    image = np.random.default_rng(0).integers(0, 4096, (20, 30, 3), np.uint16)
+    image[0, 0] = 4095
+    cv2.imwrite(str(tmp_path / name), image)
+    with pytest.raises(MediaError, match=f'{name}: has 16 bits, but 4095 of 65535 .* save it with 8 bits, stretched'):
+        read_picture(tmp_path / name)
+    cv2.imwrite(str(tmp_path / name), image * 8)  # 15 bits: darker, and a picture
+    assert read_image(tmp_path / name).max() == 127
 
 
 # Where the corner between the first row and the first column of the file is on the turned picture (EXIF 2.3, 4.6.4).
