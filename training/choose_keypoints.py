@@ -53,7 +53,7 @@ with optional_packages('choose_keypoints', ['synthetic']):
     )
     from training.synthetic.geometry.parts import Part, all_vertices
     from training.synthetic.geometry.variation import constant_parts
-    from training.synthetic.output.preview import PREVIEW, write_preview
+    from training.synthetic.output.preview import PREVIEW, is_preview, write_preview
     from training.synthetic.rendering.gl_probe import require_gl
     from training.synthetic.rendering.renderer import Surfaces
     from training.synthetic.scenes.annotation import keypoint_seen
@@ -125,6 +125,7 @@ def choose(options: argparse.Namespace) -> None:
     path, text = folder / 'object.yaml', proposal.yaml(options.mesh.name)
     if path.exists() and path.read_text(encoding='utf-8', errors='replace') != text:
         raise ConfigError(f'{path}: is there already and says something else: remove it, or give another --out')
+    check_own(folder / PREVIEW, 'analyze_object --choose', is_preview)
     folder.mkdir(parents=True, exist_ok=True)
     write_text(path, text)
     write_preview(folder / PREVIEW, parts, ObjectModel.load(path), load_settings().visibility)

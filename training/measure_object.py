@@ -27,7 +27,7 @@ from custom_pose_ros.core.command_line import DONE, PARTLY, command, command_par
 import numpy as np
 
 from custom_pose_ros.core.errors import DatasetError
-from custom_pose_ros.core.files import write_text
+from custom_pose_ros.core.files import check_own, write_text
 from custom_pose_ros.core.keypoint_names import find_sides
 from custom_pose_ros.core.labels.categories import CategoryChoice
 from custom_pose_ros.core.labels.raw_labels import REFUSED, STORED, TURNED, RawLabels, problem_table
@@ -36,7 +36,9 @@ from training.pose_training.labels.checking import CheckedImage
 from training.pose_training.labels.drafts import object_yaml
 from training.pose_training.labels.formats import read_labels_and_folders
 from training.pose_training.measuring.measured_files import (
+    AUTHOR,
     camera_yamls,
+    is_measured_camera,
     lens_lines,
     measured_object_yaml,
     position_lines,
@@ -89,6 +91,9 @@ def _measure(parsed: argparse.Namespace, frames: Path) -> int:
     """Read the labels, measure and write; return the exit code."""
     if (path := parsed.out / 'object.yaml').exists():
         raise DatasetError(f'{path}: is there already and may have been edited; give another --out or remove it')
+    if parsed.camera is None:
+        for place in [parsed.out / 'camera.yaml', *parsed.out.glob('camera_[0-9]*x[0-9]*.yaml')]:
+            check_own(place, AUTHOR, is_measured_camera)
     model = ObjectModel.load(parsed.object) if parsed.object else None
     choice = CategoryChoice(tuple(parsed.category))
     labels, folders = read_labels_and_folders(model, parsed.labels, parsed.images, frames, choice)

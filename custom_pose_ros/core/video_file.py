@@ -29,7 +29,9 @@ class _Incomplete(Exception):
 
 class VideoFile:
     """
-    An MP4 video written frame by frame; the first frame fixes the size. Use as a context manager.
+    An MP4 video written frame by frame, and behind it the mark of a command. Use as a context manager.
+
+    The first frame fixes the size.
 
     At the end, also after Ctrl-C, the frames written so far are put in place. After any other exception, when there
     was no frame, or when the file is not complete (OutputError), nothing is left behind.
@@ -38,8 +40,8 @@ class VideoFile:
         saved: True once the file is in its place.
     """
 
-    def __init__(self, path: Path, fps: float):
-        self.path, self.fps = path, fps
+    def __init__(self, path: Path, fps: float, mark: bytes = b''):
+        self.path, self.fps, self._mark = path, fps, mark
         self.frames = 0
         self.saved = False
         self._temporary = path
@@ -75,6 +77,8 @@ class VideoFile:
             if not complete:
                 raise _Incomplete
             self._check()
+            with self._temporary.open('ab') as file:
+                file.write(self._mark)
         self.saved = complete
 
     def _check(self) -> None:

@@ -43,7 +43,7 @@ from custom_pose_ros.core.command_line import (
     say,
 )
 from custom_pose_ros.core.errors import UsageError
-from custom_pose_ros.core.files import read_json, replacing, write_json
+from custom_pose_ros.core.files import check_own, holds_json, read_json, replacing, write_json
 from custom_pose_ros.core.labels.raw_labels import safe_name
 from custom_pose_ros.core.object_checks import left_handed
 from custom_pose_ros.core.object_model import ObjectModel
@@ -80,6 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return run(args)
     if args.choose:
         args.object = args.out / safe_name(args.mesh.stem)
+        _check_place(args.object, args.object.name)
     with TemporaryDirectory() as folder:
         found = Path(folder) / 'sight.json'
         if args.choose:
@@ -110,6 +111,17 @@ class MeshSight:
     def nearest(self, attitudes: np.ndarray) -> np.ndarray:
         """Return which of the directions is nearest to that of each of some attitudes (A, 3, 3) R_camera_object."""
         return (-attitudes[:, 2] @ self.directions.T).argmax(1)
+
+
+def _check_place(out: Path, name: str) -> Path:
+    """Return the file for the numbers of an object; OutputError where that or the chart is somebody else's."""
+    path = out / f'{name}.json'
+    check_own(path, 'analyze_object', holds_json(_is_analysis), (f'{name}.png',))
+    return path
+
+
+def _is_analysis(content: Any) -> bool:
+    return isinstance(content, dict) and {'distances_m', 'errors', 'changes'} <= set(content)
 
 
 def _on_mesh(args: argparse.Namespace, *wanted: str) -> int:
@@ -165,6 +177,7 @@ def _parser() -> argparse.ArgumentParser:
 def run(args: argparse.Namespace, sight: MeshSight | None = None) -> int:
     """Analyse, print the table and write chart and numbers; with a mesh by what it shows, and with its places only."""
     model = ObjectModel.load(args.object)
+    numbers = _check_place(args.out, model.name)
     calibration = CameraCalibration(args.camera, report=lambda text: say(f'note: {args.camera}: {text}'))
     camera = calibration.for_size(*(calibration.size if args.camera else args.size), args.fov_deg)
     if not 0.0 < args.tilt <= 90.0:
@@ -198,7 +211,6 @@ def run(args: argparse.Namespace, sight: MeshSight | None = None) -> int:
     )
     words = _ALL_SEEN if seen is None else _sight_words(seen)
     print(f'{heading}{taken}\n{words}\n\n{format_table(analysis)}\n\n{format_changes(analysis)}')
-    numbers = args.out / f'{model.name}.json'
     write_json(numbers, to_dict(analysis))
     saved = [numbers]
     try:
@@ -206,7 +218,7 @@ def run(args: argparse.Namespace, sight: MeshSight | None = None) -> int:
     except ImportError as error:
         say(f'note: no chart: {error}; {pip_install(["report"])}')
     else:
-        chart = args.out / f'{model.name}.png'
+        chart = numbers.with_suffix('.png')
         with replacing(chart) as temporary:
             draw_observability(temporary, heading, analysis.distances, error_curves(analysis))
         saved.insert(0, chart)

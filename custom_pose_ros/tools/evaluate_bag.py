@@ -37,7 +37,7 @@ from custom_pose_ros.core.command_line import (
     say,
 )
 from custom_pose_ros.core.errors import UsageError, printable_line
-from custom_pose_ros.core.files import check_own, holds_json, own_folder, write_text
+from custom_pose_ros.core.files import LOCK, check_own, holds_json, own_folder, write_text
 from custom_pose_ros.core.object_file import find_object_folder
 from custom_pose_ros.core.video_file import VideoFile, quiet_opencv
 from custom_pose_ros.inference.backends import add_network_options
@@ -55,6 +55,7 @@ with optional_packages('evaluate_bag', ['bags', 'report']):
 
 
 _DEFAULT_OUT = Path('build/evaluation')
+_VIDEO = 'annotated.mp4'
 _SHORTEST_S, _LONGEST_S = 1e-9, 1e9  # as stamps in nanoseconds can tell
 
 
@@ -224,12 +225,14 @@ def _settings(args: argparse.Namespace) -> Settings:
 
 def _evaluate(settings: Settings, out: Path, conditions: Sequence[Condition], with_video: bool) -> Evaluation:
     """Evaluate one bag, write everything into `out` and print the result."""
-    check_own(out / 'metrics.json', 'evaluate_bag', holds_json(compare.is_metrics), ('frames.csv', 'report.html'))
+    others = ['frames.csv', 'report.html']
+    others += [_VIDEO] if with_video and not (out / LOCK).is_file() else []  # interrupted: a video without a report
+    check_own(out / 'metrics.json', 'evaluate_bag', holds_json(compare.is_metrics), others)
     evaluator = Evaluator(settings)
     with Bag(settings.bags) as bag:
         reading = evaluator.read(bag)
         with own_folder(out):
-            video = VideoFile(out / 'annotated.mp4', bag.frame_rate(reading.topic)) if with_video else None
+            video = VideoFile(out / _VIDEO, bag.frame_rate(reading.topic)) if with_video else None
             _read(reading, video)
             evaluation = reading.score()
             verdict = Verdict.of(conditions, evaluation.metrics)

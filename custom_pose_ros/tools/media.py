@@ -15,11 +15,12 @@ import numpy as np
 
 from custom_pose_ros.core.command_line import output_folder
 from custom_pose_ros.core.errors import ConfigError, DatasetError, MediaError, UsageError
-from custom_pose_ros.core.files import IMAGE_SUFFIXES, VIDEO_SUFFIXES, read_json
+from custom_pose_ros.core.files import IMAGE_SUFFIXES, VIDEO_SUFFIXES, check_own, has_mark, read_json
 from custom_pose_ros.core.geometry.rigid import Rigid
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.video_file import EARLY_SHARE
 
+AUTHOR = 'predict'  # of drawn pictures and videos
 FALLBACK_FPS = 30.0  # cameras and containers that do not tell theirs
 _VIDEO_SUFFIX = '.mp4'
 
@@ -167,7 +168,15 @@ def plan_outputs(inputs: Sequence[Input], out: Path | None) -> list[Path | None]
 
     Raises:
         UsageError: `out` cannot hold the results.
+        OutputError: A file is there already that predict did not draw.
     """
+    outputs = _planned_outputs(inputs, out)
+    for path in filter(None, outputs):
+        check_own(path, AUTHOR, has_mark(AUTHOR))
+    return outputs
+
+
+def _planned_outputs(inputs: Sequence[Input], out: Path | None) -> list[Path | None]:
     taken = {item.source.resolve() for item in inputs if isinstance(item.source, Path)}
     if out is not None and not out.is_dir():
         if out.suffix.lower() in (*IMAGE_SUFFIXES, _VIDEO_SUFFIX):

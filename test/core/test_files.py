@@ -16,8 +16,11 @@ from folder_owner import start_owner
 from custom_pose_ros.core import files
 from custom_pose_ros.core.errors import ConfigError, DatasetError, OutputError
 from custom_pose_ros.core.files import (
+    IMAGE_SUFFIXES,
     check_own,
+    has_mark,
     holds_json,
+    mark_of,
     own_folder,
     read_json,
     replacing,
@@ -26,6 +29,7 @@ from custom_pose_ros.core.files import (
     write_json,
     write_text,
 )
+from custom_pose_ros.core.pictures import read_image
 from custom_pose_ros.core.video_file import VideoFile
 
 IMAGE = np.full((48, 64, 3), 90, np.uint8)
@@ -65,6 +69,19 @@ def test_only_what_a_command_wrote_itself_is_replaced(tmp_path):
     path.symlink_to(tmp_path)  # neither a file of ours nor nothing
     with pytest.raises(OutputError, match=r'a\.json: is there already'):
         check_own(path, 'me', is_own)
+
+
+@pytest.mark.parametrize('suffix', IMAGE_SUFFIXES)
+def test_a_picture_with_a_mark_is_known_again_and_read_as_ever(tmp_path, suffix):
+    path = tmp_path / f'a{suffix}'
+    write_image(path, IMAGE)
+    assert not has_mark('me')(path)
+    write_image(path, IMAGE, mark=mark_of('me'))
+    check_own(path, 'me', has_mark('me'))
+    assert not has_mark('you')(path)
+    assert np.abs(read_image(path).astype(int) - IMAGE).max() < 9
+    path.write_bytes(b'')
+    assert not has_mark('me')(path)
 
 
 def test_folder_replaces_the_old_folder_as_a_whole(tmp_path):

@@ -53,6 +53,24 @@ def test_the_mast_and_other_known_points_are_compared(tmp_path, capsys):
     assert 'm from the main plane on either side: ' in out
 
 
+@pytest.mark.parametrize('name', ['submarine.json', 'submarine.png'])
+def test_files_of_others_are_kept(tmp_path, capsys, name):
+    (tmp_path / name).write_text('{}')
+    assert main(['submarine', '--out', str(tmp_path)]) == 1
+    said = capsys.readouterr()
+    assert (said.out, said.err.count('\n')) == ('', 1)
+    assert f'{name}: is there already and was not written by analyze_object: move it away' in said.err
+    assert (tmp_path / name).read_text() == '{}'
+
+
+def test_a_picture_beside_a_new_object_is_kept(tmp_path, capsys):
+    (tmp_path / 'part').mkdir()
+    (tmp_path / 'part' / 'part.png').touch()  # such as the texture of the mesh
+    assert main(['--mesh', str(tmp_path / 'part' / 'part.obj'), '--choose', '8', '--out', str(tmp_path)]) == 1
+    assert 'part.png: is there already and was not written by analyze_object' in capsys.readouterr().err
+    assert sorted(path.name for path in (tmp_path / 'part').iterdir()) == ['part.png']
+
+
 def test_a_face_close_to_a_calibrated_camera(tmp_path, capsys):
     calibration = tmp_path / 'camera.yaml'
     camera = CameraIntrinsics.from_fov(1280, 720, 1.2)

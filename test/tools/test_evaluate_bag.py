@@ -94,7 +94,10 @@ def test_results_of_another_command_are_kept(dive, tiny_folder, tmp_path, capsys
     (tmp_path / 'metrics.json').write_text('{"AP": 1.0}')
     assert main([str(dive), '--object', str(tiny_folder), '--out', str(tmp_path)]) == CANNOT
     assert 'metrics.json: is there already and was not written by evaluate_bag' in capsys.readouterr().err
-    assert os.listdir(tmp_path) == ['metrics.json']
+    (tmp_path / 'metrics.json').rename(tmp_path / 'annotated.mp4')
+    assert main([str(dive), '--object', str(tiny_folder), '--out', str(tmp_path), '--video']) == CANNOT
+    assert 'annotated.mp4: is there already and was not written by evaluate_bag' in capsys.readouterr().err
+    assert os.listdir(tmp_path) == ['annotated.mp4']
 
 
 def test_two_never_write_into_one_folder(dive, tiny_folder, tmp_path, capsys):

@@ -13,11 +13,11 @@ import cv2
 import pytest
 from bag_maker import TRUTH, tiny_bag
 
-from custom_pose_ros.core.files import LOCK
+from custom_pose_ros.core.files import LOCK, mark_of
 
 ROOT = Path(__file__).resolve().parents[2]
 DISK_BYTES = 256 << 10
-OLD = b'what was there before'
+OLD = b'what was there before' + mark_of('predict')
 
 Run = Callable[..., subprocess.CompletedProcess]
 

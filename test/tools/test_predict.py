@@ -205,6 +205,22 @@ def test_second_run_over_a_folder_skips_the_drawings_of_the_first(predict, pictu
         assert len(predict(picture.parent, '--json')[1].splitlines()) == 1
 
 
+def test_pictures_and_videos_of_others_are_kept_and_own_ones_drawn_anew(predict, picture, make_video, tmp_path):
+    for source, saved in ((picture, 'scene_pose.png'), (make_video('dive.mp4', frames=3), 'dive_pose.mp4')):
+        assert predict(source)[0] == 0
+        own = picture.with_name(saved).read_bytes()
+        assert predict(source, '--threshold', 'pose_score=1')[0] == 0  # nothing is found: another picture
+        assert picture.with_name(saved).read_bytes() != own
+        foreign = tmp_path / f'mine{source.suffix}'
+        shutil.copy(source, foreign)
+        shutil.copy(source, picture.with_name(saved))
+        for kept, arguments in ((picture.with_name(saved), []), (foreign, ['--out', foreign])):
+            status, out, err = predict(source, *arguments)
+            assert (status, out, err.count('\n')) == (1, '', 1)
+            assert f'error: {kept}: is there already and was not written by predict: move it away' in err
+            assert kept.read_bytes() == source.read_bytes()
+
+
 @pytest.mark.parametrize(
     ('arguments', 'text'),
     [

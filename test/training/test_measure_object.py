@@ -51,6 +51,19 @@ def test_a_file_that_may_have_been_edited_is_not_replaced(tmp_path, capsys):
     assert (tmp_path / 'out' / 'object.yaml').read_text() == 'name: mine\n'
 
 
+def test_a_calibration_of_others_is_kept_and_an_own_one_measured_anew(tmp_path, capsys):
+    arguments = [str(write_labels(tmp_path)), *LENGTH, '--out', str(tmp_path / 'out')]
+    assert main(arguments) == 0
+    (tmp_path / 'out' / 'object.yaml').unlink()
+    assert main(arguments) == 0
+    (tmp_path / 'out' / 'object.yaml').unlink()
+    for name in ('camera.yaml', 'camera_640x480.yaml'):
+        (tmp_path / 'out' / name).write_text('camera_name: of a chessboard\n')
+        assert main(arguments) == 1
+        assert f'{name}: is there already and was not written by training/measure_object.py' in capsys.readouterr().err
+        (tmp_path / 'out' / name).unlink()
+
+
 def test_proposals_are_no_measurements(tmp_path, capsys):
     """They agree with each other, as they come from a few clicks: depths were +-0.3 mm and 5 mm off."""
     path = write_labels(tmp_path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 import yaml
@@ -12,6 +13,8 @@ from custom_pose_ros.core.object_model import ObjectModel
 from training.pose_training.labels.drafts import quoted
 from training.pose_training.measuring.measurement import LabelledViews, Measurement
 
+AUTHOR = 'training/measure_object.py'
+_MEASURED = f'# Measured by {AUTHOR}.'  # begins a calibration
 _WIDTH = 110  # of lines of YAML
 _DIGITS = 4  # of positions, counted from the first one of the object's size
 
@@ -23,7 +26,7 @@ def position_lines(
     decimals = max(0, _DIGITS - int(np.floor(np.log10(np.nanmax(np.abs(points))))) - 1)
     lines = [
         '# Positions [m] in the object frame, x forward, y left, z up, and their standard deviations along x, y, z.',
-        f'# Measured from labels of {views} objects by training/measure_object.py.',
+        f'# Measured from labels of {views} objects by {AUTHOR}.',
         *(f'# Note: {note}.' for note in notes),
         'model_points:',
     ]
@@ -51,10 +54,16 @@ def camera_yamls(labelled: LabelledViews, found: Measurement) -> Iterator[tuple[
         x, y = (np.array([width, height]) - 1) / 2 + found.centres_px[number]
         K = np.array([[focal.value, 0, x], [0, focal.value, y], [0, 0, 1]])
         camera = CameraIntrinsics(width, height, K, np.array([found.k1[number].value, 0, 0, 0]))
-        lines = [f'# Measured by training/measure_object.py. {line}' for line in lens_lines(labelled, found, number)]
+        lines = [f'{_MEASURED} {line}' for line in lens_lines(labelled, found, number)]
         text = yaml.safe_dump(camera.to_yaml_dict(), sort_keys=False, default_flow_style=None, width=_WIDTH)
         name = 'camera.yaml' if len(labelled.sizes) == 1 else f'camera_{width}x{height}.yaml'
         yield name, '\n'.join([*lines, text])
+
+
+def is_measured_camera(path: Path) -> bool:
+    """Return whether a calibration file is one of `camera_yamls`."""
+    with path.open('rb') as file:
+        return file.read(len(_MEASURED)) == _MEASURED.encode()
 
 
 def lens_lines(labelled: LabelledViews, found: Measurement, number: int) -> list[str]:

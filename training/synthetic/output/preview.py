@@ -11,7 +11,7 @@ import numpy as np
 
 from custom_pose_ros.core.command_line import progress_bar
 from custom_pose_ros.core.drawing.contact_sheet import keypoint_colours
-from custom_pose_ros.core.files import write_image
+from custom_pose_ros.core.files import has_mark, mark_of, write_image
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.geometry.rigid import Rigid
 from custom_pose_ros.core.object_model import ObjectModel
@@ -23,6 +23,7 @@ from training.synthetic.scenes.annotation import keypoint_seen
 from training.synthetic.scenes.attitudes import looking_along
 
 PREVIEW = 'preview.png'
+is_preview = has_mark(PREVIEW)  # whether a picture is one of `write_preview`
 _SIDE = (480, 400)  # width and height of each of the six pictures [px]
 _FIELD_OF_VIEW = np.radians(20)  # narrow: little perspective
 _MARGIN = 1.1  # the object's size fits that often into a picture
@@ -63,7 +64,7 @@ def write_preview(path: Path, parts: list[Part], model: ObjectModel, visibility:
         return np.array([keypoint_seen(whole, 1, point, site, *rest) for point, site in zip(points, sites)])
 
     sides = [_side(views, model, shown, *side) for side in progress_bar('preview', len(_SIDES), 'side', _SIDES)]
-    write_image(path, np.vstack([np.hstack(sides[:3]), np.hstack(sides[3:])]))
+    write_image(path, np.vstack([np.hstack(sides[:3]), np.hstack(sides[3:])]), mark=mark_of(PREVIEW))
 
 
 def _side(views: MeshViews, model: ObjectModel, shown, title: str, towards, up) -> np.ndarray:
