@@ -143,7 +143,8 @@ def check_python(words: list[str]) -> None:
 def check_options(script: Path, words: list[str]) -> None:
     text = script.read_text(encoding='utf-8')
     if re.search(r'add_(mesh|lens|outline)_options?\(', text):  # options that several commands share
-        text += (ROOT / 'custom_pose_ros/core/command_line.py').read_text(encoding='utf-8')
+        for shared in ('command_line', 'geometry/mesh_frame'):
+            text += (ROOT / f'custom_pose_ros/core/{shared}.py').read_text(encoding='utf-8')
     for word in words:
         if word.startswith('--') and word not in ('--help', '--ros-args', '--enclave'):
             assert f"'{word.partition('=')[0]}'" in text, f'{script.name} has no {word}'

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import json
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from custom_pose_ros.core.command_line import CANNOT, WRONG_USE
@@ -37,6 +40,48 @@ CONTRADICTION = {
     'training.prepare_dataset': ['labels.json'],
     'training.train': ['--object', 'submarine', '--data', 'a', '--steps', '1', '--epochs', '1', '--out', 'OUT'],
 }
+CLIP, MESH = 'config/submarine/demo/clip.mp4', 'config/submarine/submarine.glb'
+# Arguments with a value that can never be right, whatever files there are, and what the line says.
+WRONG_VALUE = [
+    ('custom_pose_ros.tools.predict', ['a.png', '--object', 'submarin'], 'installed objects: '),
+    ('custom_pose_ros.tools.predict', ['a.png', '--precision', 'f31'], "'f32'"),
+    ('custom_pose_ros.tools.predict', ['a.png', '--outline', 'atuo'], 'wanted auto, off or a file'),
+    ('custom_pose_ros.tools.predict', ['PICTURE', '--backend', 'torch', '--precision', 'int8'], 'only f32'),
+    ('custom_pose_ros.tools.predict', ['PICTURE', '--object', 'face', '--model', 'x.onnx'], 'takes no model'),
+    ('custom_pose_ros.tools.analyze_object', ['submarin'], 'installed objects: '),
+    ('custom_pose_ros.tools.analyze_object', ['submarine', '--noise', '1e300'], 'from 0.001 to 1000'),
+    ('custom_pose_ros.tools.analyze_object', ['submarine', '--mesh', MESH, '--seen-from', 'top'], "'above'"),
+    ('custom_pose_ros.tools.analyze_object', ['submarine', '--seen-from', 'above'], 'give it with --mesh'),
+    ('custom_pose_ros.tools.analyze_object', ['submarine', '--mesh', MESH, '--mesh-axes', 'f,l,u'], 'three of x'),
+    ('custom_pose_ros.tools.evaluate_bag', ['bag', '--extrinsics', 'auot'], 'wanted auto, identity, estimate or'),
+    ('custom_pose_ros.tools.evaluate_bag', ['bag', '--extrinsics', 'identity'], 'give --truth'),
+    ('custom_pose_ros.tools.demo', ['--object', 'submarin', '--out', 'OUT'], 'installed objects: '),
+    ('training.adapt', ['--model', 'submarin', '--footage', CLIP, '--steps', '1', '--out', 'OUT'], 'installed'),
+    ('training.adapt', ['--model', 'submarine', '--footage', CLIP, '--image', '/x', '--steps', '1', '--out', 'OUT'],
+     'is none: leave it out'),
+    ('training.choose_keypoints', ['--mesh', MESH, '--choose', '8', '--mesh-axes', 'x,y,-z', '--out', 'OUT'],
+     'right-handed'),
+    ('training.evaluate', ['submarin', '--data', 'a', '--out', 'OUT'], 'installed objects: '),
+    ('training.export_onnx', ['a.pth', '--object', 'submarin'], 'installed objects: '),
+    ('training.export_tensorrt', ['a.pth', '--size', '100', '128'], 'a multiple of 32'),
+    ('training.measure_object', ['LABELS', '--category', 'bot', '--out', 'OUT'], 'the file has box'),
+    ('training.measure_object', ['LABELS', '--length', 'a', 'z', '1', '--out', 'OUT'], 'two of a, b, c, d'),
+    ('training.measure_object', ['LABELS', '--forward', 'a', 'a', '--out', 'OUT'], 'two different keypoints'),
+    ('training.outline', ['--object', 'submarin', '--out', 'OUT.npz'], 'installed objects: '),
+    ('training.prelabel', ['submarin', 'photos', '--out', 'OUT.json'], 'installed objects: '),
+    ('training.prelabel', ['--footage', CLIP, '--image', '/x', '--out', 'OUT'], 'is none: leave it out'),
+    ('training.prepare_dataset', ['LABELS', '--category', 'bot', '--check'], 'the file has box'),
+    ('training.synthesize', ['--object', 'submarin', '--out', 'OUT'], 'installed objects: '),
+    ('training.synthesize', ['--object', 'submarine', '--mesh-axes', 'x,x,z', '--out', 'OUT'], 'right-handed'),
+    ('training.train', ['--object', 'submarine', '--data', 'a', '--steps', '1', '--weights', 'imgnet', '--out', 'OUT'],
+     'wanted auto, imagenet, none or a file'),
+    ('training.train', ['--object', 'submarine', '--data', 'a', '--steps', '1', '--weight', '-1', '--out', 'OUT'],
+     'from 0 to'),
+    ('training.train', ['--object', 'submarine', '--data', 'a', '--steps', '1', '--weight', '0', '--out', 'OUT'],
+     'every --weight is 0'),
+    ('training.train', ['--object', 'submarine', '--data', 'a', '--steps', '1', '--weights', 'imagenet',
+                        '--architecture', 'lightweight_openpose', '--out', 'OUT'], 'is for --architecture light;'),
+]  # fmt: skip
 NEEDS = {
     'custom_pose_ros.tools.demo': ('rclpy', 'rosbags'),
     'custom_pose_ros.tools.evaluate_bag': ('rosbags',),
@@ -56,6 +101,7 @@ def run(module: str, arguments: list[str], folder: Path) -> int:
     for package in (package for start, packages in NEEDS.items() if module.startswith(start) for package in packages):
         pytest.importorskip(package)
     places = {'GONE': str(folder / 'gone.onnx')}
+    places |= {'PICTURE': str(folder / 'a.png'), 'LABELS': str(folder / 'labels.json')}
     places |= {f'OUT{ending}': str(folder / f'out{ending}') for ending in ('', '.json', '.npz')}
     try:
         return importlib.import_module(module).main([places.get(argument, argument) for argument in arguments])
@@ -88,3 +134,32 @@ def test_an_unknown_option_is_wrong_use(module, tmp_path, capsys):
 def test_a_contradiction_is_wrong_use(module, tmp_path, capsys):
     assert run(module, CONTRADICTION[module], tmp_path) == WRONG_USE
     assert 'error: ' in capsys.readouterr().err
+
+
+@pytest.fixture
+def inputs(tmp_path) -> Path:
+    """Return a folder with a sound picture and sound labels."""
+    cv2.imwrite(str(tmp_path / 'a.png'), np.zeros((48, 64, 3), np.uint8))
+    box = {'id': 1, 'name': 'box', 'keypoints': list('abcd'), 'skeleton': []}
+    label = {'id': 1, 'image_id': 1, 'category_id': 1, 'keypoints': [9, 9, 2, 40, 9, 2, 40, 30, 2, 9, 30, 2]}
+    image = {'id': 1, 'file_name': 'a.png', 'width': 64, 'height': 48}
+    content = {'images': [image], 'annotations': [label], 'categories': [box]}
+    (tmp_path / 'labels.json').write_text(json.dumps(content))
+    return tmp_path
+
+
+@pytest.mark.parametrize(('module', 'arguments', 'text'), WRONG_VALUE)
+def test_a_value_that_can_never_be_right_is_wrong_use(module, arguments, text, inputs, root, monkeypatch, capsys):
+    monkeypatch.chdir(root)  # paths of CLIP and MESH
+    before = sorted(inputs.iterdir())
+    assert run(module, arguments, inputs) == WRONG_USE
+    errors = [line for line in capsys.readouterr().err.splitlines() if 'error: ' in line]
+    assert len(errors) == 1
+    assert text in errors[0]
+    assert sorted(inputs.iterdir()) == before
+
+
+@pytest.mark.parametrize('value', ['gone.npz', 'gone/outline'])
+def test_a_file_that_is_missing_is_no_misspelt_name(value, inputs, capsys):
+    assert run('custom_pose_ros.tools.predict', ['PICTURE', '--no-save', '--outline', value], inputs) == CANNOT
+    assert f'error: {value}: cannot be read' in capsys.readouterr().err

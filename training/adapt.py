@@ -59,7 +59,7 @@ with optional_packages('adapt', ['training']):
     from training.pose_training.export.onnx_export import export_onnx
     from training.pose_training.footage.film_camera import FilmCamera, film_intrinsics, given_calibration
     from training.pose_training.labels.coco import LabelledImage, read_dataset, tell_proposed
-    from training.pose_training.labels.film import Film
+    from training.pose_training.labels.film import Film, open_films
     from training.pose_training.learning.run_settings import RunSettings
     from training.pose_training.learning.training_run import TrainingRun, trainable
 
@@ -168,7 +168,7 @@ def load_network(path: Path, parsed: argparse.Namespace) -> tuple[PoseEstimator,
 
 
 def label_footage(
-    parsed: argparse.Namespace, estimator: PoseEstimator, labelled: Sequence[LabelledImage]
+    parsed: argparse.Namespace, films: Sequence[Film], estimator: PoseEstimator, labelled: Sequence[LabelledImage]
 ) -> AdaptationImages:
     """
     Return the frames that can be learned from.
@@ -185,8 +185,8 @@ def label_footage(
 
     copies, images = CopiesEstimator(estimator, COPIES), AdaptationImages()
     body = labelled_body(estimator.model, labelled, camera_for)
-    for source in parsed.footage:
-        film = Film(source, parsed.image)
+    for film in films:
+        source = film.source
         numbers = chosen_frames(film.count, parsed.frames)
         first = next(film.frames(numbers[:1]), None) or next(film.frames(numbers), None)
         if first is None:
@@ -206,6 +206,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     path = network_file(parsed.model)
     if path.resolve().is_relative_to(parsed.out.resolve()):
         raise ConfigError(f'{parsed.out}: holds the network to start from; give another --out')
+    films = open_films(parsed.footage, parsed.image)
     for name in _WRITTEN:
         if os.path.lexists(parsed.out / name):
             raise ConfigError(f'{parsed.out / name}: is there already; give another --out, or move it away')
@@ -214,8 +215,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for source in parsed.val or parsed.data:
         labelled += read_dataset(source, estimator.model)
     tell_proposed(labelled)
-    lock = own_folder(parsed.out)
-    images = label_footage(parsed, estimator, labelled)
+    with own_folder(parsed.out):
+        adapt(parsed, path, films, estimator, settings, labelled)
+    return DONE
+
+
+def adapt(
+    parsed: argparse.Namespace,
+    path: Path,
+    films: Sequence[Film],
+    estimator: PoseEstimator,
+    settings: RunSettings,
+    labelled: Sequence[LabelledImage],
+) -> None:
+    """Train the network of a file on, and write what became of it, the report and, if it is better, the new network."""
+    images = label_footage(parsed, films, estimator, labelled)
     before = figures_of(estimator, images.held_out, labelled)
     run = TrainingRun.new(
         estimator.model, settings, parsed.out / 'training', parsed.threads, parsed.workers, images.trained
@@ -234,8 +248,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         temporary.write_bytes(checkpoint_file.read_bytes())
     export_onnx(checkpoint.network(), checkpoint.model, parsed.out / 'model.onnx')
     print(f'better: {parsed.out / "model.onnx"}')
-    lock.close()
-    return DONE
 
 
 if __name__ == '__main__':

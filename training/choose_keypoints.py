@@ -18,7 +18,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script 
 
 from custom_pose_ros.core.command_line import (
     DONE,
-    add_mesh_options,
     check_output,
     command,
     command_parser,
@@ -35,6 +34,7 @@ import numpy as np
 
 from custom_pose_ros.core.errors import ConfigError, UsageError
 from custom_pose_ros.core.files import check_own, holds_json, write_json, write_text
+from custom_pose_ros.core.geometry.mesh_frame import add_mesh_options, axes_rotation
 from custom_pose_ros.core.object_checks import LARGE_M
 from custom_pose_ros.core.object_model import ObjectModel
 
@@ -44,7 +44,6 @@ with optional_packages('choose_keypoints', ['synthetic']):
     from training.synthetic.choosing.surface_views import SurfaceViews
     from training.synthetic.geometry.keypoint_sites import KeypointSite, keypoint_sites
     from training.synthetic.geometry.object_builder import (
-        axes_rotation,
         check_against_model,
         load_parts,
         object_size,

@@ -26,7 +26,7 @@ from custom_pose_ros.core.command_line import (
     positive_integer,
 )
 from custom_pose_ros.core.files import check_own
-from custom_pose_ros.core.keypoints.preprocessing import input_shape
+from custom_pose_ros.core.keypoints.preprocessing import SIZE_MULTIPLE, input_shape
 
 with optional_packages('export_tensorrt', ['training']):
     from custom_pose_ros.inference.backends.model_files import ENGINE, ENGINE_NAME, WRITTEN_BY, is_own_network
@@ -42,13 +42,20 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         'output', type=output_file(ENGINE), nargs='?', help=f'default: {ENGINE_NAME} beside the checkpoint'
     )
     parser.add_argument(
-        '--size', type=positive_integer, nargs=2, metavar=('HEIGHT', 'WIDTH'),
+        '--size', type=_side, nargs=2, metavar=('HEIGHT', 'WIDTH'),
         help="of the network input [px] (default: the object file's height, for images of 640x480)",
     )  # fmt: skip
     parser.add_argument(
         '--max-batch', type=positive_integer, default=1, metavar='N', help='number of cameras (default: %(default)s)'
     )
     return parser.parse_args(arguments)
+
+
+def _side(text: str) -> int:
+    side = positive_integer(text)
+    if side % SIZE_MULTIPLE:
+        raise argparse.ArgumentTypeError(f'wanted a multiple of {SIZE_MULTIPLE}, got {text!r}')
+    return side
 
 
 @command

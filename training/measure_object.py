@@ -98,13 +98,15 @@ def _measure(parsed: argparse.Namespace, frames: Path) -> int:
     choice = CategoryChoice(tuple(parsed.category))
     labels, folders = read_labels_and_folders(model, parsed.labels, parsed.images, frames, choice)
     labels.exif = parsed.exif or labels.exif
+    axes = _frame_choice(parsed)
+    axes.check(labels.keypoint_names)
     try:
         pictures = labelled_pictures(labels, folders, bool(parsed.images))
         if labels.problems:
             print('\n'.join(problem_table(labels.problems)))
         labelled = labelled_views(labels.keypoint_names, pictures, parsed.camera)
         found = measure(labelled)
-        frame = ObjectFrame(labels.keypoint_names, found.points, _swaps(labels, model), _frame_choice(parsed))
+        frame = ObjectFrame(labels.keypoint_names, found.points, _swaps(labels, model), axes)
     except DatasetError as error:
         raise DatasetError(f'{parsed.labels}: {error}') from error
     points, deviations = frame.place(found.points), frame.deviations(found.points, found.covariance)

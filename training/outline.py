@@ -25,7 +25,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script 
 
 from custom_pose_ros.core.command_line import (
     DONE,
-    add_mesh_options,
     command,
     command_parser,
     optional_packages,
@@ -42,6 +41,7 @@ import numpy as np
 from custom_pose_ros.core.command_line import progress_bar
 from custom_pose_ros.core.errors import UsageError
 from custom_pose_ros.core.files import check_own
+from custom_pose_ros.core.geometry.mesh_frame import add_mesh_options
 from custom_pose_ros.core.object_file import find_object_folder
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.orientation.outlines.outline_views import (

@@ -65,7 +65,7 @@ from training.pose_training.footage.network_film import (
     worth_of_label,
 )
 from training.pose_training.labels.checking import CheckedImage, check
-from training.pose_training.labels.film import Film, FilmFrame
+from training.pose_training.labels.film import Film, FilmFrame, open_films
 from training.pose_training.labels.formats import read_labels_and_folders
 from training.pose_training.labels.image_files import ImageIndex, find_images
 from training.pose_training.labels.proposed_labels import (
@@ -410,7 +410,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed = parse_arguments(arguments)
     if parsed.footage is None:
         return label_photos(parsed)
-    films = [Film(source, parsed.image) for source in parsed.footage]
+    films = open_films(parsed.footage, parsed.image)
     return choose_frames(parsed, films) if parsed.clicked is None else carry_labels(parsed, films)
 
 

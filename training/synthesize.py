@@ -22,7 +22,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script 
 
 from custom_pose_ros.core.command_line import (
     DONE,
-    add_mesh_options,
     check_range,
     command,
     command_parser,
@@ -40,9 +39,10 @@ from custom_pose_ros.core.command_line import (
 import numpy as np
 
 from custom_pose_ros.core.command_line import progress_bar
-from custom_pose_ros.core.errors import ConfigError
+from custom_pose_ros.core.errors import ConfigError, UsageError
 from custom_pose_ros.core.files import LOCK, check_own, holds_json, own_folder, replacing, write_image
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
+from custom_pose_ros.core.geometry.mesh_frame import add_mesh_options
 from custom_pose_ros.core.labels.coco_file import coco_category
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.inference.camera_calibration import CameraCalibration
@@ -226,6 +226,8 @@ def background_folder(options: argparse.Namespace) -> Path | None:
     """Return the folder of background photos; of a recording, one with frames of it in the output folder."""
     source = options.backgrounds
     if source is None or not source.exists() or not is_recording(source):
+        if options.image:
+            raise UsageError(f'--image {options.image} chooses a topic of a bag for --backgrounds: leave it out')
         return source
     folder = options.out / BACKGROUNDS
     if not any(folder.glob('*.jpg')):

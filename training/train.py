@@ -28,6 +28,7 @@ from custom_pose_ros.core.command_line import (
     check_range,
     command,
     command_parser,
+    name_or_file,
     optional_packages,
     output_folder,
     positive_integer,
@@ -47,6 +48,7 @@ with optional_packages('train', ['training']):
     from training.pose_training.learning.run_settings import RunSettings
     from training.pose_training.learning.training_run import TrainingRun
 
+_MOST_WEIGHT = 1e6
 _LARGEST_OBJECT = 2.0  # of the input height: as wide as the widest pictures are
 
 
@@ -59,7 +61,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         '--data', action='append', default=[], metavar='DIR_OR_JSON', help='COCO keypoints; may be repeated'
     )
     data.add_argument(
-        '--weight', action='append', default=[], type=float, metavar='SHARE',
+        '--weight', action='append', default=[], type=bounded_number(0, _MOST_WEIGHT), metavar='SHARE',
         help='share of the samples from each --data, in their order (default: by number of images)',
     )  # fmt: skip
     data.add_argument(
@@ -97,7 +99,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         '--crop', type=whole_number(64), help='side [px] of the training samples (default: holds most objects)'
     )
     network.add_argument(
-        '--weights', default='auto',
+        '--weights', type=name_or_file('auto', 'imagenet', 'none'), default='auto',
         help="start from: 'imagenet', 'none', or a file: one's own checkpoint or model.onnx, or a published one "
         '(checkpoint_iter_370000.pth, mobilenet_sgd_68.848.pth.tar). Default: imagenet for light, none otherwise',
     )  # fmt: skip
@@ -160,12 +162,16 @@ def _check(parser: argparse.ArgumentParser, parsed: argparse.Namespace) -> None:
         parser.error('--object and --data are needed (or --resume)')
     if parsed.weight and len(parsed.weight) != len(parsed.data):
         parser.error(f'one --weight for each --data is needed: got {len(parsed.weight)} for {len(parsed.data)}')
+    if parsed.weight and not any(parsed.weight):
+        parser.error('every --weight is 0: wanted one above')
     if sum(length is not None for length in (parsed.minutes, parsed.epochs, parsed.steps)) != 1:
         parser.error('exactly one of --minutes, --epochs and --steps is needed')
     if parsed.crop is not None and parsed.crop % SIZE_MULTIPLE:
         parser.error(f'--crop must be a multiple of {SIZE_MULTIPLE}, got {parsed.crop}')
     if parsed.object_size:
         check_range('--object-size', 'MIN', 'MAX', parsed.object_size, _LARGEST_OBJECT)
+    if parsed.weights == 'imagenet' and parsed.architecture != 'light':
+        parser.error('--weights imagenet is for --architecture light; start another one from a file, or from none')
     if parsed.refinement_stages is not None and parsed.architecture != 'lightweight_openpose':
         parser.error('--refinement-stages is for --architecture lightweight_openpose')
 

@@ -31,6 +31,8 @@ PARTLY = 3  # done, without parts that are damaged or missing
 INTERRUPTED = 130  # by Ctrl-C; what was finished before is kept
 _DEBUG = '--debug'
 _DEFAULT_FOV_DEG = 60.0
+ANYWHERE = 'anywhere'
+SIDES = ('above', 'below', 'front', 'back', 'left', 'right')  # of an object, which cameras see
 _LINE_PERIOD_S = 5.0  # of progress in a log file
 # Of files: a folder of such a name was meant to be one.
 _FILE_ENDINGS = frozenset('.csv .html .jpeg .jpg .json .md .mp4 .npz .onnx .pdf .png .pth .txt .xml .yaml .yml'.split())
@@ -195,6 +197,22 @@ def check_output(parser: argparse.ArgumentParser, out: Path, kind: Callable[[str
         parser.error(f'argument --out: {error}')
 
 
+def is_path(text: str) -> bool:
+    """Return whether an argument is a file or folder, there or not, and not the misspelt name of something else."""
+    return os.sep in text or bool(Path(text).suffix) or os.path.exists(os.path.expanduser(text))
+
+
+def name_or_file(*names: str) -> Callable[[str], str]:
+    """Return what reads an argument that is one of some names or a file, which need not be there, for argparse."""
+
+    def read(text: str) -> str:
+        if text not in names and not is_path(text):
+            raise argparse.ArgumentTypeError(f'wanted {", ".join(names)} or a file, got {text!r}')
+        return text
+
+    return read
+
+
 def check_range(option: str, low_name: str, high_name: str, pair: Sequence[float], most: float = math.inf) -> None:
     """Raise UsageError unless an option has two numbers above 0, the smaller one first and none above `most`."""
     low, high = pair
@@ -225,28 +243,10 @@ field_of_view_deg = _number_that(lambda angle: 0 < angle < 180, 'degrees between
 share_set_aside = bounded_number(0, 0.99)  # something is left to train on
 
 
-def add_mesh_options(parser: argparse._ActionsContainer, mesh_help: str = '', required: bool = False) -> None:
-    """Add --mesh, and what says where the object's frame is in it."""
-    kinds = 'stl, obj, glb, ply, dae, 3mf or urdf'
-    parser.add_argument('--mesh', type=Path, required=required, help=f'{kinds}{mesh_help}')
-    parser.add_argument(
-        '--mesh-scale', type=positive_number, metavar='M',
-        help='metres per unit of the mesh (default: the unit that the file states, 1 where it states none)',
-    )  # fmt: skip
-    parser.add_argument(
-        '--mesh-axes', default='x,y,z', metavar='F,L,U',
-        help='mesh axes that point forward, left, up, e.g. --mesh-axes=-y,x,z',
-    )  # fmt: skip
-    parser.add_argument(
-        '--mesh-origin', type=float, nargs=3, default=[0, 0, 0], metavar=('X', 'Y', 'Z'),
-        help="the object's origin in the mesh, in its units and axes",
-    )  # fmt: skip
-
-
 def add_outline_option(parser: argparse._ActionsContainer) -> None:
     """Add --outline."""
     parser.add_argument(
-        '--outline', default='auto', metavar='auto|off|FILE',
+        '--outline', type=name_or_file('auto', 'off'), default='auto', metavar='auto|off|FILE',
         help='measure poses by the outline.npz of training/outline.py (default: auto, the one beside the object file)',
     )  # fmt: skip
 

@@ -49,6 +49,10 @@ class UsageError(CustomPoseError):
     """Options contradict each other or the inputs; the text says what to give instead."""
 
 
+class ChoiceError(ConfigError, UsageError):
+    """A name, or names together, that can never be right, whatever files there are; the text lists those that can."""
+
+
 class MediaError(CustomPoseError):
     """A picture cannot be read; the text names the file or camera and what is wrong with it."""
 

@@ -228,7 +228,16 @@ def parse_json(path: Path, text: str) -> Any:
             json.dumps(value, ensure_ascii=False).encode()  # half a character, like "\ud800", reads but never prints
         return value
     except (ValueError, RecursionError) as error:
+        if isinstance(error, json.JSONDecodeError) and _ends_early(text, error):
+            raise DatasetError(f'{path}: is cut off: it ends early ({error}); copy or export it again') from error
         raise DatasetError(f'{path}: is not valid JSON ({reason_of(error)})') from error
+
+
+def _ends_early(text: str, error: json.JSONDecodeError) -> bool:
+    """Return whether all is well with the text of a JSON file but that there is more to come."""
+    rest = text[error.pos :].strip()
+    inside_a_word = any(word.startswith(rest) for word in ('true', 'false', 'null', '-', '.', 'e', 'E'))
+    return bool(text.strip()) and (inside_a_word or error.msg.startswith('Unterminated string'))
 
 
 def check_json_extent(text: str) -> None:
@@ -274,7 +283,33 @@ def sha256_of(path: Path) -> str:
     return digest.hexdigest()
 
 
-def own_folder(folder: Path) -> IO[str]:
+class FolderLock:
+    """
+    What makes this process the only one that writes into a folder, until it is closed.
+
+    As a context manager it leaves nothing behind of a run that is refused before it has written anything.
+    """
+
+    def __init__(self, file: IO[str], made: Sequence[Path]):
+        """Keep the locked file, and what was made for it: the file or not, and folders, the innermost first."""
+        self._file, self._made = file, made
+
+    def close(self) -> None:
+        """Let other processes write into the folder."""
+        self._file.close()
+
+    def __enter__(self) -> FolderLock:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        if kind is not None and self._made and os.listdir(self._made[0].parent) == [LOCK]:
+            with contextlib.suppress(OSError):  # something else lies there meanwhile
+                for path in self._made:
+                    path.rmdir() if path.is_dir() else path.unlink()
+        self.close()
+
+
+def own_folder(folder: Path) -> FolderLock:
     """
     Make this process the only one that writes into a folder, which is made; return what must be kept meanwhile.
 
@@ -285,6 +320,7 @@ def own_folder(folder: Path) -> IO[str]:
         OutputError: The folder cannot be written to.
     """
     path = folder / LOCK
+    made = [place for place in (path, folder, *folder.parents) if not os.path.lexists(place)]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         # Not blocking, and no link: what lies there may be anything.
@@ -304,7 +340,10 @@ def own_folder(folder: Path) -> IO[str]:
         ) from error
     except OSError as error:
         _log.warning('%s: cannot be locked (%s): let one process at a time write into it', folder, error.strerror)
+    if not os.path.lexists(path):  # a process that was refused meanwhile has removed it
+        file.close()
+        return own_folder(folder)
     file.truncate(0)
     file.write(f'{os.getpid()}\n')
     file.flush()
-    return file
+    return FolderLock(file, made)

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from custom_pose_ros.core.errors import ConfigError
+from custom_pose_ros.core.command_line import is_path
+from custom_pose_ros.core.errors import ChoiceError, ConfigError
 from custom_pose_ros.core.geometry.symmetry import Symmetry, SymmetryGroup
 from custom_pose_ros.core.limits import MAX_KEYPOINTS
 from custom_pose_ros.core.object_checks import impossible_points
@@ -69,7 +70,7 @@ def find_object_folder(source: str | Path, wanted_file: bool = False) -> Path:
     Resolve a folder, an object.yaml or the name of an installed object to its folder (or its object.yaml).
 
     Raises:
-        ConfigError: it is not there; the text lists what is installed.
+        ConfigError: it is not there; the text lists what is installed. ChoiceError where it is no path either.
     """
     try:
         path = Path(source).expanduser()
@@ -85,7 +86,7 @@ def find_object_folder(source: str | Path, wanted_file: bool = False) -> Path:
     else:
         installed = installed_objects()
         if str(source) not in installed:
-            raise ConfigError(
+            raise (ConfigError if is_path(str(source)) else ChoiceError)(
                 f'object {str(source)!r} not found: wanted a folder with object.yaml, an object.yaml, '
                 f'or one of the installed objects: {", ".join(installed) or "none"}'
             )

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from custom_pose_ros.core.errors import ConfigError
+from custom_pose_ros.core.errors import ChoiceError, ConfigError
 from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.keypoints.preprocessing import MAX_INPUT_HEIGHT, SIZE_MULTIPLE
 from custom_pose_ros.core.keypoints.tracking import mean_distances, nearest_pairs, seen_points
@@ -80,7 +80,7 @@ class CopiesEstimator(PoseEstimator):
             ConfigError: The estimator has no network, or there is no such number of copies.
         """
         if not isinstance(estimator, PoseEstimator):
-            raise ConfigError(f'copies: object {estimator.model.name!r} is not found by a network; leave copies out')
+            raise ChoiceError(f'copies: object {estimator.model.name!r} is not found by a network; leave copies out')
         super().__init__(estimator.model, estimator.network, estimator.input_height, estimator.thresholds)
         self._copies = planned_copies(count, self.input_height, self.model)
         self._estimators = {

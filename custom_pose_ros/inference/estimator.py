@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from custom_pose_ros.core.errors import ConfigError, ModelError
+from custom_pose_ros.core.errors import ChoiceError, ConfigError, ModelError
 from custom_pose_ros.core.keypoints.grouping import group_poses, group_with_margin
 from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.keypoints.preprocessing import STRIDE, check_image, check_input_height, input_shape, prepare
@@ -205,9 +205,9 @@ def _check_face_options(
     model: ObjectModel, model_path: str | Path | None, backend: str, precision: str, threads: int
 ) -> None:
     if model_path is not None:
-        raise ConfigError(f'object {model.name!r} is found by the face mesh, which takes no model: got {model_path}')
+        raise ChoiceError(f'object {model.name!r} is found by the face mesh, which takes no model: got {model_path}')
     if backend not in (AUTO, 'openvino') or precision not in (AUTO, 'f32'):
-        raise ConfigError(
+        raise ChoiceError(
             f'object {model.name!r} is found by the face mesh, which runs on openvino in f32: '
             f'got backend {backend} and precision {precision}'
         )

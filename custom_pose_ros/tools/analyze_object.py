@@ -29,9 +29,11 @@ from typing import Any
 import numpy as np
 
 from custom_pose_ros.core.command_line import (
+    ANYWHERE,
     DONE,
+    SIDES,
     add_lens_options,
-    add_mesh_options,
+    bounded_number,
     check_range,
     command,
     command_parser,
@@ -39,11 +41,11 @@ from custom_pose_ros.core.command_line import (
     keypoint_number,
     output_folder,
     pip_install,
-    positive_number,
     say,
 )
 from custom_pose_ros.core.errors import UsageError
 from custom_pose_ros.core.files import check_own, holds_json, read_json, replacing, write_json
+from custom_pose_ros.core.geometry.mesh_frame import add_mesh_options
 from custom_pose_ros.core.labels.raw_labels import safe_name
 from custom_pose_ros.core.object_checks import left_handed
 from custom_pose_ros.core.object_model import ObjectModel
@@ -59,6 +61,7 @@ from custom_pose_ros.core.orientation.observability import (
 from custom_pose_ros.core.orientation.pnp import MIN_POINTS
 from custom_pose_ros.inference.camera_calibration import CameraCalibration
 
+_NOISE_PX = 1e-3, 1e3
 _VIEWS = 1500  # of which `--tilt` may leave a part
 _MOST_VIEWS = 300
 _STEPS = 7  # distances
@@ -77,6 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if (args.object is None) != bool(args.choose) or (args.choose and not args.mesh):
         raise UsageError('wanted an object to analyze, or --mesh and --choose without an object, which make a new one')
     if not args.mesh:
+        _check_no_mesh(args)
         return run(args)
     if args.choose:
         args.object = args.out / safe_name(args.mesh.stem)
@@ -89,6 +93,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         else:
             code = _on_mesh(args, '--candidates-for', args.object, '--out', str(found))
         return code or run(args, MeshSight(**{name: np.array(rows) for name, rows in read_json(found).items()}))
+
+
+def _check_no_mesh(args: argparse.Namespace) -> None:
+    """Raise UsageError for options that say something of a mesh."""
+    defaults = _parser().parse_args([])
+    for name in ('mesh_scale', 'mesh_axes', 'mesh_origin', 'seen_from'):
+        if getattr(args, name) != getattr(defaults, name):
+            raise UsageError(f'--{name.replace("_", "-")} is about a mesh: give it with --mesh')
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,8 +155,8 @@ def _parser() -> argparse.ArgumentParser:
     add_mesh_options(parser, ' of the object, in its frame')
     parser.add_argument('--choose', type=keypoint_number, metavar='N', help='choose N keypoints on the mesh')
     parser.add_argument(
-        '--seen-from', nargs='+', default=['anywhere'], metavar='SIDE',
-        help='sides of the mesh that cameras will see: anywhere (default), above, below, front, back, left, right; '
+        '--seen-from', nargs='+', choices=(ANYWHERE, *SIDES), default=[ANYWHERE], metavar='SIDE',
+        help=f'sides of the mesh that cameras will see: {ANYWHERE} (default), {", ".join(SIDES)}; '
         'the front of a flat thing is along x with --choose, else where its keypoints are',
     )  # fmt: skip
     add_lens_options(parser)
@@ -157,7 +169,7 @@ def _parser() -> argparse.ArgumentParser:
         help='of the object [m] (default: 1.7 and 6.7 times its size: 1 and 4 m of the submarine)',
     )  # fmt: skip
     parser.add_argument(
-        '--noise', type=positive_number, default=1.0, metavar='PX',
+        '--noise', type=bounded_number(*_NOISE_PX), default=1.0, metavar='PX',
         help='standard deviation of a keypoint [px of the image] (default: 1)',
     )  # fmt: skip
     parser.add_argument(

@@ -30,6 +30,7 @@ from custom_pose_ros.core.command_line import (
     command,
     command_parser,
     field_of_view_deg,
+    name_or_file,
     optional_packages,
     output_folder,
     positive_integer,
@@ -172,7 +173,8 @@ def _add_truth(group: Any) -> None:
         help='whose pose the truth is (default: %(default)s)',
     )  # fmt: skip
     group.add_argument(
-        '--extrinsics', default=TruthSettings.extrinsics, metavar='auto|identity|estimate|YAML',
+        '--extrinsics', type=name_or_file('auto', 'identity', 'estimate'), default=TruthSettings.extrinsics,
+        metavar='auto|identity|estimate|YAML',
         help='frame of the truth to camera, tracked body to object (default: %(default)s)',
     )  # fmt: skip
     group.add_argument(
@@ -210,6 +212,8 @@ def _settings(args: argparse.Namespace) -> Settings:
         raise UsageError('--outline measures what the estimators find; it does not go together with --recorded')
     if args.recorded_class and not args.recorded:
         raise UsageError('--recorded-class chooses from a topic that --recorded names')
+    if args.extrinsics != TruthSettings.extrinsics and not (args.truth or args.truth_tf or args.truth_tags):
+        raise UsageError('--extrinsics are of a truth: give --truth, --truth-tf or --truth-tags')
     truth = TruthSettings(
         topic=args.truth, tf=tuple(args.truth_tf), tags=args.truth_tags, moves=args.truth_moves,
         extrinsics=args.extrinsics, offset_s=args.truth_offset, max_gap_s=args.truth_max_gap,

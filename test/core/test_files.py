@@ -117,6 +117,19 @@ def test_a_name_that_is_no_utf8_is_written_so_that_json_gives_it_back(tmp_path):
     assert json.loads((tmp_path / 'a.json').read_text(encoding='utf-8')) == {'bag': name}
 
 
+def test_json_that_ends_early_is_cut_off_and_other_faults_are_not(tmp_path):
+    path = tmp_path / 'a.json'
+    whole = '{"name": ["part", 1.5, true, null, -2]}\n'
+    for length in range(1, len(whole) - 2):
+        path.write_text(whole[:length])
+        with pytest.raises(DatasetError, match=r'a\.json: is cut off: it ends early \('):
+            read_json(path)
+    for wrong in ('', '{"a": 1,}', '{"a": tree}', '{"a": 1}}', '[1 2'):
+        path.write_text(wrong)
+        with pytest.raises(DatasetError, match=r'a\.json: is not valid JSON'):
+            read_json(path)
+
+
 @pytest.mark.parametrize(('content', 'text'), [(b'[' * 100_000, 'is not valid JSON'), (b'\xff', 'is not valid JSON')])
 def test_json_that_cannot_be_used_is_one_line(tmp_path, content, text):
     (tmp_path / 'a.json').write_bytes(content)
@@ -197,6 +210,22 @@ def test_processes_that_the_owner_forked_do_not_hold_the_folder(tmp_path):
         os.waitpid(child, 0)
         for descriptor in (*ready, *done):
             os.close(descriptor)
+
+
+@pytest.mark.parametrize('there', ['', 'a', 'a/run'])
+def test_a_refused_run_leaves_nothing_that_it_made(tmp_path, there):
+    (tmp_path / there).mkdir(parents=True, exist_ok=True)
+    before = sorted(tmp_path.rglob('*'))
+    with pytest.raises(ConfigError), own_folder(tmp_path / 'a' / 'run'):
+        raise ConfigError('refused')
+    assert sorted(tmp_path.rglob('*')) == before
+
+
+def test_a_failed_run_keeps_what_it_wrote(tmp_path):
+    with pytest.raises(ConfigError), own_folder(tmp_path / 'run'):
+        (tmp_path / 'run' / 'picture.png').write_text('')
+        raise ConfigError('failed')
+    assert sorted(os.listdir(tmp_path / 'run')) == ['.lock', 'picture.png']
 
 
 @pytest.mark.parametrize('kind', ['pipe', 'link', 'folder'])

@@ -110,7 +110,7 @@ def test_names_and_axes_that_do_not_fit_are_told(tmp_path, capsys):
 @pytest.mark.parametrize(
     ('arguments', 'status', 'text'),
     [
-        (['nothing_like_it'], 1, "error: object 'nothing_like_it' not found: wanted a folder"),
+        (['nothing_like_it'], 2, "error: object 'nothing_like_it' not found: wanted a folder"),
         (['human18'], 1, "error: object 'human18' has no model_points: add them to its object.yaml"),
         (['face', '--camera', 'nowhere.yaml'], 1, 'nowhere.yaml: cannot be read'),
         (['face', '--distance', '4', '1'], 2, '--distance: wanted 0 < NEAR <= FAR, got 4 1'),
@@ -134,4 +134,4 @@ def test_bad_input_ends_in_one_line(arguments, status, text, tmp_path, capsys):
 def test_noise_is_above_zero(tmp_path, capsys):
     with pytest.raises(SystemExit, match='2'):
         main(['face', '--noise', '0', '--out', str(tmp_path)])
-    assert "--noise: wanted a number above 0, got '0'" in capsys.readouterr().err
+    assert "--noise: wanted a number from 0.001 to 1000, got '0'" in capsys.readouterr().err

@@ -105,6 +105,14 @@ def test_a_calibration_of_another_camera_is_told(tmp_path, capsys):
     assert 'has a focal length of 400 px for 640x480, and by the labels it is' in capsys.readouterr().out
 
 
+def test_a_calibration_of_another_shape_is_named(tmp_path, capsys):
+    camera = CameraIntrinsics(480, 640, np.array([[400.0, 0, 239.5], [0, 400.0, 319.5], [0, 0, 1]]))
+    path = tmp_path / 'upright.yaml'
+    path.write_text(yaml.safe_dump(camera.to_yaml_dict()))
+    assert main([str(write_labels(tmp_path)), '--camera', str(path), '--out', str(tmp_path / 'out')]) == 1
+    assert capsys.readouterr().err.startswith(f'error: {path}: camera: ')
+
+
 def test_without_a_length_it_says_that_these_are_no_metres(tmp_path, capsys):
     assert main([str(write_labels(tmp_path)), '--out', str(tmp_path / 'out')]) == 0
     assert 'distances are not metres; give --length' in capsys.readouterr().out

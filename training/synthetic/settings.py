@@ -12,6 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from custom_pose_ros.core.command_line import ANYWHERE, SIDES
 from custom_pose_ros.core.errors import ConfigError
 from custom_pose_ros.core.yaml_files import read_yaml
 
@@ -19,8 +20,6 @@ DEFAULTS_FILE = Path(__file__).with_name('settings.yaml')
 DEFAULT_SCENE = 'indoor'  # what settings.yaml says
 _PRESETS = {path.stem: path for path in sorted(Path(__file__).with_name('presets').glob('*.yaml'))}
 SCENES = (DEFAULT_SCENE, *_PRESETS)
-ANYWHERE = 'anywhere'
-SIDES = ('above', 'below', 'front', 'back', 'left', 'right')
 
 
 def load_settings(path: str | Path | None = None, scene: str = DEFAULT_SCENE) -> SimpleNamespace:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from custom_pose_ros.core.errors import DatasetError, listed
+from custom_pose_ros.core.errors import DatasetError, UsageError, listed
 from custom_pose_ros.core.keypoint_names import find_sides
 from custom_pose_ros.core.labels.raw_labels import is_number
 
@@ -36,10 +36,11 @@ class CategoryChoice:
 
         Raises:
             DatasetError: It is not clear which ones are meant, or they have different keypoints.
+            UsageError: The file has no category of a name.
         """
         if missing := [name for name in self.names if name not in keypoints]:
             wanted = ', '.join(map(repr, missing))
-            raise DatasetError(f'{path}: wanted a category named {wanted}, the file has {listed(keypoints)}')
+            raise UsageError(f'{path}: wanted a category named {wanted}, the file has {listed(keypoints)}')
         labelled = [name for name in keypoints if name in used]
         chosen = list(dict.fromkeys(self.names)) or (list(keypoints) if len(keypoints) == 1 else labelled)
         if not chosen:

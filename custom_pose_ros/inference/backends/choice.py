@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from custom_pose_ros.core.command_line import whole_number
-from custom_pose_ros.core.errors import ConfigError, CustomPoseError, ModelError
+from custom_pose_ros.core.errors import ChoiceError, ConfigError, CustomPoseError, ModelError
 from custom_pose_ros.core.files import check_network_file, sha256_of
 from custom_pose_ros.core.keypoints.preprocessing import check_input_height
 from custom_pose_ros.core.object_model import ObjectModel
@@ -187,7 +187,7 @@ def add_network_options(parser: argparse._ActionsContainer) -> None:
         help=f'what runs the network: {", ".join(KINDS)} or auto, the first that is there (default: auto)',
     )  # fmt: skip
     parser.add_argument(
-        '--precision', default='auto',
+        '--precision', default=AUTO, choices=(AUTO, *PRECISIONS), metavar='NAME',
         help='f32, f16, bf16 or int8 (default: auto, f32 or what was checked against it)',
     )  # fmt: skip
     parser.add_argument(
@@ -255,9 +255,9 @@ def find_candidates(
         ModelError: There is none: a file is missing.
     """
     if name != AUTO and name not in KINDS:
-        raise ConfigError(f'backend {name!r} is unknown, wanted one of {", ".join([AUTO, *KINDS])}')
+        raise ChoiceError(f'backend {name!r} is unknown, wanted one of {", ".join([AUTO, *KINDS])}')
     if precision not in (AUTO, *PRECISIONS):
-        raise ConfigError(f'precision {precision!r} is unknown, wanted one of {", ".join([AUTO, *PRECISIONS])}')
+        raise ChoiceError(f'precision {precision!r} is unknown, wanted one of {", ".join([AUTO, *PRECISIONS])}')
     if path.is_file() and not ending_of(path):
         check_network_file(path)
         raise refusal(path)
@@ -324,7 +324,7 @@ def _error(
     """Return what to say where no candidate is usable."""
     if name != AUTO and precision not in (AUTO, *KINDS[name].files):
         others = [other for other, kind in KINDS.items() if precision in kind.files]
-        return ConfigError(
+        return ChoiceError(
             f'backend {name!r} has no precision {precision}, only {", ".join(KINDS[name].files)}; '
             f'{precision} has {", ".join(others)}'
         )
@@ -336,7 +336,7 @@ def _error(
         packages = dict.fromkeys(KINDS[way.name].package for way in present)
         return ConfigError(f'no backend for {present[0].path} is installed: {"; or ".join(packages)}')
     if not ways:
-        return ConfigError(f'{path}: no backend runs such a file in precision {precision}; take {AUTO}')
+        return ChoiceError(f'{path}: no backend runs such a file in precision {precision}; take {AUTO}')
     file = ways[0].path
     missing = f'{path}: no {file.name} in this folder' if path.is_dir() else f'{file}: no such file'
     if name != AUTO:

@@ -99,10 +99,14 @@ def test_a_new_run_does_not_overwrite_another(tmp_path, dots_folder):
         TrainingRun.new(str(dots_folder), settings_for(dots_folder), tmp_path, workers=0)
 
 
-def test_a_new_run_keeps_files_of_others(tmp_path, dots_folder):
-    (tmp_path / 'best.pth').touch()
-    with pytest.raises(ConfigError, match='best.pth: is there already, and not of a run in this folder'):
-        TrainingRun.new(str(dots_folder), settings_for(dots_folder), tmp_path, workers=0)
+@pytest.mark.parametrize('name', ['best.pth', 'last.pth'])
+def test_a_new_run_keeps_files_of_others(tmp_path, dots_folder, name):
+    out = tmp_path / 'run'
+    out.mkdir()
+    (out / name).write_text('of somebody else')
+    with pytest.raises(ConfigError, match=f'{name}: is there already, and not of a run in this folder'):
+        TrainingRun.new(str(dots_folder), settings_for(dots_folder), out, workers=0)
+    assert list(out.iterdir()) == [out / name]
 
 
 def test_validations_take_a_fifth_of_the_time_at_most(tmp_path, dots_folder, monkeypatch):

@@ -11,8 +11,9 @@ pytest.importorskip('yourdfpy', reason='yourdfpy is not installed')
 import trimesh
 
 from custom_pose_ros.core.errors import ConfigError, DatasetError
+from custom_pose_ros.core.geometry.mesh_frame import axes_rotation
 from custom_pose_ros.core.object_model import ObjectModel
-from training.synthetic.geometry.object_builder import axes_rotation, check_against_model, load_parts, object_builder
+from training.synthetic.geometry.object_builder import check_against_model, load_parts, object_builder
 from training.synthetic.geometry.parts import all_vertices
 from training.synthetic.settings import load_settings
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -105,6 +105,11 @@ class Film:
         with self._bag() as (_, images):
             return images.count
 
+    @property
+    def is_bag(self) -> bool:
+        """Whether it is a bag, of which a topic may be chosen."""
+        return not (self._is_folder or self._is_video)
+
     @cached_property
     def _pictures(self) -> list[Path]:
         return find_images(self.source)
@@ -121,7 +126,7 @@ class Film:
             DatasetError: It cannot be read at all.
             UsageError: The bag has several cameras, or none.
         """
-        if not (self._is_folder or self._is_video):
+        if self.is_bag:
             yield from self._read_bag(wanted)
             return
         numbers = range(self.count) if wanted is None else wanted
@@ -149,7 +154,7 @@ class Film:
     @cached_property
     def recorded_camera(self) -> RecordedCamera:
         """What a bag says of the camera; nothing of videos and folders. What is not used is told."""
-        if self._is_folder or self._is_video:
+        if not self.is_bag:
             return RecordedCamera()
         with self._bag() as (bag, images):
             from custom_pose_ros.evaluation.evaluation_settings import select_camera_info
@@ -206,3 +211,21 @@ class Film:
                     yield FilmFrame(number, (message.time_ns - first) / 1e9, image_to_bgr(content))
                 except MessageError as error:
                     bag.notes.damage(f'{images.name}: {error}; left out', counted=True)
+
+
+def open_films(sources: Sequence[Path], topic: str | None) -> list[Film]:
+    """
+    Return the films of footage.
+
+    Args:
+        sources: Videos, bags or folders of pictures.
+        topic: Of the images of the bags; None for the only one.
+
+    Raises:
+        DatasetError: One is none of these.
+        UsageError: A topic is given, and none of them is a bag.
+    """
+    films = [Film(source, topic) for source in sources]
+    if topic is not None and not any(film.is_bag for film in films):
+        raise UsageError(f'--image {topic} chooses a topic of a bag, and {sources[0]} is none: leave it out')
+    return films

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import cv2
 import numpy as np
@@ -16,7 +16,7 @@ import torch
 
 from custom_pose_ros.core.command_line import say
 from custom_pose_ros.core.errors import ConfigError, CustomPoseError, ModelError
-from custom_pose_ros.core.files import own_folder
+from custom_pose_ros.core.files import FolderLock, own_folder
 from custom_pose_ros.core.keypoints.preprocessing import check_input_height
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.inference.backends.torch_backend import TorchBackend
@@ -81,7 +81,7 @@ class TrainingRun:
             more_images: One more source, which no file holds: its checkpoints cannot be continued.
         """
         started = time.monotonic()
-        self._lock: IO[str] | None = None  # of the folder, kept as long as the run
+        self._lock: FolderLock | None = None  # of the folder, kept as long as the run
         self.model, self.settings, self.folder = trainable(model, settings.input_height), settings, folder
         self._workers = default_workers() if workers is None else workers
         cv2.setNumThreads(0)  # the cores are busy; OpenCV's threads in forked workers can freeze
@@ -132,6 +132,7 @@ class TrainingRun:
             ModelError: The weights to start from cannot be used.
         """
         model = source if isinstance(source, ObjectModel) else ObjectModel.load(source)
+        check_place(folder)
         run = cls(model, settings, folder, threads, workers, more_images=more_images)
         run._lock = _own(folder)
         create_history(folder)
@@ -351,9 +352,16 @@ class TrainingRun:
         return lines + self._judgement(accuracy, log)
 
 
-def _own(folder: Path) -> IO[str] | None:
+def _own(folder: Path) -> FolderLock | None:
     """Own a folder as the first of the processes that train together."""
     return own_folder(folder) if computing.is_first() else None
+
+
+def check_place(folder: Path) -> None:
+    """Raise ConfigError where a folder has files, named as those of a run, that no run wrote."""
+    for name in (_LAST_FILE, _BEST_FILE):
+        if not (folder / HISTORY).exists() and os.path.lexists(folder / name):
+            raise ConfigError(f'{folder / name}: is there already, and not of a run in this folder; give another --out')
 
 
 def create_history(folder: Path) -> None:
@@ -365,11 +373,6 @@ def create_history(folder: Path) -> None:
     """
     if computing.is_first():
         folder.mkdir(parents=True, exist_ok=True)
-        for name in (_LAST_FILE, _BEST_FILE):
-            if not (folder / HISTORY).exists() and os.path.lexists(folder / name):
-                raise ConfigError(
-                    f'{folder / name}: is there already, and not of a run in this folder; give another --out'
-                )
         try:
             (folder / HISTORY).touch(exist_ok=False)  # of two runs that start at once, one fails here
         except FileExistsError as error:

@@ -32,6 +32,16 @@ class FrameChoice:
     left: Pair | None = None
     length: tuple[str, str, float] | None = None
 
+    def check(self, names: Sequence[str]) -> None:
+        """Raise UsageError unless all that is named are keypoints, of the K names, and two different ones each."""
+        given = (('--length', self.length and self.length[:2]), ('--forward', self.forward), ('--left', self.left))
+        for option, pair in given:
+            for name in pair or ():
+                if name not in names:
+                    raise UsageError(f'{option}: no keypoint {name!r}; wanted two of {", ".join(names)}')
+            if pair and pair[0] == pair[1]:
+                raise UsageError(f'{option}: wanted two different keypoints, got {pair[0]} twice')
+
 
 class ObjectFrame:
     """
@@ -57,6 +67,7 @@ class ObjectFrame:
         Raises:
             UsageError: keypoints that are given were not measured or are the same.
         """
+        choice.check(names)
         self._names, self.notes = list(names), list[str]()
         known = np.isfinite(points).all(1)
         self._length = None
@@ -77,12 +88,8 @@ class ObjectFrame:
 
     def _indices(self, option: str, names: Sequence[str], known: np.ndarray) -> tuple[int, int]:
         for name in names:
-            if name not in self._names:
-                raise UsageError(f'{option}: no keypoint {name!r}; wanted two of {", ".join(self._names)}')
             if not known[self._names.index(name)]:
                 raise UsageError(f'{option}: {name} was not measured: label it in more pictures, or name another one')
-        if names[0] == names[1]:
-            raise UsageError(f'{option}: wanted two different keypoints, got {names[0]} twice')
         return self._names.index(names[0]), self._names.index(names[1])
 
     def _sources(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from custom_pose_ros.core.errors import DatasetError
+from custom_pose_ros.core.errors import ConfigError, DatasetError
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.labels.coco_file import PROPOSED
 from custom_pose_ros.core.labels.raw_labels import HIDDEN, NOTE, REFUSED, RawLabels, base_name
@@ -108,7 +108,13 @@ def labelled_views(names: Sequence[str], pictures: Sequence[CheckedImage], camer
         ConfigError: the calibration cannot be that of the pictures.
     """
     sizes = sorted({(picture.width, picture.height) for picture in pictures if picture.instances})
-    lenses = [None] * len(sizes) if camera is None else [CameraCalibration(camera).for_size(*size) for size in sizes]
+    lenses: list[CameraIntrinsics | None] = [None] * len(sizes)
+    if camera is not None:
+        calibration = CameraCalibration(camera)
+        try:
+            lenses = [calibration.for_size(*size) for size in sizes]
+        except ConfigError as error:
+            raise ConfigError(f'{camera}: {error}') from error
     pixels, weights, lens, images, annotations = [], [], [], [], []
     for picture in pictures:
         for points, annotation in zip(picture.keypoints, picture.annotations):

@@ -14,6 +14,7 @@ import numpy as np
 
 from custom_pose_ros.core.command_line import say
 from custom_pose_ros.core.errors import ConfigError, DatasetError
+from custom_pose_ros.core.geometry.mesh_frame import axes_rotation
 from custom_pose_ros.core.limits import MAX_MESH_FACES
 from custom_pose_ros.core.object_model import ObjectModel
 from training.synthetic.geometry.formats.mesh_checks import has_y_up, stated_unit
@@ -171,22 +172,6 @@ def used_scale(path: str | Path, scale: float | None) -> float:
     if scale is not None or _is_urdf(Path(path)):
         return scale or 1.0
     return stated_unit(Path(path)) or 1.0
-
-
-def axes_rotation(axes: str) -> np.ndarray:
-    """Return R_object_file (3, 3) for text such as '-y,x,z' (see `load_parts`)."""
-    names = [name.strip().lower() for name in axes.split(',')]
-    rows = {
-        sign + letter: value * np.eye(3)[i]
-        for i, letter in enumerate('xyz')
-        for sign, value in (('', 1), ('+', 1), ('-', -1))
-    }
-    if len(names) != 3 or any(name not in rows for name in names):
-        raise ConfigError(f'mesh axes: wanted three of x, y, z, -x, -y, -z such as "-y,x,z", got {axes!r}')
-    rotation = np.array([rows[name] for name in names])
-    if round(float(np.linalg.det(rotation))) != 1:
-        raise ConfigError(f'mesh axes: wanted a right-handed frame (no axis twice, not mirrored), got {axes!r}')
-    return rotation
 
 
 def check_against_model(
