@@ -11,6 +11,7 @@ import pytest
 from training.pose_training.data.augmentation import Augmentation
 from training.pose_training.data.training_set import Ticket, TrainingSet
 from training.pose_training.labels.coco import read_dataset
+from training.pose_training.learning.losses import HEATMAP_PEAK_WEIGHT
 
 PLAIN = Augmentation.named('none')
 
@@ -82,6 +83,18 @@ def test_absent_keypoints_are_learned_as_absent(dots_folder, dots):
     sample = plain_set(dots_folder, dots)[Ticket(0, 0, 0)]
     assert sample.heatmaps[2].max() == sample.pafs[2:].max() == 0
     assert sample.heatmap_mask.min() == sample.paf_mask.min() == 1
+
+
+def test_an_absent_keypoint_counts_as_much_as_a_seen_one_in_the_box_of_its_instance(dots_folder, dots):
+    def hide(content):
+        label_right_as(0)(content)
+        content['annotations'][0]['bbox'] = [20, 10, 56, 52]
+
+    edit(dots_folder, hide)
+    absent = plain_set(dots_folder, dots)[Ticket(0, 0, 0)].heatmap_mask
+    assert absent[2].max() == 1 + HEATMAP_PEAK_WEIGHT  # so that both being as likely is answered by 0.5
+    assert absent[2].min() == 1  # outside the box
+    assert (absent[[0, 1, 3]] == 1).all()
 
 
 def test_hidden_keypoints_are_learned_at_their_place_with_less_weight(dots_folder, dots):

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 from custom_pose_ros.core.keypoints.heatmaps import encode_heatmaps
 from custom_pose_ros.core.keypoints.pafs import encode_pafs
 from custom_pose_ros.core.keypoints.preprocessing import STRIDE
-from custom_pose_ros.core.labels.raw_labels import HIDDEN, UNKNOWN
+from custom_pose_ros.core.labels.raw_labels import ABSENT, HIDDEN, UNKNOWN
 from custom_pose_ros.core.object_model import ObjectModel
 from training.pose_training.data.augmentation import (
     Augmentation,
@@ -31,8 +31,9 @@ from training.pose_training.labels.coco import LabelledImage
 SIGMA_PX = 7.0  # width of the heatmap Gaussians, in the network input
 LIMB_THICKNESS = 1.0  # half-width of the limbs in the part affinity fields, in cells
 HIDDEN_WEIGHT = 0.2  # of a hidden keypoint's peak: as of background, without losses.HEATMAP_PEAK_WEIGHT
+ABSENT_WEIGHT = 5.0  # of an absent keypoint in the box of its instance: as of a seen one's peak, with that weight
 _LEVELS = 5  # an image and its halvings
-_UNKNOWN_MARGIN = 0.15  # of the box: how far outside of it an unknown keypoint may be
+_BOX_MARGIN = 0.15  # of the box: how far outside of it an unknown or absent keypoint may be
 
 
 class Ticket(NamedTuple):
@@ -58,8 +59,8 @@ class TrainingSample(NamedTuple):
         image: (S, S, 3) uint8 BGR.
         heatmaps: (K + 1, h, w) float32, the last is background.
         pafs: (2L, h, w) float32.
-        heatmap_mask: (K + 1, h, w) float32 weights in [0, 1]; 0 where the target is not known.
-        paf_mask: (2L, h, w) float32, likewise.
+        heatmap_mask: (K + 1, h, w) float32 weights; 0 where the target is not known, 1 where nothing else is known.
+        paf_mask: (2L, h, w) float32, 0 or 1.
     """
 
     image: np.ndarray
@@ -112,15 +113,14 @@ class TrainingSet(Dataset):
         image = warp_image(levels[level], reduced, self._crop, random_border(rng))
         keypoints, states = transformed_keypoints(labels, warp, self._model.flip_order)
         inside = ((keypoints > -0.5) & (keypoints < self._crop - 0.5)).all(-1)
-        drawn, hidden = inside & (states >= HIDDEN), inside & (states == HIDDEN)
-        image = photometric(image, keypoints[drawn & ~hidden], self._augmentation, rng)
+        drawn = inside & (states >= HIDDEN)
+        image = photometric(image, keypoints[inside & (states > HIDDEN)], self._augmentation, rng)
         shape = (self._crop // STRIDE, self._crop // STRIDE)
         heatmaps = encode_heatmaps(keypoints, drawn, shape, STRIDE, SIGMA_PX)
         pafs = encode_pafs(keypoints, drawn, self._model.skeleton, shape, STRIDE, LIMB_THICKNESS)
         heatmap_mask, paf_mask = known_masks(labels, states != UNKNOWN, warp, shape, self._model)
-        if hidden.any():
-            peaks = encode_heatmaps(keypoints, hidden, shape, STRIDE, SIGMA_PX)[:-1]
-            heatmap_mask[:-1] *= 1 - (1 - HIDDEN_WEIGHT) * peaks
+        weighed = np.where(inside | (states == ABSENT), states, UNKNOWN)
+        heatmap_mask[:-1] *= state_weights(labels, keypoints, weighed, warp, heatmaps[:-1])
         return TrainingSample(image, heatmaps, pafs, heatmap_mask, paf_mask)
 
     def _warp(self, labels: LabelledImage, rng: np.random.Generator) -> Warp:
@@ -182,11 +182,40 @@ def known_masks(
     for box, is_known in zip(labels.boxes, known):
         if is_known.all():
             continue
-        inside = _warped_box(box, _UNKNOWN_MARGIN, warp, shape)
+        inside = _warped_box(box, _BOX_MARGIN, warp, shape)
         heatmaps[[*np.flatnonzero(~is_known), model.keypoint_count]] *= ~inside
         limbs = [i for i, (a, b) in enumerate(model.skeleton) if not (is_known[a] and is_known[b])]
         pafs[[c for i in limbs for c in (2 * i, 2 * i + 1)]] *= ~inside
     return heatmaps, pafs
+
+
+def state_weights(
+    labels: LabelledImage, keypoints: np.ndarray, states: np.ndarray, warp: Warp, heatmaps: np.ndarray
+) -> np.ndarray:
+    """
+    Return how much each cell counts by what is known of the keypoints.
+
+    The peak of a hidden keypoint counts less. An absent one counts as much as if it were seen, wherever it could be:
+    where both are equally likely the network then answers 0.5, and not the 0.83 to which a seen peak's weight pulls.
+
+    Args:
+        labels: Labels of the source image, with A boxes.
+        keypoints: (A, K, 2) in crop px.
+        states: (A, K), in the order of the crop.
+        warp: From the source image to the crop.
+        heatmaps: (K, h, w) targets.
+
+    Returns:
+        (K, h, w) float32.
+    """
+    weights = np.ones_like(heatmaps)
+    hidden, absent = states == HIDDEN, states == ABSENT
+    if hidden.any():
+        weights -= (1 - HIDDEN_WEIGHT) * encode_heatmaps(keypoints, hidden, heatmaps.shape[1:], STRIDE, SIGMA_PX)[:-1]
+    for k in np.flatnonzero(absent.any(0)):
+        boxes = [_warped_box(box, _BOX_MARGIN, warp, heatmaps.shape[1:]) for box in labels.boxes[absent[:, k]]]
+        weights[k] += (ABSENT_WEIGHT - 1) * np.any(boxes, 0) * (1 - heatmaps[k])
+    return weights
 
 
 def _warped_box(box: np.ndarray, margin: float, warp: Warp, shape: tuple[int, int]) -> np.ndarray:
