@@ -17,6 +17,7 @@ import numpy as np
 from custom_pose_ros.core.errors import ConfigError
 from custom_pose_ros.core.geometry.calibration_files import CameraInfoFields
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
+from custom_pose_ros.core.geometry.camera_checks import is_centred
 
 _RECTIFIED = {'rect', 'rectified', 'undistorted', 'undist'}  # parts of names of topics
 _SIZES = 16  # of images whose intrinsics are kept
@@ -243,6 +244,11 @@ def _fitted_camera(
         ignored = ' and '.join(['roi'] * (part != whole) + ['binning'] * (fields.binning != (1, 1)))
         return camera, f'{ignored} of the calibration ignored: images of {width}x{height} have its full size'
     view = _shown_view(fields, camera, whole, part, size)
+    if view == whole and is_centred(camera, *size) and not is_centred(camera, *whole[2:]):
+        raise ConfigError(
+            f'camera: the calibration is for {whole.width}x{whole.height} and the image has {width}x{height}, of which '
+            'its matrix has the middle: correct width and height of the calibration, or give that of this camera'
+        )
     return camera.cropped(*view).scaled_to(*size), _remark_on_scaling(whole, part, view, size)
 
 

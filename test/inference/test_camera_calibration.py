@@ -116,6 +116,8 @@ def test_what_a_calibration_says_and_the_image_size_decide_together(message, siz
         (info(roi=(160, 120, 320, 240)), (160, 120), 'may show all 640x480 of the calibration or its roi, 320x240 at'),
         (info(roi=(160, 120, 320, 240), binning=(2, 2)), (320, 240), 'nobody can tell'),
         (info(roi=(0, 0, 640, 240)), (600, 480), 'calibration is for 640x480 and the image has 600x480'),
+        (info(width=1280, height=960), (640, 480), '1280x960 and the image has 640x480, of which its matrix has'),
+        (info(width=330, height=248), (640, 480), '330x248 and the image has 640x480, of which its matrix has'),
     ],
 )
 def test_images_that_may_show_two_things_are_refused(message, size, text) -> None:

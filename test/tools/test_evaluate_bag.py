@@ -211,6 +211,21 @@ def test_what_cannot_be_scored_ends_in_1_and_one_line(dive, tiny_folder, tmp_pat
     assert text in only_error(capsys)
 
 
+@pytest.mark.parametrize('recorded', [[], ['--recorded', 'poses,orientations']])
+@pytest.mark.parametrize('size', [(640, 512), (320, 240)])  # of the same shape as the images, and of another one
+def test_a_calibration_of_other_images_is_refused_with_both_sizes(dive, tiny_folder, tmp_path, capsys, recorded, size):
+    other = tmp_path / 'other.yaml'
+    other.write_text(json.dumps({**bag_maker.CAMERA.to_yaml_dict(), 'image_width': size[0], 'image_height': size[1]}))
+    bag = dive
+    if recorded:
+        bag = tmp_path / 'copy'
+        assert refused(dive, tiny_folder, tmp_path, ['DIVE', '--write-bag', str(bag)]) == DONE
+    arguments = [str(bag), '--truth', TRUTH, '--camera', str(other), *recorded]
+    assert refused(dive, tiny_folder, tmp_path, arguments) == WRONG_USE
+    start = f'error: --camera {other}: the calibration is for {size[0]}x{size[1]} and the image has 320x256'
+    assert only_error(capsys).startswith(start)
+
+
 def refused(dive: Path, tiny_folder: Path, tmp_path: Path, arguments: Sequence[str]) -> int:
     given = [str(dive) if argument == 'DIVE' else argument for argument in arguments]
     objects = [] if '--object' in given else ['--object', str(tiny_folder)]

@@ -85,11 +85,20 @@ def checked_distortion(D: Any, model: Any) -> np.ndarray:
     return coefficients
 
 
+def is_centred(camera: CameraIntrinsics, width: int, height: int) -> bool:
+    """Whether K may be that of images of this size [px], by how near to their middle it has the lens."""
+    return bool(_off_centre(camera, width, height).max() <= _FAR_FROM_MIDDLE)
+
+
+def _off_centre(camera: CameraIntrinsics, width: int, height: int) -> np.ndarray:
+    """Return how far the principal point is from the middle of images of a size [px], in shares of their sides."""
+    return np.abs(camera.K[:2, 2] - (np.array([width, height]) - 1) / 2) / [width, height]
+
+
 def oddities(camera: CameraIntrinsics) -> list[str]:
     """Return what looks as if the matrix was that of other images than of this size, a line each."""
     found = []
-    middle = (np.array([camera.width, camera.height]) - 1) / 2
-    shares = np.abs(camera.K[:2, 2] - middle) / [camera.width, camera.height]
+    shares = _off_centre(camera, camera.width, camera.height)
     if shares.max() > _FAR_FROM_MIDDLE:
         side = ('width', 'height')[int(shares.argmax())]
         found.append(

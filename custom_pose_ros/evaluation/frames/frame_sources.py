@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from custom_pose_ros.core.errors import ConfigError
+from custom_pose_ros.core.errors import ConfigError, UsageError
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.keypoints.tracking import PoseTracker
@@ -44,7 +44,7 @@ class CameraSupply:
             fov_deg: Horizontal field of view to assume where there is neither.
             rectified: Whether the images are rectified.
         """
-        self.notes, self._fov_deg = notes, fov_deg
+        self.notes, self._fov_deg, self._file, self._fits_any = notes, fov_deg, file, False
         self.description = file.name if file else 'none'
         self._calibration = CameraCalibration(file, rectified, self._report)
 
@@ -74,7 +74,12 @@ class CameraSupply:
         self.description = topic
 
     def for_size(self, width: int, height: int) -> CameraIntrinsics | None:
-        """Return the intrinsics for images of this size; None, with a note, when there are none."""
+        """
+        Return the intrinsics for images of this size; None, with a note, when there are none.
+
+        Raises:
+            UsageError: The calibration that was given cannot be that of the first images.
+        """
         if not self._calibration.is_known and self._fov_deg is None:
             self.notes.info(
                 'no calibration: orientations are not evaluated; give --camera FILE, --camera-info TOPIC or --fov-deg'
@@ -85,8 +90,12 @@ class CameraSupply:
         if self._calibration.rectifies:
             self.notes.info(f'{self.description}: P is used, without distortion, as the images are rectified')
         try:
-            return self._calibration.for_size(width, height, self._fov_deg or 0.0)
+            camera = self._calibration.for_size(width, height, self._fov_deg or 0.0)
+            self._fits_any = True
+            return camera
         except ConfigError as error:
+            if self._file and not self._fits_any:
+                raise UsageError(f'--camera {self._file}: {str(error).removeprefix("camera: ")}') from error
             self.notes.damage(f'images of {width}x{height} px: {error}')
             return None
 

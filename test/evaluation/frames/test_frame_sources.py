@@ -11,7 +11,7 @@ import yaml
 from bag_maker import CAMERA, CAMERA_INFO, START_NS, Messages, write_bag
 from stated_camera import stated_camera
 
-from custom_pose_ros.core.errors import ConfigError
+from custom_pose_ros.core.errors import ConfigError, UsageError
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.evaluation.bags.reader import Bag
 from custom_pose_ros.evaluation.frames.frame_sources import CameraSupply
@@ -64,6 +64,12 @@ def test_another_resolution_is_scaled_and_another_shape_refused(tmp_path):
     ]
     assert supply.for_size(640, 480) is None
     assert 'images of 640x480 px' in notes.lines(damaged=True)[0]
+
+
+def test_a_given_calibration_of_another_shape_than_the_first_images_is_no_damage(tmp_path):
+    path = file_of(tmp_path, CAMERA)
+    with pytest.raises(UsageError, match=f'^--camera {path}: the calibration is for 320x256 and the image has 640x480'):
+        CameraSupply(Notes(), path).for_size(640, 480)
 
 
 def test_without_any_a_field_of_view_is_assumed_or_nothing_with_a_word():
