@@ -140,7 +140,7 @@ class PoseFilter:
         self._age_s = 0.0  # time since the start
         self._since_s = 0.0  # time since the last correction by keypoints
         self._known = (0.0, 0.0)  # largest variances after any: of the rotation, of the distance relative to it
-        self.hypotheses: Hypotheses | None = None
+        self.hypotheses: Hypotheses  # from `start` on
         self._published: Hypotheses | None = None  # what `result` is about where it is not `hypotheses`
 
     def start(self, solution: PoseSolution) -> None:
@@ -157,7 +157,6 @@ class PoseFilter:
 
     def predict(self, step_s: float) -> None:
         """Let a time of `step_s` >= 0 [s] pass."""
-        assert self.hypotheses is not None, 'start first'
         now, p = self.hypotheses, self._parameters
         self._age_s += step_s
         self._since_s += step_s
@@ -176,7 +175,6 @@ class PoseFilter:
 
     def loosen(self, step_s: float) -> None:
         """Allow for a jerk in the step just predicted, of `step_s` [s]: any speed within the limits may have begun."""
-        assert self.hypotheses is not None, 'start first'
         rates = np.diag(self._first_rates)[:6]
         extra = np.zeros((3, 6, 3, 6))
         axes = np.arange(6)
@@ -194,7 +192,6 @@ class PoseFilter:
             when the corrected pose does not explain them. When any is True nothing was changed: call again without
             those.
         """
-        assert self.hypotheses is not None, 'start first'
         # Steps 9 and 10: split what is too uncertain, and compare with what is expected.
         prior = self._split_uncertain_tilts(self.hypotheses)
         self.noise.begin(self._since_s)
@@ -248,21 +245,17 @@ class PoseFilter:
 
     def correct_by_fit(self, fit: OutlineFit, step_s: float) -> None:
         """Correct the hypotheses by what the outline tells about the pose (step 27)."""
-        assert self.hypotheses is not None, 'start first'
         now = self.hypotheses
         values, axes = np.linalg.eigh(fit.information[:6, :6])
         told = values > _TOLD * values[-1]
         root = np.sqrt(values[told])
         rows = root[:, None] * axes[:, told].T  # whitened: information = rows.T @ rows
         arms = now.R @ self._shape.centroid
-        steps = np.empty((len(now), 6))  # from each hypothesis to the fit, of the object's origin
-        steps[:, :3] = fit.pose.translation - (now.centre - arms)
-        steps[:, 3:] = rotation_vectors_from_matrices(fit.pose.rotation @ now.R.transpose(0, 2, 1))
-        to_origin = np.tile(_UNIT, (len(now), 1, 1))
-        to_origin[:, :3, 3:] = skew_matrix(arms)
+        # From each hypothesis to the fit, of the object's origin.
+        steps = _steps(fit.pose.translation - (now.centre - arms), fit.pose.rotation @ now.R.transpose(0, 2, 1))
         residual = steps @ rows.T + (axes[:, told].T @ fit.pull[:6]) / root
         noise = np.tile(repeated(step_s) * np.eye(len(root)), (len(now), 1, 1))
-        self._keep(now.corrected(now.correction(residual, rows @ to_origin, noise)))
+        self._keep(now.corrected(now.correction(residual, rows @ _along_arms(arms), noise)))
 
     def told_by(self, observation: Observation, camera_object: Rigid) -> tuple[np.ndarray, np.ndarray]:
         """Return information (6, 6) and pull (6,) of the keypoints about steps from a pose (see `Rigid.moved`)."""
@@ -285,7 +278,6 @@ class PoseFilter:
     @property
     def vague(self) -> bool:
         """Whether one image on its own tells the pose better than what is expected (step 13)."""
-        assert self.hypotheses is not None, 'start first'
         for now, before, limit in zip(_largest_variances(self.hypotheses), self._known, (_VAGUE_RAD, _VAGUE_DEPTH)):
             if now > limit**2 and now > _VAGUE_GROWTH * before:
                 return True
@@ -299,7 +291,6 @@ class PoseFilter:
             solution: of the image.
             observation: the keypoints that it uses.
         """
-        assert self.hypotheses is not None, 'start first'
         self.noise.begin(self._since_s)
         poses, spread = self._about_middle(solution, max(solution.misfit, self.noise.variance))
         count, most = len(poses.rotation), len(self.hypotheses)
@@ -307,10 +298,8 @@ class PoseFilter:
         log_evidence = -0.5 * (solution.chi2 / solution.misfit + np.linalg.slogdet(spread)[1])
         prior = self.hypotheses.select(np.repeat(np.arange(most), count))
         prior.weights = reweighted(prior.weights, np.tile(log_evidence, most))
-        residual = np.empty((most * count, 6))
-        residual[:, :3] = np.tile(poses.translation, (most, 1)) - prior.centre
         turns = np.tile(poses.rotation, (most, 1, 1)) @ prior.R.transpose(0, 2, 1)
-        residual[:, 3:] = rotation_vectors_from_matrices(turns)
+        residual = _steps(np.tile(poses.translation, (most, 1)) - prior.centre, turns)
         pose = np.broadcast_to(_UNIT, (most * count, 6, 6))
         correction = prior.correction(residual, pose, np.tile(spread, (most, 1, 1)))
         unknown = _widest(self.hypotheses) > _UNKNOWN_RAD**2
@@ -340,7 +329,6 @@ class PoseFilter:
         The hypotheses form two groups: those nearer to the best supported one, and those nearer to its mirror image.
         The pose is the mean of the heavier group, the alternative that of the other.
         """
-        assert self.hypotheses is not None, 'start first'
         now = self.hypotheses if self._published is None else self._published
         if len(now) == 1:
             pose = self._pose(now, 0)
@@ -351,9 +339,7 @@ class PoseFilter:
         best = int(support.argmax())
         second = flat @ now.mirrored_rotation(best, self._shape.normal).ravel() > traces[best]
         second[best] = False
-        steps = np.empty((len(now), 6))
-        steps[:, :3] = now.centre - now.centre[best]
-        steps[:, 3:] = rotation_vectors_from_matrices(now.R @ now.R[best].T)
+        steps = _steps(now.centre - now.centre[best], now.R @ now.R[best].T)
         alternative, other_share = None, float(now.weights @ second)
         if other_share > 0.5:  # the best supported one lies between both groups
             second, other_share = ~second, 1.0 - other_share
@@ -365,12 +351,8 @@ class PoseFilter:
     def _covariance_about(self, now: Hypotheses, pose: Rigid) -> np.ndarray:
         """Return the (6, 6) second moment of the object's origin and rotation about a pose, over all hypotheses."""
         arms = now.R @ self._shape.centroid
-        to_origin = np.empty((len(now), 6, 6))
-        to_origin[:] = _UNIT
-        to_origin[:, :3, 3:] = skew_matrix(arms)
-        steps = np.empty((len(now), 6))
-        steps[:, :3] = now.centre - arms - pose.translation
-        steps[:, 3:] = rotation_vectors_from_matrices(now.R @ pose.rotation.T)
+        to_origin = _along_arms(arms)
+        steps = _steps(now.centre - arms - pose.translation, now.R @ pose.rotation.T)
         moments = to_origin @ now.covariance[:, POSE, POSE] @ to_origin.transpose(0, 2, 1)
         covariance = (now.weights @ moments.reshape(-1, 36)).reshape(6, 6) + (now.weights * steps.T) @ steps
         return 0.5 * (covariance + covariance.T)
@@ -379,8 +361,7 @@ class PoseFilter:
         """Return poses of the object's middle and their covariances (B, 6, 6), `scale` times the claimed ones."""
         R = solution.poses.rotation
         arms = R @ self._shape.centroid
-        to_middle = np.tile(_UNIT, (len(R), 1, 1))
-        to_middle[:, :3, 3:] = -skew_matrix(arms)
+        to_middle = _along_arms(-arms)
         spread = to_middle @ np.linalg.inv(solution.information) @ to_middle.transpose(0, 2, 1)
         return Rigid(R, solution.poses.translation + arms), scale * spread
 
@@ -422,8 +403,7 @@ class PoseFilter:
         first = (rotated @ _FIRST_ORDER + _SHIFT).reshape(count, keypoints, 3, 6)
         jacobian = (to_image @ first).reshape(count, 2 * keypoints, 6)
         residual = (whiten @ (observation.directions - projected)[..., None]).reshape(count, 2 * keypoints)
-        noise = np.zeros((count, 2 * keypoints, 2 * keypoints))
-        noise.reshape(count, -1)[:, :: 2 * keypoints + 1] = 1.0
+        noise = np.tile(np.eye(2 * keypoints), (count, 1, 1))
         curvature = None
         if _widest(now) > _CURVED_RAD**2:
             turn = now.covariance[:, TURN, TURN]
@@ -455,6 +435,19 @@ class PoseFilter:
             if len(result) + 2 <= self._parameters.max_hypotheses:
                 result = result.split(i, now.covariance[i, :, TURN] @ axis[i] / sigma[i])
         return result
+
+
+def _steps(shifts: np.ndarray, turns: np.ndarray) -> np.ndarray:
+    """Return the steps (M, 6) of shifts (M, 3) and rotations (M, 3, 3), see `Rigid.moved`."""
+    return np.concatenate([shifts, rotation_vectors_from_matrices(turns)], axis=1)
+
+
+def _along_arms(arms: np.ndarray) -> np.ndarray:
+    """Return (M, 6, 6) that take errors of poses from one point of the object to another; `arms` (M, 3) lead back."""
+    result = np.empty((len(arms), 6, 6))
+    result[:] = _UNIT
+    result[:, :3, 3:] = skew_matrix(arms)
+    return result
 
 
 def _widest(now: Hypotheses) -> float:
