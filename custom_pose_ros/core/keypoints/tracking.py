@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from custom_pose_ros.core.keypoints.identities import corners
 from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.object_model import ObjectModel
 
@@ -221,10 +222,11 @@ class PoseTracker:
             if gap > 0:
                 track.velocity = track.velocity + _VELOCITY_GAIN * miss / gap
             expected = expected + miss  # what is hidden moves along with what is seen
-        if track.other is not None:
-            track.other = track.other + (expected - track.keypoints)[common].mean(0) if common.any() else track.other
+            if track.other is not None:
+                track.other = track.other + (expected - track.keypoints)[common].mean(0)
         track.keypoints = np.where(np.isnan(keypoints), expected, keypoints)
-        track.size = float(_sizes(keypoints[None])[0]) if common.sum() > 1 else track.size
+        if common.sum() > 1:
+            track.size = float(_sizes(keypoints[None])[0])
         track.stamp_s = stamp_s
 
 
@@ -274,9 +276,7 @@ def seen_points(pose: KeypointPose) -> np.ndarray:
 
 def _sizes(points: np.ndarray) -> np.ndarray:
     """Return (A,) diagonals of the boxes of (A, K, 2) points [px]; 0 where none is known."""
-    known = ~np.isnan(points)
-    low = np.where(known, points, np.inf).min(1)
-    high = np.where(known, points, -np.inf).max(1)
+    low, high = corners(points)
     return np.hypot(*np.maximum(high - low, 0.0).T)
 
 
