@@ -41,18 +41,15 @@ def solve_identities(
 ) -> OrientationEstimate | Refusal:
     """Return the estimate of one image from all that its keypoints may mean, or why there is none."""
     solution = solver.solve(pose)
-    if pose.alternative is not None:
-        other = solver.solve(pose.alternative)
-        log_odds = _log_odds(pose, solution, other)
-        if log_odds > 0.0:
-            solution, other, log_odds = other, solution, -log_odds
-        if isinstance(solution, PoseSolution):
-            estimate = solution.to_estimate(solver.model, pose.track_id, R_reference_camera)
-            second = None if isinstance(other, Refusal) else other.to_estimate(solver.model, pose.track_id)
-            return _with_other_identity(estimate, second, math.exp(log_odds), symmetries)
+    other = None if pose.alternative is None else solver.solve(pose.alternative)
+    log_odds = -math.inf if other is None else _log_odds(pose, solution, other)
+    if other is not None and log_odds > 0.0:
+        solution, other, log_odds = other, solution, -log_odds
     if isinstance(solution, Refusal):
         return solution
-    return solution.to_estimate(solver.model, pose.track_id, R_reference_camera)
+    estimate = solution.to_estimate(solver.model, pose.track_id, R_reference_camera)
+    second = other.to_estimate(solver.model, pose.track_id) if isinstance(other, PoseSolution) else None
+    return _with_other_identity(estimate, second, math.exp(log_odds), symmetries)
 
 
 def _log_odds(pose: KeypointPose, solution: PoseSolution | Refusal, other: PoseSolution | Refusal) -> float:
@@ -108,7 +105,7 @@ class _Frame(NamedTuple):
     stamp_s: float
     longest_gap_s: float
     track_id: int | None
-    image: bool
+    has_image: bool
 
 
 @dataclass(eq=False)
@@ -123,7 +120,7 @@ class _Followed:
         result: OrientationEstimate | Refusal
         if pose is not None:
             named = replace(pose, track_id=frame.track_id)
-            result = yield from self.track.update(named, frame.stamp_s, frame.longest_gap_s, frame.image)
+            result = yield from self.track.update(named, frame.stamp_s, frame.longest_gap_s, frame.has_image)
         elif self.track.alive(frame.stamp_s, frame.longest_gap_s):
             result = yield from self.track.coast(frame.stamp_s, frame.track_id, False)
         else:
@@ -131,9 +128,9 @@ class _Followed:
         self.estimate = None if isinstance(result, Refusal) else result
         return result
 
-    def coast(self, stamp_s: float, track_id: int | None, image: bool) -> FitRequests[OrientationEstimate]:
+    def coast(self, stamp_s: float, track_id: int | None, has_image: bool) -> FitRequests[OrientationEstimate]:
         """Return the estimate for an image without usable keypoints."""
-        self.estimate = yield from self.track.coast(stamp_s, track_id, image)
+        self.estimate = yield from self.track.coast(stamp_s, track_id, has_image)
         return self.estimate
 
 
@@ -148,7 +145,7 @@ class IdentityTrack:
         self._stamp_s = math.nan
 
     def update(
-        self, pose: KeypointPose, stamp_s: float, longest_gap_s: float, image: bool
+        self, pose: KeypointPose, stamp_s: float, longest_gap_s: float, has_image: bool
     ) -> FitRequests[OrientationEstimate | Refusal]:
         """Return the estimate at `stamp_s` or why there is none, see `InstanceTrack.update`."""
         first: KeypointPose | None = pose
@@ -161,7 +158,7 @@ class IdentityTrack:
             first, other, evidence = self._assigned(pose)
             self._learn(evidence, stamp_s)
         self._stamp_s = stamp_s
-        frame = _Frame(stamp_s, longest_gap_s, pose.track_id, image)
+        frame = _Frame(stamp_s, longest_gap_s, pose.track_id, has_image)
         result = yield from self._first.follow(first, frame)
         if self._other is None and other is not None and self._log_odds > _RESOLVED:
             self._other = _Followed(InstanceTrack(self._setup))
@@ -187,27 +184,27 @@ class IdentityTrack:
     def _is_at(self, place: Rigid, pose: KeypointPose) -> bool:
         """Tell whether keypoints lie where an instance is, under the names of any of its symmetries."""
         solver, symmetries = self._setup.solver, self._setup.symmetries
-        known = solver.model.model_points[solver.model.has_position]  # type: ignore[index]
         keypoints = seen_points(pose)[solver.model.has_position]
-        points = solver.camera.project(place.apply(known))
+        points = solver.camera.project(place.apply(solver.shape.points))
         size_px = float(np.linalg.norm(np.ptp(points, 0)))
         apart_px = mean_distances([points], [keypoints], [size_px])[0, 0]
         if _SAME_PLACE * size_px < apart_px < math.inf and not symmetries.trivial:
             solution = solver.solve(pose)
             if isinstance(solution, PoseSolution):
                 turn = symmetries.turn_towards(place.rotation, solution.poses.rotation[0])
-                points = solver.camera.project(place._replace(rotation=place.rotation @ turn).apply(known))
+                turned = place._replace(rotation=place.rotation @ turn)
+                points = solver.camera.project(turned.apply(solver.shape.points))
                 apart_px = mean_distances([points], [keypoints], [size_px])[0, 0]
         return bool(apart_px <= _SAME_PLACE * size_px)
 
-    def coast(self, stamp_s: float, track_id: int | None, image: bool) -> FitRequests[OrientationEstimate]:
+    def coast(self, stamp_s: float, track_id: int | None, has_image: bool) -> FitRequests[OrientationEstimate]:
         """Return the estimate for an image without usable keypoints, see `InstanceTrack.coast`; only while `alive`."""
-        estimate = yield from self._first.coast(stamp_s, track_id, image)
+        estimate = yield from self._first.coast(stamp_s, track_id, has_image)
         if self._other is None:
             return estimate
         if self._other.estimate is None:  # its keypoints have given no pose yet
             return self._with_other(estimate, None)
-        return self._with_other(estimate, (yield from self._other.coast(stamp_s, track_id, image)))
+        return self._with_other(estimate, (yield from self._other.coast(stamp_s, track_id, has_image)))
 
     def _start(self, pose: KeypointPose) -> tuple[KeypointPose, KeypointPose | None]:
         """Forget what was; return the keypoints of the likelier identity and of the other one."""

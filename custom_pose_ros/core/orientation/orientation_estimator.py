@@ -192,11 +192,11 @@ class OrientationEstimator:
                     track = self._tracks.pop(old)
                     self._tracks.setdefault(pose.track_id, track)
 
-    def _solve(self, pose: KeypointPose, image: bool) -> FitRequests[OrientationEstimate | Refusal]:
-        """Return the estimate of one image on its own; `image`: whether there is one to ask about."""
+    def _solve(self, pose: KeypointPose, has_image: bool) -> FitRequests[OrientationEstimate | Refusal]:
+        """Return the estimate of one image on its own, measured by the outline where there is one."""
         setup = self._setup
         result = solve_identities(setup.solver, setup.symmetries, pose, setup.R_reference_camera)
-        if isinstance(result, Refusal) or setup.outline is None or not image or result.impossibility:
+        if isinstance(result, Refusal) or setup.outline is None or not has_image or result.impossibility:
             return result
         if result.outlier_suspected:
             return replace(result, outline_remark=DOUBTFUL.reason)
@@ -206,29 +206,29 @@ class OrientationEstimator:
             return replace(result, outline_remark=(UNCOMPARED if fit is None else NOT_SHOWN).reason)
         return _measured(result, fit, MeshSize(setup.outline.views.size_error))
 
-    def _follow(self, pose: KeypointPose, stamp_s: float, image: bool) -> FitRequests[OrientationEstimate | Refusal]:
+    def _follow(
+        self, pose: KeypointPose, stamp_s: float, has_image: bool
+    ) -> FitRequests[OrientationEstimate | Refusal]:
         """Return the estimate of a track; a track that came to an impossible one starts anew with this image."""
         assert pose.track_id is not None
-        result = yield from self._update_track(pose, pose.track_id, stamp_s, image)
+        result = yield from self._update_track(pose, pose.track_id, stamp_s, has_image)
         if isinstance(result, OrientationEstimate) and result.impossibility:
             del self._tracks[pose.track_id]
-            result = yield from self._update_track(pose, pose.track_id, stamp_s, image)
+            result = yield from self._update_track(pose, pose.track_id, stamp_s, has_image)
         return result
 
     def _update_track(
-        self, pose: KeypointPose, track_id: int, stamp_s: float, image: bool
+        self, pose: KeypointPose, track_id: int, stamp_s: float, has_image: bool
     ) -> FitRequests[OrientationEstimate | Refusal]:
         if track_id not in self._tracks:
             self._tracks[track_id] = IdentityTrack(self._setup)
-        return self._tracks[track_id].update(pose, stamp_s, self._longest_gap_s, image)
+        return self._tracks[track_id].update(pose, stamp_s, self._longest_gap_s, has_image)
 
     @property
     def _longest_gap_s(self) -> float:
         return self._interval.longest_gap_s(self._setup.parameters.max_gap_s)
 
-    def _coasting(
-        self, solved: set[int | None], stamp_s: float, image: np.ndarray | None = None
-    ) -> list[OrientationEstimate]:
+    def _coasting(self, solved: set[int | None], stamp_s: float, image: np.ndarray | None) -> list[OrientationEstimate]:
         """
         Return the estimates of the tracks that were not solved, see `InstanceTrack.coast`; drop those that are over.
 

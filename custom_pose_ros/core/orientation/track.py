@@ -71,7 +71,7 @@ class InstanceTrack:
     """
     The orientation of one instance over time, from its keypoint poses.
 
-    What corrects it is a coroutine, see `fit_requests.run_together`; `image` tells it whether there is an image to fit.
+    What corrects it is a coroutine, see `fit_requests.run_together`.
     """
 
     def __init__(self, setup: TrackSetup):
@@ -90,7 +90,7 @@ class InstanceTrack:
         self._measured_s = -math.inf  # by the outline alone
 
     def update(
-        self, pose: KeypointPose, stamp_s: float, longest_gap_s: float, image: bool
+        self, pose: KeypointPose, stamp_s: float, longest_gap_s: float, has_image: bool
     ) -> FitRequests[OrientationEstimate | Refusal]:
         """
         Return the estimate at `stamp_s`, later than the last one [s], or why neither image nor filter give one.
@@ -98,7 +98,7 @@ class InstanceTrack:
         The track starts anew when the instance was not seen for longer than `longest_gap_s`.
         """
         if not self.alive(stamp_s, longest_gap_s):
-            return (yield from self._start(pose, stamp_s, image))
+            return (yield from self._start(pose, stamp_s, has_image))
         observation = self._solver.observe(pose)
         if isinstance(observation, Refusal):
             return observation
@@ -107,7 +107,7 @@ class InstanceTrack:
         if not self._symmetries.trivial:  # step 20
             observation = self._turned(observation)
         if self._filter.vague:  # step 13
-            return (yield from self._fuse(pose, observation, stamp_s, image))
+            return (yield from self._fuse(pose, observation, stamp_s, has_image))
         accepted = self._correct(observation)
         if accepted is None:
             self._filter.loosen(step_s)  # step 18
@@ -115,14 +115,14 @@ class InstanceTrack:
         if accepted is not None:
             self._seen_s = stamp_s
             suspected = len(accepted.pixels) < len(observation.pixels)
-            fit = yield from self._measure(image, accepted, step_s)
+            fit = yield from self._measure(has_image, accepted, step_s)
             return self._estimate(pose.track_id, accepted, suspected, fit)
         if stamp_s - self._seen_s > CONTRADICTION_S:
-            return (yield from self._start(pose, stamp_s, image))
+            return (yield from self._start(pose, stamp_s, has_image))
         return self._estimate(pose.track_id, None, True)
 
     def _fuse(
-        self, pose: KeypointPose, observation: Observation, stamp_s: float, image: bool
+        self, pose: KeypointPose, observation: Observation, stamp_s: float, has_image: bool
     ) -> FitRequests[OrientationEstimate | Refusal]:
         """Correct a filter that is vague by the pose that the image gives on its own."""
         solution = self._solver.solve_without_outlier(observation)
@@ -130,7 +130,7 @@ class InstanceTrack:
             return solution
         used = observation.subset(solution.used[observation.used])
         self._filter.fuse(solution, used)
-        fit = yield from self._measure(image, used, stamp_s - self._seen_s)
+        fit = yield from self._measure(has_image, used, stamp_s - self._seen_s)
         self._seen_s = stamp_s
         return self._estimate(pose.track_id, used, solution.outlier_suspected, fit)
 
@@ -144,17 +144,17 @@ class InstanceTrack:
             return True
         return self.seen(stamp_s, _GAPS_BY_OUTLINE * longest_gap_s) and stamp_s - self._measured_s <= longest_gap_s
 
-    def coast(self, stamp_s: float, track_id: int | None, image: bool) -> FitRequests[OrientationEstimate]:
+    def coast(self, stamp_s: float, track_id: int | None, has_image: bool) -> FitRequests[OrientationEstimate]:
         """Return the prediction for an image without usable keypoints, measured by its outline; only while `alive`."""
         step_s = stamp_s - self._stamp_s
         self._advance(stamp_s)
-        fit = None if self._filter.vague else (yield from self._measure(image, None, step_s))
+        fit = None if self._filter.vague else (yield from self._measure(has_image, None, step_s))
         if isinstance(fit, OutlineFit):
             self._measured_s = stamp_s
         return self._estimate(track_id, None, False, fit)
 
     def _measure(
-        self, image: bool, observation: Observation | None, step_s: float, doubtful: bool = False
+        self, has_image: bool, observation: Observation | None, step_s: float, doubtful: bool = False
     ) -> FitRequests[OutlineFit | Refusal | None]:
         """
         Correct the filter by the outline in the image, or return why it is not believed (step 27).
@@ -162,7 +162,7 @@ class InstanceTrack:
         It must be credible, and allowed by the keypoints, or without any by the motion. None: nothing to compare.
         """
         self._lasting = self._lasting * math.exp(-step_s / _AGREEMENT_S)
-        if not image or self._outline is None:
+        if not has_image or self._outline is None:
             return None
         if doubtful:
             return DOUBTFUL
@@ -205,7 +205,7 @@ class InstanceTrack:
             self._filter.predict(stamp_s - self._stamp_s)
             self._stamp_s = stamp_s
 
-    def _start(self, pose: KeypointPose, stamp_s: float, image: bool) -> FitRequests[OrientationEstimate | Refusal]:
+    def _start(self, pose: KeypointPose, stamp_s: float, has_image: bool) -> FitRequests[OrientationEstimate | Refusal]:
         solution = self._solver.solve(pose)
         if isinstance(solution, Refusal):
             return solution
@@ -213,7 +213,7 @@ class InstanceTrack:
         self._agreement, self._compared_s = _FIRST_AGREEMENT, _FIRST_S
         self._lasting = np.zeros((6, 6))
         self._stamp_s = self._seen_s = stamp_s
-        fit = yield from self._measure(image, None, _FIRST_STEP_S, solution.outlier_suspected)
+        fit = yield from self._measure(has_image, None, _FIRST_STEP_S, solution.outlier_suspected)
         return replace(
             self._estimate(pose.track_id, None, solution.outlier_suspected, fit),
             keypoints_used=int(solution.used.sum()),
