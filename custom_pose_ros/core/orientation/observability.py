@@ -114,6 +114,7 @@ class Observability:
             raise ConfigError(f'noise: wanted pixels above 0, got {noise_px!r}')
         self.shape = known_points(model)
         self.names = [name for name, known in zip(model.keypoint_names, model.has_position) if known]
+        self._size_m = float(np.linalg.norm(np.ptp(self.shape.points @ self.shape.R_plane_object.T, axis=0)))
         self._camera = camera
         self._noise_px = noise_px
         self._attitudes = random_attitudes(300) if attitudes is None else attitudes
@@ -253,29 +254,26 @@ class Observability:
         self, places: np.ndarray, added: bool, seen: np.ndarray | None
     ) -> Iterator[tuple[str, np.ndarray, np.ndarray, np.ndarray | None]]:
         """Yield what `_lifted` does, for places (N, 3): of each the keypoint nearest to it, which may move there."""
-        points = self.shape.points
-        size = float(np.linalg.norm(np.ptp(points @ self.shape.R_plane_object.T, axis=0)))
         for i, place in enumerate(places):
-            k = int(np.linalg.norm(points - place, axis=1).argmin())
-            rest = points if added else np.delete(points, k, 0)
-            if np.linalg.norm(rest - place, axis=1).min() > _TOO_NEAR * size:
-                moved = np.vstack([points, place]) if added else np.vstack([points[:k], place, points[k + 1 :]])
-                yield (
-                    self.names[k], place, moved,
-                    self._seen_with(None if seen is None else seen[:, i], None if added else k),
-                )  # fmt: skip
+            k = int(np.linalg.norm(self.shape.points - place, axis=1).argmin())
+            yield from self._changed(k, place, added, _TOO_NEAR * self._size_m, None if seen is None else seen[:, i])
 
     def _lifted(self, lift: float, added: bool) -> Iterator[tuple[str, np.ndarray, np.ndarray, np.ndarray | None]]:
         """Yield name, position, all points (K, 3) and `seen` of the changes with a lift of a share of the size."""
-        points, normal = self.shape.points, self.shape.normal
-        size = float(np.linalg.norm(np.ptp(points @ self.shape.R_plane_object.T, axis=0)))
-        for k, name in enumerate(self.names):
+        for k, point in enumerate(self.shape.points):
             for sign in (1.0, -1.0):
-                moved = points[k] + sign * lift * size * normal
-                rest = points if added else np.delete(points, k, 0)
-                if np.linalg.norm(rest - moved, axis=1).min() > min(_TOO_NEAR, 0.9 * lift) * size:
-                    changed = np.vstack([points, moved]) if added else np.vstack([points[:k], moved, points[k + 1 :]])
-                    yield name, moved, changed, self._seen_with(None, None if added else k)
+                place = point + sign * lift * self._size_m * self.shape.normal
+                yield from self._changed(k, place, added, min(_TOO_NEAR, 0.9 * lift) * self._size_m, None)
+
+    def _changed(
+        self, k: int, place: np.ndarray, added: bool, least_m: float, seen: np.ndarray | None
+    ) -> Iterator[tuple[str, np.ndarray, np.ndarray, np.ndarray | None]]:
+        """Yield the change that adds a place (3,) near keypoint k or moves k there, where no other one is too near."""
+        points = self.shape.points
+        rest = points if added else np.delete(points, k, 0)
+        if np.linalg.norm(rest - place, axis=1).min() > least_m:
+            changed = np.vstack([points, place]) if added else np.vstack([points[:k], place, points[k + 1 :]])
+            yield self.names[k], place, changed, self._seen_with(seen, None if added else k)
 
 
 def _mirrored(shape: PointSet, poses: Rigid, shown: np.ndarray) -> tuple[Rigid, np.ndarray]:
