@@ -208,8 +208,7 @@ def _topped(points: np.ndarray, heights: np.ndarray, tolerance: np.ndarray) -> n
 @lru_cache(maxsize=16)
 def _two_of(count: int) -> tuple[np.ndarray, np.ndarray]:
     """Return each two of so many indices, lower one first."""
-    one, two = np.triu_indices(count, 1)
-    return one, two
+    return np.triu_indices(count, 1)
 
 
 def _near_or_unclear(

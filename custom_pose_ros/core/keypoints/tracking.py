@@ -32,10 +32,6 @@ class FrameInterval:
     """
 
     def __init__(self) -> None:
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget the stream; time was set back."""
         self._stamp_s = math.nan
         self._intervals: deque[float] = deque(maxlen=_INTERVALS)
         self.interval_s = 0.0
@@ -120,15 +116,13 @@ class PoseTracker:
         self._max_distance = max_distance
         self._min_size_px = min_size_px
         self._next_id = 0
-        self._tracks: list[_Track] = []
-        self._stamp_s = -math.inf
-        self._interval = FrameInterval()
+        self.reset()
 
     def reset(self) -> None:
         """Forget all tracks; the next poses get new ids."""
-        self._tracks = []
+        self._tracks: list[_Track] = []
         self._stamp_s = -math.inf
-        self._interval.reset()
+        self._interval = FrameInterval()
 
     def update(self, poses: Sequence[KeypointPose], stamp_s: float) -> list[KeypointPose]:
         """

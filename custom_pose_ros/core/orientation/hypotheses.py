@@ -127,9 +127,9 @@ class Hypotheses:
         sight = self.centre[index]
         return _UNIT - sight[:, None] * (sight * (2.0 / (sight @ sight)))
 
-    def mirrored_rotation(self, index: int, normal: np.ndarray, reflection: np.ndarray | None = None) -> np.ndarray:
-        """Return the (3, 3) rotation of one hypothesis after its `reflection` (3, 3), see `mirrored`."""
-        R = (self.reflection(index) if reflection is None else reflection) @ self.R[index]
+    def mirrored_rotation(self, index: int, normal: np.ndarray) -> np.ndarray:
+        """Return the (3, 3) rotation of one hypothesis after its `reflection`, see `mirrored`."""
+        R = self.reflection(index) @ self.R[index]
         return R - (R @ normal)[:, None] * (2.0 * normal)
 
     def mirrored(self, index: int, normal: np.ndarray) -> Hypotheses:
@@ -142,15 +142,14 @@ class Hypotheses:
             index: of the hypothesis.
             normal: (3,) normal of the object's main plane, in the object frame.
         """
-        reflection = self.reflection(index)
-        turning = -reflection
+        turning = -self.reflection(index)
         state = np.eye(STATE_SIZE)
         for first in range(3, STATE_SIZE, 6):
             state[first : first + 3, first : first + 3] = turning
         rates = self.rates[[index]]
         rates[:, :, 3:] = rates[:, :, 3:] @ turning.T
         return Hypotheses(
-            self.mirrored_rotation(index, normal, reflection)[None],
+            self.mirrored_rotation(index, normal)[None],
             self.centre[[index]],
             rates,
             (state @ self.covariance[index] @ state.T)[None],
@@ -184,7 +183,7 @@ class Hypotheses:
         three.covariance = three.covariance - (1.0 - _NARROWER**2) * np.outer(direction, direction)
         three.move(np.outer([0.0, _OUTER_DISTANCE, -_OUTER_DISTANCE], direction))
         three.weights = three.weights * [1.0 - 2.0 * _OUTER_WEIGHT, _OUTER_WEIGHT, _OUTER_WEIGHT]
-        return self.select(np.flatnonzero(np.arange(len(self)) != index)).joined(three)
+        return self.select(np.delete(np.arange(len(self)), index)).joined(three)
 
     def combined(self, groups: int) -> Hypotheses:
         """Return one hypothesis for each of the groups; hypothesis i belongs to the group `i % groups`."""

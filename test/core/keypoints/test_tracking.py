@@ -227,7 +227,7 @@ def test_ids_are_unique_in_every_frame_and_never_come_back_after_a_gap(frames):
     for stamp, seen in frames:
         if stamp < last_stamp:
             last_seen.clear()
-            interval.reset()
+            interval = FrameInterval()
             newest = highest + 1
         else:
             newest = 0
