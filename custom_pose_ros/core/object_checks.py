@@ -167,15 +167,33 @@ def connected_parts(present: np.ndarray, limbs: Sequence[tuple[int, int]]) -> np
     Returns:
         (N, K) the lowest index of a keypoint in the same part.
     """
-    part = np.tile(np.arange(present.shape[1]), (len(present), 1))
-    for _ in range(present.shape[1]):  # the lowest index of each part spreads along its limbs
+    seen = np.ascontiguousarray(present.T)  # keypoints first: each limb works on two rows
+    part = np.repeat(np.arange(len(seen))[:, None], len(present), 1)
+    joined = [(a, b, seen[a] & seen[b]) for a, b in limbs]
+    before = None
+    while before is None or (part != before).any():  # the lowest index of each part spreads along its limbs
         before = part.copy()
-        for a, b in limbs:
-            both = present[:, a] & present[:, b]
-            part[both, a] = part[both, b] = part[both][:, [a, b]].min(1)
-        if (part == before).all():
-            break
-    return part
+        for a, b, both in joined:
+            lower = np.minimum(part[a], part[b])
+            np.copyto(part[a], lower, where=both)
+            np.copyto(part[b], lower, where=both)
+    return part.T
+
+
+def unconnected(present: np.ndarray, limbs: Sequence[tuple[int, int]]) -> np.ndarray:
+    """
+    Return which present keypoints of objects no limbs between present ones join with the first of them.
+
+    Args:
+        present: (N, K) bool.
+        limbs: Pairs of keypoints.
+
+    Returns:
+        (N, K) bool.
+    """
+    part = connected_parts(present, limbs)
+    first = np.where(present, part, present.shape[1]).min(1, keepdims=True, initial=present.shape[1])
+    return np.asarray(present & (part != first))
 
 
 def _mirror_misfit(names: Sequence[str], points: np.ndarray, flip_order: np.ndarray, which: np.ndarray) -> str | None:

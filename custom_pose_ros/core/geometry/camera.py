@@ -272,6 +272,7 @@ class CameraIntrinsics:
         derivative = jacobian[:, translation : translation + 2].reshape(-1, 2, 2)
         return distorted.reshape(-1, 2) @ scale.T + self.K[:2, 2], scale @ derivative
 
+    @np.errstate(over='ignore', invalid='ignore', divide='ignore')  # far outside: infinite or NaN, as is right
     def _distort_many(self, directions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return what `distort_with_jacobian` does, by the formulas of OpenCV's manual written out."""
         k1, k2, p1, p2, k3, k4, k5, k6 = (self.D.tolist() + _USUAL_COEFFICIENTS * [0.0])[:_USUAL_COEFFICIENTS]

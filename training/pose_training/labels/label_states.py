@@ -8,7 +8,7 @@ import numpy as np
 
 from custom_pose_ros.core.errors import listed
 from custom_pose_ros.core.labels.raw_labels import ABSENT, HIDDEN, SEEN, UNKNOWN
-from custom_pose_ros.core.object_checks import connected_parts
+from custom_pose_ros.core.object_checks import unconnected
 from custom_pose_ros.core.object_model import ObjectModel
 
 _NAMED = 4  # keypoints in a line
@@ -77,9 +77,7 @@ def state_notes(states: np.ndarray, model: ObjectModel) -> list[str]:
 def _torn(states: np.ndarray, model: ObjectModel) -> str:
     """Say that the skeleton does not hold objects together without their absent keypoints; '' where few fall apart."""
     present = states >= HIDDEN
-    part = connected_parts(present, model.skeleton)
-    first = np.where(present, part, states.shape[1]).min(1, initial=states.shape[1])
-    apart = present & (part != first[:, None])
+    apart = unconnected(present, model.skeleton)
     torn = np.flatnonzero(apart.any(1))
     if len(torn) <= _FEW * len(states):
         return ''

@@ -12,7 +12,7 @@ import yaml
 from custom_pose_ros.core.errors import ConfigError
 from custom_pose_ros.core.geometry.symmetry import Symmetry, SymmetryGroup
 from custom_pose_ros.core.labels.raw_labels import safe_name
-from custom_pose_ros.core.object_checks import connected_parts
+from custom_pose_ros.core.object_checks import connected_parts, unconnected
 from custom_pose_ros.core.object_model import ObjectModel
 from training.synthetic.choosing.keypoint_choice import KeypointChoice
 from training.synthetic.choosing.mesh_symmetry import CENTRED, SAME, SymmetryFinder, Twin
@@ -236,24 +236,28 @@ def _limbs(places: np.ndarray, seen: np.ndarray) -> list[tuple[int, int]]:
     covered = (seen[:, None] & ~np.eye(count, dtype=bool)).reshape(-1, count)
     present, often = np.unique(covered, axis=0, return_counts=True)
     often, whole = often / len(covered), np.ones((1, count), bool)
+    torn, share = present, often  # no limb more tears what holds together
     while len(limbs) < len(pairs):
-        torn = _torn(present, limbs)
-        if often @ torn <= _MAY_FALL_APART:
+        apart = unconnected(torn, limbs).any(1)
+        torn, share = torn[apart], share[apart]
+        if share.sum() <= _MAY_FALL_APART:
             break
-        parts = connected_parts(present[torn], limbs)
-        both = [present[torn, a] & present[torn, b] & (parts[:, a] != parts[:, b]) for a, b in pairs]
-        limbs.append(pairs[int(np.argmax([often[torn] @ joined for joined in both]))])
+        limbs.append(pairs[int(np.argmax(_joined_by(pairs, torn, share, connected_parts(torn, limbs))))])
     for limb in sorted(limbs, key=lambda pair: -length[pair]):
         rest = [other for other in limbs if other != limb]
-        if not _torn(whole, rest).any() and often @ _torn(present, rest) <= _MAY_FALL_APART:
+        if unconnected(whole, rest).any():
+            continue
+        if often @ unconnected(present, rest).any(1) <= _MAY_FALL_APART:
             limbs = rest
     return limbs
 
 
-def _torn(present: np.ndarray, limbs: list[tuple[int, int]]) -> np.ndarray:
-    """Return (N,) bool, whether limbs leave present keypoints (N, K) of an object unconnected."""
-    parts = connected_parts(present, limbs)
-    return (present & (parts != np.where(present, parts, present.shape[1]).min(1)[:, None])).any(1)
+def _joined_by(
+    pairs: Sequence[tuple[int, int]], present: np.ndarray, share: np.ndarray, parts: np.ndarray
+) -> list[float]:
+    """Return of which share of the views (N,) each pair would join two parts (N, K) of the present keypoints (N, K)."""
+    part = np.where(present, parts, -1).T.copy()
+    return [float(share @ ((part[a] != part[b]) & (part[a] >= 0) & (part[b] >= 0))) for a, b in pairs]
 
 
 def _object_data(
