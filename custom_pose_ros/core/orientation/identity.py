@@ -170,19 +170,20 @@ class IdentityTrack:
         """Tell whether the instance is to be followed, see `InstanceTrack.alive`."""
         return self._first.track.alive(stamp_s, longest_gap_s)
 
-    def takes_over(self, pose: KeypointPose, stamp_s: float, longest_gap_s: float) -> bool:
+    def sizes_away(self, pose: KeypointPose, stamp_s: float, longest_gap_s: float) -> float:
         """
-        Tell whether keypoints with another id are those of this instance, which only its outline has shown lately.
+        Return how far keypoints with another id are from this instance, which only its outline has shown lately.
 
-        What gave the ids has forgotten it meanwhile, or lost it. A symmetry may exchange the names of the keypoints.
+        In sizes of the instance, inf where they are not its. What gave the ids has forgotten it meanwhile, or lost it.
+        A symmetry may exchange the names of the keypoints.
         """
         if self._first.track.seen(stamp_s, longest_gap_s) or self._first.estimate is None:
-            return False
+            return math.inf
         identities = [pose] if pose.alternative is None else [pose, pose.alternative]
-        return any(self._is_at(self._first.estimate.pose, identity) for identity in identities)
+        return min(self._sizes_away(self._first.estimate.pose, identity) for identity in identities)
 
-    def _is_at(self, place: Rigid, pose: KeypointPose) -> bool:
-        """Tell whether keypoints lie where an instance is, under the names of any of its symmetries."""
+    def _sizes_away(self, place: Rigid, pose: KeypointPose) -> float:
+        """Return how far keypoints are from where an instance is, under the names of any of its symmetries."""
         solver, symmetries = self._setup.solver, self._setup.symmetries
         keypoints = seen_points(pose)[solver.model.has_position]
         points = solver.camera.project(place.apply(solver.shape.points))
@@ -195,7 +196,7 @@ class IdentityTrack:
                 turned = place._replace(rotation=place.rotation @ turn)
                 points = solver.camera.project(turned.apply(solver.shape.points))
                 apart_px = mean_distances([points], [keypoints], [size_px])[0, 0]
-        return bool(apart_px <= _SAME_PLACE * size_px)
+        return float(apart_px / size_px) if apart_px <= _SAME_PLACE * size_px else math.inf
 
     def coast(self, stamp_s: float, track_id: int | None, has_image: bool) -> FitRequests[OrientationEstimate]:
         """Return the estimate for an image without usable keypoints, see `InstanceTrack.coast`; only while `alive`."""

@@ -15,7 +15,7 @@ from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.geometry.rotations import R_BODY_OPTICAL, rotation_between
 from custom_pose_ros.core.geometry.symmetry import SymmetryGroup
 from custom_pose_ros.core.keypoints.poses import KeypointPose
-from custom_pose_ros.core.keypoints.tracking import FrameInterval, PoseTracker
+from custom_pose_ros.core.keypoints.tracking import FrameInterval, PoseTracker, nearest_pairs
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.orientation.estimate import AMBIGUOUS, CAMERA_OPTICAL, OrientationEstimate
 from custom_pose_ros.core.orientation.filter import FilterParameters
@@ -179,18 +179,19 @@ class OrientationEstimator:
 
     def _rename(self, poses: Sequence[KeypointPose], stamp_s: float) -> None:
         """
-        Let tracks that only their outline has shown lately go on with the new ids of their keypoints.
+        Let tracks that only their outline has shown lately go on with the new ids of the keypoints nearest to them.
 
         Where those have a track already, the old one ends: it would be measured by the outline of the same instance.
         """
-        ids = {pose.track_id for pose in poses}
-        for pose in poses:
-            if pose.track_id is None:
-                continue
-            for old in sorted(self._tracks.keys() - ids):
-                if self._tracks[old].takes_over(pose, stamp_s, self._longest_gap_s):
-                    track = self._tracks.pop(old)
-                    self._tracks.setdefault(pose.track_id, track)
+        ids = [pose.track_id for pose in poses]
+        tracks = [(key, self._tracks[key]) for key in sorted(self._tracks.keys() - set(ids))]
+        named = [(pose.track_id, pose) for pose in poses if pose.track_id is not None]
+        away = np.array([[t.sizes_away(pose, stamp_s, self._longest_gap_s) for _, pose in named] for _, t in tracks])
+        away = away.reshape(len(tracks), len(named))
+        for row in np.flatnonzero(np.isfinite(away).any(1)):
+            del self._tracks[tracks[row][0]]
+        for row, column in nearest_pairs(away):
+            self._tracks.setdefault(named[column][0], tracks[row][1])
 
     def _solve(self, pose: KeypointPose, has_image: bool) -> FitRequests[OrientationEstimate | Refusal]:
         """Return the estimate of one image on its own, measured by the outline where there is one."""

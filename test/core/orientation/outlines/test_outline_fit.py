@@ -17,7 +17,7 @@ from custom_pose_ros.core.orientation.orientation_estimator import OrientationEs
 from custom_pose_ros.core.orientation.outlines.outline_fit import MeshSize
 from custom_pose_ros.core.orientation.outlines.outline_fitter import FitStart, OutlineFitter
 from custom_pose_ros.core.orientation.outlines.outline_views import OUTLINE, SIZE_ERROR, OutlineViews, ViewLines
-from custom_pose_ros.core.orientation.track import OTHER_SIZE
+from custom_pose_ros.core.orientation.track import OTHER_SIZE, InstanceTrack
 
 CHI2_99 = 16.81  # 99 % quantile, 6 degrees of freedom
 VIEWS = box_views()
@@ -300,6 +300,23 @@ def test_a_track_whose_keypoints_get_another_id_ends_as_soon_as_without_an_outli
             found = [outlined_box.keypoints(outlined_box.TILTED, i, track_id=7 if i < 6 else 8)]
             counts.append(len(estimator.update(found, 0.1 * i, picture(outlined_box.TILTED, i))))
         assert counts == 6 * [1] + 5 * [2] + 7 * [1]  # max_gap_s is five images
+
+
+def test_each_of_two_instances_close_together_goes_on_with_the_new_id_of_its_own_keypoints(monkeypatch):
+    """The older one took the first new id, whose keypoints were those of the other one, which ended."""
+    places = [outlined_box.TILTED, outlined_box.TILTED.moved(np.array([0.05, 0, 0, 0, 0, 0]))]  # a fifth of their size
+    estimator = OrientationEstimator(outlined_box.MODEL, CAMERA)
+    for i in range(20):
+        estimator.update([outlined_box.keypoints(place, i, track_id=k) for k, place in enumerate(places)], 0.1 * i)
+    monkeypatch.setattr(InstanceTrack, 'seen', lambda *_: False)  # as if only the outline had shown them lately
+    monkeypatch.setattr(InstanceTrack, 'alive', lambda track, *_: track._filter.hypotheses is not None)
+    named = [outlined_box.keypoints(place, 99, track_id=k) for k, place in zip((7, 8), reversed(places))]
+    estimates = estimator.update(named, 2.0)
+    alone = OrientationEstimator(outlined_box.MODEL, CAMERA).update(named, 2.0)
+    assert [estimate.track_id for estimate in estimates] == [7, 8]
+    for estimate, first, place in zip(estimates, alone, reversed(places)):
+        assert np.linalg.det(estimate.covariance) < 0.5 * np.linalg.det(first.covariance)  # 0.2, and 1 of a new track
+        assert np.linalg.norm(estimate.pose.step_to(place)[:2]) < 0.005
 
 
 def test_an_instance_goes_on_with_its_new_id_where_its_keypoints_are_named_the_other_way_round():
