@@ -132,9 +132,9 @@ def select_camera_info(
     frame = _frame_of(bag, images)
     same = [name for name in others if frame and _frame_of(bag, name) == frame]
     if len(same) == 1:
-        notes.info(f'{same[0]}: is used for {images}, as it has the same frame, {frame}')
+        notes.info(f'{bag.name}: {same[0]}: is used for {images}, as it has the same frame, {frame}')
         return same[0]
-    notes.info(f'{", ".join(others)}: may be of another camera than {images} and is not used; {way}')
+    notes.info(f'{bag.name}: {", ".join(others)}: may be of another camera than {images} and is not used; {way}')
     return None
 
 

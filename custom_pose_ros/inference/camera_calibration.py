@@ -98,7 +98,7 @@ class CameraCalibration:
 
     def accept(self, message: Any) -> bool:
         """
-        Use a CameraInfo message (ROS 1 or 2); one that repeats the one before costs nothing.
+        Use a CameraInfo message (ROS 1 or 2); one that repeats the one before, up to rounding, costs nothing.
 
         Returns:
             Whether it has changed the calibration.
@@ -107,7 +107,7 @@ class CameraCalibration:
             ConfigError: it is no calibration.
         """
         fields = CameraInfoFields.from_message(message)
-        if fields == self._fields and self._camera:
+        if self._camera and self._fields and fields.is_like(self._fields):
             self.refusal = ''
             return False
         if fields == self._refused and self.refusal:

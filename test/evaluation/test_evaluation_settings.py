@@ -54,7 +54,7 @@ def test_the_calibration_of_another_camera_is_never_taken_in_silence(tmp_path):
     found, (note,) = selected(tmp_path, entries)
     assert found.camera_info is None
     assert note == (
-        '/depth/camera_info: may be of another camera than /color/image_raw and is not used; '
+        'bag: /depth/camera_info: may be of another camera than /color/image_raw and is not used; '
         '--camera-info TOPIC takes it anyway'
     )
     found, notes = selected(tmp_path / 'again', entries, camera_info='/depth/camera_info')
@@ -69,7 +69,7 @@ def test_a_calibration_elsewhere_with_the_frame_of_the_images_is_theirs(tmp_path
     }
     found, (note,) = selected(tmp_path, entries)
     assert found.camera_info == '/color/camera_info'
-    assert note == '/color/camera_info: is used for /color/rect/image, as it has the same frame, color'
+    assert note == 'bag: /color/camera_info: is used for /color/rect/image, as it has the same frame, color'
     entries = {'/image': picture(''), '/cal': calibration('')}
     assert selected(tmp_path / 'again', entries)[0].camera_info is None  # no frame tells nothing
 

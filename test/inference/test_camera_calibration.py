@@ -64,6 +64,16 @@ def test_a_field_of_view_is_assumed_only_while_there_is_no_calibration() -> None
     assert calibration.for_size(640, 480, 90.0).K[0, 0] == 500.0
 
 
+def test_a_matrix_that_was_computed_anew_for_each_message_is_the_same_one() -> None:
+    calibration, k, d = CameraCalibration(), np.array(info().k, float), np.array([-0.3, 0.1, 0.0, 0.0, 0.0])
+    assert calibration.accept(info(k=k, d=d))
+    assert not calibration.accept(info(k=k * (1 + 1e-9), d=d + 1e-13))
+    assert calibration.accept(info(k=k, d=d * (1 + 1e-4)))
+    assert calibration.accept(info(k=k * [1 + 1e-4, 1, 1, 1, 1, 1, 1, 1, 1], d=d))
+    assert calibration.accept(info(k=k, d=d[:4]))
+    assert calibration.accept(info(k=k, d=d[:4], width=641))
+
+
 def file_of(folder: Path, camera: CameraIntrinsics) -> Path:
     path = folder / 'camera.yaml'
     path.write_text(yaml.safe_dump(camera.to_yaml_dict()), encoding='utf-8')

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import yaml
 from custom_pose_ros.core.errors import ConfigError
 from custom_pose_ros.core.yaml_files import UniqueKeyLoader, read_yaml_documents
 
+_ROUNDING = 1e-6  # relative, of the numbers of a camera_info; squared: of zeros
 # One thing and the keys it has: of camera_calibration first, then of messages (ROS 2, ROS 1), OpenCV and Kalibr.
 _KEYS = {
     'image_width': ('image_width', 'width'),
@@ -58,6 +59,16 @@ class CameraInfoFields:
     def changes_when_rectified(self) -> bool:
         """Whether the rectified images are others than the raw ones."""
         return any(self.d) or (*self.p[:3], *self.p[4:7], *self.p[8:11]) != self.k
+
+    def is_like(self, other: CameraInfoFields) -> bool:
+        """Whether a message says the same as another one: numbers that were computed anew differ by rounding."""
+        if self == other:
+            return True
+        rounded = all(
+            len(mine) == len(theirs) and np.allclose(mine, theirs, _ROUNDING, _ROUNDING**2)
+            for mine, theirs in ((self.d, other.d), (self.k, other.k), (self.p, other.p))
+        )
+        return rounded and replace(self, d=other.d, k=other.k, p=other.p) == other
 
     @property
     def is_offset_only(self) -> bool:

@@ -66,9 +66,8 @@ def test_a_calibration_that_is_in_doubt_is_not_used(tmp_path, capsys):
     )
     assert 'is not used: images of 320x256 px: ' in told('size', replace(info, height=320))
     other = replace(info, header=Messages().header(START_NS, 'rear'))
-    assert 'may be of another camera than /camera/image and is not used; --camera FILE gives the right one' in told(
-        'other', other, topic='/rear/camera_info'
-    )
+    said = told('other', other, topic='/rear/camera_info')
+    assert 'note: other: /rear/camera_info: may be of another camera than /camera/image and is not used; --cam' in said
 
 
 def test_videos_and_pictures_have_none(tmp_path, capsys):
