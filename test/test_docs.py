@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from custom_pose_ros.core import command_line
+from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / 'README.md'
@@ -247,3 +248,12 @@ def test_the_page_of_commands_is_that_of_their_parsers() -> None:
         pytest.importorskip(package, reason=f'{package} is missing: run `make test`')
     generator = load_generator('generate_commands')
     assert generator.PAGE.read_text(encoding='utf-8') == generator.page(), 'run python docs/generate_commands.py'
+
+
+def test_the_calibration_from_four_numbers_can_be_read(tmp_path):
+    page = (ROOT / 'docs/lifecycle_and_cameras.md').read_text(encoding='utf-8')
+    (example,) = re.findall(r'^```yaml\n(image_width.*?)^```', page, re.MULTILINE | re.DOTALL)
+    (tmp_path / 'camera.yaml').write_text(example)
+    camera = CameraIntrinsics.from_yaml(tmp_path / 'camera.yaml')
+    assert (camera.width, camera.height, camera.has_distortion) == (640, 480, False)
+    assert camera.K.tolist() == [[601.2, 0, 318.4], [0, 600.8, 241.7], [0, 0, 1]]

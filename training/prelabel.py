@@ -257,7 +257,8 @@ class FootageFolder:
         if self._names is not None:
             write_labels(self._parsed, self.labels, self._folder / 'images', self.images, self._names)
         names = self._names.keypoint_names if self._names else []
-        write_contact_sheet(self._folder / 'contact_sheet.png', self._tiles, names, 'proposed')
+        rings = 'proposed' if any(image.objects for image in self.images) else ''
+        write_contact_sheet(self._folder / 'contact_sheet.png', self._tiles, names, rings)
         print(f'look at {self._folder / "contact_sheet.png"}')
 
 

@@ -39,6 +39,7 @@ MIN_MATCHES = 12
 MAX_RMS_PX = 1.6
 MIN_RELIEF = 0.04  # standard deviation of the matches across their plane, over the object's size; 0 for one side
 NAMED_SHARE = 0.7
+FAR_PX = 15
 
 
 class Truth(NamedTuple):
@@ -180,12 +181,13 @@ def print_table(estimator: PoseEstimator, camera: CameraIntrinsics, mesh: Path, 
             rows.append(judged(best, orienter, texture, truth))
     found, named = sum(row.found for row in rows), sum(row.named for row in rows)
     errors = np.concatenate([row.errors_px for row in rows if row.named] or [np.zeros(0)])
+    far = np.mean(errors > FAR_PX) if len(errors) else np.nan
     rotation, position = (np.array([row[n] for row in rows]) for n in (3, 4))
     print(
         f'height {estimator.input_height}: print found in {known} of {-(-frames // every)} frames, on several sides in '
         f'{len(rows)}; of these {found} found, {named} named right; keypoints {np.median(errors):.2f} median, '
-        f'{np.mean(errors):.2f} mean px; rotation {np.nanmedian(rotation):.2f} / {np.nanpercentile(rotation, 90):.2f} '
-        f'deg, position {np.nanmedian(position):.1f} mm, {np.isnan(rotation).sum()} without a pose'
+        f'{np.mean(errors):.2f} mean px, {far:.1%} beyond {FAR_PX} px; '
+        f'rotation {np.nanmedian(rotation):.2f} / {np.nanpercentile(rotation, 90):.2f} deg, position {np.nanmedian(position):.1f} mm, {np.isnan(rotation).sum()} without a pose'
     )
 
 
@@ -193,6 +195,9 @@ def main() -> None:
     """Print one line for each height."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('model', help='checkpoint or model.onnx')
+    parser.add_argument(
+        '--object', help='folder or object.yaml with other thresholds or limbs (default: the one inside the model)'
+    )
     parser.add_argument('--mesh', required=True, type=Path, help='textured mesh in the axes of the object')
     parser.add_argument('--video', required=True, type=Path)
     parser.add_argument('--camera', required=True, help='camera_calibration YAML of the video')
@@ -203,9 +208,8 @@ def main() -> None:
         require_gl()
         camera = CameraIntrinsics.from_yaml(parsed.camera)
         for height in parsed.heights or [None]:
-            print_table(
-                load_trained(parsed.model, input_height=height), camera, parsed.mesh, parsed.video, parsed.every
-            )
+            estimator = load_trained(parsed.model, parsed.object, input_height=height)
+            print_table(estimator, camera, parsed.mesh, parsed.video, parsed.every)
     except CustomPoseError as error:
         sys.exit(f'error: {error}')
 

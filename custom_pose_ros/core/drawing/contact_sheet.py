@@ -117,7 +117,7 @@ def write_contact_sheet(
         path: Image file to write.
         tiles: Pictures of `draw_tile`.
         keypoint_names: K names in the order of the keypoints.
-        rings: What they are.
+        rings: What they are; nothing where nothing is drawn onto the pictures.
         crosses: What they are; nothing where there are none.
 
     Raises:
@@ -127,7 +127,7 @@ def write_contact_sheet(
     padded = [*tiles, *[blank] * (-len(tiles) % _COLUMNS)] or [blank] * _COLUMNS
     rows = [np.hstack(padded[i : i + _COLUMNS]) for i in range(0, len(padded), _COLUMNS)]
     key = f'ring: {rings}, with a dot where the keypoint is seen{f"; cross: {crosses}" * bool(crosses)}'
-    key += '; an image whose objects are small is cut to them'
+    key = f'{key}; an image whose objects are small is cut to them' if rings else 'frames without labels'
     colours = keypoint_colours(len(keypoint_names))
     write_image(path, np.vstack([_legend([(key, _WHITE)]), _legend(list(zip(keypoint_names, colours))), *rows]))
 

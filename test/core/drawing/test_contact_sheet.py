@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
+from custom_pose_ros.core.drawing import contact_sheet
 from custom_pose_ros.core.drawing.contact_sheet import TILE, draw_tile, write_contact_sheet
 from custom_pose_ros.core.errors import OutputError
 
@@ -61,6 +62,17 @@ def test_tiles_stand_in_rows_of_four(tmp_path, count, rows):
     assert sheet.shape[1] == 4 * TILE[0]
     assert sheet.shape[0] == 2 * 22 + rows * TILE[1]
     assert sheet[:22].any() and sheet[22:44].any()  # key of the marks, and the colours of the keypoints
+
+
+def test_a_sheet_of_frames_without_labels_has_no_key_of_rings(tmp_path, monkeypatch):
+    texts = []
+    monkeypatch.setattr(
+        contact_sheet, '_legend', lambda shown: (texts.append(shown), np.zeros((22, 4 * TILE[0], 3)))[1]
+    )
+    for rings in ('proposed', ''):
+        write_contact_sheet(tmp_path / 'sheet.png', [], ['nose'], rings)
+    assert texts[0][0][0].startswith('ring: proposed, with a dot')
+    assert texts[2] == [('frames without labels', (255, 255, 255))]
 
 
 def test_a_sheet_that_cannot_be_written_is_told(tmp_path):
