@@ -283,21 +283,16 @@ class _Measuring:
 
     def _lens_intervals(self, fit: Adjustment, deviations: np.ndarray) -> tuple[list[Interval], list[Interval]]:
         """Return focal length and k1 of every lens, also of those without a usable view."""
-        focals, k1s = [], []
-        for c in range(len(self._labelled.sizes)):
-            at = np.flatnonzero(self._lenses == c)
-            if not len(at):
-                nothing = Interval(np.nan, np.inf, np.nan, np.nan, False)
-                focals.append(nothing)
-                k1s.append(nothing)
-                continue
-            (log_focal, k1), (log_deviation, deviation) = fit.bundle.lenses[at[0], :2], deviations[at[0], :2]
+        nothing = Interval(np.nan, np.inf, np.nan, np.nan, False)
+        focals, k1s = ([nothing] * len(self._labelled.sizes) for _ in range(2))
+        for c, lens, spread in zip(self._lenses, fit.bundle.lenses, deviations):
+            (log_focal, k1), (log_deviation, deviation) = lens[:2], spread[:2]
             reach = _INTERVAL * log_deviation  # pictures tell perspective, which goes with the inverse of f
             low, high = np.exp(log_focal) / (1 + reach), np.exp(log_focal) / max(1 - reach, 1e-9)
             known = log_deviation < _BLURRED_FOCAL
-            focals.append(Interval(np.exp(log_focal), log_deviation, low, high, bool(known)))
+            focals[c] = Interval(np.exp(log_focal), log_deviation, low, high, bool(known))
             reach = _INTERVAL * deviation
-            k1s.append(Interval(k1, deviation, k1 - reach, k1 + reach, bool(deviation < _BLURRED_K1)))
+            k1s[c] = Interval(k1, deviation, k1 - reach, k1 + reach, bool(deviation < _BLURRED_K1))
         return focals, k1s
 
     def _contradictions(self, fit: Adjustment, views: Views, noise_px: float) -> list[Contradiction]:
