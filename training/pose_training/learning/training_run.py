@@ -110,7 +110,7 @@ class TrainingRun:
             self.start_note = f'resumed at step {self.trainer.step_count}'
             self.best_score, elapsed_before_s = float(state['best_score']), float(state['elapsed_s'])
         self._total_steps = self._count_steps()
-        self._validations_s, self._validation_s = 0.0, 0.0  # of all together, and of the next one as expected
+        self._validated_s = self._next_validation_s = 0.0  # of all so far, and of the next one as expected
         self._started = started - elapsed_before_s
 
     @classmethod
@@ -242,14 +242,14 @@ class TrainingRun:
         return measure(self._estimator(), self.validation)
 
     def _can_validate(self) -> bool:
-        """Whether a validation now leaves a run limited by time most of it; others repeat exactly, and always can."""
+        """Whether validations keep to their share of a run limited by time; a run of so many steps repeats exactly."""
         if self._total_steps is not None or not self.validation:
             return True
-        if not self._validation_s:
+        if not self._next_validation_s:
             began, tried = time.monotonic(), self.validation[:_TRIED_IMAGES]
             measure(self._estimator(), tried)
-            self._validation_s = (time.monotonic() - began) * len(self.validation) / len(tried)
-        return self._validations_s + self._validation_s <= _VALIDATION_SHARE * self.elapsed_s
+            self._next_validation_s = (time.monotonic() - began) * len(self.validation) / len(tried)
+        return self._validated_s + self._next_validation_s <= _VALIDATION_SHARE * self.elapsed_s
 
     def _estimator(self) -> PoseEstimator:
         return PoseEstimator(self.model, TorchBackend(self.trainer.averaged_network(), self.model))
@@ -297,8 +297,8 @@ class TrainingRun:
         log.heartbeat.begin(f'measuring on {len(self.validation)} images to validate on')
         began = time.monotonic()
         accuracy = self.validate()
-        self._validation_s = time.monotonic() - began
-        self._validations_s += self._validation_s
+        self._next_validation_s = time.monotonic() - began
+        self._validated_s += self._next_validation_s
         if accuracy is not None:
             log.validation(self.trainer.step_count, self.elapsed_s, accuracy.summary())
         score = float('-inf') if accuracy is None else accuracy.score
