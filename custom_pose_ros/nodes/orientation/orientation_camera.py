@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from typing import NamedTuple
 
@@ -120,19 +120,28 @@ class OrientationCamera:
         self._has_answered = False
         self._answered_ns = -1
         self._refinement = self._refine(held) if self._settings.values.refine == OUTLINE else None
-        on_poses = self._refinement.on_poses if self._refinement else self._answer
-        topic = topic_in(self._name, 'poses')
-        wanted: list[tuple] = [(PoseArray, topic, on_poses, qos.results(), LOSS_CURE, MAX_POSES_BYTES)]
-        if self._refinement and self._exchange is None:
-            wanted.append(self._wanted_images(self._refinement))
-        if self.source.wants_camera_info:
-            topic = topic_in(self._name, 'camera_info')
-            wanted.append((CameraInfo, topic, self._on_camera_info, qos.camera_info(), LOSS_CURE, None))
         held.callback(self.inputs.clear)
-        for kind, topic, callback, profile, cure, max_bytes in wanted:
-            watch = InputWatch(self._node, kind, topic, callback, profile, cure, max_bytes, self._refuse)
+        for watch in self._subscriptions():
             self.inputs.append(watch)
             held.callback(watch.close)
+
+    def _subscriptions(self) -> Iterator[InputWatch]:
+        """Make and yield one subscription after the other."""
+        node, refinement = self._node, self._refinement
+        on_poses = refinement.on_poses if refinement else self._answer
+        topic = topic_in(self._name, 'poses')
+        yield InputWatch(node, PoseArray, topic, on_poses, qos.results(), LOSS_CURE, MAX_POSES_BYTES, self._refuse)
+        if refinement and self._exchange is None:
+            values = self._settings.values
+            profile = qos.images(values.image_reliability)
+            if values.camera_rate:
+                profile.depth = 1  # what waits would be answered late
+            kind, topic = image_source(node, self._name, values.image_transport)
+            on_frame = refinement.on_frame
+            yield InputWatch(node, kind, topic, lambda m: on_frame(ReceivedImage(m)), profile, IMAGE_LOSS_CURE)
+        if self.source.wants_camera_info:
+            topic = topic_in(self._name, 'camera_info')
+            yield InputWatch(node, CameraInfo, topic, self._on_camera_info, qos.camera_info())
 
     def _refine(self, held: ExitStack) -> Refinement:
         """Return what brings keypoints and images together; `held` is given the end of it."""
@@ -141,15 +150,6 @@ class OrientationCamera:
         if self._exchange is not None:
             refinement.take_from(self._exchange, self._name, held)
         return refinement
-
-    def _wanted_images(self, refinement: Refinement) -> tuple:
-        """Return the subscription of images."""
-        values = self._settings.values
-        profile = qos.images(values.image_reliability)
-        if values.camera_rate:
-            profile.depth = 1  # what waits would be answered late
-        kind, topic = image_source(self._node, self._name, values.image_transport)
-        return kind, topic, lambda message: refinement.on_frame(ReceivedImage(message)), profile, IMAGE_LOSS_CURE, None
 
     def problems(self) -> list[str]:
         """Return what is wrong with the calibration; to be called regularly."""
