@@ -72,8 +72,7 @@ def with_alternatives(
     index = {(k, x, y): i for i, (k, (x, y)) in enumerate(zip(channels.tolist(), peaks.positions.tolist()))}
     rows = np.array([[index.get((k, x, y), -1) for k, (x, y) in enumerate(pose)] for pose in points.tolist()])
     contested = (low | doubled[:, None]) & (rows >= 0)
-    evidence = _Evidence(channels, peaks, maps.pafs, maps.graph, maps.stride)
-    return evidence.with_alternatives(poses, rows, contested, doubled)
+    return _Evidence(channels, peaks, maps).with_alternatives(poses, rows, contested, doubled)
 
 
 @dataclass(frozen=True)
@@ -84,16 +83,12 @@ class _Evidence:
     Attributes:
         channels: (M,) int, the keypoint of each peak, ascending.
         peaks: M peaks.
-        pafs: (2 L, h, w).
-        graph: the skeleton.
-        stride: pixels for each cell of the maps.
+        maps: in which they were found.
     """
 
     channels: np.ndarray
     peaks: Peaks
-    pafs: np.ndarray
-    graph: Graph
-    stride: int
+    maps: Maps
 
     def with_alternatives(
         self, poses: list[KeypointPose], table: np.ndarray, contested: np.ndarray, doubled: np.ndarray
@@ -115,7 +110,7 @@ class _Evidence:
         if len(rivals) > _MANY_RIVALS:
             rivals = np.sort(rivals[self.peaks.scores[rivals].argsort()[-_MANY_RIVALS:]])
         points = np.where(contested[..., None], self.peaks.positions[table], np.nan)
-        tolerance = place_tolerance(points_of(table, self.peaks), self.stride)
+        tolerance = place_tolerance(points_of(table, self.peaks), self.maps.stride)
         instance, place = places_of(self.peaks.positions[rivals], self.channels[rivals], points, tolerance)
         if instance.max() < 0:
             return poses
@@ -130,14 +125,14 @@ class _Evidence:
     def _fragments(self, rivals: np.ndarray) -> list[dict[int, int]]:
         """Return the fragments that limbs make of some peaks (R,), strongest first: the peak of each keypoint."""
         channels, peaks = self.channels[rivals], self.peaks.select(rivals)
-        links = links_between(channels, peaks, self.pafs, self.graph, self.stride)
-        count = len(self.graph.parts)
-        if len(self.graph.pairs):
-            fragments, _ = join_by_limbs(channels, peaks, links, self.graph, _RIVAL_LIMB_SCORE, 0.0)
+        graph, count = self.maps.graph, len(self.maps.graph.parts)
+        links = links_between(channels, peaks, self.maps.pafs, graph, self.maps.stride)
+        if len(graph.pairs):
+            fragments, _ = join_by_limbs(channels, peaks, links, graph, _RIVAL_LIMB_SCORE, 0.0)
         else:
             fragments = without_limbs(channels, count)
         table = table_of(fragments, count)
-        strength = pose_scores(table, peaks, links, self.graph) * (table >= 0).sum(1)
+        strength = pose_scores(table, peaks, links, graph) * (table >= 0).sum(1)
         order = (-strength).argsort(kind='stable').tolist()
         return [{k: int(rivals[peak]) for k, peak in fragments[i].peaks.items()} for i in order]
 
@@ -159,7 +154,7 @@ class _Evidence:
         if belief < _NEGLIGIBLE_RIVAL * own_total:
             return pose
         other = np.where(differs, rival, row)
-        between = (differs[self.graph.pairs].sum(1) == 1) & (other[self.graph.pairs] >= 0).all(1)
+        between = (differs[self.maps.graph.pairs].sum(1) == 1) & (other[self.maps.graph.pairs] >= 0).all(1)
         if between.any() and self._limbs(other, between).mean() < _RIVAL_LIMB_SCORE:
             other = rival  # what both had in common does not hang together with what differs
         total, parts = self._total(other)
@@ -170,15 +165,15 @@ class _Evidence:
     def _total(self, row: np.ndarray) -> tuple[float, int]:
         """Return the summed scores of the peaks of a row (K,) and the limbs between them, and how many these are."""
         found = row >= 0
-        limbs = found[self.graph.pairs].all(1)
+        limbs = found[self.maps.graph.pairs].all(1)
         total = self.peaks.scores[row[found]].sum() + self._limbs(row, limbs).sum()
         return float(total), int(found.sum() + limbs.sum())
 
     def _limbs(self, row: np.ndarray, limbs: np.ndarray) -> np.ndarray:
         """Return the scores in [0, 1] of some limbs (L,) bool between the peaks of a row (K,)."""
         which = limbs.nonzero()[0]
-        starts, ends = row[self.graph.pairs[which]].T
-        scores, _ = score_limbs(self.pafs, which, self.peaks.positions, starts, ends, self.stride)
+        starts, ends = row[self.maps.graph.pairs[which]].T
+        scores, _ = score_limbs(self.maps.pafs, which, self.peaks.positions, starts, ends, self.maps.stride)
         return np.fmin(np.fmax(scores, 0), 1)
 
 

@@ -65,18 +65,16 @@ def one_object_each(rows: np.ndarray, scores: np.ndarray, candidates: Candidates
         limit: as in `group_with_margin`.
     """
     objects = Objects(rows, scores, np.zeros(len(rows), bool), limit)
-    pairs = _pairs(objects, candidates)
-    while pairs is not None:
+    while (pairs := _pairs(objects.rows, candidates)) is not None:
         unmixed = _unmixed(objects, pairs, candidates)
         if unmixed is None:
             return _without_rivals(objects, pairs)
         objects = unmixed
-        pairs = _pairs(objects, candidates)
     return objects
 
 
-def _pairs(objects: Objects, candidates: Candidates) -> Pairs | None:
-    rows, peaks = objects.rows, candidates.peaks
+def _pairs(rows: np.ndarray, candidates: Candidates) -> Pairs | None:
+    peaks = candidates.peaks
     return compare(points_of(rows, peaks), peaks.scores[rows], candidates.stride) if len(rows) > 1 else None
 
 
@@ -139,8 +137,7 @@ def _explained(row: np.ndarray, named: np.ndarray, candidates: Candidates) -> bo
     rest = np.where(row == named, -1, row)
     if (rest < 0).all():
         return True
-    rows = np.stack([named, rest])
-    pairs = compare(points_of(rows, candidates.peaks), candidates.peaks.scores[rows], candidates.stride)
+    pairs = _pairs(np.stack([named, rest]), candidates)
     return pairs is not None and bool(pairs.log_odds[0] >= 0)
 
 
