@@ -187,7 +187,8 @@ def print_table(estimator: PoseEstimator, camera: CameraIntrinsics, mesh: Path, 
         f'height {estimator.input_height}: print found in {known} of {-(-frames // every)} frames, on several sides in '
         f'{len(rows)}; of these {found} found, {named} named right; keypoints {np.median(errors):.2f} median, '
         f'{np.mean(errors):.2f} mean px, {far:.1%} beyond {FAR_PX} px; '
-        f'rotation {np.nanmedian(rotation):.2f} / {np.nanpercentile(rotation, 90):.2f} deg, position {np.nanmedian(position):.1f} mm, {np.isnan(rotation).sum()} without a pose'
+        f'rotation {np.nanmedian(rotation):.2f} / {np.nanpercentile(rotation, 90):.2f} deg, '
+        f'position {np.nanmedian(position):.1f} mm, {np.isnan(rotation).sum()} without a pose'
     )
 
 

@@ -67,7 +67,7 @@ class Processes:
         mine = [s for s in statuses if s.name.startswith(self.graph.namespace[1:])]
         return {pair.key: pair.value for pair in mine[-1].values} if len(mine) > 1 else {}
 
-    def check_alive(self, picture: np.ndarray) -> None:
+    def assert_alive(self, picture: np.ndarray) -> None:
         """Both answer a good image after all that, and have counted what they refused."""
         assert {name: process.poll() for name, process in self.all.items()} == dict.fromkeys(self.all)
         good = bgr_to_image(picture, Header(frame_id='good'))
@@ -89,7 +89,7 @@ def processes(graph, start_process, tiny_object) -> Processes:
 
 def test_both_nodes_survive_any_field_and_any_byte(processes: Processes, tiny) -> None:
     picture = tiny.draw_tiny_object(tiny.TINY_POINTS)
-    processes.check_alive(picture)
+    processes.assert_alive(picture)
     sent = dict.fromkeys(processes.publishers, 0)
     kinds = {'image': images(), 'camera_info': camera_infos(), 'poses': pose_arrays(NAMES, PIXELS, 2)}
     either = st.sampled_from(sorted(kinds)).flatmap(
@@ -105,7 +105,7 @@ def test_both_nodes_survive_any_field_and_any_byte(processes: Processes, tiny) -
 
     send()
     assert min(sent.values()) > 0.1 * CASES
-    processes.check_alive(picture)
+    processes.assert_alive(picture)
     for node, topic in (('pose_node', 'image'), ('orientation_node', 'poses')):
         rows = settled_rows(processes, node)
         counts = {name: int(rows[name]) for name in ('received', 'processed', 'dropped', 'errors')}

@@ -202,7 +202,7 @@ def poses_of(model: ObjectModel, camera: CameraIntrinsics, frame_id: str) -> Pos
     return poses_to_message([pose], model, header(1, frame_id), camera.width, camera.height)
 
 
-def check_both_cameras(graph, node: OrientationNode, model: ObjectModel, publish_info: bool) -> None:
+def assert_both_cameras(graph, node: OrientationNode, model: ObjectModel, publish_info: bool) -> None:
     answers = {name: graph.listen(f'{name}/orientations', OrientationArray) for name in NAMES}
     for name, camera in CAMERAS.items():
         poses = graph.advertise(f'{name}/poses', PoseArray)
@@ -225,7 +225,7 @@ def test_orientation_is_computed_with_the_calibration_of_each_camera(graph, mode
     messages = pytest.importorskip('tf2_msgs.msg', reason='tf2_msgs comes with ROS or is built by the test set-up')
     moving = graph.listen('/tf', messages.TFMessage)
     node = graph.start(OrientationNode, object=model.source, cameras=list(NAMES))
-    check_both_cameras(graph, node, model, publish_info=True)
+    assert_both_cameras(graph, node, model, publish_info=True)
     for name in NAMES:
         moving.wait(
             lambda m, n=name: (
@@ -239,7 +239,7 @@ def test_the_calibration_files_of_several_cameras_are_found_by_their_names(graph
         (tmp_path / f'{name}.yaml').write_text(yaml.safe_dump(camera.to_yaml_dict()), encoding='utf-8')
     files = str(tmp_path / '{camera}.yaml')
     node = graph.start(OrientationNode, object=model.source, cameras=list(NAMES), camera_calibration=files)
-    check_both_cameras(graph, node, model, publish_info=False)
+    assert_both_cameras(graph, node, model, publish_info=False)
 
 
 def test_one_calibration_file_for_several_cameras_is_refused(graph, model) -> None:
@@ -256,64 +256,77 @@ def test_fusion_wants_several_cameras_and_a_common_frame(graph, model, tf2, para
         graph.start(OrientationNode, object=model.source, fusion=True, **parameters)
 
 
-def test_one_pose_is_made_of_what_the_cameras_see(graph, model, tmp_path, tf2) -> None:
-    """Two cameras look at one object along different axes; only the second one is known to TF at first."""
-    camera = CAMERAS['front']
-    for name in NAMES:
-        (tmp_path / f'{name}.yaml').write_text(yaml.safe_dump(camera.to_yaml_dict()), encoding='utf-8')
-    node = graph.start(
-        OrientationNode, object=model.source, cameras=list(NAMES), fusion=True, reference_frame='base_link',
-        camera_calibration=str(tmp_path / '{camera}.yaml'), smoothing=False, tf_timeout=0.0,
-    )  # fmt: skip
-    fused = graph.listen('fused/orientations', OrientationArray)
-    single = graph.listen('fused/pose', PoseStamped)
-    moving = graph.listen('/tf', tf2.TFMessage)
-    inputs = {name: graph.advertise(f'{name}/poses', PoseArray) for name in NAMES}
-    R_object, t_object = matrix_from_roll_pitch_yaw(np.array([0.1, 0.2, 0.3])), np.array([3.0, 0.1, 0.2])
-    side = matrix_from_roll_pitch_yaw(np.array([0.0, 0.0, np.pi / 2]))
-    poses = {  # of the cameras in base_link
-        'front': (R_BODY_OPTICAL, np.zeros(3)),
-        'down': (side @ R_BODY_OPTICAL, np.array([3.0, -3.0, 0.5])),
-    }
+R_OBJECT, T_OBJECT = matrix_from_roll_pitch_yaw(np.array([0.1, 0.2, 0.3])), np.array([3.0, 0.1, 0.2])  # in base_link
+SIDE = matrix_from_roll_pitch_yaw(np.array([0.0, 0.0, np.pi / 2]))
+VIEWS = {  # poses of the cameras in base_link
+    'front': (R_BODY_OPTICAL, np.zeros(3)),
+    'down': (SIDE @ R_BODY_OPTICAL, np.array([3.0, -3.0, 0.5])),
+}
 
-    def show(name: str, seconds: int) -> None:
-        R, t = poses[name]
-        seen = keypoints_of(model, camera, R.T @ R_object, R.T @ (t_object - t))
-        inputs[name].publish(poses_to_message([seen], model, header(seconds, f'{name}_optical'), 640, 480))
 
-    def give(name: str) -> None:
-        R, t = poses[name]
+class TwoViews:
+    """Two cameras that look at one object along different axes, before a node that fuses what they see."""
+
+    def __init__(self, graph, model, folder, tf2):
+        self.camera, self._graph, self._model, self._tf2 = CAMERAS['front'], graph, model, tf2
+        for name in NAMES:
+            (folder / f'{name}.yaml').write_text(yaml.safe_dump(self.camera.to_yaml_dict()), encoding='utf-8')
+        self._node = graph.start(
+            OrientationNode, object=model.source, cameras=list(NAMES), fusion=True, reference_frame='base_link',
+            camera_calibration=str(folder / '{camera}.yaml'), smoothing=False, tf_timeout=0.0,
+        )  # fmt: skip
+        self._inputs = {name: graph.advertise(f'{name}/poses', PoseArray) for name in NAMES}
+
+    def show(self, name: str, seconds: int) -> None:
+        """Publish what a camera sees of the object."""
+        R, t = VIEWS[name]
+        seen = keypoints_of(self._model, self.camera, R.T @ R_OBJECT, R.T @ (T_OBJECT - t))
+        self._inputs[name].publish(poses_to_message([seen], self._model, header(seconds, f'{name}_optical'), 640, 480))
+
+    def give_transform(self, name: str) -> None:
+        """Publish where a camera is, and wait until the node knows."""
+        tf2 = self._tf2
         transform = TransformStamped(
             header=Header(frame_id='base_link'),
             child_frame_id=f'{name}_optical',
-            transform=transform_message(Rigid(R, t)),
+            transform=transform_message(Rigid(*VIEWS[name])),
         )
-        graph.advertise('/tf_static', tf2.TFMessage, tf2.latched).publish(tf2.TFMessage(transforms=[transform]))
-        graph.wait(lambda: tf2.knows(node._reference, Header(frame_id=f'{name}_optical')), 'the transform')
+        self._graph.advertise('/tf_static', tf2.TFMessage, tf2.latched).publish(tf2.TFMessage(transforms=[transform]))
+        known = Header(frame_id=f'{name}_optical')
+        self._graph.wait(lambda: tf2.knows(self._node._reference, known), 'the transform')
 
-    give('down')
-    show('front', 1)
-    show('down', 1)
+
+def assert_shows_the_object(orientation) -> None:
+    """Compare a fused orientation with the true pose."""
+    position, q = orientation.pose.pose.position, orientation.pose.pose.orientation
+    np.testing.assert_allclose([position.x, position.y, position.z], T_OBJECT, atol=POSITION_TOLERANCE_M)
+    assert rotation_between(matrix_from_quaternion(np.array([q.x, q.y, q.z, q.w])), R_OBJECT) < 1e-3
+    assert orientation.outlier_suspected is False
+    np.testing.assert_allclose([orientation.roll, orientation.pitch, orientation.yaw], [0.1, 0.2, 0.3], atol=1e-3)
+
+
+def test_one_pose_is_made_of_what_the_cameras_see(graph, model, tmp_path, tf2) -> None:
+    """Only the second camera is known to TF at first."""
+    views = TwoViews(graph, model, tmp_path, tf2)
+    fused = graph.listen('fused/orientations', OrientationArray)
+    single = graph.listen('fused/pose', PoseStamped)
+    moving = graph.listen('/tf', tf2.TFMessage)
+    views.give_transform('down')
+    views.show('front', 1)
+    views.show('down', 1)
     (alone,) = fused.wait().orientations
     assert alone.keypoints_used == 4
     graph.wait_for_log(Log.WARN, 'orientation_node', "front: no transform from 'front_optical' to reference_frame")
-    give('front')
-    show('front', 2)
+    views.give_transform('front')
+    views.show('front', 2)
     graph.wait(lambda: any(m.header.stamp.sec == 2 for m in fused), 'the answer to the first camera')
-    show('down', 2)
+    views.show('down', 2)
     together = fused.wait(lambda m: m.orientations and m.orientations[0].keypoints_used == 8)
     assert together.header == header(2, 'base_link')
     (orientation,) = together.orientations
-    found = orientation.pose.pose
-    np.testing.assert_allclose(
-        [found.position.x, found.position.y, found.position.z], t_object, atol=POSITION_TOLERANCE_M
-    )
-    q = found.orientation
-    assert rotation_between(matrix_from_quaternion(np.array([q.x, q.y, q.z, q.w])), R_object) < 1e-3
-    assert orientation.outlier_suspected is False
-    np.testing.assert_allclose([orientation.roll, orientation.pitch, orientation.yaw], [0.1, 0.2, 0.3], atol=1e-3)
+    assert_shows_the_object(orientation)
     # A camera is sure of where the object is across its view and not of how far: together they know both.
     deviations = np.sqrt(np.diag(orientation.pose.covariance.reshape(6, 6)))
     assert deviations[0] < 0.5 * np.sqrt(alone.pose.covariance.reshape(6, 6)[1, 1])
-    single.wait(lambda m: m.header == header(2, 'base_link') and m.pose == found)
+    single.wait(lambda m: m.header == header(2, 'base_link') and m.pose == orientation.pose.pose)
     moving.wait(lambda m: (m.transforms[0].header.frame_id, m.transforms[0].child_frame_id) == ('base_link', 'tiny_0'))

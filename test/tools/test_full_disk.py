@@ -56,7 +56,7 @@ def scarce(request, tmp_path: Path) -> Iterator[tuple[Path, Run]]:
         subprocess.run(['umount', str(folder)], check=True)
 
 
-def check_refusal(process: subprocess.CompletedProcess, path: Path) -> None:
+def assert_refused(process: subprocess.CompletedProcess, path: Path) -> None:
     """One line with the file, exit status 1, no traceback; what was there before is there."""
     assert process.returncode == 1, process.stderr
     lines = [line for line in process.stderr.splitlines() if line.startswith('error: ')]
@@ -81,7 +81,7 @@ def test_predict_does_not_lose_the_old_picture(scarce, tiny_folder: Path, tmp_pa
     process = run(
         '-m', 'custom_pose_ros.tools.predict', str(picture), '--object', str(tiny_folder), '--out', str(path), free=9000
     )
-    check_refusal(process, path)
+    assert_refused(process, path)
 
 
 def test_predict_does_not_call_half_a_video_saved(scarce, tiny_folder: Path, tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ def test_predict_does_not_call_half_a_video_saved(scarce, tiny_folder: Path, tmp
         '-m', 'custom_pose_ros.tools.predict', str(clip), '--object', str(tiny_folder), '--out', str(path),
         '--frames', '40', free=20000,
     )  # fmt: skip
-    check_refusal(process, path)
+    assert_refused(process, path)
 
 
 def test_evaluate_bag_does_not_lose_the_old_report(scarce, tiny_folder: Path, tmp_path: Path) -> None:
@@ -132,4 +132,4 @@ def test_training_does_not_lose_the_old_checkpoint(scarce) -> None:
     folder, run = scarce
     path = old_file(folder / 'last.pth')
     process = run('-c', SAVE, str(path), free=9000)
-    check_refusal(process, path)
+    assert_refused(process, path)

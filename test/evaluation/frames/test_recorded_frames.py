@@ -75,7 +75,7 @@ def detections(make: Messages, stamp_ns: int, found: list[tuple[str, float, Trut
     return types['vision_msgs/msg/Detection3DArray'](make.header(stamp_ns), items)
 
 
-def check_errors(metrics: dict[str, Any]) -> None:
+def assert_errors(metrics: dict[str, Any]) -> None:
     assert metrics['translation_error_m']['max'] == pytest.approx(0.005, abs=2e-4)  # the truth is interpolated
     assert metrics['rotation_error_deg']['max'] == pytest.approx(2.0, abs=0.05)
 
@@ -88,7 +88,7 @@ def test_a_pose_topic_is_scored_with_the_images_it_is_missing_in(evaluate, tmp_p
         entries.append((OTHER, 'geometry_msgs/msg/PoseStamped', truth.stamp_ns + 20_000_000, message))
     path = write_bag(tmp_path / 'bag', sorted(entries, key=lambda entry: entry[2]))
     metrics = evaluate(path, recorded=OTHER, **WITH_TRUTH).metrics
-    check_errors(metrics)
+    assert_errors(metrics)
     assert metrics['frames']['scored'] == FRAMES
     assert metrics['frames']['missing_results'] == FRAMES // 2
     assert metrics['detection']['rate'] == pytest.approx(0.5)
@@ -112,11 +112,11 @@ def test_covariance_and_several_poses_are_used(evaluate, tmp_path) -> None:
         entries.append(('/aruco_poses', 'geometry_msgs/msg/PoseArray', time_ns, several))
     path = write_bag(tmp_path / 'bag', sorted(entries, key=lambda entry: entry[2]))
     metrics = evaluate(path, recorded=OTHER, **WITH_TRUTH).metrics
-    check_errors(metrics)
+    assert_errors(metrics)
     assert metrics['consistency']['nees_position']['mean'] == pytest.approx(1.0, abs=0.1)  # one sigma away
     assert metrics['consistency']['share_inside_99']['pose'] == 1.0
     metrics = evaluate(path, recorded='aruco_poses', **WITH_TRUTH).metrics
-    check_errors(metrics)
+    assert_errors(metrics)
     assert metrics['detection']['surplus_instances'] == FRAMES
 
 
@@ -135,7 +135,7 @@ def test_detections_of_the_object_are_told_by_their_class(evaluate, vision, tmp_
         ))
     path = write_bag(tmp_path / 'bag', sorted(entries, key=lambda entry: entry[2]), store=vision.store)
     metrics = evaluate(path, recorded='detected_objects', **WITH_TRUTH).metrics
-    check_errors(metrics)
+    assert_errors(metrics)
     assert metrics['detection']['rate'] == pytest.approx(0.75)
     assert evaluate(path, recorded='detected_objects', recorded_class='mug').metrics['detection']['rate'] == 1.0
     with pytest.raises(UsageError, match=r'--recorded-class cup is no recorded class; .*: mug, tiny'):
@@ -177,7 +177,7 @@ def test_poses_in_another_frame_and_with_stamps_of_their_own_are_said(evaluate, 
     entries.append((OTHER, 'geometry_msgs/msg/PoseStamped', poses[-1].stamp_ns + 90_000_000, stray))
     path = write_bag(tmp_path / 'bag', sorted(entries, key=lambda entry: entry[2]))
     evaluation = evaluate(path, recorded=OTHER, **WITH_TRUTH)
-    check_errors(evaluation.metrics)
+    assert_errors(evaluation.metrics)
     assert evaluation.metrics['frames']['scored'] == FRAMES
     notes = evaluation.metrics['notes']
     assert any('frames without one are not counted' in line for line in notes['information'])
@@ -195,7 +195,7 @@ def test_the_frame_of_a_tag_is_scored_from_tf(evaluate, tmp_path) -> None:
         entries.append(('/tf', 'tf2_msgs/msg/TFMessage', truth.stamp_ns + 9_000_000, message_type(transforms)))
     path = write_bag(tmp_path / 'bag', sorted(entries, key=lambda entry: entry[2]))
     metrics = evaluate(path, recorded='/tf', recorded_class='tag36h11:0', **WITH_TRUTH).metrics
-    check_errors(metrics)
+    assert_errors(metrics)
     assert metrics['detection']['rate'] == pytest.approx(0.5)
     with pytest.raises(UsageError, match=r'--recorded /tf: name the frame of the object'):
         evaluate(path, recorded='/tf')

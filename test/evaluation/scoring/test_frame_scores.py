@@ -253,7 +253,7 @@ def schema_at(schema: dict, root: dict) -> dict:
     return root['$defs'][schema['$ref'].rpartition('/')[2]] if '$ref' in schema else schema
 
 
-def check(value, schema: dict, root: dict, where: str) -> None:
+def assert_fits(value, schema: dict, root: dict, where: str) -> None:
     """The part of JSON Schema that metrics.schema.json uses."""
     schema = schema_at(schema, root)
     if 'const' in schema:
@@ -277,10 +277,10 @@ def check(value, schema: dict, root: dict, where: str) -> None:
         assert set(schema.get('required', [])) <= set(value), f'{where}: {set(schema["required"]) - set(value)} missing'
         for key, item in value.items():
             assert key in properties or additional, f'{where}.{key} is not in the schema'
-            check(item, properties.get(key, additional), root, f'{where}.{key}')
+            assert_fits(item, properties.get(key, additional), root, f'{where}.{key}')
     if isinstance(value, list) and 'items' in schema:
         for item in value:
-            check(item, schema['items'], root, f'{where}[]')
+            assert_fits(item, schema['items'], root, f'{where}[]')
 
 
 def test_metrics_follow_their_schema(evaluate, dive, tmp_path, tiny_model):
@@ -296,6 +296,6 @@ def test_metrics_follow_their_schema(evaluate, dive, tmp_path, tiny_model):
     truth = TruthSettings(topic='/truth/pose')
     with_truth = evaluate(dive[0], truth=truth, labels=labels, outline=str(outline))
     for evaluation in (with_truth, evaluate(dive[0])):
-        check(json.loads(evaluation.metrics_text()), schema, schema, 'metrics')
+        assert_fits(json.loads(evaluation.metrics_text()), schema, schema, 'metrics')
     short = [name for name in schema['properties'] if name != 'calibration']  # which a dive of seconds does not tell
     assert list(with_truth.metrics) == short

@@ -58,7 +58,7 @@ def rewritten(model: onnx.ModelProto, rewrite) -> set[str]:
     return {node.op_type for node in model.graph.node}
 
 
-def check_unchanged(model: onnx.ModelProto, rewrite) -> None:
+def assert_unchanged(model: onnx.ModelProto, rewrite) -> None:
     before = model.SerializeToString(deterministic=True)
     rewrite(model.graph)
     assert model.SerializeToString(deterministic=True) == before
@@ -86,7 +86,7 @@ def test_a_division_moves_into_the_weights_also_where_the_convolution_pads(divis
 def test_a_division_that_two_read_stays():
     nodes = [helper.make_node('Div', ['image', 'd'], ['x'], 'div'), convolution('x', 'c', pad=1), convolution('x', 'e')]
     constants = {'c__w': weights(4, 3, 3, 3), 'c__b': weights(4), 'e__w': weights(2, 3, 1, 1), 'e__b': weights(2)}
-    check_unchanged(model_of(nodes, ['c', 'e'], d=np.float32([2]), **constants), onnx_graph.fold_division)
+    assert_unchanged(model_of(nodes, ['c', 'e'], d=np.float32([2]), **constants), onnx_graph.fold_division)
 
 
 def joined_maps(kernel: int) -> onnx.ModelProto:
@@ -110,7 +110,7 @@ def test_a_convolution_of_upsampled_maps_runs_before_they_grow():
 
 
 def test_a_larger_kernel_sees_neighbours_and_stays_behind_the_upsampling():
-    check_unchanged(joined_maps(3), onnx_graph.convolve_before_upsampling)
+    assert_unchanged(joined_maps(3), onnx_graph.convolve_before_upsampling)
 
 
 def heads(source_of_second: str) -> onnx.ModelProto:
@@ -125,7 +125,7 @@ def test_heads_of_the_same_maps_are_one_convolution():
 
 
 def test_heads_of_different_maps_stay_apart():
-    check_unchanged(heads('image'), onnx_graph.merge_heads)
+    assert_unchanged(heads('image'), onnx_graph.merge_heads)
 
 
 @pytest.mark.parametrize(
