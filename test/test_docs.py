@@ -121,7 +121,7 @@ def launch_arguments(file: str) -> str:
     return ''.join((ROOT / 'launch' / name).read_text(encoding='utf-8') for name in names)
 
 
-def check_python(words: list[str]) -> None:
+def assert_python_exists(words: list[str]) -> None:
     """Check that the script, module or tests of a command exist, and that the script knows its options."""
     if words[0] == '-c':
         return
@@ -138,10 +138,10 @@ def check_python(words: list[str]) -> None:
     else:
         script = ROOT / words[0]
     assert script.is_file(), words
-    check_options(script, words[1:])
+    assert_options_exist(script, words[1:])
 
 
-def check_options(script: Path, words: list[str]) -> None:
+def assert_options_exist(script: Path, words: list[str]) -> None:
     text = script.read_text(encoding='utf-8')
     if re.search(r'add_(mesh|lens|outline)_options?\(', text):  # options that several commands share
         for shared in ('command_line', 'geometry/mesh_frame'):
@@ -151,7 +151,7 @@ def check_options(script: Path, words: list[str]) -> None:
             assert f"'{word.partition('=')[0]}'" in text, f'{script.name} has no {word}'
 
 
-def check(words: list[str]) -> None:
+def assert_exists(words: list[str]) -> None:
     """Check one command as far as that is possible without running it."""
     while words and re.fullmatch(r'[A-Z_]+=\S*', words[0]):
         words = words[1:]
@@ -160,7 +160,7 @@ def check(words: list[str]) -> None:
     if words[0] == 'make':
         assert words[1] in make_targets(), words
     elif words[0] in ('python', '.venv/bin/python'):
-        check_python(words[1:])
+        assert_python_exists(words[1:])
     elif words[:3] == ['ros2', 'launch', 'custom_pose_ros']:
         text = launch_arguments(words[3])
         for argument in words[4:]:
@@ -168,13 +168,13 @@ def check(words: list[str]) -> None:
             assert argument == '--show-args' or (assigned and f"'{name}'" in text), argument
     elif words[:3] == ['ros2', 'run', 'custom_pose_ros']:
         module = console_scripts()[words[3]].partition(':')[0]
-        check_options(ROOT / f'custom_pose_ros/{module.replace(".", "/")}.py', words[4:])
+        assert_options_exist(ROOT / f'custom_pose_ros/{module.replace(".", "/")}.py', words[4:])
 
 
 @pytest.mark.parametrize('path', TEXTS, ids=name_of)
 def test_every_command_exists(path: Path) -> None:
     for words in commands(path):
-        check(words)
+        assert_exists(words)
 
 
 @pytest.mark.parametrize(
@@ -189,7 +189,7 @@ def test_every_command_exists(path: Path) -> None:
 )
 def test_a_command_that_does_not_exist_is_noticed(line: str) -> None:
     with pytest.raises((AssertionError, KeyError)):
-        check(shlex.split(line))
+        assert_exists(shlex.split(line))
 
 
 def test_the_pages_build_without_a_warning(tmp_path) -> None:

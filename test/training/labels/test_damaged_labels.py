@@ -49,7 +49,7 @@ def damaged(text: str, numbers: random.Random) -> bytes:
     return bytes(content)
 
 
-def check_500_damaged_files(folder: Path, originals: list[tuple[str, str]], capsys) -> None:
+def assert_500_damaged_files_are_answered(folder: Path, originals: list[tuple[str, str]], capsys) -> None:
     """Run the command on damaged files: it ends well, or with one line that names the file; never otherwise."""
     numbers, ends = random.Random(0), []
     for number in range(500):
@@ -78,7 +78,7 @@ def test_500_damaged_files_of_each_format_never_end_in_a_traceback(tmp_path, cap
         ('labels.json', json.dumps([label_studio_task('a.jpg', ('head', 1, 1), ('tail', 2, 2), parent=['r', 'r'])])),
         ('table.csv', DEEPLABCUT),
     ]
-    check_500_damaged_files(tmp_path, originals, capsys)
+    assert_500_damaged_files_are_answered(tmp_path, originals, capsys)
 
 
 def test_500_damaged_files_of_other_tools_never_end_in_a_traceback(tmp_path, capsys):
@@ -121,7 +121,7 @@ def test_500_damaged_files_of_other_tools_never_end_in_a_traceback(tmp_path, cap
     (tmp_path / 'frame_000000.jpg').write_bytes((tmp_path / 'photos/a.jpg').read_bytes())
     (tmp_path / 'other').mkdir()
     originals.append(('other/data.yaml', yaml.replace('photos', '../photos')))
-    check_500_damaged_files(tmp_path, originals, capsys)
+    assert_500_damaged_files_are_answered(tmp_path, originals, capsys)
 
 
 @pytest.fixture
@@ -139,7 +139,9 @@ def test_500_damaged_real_exports_never_end_in_a_traceback(real_exports, tmp_pat
     (tmp_path / 'photos').rename(tmp_path / 'by_export')
     for i, path in enumerate(sorted((tmp_path / 'by_export').glob('fenicotteri*/*.jpg'))):
         picture(tmp_path / 'photos' / path.name, *cv2.imread(str(path)).shape[1::-1], seed=i)
-    check_500_damaged_files(tmp_path, [('labels.json', export.read_text()) for export in real_exports], capsys)
+    assert_500_damaged_files_are_answered(
+        tmp_path, [('labels.json', export.read_text()) for export in real_exports], capsys
+    )
 
 
 def test_every_real_export_loads_or_is_refused_in_one_line(real_exports, tmp_path, capsys):
