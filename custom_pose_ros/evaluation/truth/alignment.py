@@ -182,10 +182,7 @@ def _fitted(
         carried = (R_b @ t_y + t_b) @ R_x.T
         e_r, e_t = _turns(R_a, turned @ R_y), t_a - carried - t_x
         angles, misses = np.linalg.norm(e_r, axis=1), np.linalg.norm(e_t, axis=1)
-        scales = max(_robust_rms(angles), _LEAST_SCALE), max(_robust_rms(misses), _LEAST_SCALE)
-        w_r, w_t = (
-            _weights(sizes / scale, step) / scale for sizes, scale in ((angles, scales[0]), (misses, scales[1]))
-        )
+        w_r, w_t = _weights(angles, step), _weights(misses, step)
         eye, zero = np.broadcast_to(np.eye(3), turned.shape), np.zeros_like(turned)
         rows_r = np.concatenate([eye, zero, turned, zero], 2) * w_r[:, None, None]
         rows_t = np.concatenate([-skew_matrix(carried), eye, zero, turned], 2) * w_t[:, None, None]
@@ -203,9 +200,11 @@ def _fitted(
 
 def _weights(sizes: np.ndarray, step: int) -> np.ndarray:
     """Square roots of the weights: first those of absolute errors, then weights that suppress outliers."""
+    scale = max(_robust_rms(sizes), _LEAST_SCALE)
+    sizes = sizes / scale
     if step < _STEPS // 3:
-        return 1.0 / np.sqrt(np.maximum(sizes, 1.0))
-    return 1.0 / (1.0 + (sizes / _OUTLIER_SIZE) ** 2)
+        return 1.0 / np.sqrt(np.maximum(sizes, 1.0)) / scale
+    return 1.0 / (1.0 + (sizes / _OUTLIER_SIZE) ** 2) / scale
 
 
 def _turns(R_to: np.ndarray, R_from: np.ndarray) -> np.ndarray:
