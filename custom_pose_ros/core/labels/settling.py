@@ -70,8 +70,8 @@ def settle(path: Path, labels: RawLabels) -> None:
             'export again with 1 for hidden and 2 for seen ones'
         )
     _refuse_percent(path, labels)
-    _note_corners(labels)
-    _note_corner(labels)
+    _note_corner_boxes(labels)
+    _note_placeholders(labels)
 
 
 def _see_in_yes_and_no(labels: RawLabels, instances: list[RawInstance]) -> None:
@@ -246,7 +246,7 @@ def _leave_out_copies(labels: RawLabels, image: RawImage) -> None:
     image.instances = kept
 
 
-def _note_corners(labels: RawLabels) -> None:
+def _note_corner_boxes(labels: RawLabels) -> None:
     """Note boxes that reach outside of their images as left, top, width, height, and fit as two corners."""
     reaches = False
     for image in labels.images:
@@ -265,7 +265,7 @@ def _note_corners(labels: RawLabels) -> None:
         labels.add(NOTE, '', '', text)
 
 
-def _note_corner(labels: RawLabels) -> None:
+def _note_placeholders(labels: RawLabels) -> None:
     """Note keypoints that lie in the first pixels of the image again and again: placeholders."""
     points = [i.keypoints for image in labels.images for i in image.instances if i.keypoints is not None]
     for name, column in zip(labels.keypoint_names, zip(*points)):

@@ -204,22 +204,22 @@ class _System:
         pose, point, camera = self._jacobians()
         w = self._weights[..., None, None]
         residual = self.residuals[..., None]
-        everything = np.zeros((V, 2 * K, Q))
+        jacobian = np.zeros((V, 2 * K, Q))
         for k in range(K):
-            everything[:, 2 * k : 2 * k + 2, 3 * k : 3 * k + 3] = point[:, k]
+            jacobian[:, 2 * k : 2 * k + 2, 3 * k : 3 * k + 3] = point[:, k]
         column = 3 * K + LENS * views.lens[:, None] + np.arange(LENS)
         flat = camera.reshape(V, 2 * K, LENS)
-        everything[np.arange(V)[:, None, None], np.arange(2 * K)[:, None], column[:, None]] = flat
-        weighted = (np.broadcast_to(w, (V, K, 2, 1)).reshape(V, 2 * K, 1) * everything).transpose(0, 2, 1)
+        jacobian[np.arange(V)[:, None, None], np.arange(2 * K)[:, None], column[:, None]] = flat
+        weighted = (np.broadcast_to(w, (V, K, 2, 1)).reshape(V, 2 * K, 1) * jacobian).transpose(0, 2, 1)
         pose_flat, residual_flat = pose.reshape(V, 2 * K, 6), residual.reshape(V, 2 * K, 1)
         pose_weighted = (w * pose).reshape(V, 2 * K, 6).transpose(0, 2, 1)
         own = pose_weighted @ pose_flat
         diagonal = np.einsum('vii->vi', own)
         own[:, range(6), range(6)] += damping * diagonal + 1e-9 * diagonal.max(1, keepdims=True) + 1e-12
         inverse = np.linalg.inv(own)
-        coupling = pose_weighted @ everything
+        coupling = pose_weighted @ jacobian
         gradient = (pose_weighted @ residual_flat)[..., 0]
-        information = (weighted @ everything - coupling.transpose(0, 2, 1) @ inverse @ coupling).sum(0)
+        information = (weighted @ jacobian - coupling.transpose(0, 2, 1) @ inverse @ coupling).sum(0)
         through = (coupling.transpose(0, 2, 1) @ (inverse @ gradient[..., None]))[..., 0]
         scores = (weighted @ residual_flat)[..., 0] - through
         return self._with_priors(information), scores, inverse, coupling, gradient
