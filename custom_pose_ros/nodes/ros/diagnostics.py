@@ -50,24 +50,20 @@ class Statistics:
         self._clock = clock
         self._lock = threading.Lock()
         self._counts = dict.fromkeys(Counts.__dataclass_fields__, 0)
-        self._durations: deque[tuple[float, float, float]] = deque()  # when, latency, processing time
-        self._history: deque[tuple[float, Counts]] = deque([(clock(), Counts())])
-        self._begin = clock()
-        self._last_input: float | None = None
         self._last_result: float | None = None
-        self._unanswered_since: float | None = None
         self._dropping = False
-        self._level = LevelHysteresis(clock)
         self.last_error = ''
+        self.restart()
 
     def restart(self) -> None:
         """Begin a new window, after which only what follows counts as recent; the totals stay."""
         with self._lock:
-            self._durations.clear()
+            self._durations: deque[tuple[float, float, float]] = deque()  # when, latency, processing time
             self._history = deque([(self._clock(), Counts(**self._counts))])
             self._begin = self._clock()
             self._level = LevelHysteresis(self._clock)
-            self._last_input = self._unanswered_since = None
+            self._last_input: float | None = None
+            self._unanswered_since: float | None = None
 
     def received(self, dropped: bool = False, skipped: bool = False) -> None:
         """
