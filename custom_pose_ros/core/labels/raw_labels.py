@@ -46,8 +46,8 @@ class Problem:
     @property
     def line(self) -> str:
         """Image, annotation and text in one line."""
-        where = [f'image {self.image}'] * bool(self.image) + [f'annotation {self.annotation}'] * bool(self.annotation)
-        return ': '.join([*where, self.text])
+        where = ('image', self.image), ('annotation', self.annotation)
+        return ': '.join([*(f'{kind} {name}' for kind, name in where if name), self.text])
 
 
 @dataclass

@@ -64,9 +64,9 @@ class RigidBody:
     @property
     def steps_to_known(self) -> np.ndarray:
         """(P, 3) steps to where the first points were known to be."""
-        return (
-            np.empty((0, 3)) if self.known_points is None else self.known_points - self.points[: len(self.known_points)]
-        )
+        if self.known_points is None:
+            return np.empty((0, 3))
+        return self.known_points - self.points[: len(self.known_points)]
 
     def project(self, frames: np.ndarray, points: np.ndarray) -> np.ndarray:
         """Return places (M, 2) [px] from the principal point of points, given by index, in frames."""

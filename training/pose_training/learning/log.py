@@ -162,7 +162,8 @@ class RunLog:
                 f'median {figures["median_px"]:.2f} px, found {figures["found"]:.1%}, '
                 f'within 5 px {figures["pck_5px"]:.1%}'
             )
-        invented = f', {figures["invented"]} of {figures["absent"]} absent keypoints reported' * (figures['absent'] > 0)
+        absent = figures['absent']
+        invented = f', {figures["invented"]} of {absent} absent keypoints reported' if absent else ''
         self.line(
             f'step {step}: {error}, left/right swapped {figures["swapped"]}, '
             f'false instances {figures["false_instances"]}{invented}'

@@ -312,7 +312,7 @@ class TrainingRun:
         count = sum(p.numel() for p in self.trainer.network.parameters())
         augmentation = self.settings.augmentation()
         mirrors, mirror_note = self.model.mirroring
-        share = augmentation.p_flip if mirrors else 0.0
+        mirrored = f'{augmentation.p_flip:.0%} of the' if mirrors and augmentation.p_flip else 'no'
         notes = [
             mirror_note if augmentation.p_flip else None,
             turn_note(self.sources, self.model, augmentation.rotation_deg),
@@ -322,7 +322,7 @@ class TrainingRun:
             f'object {self.model.name}: {self.model.keypoint_count} keypoints, {self.model.limb_count} limbs, '
             f'input height {self.model.input_height} px',
             f'images: {" + ".join(str(len(source)) for source in self.sources)} to train on, '
-            f'{len(self.validation)} to validate on; {f"{share:.0%} of the" if share else "no"} samples are mirrored '
+            f'{len(self.validation)} to validate on; {mirrored} samples are mirrored '
             f'(mirror: {self.model.mirror})',
             f'network {self.settings.architecture}: {count / 1e6:.2f} million weights, {self.trainer.precision}; '
             f'{self.start_note}',
