@@ -113,7 +113,7 @@ def test_finished_runs_are_loaded_and_others_refused(evaluate, dive, tmp_path: P
     with pytest.raises(DatasetError, match='cannot be read .*; wanted a folder that evaluate_bag wrote'):
         FinishedRun.load(tmp_path)
     for text, message in (
-        ('{', 'is not valid JSON'),
+        ('{', 'is cut off: it ends early'),
         (json.dumps({'schema': 'x'}), 'is not a metrics.json of evaluate_bag'),
     ):
         (tmp_path / 'run' / 'metrics.json').write_text(text)

@@ -124,7 +124,7 @@ def test_instances_are_matched_nearest_first_and_counted(tmp_path, tiny_model):
 @pytest.mark.parametrize(
     ('text', 'message'),
     [
-        ('{', 'is not valid JSON'),
+        ('{', 'is cut off: it ends early'),
         ('[]', 'wanted a COCO file'),
         ('{"images": []}', "a list 'annotations'"),
         (content([{'id': 5, 'file_name': 'x.png'}]), "image 5: wanted stamp_ns, or a file name .* got 'x.png'"),
