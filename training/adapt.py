@@ -206,10 +206,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     path = network_file(parsed.model)
     if path.resolve().is_relative_to(parsed.out.resolve()):
         raise ConfigError(f'{parsed.out}: holds the network to start from; give another --out')
-    films = open_films(parsed.footage, parsed.image)
     for name in _WRITTEN:
         if os.path.lexists(parsed.out / name):
             raise ConfigError(f'{parsed.out / name}: is there already; give another --out, or move it away')
+    films = open_films(parsed.footage, parsed.image)
     estimator, settings = load_network(path, parsed)
     labelled: list[LabelledImage] = []
     for source in parsed.val or parsed.data:

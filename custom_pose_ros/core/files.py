@@ -293,6 +293,7 @@ class FolderLock:
     def __init__(self, file: IO[str], made: Sequence[Path]):
         """Keep the locked file, and what was made for it: the file or not, and folders, the innermost first."""
         self._file, self._made = file, made
+        self._before = sorted(os.listdir(made[0].parent)) if made else []
 
     def close(self) -> None:
         """Let other processes write into the folder."""
@@ -302,8 +303,8 @@ class FolderLock:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
-        if kind is not None and self._made and os.listdir(self._made[0].parent) == [LOCK]:
-            with contextlib.suppress(OSError):  # something else lies there meanwhile
+        if kind is not None and self._made and sorted(os.listdir(self._made[0].parent)) == self._before:
+            with contextlib.suppress(OSError):  # something else lies in a folder above meanwhile
                 for path in self._made:
                     path.rmdir() if path.is_dir() else path.unlink()
         self.close()

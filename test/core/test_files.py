@@ -221,6 +221,13 @@ def test_a_refused_run_leaves_nothing_that_it_made(tmp_path, there):
     assert sorted(tmp_path.rglob('*')) == before
 
 
+def test_a_refused_run_keeps_files_of_others_and_leaves_no_lock_beside_them(tmp_path):
+    (tmp_path / 'last.pth').touch()
+    with pytest.raises(ConfigError), own_folder(tmp_path):
+        raise ConfigError('refused')
+    assert os.listdir(tmp_path) == ['last.pth']
+
+
 def test_a_failed_run_keeps_what_it_wrote(tmp_path):
     with pytest.raises(ConfigError), own_folder(tmp_path / 'run'):
         (tmp_path / 'run' / 'picture.png').write_text('')

@@ -41,7 +41,7 @@ def test_footage_without_the_object_is_refused_before_training(root, tmp_path, c
     arguments = ['--model', str(root / 'config/submarine'), '--footage', str(tmp_path / 'film')]
     assert main([*arguments, '--steps', '1', '--out', str(tmp_path / 'out')]) == 1
     assert 'the network finds the object in 0 of 12 frames: is it in there?' in capsys.readouterr().err
-    assert not (tmp_path / 'out' / 'training').exists()
+    assert not (tmp_path / 'out').exists()
 
 
 def test_the_folder_of_the_network_is_not_written_to(root, tmp_path, capsys):

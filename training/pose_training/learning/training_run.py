@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import time
@@ -151,20 +152,24 @@ class TrainingRun:
         if not path.is_file():
             raise ModelError(f'{path}: no such file; --out must be the folder of the run to go on with')
         lock = _own(folder)
-        checkpoint = load_checkpoint(path)
-        state = checkpoint.training
-        if state is None:
-            raise ModelError(f'{path}: holds no training state; start anew with --weights on this file')
-        try:
-            run = cls(checkpoint.model, RunSettings(**state['settings']), folder, threads, workers, state)
-        except CustomPoseError:
-            raise
-        except Exception as error:  # any, as a state of another version or a damaged one may hold anything
-            reason = (str(error).splitlines() or [''])[0]
-            raise ModelError(
-                f'{path}: its run cannot be continued ({type(error).__name__}: {reason}); '
-                'start anew with --weights on this file'
-            ) from error
+        with contextlib.ExitStack() as refused:  # leaves nothing of a run that is
+            if lock is not None:
+                refused.push(lock)
+            checkpoint = load_checkpoint(path)
+            state = checkpoint.training
+            if state is None:
+                raise ModelError(f'{path}: holds no training state; start anew with --weights on this file')
+            try:
+                run = cls(checkpoint.model, RunSettings(**state['settings']), folder, threads, workers, state)
+            except CustomPoseError:
+                raise
+            except Exception as error:  # any, as a state of another version or a damaged one may hold anything
+                reason = (str(error).splitlines() or [''])[0]
+                raise ModelError(
+                    f'{path}: its run cannot be continued ({type(error).__name__}: {reason}); '
+                    'start anew with --weights on this file'
+                ) from error
+            refused.pop_all()
         run._lock = lock
         return run
 
