@@ -186,6 +186,7 @@ def test_numbers_that_cannot_be_are_refused(capsys, option, value, text):
         ),
         (['DIVE', '--video', '--recorded', 'poses'], '--video draws what the estimators find'),
         (['DIVE', '--recorded', 'poses'], '--recorded poses: is not in the bag'),
+        (['DIVE', '--object', 'nothing_like_it'], "object 'nothing_like_it' not found"),
         (['DIVE', '--compare', 'a', 'b', '--recorded', 'poses'], '--compare with a bag runs the estimators twice'),
     ],
 )
@@ -202,7 +203,6 @@ def test_wrong_calls_end_in_2_and_one_line(dive, tiny_folder, tmp_path, capsys, 
         (['DIVE', '--truth-tags', '/none.yaml'], '/none.yaml: cannot be read'),
         (['DIVE', '--truth-coco', '/none.json'], '/none.json: cannot be read'),
         (['DIVE', '--truth', TRUTH, '--extrinsics', '/none.yaml'], '/none.yaml: cannot be read'),
-        (['DIVE', '--object', 'nothing_like_it'], "object 'nothing_like_it' not found"),
         (['--compare', '/a', '/b'], 'wanted a folder that evaluate_bag wrote'),
     ],
 )
