@@ -34,6 +34,7 @@ _AGREEMENT_S = 1.0  # over which the agreement of the outline is averaged
 _LONGEST_STEP_S = 0.2  # an image counts for no more
 _FIRST_AGREEMENT, _FIRST_S = 0.5, 0.3  # what is taken for known at first
 _FIRST_STEP_S = 0.1  # what the first image counts: with it alone not even full agreement is believed
+_NOTHING_TOLD = np.eye(6)  # information of keypoints before there were any: of 1 m and 1 rad
 _LEAST_AGREEMENT = 0.64  # on average; other shapes reach 0.63
 # Why the outline is not believed.
 UNCOMPARED = Refusal('too little of it is seen, or two attitudes fit alike')
@@ -82,7 +83,7 @@ class InstanceTrack:
         self._filter = PoseFilter(setup.solver.shape, setup.solver.model.keypoint_count, setup.parameters)
         self._agreement, self._compared_s = _FIRST_AGREEMENT, _FIRST_S  # of the outline, over the last second
         self._size = MeshSize(SIZE_ERROR if setup.outline is None else setup.outline.views.size_error)
-        self._told: np.ndarray = np.eye(6)  # information of the last keypoints
+        self._told: np.ndarray = _NOTHING_TOLD
         # Covariance of what does not average out, since the size of the object is uncertain.
         self._lasting: np.ndarray = np.zeros((6, 6))
         self._stamp_s = math.nan
@@ -211,7 +212,7 @@ class InstanceTrack:
             return solution
         self._filter.start(solution)
         self._agreement, self._compared_s = _FIRST_AGREEMENT, _FIRST_S
-        self._lasting = np.zeros((6, 6))
+        self._lasting, self._told = np.zeros((6, 6)), _NOTHING_TOLD
         self._stamp_s = self._seen_s = stamp_s
         fit = yield from self._measure(has_image, None, _FIRST_STEP_S, solution.outlier_suspected)
         return replace(

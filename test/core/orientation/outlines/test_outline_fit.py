@@ -309,7 +309,7 @@ def test_each_of_two_instances_close_together_goes_on_with_the_new_id_of_its_own
     for i in range(20):
         estimator.update([outlined_box.keypoints(place, i, track_id=k) for k, place in enumerate(places)], 0.1 * i)
     monkeypatch.setattr(InstanceTrack, 'seen', lambda *_: False)  # as if only the outline had shown them lately
-    monkeypatch.setattr(InstanceTrack, 'alive', lambda track, *_: track._filter.hypotheses is not None)
+    monkeypatch.setattr(InstanceTrack, 'alive', lambda track, *_: hasattr(track._filter, 'hypotheses'))
     named = [outlined_box.keypoints(place, 99, track_id=k) for k, place in zip((7, 8), reversed(places))]
     estimates = estimator.update(named, 2.0)
     alone = OrientationEstimator(outlined_box.MODEL, CAMERA).update(named, 2.0)
