@@ -303,10 +303,11 @@ class FolderLock:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
-        if kind is not None and self._made and sorted(os.listdir(self._made[0].parent)) == self._before:
-            with contextlib.suppress(OSError):  # something else lies in a folder above meanwhile
-                for path in self._made:
-                    path.rmdir() if path.is_dir() else path.unlink()
+        if kind is not None and self._made:
+            with contextlib.suppress(OSError):  # it is gone, or something else lies in a folder above meanwhile
+                if sorted(os.listdir(self._made[0].parent)) == self._before:
+                    for path in self._made:
+                        path.rmdir() if path.is_dir() else path.unlink()
         self.close()
 
 
@@ -341,10 +342,17 @@ def own_folder(folder: Path) -> FolderLock:
         ) from error
     except OSError as error:
         _log.warning('%s: cannot be locked (%s): let one process at a time write into it', folder, error.strerror)
-    if not os.path.lexists(path):  # a process that was refused meanwhile has removed it
+    if not _is_at(path, file):  # a process that was refused meanwhile has removed it, and a third may have made another
         file.close()
         return own_folder(folder)
     file.truncate(0)
     file.write(f'{os.getpid()}\n')
     file.flush()
     return FolderLock(file, made)
+
+
+def _is_at(path: Path, file: IO[str]) -> bool:
+    """Return whether an open file is the one that has this name now."""
+    with contextlib.suppress(FileNotFoundError):
+        return os.path.samestat(os.fstat(file.fileno()), os.lstat(path))
+    return False

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -247,3 +249,26 @@ def test_something_else_under_the_name_of_the_lock_is_refused_at_once(tmp_path, 
     with pytest.raises(OutputError, match=r'\.lock: cannot be written'):
         own_folder(tmp_path)
     assert not (tmp_path / 'elsewhere').exists()
+
+
+def test_a_lock_that_another_process_has_made_anew_is_not_owned(tmp_path, monkeypatch):
+    """A refused process removed the file between opening and locking it, and a third one made it again."""
+    lock, owners = fcntl.lockf, []
+
+    def late_lock(*arguments):
+        if not owners:
+            (tmp_path / files.LOCK).unlink()
+            owners.append(start_owner(tmp_path))
+        return lock(*arguments)
+
+    monkeypatch.setattr(files.fcntl, 'lockf', late_lock)
+    with pytest.raises(ConfigError, match='writes into it'):
+        own_folder(tmp_path)
+    with owners[0] as owner:
+        owner.stdin.close()
+
+
+def test_a_run_whose_folder_is_gone_still_says_what_ended_it(tmp_path):
+    with pytest.raises(ConfigError, match='refused'), own_folder(tmp_path / 'run'):
+        shutil.rmtree(tmp_path / 'run')
+        raise ConfigError('refused')
