@@ -145,7 +145,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     options = parser.parse_args(arguments)
     if options.bag and not options.trajectory:
         parser.error('--bag needs --trajectory: pictures that are no clip make no bag')
-    for_pictures = ('scene', 'seen_from', 'distance', 'grey', 'backgrounds')
+    for_pictures = ('scene', 'seen_from', 'distance', 'grey', 'backgrounds', 'image')
     unused = [f'--{name.replace("_", "-")}' for name in for_pictures if getattr(options, name)]
     if options.trajectory and unused:
         parser.error(f'--trajectory draws a pool, whatever {", ".join(unused)} says: leave it out')
@@ -226,7 +226,7 @@ def background_folder(options: argparse.Namespace) -> Path | None:
     """Return the folder of background photos; of a recording, one with frames of it in the output folder."""
     source = options.backgrounds
     if source is None or not source.exists() or not is_recording(source):
-        if options.image:
+        if options.image and (source is None or source.exists()):
             raise UsageError(f'--image {options.image} chooses a topic of a bag for --backgrounds: leave it out')
         return source
     folder = options.out / BACKGROUNDS

@@ -135,6 +135,7 @@ def test_files_of_somebody_else_are_kept(tmp_path: Path, capsys: pytest.CaptureF
 @pytest.mark.parametrize(('options', 'text'), [
     (('--mesh', 'nowhere.stl'), 'nowhere.stl'),
     (('--backgrounds', 'nowhere'), 'nowhere'),
+    (('--backgrounds', 'nowhere', '--image', '/x'), 'nowhere'),
     (('--camera', 'nowhere.yaml'), 'nowhere.yaml'),
     (('--settings', 'nowhere.yaml'), 'nowhere.yaml'),
 ])  # fmt: skip
@@ -161,9 +162,9 @@ def test_sizes_that_are_none_are_refused(tmp_path: Path, capsys: pytest.CaptureF
 
 def test_options_that_a_clip_would_not_heed_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit_:
-        run(tmp_path, '--trajectory', '--scene', 'indoor', '--seen-from', 'front')
+        run(tmp_path, '--trajectory', '--scene', 'indoor', '--seen-from', 'front', '--image', '/x')
     assert exit_.value.code == 2
-    assert '--trajectory draws a pool, whatever --scene, --seen-from says' in capsys.readouterr().err
+    assert '--trajectory draws a pool, whatever --scene, --seen-from, --image says' in capsys.readouterr().err
     with pytest.raises(SystemExit, match='2'):
         run(tmp_path, '--trajectory', '--count', '12')
     assert '--count is of pictures; the length of a clip is trajectory.seconds' in capsys.readouterr().err
