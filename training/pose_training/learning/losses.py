@@ -40,14 +40,14 @@ def pose_losses(
         stages: Predicted heatmaps (N, K + 1, h, w) and pafs (N, 2L, h, w) of each stage.
         heatmaps: (N, K + 1, h, w) targets, the last is background.
         pafs: (N, 2L, h, w) targets.
-        heatmap_mask: (N, K + 1, h, w), 1 where the target is known, 0 where it is not.
+        heatmap_mask: (N, K + 1, h, w) weights, 0 where the target is not known. Positions count for 1 at most.
         paf_mask: (N, 2L, h, w), likewise.
         position_weight: Of a keypoint that is off by one cell; 0 leaves positions out.
     """
     weight = 1 + HEATMAP_PEAK_WEIGHT * heatmaps
     weight[:, -1] = 1  # the background map
     weight = weight * heatmap_mask
-    known = heatmap_mask[:, :-1]
+    known = heatmap_mask[:, :-1].clamp(max=1)  # what it counts more around them is for what is absent there
     losses = {}
     for i, (predicted_heatmaps, predicted_pafs) in enumerate(stages):
         prefix = f'stage{i}/' if len(stages) > 1 else ''
