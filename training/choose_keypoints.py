@@ -35,6 +35,7 @@ import numpy as np
 from custom_pose_ros.core.errors import ConfigError, UsageError
 from custom_pose_ros.core.files import check_own, holds_json, write_json, write_text
 from custom_pose_ros.core.geometry.mesh_frame import add_mesh_options, axes_rotation
+from custom_pose_ros.core.labels.raw_labels import safe_name
 from custom_pose_ros.core.object_checks import LARGE_M
 from custom_pose_ros.core.object_model import ObjectModel
 
@@ -109,6 +110,8 @@ def check_unit(options: argparse.Namespace, parts: list[Part]) -> None:
 
 def choose(options: argparse.Namespace) -> None:
     """Write object.yaml and the picture of a new object."""
+    folder = options.out / safe_name(options.mesh.stem)
+    check_own(folder / PREVIEW, 'analyze_object --choose', is_preview)
     parts = mesh_parts(options)
     check_unit(options, parts)
     try:
@@ -120,11 +123,9 @@ def choose(options: argparse.Namespace) -> None:
         raise UsageError(f'{options.mesh}: {error}: give --mesh-origin {place}') from error
     except ConfigError as error:
         raise ConfigError(f'{options.mesh}: {error}') from error
-    folder = options.out / proposal.data['name']
     path, text = folder / 'object.yaml', proposal.yaml(options.mesh.name)
     if path.exists() and path.read_text(encoding='utf-8', errors='replace') != text:
         raise ConfigError(f'{path}: is there already and says something else: remove it, or give another --out')
-    check_own(folder / PREVIEW, 'analyze_object --choose', is_preview)
     folder.mkdir(parents=True, exist_ok=True)
     write_text(path, text)
     write_preview(folder / PREVIEW, parts, ObjectModel.load(path), load_settings().visibility)

@@ -85,6 +85,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.choose:
         args.object = args.out / safe_name(args.mesh.stem)
         _check_place(args.object, args.object.name)
+    else:
+        _check_place(args.out, ObjectModel.load(args.object).name)
     with TemporaryDirectory() as folder:
         found = Path(folder) / 'sight.json'
         if args.choose:

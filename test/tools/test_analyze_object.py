@@ -53,10 +53,11 @@ def test_the_mast_and_other_known_points_are_compared(tmp_path, capsys):
     assert 'm from the main plane on either side: ' in out
 
 
+@pytest.mark.parametrize('mesh', [[], ['--mesh', 'not_read_before.stl']])
 @pytest.mark.parametrize('name', ['submarine.json', 'submarine.png'])
-def test_files_of_others_are_kept(tmp_path, capsys, name):
+def test_files_of_others_are_kept(tmp_path, capsys, name, mesh):
     (tmp_path / name).write_text('{}')
-    assert main(['submarine', '--out', str(tmp_path)]) == 1
+    assert main(['submarine', *mesh, '--out', str(tmp_path)]) == 1
     said = capsys.readouterr()
     assert (said.out, said.err.count('\n')) == ('', 1)
     assert f'{name}: is there already and was not written by analyze_object: move it away' in said.err

@@ -144,6 +144,7 @@ def test_the_corners_of_a_box_are_chosen_and_not_twice(tmp_path, capsys, monkeyp
     assert f'{path}: is there already and says something else' in capsys.readouterr().err
     path.unlink()
     (path.parent / 'preview.png').write_bytes(b'of others')
+    monkeypatch.setattr(choose_keypoints, 'propose', None)  # is told before that work
     assert choose_keypoints.main(arguments) == 1
     assert 'preview.png: is there already and was not written by analyze_object' in capsys.readouterr().err
 
