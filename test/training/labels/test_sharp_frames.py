@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from custom_pose_ros.core.errors import DatasetError
+from custom_pose_ros.core.errors import DatasetError, UsageError
 from custom_pose_ros.core.video_file import VideoFile
 from training.pose_training.labels.film import is_recording
 from training.pose_training.labels.sharp_frames import sharp_frames
@@ -47,6 +47,11 @@ def test_recordings_and_folders_of_pictures_are_told_apart(video: Path, tmp_path
     found = {name: is_recording(tmp_path / name) for name in ('photos', 'bag', 'old.bag', 'split.db3.zstd', 'a.jpg')}
     assert found == {'photos': False, 'bag': True, 'old.bag': True, 'split.db3.zstd': True, 'a.jpg': False}
     assert is_recording(video)
+
+
+def test_a_video_has_no_topics(video: Path) -> None:
+    with pytest.raises(UsageError, match='--image /x chooses a topic of a bag, and .*place.mp4 is none: leave it out'):
+        sharp_frames(video, 2, '/x')
 
 
 def test_what_holds_no_picture_is_refused(tmp_path: Path) -> None:

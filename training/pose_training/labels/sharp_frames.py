@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from custom_pose_ros.core.errors import DatasetError
-from training.pose_training.labels.film import Film, FilmFrame
+from training.pose_training.labels.film import Film, FilmFrame, open_films
 
 LOOKED_AT = 240  # frames of a recording, evenly spread
 THUMBNAIL = (16, 12)
@@ -29,9 +29,9 @@ def sharp_frames(source: Path, count: int, topic: str | None = None) -> list[np.
 
     Raises:
         DatasetError: there is no frame in it.
-        UsageError: the bag has several cameras, or none.
+        UsageError: the bag has several cameras, or none; or a topic is given, and it is a video.
     """
-    film = Film(source, topic)
+    (film,) = open_films([source], topic)
     looks = list(map(look_at, spread_frames(film)))
     chosen = {looks[i].number for i in unlike(looks, count)}
     return [frame.image for frame in film.frames(chosen)]  # again: all at once are gigabytes
