@@ -39,11 +39,13 @@ def pytest_make_collect_report(collector: pytest.Collector) -> object:
         return None
     try:
         collector.obj  # noqa: B018 - imports the module
-    except (collector.CollectError, SystemExit) as error:  # the latter of commands, which say what to install
+    except (Exception, SystemExit) as error:  # the latter of commands, which say what to install
+        outcome, where = 'failed', collector.repr_failure(pytest.ExceptionInfo.from_current())
         if name := missing_extra(error):
             reason = f'Skipped: {name} is missing: run `make test`, or pip install it'
-            where = str(Path(collector.nodeid)), None, reason
-            return CollectReport(collector.nodeid, 'skipped', where, [])
+            outcome, where = 'skipped', (str(Path(collector.nodeid)), None, reason)
+        # Not left to pytest: its import, the second one, finds a module without tests that is left of this one.
+        return CollectReport(collector.nodeid, outcome, where, [])
     except pytest.skip.Exception:
         pass  # pytest's own report says so
     return None

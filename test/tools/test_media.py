@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from custom_pose_ros.core.errors import MediaError
-from custom_pose_ros.tools.media import Input, VideoReader, find_inputs, quiet_opencv
+from custom_pose_ros.core.video_file import quiet_opencv
+from custom_pose_ros.tools.media import Input, VideoReader, find_inputs
 
 
 def test_folder_gives_its_images_by_name_without_drawn_ones(tmp_path):
