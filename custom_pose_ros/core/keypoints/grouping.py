@@ -23,7 +23,7 @@ from custom_pose_ros.core.keypoints.fragments import (
     without_limbs,
 )
 from custom_pose_ros.core.keypoints.heatmaps import Peaks, find_peaks
-from custom_pose_ros.core.keypoints.namings import Candidates, one_object_each
+from custom_pose_ros.core.keypoints.namings import Candidates, one_object_each, without_weak_names
 from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.object_file import Thresholds
 from custom_pose_ros.core.object_model import ObjectModel
@@ -113,6 +113,7 @@ def group_with_margin(
     order = order[scores[order] >= thresholds.pose_score]
     candidates = Candidates(channels, peaks, links, graph, thresholds.limb_score, wanted, stride)
     objects = one_object_each(table[order], scores[order], candidates, limit)
+    objects = without_weak_names(objects, candidates, limit)
     best = slice(thresholds.max_instances)
     rows = objects.rows[best]
     points = points_of(rows, peaks)

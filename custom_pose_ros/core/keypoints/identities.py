@@ -196,7 +196,7 @@ def _neighbours(points: np.ndarray, most: float) -> tuple[np.ndarray, np.ndarray
 def _topped(points: np.ndarray, heights: np.ndarray, tolerance: np.ndarray) -> np.ndarray:
     """Return `topped` of `Pairs`; of equal heights the first one counts."""
     topped = np.zeros(heights.shape, bool)
-    one, two = _two_of(points.shape[1])
+    one, two = two_of(points.shape[1])
     x, y = np.moveaxis(points[:, one] - points[:, two], -1, 0)
     instance, which = (x * x + y * y <= tolerance[:, None] ** 2).nonzero()
     if len(instance):
@@ -206,7 +206,7 @@ def _topped(points: np.ndarray, heights: np.ndarray, tolerance: np.ndarray) -> n
 
 
 @lru_cache(maxsize=16)
-def _two_of(count: int) -> tuple[np.ndarray, np.ndarray]:
+def two_of(count: int) -> tuple[np.ndarray, np.ndarray]:
     """Return each two of so many indices, lower one first."""
     return np.triu_indices(count, 1)
 

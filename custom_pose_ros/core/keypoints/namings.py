@@ -6,10 +6,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from custom_pose_ros.core.keypoints.fragments import MIN_SUPPORT, Graph, Links, points_of, pose_scores
+from custom_pose_ros.core.keypoints.fragments import MIN_SUPPORT, Graph, Links, least_distance, points_of, pose_scores
 from custom_pose_ros.core.keypoints.heatmaps import Peaks
-from custom_pose_ros.core.keypoints.identities import Pairs, compare, corners, place_tolerance
+from custom_pose_ros.core.keypoints.identities import Pairs, compare, corners, place_tolerance, two_of
 
+_ONE_PLACE_CELLS = 0.5  # up to which two names of an instance are on one place, though it may be small, and
+_WEAK = 0.5  # the lower one is dropped that has less than this share of the other one's height
 _MANY_PAIRS = 10  # so many are looked at in an image, and of each
 _MANY_PEAKS = 100  # so many of the highest, so that pure noise stays cheap
 
@@ -71,6 +73,36 @@ def one_object_each(rows: np.ndarray, scores: np.ndarray, candidates: Candidates
             return _without_rivals(objects, pairs)
         objects = unmixed
     return objects
+
+
+def without_weak_names(objects: Objects, candidates: Candidates, limit: float) -> Objects:
+    """
+    Drop what an instance names twice: a name on the place of another one that is at least twice as high.
+
+    So it is where the network takes a keypoint for its twin and does not find the twin itself. Real keypoints on one
+    place, as of an object seen edge-on, are about as high as each other.
+
+    Args:
+        objects: instances.
+        candidates: what they are made of.
+        limit: as in `group_with_margin`.
+    """
+    rows, heights = objects.rows, candidates.peaks.scores[objects.rows]
+    if not len(rows) or heights.min() >= _WEAK + limit:  # by far the most
+        return objects
+    one, two = two_of(rows.shape[1])
+    points = points_of(rows, candidates.peaks)
+    apart = points[:, one] - points[:, two]
+    instance, pair = ((apart * apart).sum(2) <= (_ONE_PLACE_CELLS * candidates.stride) ** 2).nonzero()
+    one, two = one[pair], two[pair]
+    first, second = heights[instance, one], heights[instance, two]
+    lower = np.where(first < second, one, two)
+    above = np.fmin(first, second) - _WEAK * np.fmax(first, second)
+    rest = rows.copy()
+    rest[instance[above < 0], lower[above < 0]] = -1
+    enough = (rest >= 0).sum(1) >= candidates.wanted
+    rows = np.where(enough[:, None], rest, rows)
+    return objects._replace(rows=rows, margin=min(objects.margin, least_distance(above, 0.0, limit)))
 
 
 def _pairs(rows: np.ndarray, candidates: Candidates) -> Pairs | None:
