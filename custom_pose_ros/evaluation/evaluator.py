@@ -183,6 +183,9 @@ class Reading:
                 if message.raw.topic.name in self._truth.topics:
                     self._truth.add(message.raw.topic.name, message.content, message.raw.time_ns)
                 if frame is not None:
+                    if (labels := self.evaluator.labels) is not None:  # now, not after the whole bag
+                        result, number = frame.result, len(self._source.results()) - 1
+                        labels.require_size(number, result.stamp_ns, result.width, result.height)
                     if copy:
                         copy.add_frame(frame)
                     yield frame

@@ -290,6 +290,12 @@ def test_labels_are_compared(evaluate: Evaluate, dive, tmp_path):
     assert (metrics['labels']['frames'], metrics['labels']['found']) == (1, 1)
     assert metrics['labels']['keypoint_error_px']['mean'] == pytest.approx(5.0, abs=0.3)  # and the error of the network
     assert '1 labelled frames are not in the part of the bag that was read' in metrics['notes']['information']
+    assert any('as frame_7.png for frame 7' in line for line in metrics['notes']['information'])
+    content = json.loads(file.read_text())
+    content['images'][0].update(width=2 * SIZE[0], height=2 * SIZE[1])  # of another recording
+    file.write_text(json.dumps(content))
+    with pytest.raises(UsageError, match='frame_7.png has 640x512 px, and frame 7, .*320x256'):
+        evaluate(dive[0], labels=file)
 
 
 def test_without_truth_and_calibration_keypoints_are_still_scored(evaluate: Evaluate, dive, tmp_path):

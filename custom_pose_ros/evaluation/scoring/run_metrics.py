@@ -114,6 +114,8 @@ def _label_metrics(labels: CocoLabels, source: FrameSource, scores: Sequence[Fra
         if labelled is not None:
             of_frame, left_over = labels.score(score.result, labelled)
             label_scores, surplus, frames = label_scores + of_frame, surplus + left_over, frames + 1
+    if labels.note:
+        source.notes.info(labels.note)
     if labels.misfits:
         text = f'{len(labels.misfits)} labelled images do not fit their frames and are not scored: {labels.misfits[0]}'
         source.notes.info(text + ', ...' * (len(labels.misfits) > 1))

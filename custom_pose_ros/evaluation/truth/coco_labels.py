@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from custom_pose_ros.core.errors import DatasetError
+from custom_pose_ros.core.errors import DatasetError, UsageError
 from custom_pose_ros.core.keypoints.tracking import mean_distances, nearest_pairs
 from custom_pose_ros.core.labels.coco_file import read_object_labels
 from custom_pose_ros.core.labels.placement import bring_inside, same_shape
@@ -66,6 +66,17 @@ class CocoLabels:
     def frames(self) -> int:
         return len(self._images)
 
+    @property
+    def note(self) -> str:
+        """How file names were taken as numbers of frames; '' where none was."""
+        numbered = [(index, image.name) for (kind, index), image in self._images.items() if kind == 'number']
+        if not numbered:
+            return ''
+        return (
+            f'{len(numbered)} labelled images are taken as the frames, counted from 0, whose number their file names '
+            f'end with, as {numbered[0][1]} for frame {numbered[0][0]}: right only where they were cut from this bag'
+        )
+
     def of(self, index: int, stamp_ns: int, width: int = 0, height: int = 0) -> list[np.ndarray] | None:
         """
         Return the labels of a frame.
@@ -78,15 +89,29 @@ class CocoLabels:
 
         Returns:
             (K, 2) [px] of each instance, NaN where not labelled; None for frames that nobody labelled as they are.
+
+        Raises:
+            UsageError: the image was found by its number, and is of another size: it may be of another recording.
         """
         image = self._images.get(('stamp', stamp_ns), self._images.get(('number', index)))
         if image is None:
             return None
+        self.require_size(index, stamp_ns, width, height)
         points = [np.array(i.keypoints, float) for i in image.instances if i.keypoints is not None]
         if width and height and (misfit := self._fit(image, points, width, height)):
             self.misfits.append(f'{image.name}: {misfit}')
             return None
         return [np.where(p[:, 2:] > 0, p[:, :2], np.nan) for p in points]
+
+    def require_size(self, index: int, stamp_ns: int, width: int, height: int) -> None:
+        """Raise UsageError where the label of a frame, see `of`, was found by number and is of another size."""
+        image = None if ('stamp', stamp_ns) in self._images else self._images.get(('number', index))
+        if image and width and image.width and (image.width, image.height) != (width, height):
+            raise UsageError(
+                f'--truth-coco {self.path}: {image.name} has {image.width}x{image.height} px, and frame {index}, which '
+                f'its name stands for, {width}x{height}: give labels of this bag, with stamp_ns where its frames were '
+                'resized'
+            )
 
     def _fit(self, image: RawImage, points: Sequence[np.ndarray], width: int, height: int) -> str:
         """Scale (K, 3) labels to the frame in place; return why that cannot be, '' when it can."""

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from custom_pose_ros.core.errors import DatasetError
+from custom_pose_ros.core.errors import DatasetError, UsageError
 from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.evaluation.frame_result import FrameResult
 from custom_pose_ros.evaluation.scoring.summary import summarise_labels
@@ -70,18 +70,31 @@ def test_images_belong_to_frames_by_stamp_or_number(tmp_path, tiny_model):
 
 
 def test_labels_of_another_size_are_scaled_and_those_that_do_not_fit_are_told(tmp_path, tiny_model):
-    images = [{'id': i, 'file_name': f'{i}.png', 'width': w, 'height': h} for i, w, h in ((1, 160, 170), (2, 200, 170))]
-    images.append({'id': 3, 'file_name': '3.png'})
+    images = [
+        {'id': i, 'file_name': f'{i}.png', 'stamp_ns': i, 'width': w, 'height': h}
+        for i, w, h in ((1, 160, 170), (2, 200, 170), (3, 0, 0))
+    ]
     made = [annotation(POINTS, image_id=1), annotation(POINTS, image_id=2), annotation(POINTS * 3, image_id=3)]
     labels = CocoLabels(labels_file(tmp_path, made, images), tiny_model)
-    np.testing.assert_array_equal(labels.of(1, 0, 320, 340)[0], POINTS * 2)
-    np.testing.assert_array_equal(labels.of(1, 0)[0], POINTS)
-    assert labels.of(2, 0, 320, 340) is None
-    assert labels.of(3, 0, 320, 340) is None
+    np.testing.assert_array_equal(labels.of(0, 1, 320, 340)[0], POINTS * 2)
+    np.testing.assert_array_equal(labels.of(0, 1)[0], POINTS)
+    assert labels.of(0, 2, 320, 340) is None
+    assert labels.of(0, 3, 320, 340) is None
     assert labels.misfits == [
         '2.png: labelled at 200 x 170 px, the frame has 320 x 340',
         '3.png: left at (180, 360) lies outside of the image of 320 x 340 px',
     ]
+    assert labels.note == ''
+
+
+def test_labels_found_by_number_are_refused_at_another_size(tmp_path, tiny_model):
+    """Photos s1.jpg, s6.jpg of another recording, of the same shape, were scaled and scored as frames 1 and 6."""
+    images = [{'id': 1, 'file_name': 's1.jpg', 'width': 688, 'height': 516}]
+    labels = CocoLabels(labels_file(tmp_path, [annotation(POINTS)], images), tiny_model)
+    with pytest.raises(UsageError, match=r's1.jpg has 688x516 px, and frame 1, .* 640x480: give labels of this bag'):
+        labels.of(1, 0, 640, 480)
+    np.testing.assert_array_equal(labels.of(1, 0, 688, 516)[0], POINTS)
+    assert labels.note.startswith('1 labelled images are taken as the frames') and 's1.jpg for frame 1' in labels.note
 
 
 def test_the_hash_of_roboflow_is_no_frame_number(tmp_path, tiny_model):
