@@ -26,7 +26,7 @@ from custom_pose_ros.core.command_line import DONE, PARTLY, command, command_par
 # isort: split
 import numpy as np
 
-from custom_pose_ros.core.errors import DatasetError
+from custom_pose_ros.core.errors import ConfigError, DatasetError
 from custom_pose_ros.core.files import check_own, write_text
 from custom_pose_ros.core.keypoint_names import find_sides
 from custom_pose_ros.core.labels.categories import CategoryChoice
@@ -109,10 +109,11 @@ def _measure(parsed: argparse.Namespace, frames: Path) -> int:
         frame = ObjectFrame(labels.keypoint_names, found.points, _swaps(labels, model), axes)
     except DatasetError as error:
         raise DatasetError(f'{parsed.labels}: {error}') from error
+    calibration_notes = _calibration_notes(labelled, parsed.camera)
     points, deviations = frame.place(found.points), frame.deviations(found.points, found.covariance)
     lines = position_lines(labels.keypoint_names, points, deviations, found.views, frame.notes)
     _report(labelled, found, lines)
-    for note in [*frame.notes, *_calibration_notes(labelled)]:
+    for note in [*frame.notes, *calibration_notes]:
         print(f'note: {note}')
     complete = _write(parsed, labels, pictures, model, lines, labelled, found)
     return DONE if complete and not any(problem.kind == REFUSED for problem in labels.problems) else PARTLY
@@ -147,20 +148,34 @@ def _report(labelled: LabelledViews, found: Measurement, positions: Sequence[str
         print(f'to know it better: {advice}')
 
 
-def _calibration_notes(labelled: LabelledViews) -> list[str]:
-    """Say where a calibration that was given is not what the labels tell of the lens."""
+def _calibration_notes(labelled: LabelledViews, camera: Path | None) -> list[str]:
+    """
+    Say where a calibration that was given is not what the labels tell of the lens.
+
+    Raises:
+        ConfigError: It clearly is not, so that the shape would be wrong.
+    """
     if labelled.focals_px is None:
         return []
     try:
         free = measure(dataclasses.replace(labelled, focals_px=None))
     except DatasetError:  # they tell nothing of the lens
         return []
-    return [
-        f'the calibration has a focal length of {given:.4g} px for {width}x{height}, and by the labels it is '
-        f'{focal.value:.4g} px, between {focal.low:.4g} and {focal.high:.4g} px (95 %): is it that of these pictures?'
-        for given, focal, (width, height) in zip(labelled.focals_px, free.focals_px, labelled.sizes)
-        if focal.known and not focal.low <= given <= focal.high
-    ]
+    notes = []
+    for given, focal, (width, height) in zip(labelled.focals_px, free.focals_px, labelled.sizes):
+        outside = max(focal.low - given, given - focal.high)
+        if not focal.known or outside <= 0:
+            continue
+        text = (
+            f'the calibration has a focal length of {given:.4g} px for {width}x{height}, and by the labels it is '
+            f'{focal.value:.4g} px, between {focal.low:.4g} and {focal.high:.4g} px (95 %)'
+        )
+        if outside > (focal.high - focal.low) / 2:
+            raise ConfigError(
+                f'{camera}: {text}: the shape would be wrong; give the calibration of these pictures, or no --camera'
+            )
+        notes.append(f'{text}: is it that of these pictures?')
+    return notes
 
 
 def _write(

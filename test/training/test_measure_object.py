@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -97,12 +98,29 @@ def test_what_the_user_says_of_axes_and_camera_is_used(tmp_path, capsys):
     assert 'focal length' not in capsys.readouterr().out.partition('camera.yaml')[2]
 
 
-def test_a_calibration_of_another_camera_is_told(tmp_path, capsys):
-    camera = CameraIntrinsics(*SIZE, np.array([[400.0, 0, 319.5], [0, 400.0, 239.5], [0, 0, 1]]))
-    (tmp_path / 'other.yaml').write_text(yaml.safe_dump(camera.to_yaml_dict()))
-    given = ['--camera', str(tmp_path / 'other.yaml'), '--out', str(tmp_path / 'out')]
-    assert main([str(write_labels(tmp_path)), *LENGTH, *given]) == 0
-    assert 'has a focal length of 400 px for 640x480, and by the labels it is' in capsys.readouterr().out
+def write_calibration(path, focal_px):
+    camera = CameraIntrinsics(*SIZE, np.array([[focal_px, 0, 319.5], [0, focal_px, 239.5], [0, 0, 1]]))
+    path.write_text(yaml.safe_dump(camera.to_yaml_dict()))
+    return path
+
+
+def test_a_calibration_of_another_camera_is_refused(tmp_path, capsys):
+    """It was only noted, and a wrong shape was written."""
+    other, out = write_calibration(tmp_path / 'other.yaml', 400.0), tmp_path / 'out'
+    assert main([str(write_labels(tmp_path)), *LENGTH, '--camera', str(other), '--out', str(out)]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f'error: {other}: the calibration has a focal length of 400 px for 640x480, and by the ')
+    assert 'the shape would be wrong' in said and not out.exists()
+
+
+def test_a_calibration_just_outside_of_the_interval_is_told(tmp_path, capsys):
+    labels, out = write_labels(tmp_path), tmp_path / 'out'
+    assert main([str(labels), *LENGTH, '--camera', str(write_calibration(tmp_path / 'a.yaml', 400.0)),
+                 '--out', str(out)]) == 1  # fmt: skip
+    low, high = map(float, re.search(r'between (\S+) and (\S+) px', capsys.readouterr().err).groups())
+    near = write_calibration(tmp_path / 'near.yaml', low - (high - low) / 4)
+    assert main([str(labels), *LENGTH, '--camera', str(near), '--out', str(out)]) == 0
+    assert 'is it that of these pictures?' in capsys.readouterr().out
 
 
 def test_a_calibration_of_another_shape_is_named(tmp_path, capsys):
