@@ -17,7 +17,7 @@ from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.orientation.outlines.outline_views import OutlineViews, find_outline
 from custom_pose_ros.evaluation.bags.reader import Bag
 from custom_pose_ros.evaluation.bags.topics import FOREIGN_TYPES
-from custom_pose_ros.evaluation.evaluation_settings import Selection, Settings, select
+from custom_pose_ros.evaluation.evaluation_settings import Selection, Settings, select, select_camera_info
 from custom_pose_ros.evaluation.frame_result import FrameResult
 from custom_pose_ros.evaluation.frames.bag_copy import bag_copy
 from custom_pose_ros.evaluation.frames.frame_sources import (
@@ -245,6 +245,8 @@ class Reading:
         cameras = CameraSupply(self.notes, s.camera, s.fov_deg, rectified)
         if self.selection.camera_info:
             cameras.find_first(self.bag, self.selection.camera_info)
+        elif s.camera and (topic := select_camera_info(self.bag, None, self.selection.image, Notes())):
+            cameras.compare_with(self.bag, topic)
         return cameras
 
     def _frame_source(self) -> FrameSource:

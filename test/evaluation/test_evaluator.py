@@ -316,6 +316,10 @@ def test_a_calibration_file_replaces_camera_info(evaluate: Evaluate, dive, tmp_p
     file.write_text(yaml.safe_dump(wrong.to_yaml_dict()))
     metrics = evaluate(dive[0], camera=file, **WITH_TRUTH).metrics
     assert metrics['configuration']['camera'] == 'front.yaml'
+    (said,) = [line for line in metrics['notes']['information'] if 'they differ by up to' in line]
+    assert said.startswith('front.yaml: --camera is used, focal length 190.') and CAMERA_INFO in said
+    file.write_text(yaml.safe_dump(CAMERA.to_yaml_dict()))  # as it is in the bag: nothing to say
+    assert not any('they differ' in line for line in evaluate(dive[0], camera=file).metrics['notes']['information'])
     # A focal length of 0.69 times the true one puts the object at 0.69 times its distance.
     assert metrics['distance_error_share']['median'] == pytest.approx(0.31, abs=0.05)
 

@@ -26,6 +26,8 @@ _UNEQUAL_FOCALS = 1.15  # ratio; pixels are square, or nearly so
 _SKEW = 0.02  # of the focal length; rows and columns of pixels are at right angles
 _HIGHEST_FOCAL = 100.0  # of the image width: a field of view of half a degree
 _LEAST_SPREAD = 0.5  # of an edge's distance from the axis without distortion; lenses with pincushion keep 0.8 and more
+_ROUNDING_PX = 0.5  # by which two calibrations may place a point apart, and be the same one
+_GRID = 9  # points along each side of the picture, at which they are compared
 _SLOPES = np.tan(np.linspace(0.0, np.radians(89.0), 500))  # of directions, from the axis to the side
 
 
@@ -143,3 +145,30 @@ def _strange_distortion(camera: CameraIntrinsics) -> str | None:
                 f'{np.degrees(np.arctan(_SLOPES[first_out])):.2g} deg'
             )
     return None
+
+
+def lens_text(camera: CameraIntrinsics) -> str:
+    """Return focal lengths and principal point as a text."""
+    (fx, fy), (cx, cy) = camera.K[[0, 1], [0, 1]], camera.K[:2, 2]
+    focal = f'{fx:.1f}' if f'{fx:.1f}' == f'{fy:.1f}' else f'{fx:.1f} and {fy:.1f}'
+    return f'focal length {focal} px, centre ({cx:.1f}, {cy:.1f})' + ', with distortion' * camera.has_distortion
+
+
+def difference_from_recorded(given: CameraIntrinsics, recorded: CameraIntrinsics, topic: str) -> str:
+    """Return how far a calibration given by --camera is from that of a topic of the bag; '' where they are the same."""
+    if (apart := _largest_difference_px(given, recorded)) <= _ROUNDING_PX:
+        return ''
+    return (
+        f'--camera is used, {lens_text(given)}, and {topic} in the bag says {lens_text(recorded)}: '
+        f'they differ by up to {apart:.1f} px in the picture'
+    )
+
+
+def _largest_difference_px(one: CameraIntrinsics, other: CameraIntrinsics) -> float:
+    """Return by how much, at most, two cameras place a direction apart that both have in the picture [px]."""
+    grid = np.meshgrid(np.linspace(0, one.width - 1, _GRID), np.linspace(0, one.height - 1, _GRID))
+    points = np.column_stack([axis.ravel() for axis in grid])
+    directions = one.undistort(points)
+    known = np.isfinite(directions).all(1)
+    placed = other.project(np.column_stack([directions[known], np.ones(known.sum())]))
+    return float(np.nanmax(np.linalg.norm(placed - points[known], axis=1), initial=0.0))

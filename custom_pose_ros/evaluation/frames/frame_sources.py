@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 
 from custom_pose_ros.core.errors import ConfigError, UsageError
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
+from custom_pose_ros.core.geometry.camera_checks import difference_from_recorded
 from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.keypoints.tracking import PoseTracker
 from custom_pose_ros.core.object_model import ObjectModel
@@ -47,6 +49,8 @@ class CameraSupply:
         self.notes, self._fov_deg, self._file, self._fits_any = notes, fov_deg, file, False
         self.description = file.name if file else 'none'
         self._calibration = CameraCalibration(file, rectified, self._report)
+        self._recorded, self._recorded_topic = CameraCalibration(rectified=rectified), ''
+        self._compared: CameraIntrinsics | None = None
 
     def _report(self, remark: str) -> None:
         self.notes.info(f'{self.description}: {remark}')
@@ -58,6 +62,21 @@ class CameraSupply:
                 return
             if (decoded := bag.decode(message)) is not None:
                 self.accept(decoded, topic)
+
+    def compare_with(self, bag: Bag, topic: str) -> None:
+        """Note how far the calibration that is given is from the first usable camera_info of the bag."""
+        self._recorded_topic = topic
+        for content in filter(None, map(bag.decode, bag.messages([topic]))):
+            with contextlib.suppress(ConfigError):
+                self._recorded.accept(content)
+                return
+
+    def _compare(self, given: CameraIntrinsics) -> None:
+        self._compared = given
+        with contextlib.suppress(ConfigError):  # of images of another shape
+            recorded = self._recorded.for_size(given.width, given.height)
+            if text := difference_from_recorded(given, recorded, self._recorded_topic):
+                self.notes.info(f'{self.description}: {text}')
 
     def accept(self, message: Any, topic: str) -> None:
         """Use a camera_info message from here on, if it is a calibration and none was given."""
@@ -92,6 +111,8 @@ class CameraSupply:
         try:
             camera = self._calibration.for_size(width, height, self._fov_deg or 0.0)
             self._fits_any = True
+            if self._recorded.is_known and camera is not self._compared:
+                self._compare(camera)
             return camera
         except ConfigError as error:
             if self._file and not self._fits_any:

@@ -11,14 +11,13 @@ import numpy as np
 from custom_pose_ros.core.command_line import say
 from custom_pose_ros.core.errors import ConfigError
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
+from custom_pose_ros.core.geometry.camera_checks import difference_from_recorded, lens_text
 from custom_pose_ros.inference.camera_calibration import CameraCalibration
 from training.pose_training.labels.film import Film
 
 _LONGEST_SIDE = 1024  # [px] of the copies in which points are followed
 _USUAL_FOV = np.radians(60)
 _FOCAL_SIGMA = 0.3  # relative, of the focal length that this stands for
-_ROUNDING_PX = 0.5  # by which two calibrations may place a point apart, and be the same one
-_GRID = 9  # points along each side of the picture, at which they are compared
 
 
 def given_calibration(file: Path | None) -> CameraCalibration | None:
@@ -50,36 +49,16 @@ def film_intrinsics(film: Film, given: CameraCalibration | None, width: int, hei
             say(f'warning: {film.source}: {topic} is not used: images of {width}x{height} px: {error}')
     if given is None:
         if recorded is not None:
-            say(f'note: {film.source}: the calibration is that of {topic}, {_lens(recorded)}; --camera replaces it')
+            say(f'note: {film.source}: the calibration is that of {topic}, {lens_text(recorded)}; --camera replaces it')
         return recorded
     given.rectified = rectified
     try:
         used = given.for_size(width, height)
     except ConfigError as error:
         raise ConfigError(f'{film.source}: --camera: {error}') from error
-    if recorded is not None and (apart := _largest_difference_px(used, recorded)) > _ROUNDING_PX:
-        say(
-            f'warning: {film.source}: --camera is used, {_lens(used)}, and {topic} in the bag says {_lens(recorded)}: '
-            f'they differ by up to {apart:.1f} px in the picture'
-        )
+    if recorded is not None and (text := difference_from_recorded(used, recorded, str(topic))):
+        say(f'warning: {film.source}: {text}')
     return used
-
-
-def _lens(camera: CameraIntrinsics) -> str:
-    """Return focal lengths and principal point as a text."""
-    (fx, fy), (cx, cy) = camera.K[[0, 1], [0, 1]], camera.K[:2, 2]
-    focal = f'{fx:.1f}' if f'{fx:.1f}' == f'{fy:.1f}' else f'{fx:.1f} and {fy:.1f}'
-    return f'focal length {focal} px, centre ({cx:.1f}, {cy:.1f})' + ', with distortion' * camera.has_distortion
-
-
-def _largest_difference_px(one: CameraIntrinsics, other: CameraIntrinsics) -> float:
-    """Return by how much, at most, two cameras place a direction apart that both have in the picture [px]."""
-    grid = np.meshgrid(np.linspace(0, one.width - 1, _GRID), np.linspace(0, one.height - 1, _GRID))
-    points = np.column_stack([axis.ravel() for axis in grid])
-    directions = one.undistort(points)
-    known = np.isfinite(directions).all(1)
-    placed = other.project(np.column_stack([directions[known], np.ones(known.sum())]))
-    return float(np.nanmax(np.linalg.norm(placed - points[known], axis=1), initial=0.0))
 
 
 @dataclass(frozen=True, eq=False)
