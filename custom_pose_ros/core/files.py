@@ -13,7 +13,7 @@ import re
 import stat
 import struct
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
@@ -26,6 +26,7 @@ from custom_pose_ros.core.limits import MAX_JSON_BYTES, MAX_JSON_VALUES, MAX_NET
 # In lower case; compare with `path.suffix.lower()`.
 IMAGE_SUFFIXES = ('.bmp', '.jpeg', '.jpg', '.png', '.ppm', '.tif', '.tiff', '.webp')
 VIDEO_SUFFIXES = ('.avi', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.webm')
+DRAWER = 'predict'  # the command whose drawings are never taken for pictures of a camera
 _BLOCK_BYTES = 1 << 20
 _HEAD_BYTES = 256
 LOCK = '.lock'  # in a folder that one process owns; stays there, which means nothing
@@ -158,6 +159,18 @@ def has_mark(author: str) -> Callable[[Path], bool]:
             return file.read(len(mark)) == mark
 
     return ends
+
+
+def camera_pictures(paths: Iterable[Path]) -> list[Path]:
+    """Return the image files among some paths, sorted, without what predict drew, which may lie beside them."""
+    return sorted(path for path in paths if path.suffix.lower() in IMAGE_SUFFIXES and not _is_drawn(path))
+
+
+def _is_drawn(path: Path) -> bool:
+    try:
+        return path.is_file() and has_mark(DRAWER)(path)
+    except OSError:  # told by whoever reads it
+        return False
 
 
 def check_network_file(path: Path) -> None:

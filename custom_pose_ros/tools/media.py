@@ -15,12 +15,19 @@ import numpy as np
 
 from custom_pose_ros.core.command_line import output_folder
 from custom_pose_ros.core.errors import ConfigError, DatasetError, MediaError, UsageError
-from custom_pose_ros.core.files import IMAGE_SUFFIXES, VIDEO_SUFFIXES, check_own, has_mark, read_json
+from custom_pose_ros.core.files import (
+    DRAWER,
+    IMAGE_SUFFIXES,
+    VIDEO_SUFFIXES,
+    camera_pictures,
+    check_own,
+    has_mark,
+    read_json,
+)
 from custom_pose_ros.core.geometry.rigid import Rigid
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.video_file import EARLY_SHARE
 
-AUTHOR = 'predict'  # of drawn pictures and videos
 FALLBACK_FPS = 30.0  # cameras and containers that do not tell theirs
 _VIDEO_SUFFIX = '.mp4'
 
@@ -69,8 +76,7 @@ def find_inputs(argument: str) -> list[Input]:
     """
     Resolve an image file, folder of images, video file or webcam index.
 
-    A folder gives its images by name, without the `*_pose` pictures that lie beside their originals; a data set those
-    in its `images` folder.
+    A folder gives its images by name, without what predict drew; a data set those in its `images` folder.
 
     Raises:
         MediaError: There is nothing to read.
@@ -93,13 +99,12 @@ def find_inputs(argument: str) -> list[Input]:
 
 
 def _folder_images(folder: Path) -> list[Input]:
-    images = sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
-    originals = {text for p in images for text in (p.stem, p.name)}
-    images = [p for p in images if not (p.stem.endswith('_pose') and p.stem[: -len('_pose')] in originals)]
+    images = camera_pictures(filter(Path.is_file, folder.iterdir()))
     if not images and (folder / 'images').is_dir():
         return _folder_images(folder / 'images')
     if not images:
-        raise MediaError(f'{folder}: no image in this folder; wanted files ending in {" ".join(IMAGE_SUFFIXES)}')
+        known = ' '.join(IMAGE_SUFFIXES)
+        raise MediaError(f'{folder}: no image in this folder; wanted files ending in {known}, not drawn by predict')
     return [Input(p, 'image') for p in images]
 
 
@@ -172,7 +177,7 @@ def plan_outputs(inputs: Sequence[Input], out: Path | None) -> list[Path | None]
     """
     outputs = _planned_outputs(inputs, out)
     for path in filter(None, outputs):
-        check_own(path, AUTHOR, has_mark(AUTHOR))
+        check_own(path, DRAWER, has_mark(DRAWER))
     return outputs
 
 

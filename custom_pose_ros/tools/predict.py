@@ -39,7 +39,7 @@ from custom_pose_ros.core.command_line import (
 )
 from custom_pose_ros.core.drawing.overlay import draw_poses
 from custom_pose_ros.core.errors import ConfigError, CustomPoseError, MediaError, UsageError
-from custom_pose_ros.core.files import check_own, holds_json, mark_of, write_image, write_json
+from custom_pose_ros.core.files import DRAWER, check_own, holds_json, mark_of, write_image, write_json
 from custom_pose_ros.core.object_file import Thresholds
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.orientation.outlines.outline_views import find_outline
@@ -50,7 +50,7 @@ from custom_pose_ros.inference.backends import add_network_options
 from custom_pose_ros.inference.camera_calibration import CameraCalibration
 from custom_pose_ros.inference.copies import CopiesEstimator, add_copies_option
 from custom_pose_ros.inference.estimator import Estimator, PoseEstimator
-from custom_pose_ros.tools.media import AUTHOR, Input, VideoReader, find_inputs, plan_outputs
+from custom_pose_ros.tools.media import Input, VideoReader, find_inputs, plan_outputs
 from custom_pose_ros.tools.predictions import (
     REFERENCE_FRAMES,
     CocoKeypoints,
@@ -248,7 +248,7 @@ class _Prediction:
 
     def _process_image(self, item: Input, output: Path | None) -> None:
         def save(drawing: np.ndarray) -> None:
-            write_image(output, drawing, mark=mark_of(AUTHOR))
+            write_image(output, drawing, mark=mark_of(DRAWER))
             self.saved.append(output)
 
         picture = read_sound_picture(Path(item.source))
@@ -263,7 +263,7 @@ class _Prediction:
     def _process_video(self, item: Input, output: Path | None) -> None:
         with VideoReader(item.source) as reader:
             known = [count for count in (reader.length, self.args.frames) if count]
-            video = None if output is None else VideoFile(output, reader.fps, mark_of(AUTHOR))
+            video = None if output is None else VideoFile(output, reader.fps, mark_of(DRAWER))
             self._clear_bar()
             try:
                 with (

@@ -6,13 +6,16 @@ import numpy as np
 import pytest
 
 from custom_pose_ros.core.errors import MediaError
+from custom_pose_ros.core.files import mark_of
 from custom_pose_ros.core.video_file import quiet_opencv
 from custom_pose_ros.tools.media import Input, VideoReader, find_inputs
 
 
 def test_folder_gives_its_images_by_name_without_drawn_ones(tmp_path):
-    for name in ('b.png', 'a.JPG', 'a_pose.png', 'b.png_pose.png', 'strange_pose.png', 'notes.txt', '.hidden'):
+    for name in ('b.png', 'a.JPG', 'strange_pose.png', 'notes.txt', '.hidden'):
         (tmp_path / name).write_bytes(b'x')
+    for name in ('a_pose.png', 'b.png_pose.png', 'moved.png'):
+        (tmp_path / name).write_bytes(mark_of('predict'))
     (tmp_path / 'sub.png').mkdir()
     assert [i.source.name for i in find_inputs(str(tmp_path))] == ['a.JPG', 'b.png', 'strange_pose.png']
 

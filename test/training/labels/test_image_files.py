@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from custom_pose_ros.core.errors import DatasetError, MediaError
-from training.pose_training.labels.image_files import ImageIndex, read_frames, sample_images
+from custom_pose_ros.core.files import mark_of, write_image
+from training.pose_training.labels.image_files import ImageIndex, find_images, read_frames, sample_images
+from training.synthetic.rendering.backgrounds import list_background_photos
 
 
 @pytest.fixture
@@ -41,6 +43,16 @@ def test_all_in_their_order(folder):
 def test_thinned_out_evenly(folder):
     assert brightness(sample_images([folder / 'photos'], 2)) == [0, 150]
     np.testing.assert_allclose(brightness(sample_images([folder / 'dive.avi'], 3)), [0, 120, 220], atol=3)
+
+
+def test_what_predict_drew_beside_the_photos_is_no_photo(folder):
+    photos = find_images(folder / 'photos')
+    write_image(folder / 'photos' / '0_pose.png', np.zeros((32, 48, 3), np.uint8), mark=mark_of('predict'))
+    assert find_images(folder / 'photos') == list_background_photos(folder / 'photos') == photos
+    (folder / 'drawn').mkdir()
+    (folder / 'photos' / '0_pose.png').rename(folder / 'drawn' / '0.png')
+    with pytest.raises(DatasetError, match='drawn: no images found; .*, not drawn by predict'):
+        find_images(folder / 'drawn')
 
 
 def test_what_cannot_be_read_is_named(folder):

@@ -17,7 +17,7 @@ import numpy as np
 
 from custom_pose_ros.core.command_line import say
 from custom_pose_ros.core.errors import DatasetError
-from custom_pose_ros.core.files import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from custom_pose_ros.core.files import IMAGE_SUFFIXES, VIDEO_SUFFIXES, camera_pictures
 from custom_pose_ros.core.labels.raw_labels import base_name
 from custom_pose_ros.core.pictures import read_image
 from custom_pose_ros.core.video_file import EARLY_SHARE, quiet_opencv
@@ -30,14 +30,15 @@ _ADDRESS = re.compile(r'[A-Za-z][A-Za-z0-9+.-]*://')
 
 def find_images(folder: Path) -> list[Path]:
     """
-    Return the image files of a folder, at any depth, sorted.
+    Return the image files of a folder, at any depth, sorted, without what predict drew.
 
     Raises:
         DatasetError: There is none.
     """
-    images = [path for path in sorted(folder.rglob('*')) if path.suffix.lower() in IMAGE_SUFFIXES]
+    images = camera_pictures(folder.rglob('*'))
     if not images:
-        raise DatasetError(f'{folder}: no images found; give a folder with {", ".join(IMAGE_SUFFIXES)} files')
+        known = ', '.join(IMAGE_SUFFIXES)
+        raise DatasetError(f'{folder}: no images found; give a folder with {known} files, not drawn by predict')
     return images
 
 

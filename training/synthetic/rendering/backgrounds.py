@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from custom_pose_ros.core.errors import DatasetError
-from custom_pose_ros.core.files import IMAGE_SUFFIXES
+from custom_pose_ros.core.files import camera_pictures
 from custom_pose_ros.core.pictures import read_image
 from training.synthetic.geometry.shapes import spline
 from training.synthetic.rendering.noise import blend, fractal_noise, plain_picture, scaled, white_noise
@@ -33,13 +33,13 @@ CORD_COLORS = ((0.12, 0.76, 0.84), (0.08, 0.08, 0.08), (0.85, 0.85, 0.85), (0.5,
 
 
 def list_background_photos(folder: str | Path | None) -> list[Path]:
-    """Return the images in a folder (and below), sorted; raises DatasetError when there are none."""
+    """Return the images in a folder (and below), without what predict drew; raises DatasetError when there are none."""
     if folder is None:
         return []
     folder = Path(folder)
     if not folder.is_dir():
         raise DatasetError(f'{folder}: no such folder of background photos')
-    photos = sorted(p for p in folder.rglob('*') if p.suffix.lower() in IMAGE_SUFFIXES)
+    photos = camera_pictures(folder.rglob('*'))
     if not photos:
         raise DatasetError(f'{folder}: no background photos in it, wanted files such as *.jpg or *.png')
     return photos
