@@ -167,6 +167,7 @@ def test_a_yolo_text_file_that_may_be_cut_off_is_noted_where_the_others_end_with
         ('a.json', '{', 'is cut off'),
         ('a.json', '{"images": "\\ud800"}', 'surrogates'),
         ('a.json', '7', 'got int'),
+        ('a.json', '[]', 'is an empty list'),
         ('a.json', '[{}]', 'no KeyPointLabels in this export'),
         ('a.json', '[7]', 'task 0: .*7'),
         ('a.json', '{"images": []}', "'annotations'"),

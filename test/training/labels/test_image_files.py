@@ -134,6 +134,13 @@ def test_an_exact_name_wins_and_several_alike_are_refused(tmp_path):
     assert made.find('TWO/b.jpg').path == tmp_path / 'two' / 'B.jpg'  # the folder tells
 
 
+def test_a_file_in_the_folder_that_is_written_is_named(tmp_path):
+    (tmp_path / 'images').mkdir()
+    (tmp_path / 'images' / 's1.jpg').touch()
+    with pytest.raises(DatasetError, match=r'images/s1\.jpg lies in the folder --out, .*: give another --out'):
+        ImageIndex([tmp_path / 'images'], tmp_path).find('s1.jpg')
+
+
 @pytest.mark.parametrize(
     ('file', 'name', 'hint'),
     [

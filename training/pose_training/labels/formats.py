@@ -86,7 +86,8 @@ def read_labels_and_folders(
     folders = list(images or [path if path.is_dir() else path.parent])
     labels = read_labels(path, VideoFrames(folders, frames), choice)
     labels = with_safe_names(path, labels) if model is None else with_object(path, labels, model)
-    return labels, [*(images or labels.image_folders or folders), frames]
+    written = [frames] if any(frames.iterdir()) else []  # else nobody needs to read of it
+    return labels, [*(images or labels.image_folders or folders), *written]
 
 
 def _read(path: Path, frames: VideoFrames, choice: CategoryChoice) -> RawLabels:
@@ -158,6 +159,8 @@ def _labels_of(path: Path, content: Any, choice: CategoryChoice) -> RawLabels:
         return read_labelbox(path, content, choice)
     if known := name_json(content):
         raise DatasetError(f'{path}: is {known}')
+    if content == []:
+        raise DatasetError(f'{path}: is an empty list, without any labels; export it again')
     if isinstance(content, list):
         return read_label_studio(path, content)
     if isinstance(content, dict):

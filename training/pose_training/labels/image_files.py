@@ -77,12 +77,16 @@ class ImageIndex:
         self._folders = list(folders)
         self._files, self._alike, self._uploads = (defaultdict[str, list[Path]](list) for _ in range(3))
         self._others = defaultdict[str, list[Path]](list)  # everything but labels, for hints
+        self._excluded: dict[str, Path] = {}
         seen = set()  # a folder may lie in another one
         for folder in folders:
             if not folder.is_dir():
                 raise DatasetError(f'{folder}: no such folder with images')
             for file in sorted(folder.rglob('*')):
-                if (exclude is not None and exclude in file.parents) or (path := file.absolute()) in seen:
+                if exclude is not None and exclude in file.parents:
+                    self._excluded[file.name] = file
+                    continue
+                if (path := file.absolute()) in seen:
                     continue
                 seen.add(path)
                 if file.suffix.lower() not in _LABEL_SUFFIXES:
@@ -111,6 +115,9 @@ class ImageIndex:
             raise DatasetError(f'{len(best)} files match: {best[0]}, {best[1]}')
         if best:
             return FoundFile(best[0], not known and plain in self._alike)
+        if last in self._excluded:
+            file = self._excluded[last]
+            raise DatasetError(f'{file} lies in the folder --out, which is not searched: give another --out')
         searched = [folder for folder in self._folders if any(folder.iterdir())] or self._folders
         raise DatasetError(f'no such file in {", ".join(map(str, searched))}{self._hint(last)}')
 

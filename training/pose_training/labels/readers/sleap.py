@@ -68,6 +68,8 @@ def _read(path: Path, choice: CategoryChoice, frames: VideoFrames) -> RawLabels:
         labelled = [frame for frame in project.labeled_frames if frame.user_instances or frame.is_negative]
         used = [str(instance.skeleton.name) for frame in labelled for instance in frame.user_instances]
     except Exception as error:  # anything: the file is damaged in a place that sleap-io does not look after
+        if 'truncated file' in str(error):  # so says the HDF5 library
+            raise DatasetError(f'{path}: is cut off; copy it again') from error
         raise DatasetError(f'{path}: is no SLEAP file that sleap-io can read ({reason_of(error)})') from error
     if not used:
         raise DatasetError(f'{path}: nobody has labelled anything in this SLEAP file: it holds predictions only')
