@@ -303,7 +303,9 @@ def choose_frames(parsed: argparse.Namespace, films: Sequence[Film]) -> int:
     if estimator is not None:
         print('correct the proposals, add what is missing, then: python training/prepare_dataset.py')
     else:
-        print(f'label every keypoint in {parsed.out / "images"}; then: prelabel.py --footage ... --from LABELS')
+        images = parsed.out / 'images'
+        print(f'label every keypoint in {images}, then:')
+        print(f'python training/prelabel.py --footage ... --from LABELS --images {images} --out ...')
     return DONE
 
 

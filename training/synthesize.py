@@ -55,6 +55,7 @@ with optional_packages('synthesize', ['synthetic']):
         mesh_of,
         object_builder,
         object_size,
+        require_positions,
         size_note,
         tell_reading,
     )
@@ -170,6 +171,7 @@ def make_dataset(options: argparse.Namespace) -> None:
     others = (LABELS, SHEET, IMAGES, *([] if (options.out / LOCK).is_file() else [PREVIEW]))  # begun: with the lock
     check_own(options.out / RECIPE, _NAME, holds_json(is_recipe), others)
     model, camera = ObjectModel.load(options.object), camera_of(options)
+    require_positions(model)  # here its source is the file; that of a recipe names none
     with own_folder(options.out):
         photos = background_folder(options)
         mesh = mesh_of(options, model)

@@ -54,7 +54,7 @@ def write(evaluation: Evaluation, verdict: Verdict, video: VideoFile | None = No
 
 def summary(metrics: Mapping[str, Any], verdict: Verdict) -> str:
     """Return the verdict in a sentence or two."""
-    parts = verdict.sentence(f'All {len(verdict.results)} limits are kept.')
+    parts = verdict.sentence()
     detection = metrics['detection']
     seen = 'in view' if metrics['frames']['with_truth'] else 'read'
     parts.append(f'Found in {percent(detection["rate"])} of {detection["expected"]} frames {seen}.')

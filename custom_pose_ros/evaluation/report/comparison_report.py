@@ -49,7 +49,7 @@ def write(a: FinishedRun, b: FinishedRun, pairing: Pairing, comparison: Mapping[
 
 def summary(comparison: Mapping[str, Any], verdict: Verdict) -> str:
     """Return which run is better in what, in a sentence or two."""
-    parts = verdict.sentence('All limits are kept.')
+    parts = verdict.sentence()
     for key, (label, unit) in {'detection_rate': ('Detection rate', ''), **_UNITS}.items():
         entry = comparison['difference'].get(key)
         if entry is None:

@@ -87,11 +87,12 @@ class Verdict:
     def failed(self) -> bool:
         return any(holds for _, _, holds in self.results)
 
-    def sentence(self, all_kept: str) -> list[str]:
-        """Return the limits that are exceeded as a sentence, `all_kept` when there are none, nothing without limits."""
+    def sentence(self) -> list[str]:
+        """Return the limits that are exceeded as a sentence, or that all are kept; nothing without."""
         failed = [str(condition) for condition, _, holds in self.results if holds]
         exceeded = f'{len(failed)} of {len(self.results)} limits exceeded: {", ".join(failed)}.'
-        return [exceeded if failed else all_kept] if self.results else []
+        kept = 'The limit is kept.' if len(self.results) == 1 else f'All {len(self.results)} limits are kept.'
+        return [exceeded if failed else kept] if self.results else []
 
     def lines(self) -> list[str]:
         """Return one line for each condition."""

@@ -14,7 +14,13 @@ from hypothesis import strategies as st
 
 from custom_pose_ros.core.errors import UsageError
 from custom_pose_ros.evaluation.scoring import compare
-from custom_pose_ros.evaluation.scoring.conditions import SCHEMA_FILE, Condition, check_conditions, number_names
+from custom_pose_ros.evaluation.scoring.conditions import (
+    SCHEMA_FILE,
+    Condition,
+    Verdict,
+    check_conditions,
+    number_names,
+)
 from custom_pose_ros.evaluation.truth.source import TruthSettings
 
 METRICS = {
@@ -129,3 +135,7 @@ def test_what_needs_no_truth_is_accepted_without():
     names = ('detection.rate', 'latency_ms.p95', 'frames.image_sizes.6x4', 'rotation_error_deg.p90')
     with pytest.raises(UsageError, match='^--fail-if rotation_error_deg.p90 '):  # the first that is refused
         check_conditions([Condition(name, '<', 1.0) for name in names], with_truth=False, with_labels=False)
+
+
+def test_a_single_limit_is_told_as_one():
+    assert Verdict.of([Condition.parse('rotation_error_deg.p90 > 5')], METRICS).sentence() == ['The limit is kept.']

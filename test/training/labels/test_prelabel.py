@@ -184,7 +184,8 @@ def test_frames_to_label_are_chosen_without_a_network(clicked, tmp_path, capsys)
     assert main(['--footage', str(clicked / 'box.mp4'), '--count', '4', '--out', str(tmp_path / 'out')]) == 0
     names = sorted(path.name for path in (tmp_path / 'out' / 'images').iterdir())
     assert len(names) == 4 and names[0].startswith('box_0000')
-    assert '4 of 21 frames chosen' in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert '4 of 21 frames chosen' in said and f'--from LABELS --images {tmp_path / "out" / "images"} --out' in said
 
 
 def test_a_film_in_which_nothing_can_be_followed_is_told(clicked, tmp_path, capsys):

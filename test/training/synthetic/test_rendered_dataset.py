@@ -112,7 +112,10 @@ def test_a_folder_of_another_recipe_is_refused(made: Path, capsys: pytest.Captur
     for options, different in (
         ((), '--settings or --scene, pose.variants_every (3 there, '),
         ((*settings, '--distance', '0.8', '1.1'), '--distance (0 0 there, 0.8 1.1 now)'),
-        ((*settings, '--grey', '--preview'), '--grey or --color ('),
+        (
+            (*settings, '--grey', '--preview'),
+            '--grey or --color (0 % of the pictures grey there, 100 % of the pictures grey now)',
+        ),
         ((*settings, '--seed', '6'), '--seed (5 there, 6 now)'),
     ):
         assert run(made / 'out', '--count', str(COUNT), *options) == 1
@@ -129,6 +132,14 @@ def test_files_of_somebody_else_are_kept(tmp_path: Path, capsys: pytest.CaptureF
     text = f'{tmp_path / name}: is there already and was not written by training/synthesize.py: move it away'
     assert text in capsys.readouterr().err
     assert os.listdir(tmp_path) == [name]
+
+
+def test_an_object_without_positions_is_named_by_its_file(tmp_path: Path, capsys) -> None:
+    path = tmp_path / 'object.yaml'
+    path.write_text('name: bare\nkeypoints: [a, b]\nskeleton: [[a, b]]\n')
+    assert synthesize.main(['--object', str(path), '--out', str(tmp_path / 'out'), '--count', '1']) == 1
+    assert capsys.readouterr().err.startswith(f'error: {path}: model_points: wanted a position for every keypoint')
+    assert not (tmp_path / 'out').exists()
 
 
 @pytest.mark.parametrize('preview', [(), ('--preview',)], ids=['all', 'preview'])

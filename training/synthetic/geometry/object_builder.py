@@ -39,6 +39,14 @@ def object_size(model: ObjectModel) -> float:
     return model.size_m or 1.0
 
 
+def require_positions(model: ObjectModel) -> None:
+    """Raise ConfigError unless the place of every keypoint on the object is known."""
+    if model.model_points is None or np.isnan(model.model_points).any():
+        raise ConfigError(
+            f'{model.source}: model_points: wanted a position for every keypoint, to know where it is in a picture'
+        )
+
+
 def object_builder(model: ObjectModel, mesh: dict[str, Any] | None, surface: SimpleNamespace | None = None) -> Builder:
     """
     Return the function that builds a variant of the object's parts.
@@ -51,10 +59,7 @@ def object_builder(model: ObjectModel, mesh: dict[str, Any] | None, surface: Sim
     Raises:
         ConfigError: when there is neither, or when the shape does not fit the object's model_points.
     """
-    if model.model_points is None or np.isnan(model.model_points).any():
-        raise ConfigError(
-            f'{model.source}: model_points: wanted a position for every keypoint, to know where it is in a picture'
-        )
+    require_positions(model)
     finish = surface or load_settings().surface
     mesh = dict(mesh or own_mesh(model.source))
     variation = Variation(Path(mesh['variation'])) if mesh.get('variation') else None

@@ -26,6 +26,7 @@ JPEG_QUALITY = 93
 IMAGES, RECORDS, LABELS, RECIPE, SHEET = 'images', '.records', 'labels.json', 'recipe.json', 'contact_sheet.png'
 SHEET_PICTURES = 24
 # By the place of a value in the recipe; any other one is a setting.
+_GREY = 'settings.sensor.grey_probability'
 _OPTIONS = {
     'seed': '--seed',
     'object': '--object',
@@ -40,7 +41,7 @@ _OPTIONS = {
     'backgrounds': '--backgrounds',
     'settings.pose.distance_m': '--distance',
     'settings.pose.seen_from': '--seen-from',
-    'settings.sensor.grey_probability': '--grey or --color',
+    _GREY: '--grey or --color',
 }
 _LOOK_AFTER_S = 0.5  # how often the progress of the processes is shown
 
@@ -118,7 +119,12 @@ def _differences(now: Any, before: Any, place: str = '') -> list[str]:
     option = _OPTIONS.get(place) or f'--settings or --scene, {place.removeprefix("settings.")}'
     if isinstance(now, dict) or isinstance(before, dict):
         return [option]
-    return [f'{option} ({_said(before)} there, {_said(now)} now)']
+    said = _said_grey if place == _GREY else _said
+    return [f'{option} ({said(before)} there, {said(now)} now)']
+
+
+def _said_grey(value: Any) -> str:
+    return f'{100 * value:g} % of the pictures grey'
 
 
 def _said(value: Any) -> str:
