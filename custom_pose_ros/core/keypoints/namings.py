@@ -88,7 +88,7 @@ def without_weak_names(objects: Objects, candidates: Candidates, limit: float) -
         limit: as in `group_with_margin`.
     """
     rows, heights = objects.rows, candidates.peaks.scores[objects.rows]
-    if not len(rows) or heights.min() >= _WEAK + limit:  # by far the most
+    if not len(rows) or heights.min() >= _WEAK * heights.max() + limit:  # by far the most
         return objects
     one, two = two_of(rows.shape[1])
     points = points_of(rows, candidates.peaks)
