@@ -206,9 +206,10 @@ class Reading:
             alone = [dataclasses.replace(result, estimates=result.without_outline) for result in results]
             without = Scorer(self.model, self._cameras.for_size).score(alone, truths)
             measured = outline_metrics(scores, without, outline.mesh, alignment is not None)
+        used = dataclasses.replace(self.settings, truth=self._truth.settings)  # a cut bag may have lost the truth
         metrics = run_metrics(
-            self.settings, self.bag, self._source, self.evaluator.estimator, self.evaluator.labels, scores, alignment,
-            measured, calibration_metrics(results, self.model, self._cameras),
+            used, self.bag, self._source, self.evaluator.estimator, self.evaluator.labels, scores, alignment, measured,
+            calibration_metrics(results, self.model, self._cameras),
         )  # fmt: skip
         damaged = self.bag.notes.damaged or self.notes.damaged
         return Evaluation(

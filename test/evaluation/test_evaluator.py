@@ -377,6 +377,17 @@ def test_a_cut_bag_is_scored_as_far_as_it_goes(evaluate: Evaluate, dive, tmp_pat
     assert evaluation.metrics['rotation_error_deg']['p90'] < 0.4
 
 
+@pytest.mark.parametrize('truth', [TruthSettings(topic='/not/in/it'), TruthSettings(tf=('not_in_it',))])
+def test_a_cut_bag_that_may_have_lost_the_truth_is_scored_without(evaluate: Evaluate, dive, tmp_path, truth):
+    path = Path(shutil.copytree(dive[0], tmp_path / 'cut'))
+    file = path / 'dive.mcap'
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 8])
+    metrics = evaluate(path, truth=truth).metrics
+    assert metrics['bag']['truth'] is None
+    assert metrics['detection']['rate'] == 1.0
+    assert any(line.startswith('scored without truth: --truth') for line in metrics['notes']['damage'])
+
+
 @pytest.mark.parametrize(
     ('entries', 'options', 'error', 'text'),
     [
