@@ -132,11 +132,12 @@ def _add_estimators(group: Any) -> None:
 def _add_inputs(group: Any) -> None:
     group.add_argument('--image', metavar='TOPIC', help='image topic, raw or compressed (default: the only one)')
     group.add_argument('--camera-info', metavar='TOPIC', help='calibration topic (default: the one beside the images)')
-    group.add_argument(
+    lens = group.add_mutually_exclusive_group()
+    lens.add_argument(
         '--camera', type=Path, metavar='YAML',
         help='calibration of camera_calibration, Kalibr or OpenCV, or a printed camera_info; replaces that of the bag',
     )  # fmt: skip
-    group.add_argument(
+    lens.add_argument(
         '--fov-deg', type=field_of_view_deg, metavar='DEG',
         help='horizontal field of view to assume where there is no calibration',
     )  # fmt: skip

@@ -310,6 +310,12 @@ def test_without_truth_and_calibration_keypoints_are_still_scored(evaluate: Eval
     assert assumed['configuration']['camera'] == 'assumed, horizontal field of view 60 deg'
 
 
+def test_an_assumed_field_of_view_gives_way_to_a_calibration_and_it_is_said(evaluate: Evaluate, dive):
+    metrics = evaluate(dive[0], fov_deg=20.0, duration_s=0.2).metrics
+    assert metrics['configuration']['camera'] == CAMERA_INFO
+    assert metrics['notes']['information'].count(f'--fov-deg 20: is not used, as {CAMERA_INFO} has a calibration') == 1
+
+
 def test_a_calibration_file_replaces_camera_info(evaluate: Evaluate, dive, tmp_path):
     file = tmp_path / 'front.yaml'
     wrong = CameraIntrinsics.from_fov(*SIZE, math.radians(80.0))

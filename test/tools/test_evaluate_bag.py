@@ -170,6 +170,12 @@ def test_numbers_that_cannot_be_are_refused(capsys, option, value, text):
     assert f'argument {option}: {text}' in capsys.readouterr().err
 
 
+def test_a_calibration_and_an_assumed_field_of_view_contradict_each_other(capsys):
+    with pytest.raises(SystemExit, match=str(WRONG_USE)):
+        main(['dive', '--camera', 'front.yaml', '--fov-deg', '60'])
+    assert 'argument --fov-deg: not allowed with argument --camera' in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ('arguments', 'text'),
     [

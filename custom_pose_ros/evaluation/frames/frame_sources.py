@@ -104,7 +104,9 @@ class CameraSupply:
                 'no calibration: orientations are not evaluated; give --camera FILE, --camera-info TOPIC or --fov-deg'
             )
             return None
-        if not self._calibration.is_known:
+        if self._calibration.is_known and self._fov_deg is not None:
+            self.notes.info(f'--fov-deg {self._fov_deg:g}: is not used, as {self.description} has a calibration')
+        elif not self._calibration.is_known:
             self.description = f'assumed, horizontal field of view {self._fov_deg:g} deg'
         if self._calibration.rectifies:
             self.notes.info(f'{self.description}: P is used, without distortion, as the images are rectified')
