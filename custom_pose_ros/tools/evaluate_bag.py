@@ -38,7 +38,7 @@ from custom_pose_ros.core.command_line import (
     say,
 )
 from custom_pose_ros.core.errors import UsageError, printable_line
-from custom_pose_ros.core.files import LOCK, check_own, holds_json, own_folder, write_text
+from custom_pose_ros.core.files import LOCK, check_own, has_mark, holds_json, mark_of, own_folder, write_text
 from custom_pose_ros.core.object_file import find_object_folder
 from custom_pose_ros.core.video_file import VideoFile, quiet_opencv
 from custom_pose_ros.inference.backends import add_network_options
@@ -56,7 +56,7 @@ with optional_packages('evaluate_bag', ['bags', 'report']):
 
 
 _DEFAULT_OUT = Path('build/evaluation')
-_VIDEO = 'annotated.mp4'
+_VIDEO, _AUTHOR = 'annotated.mp4', 'evaluate_bag'  # whose mark it has
 _SHORTEST_S, _LONGEST_S = 1e-9, 1e9  # as stamps in nanoseconds can tell
 
 
@@ -237,10 +237,12 @@ def _evaluate(settings: Settings, out: Path, conditions: Sequence[Condition], wi
     with Bag(settings.bags) as bag:
         reading = evaluator.read(bag)
         with own_folder(out):
-            video = VideoFile(out / _VIDEO, bag.frame_rate(reading.topic)) if with_video else None
+            video = VideoFile(out / _VIDEO, bag.frame_rate(reading.topic), mark_of(_AUTHOR)) if with_video else None
             _read(reading, video)
             evaluation = reading.score()
             verdict = Verdict.of(conditions, evaluation.metrics)
+            if (out / _VIDEO).is_file() and not (video and video.saved) and has_mark(_AUTHOR)(out / _VIDEO):
+                (out / _VIDEO).unlink()  # of an earlier run
             write_text(out / 'metrics.json', evaluation.metrics_text())
             write_text(out / 'frames.csv', evaluation.frames_text())
             write_text(out / 'report.html', bag_report.write(evaluation, verdict, video))
