@@ -66,6 +66,7 @@ _VIEWS = 1500  # of which `--tilt` may leave a part
 _MOST_VIEWS = 300
 _STEPS = 7  # distances
 _IN_SIZES = (5 / 3, 20 / 3)  # the nearest and the farthest, in sizes of the object, where none are given
+_FARTHEST_SIZES = 2  # of the object, from its keypoints to one that may be added
 _ALL_SEEN = 'all keypoints count as seen, also those the object hides, so that real views of an opaque object are worse'
 
 Summary = dict[str, float | None]  # what is said of the views at one distance
@@ -202,7 +203,7 @@ def run(args: argparse.Namespace, sight: MeshSight | None = None) -> int:
     if not len(attitudes):
         raise UsageError(f'--tilt {args.tilt:g}: no view is left; give at least 5')
     distances = _distances(*(args.distance or (float(f'{factor * model.size_m:.2g}') for factor in _IN_SIZES)))
-    candidates = _candidates(args.candidate)
+    candidates = _candidates(args.candidate, model)
     seen = places = places_seen = None
     if sight is not None:
         nearest = sight.nearest(attitudes)
@@ -250,9 +251,11 @@ def _sight_words(seen: np.ndarray) -> str:
     )
 
 
-def _candidates(given: Sequence[Sequence[str]]) -> dict[str, np.ndarray]:
+def _candidates(given: Sequence[Sequence[str]], model: ObjectModel) -> dict[str, np.ndarray]:
     """Return name -> place (3,) [m] of what --candidate gave."""
-    candidates = {}
+    candidates: dict[str, np.ndarray] = {}
+    known = set(np.array(model.keypoint_names)[model.has_position])
+    points = model.model_points[model.has_position]
     for name, *place in given:
         try:
             candidates[name] = np.array([float(value) for value in place])
@@ -260,6 +263,14 @@ def _candidates(given: Sequence[Sequence[str]]) -> dict[str, np.ndarray]:
             candidates[name] = np.full(3, math.nan)
         if not np.isfinite(candidates[name]).all():
             raise UsageError(f'--candidate {name}: wanted three numbers X Y Z [m], got {" ".join(place)}')
+        if name in known:
+            raise UsageError(f'--candidate {name}: is a keypoint of the object already; give it another name')
+        away_m = float(np.linalg.norm(points - candidates[name], axis=1).min())
+        if away_m > _FARTHEST_SIZES * model.size_m:
+            raise UsageError(
+                f'--candidate {name}: lies {away_m:.3g} m from the nearest keypoint, of an object whose keypoints are '
+                f'spread over {model.size_m:.3g} m; X Y Z are metres'
+            )
     return candidates
 
 
@@ -345,18 +356,20 @@ def format_changes(analysis: Analysis) -> str:
     far = max(i for i, error in enumerate(analysis.errors) if error['fitting'])
     distance, before = analysis.distances[far], analysis.errors[far]
     now_deg = before['rotation_with_wrong_choice_deg']
-    lines = [f'At {distance:g} m the rotation error, wrong choices included, is {now_deg:.1f} deg. Better:']
+    better, not_better = [], []
     for change, errors in zip(analysis.changes, analysis.changed_errors):
         then_deg = errors[far]['rotation_with_wrong_choice_deg']
         place = ', '.join(f'{value:.3f}' for value in change.point)
         side = ' on either side' if change.either_side else ''
-        halved = '' if then_deg <= HALF * now_deg else ' (not halved)'
-        lines.append(
+        halved = '' if then_deg <= HALF * now_deg or then_deg >= now_deg else ' (not halved)'
+        (better if then_deg < now_deg else not_better).append(
             f'  {_in_words(change)}, at ({place}) m, {change.lift_m:.3f} m from the main plane{side}: '
             f'{then_deg:.1f} deg{halved}, '
             f'{errors[far]["ambiguous"]:.0%} of views ambiguous instead of {before["ambiguous"]:.0%}'
         )
-    return '\n'.join(lines)
+    start = f'At {distance:g} m the rotation error, wrong choices included, is {now_deg:.1f} deg.'
+    groups = {'Better:': better, 'Not better:': not_better}
+    return f'{start} ' + '\n'.join('\n'.join([title, *lines]) for title, lines in groups.items() if lines)
 
 
 def _in_words(change: Change) -> str:
