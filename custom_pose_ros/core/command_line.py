@@ -239,8 +239,8 @@ def bounded_number(least: float, most: float) -> Callable[[str], float]:
 
 
 positive_number = _number_that(lambda number: number > 0, 'a number above 0')
-# Below pi it is most likely meant in radians; so narrow a lens wants a calibration.
-field_of_view_deg = _number_that(lambda angle: 3.2 <= angle < 180, 'degrees, not radians, from 3.2 to below 180')
+# Below 4 it is most likely meant in radians; so narrow a lens wants a calibration.
+field_of_view_deg = _number_that(lambda angle: 4 <= angle < 180, 'degrees, not radians, from 4 to below 180')
 share_set_aside = bounded_number(0, 0.99)  # something is left to train on
 
 
@@ -260,7 +260,7 @@ def add_lens_options(parser: argparse._ActionsContainer) -> None:
     )
     lens.add_argument(
         '--fov-deg', type=field_of_view_deg, metavar='DEG', default=_DEFAULT_FOV_DEG,
-        help=f'horizontal field of view assumed without --camera, at least 3.2 (default: {_DEFAULT_FOV_DEG:g})',
+        help=f'horizontal field of view assumed without --camera, at least 4 (default: {_DEFAULT_FOV_DEG:g})',
     )  # fmt: skip
 
 

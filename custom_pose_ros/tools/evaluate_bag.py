@@ -139,7 +139,7 @@ def _add_inputs(group: Any) -> None:
     )  # fmt: skip
     lens.add_argument(
         '--fov-deg', type=field_of_view_deg, metavar='DEG',
-        help='horizontal field of view to assume where there is no calibration, at least 3.2',
+        help='horizontal field of view to assume where there is no calibration, at least 4',
     )  # fmt: skip
     group.add_argument(
         '--rectified', action=argparse.BooleanOptionalAction,

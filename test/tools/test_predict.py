@@ -252,9 +252,9 @@ def test_wrong_calls(predict, picture, monkeypatch, arguments, text):
 @pytest.mark.parametrize(
     ('option', 'value', 'text'),
     [
-        ('--fov-deg', '180', "wanted degrees, not radians, from 3.2 to below 180, got '180'"),
-        ('--fov-deg', '1.05', "wanted degrees, not radians, from 3.2 to below 180, got '1.05'"),
-        ('--fov-deg', 'wide', "wanted degrees, not radians, from 3.2 to below 180, got 'wide'"),
+        ('--fov-deg', '180', "wanted degrees, not radians, from 4 to below 180, got '180'"),
+        ('--fov-deg', '1.05', "wanted degrees, not radians, from 4 to below 180, got '1.05'"),
+        ('--fov-deg', 'wide', "wanted degrees, not radians, from 4 to below 180, got 'wide'"),
         ('--coco', 'object.yaml', 'wanted a file to write whose name ends in .json, got object.yaml'),
         ('--frames', '0', "wanted a whole number from 1 up, got '0'"),
         ('--threshold', 'high', "wanted NAME=VALUE such as keypoint_score=0.4, got 'high'"),
