@@ -33,6 +33,7 @@ class LabelledBody:
     Attributes:
         hidden_to: (K,) cosine at which a keypoint's facet of the hull faces the camera, up to which it is hidden.
         seen_from: (K,) the same, from which on it is seen; between them, edge-on, people label it or do not.
+            Where labels tell both, these are the middle between them.
     """
 
     hidden_to: np.ndarray
@@ -63,8 +64,11 @@ def labelled_body(
     edge_on = (cosines > HIDDEN_TO) & (cosines < SEEN_FROM)
     hidden_to = np.where(edge_on & (labels == ABSENT), cosines, HIDDEN_TO).max(0)
     seen_from = np.where(edge_on & (labels == SEEN), cosines, SEEN_FROM).min(0)
-    told = hidden_to < seen_from
-    return LabelledBody(np.where(told, hidden_to, HIDDEN_TO), np.where(told, seen_from, SEEN_FROM))
+    agree = hidden_to < seen_from
+    hidden_to, seen_from = np.where(agree, hidden_to, HIDDEN_TO), np.where(agree, seen_from, SEEN_FROM)
+    told = (hidden_to > HIDDEN_TO) & (seen_from < SEEN_FROM)  # by labels: it changes in the middle, about
+    middle = 0.5 * (hidden_to + seen_from)
+    return LabelledBody(np.where(told, middle, hidden_to), np.where(told, middle, seen_from))
 
 
 def shape_known(model: ObjectModel) -> bool:
