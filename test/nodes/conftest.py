@@ -155,8 +155,10 @@ class Graph:
         name = f'{self.namespace[1:]}.{node}'
         return [log.msg for log in list(self._logs) if log.name == name and log.level == level]
 
-    def wait_for_log(self, level: bytes | int, node: str, text: str) -> None:
+    def wait_for_log(self, level: bytes | int, node: str, text: str) -> str:
+        """Return the first line with this text that a node has logged at a level; fails after the deadline."""
         self.wait(lambda: any(text in line for line in self.logs(level, node)), f'the log of {node}: {text}')
+        return next(line for line in self.logs(level, node) if text in line)
 
     def counts(self, node: Node, camera: str = '') -> Counts:
         """Return a node's counts once it has nothing left to do; a message is counted after it has been answered."""

@@ -416,7 +416,8 @@ def test_an_unknown_quality_of_service_is_refused(graph, tiny_object) -> None:
 
 def test_a_misspelt_parameter_is_warned_about(graph, tiny_object) -> None:
     graph.start(PoseNode, object=tiny_object, threads=1, treads=3)
-    graph.wait_for_log(Log.WARN, 'pose_node', 'parameter treads: unknown, ignored (did you mean threads?)')
+    line = graph.wait_for_log(Log.WARN, 'pose_node', 'treads')
+    assert line == 'parameter treads: unknown, ignored (did you mean threads?)'
 
 
 def test_ending_leaves_no_thread(graph, tiny_object) -> None:

@@ -104,6 +104,7 @@ def test_a_mismatch_ends_with_the_publisher(graph) -> None:
     graph.wait(node.watch.problems, 'the mismatch')
     graph.tester.destroy_publisher(publisher)
     graph.wait(lambda: not node.watch.problems(), 'its end')
+    assert node.count_publishers(f'{graph.namespace}/image') == 0
 
 
 def test_a_subscriber_that_a_result_does_not_suit_is_named(graph) -> None:
@@ -134,6 +135,7 @@ def test_a_publisher_that_is_silent_is_named(graph) -> None:
     graph.advertise('image', Image, RELIABLE)
     said = f'{graph.namespace}/tester publishes {graph.namespace}/image, but nothing comes'
     graph.wait(lambda: node.watch.silence() == said, 'its name')
+    assert node.watch.silence() == said  # it stays so
 
 
 def test_losses_are_told_with_the_cure_until_they_are_few(graph) -> None:

@@ -261,7 +261,7 @@ def test_a_subscriber_that_the_results_do_not_suit_is_told_how_to_be_served(
     node = graph.start(node_class, object=tiny_object)
     graph.listen(topic, kind, QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL))
     cure = f'set qos_overrides.{graph.namespace}/{topic}.publisher.durability: transient_local here'
-    graph.wait_for_log(Log.WARN, node.get_name(), cure)
+    assert cure in graph.wait_for_log(Log.WARN, node.get_name(), cure)
 
 
 def test_autostart_raises_what_stops_the_start(graph) -> None:
