@@ -374,6 +374,10 @@ def test_via_json_project_and_csv(tmp_path):
             'a.jpg': [{'head': (*HEAD, 2), 'tail': (*TAIL, 2)}, {'head': (9, 8, 2)}],
             'b.jpg': [],
         }
+    lines = (tmp_path / 'table.csv').read_text().splitlines(keepends=True)
+    (tmp_path / 'table.csv').write_text(''.join(lines[:3]))  # cut at the end of a line
+    with pytest.raises(DatasetError, match='a.jpg has 3 regions, and rows for 2 of them'):
+        read_labels(tmp_path / 'table.csv')
 
 
 def test_via_attributes_that_are_not_clear(tmp_path):

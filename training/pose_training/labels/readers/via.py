@@ -41,9 +41,10 @@ def via_rows(path: Path, rows: Mapping[int, Mapping[str, str]]) -> list[dict[str
     Return the entries of the pictures in the rows, by line, of a CSV file of VIA, which has a row for each region.
 
     Raises:
-        DatasetError: A row is damaged.
+        DatasetError: A row is damaged, or rows are missing.
     """
     entries: dict[str, dict[str, Any]] = {}
+    counts: dict[str, str] = {}  # of its regions, as its rows say
     for number, row in rows.items():
         entry = entries.setdefault(row['filename'], {'filename': row['filename'], 'regions': []})
         try:
@@ -52,6 +53,12 @@ def via_rows(path: Path, rows: Mapping[int, Mapping[str, str]]) -> list[dict[str
             raise DatasetError(f'{path}: line {number}: the region is no JSON; export it again') from error
         if shape:  # a picture without regions has one row with none
             entry['regions'].append({'shape_attributes': shape, 'region_attributes': attributes})
+        counts[row['filename']] = row.get('region_count', '')
+    for name, count in counts.items():
+        found = len(entries[name]['regions'])
+        if count.isdecimal() and found < int(count):
+            text = f'{name} has {count} regions, and rows for {found} of them'
+            raise DatasetError(f'{path}: {text}: it is cut off or damaged; export or copy it again')
     return list(entries.values())
 
 
