@@ -251,7 +251,7 @@ def heap_mb() -> float:
     return (use.uordblks + use.hblkhd + MEAN_BLOCK_BYTES * sys.getallocatedblocks()) / 2**20
 
 
-@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), 'mallinfo2'), reason='only glibc 2.33 or later tells what is allocated')
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), 'mallinfo2'), reason='glibc 2.33 tells what is allocated')
 def test_cycles_through_all_states_leave_no_memory_and_no_thread(graph, tiny_object) -> None:
     names = ('pose_node', 'orientation_node')
     graph.start(PoseNode, object=tiny_object, threads=1, autostart=False)
