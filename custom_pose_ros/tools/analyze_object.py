@@ -62,6 +62,7 @@ from custom_pose_ros.core.orientation.pnp import MIN_POINTS
 from custom_pose_ros.inference.camera_calibration import CameraCalibration
 
 _NOISE_PX = 1e-3, 1e3
+_SIZE_PX = 640, 480
 _VIEWS = 1500  # of which `--tilt` may leave a part
 _MOST_VIEWS = 300
 _STEPS = 7  # distances
@@ -80,6 +81,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     if (args.object is None) != bool(args.choose) or (args.choose and not args.mesh):
         raise UsageError('wanted an object to analyze, or --mesh and --choose without an object, which make a new one')
+    if args.camera and args.size:
+        raise UsageError('--size is of the image with --fov-deg; with --camera it is that of the calibration')
     if not args.mesh:
         _check_no_mesh(args)
         return run(args)
@@ -164,7 +167,7 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     add_lens_options(parser)
     parser.add_argument(
-        '--size', type=image_size, default=(640, 480), metavar='WxH',
+        '--size', type=image_size, metavar='WxH',
         help='of the image with --fov-deg [px] (default: 640x480)',
     )  # fmt: skip
     parser.add_argument(
@@ -194,7 +197,7 @@ def run(args: argparse.Namespace, sight: MeshSight | None = None) -> int:
     model = ObjectModel.load(args.object)
     numbers = _check_place(args.out, model.name)
     calibration = CameraCalibration(args.camera, report=lambda text: say(f'note: {args.camera}: {text}'))
-    camera = calibration.for_size(*(calibration.size if args.camera else args.size), args.fov_deg)
+    camera = calibration.for_size(*(calibration.size if args.camera else args.size or _SIZE_PX), args.fov_deg)
     if not 0.0 < args.tilt <= 90.0:
         raise UsageError(f'--tilt: wanted degrees above 0 and up to 90, got {args.tilt:g}')
     attitudes = random_attitudes(_VIEWS)
@@ -257,6 +260,8 @@ def _candidates(given: Sequence[Sequence[str]], model: ObjectModel) -> dict[str,
     known = set(np.array(model.keypoint_names)[model.has_position])
     points = model.model_points[model.has_position]
     for name, *place in given:
+        if name in candidates:
+            raise UsageError(f'--candidate {name}: is given twice; give each a name of its own')
         try:
             candidates[name] = np.array([float(value) for value in place])
         except ValueError:

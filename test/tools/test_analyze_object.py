@@ -129,6 +129,7 @@ def test_names_and_axes_that_do_not_fit_are_told(tmp_path, capsys):
         (['nothing_like_it'], 2, "error: object 'nothing_like_it' not found: wanted a folder"),
         (['human18'], 1, "error: object 'human18' has no model_points: add them to its object.yaml"),
         (['face', '--camera', 'nowhere.yaml'], 1, 'nowhere.yaml: cannot be read'),
+        (['face', '--camera', 'camera.yaml', '--size', '640x480'], 2, '--size is of the image with'),
         (['face', '--distance', '4', '1'], 2, '--distance: wanted 0 < NEAR <= FAR, got 4 1'),
         (['face', '--distance', '0.001', '0.002'], 2, 'does not fit into the image even at 0.002 m'),
         (['face', '--candidate', 'ear', '0', 'x', '0'], 2, '--candidate ear: wanted three numbers X Y Z [m], got 0 x'),
@@ -139,6 +140,10 @@ def test_names_and_axes_that_do_not_fit_are_told(tmp_path, capsys):
             '0.599 m; X Y Z are metres',
         ),
         (['submarine', '--candidate', 'head', '0', '0', '0.1'], 2, '--candidate head: is a keypoint of the object'),
+        (
+            ['submarine', *(part for y in '01' for part in ('--candidate', 'lamp', '0', y, '0'))], 2,
+            '--candidate lamp: is given twice; give each a name of its own',
+        ),
         (['face', '--choose', '8'], 2, '--mesh and --choose without an object, which make a new one'),
         (['--mesh', 'part.glb'], 2, '--mesh and --choose without an object, which make a new one'),
         (['--choose', '8'], 2, '--mesh and --choose without an object, which make a new one'),
