@@ -118,11 +118,15 @@ def _with_8_bits(path: Path, image: np.ndarray) -> np.ndarray:
         problem = f'has {image.dtype} numbers, as depth images have'
     elif (image == image[..., :1]).all():
         problem = 'has 16 bits of grey, as depth images have'
-    elif image.max() < _DARK:
-        problem = f'has 16 bits, but {image.max()} of 65535 is its largest value: nearly black'
-    else:
+    elif not (problem := nearly_black(image)):
         return cv2.convertScaleAbs(image, alpha=TO_8_BITS)
     raise MediaError(f'{path}: {problem}; of a picture, save it with 8 bits, stretched to its range')
+
+
+def nearly_black(pixels: np.ndarray) -> str:
+    """Return what is wrong with uint16 pixels that hold fewer bits, so that 8 would show nothing; '' if they do not."""
+    most = int(pixels.max())
+    return f'has 16 bits, but {most} of 65535 is its largest value: nearly black' if most < _DARK else ''
 
 
 def _decode(data: bytes) -> tuple[np.ndarray | None, list[str]]:

@@ -19,7 +19,7 @@ import numpy as np
 
 from custom_pose_ros.core.errors import MessageError
 from custom_pose_ros.core.limits import MAX_IMAGE_HEADER_BYTES, MAX_IMAGE_PIXELS
-from custom_pose_ros.core.pictures import TO_8_BITS
+from custom_pose_ros.core.pictures import TO_8_BITS, nearly_black
 
 Converter = Callable[[np.ndarray], np.ndarray]
 
@@ -80,11 +80,11 @@ def image_to_bgr(message: Any) -> np.ndarray:
     Return the (H, W, 3) uint8 BGR image of a raw or compressed image message.
 
     bgr8 (and 8UC3) is a view on the message's data, not a copy. 16-bit images (mono16, 16UC1, ...) are scaled from
-    their full range, 65535 -> 255: a camera that fills only the low bits looks dark. Alpha is dropped.
+    their full range, 65535 -> 255. Alpha is dropped.
 
     Raises:
-        MessageError: Unknown encoding, zero size, short rows or data, more than MAX_IMAGE_PIXELS, or a compressed image
-            that is damaged or cut off.
+        MessageError: Unknown encoding, zero size, short rows or data, more than MAX_IMAGE_PIXELS, 16 bits of which only
+            the low ones are filled, or a compressed image that is damaged or cut off.
     """
     if hasattr(message, 'format'):
         return _decode(message)
@@ -97,13 +97,21 @@ def image_to_bgr(message: Any) -> np.ndarray:
         )
     pixels = _pixels(message, layout)
     if layout.depth == 2:
-        pixels = cv2.convertScaleAbs(pixels, alpha=TO_8_BITS).reshape(pixels.shape)
+        pixels = _with_8_bits(pixels, message)
     if layout.canonical == 'bgr8':
         return pixels
     if not layout.canonical:
         code = cv2.COLOR_YUV2BGR_NV12 if message.encoding == 'nv12' else cv2.COLOR_YUV2BGR_NV21
         return cv2.cvtColor(pixels, code)
     return color_converter(layout.canonical)(pixels)
+
+
+def _with_8_bits(pixels: np.ndarray, message: Any) -> np.ndarray:
+    if problem := nearly_black(pixels[..., :3] if pixels.ndim == 3 else pixels):
+        depth = looks_like_depth(message)
+        advice = f'{depth} looks like depth' if depth else 'publish it with 8 bits, stretched to its range'
+        raise MessageError(f'image {problem}; {advice}')
+    return cv2.convertScaleAbs(pixels, alpha=TO_8_BITS).reshape(pixels.shape)
 
 
 def _pixels(message: Any, layout: Layout) -> np.ndarray:
@@ -153,12 +161,12 @@ def _decode(message: Any) -> np.ndarray:
     if not _is_complete(head, data[-1024:].tobytes(), len(data)):
         raise MessageError('compressed image: is cut off, wanted a complete jpeg, png or webp')
     try:
-        bgr = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+        bgr = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION)
     except cv2.error:
         bgr = None
     if bgr is None or bgr.shape[:2] != (size[1], size[0]):
         raise MessageError('compressed image: is damaged, wanted a complete jpeg, png or webp')
-    return bgr
+    return bgr if bgr.dtype == np.uint8 else _with_8_bits(bgr, message)
 
 
 def _is_complete(head: bytes, end: bytes, length: int) -> bool:

@@ -189,8 +189,29 @@ def test_png_is_decoded_exactly() -> None:
     np.testing.assert_array_equal(image_to_bgr(compressed(BGR, '.png')), BGR)
 
 
-def test_a_16_bit_png_gives_its_high_bytes() -> None:
-    np.testing.assert_array_equal(image_to_bgr(compressed(BGR16, '.png')), (BGR16 >> 8).astype(np.uint8))
+def test_a_16_bit_png_is_scaled_as_raw_images_are() -> None:
+    np.testing.assert_array_equal(image_to_bgr(compressed(BGR16, '.png')), to_8_bits(BGR16))
+
+
+@pytest.mark.parametrize(
+    'message',
+    [
+        message_of(BGR16 >> 4, 'bgr16'),
+        message_of(BGR16[..., 0] >> 4, 'mono16'),
+        message_of(np.dstack([BGR16 >> 4, np.full((HEIGHT, WIDTH), 65535, np.uint16)]), 'bgra16'),
+        compressed(BGR16 >> 4, '.png'),
+        compressed(BGR16[..., 0] >> 4, '.png'),
+    ],
+    ids=['raw', 'grey', 'alpha', 'png', 'grey png'],
+)
+def test_12_bits_in_16_are_refused_instead_of_shown_nearly_black(message: Any) -> None:
+    with pytest.raises(MessageError, match='image has 16 bits, but 40.. of 65535 is its largest .* publish it with 8'):
+        image_to_bgr(message)
+
+
+def test_distances_that_are_nearly_black_are_called_depth() -> None:
+    with pytest.raises(MessageError, match='900 of 65535 is its largest value: nearly black; 16UC1 looks like depth'):
+        image_to_bgr(message_of(np.full((HEIGHT, WIDTH), 900, np.uint16), '16UC1'))
 
 
 def test_jpeg_is_decoded_and_keeps_the_order_of_colours() -> None:

@@ -136,7 +136,7 @@ def test_an_rgb_image_with_padded_rows_is_the_same_picture(graph, tiny_object, p
 
 def test_depth_images_are_named(graph, tiny_object) -> None:
     bench = Bench(graph, tiny_object)
-    depth = np.full((HEIGHT, WIDTH), 900, np.uint16)
+    depth = np.full((HEIGHT, WIDTH), 19000, np.uint16)  # nearer is refused, as nearly black
     message = Image(
         height=HEIGHT, width=WIDTH, encoding='16UC1', step=2 * WIDTH, data=array.array('B', depth.tobytes())
     )
