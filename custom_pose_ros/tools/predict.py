@@ -28,6 +28,7 @@ from custom_pose_ros.core.command_line import (
     DONE,
     INTERRUPTED,
     PARTLY,
+    WRONG_USE,
     add_lens_options,
     add_outline_option,
     command,
@@ -150,7 +151,8 @@ class _Prediction:
 
     def __init__(self, args: argparse.Namespace):
         self.args = args
-        self.failed = self.stopped = False
+        self.failed = self.stopped = self.camera_fits = False
+        self.misfits: set[str] = set()  # of the calibration, one for each size of picture
         self.done = self.pictures = self.instances = self.solved = 0
         self.unmeasured: Counter[str] = Counter()  # instances without the outline, by the reason
         self.saved: list[Path] = []
@@ -195,6 +197,8 @@ class _Prediction:
             say('interrupted; results go up to here')
             code = INTERRUPTED
         self._finish()
+        if self.misfits and not self.camera_fits and code == DONE:
+            return WRONG_USE
         if self.failed and code == DONE:
             return PARTLY if self.done else CANNOT
         return code
@@ -292,8 +296,12 @@ class _Prediction:
         if not self.no_orientation:
             try:
                 camera = self.calibration.for_size(width, height, self.args.fov_deg)
+                self.camera_fits = True
             except ConfigError as error:
-                self._fail(ConfigError(f'{self.args.camera}: {error}'))
+                misfit = f'--camera {self.args.camera}: {str(error).removeprefix("camera: ")}'
+                if misfit not in self.misfits:
+                    self._fail(UsageError(misfit))
+                self.misfits.add(misfit)
         assumed = None if camera is None or self.calibration.is_given else self.args.fov_deg
         return PictureSequence(self.estimator, camera, self.args.reference_frame, self.outline, assumed)
 

@@ -366,14 +366,22 @@ def test_rectified_pictures_have_the_projection_matrix(predict, picture, camera_
     assert (status, err) == (2, 'error: --rectified is about the calibration: give one with --camera\n')
 
 
-def test_calibration_of_another_shape_leaves_the_keypoints(predict, picture, camera_file):
-    camera_file.write_text(camera_file.read_text().replace('image_width: 320', 'image_width: 500'))
-    status, out, err = predict(picture, '--camera', camera_file, '--json', '--no-save')
-    assert status == 3
-    assert 'the calibration is for 500x256 and the image has 320x256' in err
-    pose = json.loads(out)['poses'][0]
-    assert pose['orientation'] is None
-    assert np.abs(found_points(pose) - TINY_POINTS).max() < PEAK_PX
+def test_calibration_of_another_shape_leaves_the_keypoints_and_is_told_once(predict, picture, camera_file):
+    right = camera_file.read_text()
+    camera_file.write_text(right.replace('image_width: 320', 'image_width: 500'))
+    again = shutil.copy(picture, picture.with_name('again.png'))
+    status, out, err = predict(picture, again, '--camera', camera_file, '--json', '--no-save')
+    assert status == 2
+    assert err.count(f'error: --camera {camera_file}: the calibration is for 500x256 and the image has 320x256') == 1
+    for line in out.splitlines():
+        pose = json.loads(line)['poses'][0]
+        assert pose['orientation'] is None
+        assert np.abs(found_points(pose) - TINY_POINTS).max() < PEAK_PX
+    camera_file.write_text(right)
+    cv2.imwrite(again, cv2.imread(again)[:200])
+    status, out, err = predict(again, picture, '--camera', camera_file, '--json', '--no-save')
+    assert (status, err.count('error: ')) == (3, 1)
+    assert json.loads(out.splitlines()[1])['poses'][0]['orientation'] is not None
 
 
 @pytest.mark.parametrize(
