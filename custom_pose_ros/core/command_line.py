@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO
 
 from custom_pose_ros.core.errors import CustomPoseError, UsageError, printable, reason_of
-from custom_pose_ros.core.limits import MAX_IMAGE_SIDE_PX, MAX_KEYPOINTS
+from custom_pose_ros.core.limits import MAX_IMAGE_SIDE_PX, MAX_KEYPOINTS, MIN_FOV_DEG
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -239,8 +239,9 @@ def bounded_number(least: float, most: float) -> Callable[[str], float]:
 
 
 positive_number = _number_that(lambda number: number > 0, 'a number above 0')
-# Below 4 it is most likely meant in radians; so narrow a lens wants a calibration.
-field_of_view_deg = _number_that(lambda angle: 4 <= angle < 180, 'degrees, not radians, from 4 to below 180')
+field_of_view_deg = _number_that(
+    lambda angle: MIN_FOV_DEG <= angle < 180, f'degrees, not radians, from {MIN_FOV_DEG} to below 180'
+)
 share_set_aside = bounded_number(0, 0.99)  # something is left to train on
 
 
@@ -260,7 +261,8 @@ def add_lens_options(parser: argparse._ActionsContainer) -> None:
     )
     lens.add_argument(
         '--fov-deg', type=field_of_view_deg, metavar='DEG', default=_DEFAULT_FOV_DEG,
-        help=f'horizontal field of view assumed without --camera, at least 4 (default: {_DEFAULT_FOV_DEG:g})',
+        help=f'horizontal field of view assumed without --camera, at least {MIN_FOV_DEG} '
+        f'(default: {_DEFAULT_FOV_DEG:g})',
     )  # fmt: skip
 
 

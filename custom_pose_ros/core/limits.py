@@ -27,6 +27,7 @@ MAX_LABELLED_SIDE_PX = 100_000  # image size that a label file states; more is a
 
 # Images and messages.
 MAX_IMAGE_SIDE_PX = 1 << 16  # of a camera calibration
+MIN_FOV_DEG = 4  # horizontal; less is most likely meant in radians, and so narrow a lens wants a calibration
 MAX_IMAGE_PIXELS = 1 << 26  # 8192 x 8192; more is a mistake or an attack
 MAX_IMAGE_HEADER_BYTES = 1 << 20  # of a compressed image, in which its size must be stated
 MAX_POSES = 1000  # instances in one message: as many as an object file may allow

@@ -39,6 +39,7 @@ from custom_pose_ros.core.command_line import (
 )
 from custom_pose_ros.core.errors import UsageError, printable_line
 from custom_pose_ros.core.files import LOCK, check_own, has_mark, holds_json, mark_of, own_folder, write_text
+from custom_pose_ros.core.limits import MIN_FOV_DEG
 from custom_pose_ros.core.object_file import find_object_folder
 from custom_pose_ros.core.video_file import VideoFile, quiet_opencv
 from custom_pose_ros.inference.backends import add_network_options
@@ -139,7 +140,7 @@ def _add_inputs(group: Any) -> None:
     )  # fmt: skip
     lens.add_argument(
         '--fov-deg', type=field_of_view_deg, metavar='DEG',
-        help='horizontal field of view to assume where there is no calibration, at least 4',
+        help=f'horizontal field of view to assume where there is no calibration, at least {MIN_FOV_DEG}',
     )  # fmt: skip
     group.add_argument(
         '--rectified', action=argparse.BooleanOptionalAction,

@@ -9,6 +9,7 @@ from typing import Any
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 
 from custom_pose_ros.core.errors import ConfigError
+from custom_pose_ros.core.limits import MIN_FOV_DEG
 from custom_pose_ros.nodes.orientation.orientation_camera import (
     ObjectChoice,
     OrientationCamera,
@@ -79,7 +80,7 @@ class OrientationNode(ManagedNode):
         self._source = values.object
         self._objects = ObjectChoice(self._load(self._source))
         held.callback(self._unload)
-        check_refinement(values)
+        check_values(values)
         check_reference_frame(values.reference_frame)  # refused now, not while driving
         with qos.overrides_explained():
             fused = FusedOrientation(self, self.settings, held) if values.fusion else None
@@ -140,7 +141,7 @@ class OrientationNode(ManagedNode):
         """Refuse another object while one is loaded."""
         if self.state != UNCONFIGURED and values.object != self._source:
             raise ConfigError('parameter object: wanted a call of ~/switch_object, or the node cleaned up first')
-        check_refinement(values)
+        check_values(values)
 
     def _on_settings(self, values: OrientationNodeParameters) -> None:
         for camera in self._cameras.values():
@@ -167,8 +168,13 @@ class OrientationNode(ManagedNode):
         return CameraReport(self._object_name, rows | camera.rows(), camera.inputs, camera.problems())
 
 
-def check_refinement(values: OrientationNodeParameters) -> None:
-    """Raise ConfigError where parameters of the refinement do not go together."""
+def check_values(values: OrientationNodeParameters) -> None:
+    """Raise ConfigError for what the bounds of each parameter do not tell."""
+    if 0 < values.fallback_fov_deg < MIN_FOV_DEG:
+        raise ConfigError(
+            f'parameter fallback_fov_deg: wanted degrees, not radians, at least {MIN_FOV_DEG}, or 0 for no fallback, '
+            f'got {values.fallback_fov_deg:g}'
+        )
     if values.camera_rate and not (values.refine == OUTLINE and values.smoothing):
         raise ConfigError(
             f'parameter camera_rate: wanted refine: {OUTLINE} and smoothing: true with it, '

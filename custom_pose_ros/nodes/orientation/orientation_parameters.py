@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
+from custom_pose_ros.core.limits import MIN_FOV_DEG
 from custom_pose_ros.core.orientation.filter import FilterParameters
 from custom_pose_ros.nodes.ros.parameters import (
     AUTOSTART,
@@ -59,7 +60,9 @@ class OrientationNodeParameters:
         bounds=(0.0, 3600.0), live=True,
     )  # fmt: skip
     fallback_fov_deg: float = parameter(
-        60.0, 'Horizontal field of view [deg] assumed without camera_info, with a warning; 0: no fallback.',
+        60.0,
+        f'Horizontal field of view [deg] assumed without camera_info, at least {MIN_FOV_DEG}, with a warning; '
+        '0: no fallback.',
         bounds=(0.0, 170.0), live=True,
     )  # fmt: skip
     smoothing: bool = parameter(True, 'Filter each track over time; false: what each image says on its own.', live=True)

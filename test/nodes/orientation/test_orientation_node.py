@@ -266,6 +266,7 @@ def test_without_camera_info_it_waits_then_guesses_and_says_so(graph, model) -> 
     bench = Bench(graph, model, camera_info_timeout=3600.0, fallback_fov_deg=90.0)
     assert bench.show_one(seconds=1).orientations == []
     graph.wait_for_log(Log.WARN, 'orientation_node', 'no usable camera_info (none received) yet: after 3600 s 90 deg')
+    assert not bench.node.set_parameters([Parameter('fallback_fov_deg', value=1.05)])[0].successful
     bench.node.set_parameters([Parameter('camera_info_timeout', value=0.0)])
     guessed = CameraIntrinsics.from_fov(640, 480, np.pi / 2)
     answer = bench.show_one(camera=guessed, seconds=2)
@@ -408,6 +409,7 @@ def test_quality_of_service_can_be_overridden(graph, model) -> None:
         ({'reference_frame': ''}, 'reference_frame: wanted camera_optical, camera_body or a TF frame, got nothing'),
         ({'filter__max_speed': -1.0}, 'filter.max_speed: wanted a number from 0.001 to 100, got -1.0'),
         ({'fallback_fov_deg': 500.0}, 'fallback_fov_deg: wanted a number from 0 to 170, got 500.0'),
+        ({'fallback_fov_deg': 1.05}, 'fallback_fov_deg: wanted degrees, not radians, at least 4, .*, got 1.05'),
     ],
 )
 def test_it_refuses_to_start_with_one_line(graph, model, parameters: dict, text: str) -> None:
