@@ -38,7 +38,7 @@ from custom_pose_ros.core.command_line import (
     say,
 )
 from custom_pose_ros.core.errors import UsageError, printable_line
-from custom_pose_ros.core.files import LOCK, check_own, has_mark, holds_json, mark_of, own_folder, write_text
+from custom_pose_ros.core.files import check_own, has_mark, holds_json, mark_of, own_folder, write_text
 from custom_pose_ros.core.limits import MIN_FOV_DEG
 from custom_pose_ros.core.object_file import find_object_folder
 from custom_pose_ros.core.video_file import VideoFile, quiet_opencv
@@ -231,9 +231,9 @@ def _settings(args: argparse.Namespace) -> Settings:
 
 def _evaluate(settings: Settings, out: Path, conditions: Sequence[Condition], with_video: bool) -> Evaluation:
     """Evaluate one bag, write everything into `out` and print the result."""
-    others = ['frames.csv', 'report.html']
-    others += [_VIDEO] if with_video and not (out / LOCK).is_file() else []  # interrupted: a video without a report
-    check_own(out / 'metrics.json', 'evaluate_bag', holds_json(compare.is_metrics), others)
+    check_own(out / 'metrics.json', _AUTHOR, holds_json(compare.is_metrics), ('frames.csv', 'report.html'))
+    if with_video:
+        check_own(out / _VIDEO, _AUTHOR, has_mark(_AUTHOR))
     evaluator = Evaluator(settings)
     with Bag(settings.bags) as bag:
         reading = evaluator.read(bag)
@@ -306,7 +306,7 @@ def _compare(
     runs: Sequence[compare.FinishedRun], out: Path, conditions: Sequence[Condition], damaged: bool = False
 ) -> int:
     a, b = runs
-    check_own(out / 'comparison.json', 'evaluate_bag', holds_json(compare.is_comparison), ('compare.html',))
+    check_own(out / 'comparison.json', _AUTHOR, holds_json(compare.is_comparison), ('compare.html',))
     comparison = compare.compare(a, b)
     verdict = Verdict.of(conditions, comparison)
     write_text(out / 'comparison.json', to_json(comparison))

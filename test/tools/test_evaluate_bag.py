@@ -100,16 +100,18 @@ def test_results_of_another_command_are_kept(dive, tiny_folder, tmp_path, capsys
     assert os.listdir(tmp_path) == ['annotated.mp4']
 
 
-def test_the_video_of_an_earlier_run_is_not_left_beside_a_new_report(dive, tiny_folder, tmp_path):
+def test_the_video_of_an_earlier_run_is_not_left_beside_a_new_report(dive, tiny_folder, tmp_path, capsys):
     arguments = [str(dive), '--object', str(tiny_folder), '--out', str(tmp_path), '--duration', '0.2']
-    assert main([*arguments, '--video']) == DONE
+    assert [main([*arguments, '--video']) for _ in range(2)] == [DONE, DONE]
     video = tmp_path / 'annotated.mp4'
     assert video.is_file()
     assert main(arguments) == DONE
     assert not video.exists()
     video.write_bytes(b'of somebody else')
     assert main(arguments) == DONE
-    assert video.exists()
+    assert main([*arguments, '--video']) == CANNOT
+    assert 'annotated.mp4: is there already and was not written by evaluate_bag' in capsys.readouterr().err
+    assert video.read_bytes() == b'of somebody else'
 
 
 def test_two_never_write_into_one_folder(dive, tiny_folder, tmp_path, capsys):
