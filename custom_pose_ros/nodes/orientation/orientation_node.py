@@ -10,12 +10,7 @@ from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 
 from custom_pose_ros.core.errors import ConfigError
 from custom_pose_ros.core.limits import MIN_FOV_DEG
-from custom_pose_ros.nodes.orientation.orientation_camera import (
-    ObjectChoice,
-    OrientationCamera,
-    ServedObject,
-    load_served,
-)
+from custom_pose_ros.nodes.orientation.orientation_camera import OrientationCamera
 from custom_pose_ros.nodes.orientation.orientation_outputs import FusedOrientation, frames_available
 from custom_pose_ros.nodes.orientation.orientation_parameters import (
     OUTLINE,
@@ -27,6 +22,7 @@ from custom_pose_ros.nodes.orientation.reference_frame import (
     check_reference_frame,
     make_reference_frame,
 )
+from custom_pose_ros.nodes.orientation.served_object import ObjectChoice, ServedObject, load_served
 from custom_pose_ros.nodes.ros import qos
 from custom_pose_ros.nodes.ros.frames import FrameExchange
 from custom_pose_ros.nodes.ros.health import CameraReport, Health
