@@ -7,19 +7,19 @@ The numbers of the steps in the comments are those of docs/filter.md, where each
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 
-from custom_pose_ros.core.errors import ConfigError
 from custom_pose_ros.core.geometry.rigid import Rigid
 from custom_pose_ros.core.geometry.rotations import (
     matrix_from_rotation_vector,
     rotation_vectors_from_matrices,
     skew_matrix,
 )
-from custom_pose_ros.core.orientation.filter_models import KeypointNoise, SingerMotion, repeated
+from custom_pose_ros.core.orientation.filter_models import FilterParameters, KeypointNoise, SingerMotion, repeated
 from custom_pose_ros.core.orientation.hypotheses import POSE, STATE_SIZE, TURN, Correction, Hypotheses, reweighted
+from custom_pose_ros.core.orientation.innovation import Innovation, innovation_of, keypoints_beyond
 from custom_pose_ros.core.orientation.outlines.outline_fit import OutlineFit
 from custom_pose_ros.core.orientation.pnp import PointSet, linearise
 from custom_pose_ros.core.orientation.solver import MISFIT_TOLERANCE, Observation, PoseSolution, chi2_quantile
@@ -30,7 +30,6 @@ _SAME_DISTANCE = 0.3  # squared Mahalanobis distance below which hypotheses are 
 _SPLIT_WEIGHT = 0.05  # lighter hypotheses are not worth splitting
 _SPLIT_RAD = np.deg2rad(3.0)  # standard deviation of the tilt below which a hypothesis is never split
 _SPLIT_TILT_RATIO = 0.5  # standard deviation of the tilt / tilt above which one Gaussian cannot follow foreshortening
-_CURVED_RAD = np.deg2rad(1.0)  # standard deviation of the rotation below which its second order is negligible
 _OUTLIER_CHI2 = MISFIT_TOLERANCE * chi2_quantile(2)  # squared whitened distance from where a keypoint is expected
 _STRAIGHT = 0.02  # bend of the projection up to which its second order will do
 _VAGUE_RAD = 0.2  # standard deviation of the rotation above which a single image tells it better
@@ -44,51 +43,6 @@ _LEAST_WORTH = 1.05  # of the newest image, over what was taken in of it; less m
 _NO_STEP = np.zeros(6)
 _UNIT = np.eye(6)
 _NEIGHBOUR_RAD = np.deg2rad(20.0)  # hypotheses about this near support each other in the choice of the best one
-
-_Innovation = tuple[np.ndarray, np.ndarray, np.ndarray, 'np.ndarray | None']  # what `_innovation` returns
-
-
-@dataclass(frozen=True, kw_only=True)
-class FilterParameters:
-    """
-    How the object moves relative to the camera. The defaults suit a slow underwater vehicle seen by another.
-
-    The four limits are soft: they are three standard deviations of what the filter expects.
-
-    Attributes:
-        max_speed: speed that is rarely exceeded [m/s].
-        max_angular_speed: angular speed that is rarely exceeded [rad/s].
-        max_acceleration: acceleration that is rarely exceeded [m/s^2].
-        max_angular_acceleration: angular acceleration that is rarely exceeded [rad/s^2].
-        manoeuvre_time_s: how long an acceleration typically lasts [s].
-        max_gap_s: how long a track without usable keypoints is predicted before it ends [s]; also see GAP_FRAMES.
-        switch_rate_hz: how often per second the filter may have chosen the wrong one of two mirrored solutions for
-            reasons outside its motion model; the less likely solution always keeps this chance.
-        max_hypotheses: most Gaussians that are kept for one instance (>= 2).
-
-    Raises:
-        ConfigError: a parameter is not a positive number; the text names it.
-    """
-
-    max_speed: float = 1.0
-    max_angular_speed: float = 2.0
-    max_acceleration: float = 1.0
-    max_angular_acceleration: float = 3.0
-    manoeuvre_time_s: float = 1.0
-    max_gap_s: float = 0.5
-    switch_rate_hz: float = 0.03
-    max_hypotheses: int = 6
-
-    def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
-            if not number or not math.isfinite(value) or value <= 0:
-                raise ConfigError(f'filter parameter {field.name}: wanted a number above 0, got {value!r}')
-        if self.max_hypotheses < 2 or self.max_hypotheses != int(self.max_hypotheses):
-            raise ConfigError(
-                f'filter parameter max_hypotheses: wanted a whole number from 2, got {self.max_hypotheses!r}'
-            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,17 +149,18 @@ class PoseFilter:
         # Steps 9 and 10: split what is too uncertain, and compare with what is expected.
         prior = self._split_uncertain_tilts(self.hypotheses)
         self.noise.begin(self._since_s)
-        innovation = self._innovation(prior, observation)
+        unit, middle = math.sqrt(self.noise.variance), self._shape.centroid
+        innovation = innovation_of(prior, observation, middle, unit)
         correction = prior.correction(*innovation)
         # Step 11: wrong keypoints. Here the errors count in full: the variance without persistence.
         repeats = self.noise.persistence
-        wrong = _keypoints_beyond(_OUTLIER_CHI2, correction, repeats)
+        wrong = keypoints_beyond(_OUTLIER_CHI2, correction, repeats)
         if wrong.any():
             return wrong
         # Step 12: correction of states, covariances and weights; where that led far, once more along the line there.
         now = prior.corrected(correction)
         if _bend(prior, now, correction) > _STRAIGHT:
-            innovation = self._innovation(prior, observation, now, correction.step)
+            innovation = innovation_of(prior, observation, middle, unit, now, correction.step)
             correction = prior.correction(*innovation)
             now = prior.corrected(correction)
         # Step 14: after a far correction, the pose must explain the keypoints as they are really projected.
@@ -218,19 +173,18 @@ class PoseFilter:
         self._keep(now)
         self._published = published
         # Step 15: learn the noise of the keypoints, in claimed standard deviations.
-        unit = math.sqrt(self.noise.variance)  # as it was when the residuals were computed
         residual, jacobian = unit * correction.residual[best], unit * correction.jacobian[best]
         self.noise.learn(residual, jacobian, observation.used, self._since_s)
         self._since_s = 0.0
         return wrong
 
-    def _with_all_of(self, prior: Hypotheses, innovation: _Innovation, now: Hypotheses) -> Hypotheses | None:
+    def _with_all_of(self, prior: Hypotheses, innovation: Innovation, now: Hypotheses) -> Hypotheses | None:
         """
         Return hypotheses corrected by all that the newest image tells, or None where that is hardly more (step 17).
 
         Args:
             prior: the hypotheses before the image.
-            innovation: by which they were corrected, see `_innovation`.
+            innovation: by which they were corrected, see `innovation_of`.
             now: the hypotheses after it, with the weights to use: an error that lasts is no further evidence.
         """
         forgotten = 1.0 - math.exp(-self._age_s / _FORGOTTEN_S)
@@ -302,7 +256,7 @@ class PoseFilter:
         residual = _steps(np.tile(poses.translation, (most, 1)) - prior.centre, turns)
         pose = np.broadcast_to(_UNIT, (most * count, 6, 6))
         correction = prior.correction(residual, pose, np.tile(spread, (most, 1, 1)))
-        unknown = _widest(self.hypotheses) > _UNKNOWN_RAD**2
+        unknown = self.hypotheses.largest_turn_variance > _UNKNOWN_RAD**2
         if unknown or correction.chi2.min() > MISFIT_TOLERANCE * chi2_quantile(6):
             self.start(solution)
             return
@@ -370,56 +324,9 @@ class PoseFilter:
         R = matrix_from_rotation_vector(step[3:]) @ now.R[index]
         return Rigid(R, now.centre[index] + step[:3] - R @ self._shape.centroid)
 
-    def _innovation(
-        self,
-        prior: Hypotheses,
-        observation: Observation,
-        there: Hypotheses | None = None,
-        step: np.ndarray | None = None,
-    ) -> _Innovation:
-        """
-        Return whitened residuals (M, 2U), their Jacobians (M, 2U, 6) and the noise (M, 2U, 2U) (step 10).
-
-        The residual is observed minus expected; expectation and noise contain the second order of the rotation, which
-        comes last, (M, 2U, 9): None where it is negligible, and where it is already that of `there`.
-
-        Args:
-            prior: the hypotheses to correct.
-            observation: the keypoints.
-            there: the same hypotheses as they were corrected before, to linearise there; default: at `prior`.
-            step: (M, 18) from `prior` to `there`.
-        """
-        now = prior if there is None else there
-        count, keypoints = len(now), len(observation.directions)
-        whiten = observation.whiten / math.sqrt(self.noise.variance)
-        rotated = (observation.points.points - self._shape.centroid) @ now.R.transpose(0, 2, 1)
-        position = rotated + now.centre[:, None]
-        inverse_depth = 1.0 / position[..., 2:]
-        projected = position[..., :2] * inverse_depth
-        in_plane = np.zeros((count, keypoints, 2, 3))
-        in_plane[..., 0, 0] = in_plane[..., 1, 1] = inverse_depth[..., 0]
-        in_plane[..., 2] = -projected * inverse_depth
-        to_image = whiten @ in_plane
-        first = (rotated @ _FIRST_ORDER + _SHIFT).reshape(count, keypoints, 3, 6)
-        jacobian = (to_image @ first).reshape(count, 2 * keypoints, 6)
-        residual = (whiten @ (observation.directions - projected)[..., None]).reshape(count, 2 * keypoints)
-        noise = np.tile(np.eye(2 * keypoints), (count, 1, 1))
-        curvature = None
-        if _widest(now) > _CURVED_RAD**2:
-            turn = now.covariance[:, TURN, TURN]
-            second = (rotated @ _SECOND_ORDER).reshape(count, keypoints, 3, 9)
-            curvature = (to_image @ second).reshape(count, 2 * keypoints, 9)
-            products = 2.0 * (turn[:, :, None, :, None] * turn[:, None, :, None, :]).reshape(count, 9, 9)
-            residual = residual - (curvature @ turn.reshape(count, 9, 1))[..., 0]
-            noise = noise + curvature @ products @ curvature.transpose(0, 2, 1)
-        if step is not None:  # what is expected at `prior` by the line through `there`
-            residual = residual + (jacobian @ step[:, POSE, None])[..., 0]
-            curvature = None
-        return residual, jacobian, noise, curvature
-
     def _split_uncertain_tilts(self, now: Hypotheses) -> Hypotheses:
         """Return the hypotheses, those split whose tilt is too uncertain for one Gaussian (step 9)."""
-        if _widest(now) < _SPLIT_RAD**2 or len(now) + 2 > self._parameters.max_hypotheses:
+        if now.largest_turn_variance < _SPLIT_RAD**2 or len(now) + 2 > self._parameters.max_hypotheses:
             return now
         sight = now.centre / np.sqrt((now.centre * now.centre).sum(1))[:, None]
         facing = np.abs((now.R @ self._shape.normal * sight).sum(1))
@@ -450,14 +357,9 @@ def _along_arms(arms: np.ndarray) -> np.ndarray:
     return result
 
 
-def _widest(now: Hypotheses) -> float:
-    """Return the largest sum [rad^2] of the variances of a rotation, a bound on the variance about any axis."""
-    return max(map(sum, now.pose_variances[:, TURN].tolist()))
-
-
 def _largest_variances(now: Hypotheses) -> tuple[float, float]:
-    """Return those of the rotation, see `_widest`, and of the distance, relative to it."""
-    return _widest(now), float((now.pose_variances[:, 2] / now.centre[:, 2] ** 2).max())
+    """Return those of the rotation and of the distance, relative to it."""
+    return now.largest_turn_variance, float((now.pose_variances[:, 2] / now.centre[:, 2] ** 2).max())
 
 
 def _bend(prior: Hypotheses, now: Hypotheses, correction: Correction) -> float:
@@ -469,44 +371,3 @@ def _bend(prior: Hypotheses, now: Hypotheses, correction: Correction) -> float:
     bend = correction.step[:, POSE] ** 2 + prior.pose_variances - now.pose_variances
     bend = bend[:, TURN].sum(1) + bend[:, 2] / now.centre[:, 2] ** 2
     return float((bend * (now.weights > _SPLIT_WEIGHT)).max())
-
-
-def _keypoints_beyond(limit: float, correction: Correction, repeats: float) -> np.ndarray:
-    """
-    Return (U,) bool, True for keypoints whose squared Mahalanobis distance exceeds a limit under every hypothesis.
-
-    Args:
-        limit: squared Mahalanobis distance.
-        correction: by the whitened keypoints; in its `spread` each of them has a variance of 1.
-        repeats: the variance of each keypoint is taken as 1 / repeats instead.
-    """
-    residual, spread = correction.residual, correction.spread
-    if repeats * correction.chi2.min() <= limit:  # then none of them exceeds it
-        return np.zeros(residual.shape[1] // 2, bool)
-    surplus = 1.0 - 1.0 / repeats
-    xx, yy = (spread[:, k::2, k::2].diagonal(0, 1, 2) - surplus for k in (0, 1))
-    xy = spread[:, 0::2, 1::2].diagonal(0, 1, 2)
-    x, y = residual[:, 0::2], residual[:, 1::2]
-    return ((yy * x * x - 2.0 * xy * x * y + xx * y * y) / (xx * yy - xy * xy)).min(0) > limit
-
-
-def _rotation_orders() -> tuple[np.ndarray, np.ndarray]:
-    """
-    Return `first` (3, 18) and `second` (3, 27): `r @ first` and `r @ second` are the derivatives of a rotated lever r.
-
-    A rotation vector w moves r by w x r + (w (w . r) - r (w . w)) / 2. The second order is over the nine products
-    w_a w_b.
-    """
-    first = np.zeros((3, 3, 6))
-    first[:, :, 3:] = np.stack([-skew_matrix(unit) for unit in np.eye(3)])
-    products = np.zeros((3, 3, 3, 3))
-    for i in range(3):
-        for k in range(3):
-            products[k, i, i, k] += 0.5
-            products[i, i, k, k] -= 0.5
-    second = 0.5 * (products + products.swapaxes(-1, -2))
-    return first.reshape(3, 18), second.reshape(3, 27)
-
-
-_FIRST_ORDER, _SECOND_ORDER = _rotation_orders()
-_SHIFT = np.hstack([np.eye(3), np.zeros((3, 3))]).ravel()

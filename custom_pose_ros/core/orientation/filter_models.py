@@ -1,10 +1,13 @@
-"""What the filter assumes: SingerMotion, how the object moves, and KeypointNoise, the errors of its keypoints."""
+"""What the filter assumes: how the object moves, by FilterParameters and SingerMotion, and KeypointNoise."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, fields
 
 import numpy as np
+
+from custom_pose_ros.core.errors import ConfigError
 
 # Gauss-Legendre rule of four points (Abramowitz and Stegun, 25.4.30); numpy.polynomial would be imported for it alone.
 _NODES = np.array([-0.8611363115940526, -0.3399810435848563, 0.3399810435848563, 0.8611363115940526])
@@ -21,6 +24,49 @@ _HORIZON_S = 0.5  # errors that last longer count as if they lasted about as lon
 _EXCESS_PRIOR = 6.0  # weight of errors that fade exponentially, in degrees of freedom of separate horizons
 _EXCESS_MEMORY = 40.0  # the same after which older ones are forgotten
 _CHANCE = 0.25  # excess above 1 that shows by chance
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilterParameters:
+    """
+    How the object moves relative to the camera. The defaults suit a slow underwater vehicle seen by another.
+
+    The four limits are soft: they are three standard deviations of what the filter expects.
+
+    Attributes:
+        max_speed: speed that is rarely exceeded [m/s].
+        max_angular_speed: angular speed that is rarely exceeded [rad/s].
+        max_acceleration: acceleration that is rarely exceeded [m/s^2].
+        max_angular_acceleration: angular acceleration that is rarely exceeded [rad/s^2].
+        manoeuvre_time_s: how long an acceleration typically lasts [s].
+        max_gap_s: how long a track without usable keypoints is predicted before it ends [s]; also see GAP_FRAMES.
+        switch_rate_hz: how often per second the filter may have chosen the wrong one of two mirrored solutions for
+            reasons outside its motion model; the less likely solution always keeps this chance.
+        max_hypotheses: most Gaussians that are kept for one instance (>= 2).
+
+    Raises:
+        ConfigError: a parameter is not a positive number; the text names it.
+    """
+
+    max_speed: float = 1.0
+    max_angular_speed: float = 2.0
+    max_acceleration: float = 1.0
+    max_angular_acceleration: float = 3.0
+    manoeuvre_time_s: float = 1.0
+    max_gap_s: float = 0.5
+    switch_rate_hz: float = 0.03
+    max_hypotheses: int = 6
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
+            if not number or not math.isfinite(value) or value <= 0:
+                raise ConfigError(f'filter parameter {field.name}: wanted a number above 0, got {value!r}')
+        if self.max_hypotheses < 2 or self.max_hypotheses != int(self.max_hypotheses):
+            raise ConfigError(
+                f'filter parameter max_hypotheses: wanted a whole number from 2, got {self.max_hypotheses!r}'
+            )
 
 
 class SingerMotion:

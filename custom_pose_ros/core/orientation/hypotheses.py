@@ -45,6 +45,11 @@ class Hypotheses:
         """(M, 6) variances of the middle and the rotation."""
         return self.covariance.reshape(len(self), -1)[:, : 6 * STATE_SIZE : STATE_SIZE + 1]
 
+    @property
+    def largest_turn_variance(self) -> float:
+        """Largest sum [rad^2] of the variances of a rotation, a bound on the variance about any axis."""
+        return max(map(sum, self.pose_variances[:, TURN].tolist()))
+
     def select(self, keep: np.ndarray | list[int]) -> Hypotheses:
         """Return some of the hypotheses, in the given order."""
         return Hypotheses(*(part[keep] for part in vars(self).values()))

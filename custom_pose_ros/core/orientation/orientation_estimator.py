@@ -18,7 +18,7 @@ from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.keypoints.tracking import FrameInterval, PoseTracker, nearest_pairs
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.orientation.estimate import AMBIGUOUS, CAMERA_OPTICAL, OrientationEstimate
-from custom_pose_ros.core.orientation.filter import FilterParameters
+from custom_pose_ros.core.orientation.filter_models import FilterParameters
 from custom_pose_ros.core.orientation.identity import IdentityTrack, solve_identities
 from custom_pose_ros.core.orientation.outlines.fit_requests import FitRequests, compared, run_together
 from custom_pose_ros.core.orientation.outlines.outline_fit import MeshSize, OutlineFit

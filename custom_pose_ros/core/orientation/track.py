@@ -14,7 +14,8 @@ import numpy as np
 from custom_pose_ros.core.geometry.symmetry import SymmetryGroup
 from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.orientation.estimate import AMBIGUOUS, OrientationEstimate
-from custom_pose_ros.core.orientation.filter import FilteredPose, FilterParameters, PoseFilter
+from custom_pose_ros.core.orientation.filter import FilteredPose, PoseFilter
+from custom_pose_ros.core.orientation.filter_models import FilterParameters
 from custom_pose_ros.core.orientation.outlines.fit_requests import FitRequests, compared
 from custom_pose_ros.core.orientation.outlines.outline_fit import MeshSize, OutlineFit
 from custom_pose_ros.core.orientation.outlines.outline_fitter import FitStart, OutlineFitter

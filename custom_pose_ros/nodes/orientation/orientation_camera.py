@@ -23,7 +23,7 @@ from custom_pose_ros.core.measuring.lens_check import LensVerdict
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.orientation.camera_rate import CameraRateEstimator
 from custom_pose_ros.core.orientation.estimate import OrientationEstimate
-from custom_pose_ros.core.orientation.filter import FilterParameters
+from custom_pose_ros.core.orientation.filter_models import FilterParameters
 from custom_pose_ros.core.orientation.orientation_estimator import OrientationEstimator
 from custom_pose_ros.inference.camera_calibration import shows_rectified_images
 from custom_pose_ros.inference.pose_messages import message_to_poses

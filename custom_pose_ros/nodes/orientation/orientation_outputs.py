@@ -23,7 +23,7 @@ from custom_pose_ros.core.errors import ConfigError
 from custom_pose_ros.core.geometry.rigid import BODY_OPTICAL
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.orientation.estimate import OrientationEstimate
-from custom_pose_ros.core.orientation.filter import FilterParameters
+from custom_pose_ros.core.orientation.filter_models import FilterParameters
 from custom_pose_ros.core.orientation.fusion import PoseFusion
 from custom_pose_ros.nodes.orientation.markers import orientations_to_markers
 from custom_pose_ros.nodes.orientation.orientation_parameters import OrientationNodeParameters

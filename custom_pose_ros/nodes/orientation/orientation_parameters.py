@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 
 from custom_pose_ros.core.limits import MIN_FOV_DEG
-from custom_pose_ros.core.orientation.filter import FilterParameters
+from custom_pose_ros.core.orientation.filter_models import FilterParameters
 from custom_pose_ros.nodes.ros.parameters import (
     AUTOSTART,
     IMAGE_RELIABILITY,

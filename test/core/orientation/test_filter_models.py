@@ -1,11 +1,14 @@
-"""Singer's model against its own composition and known limits; keypoint errors learnt from residuals."""
+"""Singer's model against its own composition and known limits; keypoint errors learnt; parameters refused by name."""
 
 from __future__ import annotations
+
+import dataclasses
 
 import numpy as np
 import pytest
 
-from custom_pose_ros.core.orientation.filter_models import KeypointNoise, SingerMotion
+from custom_pose_ros.core.errors import ConfigError
+from custom_pose_ros.core.orientation.filter_models import FilterParameters, KeypointNoise, SingerMotion
 
 SIGMA = np.array([0.3, 0.4, 0.5, 1.0, 1.1, 1.2])
 
@@ -129,3 +132,16 @@ def test_repeated_errors_of_keypoints_that_flicker_are_known_to_be_repeated():
             error = 0.85 * error + np.sqrt(1.0 - 0.85**2) * rng.normal(size=(19, 2))
         got.append(noise.persistence)
     assert np.mean(got) == pytest.approx(expected, rel=0.2)  # the seeds give 8.4
+
+
+@pytest.mark.parametrize('name', [field.name for field in dataclasses.fields(FilterParameters)])
+@pytest.mark.parametrize('value', [0.0, -1.0, np.nan, np.inf, '1', None, True])
+def test_parameters_that_make_no_sense_are_refused_by_name(name, value):
+    with pytest.raises(ConfigError, match=f'filter parameter {name}: wanted a number above 0, got'):
+        FilterParameters(**{name: value})
+
+
+@pytest.mark.parametrize('value', [1, 2.5])
+def test_at_least_two_hypotheses(value):
+    with pytest.raises(ConfigError, match='max_hypotheses: wanted a whole number from 2, got'):
+        FilterParameters(max_hypotheses=value)

@@ -19,7 +19,7 @@ from custom_pose_ros.core.geometry.rotations import (
 from custom_pose_ros.core.geometry.symmetry import SymmetryGroup
 from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.object_model import ObjectModel
-from custom_pose_ros.core.orientation.filter import FilterParameters
+from custom_pose_ros.core.orientation.filter_models import FilterParameters
 from custom_pose_ros.core.orientation.orientation_estimator import OrientationEstimator
 from custom_pose_ros.core.orientation.track import CONTRADICTION_S
 

@@ -12,7 +12,7 @@ from rclpy.parameter import Parameter
 
 from custom_pose_ros.core.errors import ConfigError
 from custom_pose_ros.core.object_file import Thresholds
-from custom_pose_ros.core.orientation.filter import FilterParameters
+from custom_pose_ros.core.orientation.filter_models import FilterParameters
 from custom_pose_ros.nodes.orientation.orientation_parameters import FilterNodeParameters, OrientationNodeParameters
 from custom_pose_ros.nodes.pose.pose_parameters import PoseNodeParameters, ThresholdParameters
 from custom_pose_ros.nodes.ros.parameters import Declaration, NodeParameters, declarations, unknown_overrides
