@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 
 import cv2
-import numpy as np
 import pytest
 import yaml
 
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.object_model import ObjectModel
-from custom_pose_ros.core.orientation.observability import Change
-from custom_pose_ros.tools.analyze_object import Analysis, format_changes, main
+from custom_pose_ros.tools.analyze_object import main
 
 
 def test_the_submarine_far_away_needs_a_mast(tmp_path, capsys):
@@ -53,19 +51,6 @@ def test_the_mast_and_other_known_points_are_compared(tmp_path, capsys):
     out = capsys.readouterr().out
     assert '  add mast, at (0.290, 0.000, 0.130) m, 0.130 m from the main plane: ' in out
     assert 'm from the main plane on either side: ' in out
-
-
-def test_a_candidate_that_does_not_help_is_not_called_better():
-    changes = [
-        Change(name, True, np.zeros(3), 0.1, np.zeros((5, 3)), 1.0, candidate=True) for name in ('mast', 'lamp', 'far')
-    ]
-    now, *then = ({'fitting': 1.0, 'rotation_with_wrong_choice_deg': deg, 'ambiguous': 0.5} for deg in (48, 5, 48, 126))
-    analysis = Analysis(np.array([4.0]), [now], changes, [[errors] for errors in then])
-    lines = format_changes(analysis).splitlines()
-    assert [line.split(', at')[0] for line in lines[1:]] == ['  add mast', 'Not better:', '  add lamp', '  add far']
-    assert lines[0] == 'At 4 m the rotation error, wrong choices included, is 48.0 deg. Better:'
-    alone = Analysis(analysis.distances, [now], changes[2:], analysis.changed_errors[2:])
-    assert format_changes(alone).startswith(lines[0].replace('Better', 'Not better'))
 
 
 @pytest.mark.parametrize('mesh', [[], ['--mesh', 'not_read_before.stl']])
