@@ -42,7 +42,7 @@ def sphere_at(radius: float, color=(1.0, 1.0, 1.0)) -> Part:
 
 
 def place_and_render(views, part: Part, position, camera):
-    from training.synthetic.rendering.renderer import Body
+    from training.synthetic.rendering.body import Body
 
     body = Body([part])
     body.place(Rigid(np.eye(3), np.asarray(position, float)))
@@ -106,7 +106,7 @@ def test_depth_is_along_the_optical_axis(views) -> None:
 
 
 def test_numbers_follow_the_order_of_the_bodies_and_the_nearer_one_wins(views) -> None:
-    from training.synthetic.rendering.renderer import Body
+    from training.synthetic.rendering.body import Body
 
     camera = CameraIntrinsics.from_fov(WIDTH, HEIGHT, 1.0)
     bodies = [
@@ -169,7 +169,7 @@ def test_surfaces_that_mirror_next_to_nothing_look_like_those_that_do_not_mirror
 
 
 def test_more_bodies_than_numbers_are_refused(views) -> None:
-    from training.synthetic.rendering.renderer import Body
+    from training.synthetic.rendering.body import Body
 
     body = Body([sphere_at(0.1)])
     with pytest.raises(ValueError, match='bodies must be at most 255, got 256'):

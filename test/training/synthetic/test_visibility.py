@@ -56,7 +56,8 @@ def wall(rng, kind: str, target: np.ndarray) -> Part:
 
 def share_of_right_flags(count: int) -> float:
     """Return the share of `count` random cases whose flag is the true one."""
-    from training.synthetic.rendering.renderer import Body, CameraViews
+    from training.synthetic.rendering.body import Body
+    from training.synthetic.rendering.renderer import CameraViews
     from training.synthetic.rendering.shading import Lighting
     from training.synthetic.scenes.annotation import keypoint_seen
 
@@ -91,7 +92,8 @@ def test_flags_are_right_in_hand_made_cases() -> None:
 
 
 def test_a_keypoint_inside_its_own_part_is_seen_through_its_skin() -> None:
-    from training.synthetic.rendering.renderer import Body, CameraViews
+    from training.synthetic.rendering.body import Body
+    from training.synthetic.rendering.renderer import CameraViews
     from training.synthetic.rendering.shading import Lighting
     from training.synthetic.scenes.annotation import keypoint_seen
 
@@ -117,7 +119,8 @@ def test_a_keypoint_inside_its_own_part_is_seen_through_its_skin() -> None:
 @pytest.mark.parametrize('thickness', [0.0005, 0.004, 0.03])
 def test_the_back_of_a_plate_hides_what_is_printed_on_its_front(thickness: float) -> None:
     """Also of a sheet thinner than the depth buffer can tell; slack alone, here 15 mm, saw through each of them."""
-    from training.synthetic.rendering.renderer import Body, CameraViews
+    from training.synthetic.rendering.body import Body
+    from training.synthetic.rendering.renderer import CameraViews
     from training.synthetic.rendering.shading import Lighting
     from training.synthetic.scenes.annotation import keypoint_seen
 
@@ -146,7 +149,8 @@ def test_a_side_that_cannot_be_told_hides_nothing() -> None:
 
 
 def test_what_hangs_on_the_object_hides_nothing() -> None:
-    from training.synthetic.rendering.renderer import Body, CameraViews
+    from training.synthetic.rendering.body import Body
+    from training.synthetic.rendering.renderer import CameraViews
     from training.synthetic.rendering.shading import Lighting
 
     body = Body([Part.from_mesh('line', box((0.5, 0.5, 0.01)), GREY, belongs=False)])

@@ -14,8 +14,9 @@ from custom_pose_ros.core.labels.raw_labels import HIDDEN, SEEN
 from custom_pose_ros.core.object_model import ObjectModel
 from training.synthetic.geometry.keypoint_sites import keypoint_sites
 from training.synthetic.geometry.object_builder import Builder, object_size
+from training.synthetic.rendering.body import Body
 from training.synthetic.rendering.noise import blend, white_noise
-from training.synthetic.rendering.renderer import Body, CameraViews, Rendering
+from training.synthetic.rendering.renderer import CameraViews, Rendering
 from training.synthetic.rendering.shading import Lighting, window_towards
 from training.synthetic.scenes.annotation import keypoint_seen
 from training.synthetic.scenes.pool import WATER_COLOR, Pool

@@ -9,7 +9,8 @@ import numpy as np
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.geometry.rigid import Rigid
 from training.synthetic.geometry.parts import Material, Part, all_vertices
-from training.synthetic.rendering.renderer import Body, CameraViews, Rendering
+from training.synthetic.rendering.body import Body
+from training.synthetic.rendering.renderer import CameraViews, Rendering
 from training.synthetic.rendering.shading import Lighting
 
 MAX_BODIES = 255  # what one picture can tell apart

@@ -21,9 +21,10 @@ from training.synthetic.geometry.keypoint_sites import KeypointSite, keypoint_si
 from training.synthetic.geometry.object_builder import Builder, object_size
 from training.synthetic.geometry.parts import Part, same_shape, surface_points
 from training.synthetic.rendering.backgrounds import drawn_background, photo_background
+from training.synthetic.rendering.body import Body
 from training.synthetic.rendering.effects import apply_sensor, apply_water
 from training.synthetic.rendering.noise import scaled
-from training.synthetic.rendering.renderer import Body, CameraViews, Rendering
+from training.synthetic.rendering.renderer import CameraViews, Rendering
 from training.synthetic.scenes.annotation import coco_annotation, keypoint_seen
 from training.synthetic.scenes.attitudes import Attitudes
 from training.synthetic.scenes.distractors import sample_distractor, sample_hand
