@@ -25,7 +25,6 @@ import tempfile
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from urllib.parse import quote
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script from anywhere
 
@@ -44,19 +43,17 @@ from custom_pose_ros.core.command_line import (
 
 # The import above comes first, so that Ctrl-C during all others ends without a traceback.
 # isort: split
-import numpy as np
-
-from custom_pose_ros.core.drawing.contact_sheet import draw_tile, write_contact_sheet
 from custom_pose_ros.core.errors import DatasetError, MediaError
-from custom_pose_ros.core.files import write_image, write_json
+from custom_pose_ros.core.files import write_image
 from custom_pose_ros.core.labels.raw_labels import REFUSED, RawLabels, problem_table
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.orientation.estimate import AMBIGUOUS
-from custom_pose_ros.core.pictures import read_image, read_sound_picture
+from custom_pose_ros.core.pictures import read_sound_picture
 from custom_pose_ros.inference.copies import CopiesEstimator, add_copies_option
 from custom_pose_ros.inference.estimator import PoseEstimator, load_trained
 from training.pose_training.footage.clicked_film import ClickedFilm, propagate
 from training.pose_training.footage.film_camera import film_intrinsics, given_calibration
+from training.pose_training.footage.footage_folder import FootageFolder
 from training.pose_training.footage.network_film import (
     FoundFrame,
     pose_camera,
@@ -65,23 +62,21 @@ from training.pose_training.footage.network_film import (
     worth_of_label,
 )
 from training.pose_training.labels.checking import CheckedImage, check
-from training.pose_training.labels.film import Film, FilmFrame, open_films
+from training.pose_training.labels.film import Film, open_films
 from training.pose_training.labels.formats import read_labels_and_folders
 from training.pose_training.labels.image_files import ImageIndex, find_images
 from training.pose_training.labels.proposed_labels import (
     ObjectNames,
     ProposedImage,
     ProposedObject,
-    coco_proposals,
-    label_studio_proposals,
     off_text,
+    write_proposals,
 )
 from training.pose_training.labels.sharp_frames import look_at, spread_frames, unlike
 
 _COUNT = 20  # frames to label, where nothing is clicked
 _MOST_PROPOSED = 300  # frames of a film, where some are clicked
 _FRAMES_ALIKE = 1.0  # grey levels between the thumbnails of frames that are not both worth a label
-_SHEET_IMAGES = 48
 _LARGEST_SIDE = 1 << 20  # no picture is reduced
 
 
@@ -158,18 +153,6 @@ def names_of(source: ObjectModel | RawLabels) -> ObjectNames:
     return ObjectNames(source.category, source.keypoint_names, source.skeleton)
 
 
-def write_labels(
-    parsed: argparse.Namespace, path: Path, folder: Path, images: Sequence[ProposedImage], names: ObjectNames
-) -> None:
-    """Write proposals in the form that is wanted; folder: of the pictures."""
-    if parsed.format == 'coco':
-        write_json(path, coco_proposals(images, names), indent=None)
-    else:
-        own = f'/data/local-files/?d={quote(folder.resolve().name)}/'
-        prefix = own if parsed.prefix is None else parsed.prefix
-        write_json(path, label_studio_proposals(images, names, prefix), indent=None)
-
-
 def label_photos(parsed: argparse.Namespace) -> int:
     """Let a network label the photos of a folder; return the exit code."""
     if parsed.out.exists():
@@ -192,7 +175,8 @@ def label_photos(parsed: argparse.Namespace) -> int:
         ambiguous += [name] if any(pose.ambiguity > AMBIGUOUS for pose in poses) else []
     if not found:
         raise DatasetError(f'{unreadable[0]}; nor can any other image there be read')
-    write_labels(parsed, parsed.out, parsed.images, found, names_of(estimator.model))
+    names = names_of(estimator.model)
+    write_proposals(parsed.out, found, names, parsed.format, parsed.images, parsed.prefix)
     for error in unreadable:
         say(f'error: {error}; left out')
     if turned and parsed.format == 'coco':
@@ -208,65 +192,11 @@ def label_photos(parsed: argparse.Namespace) -> int:
     return PARTLY if unreadable else DONE
 
 
-class FootageFolder:
-    """What is written of footage: pictures, labels, and a contact sheet to look at."""
-
-    def __init__(self, parsed: argparse.Namespace, names: ObjectNames | None):
-        """
-        Look at the folder.
-
-        Args:
-            parsed: The command line.
-            names: Of the object; None where nobody has said what will be labelled.
-
-        Raises:
-            DatasetError: It holds labels already, which may be corrected ones.
-        """
-        self._parsed, self._names, self._folder = parsed, names, parsed.out
-        self.labels = parsed.out / ('labels.json' if parsed.format == 'coco' else 'tasks.json')
-        if (parsed.out / 'images').exists() or self.labels.exists():
-            raise DatasetError(f'{parsed.out}: holds labels already; give another --out or remove it')
-        self.images: list[ProposedImage] = []
-        self._tiles: list[np.ndarray] = []
-        self._sizes: dict[str, tuple[int, int]] = {}
-
-    def write_picture(self, film: Film, frame: FilmFrame) -> None:
-        """Write a frame of a film; `add` says then what is proposed for it."""
-        name = film.name(frame.number)
-        if name in self._sizes:
-            raise DatasetError(f'{film.source}: has the name of another film: rename one of them')
-        self._sizes[name] = frame.image.shape[1::-1]
-        write_image(self._folder / 'images' / name, frame.image)
-
-    def add(self, film: Film, objects: dict[int, list[ProposedObject]], titles: dict[int, str]) -> None:
-        """Add what is proposed for frames that were written; titles: for the contact sheet, by frame."""
-        numbers = [number for number in sorted(objects) if film.name(number) in self._sizes]
-        shown = set(np.linspace(0, len(numbers) - 1, _SHEET_IMAGES).round().astype(int)) if numbers else ()
-        for i, number in enumerate(numbers):
-            name = film.name(number)
-            self.images.append(ProposedImage(name, *self._sizes[name], objects[number]))
-            if i in shown or any(found.contradictions for found in objects[number]):
-                title = f'{Path(name).stem} {titles.get(number, "")}'
-                points = [found.points for found in objects[number]]
-                skeleton = self._names.skeleton if self._names else ()
-                picture = read_image(self._folder / 'images' / name)
-                self._tiles.append(draw_tile(picture, points, title=title, skeleton=skeleton))
-
-    def close(self) -> None:
-        """Write labels and contact sheet."""
-        if self._names is not None:
-            write_labels(self._parsed, self.labels, self._folder / 'images', self.images, self._names)
-        names = self._names.keypoint_names if self._names else []
-        rings = 'proposed' if any(image.objects for image in self.images) else ''
-        write_contact_sheet(self._folder / 'contact_sheet.png', self._tiles, names, rings)
-        print(f'look at {self._folder / "contact_sheet.png"}')
-
-
 def choose_frames(parsed: argparse.Namespace, films: Sequence[Film]) -> int:
     """Write the frames that are worth a label, with what a network proposes for them; return the exit code."""
     estimator = load_estimator(parsed) if parsed.model else None
     model = estimator.model if estimator else ObjectModel.load(parsed.object) if parsed.object else None
-    out = FootageFolder(parsed, names_of(model) if model else None)
+    out = FootageFolder(parsed.out, names_of(model) if model else None, parsed.format, parsed.prefix)
     calibration, contradicted = given_calibration(parsed.camera), 0
     for film in films:
         looks, found = [], {}
@@ -313,7 +243,7 @@ def carry_labels(parsed: argparse.Namespace, films: Sequence[Film]) -> int:
     """Carry the labels of some frames to others of their films; return the exit code."""
     with tempfile.TemporaryDirectory(prefix='frames-') as folder:
         pictures, names = read_clicked(parsed, Path(folder))
-        out = FootageFolder(parsed, names)
+        out = FootageFolder(parsed.out, names, parsed.format, parsed.prefix)
         calibration, used, contradicting, strangers = given_calibration(parsed.camera), 0, 0, []
         for film in films:
             camera_for = partial(film_intrinsics, film, calibration)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import numpy as np
 
+from custom_pose_ros.core.files import write_json
 from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.labels.coco_file import CONTRADICTIONS, OWN_CONTRIBUTOR, PROPOSED, coco_category, coco_points
 from custom_pose_ros.core.labels.raw_labels import SEEN
@@ -167,6 +169,27 @@ def label_studio_proposals(images: Sequence[ProposedImage], names: ObjectNames, 
             task['predictions'] = [{'model_version': names.name, 'score': max(scores, default=0.0), 'result': results}]
         tasks.append(task)
     return tasks
+
+
+def write_proposals(
+    path: Path, images: Sequence[ProposedImage], names: ObjectNames, tool: str, folder: Path, prefix: str | None
+) -> None:
+    """
+    Write proposals as a labelling tool imports them.
+
+    Args:
+        path: Where to.
+        images: What is proposed.
+        names: Of the object.
+        tool: 'coco' or 'label-studio'.
+        folder: Of the pictures.
+        prefix: See `label_studio_proposals`; None for a local storage of the folder.
+    """
+    if tool == 'coco':
+        write_json(path, coco_proposals(images, names), indent=None)
+    else:
+        local = f'/data/local-files/?d={quote(folder.resolve().name)}/'
+        write_json(path, label_studio_proposals(images, names, local if prefix is None else prefix), indent=None)
 
 
 def _percent(image: ProposedImage, x: float, y: float) -> dict[str, float]:
