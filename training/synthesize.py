@@ -96,6 +96,19 @@ BACKGROUNDS, FRAMES = 'backgrounds', 40  # folder in the output for frames of a 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Return the command line."""
     parser = command_parser(__doc__)
+    _add_run(parser)
+    add_mesh_options(
+        parser.add_argument_group('object'), '; default: the one that variation.yaml beside the object file names'
+    )
+    _add_view(parser.add_argument_group('camera and scene'))
+    _add_clip(parser.add_argument_group('clip'))
+    options = parser.parse_args(arguments)
+    _check(parser, options)
+    options.count = options.count or COUNT
+    return options
+
+
+def _add_run(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         '--object', required=True, help='folder with object.yaml, the file, or the name of an installed object'
     )
@@ -109,41 +122,45 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument(
         '--preview', action='store_true', help=f'stop after {PREVIEW}: the object from six sides with its keypoints'
     )
-    shape = parser.add_argument_group('object')
-    add_mesh_options(shape, '; default: the one that variation.yaml beside the object file names')
-    view = parser.add_argument_group('camera and scene')
-    view.add_argument('--scene', choices=SCENES, help=f'what surrounds the object (default {DEFAULT_SCENE})')
-    view.add_argument(
+
+
+def _add_view(group: argparse._ActionsContainer) -> None:
+    group.add_argument('--scene', choices=SCENES, help=f'what surrounds the object (default {DEFAULT_SCENE})')
+    group.add_argument(
         '--seen-from', choices=(ANYWHERE, *SIDES), nargs='+', metavar='SIDE',
         help=f'sides turned to the camera: {ANYWHERE} (all that show keypoints), {", ".join(SIDES)} of the object '
         '(x forward, y left, z up; the front of a flat thing is where its keypoints are)',
     )  # fmt: skip
-    view.add_argument(
+    group.add_argument(
         '--distance', type=positive_number, nargs=2, metavar=('NEAR', 'FAR'), help='from the camera to the object [m]'
     )
-    view.add_argument(
+    group.add_argument(
         '--size', type=rendered_size, metavar='WxH',
         help='size of the pictures (default 480x360, with --camera 360 high in its shape)',
     )  # fmt: skip
-    view.add_argument(
+    group.add_argument(
         '--camera', type=Path,
         help='camera_calibration YAML: field of view, lens and shape of the pictures; default: random cameras',
     )  # fmt: skip
-    colors = view.add_mutually_exclusive_group()
+    colors = group.add_mutually_exclusive_group()
     colors.add_argument('--grey', action='store_true', help='pictures of a camera without colour')
     colors.add_argument('--color', action='store_true', help='of a camera with colour (default: some pictures without)')
-    view.add_argument(
+    group.add_argument(
         '--backgrounds', type=Path, help='folder of photos, a video or a bag of the place, without the object in it'
     )
-    view.add_argument('--image', metavar='TOPIC', help='images of the bag, where it has several cameras')
-    clip = parser.add_argument_group('clip')
-    clip.add_argument(
+    group.add_argument('--image', metavar='TOPIC', help='images of the bag, where it has several cameras')
+
+
+def _add_clip(group: argparse._ActionsContainer) -> None:
+    group.add_argument(
         '--trajectory',
         action='store_true',
         help='a clip of a smooth motion in a pool (clip.mp4, ground_truth.json, camera.yaml)',
     )  # fmt: skip
-    clip.add_argument('--bag', action='store_true', help='with --trajectory: a rosbag2 (mcap) too')
-    options = parser.parse_args(arguments)
+    group.add_argument('--bag', action='store_true', help='with --trajectory: a rosbag2 (mcap) too')
+
+
+def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
     if options.bag and not options.trajectory:
         parser.error('--bag needs --trajectory: pictures that are no clip make no bag')
     for_pictures = ('scene', 'seen_from', 'distance', 'grey', 'backgrounds', 'image')
@@ -154,8 +171,6 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         parser.error('--count is of pictures; the length of a clip is trajectory.seconds in a file for --settings')
     if options.distance:
         check_range('--distance', 'NEAR', 'FAR', options.distance)
-    options.count = options.count or COUNT
-    return options
 
 
 def rendered_size(text: str) -> tuple[int, int]:

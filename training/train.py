@@ -55,99 +55,114 @@ _LARGEST_OBJECT = 2.0  # of the input height: as wide as the widest pictures are
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Return the command line; exits with a message when it does not make sense."""
     parser = command_parser(__doc__)
-    data = parser.add_argument_group('data')
-    data.add_argument('--object', help='folder with object.yaml, an object.yaml, or the name of an installed object')
-    data.add_argument(
-        '--data', action='append', default=[], metavar='DIR_OR_JSON', help='COCO keypoints; may be repeated'
-    )
-    data.add_argument(
-        '--weight', action='append', default=[], type=bounded_number(0, _MOST_WEIGHT), metavar='SHARE',
-        help='share of the samples from each --data, in their order (default: by number of images)',
-    )  # fmt: skip
-    data.add_argument(
-        '--val', action='append', default=[], metavar='DIR_OR_JSON', help='images to validate on (never trained on)'
-    )
-    data.add_argument(
-        '--val-share', type=share_set_aside, default=0.1,
-        help='without --val: share of the images set aside (default 0.1)',
-    )  # fmt: skip
-    data.add_argument(
-        '--augment', choices=STRENGTHS, default='strong',
-        help="'normal' is for hundreds of photos, 'rendered' for renderings, 'covered' for those of things with points "
-        'that are often hidden, as by reflections: it covers many. Default: strong',
-    )  # fmt: skip
-    data.add_argument(
-        '--object-size', nargs=2, type=float, metavar=('MIN', 'MAX'),
-        help='train on objects of this share of the input height, instead of the sizes in the data x 0.6 to 1.5',
-    )  # fmt: skip
-    data.add_argument(
-        '--rotation', type=bounded_number(0, 180), metavar='DEG',
-        help='turn the samples by up to so much to either side; 45 is more exact where camera and object stay upright, '
-        'and then finds no object that is turned farther (default 180: any turn; 20 with --augment rendered, as the '
-        'renderings are turned; none with --augment none)',
-    )  # fmt: skip
-    network = parser.add_argument_group('network')
-    network.add_argument('--architecture', choices=list(NETWORKS), default='light', help='default: light')
-    network.add_argument('--refinement-stages', type=whole_number(0), help='of lightweight_openpose (default 1)')
-    network.add_argument(
-        '--input-height',
-        type=input_height,
-        metavar='PX',
-        help="height [px] images are scaled to (default: the object file's)",
-    )
-    network.add_argument(
-        '--crop', type=whole_number(64), help='side [px] of the training samples (default: holds most objects)'
-    )
-    network.add_argument(
-        '--weights', type=name_or_file('auto', 'imagenet', 'none'), default='auto',
-        help="start from: 'imagenet', 'none', or a file: one's own checkpoint or model.onnx, or a published one "
-        '(checkpoint_iter_370000.pth, mobilenet_sgd_68.848.pth.tar). Default: imagenet for light, none otherwise',
-    )  # fmt: skip
-    length = parser.add_argument_group('length')
-    length.add_argument(
-        '--minutes', type=positive_number, help='stop after this time; the learning rate falls to its end by then'
-    )
-    length.add_argument(
-        '--epochs', type=positive_number, help='or after so many passes over the data (exactly repeatable)'
-    )
-    length.add_argument('--steps', type=positive_integer, help='or after so many batches (exactly repeatable)')
-    learning = parser.add_argument_group('learning')
-    learning.add_argument('--batch', type=positive_integer, default=8, help='samples in one step (default 8)')
-    learning.add_argument(
-        '--learning-rate', type=positive_number,
-        help='default: 0.004 from ImageNet weights; 0.002 for --augment covered or other weights',
-    )  # fmt: skip
-    learning.add_argument(
-        '--precision', choices=PRECISIONS, default='auto', help='default: bfloat16 where the hardware has it'
-    )
-    learning.add_argument(
-        '--no-freeze', action='store_true', help='train the first layers too, which otherwise keep what they start from'
-    )
-    learning.add_argument('--seed', type=seed_number, default=0, help='default: 0')
-    machine = parser.add_argument_group('machine and output')
-    machine.add_argument('--out', type=output_folder, required=True, help='folder for best.pth, last.pth and the log')
-    machine.add_argument('--resume', action='store_true', help='go on from last.pth in --out, with its settings')
-    machine.add_argument(
-        '--threads', type=positive_integer,
-        help='CPU threads for the network (default: all cores or one, by measured time; '
-        'a given number lets a run repeat exactly)',
-    )  # fmt: skip
-    machine.add_argument(
-        '--workers', type=whole_number(0), help='processes that make samples (default: by number of cores)'
-    )
-    machine.add_argument(
-        '--validate-every', type=positive_number, default=0.1, help='share of the run between validations (default 0.1)'
-    )
-    machine.add_argument(
-        '--val-limit', type=positive_integer, default=100,
-        help='images used in a validation while training (default 100)',
-    )  # fmt: skip
+    _add_data(parser.add_argument_group('data'))
+    _add_network(parser.add_argument_group('network'))
+    _add_length(parser.add_argument_group('length'))
+    _add_learning(parser.add_argument_group('learning'))
+    _add_machine(parser.add_argument_group('machine and output'))
     parsed = parser.parse_args(arguments)
     if parsed.resume:
         _check_resume(parser, parsed)
     else:
         _check(parser, parsed)
     return parsed
+
+
+def _add_data(group: argparse._ActionsContainer) -> None:
+    group.add_argument('--object', help='folder with object.yaml, an object.yaml, or the name of an installed object')
+    group.add_argument(
+        '--data', action='append', default=[], metavar='DIR_OR_JSON', help='COCO keypoints; may be repeated'
+    )
+    group.add_argument(
+        '--weight', action='append', default=[], type=bounded_number(0, _MOST_WEIGHT), metavar='SHARE',
+        help='share of the samples from each --data, in their order (default: by number of images)',
+    )  # fmt: skip
+    group.add_argument(
+        '--val', action='append', default=[], metavar='DIR_OR_JSON', help='images to validate on (never trained on)'
+    )
+    group.add_argument(
+        '--val-share', type=share_set_aside, default=0.1,
+        help='without --val: share of the images set aside (default 0.1)',
+    )  # fmt: skip
+    group.add_argument(
+        '--augment', choices=STRENGTHS, default='strong',
+        help="'normal' is for hundreds of photos, 'rendered' for renderings, 'covered' for those of things with points "
+        'that are often hidden, as by reflections: it covers many. Default: strong',
+    )  # fmt: skip
+    group.add_argument(
+        '--object-size', nargs=2, type=float, metavar=('MIN', 'MAX'),
+        help='train on objects of this share of the input height, instead of the sizes in the data x 0.6 to 1.5',
+    )  # fmt: skip
+    group.add_argument(
+        '--rotation', type=bounded_number(0, 180), metavar='DEG',
+        help='turn the samples by up to so much to either side; 45 is more exact where camera and object stay upright, '
+        'and then finds no object that is turned farther (default 180: any turn; 20 with --augment rendered, as the '
+        'renderings are turned; none with --augment none)',
+    )  # fmt: skip
+
+
+def _add_network(group: argparse._ActionsContainer) -> None:
+    group.add_argument('--architecture', choices=list(NETWORKS), default='light', help='default: light')
+    group.add_argument('--refinement-stages', type=whole_number(0), help='of lightweight_openpose (default 1)')
+    group.add_argument(
+        '--input-height',
+        type=input_height,
+        metavar='PX',
+        help="height [px] images are scaled to (default: the object file's)",
+    )
+    group.add_argument(
+        '--crop', type=whole_number(64), help='side [px] of the training samples (default: holds most objects)'
+    )
+    group.add_argument(
+        '--weights', type=name_or_file('auto', 'imagenet', 'none'), default='auto',
+        help="start from: 'imagenet', 'none', or a file: one's own checkpoint or model.onnx, or a published one "
+        '(checkpoint_iter_370000.pth, mobilenet_sgd_68.848.pth.tar). Default: imagenet for light, none otherwise',
+    )  # fmt: skip
+
+
+def _add_length(group: argparse._ActionsContainer) -> None:
+    group.add_argument(
+        '--minutes', type=positive_number, help='stop after this time; the learning rate falls to its end by then'
+    )
+    group.add_argument(
+        '--epochs', type=positive_number, help='or after so many passes over the data (exactly repeatable)'
+    )
+    group.add_argument('--steps', type=positive_integer, help='or after so many batches (exactly repeatable)')
+
+
+def _add_learning(group: argparse._ActionsContainer) -> None:
+    group.add_argument('--batch', type=positive_integer, default=8, help='samples in one step (default 8)')
+    group.add_argument(
+        '--learning-rate', type=positive_number,
+        help='default: 0.004 from ImageNet weights; 0.002 for --augment covered or other weights',
+    )  # fmt: skip
+    group.add_argument(
+        '--precision', choices=PRECISIONS, default='auto', help='default: bfloat16 where the hardware has it'
+    )
+    group.add_argument(
+        '--no-freeze', action='store_true', help='train the first layers too, which otherwise keep what they start from'
+    )
+    group.add_argument('--seed', type=seed_number, default=0, help='default: 0')
+
+
+def _add_machine(group: argparse._ActionsContainer) -> None:
+    group.add_argument('--out', type=output_folder, required=True, help='folder for best.pth, last.pth and the log')
+    group.add_argument('--resume', action='store_true', help='go on from last.pth in --out, with its settings')
+    group.add_argument(
+        '--threads', type=positive_integer,
+        help='CPU threads for the network (default: all cores or one, by measured time; '
+        'a given number lets a run repeat exactly)',
+    )  # fmt: skip
+    group.add_argument(
+        '--workers', type=whole_number(0), help='processes that make samples (default: by number of cores)'
+    )
+    group.add_argument(
+        '--validate-every', type=positive_number, default=0.1, help='share of the run between validations (default 0.1)'
+    )
+    group.add_argument(
+        '--val-limit', type=positive_integer, default=100,
+        help='images used in a validation while training (default 100)',
+    )  # fmt: skip
 
 
 def _check_resume(parser: argparse.ArgumentParser, parsed: argparse.Namespace) -> None:
