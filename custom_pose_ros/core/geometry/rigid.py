@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -27,6 +28,11 @@ class Rigid(NamedTuple):
 
     rotation: np.ndarray
     translation: np.ndarray
+
+    @classmethod
+    def stack(cls, transforms: Iterable[Rigid]) -> Rigid:
+        """Return one or more transforms as a stack."""
+        return cls(*map(np.array, zip(*transforms)))
 
     def __matmul__(self, other: Rigid) -> Rigid:  # type: ignore[override]
         """Return the transform that applies `other` first: `a_c = a_b @ b_c`. Not for stacks."""

@@ -264,6 +264,18 @@ class _System:
         return Bundle(points, Rigid(rotation, translation), self._bundle.lenses + lens_change)
 
 
+def robust_noise(squared: np.ndarray, unknown: int) -> float:
+    """
+    Return the standard deviation of a coordinate of keypoints of which some may be far off, by the median error.
+
+    Args:
+        squared: (N,) errors of the keypoints in a fit.
+        unknown: how many numbers were fitted to them.
+    """
+    spare = max(2 * len(squared) - unknown, 1) / (2 * len(squared))
+    return float(np.sqrt(np.median(squared) / (2 * np.log(2)) / spare))
+
+
 def gauge_directions(points: np.ndarray) -> np.ndarray:
     """Return (3 K, 7) orthonormal directions in which points (K, 3) are only moved, turned and scaled as a whole."""
     centred = points - points.mean(0)

@@ -10,7 +10,7 @@ import numpy as np
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.geometry.rigid import Rigid
 from custom_pose_ros.core.keypoints.poses import KeypointPose
-from custom_pose_ros.core.measuring.bundle import LENS, Adjustment, Bundle, Priors, Views, adjust
+from custom_pose_ros.core.measuring.bundle import LENS, Adjustment, Bundle, Priors, Views, adjust, robust_noise
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.orientation.estimate import AMBIGUOUS, OrientationEstimate
 from custom_pose_ros.core.orientation.pnp import MIN_POINTS
@@ -115,8 +115,7 @@ class LensCheck:
         weights = np.where(np.isfinite(directions).all(-1), np.array(seen), False).astype(float)
         views = Views(np.nan_to_num(focal * directions), weights, np.zeros(len(stamps), int))
         lens = np.array([[np.log(focal), 0.0, 0.0, 0.0]])
-        stack = Rigid(*(np.array(part) for part in zip(*poses)))
-        fit = self._fit(Bundle(self._points, stack, lens), views)
+        fit = self._fit(Bundle(self._points, Rigid.stack(poses), lens), views)
         if fit is None:
             return self._nothing('the poses do not fit the keypoints')
         return self._judged(fit, _deviations(fit, views))
@@ -134,9 +133,7 @@ class LensCheck:
                 return None
             bundle = fit.bundle
             seen = views.weights > 0
-            spare = max(2 * seen.sum() - 6 * len(seen), 1) / (2 * seen.sum())
-            squared = (fit.residuals**2).sum(-1)[seen]
-            noise_px = max(0.05, float(np.sqrt(np.median(squared) / (2 * np.log(2)) / spare)))
+            noise_px = max(0.05, robust_noise((fit.residuals**2).sum(-1)[seen], 6 * len(seen)))
         size_px = self._size_m * np.exp(bundle.lenses[0, 0]) / np.median(bundle.poses.translation[:, 2])
         return fit if noise_px < _MISFIT * size_px else None
 

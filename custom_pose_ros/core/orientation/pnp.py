@@ -122,9 +122,7 @@ def initial_poses(points: PointSet, directions: np.ndarray) -> Rigid:
         for R, t in _solve_pnp(points.points - points.centroid, directions, cv2.SOLVEPNP_SQPNP):
             found.append(Rigid(R, t - R @ points.centroid))
         found += [mirrored_pose(points, pose) for pose in found]
-    if not found:
-        return Rigid(np.empty((0, 3, 3)), np.empty((0, 3)))
-    return Rigid(np.array([pose.rotation for pose in found]), np.array([pose.translation for pose in found]))
+    return Rigid.stack(found) if found else Rigid(np.empty((0, 3, 3)), np.empty((0, 3)))
 
 
 def _solve_pnp(points: np.ndarray, directions: np.ndarray, method: int) -> list[Rigid]:

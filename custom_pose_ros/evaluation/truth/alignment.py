@@ -135,8 +135,7 @@ def estimate_alignment(measured: Sequence[Rigid], truth: Sequence[Rigid]) -> Ali
             'check the stamps, or give it with --extrinsics FILE'
         )
     chosen = np.unique(np.linspace(0, len(measured) - 1, min(len(measured), _MAX_PAIRS)).round().astype(int))
-    R_a, R_b = (np.stack([poses[i].rotation for i in chosen]) for poses in (measured, truth))
-    t_a, t_b = (np.stack([poses[i].translation for i in chosen]) for poses in (measured, truth))
+    (R_a, t_a), (R_b, t_b) = (Rigid.stack(poses[i] for i in chosen) for poses in (measured, truth))
     results = [_fitted(R_a, R_b, t_a, t_b, *start) for start in _starts(R_a, R_b, t_a, t_b)]
     _, camera_world, body_object, angles, misses, uncertainty = min(results, key=lambda result: result[0])
     return Alignment(

@@ -25,6 +25,8 @@ def test_the_inverse_undoes_it():
 def test_a_stack_moves_points_as_its_members_do():
     np.testing.assert_allclose(STACK.apply(POINTS), [STACK.at(i).apply(POINTS) for i in range(4)], atol=1e-14)
     np.testing.assert_array_equal(STACK.at([2, 0]).translation, STACK.translation[[2, 0]])
+    for part, same in zip(Rigid.stack(STACK.at(i) for i in range(4)), STACK):
+        np.testing.assert_array_equal(part, same)
 
 
 def test_a_step_leads_from_one_to_the_other():

@@ -7,7 +7,7 @@ import pytest
 from labelled_body import FOCAL_PX, K1, POINTS, pictured, poses, shape_error
 
 from custom_pose_ros.core.geometry.rigid import Rigid
-from custom_pose_ros.core.measuring.bundle import Bundle, Priors, Views, adjust, gauge_directions
+from custom_pose_ros.core.measuring.bundle import Bundle, Priors, Views, adjust, gauge_directions, robust_noise
 
 LENS = np.array([[np.log(FOCAL_PX), K1, 0.0, 0.0]])
 WEAK = Priors(np.array([[np.log(700.0), 0.0, 0.0, 0.0]]), np.array([[1.0, 40.0, 0.006, 0.006]]))
@@ -82,3 +82,10 @@ def test_gauge_directions_change_no_shape():
         moved = POINTS + 1e-4 * direction.reshape(-1, 3)
         assert shape_error(moved, POINTS) < 1e-6
     assert gauge_directions(POINTS).shape == (18, 7)
+
+
+def test_the_noise_is_told_although_some_keypoints_are_far_off():
+    errors = np.random.default_rng(0).normal(scale=0.7, size=(4000, 2))
+    errors[:80] += 100.0
+    assert robust_noise((errors**2).sum(1), 0) == pytest.approx(0.7, rel=0.05)
+    assert robust_noise((errors**2).sum(1), 6000) == pytest.approx(1.4, rel=0.05)  # a quarter of the numbers are spare

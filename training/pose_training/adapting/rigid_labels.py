@@ -122,11 +122,9 @@ def _body(
         return None
     if not start:
         return RigidPropagation(clicks, camera)
-    poses = [start[number] for number in sorted(clicks)]
-    stack = Rigid(np.array([pose.rotation for pose in poses]), np.array([pose.translation for pose in poses]))
     assert model.model_points is not None
     points = np.where(model.has_position[:, None], model.model_points, model.middle)
-    return RigidPropagation(clicks, camera, (points, stack), sigma)
+    return RigidPropagation(clicks, camera, (points, Rigid.stack(start[number] for number in sorted(clicks))), sigma)
 
 
 def _off(propagation: RigidPropagation, agreed: Mapping[int, Sight], seen: FilmSights) -> np.ndarray:

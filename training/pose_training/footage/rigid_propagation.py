@@ -192,8 +192,7 @@ class RigidPropagation:
             np.concatenate([clicks.frames, seen.frames]), np.concatenate([clicks.points, new[seen.points]]),
             np.vstack([clicks.places, seen.places]), np.concatenate([clicks.sigmas, seen.sigmas]),
         )  # fmt: skip
-        stack = Rigid(np.array([pose.rotation for pose in poses]), np.array([pose.translation for pose in poses]))
-        body = replace(self.body, poses=stack, points=np.vstack(points)[often])
+        body = replace(self.body, poses=Rigid.stack(poses), points=np.vstack(points)[often])
         body = adjust(body, seen, self._kept, _STEPS)
         allowed = np.where(seen.points < self._kept, self._most_off_px, _OFF * seen.sigmas)
         fits = body.errors(seen) <= allowed

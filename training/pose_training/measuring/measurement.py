@@ -10,7 +10,16 @@ import numpy as np
 
 from custom_pose_ros.core.errors import DatasetError
 from custom_pose_ros.core.geometry.rigid import Rigid
-from custom_pose_ros.core.measuring.bundle import LENS, Adjustment, Bundle, Priors, Views, adjust, gauge_directions
+from custom_pose_ros.core.measuring.bundle import (
+    LENS,
+    Adjustment,
+    Bundle,
+    Priors,
+    Views,
+    adjust,
+    gauge_directions,
+    robust_noise,
+)
 from custom_pose_ros.core.orientation.pnp import PointSet, initial_poses
 from training.pose_training.measuring.first_shapes import first_bundles
 
@@ -370,8 +379,7 @@ def _extents(views: Views) -> np.ndarray:
 def _robust_noise(fit: Adjustment, labels: np.ndarray, kept: np.ndarray) -> float:
     """Return the noise by the median error, for fits in which some labels are far off [px]."""
     squared = (labels * (fit.residuals**2).sum(-1))[kept]
-    spare = max(2 * kept.sum() - 6 * len(labels) - 3 * labels.shape[1], 1) / (2 * kept.sum())
-    return max(LEAST_NOISE_PX, float(np.sqrt(np.median(squared) / (2 * np.log(2)) / spare)))
+    return max(LEAST_NOISE_PX, robust_noise(squared, 6 * len(labels) + 3 * labels.shape[1]))
 
 
 def aligned_difference(one: np.ndarray, other: np.ndarray) -> float:

@@ -61,7 +61,7 @@ class KeypointChoice:
         towards = np.array([-pose.rotation[2] for pose in views.poses])
         counts = [(towards @ side >= _SIDE_COSINE) for side in seen_from] or [np.ones(len(towards), bool)]
         self._counting = np.flatnonzero(np.any(counts, axis=0))
-        self._poses = Rigid(*(np.array(part)[self._counting] for part in zip(*views.poses)))
+        self._poses = Rigid.stack(views.poses).at(self._counting)
         self._cameras = np.array([views.poses[v].inverse().translation for v in self._counting])
         self._vertices, self._surface = cKDTree(vertices), views.points.tree
         groups = self._groups(self._strong_places(), twins)

@@ -222,7 +222,7 @@ class OutlineFitter:
 
     def _begun(self, starts: Sequence[FitStart]) -> tuple[_Fitted, np.ndarray]:
         """Return the instances at their starts, and how many of the coarse scales each leaves out (A,)."""
-        R, t = (np.array(each) for each in zip(*(start.pose for start in starts)))
+        R, t = Rigid.stack(start.pose for start in starts)
         covariance = np.array([start.covariance for start in starts])
         R_centre = R @ self.views.centre
         pixels_per_m = float(self.camera.K[0, 0]) / np.maximum(R_centre[:, 2] + t[:, 2], 1e-6)
