@@ -136,7 +136,9 @@ def compare(points: np.ndarray, heights: np.ndarray, stride: int) -> Pairs | Non
     low, high = corners(points)
     size = np.hypot(*(high - low).T)
     tolerance = _tolerance(size, stride)
-    topped = _topped(points, heights, tolerance)
+    topped = np.zeros(heights.shape, bool)
+    instance, lower, _ = names_on_one_place(points, heights, tolerance[:, None])
+    topped[instance, lower] = True
     first, second = _overlapping(low, high, 0.5 * tolerance + _REACH * size * topped.any(1))
     if not len(first):
         return None
@@ -193,20 +195,24 @@ def _neighbours(points: np.ndarray, most: float) -> tuple[np.ndarray, np.ndarray
     return np.minimum(one, two), np.maximum(one, two), squared[near]
 
 
-def _topped(points: np.ndarray, heights: np.ndarray, tolerance: np.ndarray) -> np.ndarray:
-    """Return `topped` of `Pairs`; of equal heights the first one counts."""
-    topped = np.zeros(heights.shape, bool)
-    one, two = two_of(points.shape[1])
+def names_on_one_place(
+    points: np.ndarray, heights: np.ndarray, tolerance: np.ndarray | float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """
+    Return each two names of instances (A, K, 2) on one place: instance, lower and higher keypoint, each (N,) int.
+
+    Heights are (A, K), of equal ones the first counts as higher; the tolerance [px] is one for all, or (A, 1).
+    """
+    one, two = _two_of(points.shape[1])
     x, y = np.moveaxis(points[:, one] - points[:, two], -1, 0)
-    instance, which = (x * x + y * y <= tolerance[:, None] ** 2).nonzero()
-    if len(instance):
-        one, two = one[which], two[which]
-        topped[instance, np.where(heights[instance, one] < heights[instance, two], one, two)] = True
-    return topped
+    instance, which = (x * x + y * y <= tolerance * tolerance).nonzero()
+    one, two = one[which], two[which]
+    rises = heights[instance, one] < heights[instance, two]
+    return instance, np.where(rises, one, two), np.where(rises, two, one)
 
 
 @lru_cache(maxsize=16)
-def two_of(count: int) -> tuple[np.ndarray, np.ndarray]:
+def _two_of(count: int) -> tuple[np.ndarray, np.ndarray]:
     """Return each two of so many indices, lower one first."""
     return np.triu_indices(count, 1)
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from custom_pose_ros.core.keypoints.fragments import MIN_SUPPORT, Graph, Links, least_distance, points_of, pose_scores
 from custom_pose_ros.core.keypoints.heatmaps import Peaks
-from custom_pose_ros.core.keypoints.identities import Pairs, compare, corners, place_tolerance, two_of
+from custom_pose_ros.core.keypoints.identities import Pairs, compare, corners, names_on_one_place, place_tolerance
 
 _ONE_PLACE_CELLS = 0.5  # up to which two names of an instance are on one place, though it may be small, and
 _WEAK = 0.5  # the lower one is dropped that has less than this share of the other one's height
@@ -90,14 +90,9 @@ def without_weak_names(objects: Objects, candidates: Candidates, limit: float) -
     rows, heights = objects.rows, candidates.peaks.scores[objects.rows]
     if not len(rows) or heights.min() >= _WEAK * heights.max() + limit:  # by far the most
         return objects
-    one, two = two_of(rows.shape[1])
-    points = points_of(rows, candidates.peaks)
-    apart = points[:, one] - points[:, two]
-    instance, pair = ((apart * apart).sum(2) <= (_ONE_PLACE_CELLS * candidates.stride) ** 2).nonzero()
-    one, two = one[pair], two[pair]
-    first, second = heights[instance, one], heights[instance, two]
-    lower = np.where(first < second, one, two)
-    above = np.fmin(first, second) - _WEAK * np.fmax(first, second)
+    points, tolerance = points_of(rows, candidates.peaks), _ONE_PLACE_CELLS * candidates.stride
+    instance, lower, higher = names_on_one_place(points, heights, tolerance)
+    above = heights[instance, lower] - _WEAK * heights[instance, higher]
     rest = rows.copy()
     rest[instance[above < 0], lower[above < 0]] = -1
     enough = (rest >= 0).sum(1) >= candidates.wanted
