@@ -30,7 +30,6 @@ _GREY = (150, 150, 150)
 _STROKE = 2.5  # half the length of one of an outline, in units
 _SHIFT = 4  # drawing coordinates have 4 binary places
 _FAR = 1e5  # [px]; what lies farther out is not drawn
-_ELLIPSE_SIGMAS = 2.45  # holds 95 % of a normal distribution in the plane
 _DEFAULT_AXIS_M = 0.1  # for objects without model points
 
 
@@ -43,7 +42,6 @@ def draw_poses(
     *,
     labels: bool = True,
     names: bool = False,
-    ellipses: bool = False,
     outline: OutlineViews | None = None,
 ) -> np.ndarray:
     """
@@ -57,7 +55,6 @@ def draw_poses(
         camera: that took the image; it is scaled to the image where it is of another size.
         labels: write object, track id, score and ambiguity above each pose, attitude and distance below the axes.
         names: write the name of each keypoint beside it.
-        ellipses: draw the region that holds each keypoint with 95 %.
         outline: of the object, drawn where each orientation has it: white where it measured the pose, else grey.
 
     Returns:
@@ -76,7 +73,7 @@ def draw_poses(
             raise ValueError(
                 f'poses of {model.name} must have {model.keypoint_count} keypoints, got {len(pose.visible)}'
             )
-        _draw_pose(painter, pose, model, ellipses)
+        _draw_pose(painter, pose, model)
     below = []
     if orientations and camera is not None:
         height, width = image.shape[:2]
@@ -96,13 +93,11 @@ def draw_poses(
     return painter.image
 
 
-def _draw_pose(painter: _Painter, pose: KeypointPose, model: ObjectModel, ellipses: bool) -> None:
+def _draw_pose(painter: _Painter, pose: KeypointPose, model: ObjectModel) -> None:
     for limb, (a, b) in enumerate(model.skeleton):
         if pose.visible[a] and pose.visible[b]:
             painter.line(pose.keypoints[a], pose.keypoints[b], PALETTE[limb % len(PALETTE)])
     for k in np.flatnonzero(pose.visible):
-        if ellipses:
-            painter.ellipse(pose.keypoints[k], pose.covariances[k])
         painter.dot(pose.keypoints[k], PALETTE[k % len(PALETTE)])
 
 
@@ -198,17 +193,6 @@ class _Painter:
             for radius, shade in ((5.0, _DARK), (4.0, _LIGHT), (3.0, colour)):
                 size = round(radius * self.unit * 2**_SHIFT)
                 cv2.circle(self.image, where, size, shade, cv2.FILLED, cv2.LINE_AA, _SHIFT)
-
-    def ellipse(self, centre: np.ndarray, covariance: np.ndarray) -> None:
-        if not np.isfinite(covariance).all():
-            return
-        values, vectors = np.linalg.eigh(covariance)
-        where, axes = self._fixed(centre), self._fixed(_ELLIPSE_SIGMAS * np.sqrt(np.maximum(values, 0)))
-        if where is not None and axes is not None:
-            angle = float(np.rad2deg(np.arctan2(vectors[1, 0], vectors[0, 0])))
-            for thickness, shade in ((3, _DARK), (1, _LIGHT)):
-                width = self._pixels(thickness)
-                cv2.ellipse(self.image, where, axes, angle, 0, 360, shade, width, cv2.LINE_AA, _SHIFT)
 
     def text(self, corner: np.ndarray, text: str, colour: tuple[int, int, int] = _LIGHT, size: float = 1.0) -> None:
         """Write on a darkened box with its lower left at `corner` [px], moved into the image as far as it fits."""
