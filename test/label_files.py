@@ -15,6 +15,7 @@ from training.pose_training.labels.image_files import ImageIndex
 from training.pose_training.labels.readers.video_frames import VideoFrames
 
 ROOT = Path(__file__).resolve().parents[1]
+HEAD, TAIL = (30.0, 40.0), (50.0, 60.0)
 DEEPLABCUT = """scorer,me,me,me,me
 bodyparts,nose,nose,tail,tail
 coords,x,y,x,y
@@ -85,3 +86,19 @@ def label_studio_task(name, *points, parent=None):
         for i, (label, x, y) in enumerate(points)
     ]  # fmt: skip
     return {'id': 1, 'data': {'image': name}, 'annotations': [{'result': results}]}
+
+
+def instances(labels):
+    """Return image -> its instances as name -> x, y, visibility, of labelled points only."""
+    return {
+        image.name: [
+            {
+                name: tuple(map(float, p))
+                for name, p in zip(labels.keypoint_names, instance.keypoints)
+                if float(p[2]) > 0
+            }
+            for instance in image.instances
+            if instance.keypoints is not None
+        ]
+        for image in labels.images
+    }
