@@ -93,33 +93,42 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         'folder, for a local storage of that folder)',
     )  # fmt: skip
     add_copies_option(parser)
-    film = parser.add_argument_group('films')
-    film.add_argument(
+    _add_films(parser.add_argument_group('films'))
+    parsed = parser.parse_args(arguments)
+    _check(parser, parsed)
+    check_output(parser, parsed.out, output_folder if parsed.footage else output_file('.json'))
+    return parsed
+
+
+def _add_films(group: argparse._ActionsContainer) -> None:
+    group.add_argument(
         '--footage', type=Path, nargs='+', metavar='FILE', help='videos, bags, or folders of pictures in their order'
     )
-    film.add_argument(
+    group.add_argument(
         '--count', type=positive_integer,
         help=f'frames to take of each film, at most (default {_COUNT}; with --from {_MOST_PROPOSED})',
     )  # fmt: skip
-    film.add_argument(
+    group.add_argument(
         '--from', dest='clicked', type=Path, metavar='LABELS',
         help='labels of some frames of the footage, in any format',
     )  # fmt: skip
-    film.add_argument(
+    group.add_argument(
         '--images', dest='folders', type=Path, action='append', help="with --from: their pictures' folder"
     )
-    film.add_argument('--object', help='object file: names and order of the keypoints, where there is no network')
-    film.add_argument(
+    group.add_argument('--object', help='object file: names and order of the keypoints, where there is no network')
+    group.add_argument(
         '--camera', type=Path,
         help='calibration, for the pose of a rigid object (default: the one beside the images of a bag)',
     )  # fmt: skip
-    film.add_argument('--flexible', action='store_true', help='with --from: the object bends, or has moving parts')
-    film.add_argument(
+    group.add_argument('--flexible', action='store_true', help='with --from: the object bends, or has moving parts')
+    group.add_argument(
         '--doubtful', action='store_true',
         help='with --from: also frames with keypoints in doubt, which stay without a label: complete them by hand',
     )  # fmt: skip
-    film.add_argument('--image', metavar='TOPIC', help='images of a bag, where it has several cameras')
-    parsed = parser.parse_args(arguments)
+    group.add_argument('--image', metavar='TOPIC', help='images of a bag, where it has several cameras')
+
+
+def _check(parser: argparse.ArgumentParser, parsed: argparse.Namespace) -> None:
     if parsed.footage is None:
         if parsed.model is None or parsed.images is None:
             parser.error('a model and a folder with images are needed, or --footage')
@@ -136,8 +145,6 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         parser.error(f'{parsed.model}: labels of --from are carried on without a network; give one or the other')
     elif parsed.object is not None and parsed.model is not None:
         parser.error('--object is inside the model')
-    check_output(parser, parsed.out, output_folder if parsed.footage else output_file('.json'))
-    return parsed
 
 
 def load_estimator(parsed: argparse.Namespace) -> PoseEstimator:

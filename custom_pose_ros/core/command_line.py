@@ -285,16 +285,13 @@ def optional_packages(program: str, extras: Sequence[str]) -> Iterator[None]:
     """
     try:
         yield
-    except ModuleNotFoundError as error:
-        name = error.name or ''
-        if name.partition('.')[0] in _OWN:
-            raise
-        say(f'error: {program} needs {name}, which is not installed: {pip_install(extras)}')
-        sys.exit(CANNOT)
-    except ImportError as error:  # installed, but a library of the system is missing or of another version
+    except ImportError as error:
         if (error.name or '').partition('.')[0] in _OWN:
             raise
-        say(f'error: {program} cannot load {error.name or "a package"}: {reason_of(error)}')
+        text = f'needs {error.name}, which is not installed: {pip_install(extras)}'
+        if not isinstance(error, ModuleNotFoundError):  # a library of the system is missing or of another version
+            text = f'cannot load {error.name or "a package"}: {reason_of(error)}'
+        say(f'error: {program} {text}')
         sys.exit(CANNOT)
 
 

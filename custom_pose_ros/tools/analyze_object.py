@@ -50,9 +50,9 @@ from custom_pose_ros.core.labels.raw_labels import safe_name
 from custom_pose_ros.core.object_checks import left_handed
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.orientation.observability import Observability, random_attitudes, tilted_at_most
-from custom_pose_ros.core.orientation.pnp import MIN_POINTS
+from custom_pose_ros.core.orientation.pnp import MIN_POINTS, known_points
 from custom_pose_ros.inference.camera_calibration import CameraCalibration
-from custom_pose_ros.tools.object_analysis import analyse, error_curves, format_changes, format_table, to_dict
+from custom_pose_ros.tools.object_analysis import Analysis, analyse, error_curves, format_changes, format_table, to_dict
 
 _NOISE_PX = 1e-3, 1e3
 _SIZE_PX = 640, 480
@@ -187,37 +187,43 @@ def run(args: argparse.Namespace, sight: MeshSight | None = None) -> int:
     numbers = _check_place(args.out, model.name)
     calibration = CameraCalibration(args.camera, report=lambda text: say(f'note: {args.camera}: {text}'))
     camera = calibration.for_size(*(calibration.size if args.camera else args.size or _SIZE_PX), args.fov_deg)
-    if not 0.0 < args.tilt <= 90.0:
-        raise UsageError(f'--tilt: wanted degrees above 0 and up to 90, got {args.tilt:g}')
-    attitudes = random_attitudes(_VIEWS)
-    observability = Observability(model, camera, args.noise, attitudes)
-    attitudes = tilted_at_most(attitudes, observability.shape.normal, math.radians(args.tilt))[:_MOST_VIEWS]
-    if not len(attitudes):
-        raise UsageError(f'--tilt {args.tilt:g}: no view is left; give at least 5')
+    attitudes = _attitudes(args.tilt, model)
     distances = _distances(*(args.distance or (float(f'{factor * model.size_m:.2g}') for factor in _IN_SIZES)))
     candidates = _candidates(args.candidate, model)
     seen = places = places_seen = None
     if sight is not None:
         nearest = sight.nearest(attitudes)
-        seen, places_seen = (
-            sight.keypoints_seen[nearest][:, model.has_position],
-            sight.places_seen[nearest].astype(bool),
-        )
-        places = sight.places.reshape(-1, 3)
+        seen = sight.keypoints_seen[nearest][:, model.has_position]
+        places, places_seen = sight.places.reshape(-1, 3), sight.places_seen[nearest].astype(bool)
     observability = Observability(model, camera, args.noise, attitudes, seen)
     analysis = analyse(observability, distances, candidates, places, places_seen)
     if not model.warnings and (text := left_handed(model.keypoint_names, model.model_points)):
         say(f'note: model_points: {text}')
     heading = (
         f'{model.name}: {len(observability.names)} keypoints with a known position, spread over {model.size_m:.3g} m, '
-        f'noise {args.noise:g} px, '
-        f'camera of {camera.width}x{camera.height} px, f = {camera.K[0, 0]:.0f} px'
+        f'noise {args.noise:g} px, camera of {camera.width}x{camera.height} px, f = {camera.K[0, 0]:.0f} px'
     )
     taken = (
         '' if args.distance else f'\ndistances of {_IN_SIZES[0]:.2g} to {_IN_SIZES[1]:.2g} times its size (--distance)'
     )
     words = _ALL_SEEN if seen is None else _sight_words(seen)
     print(f'{heading}{taken}\n{words}\n\n{format_table(analysis)}\n\n{format_changes(analysis)}')
+    _save(analysis, heading, numbers)
+    return DONE
+
+
+def _attitudes(tilt_deg: float, model: ObjectModel) -> np.ndarray:
+    """Return the attitudes (A, 3, 3) R_camera_object to look at, of which --tilt leaves a part."""
+    if not 0.0 < tilt_deg <= 90.0:
+        raise UsageError(f'--tilt: wanted degrees above 0 and up to 90, got {tilt_deg:g}')
+    attitudes = tilted_at_most(random_attitudes(_VIEWS), known_points(model).normal, math.radians(tilt_deg))
+    if not len(attitudes):
+        raise UsageError(f'--tilt {tilt_deg:g}: no view is left; give at least 5')
+    return attitudes[:_MOST_VIEWS]
+
+
+def _save(analysis: Analysis, heading: str, numbers: Path) -> None:
+    """Write the numbers, and beside them the chart where its packages are installed."""
     write_json(numbers, to_dict(analysis))
     saved = [numbers]
     try:
@@ -230,7 +236,6 @@ def run(args: argparse.Namespace, sight: MeshSight | None = None) -> int:
             draw_observability(temporary, heading, analysis.distances, error_curves(analysis))
         saved.insert(0, chart)
     say(f'\nsaved {", ".join(map(str, saved))}')
-    return DONE
 
 
 def _sight_words(seen: np.ndarray) -> str:
