@@ -107,8 +107,7 @@ class PictureSequence:
 def format_table(result: PictureResult, model: ObjectModel) -> str:
     """Return the lines a person reads: each instance with its keypoints and its orientation."""
     place = result.source if result.frame is None else f'{result.source} frame {result.frame} ({result.stamp_s:.2f} s)'
-    count = len(result.poses)
-    lines = [f'{place}: {result.width}x{result.height} px, {count or "no"} {model.name}{"" if count == 1 else "s"}']
+    lines = [f'{place}: {result.width}x{result.height} px, {len(result.poses)} x {model.name}']
     name_width = max(len(name) for name in model.keypoint_names)
     for pose in result.poses:
         turned = f'  or turned: {pose.ambiguity:.2f}' if pose.ambiguity > AMBIGUOUS else ''

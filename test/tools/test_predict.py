@@ -49,7 +49,7 @@ def test_image_prints_a_table_and_saves_the_drawing_beside_it(predict, picture):
     status, out, err = predict(picture)
     assert status == 0
     lines = out.splitlines()
-    assert lines[0] == f'{picture}: 320x256 px, 1 tiny'
+    assert lines[0] == f'{picture}: 320x256 px, 1 x tiny'
     name, x, y, unit, *_ = lines[2].split()
     assert (name, unit) == ('front', 'px')
     assert np.hypot(float(x) - TINY_POINTS[0, 0], float(y) - TINY_POINTS[0, 1]) < PEAK_PX

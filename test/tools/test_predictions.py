@@ -72,7 +72,7 @@ def test_a_sequence_is_measured_by_the_outline_and_says_so():
 def test_table(result, tiny_model):
     lines = format_table(result, tiny_model).splitlines()
     assert lines == [
-        'dive.mp4 frame 7 (0.28 s): 320x256 px, 1 tiny',
+        'dive.mp4 frame 7 (0.28 s): 320x256 px, 1 x tiny',
         '  tiny 3  score 0.80',
         '    front      10.0     20.0 px  score 0.90',
         '    left      110.2     60.0 px  score 0.80',
@@ -131,7 +131,7 @@ def test_reason_for_no_orientation_is_given(result, tiny_model):
         refusals={3: 'too few keypoints'},
     )
     lines = format_table(bare, tiny_model).splitlines()
-    assert (lines[0], lines[-1]) == ('a.png: 320x256 px, 1 tiny', '    no orientation: too few keypoints')
+    assert (lines[0], lines[-1]) == ('a.png: 320x256 px, 1 x tiny', '    no orientation: too few keypoints')
     pose = json.loads(format_json(bare, tiny_model))['poses'][0]
     assert (pose['orientation'], pose['no_orientation_because']) == (None, 'too few keypoints')
 
