@@ -13,7 +13,9 @@ from outlined_box import CAMERA, FACE_COLOURS, box_views, near, picture, some_po
 from custom_pose_ros.core.geometry.rigid import Rigid
 from custom_pose_ros.core.geometry.rotations import matrix_from_roll_pitch_yaw, rotation_between
 from custom_pose_ros.core.geometry.symmetry import Symmetry
+from custom_pose_ros.core.orientation.filter_models import KeypointNoise
 from custom_pose_ros.core.orientation.orientation_estimator import OrientationEstimator
+from custom_pose_ros.core.orientation.outlines.fit_requests import run_together
 from custom_pose_ros.core.orientation.outlines.outline_fit import MeshSize
 from custom_pose_ros.core.orientation.outlines.outline_fitter import FitStart, OutlineFitter
 from custom_pose_ros.core.orientation.outlines.outline_views import OUTLINE, SIZE_ERROR, OutlineViews, ViewLines
@@ -328,6 +330,28 @@ def test_an_instance_goes_on_with_its_new_id_where_its_keypoints_are_named_the_o
         found = [outlined_box.keypoints(named, i, track_id=None)] if i < 8 or i > 15 else []
         estimates = estimator.update(found, 0.1 * i, picture(outlined_box.TILTED, i))
         assert [estimate.track_id for estimate in estimates] == [0 if i <= 15 else 1]
+
+
+def test_a_track_that_starts_anew_keeps_nothing_of_what_its_former_keypoints_told(monkeypatch):
+    """Its covariance was too small, by 10 %. The noise and the size it may keep: they are those of the same object."""
+    monkeypatch.setattr(MeshSize, 'learn', lambda *_: None)
+    monkeypatch.setattr(KeypointNoise, 'learn', lambda *_: None)
+    setup, truth = OrientationEstimator(outlined_box.MODEL, CAMERA, outline=VIEWS)._setup, outlined_box.TILTED
+    track = InstanceTrack(setup)
+
+    def updated(track, stamp_s):
+        found = outlined_box.keypoints(truth, 0)
+        return run_together([track.update(found, stamp_s, 0.5, True)], setup.outline, picture(truth))
+
+    for i in range(3):
+        updated(track, 0.1 * i)
+    covariances = []
+    for each in (track, InstanceTrack(setup)):
+        updated(each, 5.0)
+        (estimate,) = run_together([each.coast(5.1, 0, True)], setup.outline, picture(truth))
+        assert not estimate.coasting
+        covariances.append(estimate.covariance)
+    np.testing.assert_allclose(*covariances, rtol=1e-9)
 
 
 def test_between_the_images_of_the_network_another_shape_is_not_followed_but_predicted():
