@@ -155,7 +155,8 @@ def _add_clip(group: argparse._ActionsContainer) -> None:
     group.add_argument(
         '--trajectory',
         action='store_true',
-        help='a clip of a smooth motion in a pool (clip.mp4, ground_truth.json, camera.yaml)',
+        help='a clip of a smooth motion in a pool (clip.mp4, ground_truth.json, camera.yaml); its length: the line '
+        'trajectory: {seconds: 4} in a file for --settings',
     )  # fmt: skip
     group.add_argument('--bag', action='store_true', help='with --trajectory: a rosbag2 (mcap) too')
 
