@@ -30,5 +30,13 @@ def test_names_of_keypoints_that_lie_close_do_not_overlap(step):
             assert right <= other[0] or other[2] <= left or bottom <= other[1] or other[3] <= top
 
 
+def test_a_name_stands_beside_its_own_keypoint_and_not_beside_another():
+    """At the edge of the picture a name was put to the left of its keypoint, where it ended at the next one."""
+    names, pixels = ['right_bottom', 'front_right_bottom'], np.array([[211.0, 313.0], [353.0, 313.0]])
+    for own, (left, top, right, bottom) in enumerate(boxes(label_corners(pixels, names, pixels, (480, 400)), names)):
+        away = np.linalg.norm(np.clip(pixels, (left, top), (right, bottom)) - pixels, axis=1)
+        assert away[own] < 20 < away[1 - own]
+
+
 def test_a_name_with_room_stands_beside_its_keypoint():
     assert label_corners(np.array([[100.0, 100.0]]), ['bow'], np.array([[100.0, 100.0]]), (480, 400)) == [(108, 96)]

@@ -33,7 +33,7 @@ _DARK, _LIGHT = (40, 40, 40), (255, 255, 255)
 _NAME_SIZE = 0.4  # of OpenCV's letters
 _TITLE_PX = 26  # of the picture
 _REACHES = (0, 14, 28, 42, 60, 80, 110, 140)  # how far a name is moved away from others [px]
-_NEAR_PX = 20  # a name farther from its keypoint has a line to it
+_NEAR_PX = 20  # a name farther from its keypoint, or nearer to another one, has a line to it
 # Title, direction towards the camera, what is up in the picture; in the object's axes x forward, y left, z up.
 _SIDES = (
     ('from the front (+x)', (1, 0, 0), (0, 0, 1)),
@@ -86,10 +86,11 @@ def _draw_keypoints(image: np.ndarray, pixels: np.ndarray, shown: np.ndarray, na
     seen = [i for i in range(len(names)) if shown[i]]
     corners = label_corners(pixels[seen], [names[i] for i in seen], pixels, (image.shape[1], image.shape[0]))
     for i, corner in zip(seen, corners):
-        place, (wide, high) = np.rint(pixels[i]).astype(int), _text_size(names[i])
-        end = np.clip(place, np.array(corner) - (0, high), np.array(corner) + (wide, 0))
-        if np.linalg.norm(end - place) > _NEAR_PX:  # moved away: say whose it is
-            cv2.line(image, place.tolist(), end.tolist(), _DARK, 1, cv2.LINE_AA)
+        steps = _steps_to(_box(corner, names[i]), pixels)
+        away = np.linalg.norm(steps, axis=1)
+        if away[i] > _NEAR_PX or np.delete(away, i).min(initial=np.inf) < _NEAR_PX:  # say whose it is
+            ends = np.rint([pixels[i], pixels[i] + steps[i]]).astype(int)
+            cv2.line(image, *ends.tolist(), _DARK, 1, cv2.LINE_AA)
     for i in np.argsort(shown, kind='stable'):  # seen ones lie over hidden ones
         centre = tuple(int(v) for v in np.rint(pixels[i]))
         cv2.circle(image, centre, 6, _DARK, -1 if shown[i] else 3, cv2.LINE_AA)
@@ -102,7 +103,7 @@ def label_corners(
     pixels: np.ndarray, names: Sequence[str], marks: np.ndarray, size: tuple[int, int]
 ) -> list[tuple[int, int]]:
     """
-    Return where to write the name of each keypoint, so that no two names overlap and marks stay free, where possible.
+    Return where to write names, where possible over no mark or other name, near to the own mark and not to another one.
 
     Args:
         pixels: (N, 2) of the keypoints.
@@ -124,12 +125,28 @@ def label_corners(
             for down in (-4, high + 6, -4 - reach, high + 6 + reach)
             for left in (x + 8 + reach / 2, x - 8 - wide - reach / 2, x - wide / 2)
         ]
-        boxes = [(left - 2, low - high - 2, left + wide + 2, low + 4) for left, low in places]
-        overlaps = [sum(_common_area(box, other) for other in taken) for box in boxes]
-        best = int(np.argmin(overlaps))  # the first, nearest to its keypoint, of those that are free
+        boxes = [_box(place, name) for place in places]
+        others = np.linalg.norm(marks - (x, y), axis=1) > 1
+        costs = []
+        for box in boxes:
+            away = np.linalg.norm(_steps_to(box, np.vstack([(x, y), marks[others]])), axis=1)
+            strays = max(0.0, _NEAR_PX - away[1:].min(initial=np.inf))
+            costs.append((sum(_common_area(box, other) for other in taken), round(away[0] + 2 * strays)))
+        best = costs.index(min(costs))
         taken.append(boxes[best])
         corners.append((round(places[best][0]), round(places[best][1])))
     return corners
+
+
+def _box(corner: tuple[float, float], name: str) -> tuple[float, float, float, float]:
+    """Return left, top, right and bottom of a name with its margin."""
+    (left, low), (wide, high) = corner, _text_size(name)
+    return left - 2, low - high - 2, left + wide + 2, low + 4
+
+
+def _steps_to(box: tuple[float, ...], points: np.ndarray) -> np.ndarray:
+    """Return the steps (N, 2) from points to what is nearest to them of a box."""
+    return np.clip(points, box[:2], box[2:]) - points
 
 
 def _common_area(a: tuple[float, ...], b: tuple[float, ...]) -> float:
