@@ -56,6 +56,21 @@ def test_print_is_found_and_its_normals_point_to_the_brighter_side():
     assert np.median(lines.normals[found, 1]) > 0.9
 
 
+def test_faint_print_is_left_out_beside_print_that_is_clear():
+    """A camera a few times farther away does not see it, and lines that see nothing are no evidence for the rest."""
+    from training.synthetic.output.outline_drawing import OutlineDrawing
+
+    def stripe(grey: float, y: float) -> Part:
+        return Part.from_mesh('stripe', box((0.2, 0.1, 0.01)), Material((grey,) * 3)).moved(translation=(0, y, 0))
+
+    drawing = OutlineDrawing([stripe(0.1, -0.1), stripe(0.9, 0.0), stripe(0.7, 0.1)], 20)
+    above = int((drawing.directions @ [0, 0, 1.0]).argmax())
+    lines = list(drawing.views())[above]
+    y = lines.points[lines.kinds == RISE, 1]
+    assert len(y) > 30
+    assert (np.abs(y + 0.05) < 1e-3).all()  # the step from 0.9 to 0.7, at y = 0.05, is a fourth as high
+
+
 def test_the_command_writes_an_outline_that_belongs_to_the_object(tmp_path: Path, capsys):
     from training.outline import main
 

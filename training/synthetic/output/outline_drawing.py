@@ -23,8 +23,9 @@ _BORDER_PX = 10
 _LEAST_ROOM_PX = 3  # in and out; thinner parts are not told from noise in an image
 _FARTHEST_PX = 60  # how far room is looked for
 _SOFT_PX = 2.0  # by which the mask is blurred, so that its normals are smooth
-_PRINT_SOFT_PX = 0.7
-_PRINT_RISE = 0.04  # of the brightness in [0, 1], least for each pixel
+_PRINT_SOFT_PX = 1.5  # finer print is not seen from a few times farther away
+_PRINT_RISE = 0.02  # of the brightness in [0, 1], least for each pixel,
+_STRONG = 0.8  # and at least this share of the rise that a tenth of the print in the view has
 _JUMP_SLOPE = 12.0  # steepest surface, depth over distance in the image, that is not taken for a jump
 _SAME_DEPTH = 0.003  # of the radius, by which a crease may lie behind what is seen around it
 _CLEAR_PX = 5  # inner lines are as far as this from where the depth jumps
@@ -159,6 +160,7 @@ def _print(brightness: np.ndarray, depth: np.ndarray, clear: np.ndarray) -> _Fou
         _between(height, column + shift * normals[:, 0], row + shift * normals[:, 1]) for shift in (-1.0, 0.0, 1.0)
     )
     top = (here >= before) & (here > after)
+    top &= here >= _STRONG * np.quantile(here[top], 0.9) if top.any() else False
     row, column, normals = row[top], column[top], normals[top]
     shift = 0.5 * (before - after)[top] / (before - 2.0 * here + after)[top]  # the top of a parabola
     pixels = np.column_stack([column, row]) + np.clip(shift, -0.5, 0.5)[:, None] * normals

@@ -6,6 +6,7 @@ The numbers of the steps in the comments are those of docs/outline.md, where eac
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import cv2
@@ -23,7 +24,11 @@ _SHARP_WIDTH = 2.5  # samples of a sharp edge at half its height
 _WIDEST = 4  # samples to each side of an edge that belong to it
 _BLUR_EVERY = 3  # so many lines do to tell the blur
 _RARE = 2e-4  # share of the pixels from which on a colour tells on which side it is
-_BINS = 1 << 12  # four bits for each of blue, green, red
+_SECTORS = 12  # of the outline, each of which has colours of its own; the next ones
+_BESIDE = 0.5  # count that much, and the whole outline
+_WHOLE = 0.2  # this share of a sector
+_BITS = 3  # for each of blue, green, red
+_BINS = 1 << 3 * _BITS
 _KINDS_OF_BINS = _BINS + 1  # the last one is that of pixels that tell nothing
 _GREY = np.full(3, 1.0 / 3.0, np.float32)
 _LEAST_VARIANCE = 0.36  # of the offset of one line, in squared samples
@@ -37,7 +42,10 @@ _TRIED = np.arange(-_OFFSETS, _OFFSETS + 1, dtype=np.float32)
 _POWERS = np.stack([np.ones_like(_TRIED), _TRIED, _TRIED * _TRIED])
 _UNKNOWN_INFORMATION = 1.0 / (float(_TRIED @ _TRIED) / len(_TRIED) + _LEAST_VARIANCE)  # of a line that tells nothing
 _PACKED = np.arange(1 << 16)  # colours of 5, 6 and 5 bits, as OpenCV packs them
-_BIN_OF = (_PACKED >> 12 << 8) + (_PACKED >> 7 & 15) * 16 + (_PACKED >> 1 & 15)
+_LEVELS = (1 << _BITS) - 1
+_BIN_OF = (
+    _PACKED >> 16 - _BITS << 2 * _BITS | (_PACKED >> 11 - _BITS & _LEVELS) << _BITS | _PACKED >> 5 - _BITS & _LEVELS
+)
 
 
 def _factors(levels: int = 257, rank: int = 2) -> tuple[np.ndarray, np.ndarray]:
@@ -74,6 +82,7 @@ class LinesInImage(NamedTuple):
         room: (2, N) float32 how far inwards and outwards nothing else is met [px].
         owner: (N,) which of the instances a line belongs to; ascending among the lines of a kind.
         outline: how many of them cross the outline.
+        sectors: (outline,) of all sectors of all instances, the one that each of these lies in.
         creases: from which line on they cross creases.
         instances: A.
     """
@@ -83,6 +92,7 @@ class LinesInImage(NamedTuple):
     room: np.ndarray
     owner: np.ndarray
     outline: int
+    sectors: np.ndarray
     creases: int
     instances: int
 
@@ -91,7 +101,10 @@ class LinesInImage(NamedTuple):
         """Return the lines, in this order already; rows (6, N) are pixels, normals and room."""
         outline = int(np.count_nonzero(kinds == OUTLINE))
         creases = outline + int(np.count_nonzero(kinds == RISE))
-        return cls(rows[:2], rows[2:4], rows[4:], owner, outline, creases, instances)
+        first = owner[:outline]
+        place, counts = _places(first, instances)
+        sectors = first * _SECTORS + place * _SECTORS // counts[first]
+        return cls(rows[:2], rows[2:4], rows[4:], owner, outline, sectors, creases, instances)
 
 
 class LineReader:
@@ -115,8 +128,7 @@ class LineReader:
     def blur(self, lines: LinesInImage, unit_px: np.ndarray) -> np.ndarray:
         """Return (A,) by how much edges are wider than sharp ones, at half their height [px]; unit_px: (A,)."""
         owner = lines.owner[: lines.outline]
-        counts = np.bincount(owner, minlength=lines.instances)
-        place = np.arange(lines.outline) - np.repeat(np.cumsum(counts) - counts, counts)
+        place, counts = _places(owner, lines.instances)
         part = np.flatnonzero(place % _BLUR_EVERY == 0)
         blur_px = np.zeros(lines.instances)
         if not len(part):
@@ -135,7 +147,7 @@ class LineReader:
 
     def sides(self, lines: LinesInImage, unit_px: np.ndarray, blur_px: np.ndarray) -> np.ndarray:
         """
-        Return what each colour tells of its side, by strips along the outline, for each instance (step 2).
+        Return what each colour tells of its side, by strips along the outline, for each of its sectors (step 2).
 
         Args:
             lines: in the image.
@@ -143,25 +155,22 @@ class LineReader:
             blur_px: (A,), see `blur`.
 
         Returns:
-            (rank, A, _KINDS_OF_BINS).
+            (rank, A, _SECTORS, _KINDS_OF_BINS).
         """
         owner = lines.owner[: lines.outline]
         half = unit_px * _STRIP_PX[:, None] + _PER_BLUR * blur_px
         steps = np.concatenate([-half[::-1], half]).astype(np.float32).take(owner, 1)
         part = slice(lines.outline)
         room = lines.room[:, part] - np.float32(1.0)
-        bins = _bins(self._read(lines, part, steps), owner, (steps <= -room[0]) | (steps >= room[1]))
-        bins[len(half) :] += lines.instances * _KINDS_OF_BINS  # the outer ones
-        counts = np.bincount(bins.ravel(), minlength=2 * lines.instances * _KINDS_OF_BINS)
-        counts = counts.reshape(2, lines.instances, _KINDS_OF_BINS)
-        counts[..., _BINS] = 0
-        seen = np.flatnonzero(counts[0] + counts[1])  # other colours tell nothing
-        totals = np.maximum(1, counts.sum(2)).take(seen // _KINDS_OF_BINS, 1)
-        inner, outer = counts.reshape(2, -1).take(seen, 1) / totals + _RARE
-        level = np.rint(inner / (inner + outer) * (_OF_LEVEL.shape[1] - 1)).astype(np.intp)
-        sides = np.zeros((len(_OF_LEVEL), lines.instances * _KINDS_OF_BINS), np.float32)  # the last bin tells nothing
-        sides[:, seen] = _OF_LEVEL.take(level, 1)
-        return sides.reshape(len(sides), lines.instances, _KINDS_OF_BINS)
+        bins = _bins(self._read(lines, part, steps), lines.sectors, (steps <= -room[0]) | (steps >= room[1]))
+        shape = 2, lines.instances, _SECTORS, _KINDS_OF_BINS
+        bins[len(half) :] += math.prod(shape[1:])  # the outer ones
+        counts = np.bincount(bins.ravel(), minlength=math.prod(shape)).reshape(shape).astype(np.float32)
+        counts[..., _BINS] = 0.0
+        near = counts + _BESIDE * (np.roll(counts, 1, 2) + np.roll(counts, -1, 2))
+        shares = _shares(near) + _WHOLE * _shares(counts.sum(2, keepdims=True)) + _RARE
+        level = np.rint(shares[0] / (shares[0] + shares[1]) * (_OF_LEVEL.shape[1] - 1)).astype(np.intp)
+        return _OF_LEVEL.take(level, 1)
 
     def offsets(self, lines: LinesInImage, sides: np.ndarray, scale_px: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """
@@ -178,7 +187,7 @@ class LineReader:
         count, outline = len(scale), lines.outline
         part = slice(outline)
         colours = self._read(lines, slice(None), steps)
-        bins = _bins(np.ascontiguousarray(colours[:, part]), lines.owner[part], met[:, part])
+        bins = _bins(np.ascontiguousarray(colours[:, part]), lines.sectors, met[:, part])
         likelihood = np.empty((len(_TRIED), count), np.float32)
         likelihood[:, part] = _OF_EDGE @ sides.reshape(len(sides), -1).take(bins, 1).reshape(-1, outline)
         if count > outline:
@@ -197,13 +206,24 @@ class LineReader:
         return offset + beside[0] + beside[1], certainty / (scale * scale)
 
 
-def _bins(colours: np.ndarray, owner: np.ndarray, met: np.ndarray) -> np.ndarray:
-    """Return the bins (S, N) of colours (S, N, 3), each instance with bins of its own; the last one where `met`."""
+def _places(owner: np.ndarray, instances: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the place of each line (N,) among those of its instance, and how many each instance has (A,)."""
+    counts = np.bincount(owner, minlength=instances)
+    return np.arange(len(owner)) - np.repeat(np.cumsum(counts) - counts, counts), counts
+
+
+def _shares(counts: np.ndarray) -> np.ndarray:
+    """Return the counts (..., bins) as shares of their sum."""
+    return counts / np.maximum(1.0, counts.sum(-1, keepdims=True))
+
+
+def _bins(colours: np.ndarray, sectors: np.ndarray, met: np.ndarray) -> np.ndarray:
+    """Return the bins (S, N) of colours (S, N, 3), each sector (N,) with bins of its own; the last one where `met`."""
     if not colours.size:
         return np.zeros(met.shape, np.intp)
     bins = _BIN_OF.take(cv2.cvtColor(colours, cv2.COLOR_BGR2BGR565).view(np.uint16)[..., 0])
     np.copyto(bins, _BINS, where=met)
-    bins += owner * _KINDS_OF_BINS
+    bins += sectors * _KINDS_OF_BINS
     return bins
 
 
