@@ -1,7 +1,8 @@
-"""What package.xml declares, which is all that `colcon test` has after `rosdep install`; the rest are extras."""
+"""What setup.py and package.xml declare; the latter is all that `colcon test` has after `rosdep install`."""
 
 from __future__ import annotations
 
+import ast
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -33,3 +34,13 @@ def missing_extra(error: BaseException | None) -> str | None:
     name = (error.name or '').partition('.')[0] if error else ''
     is_own = (ROOT / name).exists() or (ROOT / 'test' / f'{name}.py').exists()
     return name if name and not is_own and name not in declared_modules() else None
+
+
+def console_scripts() -> dict[str, str]:
+    """Return the commands of setup.py: name -> module:function."""
+    tree = ast.parse((ROOT / 'setup.py').read_text(encoding='utf-8'))
+    return next(
+        ast.literal_eval(node.value)
+        for node in tree.body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == 'COMMANDS'
+    )

@@ -59,6 +59,13 @@ def save(folder: Path, content) -> Path:
     return path
 
 
+def edit(folder: Path, change) -> None:
+    """Change labels.json."""
+    content = json.loads((folder / 'labels.json').read_text())
+    change(content)
+    save(folder, content)
+
+
 def texts(labels, kind):
     """Return the problems of a kind as lines."""
     return [f'{p.image} {p.annotation} {p.text}'.strip() for p in labels.problems if p.kind == kind]

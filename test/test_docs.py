@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import ast
 import importlib.util
 import re
 import shlex
 import subprocess
 import sys
-from functools import cache
 from pathlib import Path
 from types import ModuleType
 from urllib.parse import urlsplit
 
 import pytest
+from declared_packages import console_scripts
 
 from custom_pose_ros.core import command_line
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
@@ -103,16 +102,6 @@ def test_figures_stand_in_one_place() -> None:
 
 def make_targets() -> set[str]:
     return set(re.findall(r'^([a-z-]+):', (ROOT / 'Makefile').read_text(encoding='utf-8'), re.MULTILINE))
-
-
-@cache
-def console_scripts() -> dict[str, str]:
-    tree = ast.parse((ROOT / 'setup.py').read_text(encoding='utf-8'))
-    return next(
-        ast.literal_eval(node.value)
-        for node in tree.body
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == 'COMMANDS'
-    )
 
 
 def launch_arguments(file: str) -> str:

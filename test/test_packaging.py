@@ -15,7 +15,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from declared_packages import declared_modules, dependencies
+from declared_packages import console_scripts, declared_modules, dependencies
 
 ROOT = Path(__file__).resolve().parents[1]
 MADE_BY_MAKE = Path(sys.prefix, '.stamps/packages-test').is_file() and Path(sys.prefix).parent == ROOT
@@ -183,21 +183,10 @@ def test_everything_installed_is_pinned(pins):
     assert wrong == {}
 
 
-@pytest.fixture(scope='module')
-def commands() -> dict[str, str]:
-    """The console scripts of setup.py: name -> module:function."""
-    tree = ast.parse((ROOT / 'setup.py').read_text(encoding='utf-8'))
-    return next(
-        ast.literal_eval(node.value)
-        for node in tree.body
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == 'COMMANDS'
-    )
-
-
-def test_every_command_exists(commands):
+def test_every_command_exists():
     """Each console script names a function of a module of this package."""
-    assert {'pose_node', 'orientation_node', 'predict', 'demo'} <= set(commands)
-    for command in commands.values():
+    assert {'pose_node', 'orientation_node', 'predict', 'demo'} <= set(console_scripts())
+    for command in console_scripts().values():
         module, _, function = command.partition(':')
         path = ROOT / 'custom_pose_ros' / f'{module.replace(".", "/")}.py'
         functions = {node.name for node in ast.parse(path.read_text(encoding='utf-8')).body if hasattr(node, 'name')}
@@ -225,7 +214,7 @@ def wheel(source) -> Path:
     return next((source / 'dist').glob('*.whl'))
 
 
-def test_colcon_builds_the_package(source, commands, tmp_path):
+def test_colcon_builds_the_package(source, tmp_path):
     """Executables lie where `ros2 run` and `ros2 launch` look, object files where the nodes look."""
     pytest.importorskip('colcon_ros', reason='colcon is missing: run `make test`')
     command = [sys.executable, '-m', 'colcon', '--log-base', 'log', 'build', '--merge-install', '--base-paths', source]
@@ -233,7 +222,7 @@ def test_colcon_builds_the_package(source, commands, tmp_path):
     assert built.returncode == 0, built.stderr
     assert 'Traceback' not in built.stderr
     installed = tmp_path / 'install'
-    assert {path.name for path in (installed / 'lib/custom_pose_ros').iterdir()} == set(commands)
+    assert {path.name for path in (installed / 'lib/custom_pose_ros').iterdir()} == set(console_scripts())
     share = installed / 'share/custom_pose_ros'
     assert (share / 'config/submarine/model.onnx').is_file()
     assert (share / 'launch/custom_pose.launch.py').is_file()

@@ -10,14 +10,10 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from known_lenses import EQUIDISTANT, PLUMB_BOB, RATIONAL, K, refusal
 
-from custom_pose_ros.core.errors import ConfigError
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 
-K = [[610.0, 0.0, 322.0], [0.0, 605.0, 238.0], [0.0, 0.0, 1.0]]
-PLUMB_BOB = [-0.28, 0.09, 0.001, -0.0007, -0.012]
-RATIONAL = [0.42, -0.31, 0.0008, -0.0004, 0.05, 0.71, -0.2, 0.03]
-EQUIDISTANT = [-0.02, 0.008, -0.004, 0.0009]
 LENSES = {'plumb_bob': PLUMB_BOB, 'rational_polynomial': RATIONAL, 'equidistant': EQUIDISTANT}
 GRID = np.stack(np.meshgrid(np.linspace(0, 639, 9), np.linspace(0, 479, 7)), -1).reshape(-1, 2)
 CALIBRATION = {
@@ -47,13 +43,6 @@ def distort_by_formula(lens: str, x: float, y: float) -> tuple[float, float]:
     k1, k2, p1, p2, k3, k4, k5, k6 = (*LENSES[lens], 0, 0, 0)[:8]
     radial = (1 + k1 * r2 + k2 * r2**2 + k3 * r2**3) / (1 + k4 * r2 + k5 * r2**2 + k6 * r2**3)
     return (x * radial + 2 * p1 * x * y + p2 * (r2 + 2 * x * x), y * radial + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y)
-
-
-def refusal(call, *args, **kwargs) -> str:
-    with pytest.raises(ConfigError) as error:
-        call(*args, **kwargs)
-    assert '\n' not in str(error.value)
-    return str(error.value)
 
 
 @pytest.mark.parametrize(

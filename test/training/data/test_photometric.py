@@ -7,6 +7,7 @@ import dataclasses
 import cv2
 import numpy as np
 import pytest
+from blurred_spot import blob, centroid
 
 from training.pose_training.data import photometric
 from training.pose_training.data.augmentation import Augmentation
@@ -15,18 +16,6 @@ KEYPOINTS = np.array([[40.0, 30.0], [90.0, 60.0]])
 
 
 CHANGES = ['blur', 'motion_blur', 'noise', 'cutout', 'haze', 'shade', 'glare', 'jpeg']
-
-
-def blob(width: int, height: int, centre: tuple[float, float], sigma: float) -> np.ndarray:
-    x, y = np.arange(width), np.arange(height)[:, None]
-    value = 255 * np.exp(-((x - centre[0]) ** 2 + (y - centre[1]) ** 2) / (2 * sigma**2))
-    return np.repeat(value[..., None], 3, axis=2).round().astype(np.uint8)
-
-
-def centroid(image: np.ndarray) -> np.ndarray:
-    weight = np.where(image[..., 0] > 25, image[..., 0], 0).astype(float)
-    y, x = np.mgrid[: image.shape[0], : image.shape[1]]
-    return np.array([(weight * x).sum(), (weight * y).sum()]) / weight.sum()
 
 
 @pytest.mark.parametrize('name', CHANGES)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 
 import numpy as np
 import pytest
+from label_files import edit
 
 from training.pose_training.data.augmentation import Augmentation
 from training.pose_training.data.training_set import Ticket, TrainingSet
@@ -14,13 +14,6 @@ from training.pose_training.labels.coco import read_dataset
 from training.pose_training.learning.losses import HEATMAP_PEAK_WEIGHT
 
 PLAIN = Augmentation.named('none')
-
-
-def edit(folder, change):
-    path = folder / 'labels.json'
-    content = json.loads(path.read_text())
-    change(content)
-    path.write_text(json.dumps(content))
 
 
 def plain_set(folder, model, **arguments):

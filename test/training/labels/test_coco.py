@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from label_files import read_labels
+from label_files import edit, read_labels
 from picture_files import picture, with_orientation
 
 from custom_pose_ros.core.errors import DatasetError, MediaError
@@ -22,13 +22,6 @@ from custom_pose_ros.evaluation.truth.coco_labels import CocoLabels
 from training.pose_training.labels.checking import check
 from training.pose_training.labels.coco import find_labels, read_dataset
 from training.pose_training.labels.image_files import ImageIndex
-
-
-def edit(folder, change):
-    path = folder / 'labels.json'
-    content = json.loads(path.read_text())
-    change(content)
-    path.write_text(json.dumps(content))
 
 
 def test_images_and_keypoints_are_read_by_value(dots_folder, dots):
