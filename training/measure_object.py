@@ -43,9 +43,9 @@ from training.pose_training.measuring.measured_files import (
     measured_object_yaml,
     position_lines,
 )
-from training.pose_training.measuring.measurement import LEAST_NOISE_PX, LabelledViews, Measurement, measure
+from training.pose_training.measuring.measurement import LEAST_NOISE_PX, Measurement, measure
 from training.pose_training.measuring.object_axes import FrameChoice, ObjectFrame
-from training.pose_training.measuring.views_of_labels import labelled_pictures, labelled_views
+from training.pose_training.measuring.views_of_labels import LabelledViews, labelled_pictures, labelled_views
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:

@@ -31,8 +31,8 @@ from custom_pose_ros.core.labels.raw_labels import HIDDEN  # noqa: E402
 from training import measure_object, prelabel  # noqa: E402
 from training.pose_training.labels.checking import CheckedImage  # noqa: E402
 from training.pose_training.labels.film import Film  # noqa: E402
-from training.pose_training.measuring.measurement import LabelledViews, aligned_difference, measure  # noqa: E402
-from training.pose_training.measuring.views_of_labels import labelled_views  # noqa: E402
+from training.pose_training.measuring.measurement import aligned_difference, measure  # noqa: E402
+from training.pose_training.measuring.views_of_labels import LabelledViews, labelled_views  # noqa: E402
 
 CLICKED = ((0, 57, 114, 171, 227), (22, 67, 113, 158, 204), (15, 75, 105, 150, 215), (10, 40, 120, 180, 200),
            (5, 30, 60, 90, 220))  # fmt: skip

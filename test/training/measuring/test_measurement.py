@@ -10,7 +10,8 @@ from labelled_body import FOCAL_PX, K1, NAMES, POINTS, SIZE, pictured, poses, sh
 
 from custom_pose_ros.core.errors import DatasetError
 from custom_pose_ros.core.measuring.bundle import Views
-from training.pose_training.measuring.measurement import LabelledViews, measure
+from training.pose_training.measuring.measurement import measure
+from training.pose_training.measuring.views_of_labels import LabelledViews
 
 
 def labelled(pixels, weights=None, focals_px=None, names=NAMES):

@@ -11,7 +11,8 @@ import yaml
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.object_model import ObjectModel
 from training.pose_training.labels.drafts import quoted
-from training.pose_training.measuring.measurement import LabelledViews, Measurement
+from training.pose_training.measuring.measurement import Measurement
+from training.pose_training.measuring.views_of_labels import LabelledViews
 
 AUTHOR = 'training/measure_object.py'
 _MEASURED = f'# Measured by {AUTHOR}.'  # begins a calibration

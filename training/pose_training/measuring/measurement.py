@@ -22,6 +22,7 @@ from custom_pose_ros.core.measuring.bundle import (
 )
 from custom_pose_ros.core.orientation.pnp import PointSet, initial_poses
 from training.pose_training.measuring.first_shapes import first_bundles
+from training.pose_training.measuring.views_of_labels import LabelledViews
 
 MIN_KEYPOINTS = 4  # in one view: three tell nothing but its pose
 _FOCALS = (0.6, 1.0, 1.8, 3.5)  # guesses, of the longer side of the image
@@ -49,28 +50,6 @@ _BLURRED_K1 = 0.1  # of k1, of which lenses have 0.4 at most
 _TRIED = 70  # choices of four keypoints: all of those of eight
 _HELD = 1e12  # inverse variance of shapes that are not to change
 _INTERVAL = 1.96  # standard deviations on both sides: 95 %
-
-
-@dataclass(frozen=True, eq=False)
-class LabelledViews:
-    """
-    All labelled objects, each in its view.
-
-    Attributes:
-        names: of the K keypoints.
-        images: (V,) file name of each view.
-        annotations: (V,) id of each view.
-        views: with weights of 1 for what is seen, less for what is hidden.
-        sizes: (C,) width and height of the images of each lens [px].
-        focals_px: (C,) of lenses that are calibrated, None where they are to be found.
-    """
-
-    names: Sequence[str]
-    images: Sequence[str]
-    annotations: Sequence[str]
-    views: Views
-    sizes: Sequence[tuple[int, int]]
-    focals_px: Sequence[float] | None = None
 
 
 @dataclass(frozen=True)

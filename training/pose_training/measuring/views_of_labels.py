@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,30 @@ from custom_pose_ros.core.measuring.bundle import Views
 from custom_pose_ros.inference.camera_calibration import CameraCalibration
 from training.pose_training.labels.checking import CheckedImage, check
 from training.pose_training.labels.image_files import ImageIndex
-from training.pose_training.measuring.measurement import LabelledViews
 
 _HIDDEN_WEIGHT = 0.25  # of a seen one: the place of a hidden keypoint is inferred, taken as half as exact
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledViews:
+    """
+    All labelled objects, each in its view.
+
+    Attributes:
+        names: of the K keypoints.
+        images: (V,) file name of each view.
+        annotations: (V,) id of each view.
+        views: with weights of 1 for what is seen, less for what is hidden.
+        sizes: (C,) width and height of the images of each lens [px].
+        focals_px: (C,) of lenses that are calibrated, None where they are to be found.
+    """
+
+    names: Sequence[str]
+    images: Sequence[str]
+    annotations: Sequence[str]
+    views: Views
+    sizes: Sequence[tuple[int, int]]
+    focals_px: Sequence[float] | None = None
 
 
 def labelled_pictures(labels: RawLabels, folders: Sequence[Path], required: bool) -> list[CheckedImage]:
