@@ -30,7 +30,8 @@ from custom_pose_ros.evaluation.frames.frame_sources import (
 from custom_pose_ros.evaluation.frames.message_stream import decoded_messages
 from custom_pose_ros.evaluation.frames.recorded_frames import ForeignFrames, RecordedFrames
 from custom_pose_ros.evaluation.notes import Notes
-from custom_pose_ros.evaluation.scoring.frame_scores import FrameScore, Scorer, frame_table, to_csv
+from custom_pose_ros.evaluation.scoring.frame_scores import FrameScore, Scorer
+from custom_pose_ros.evaluation.scoring.frame_table import frame_table, to_csv
 from custom_pose_ros.evaluation.scoring.run_metrics import calibration_metrics, run_metrics
 from custom_pose_ros.evaluation.scoring.summary import outline_metrics, to_json
 from custom_pose_ros.evaluation.truth.alignment import Alignment

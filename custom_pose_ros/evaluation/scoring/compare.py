@@ -11,7 +11,7 @@ import numpy as np
 
 from custom_pose_ros.core.errors import DatasetError
 from custom_pose_ros.core.files import read_json
-from custom_pose_ros.evaluation.scoring.frame_scores import read_table
+from custom_pose_ros.evaluation.scoring.frame_table import read_table
 
 SCHEMA = 'custom_pose_ros/comparison/1'
 RESAMPLES = 1000

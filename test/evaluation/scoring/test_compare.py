@@ -12,7 +12,7 @@ from custom_pose_ros.core.errors import DatasetError
 from custom_pose_ros.evaluation.report import comparison_report
 from custom_pose_ros.evaluation.scoring.compare import FinishedRun, compare, pair
 from custom_pose_ros.evaluation.scoring.conditions import Condition, Verdict
-from custom_pose_ros.evaluation.scoring.frame_scores import COLUMNS
+from custom_pose_ros.evaluation.scoring.frame_table import COLUMNS
 
 FRAMES = 600
 METRICS = {'schema': 'custom_pose_ros/metrics/1', 'bag': {'name': 'dive'}, 'configuration': {'backend': 'onnxruntime'}}

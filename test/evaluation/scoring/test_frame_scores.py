@@ -20,7 +20,8 @@ from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.orientation.estimate import OrientationEstimate
 from custom_pose_ros.evaluation.frame_result import FrameResult
 from custom_pose_ros.evaluation.scoring import summary as summary_module
-from custom_pose_ros.evaluation.scoring.frame_scores import COLUMNS, Scorer, frame_table, read_table, to_csv
+from custom_pose_ros.evaluation.scoring.frame_scores import Scorer
+from custom_pose_ros.evaluation.scoring.frame_table import COLUMNS, frame_table, read_table, to_csv
 from custom_pose_ros.evaluation.scoring.summary import distribution, holes, rounded, summarise, to_json
 
 STEP_NS = 100_000_000
