@@ -150,13 +150,7 @@ def write_outputs(
     for name, images in (('train', train), ('val', validation)):
         if images:
             write_dataset(out / name, images, labels)
-    chosen = np.unique(np.linspace(0, len(checked) - 1, min(len(checked), _SHEET_IMAGES)).round().astype(int))
-    shown = [checked[i] for i in chosen]
-    tiles = [
-        draw_tile(load_pixels(image), image.instances, title=image.name)
-        for image in progress_bar('contact sheet', None, 'image', shown)
-    ]
-    write_contact_sheet(out / 'contact_sheet.png', tiles, labels.keypoint_names)
+    _write_sheet(out / 'contact_sheet.png', checked, labels)
     figures = statistics(checked, labels)
     kept = [{**group._asdict(), 'images': [files[i].name for i in group.images]} for group in split.kept]
     sides = {'recordings': split.recordings, 'train': len(train), 'val': len(validation), 'kept_together': kept}
@@ -190,6 +184,15 @@ def write_outputs(
     val = f' --val {out / "val"}' if validation else ' --val-share 0'
     data = f'--object {parsed.object or out} --data {out / "train"}{val}'
     print(f'next: python training/train.py {data} --minutes 10 --out ...')
+
+
+def _write_sheet(path: Path, checked: list[CheckedImage], labels: RawLabels) -> None:
+    chosen = np.unique(np.linspace(0, len(checked) - 1, min(len(checked), _SHEET_IMAGES)).round().astype(int))
+    tiles = [
+        draw_tile(load_pixels(image), image.instances, title=image.name)
+        for image in progress_bar('contact sheet', None, 'image', [checked[i] for i in chosen])
+    ]
+    write_contact_sheet(path, tiles, labels.keypoint_names)
 
 
 @command
