@@ -39,7 +39,7 @@ import numpy as np
 import yaml
 
 from custom_pose_ros.core.command_line import progress_bar
-from custom_pose_ros.core.drawing.contact_sheet import draw_tile, write_contact_sheet
+from custom_pose_ros.core.drawing.contact_sheet import draw_tile, on_sheet, write_contact_sheet
 from custom_pose_ros.core.errors import DatasetError
 from custom_pose_ros.core.files import check_own, holds_json, own_folder, write_json, write_text
 from custom_pose_ros.core.labels.categories import CategoryChoice
@@ -52,8 +52,6 @@ from training.pose_training.labels.formats import read_labels_and_folders
 from training.pose_training.labels.image_files import ImageIndex
 from training.pose_training.labels.label_states import StateRule, state_notes
 from training.pose_training.labels.splitting import split_images, split_table
-
-_SHEET_IMAGES = 48
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -187,10 +185,9 @@ def write_outputs(
 
 
 def _write_sheet(path: Path, checked: list[CheckedImage], labels: RawLabels) -> None:
-    chosen = np.unique(np.linspace(0, len(checked) - 1, min(len(checked), _SHEET_IMAGES)).round().astype(int))
     tiles = [
         draw_tile(load_pixels(image), image.instances, title=image.name)
-        for image in progress_bar('contact sheet', None, 'image', [checked[i] for i in chosen])
+        for image in progress_bar('contact sheet', None, 'image', [checked[i] for i in on_sheet(len(checked))])
     ]
     write_contact_sheet(path, tiles, labels.keypoint_names)
 

@@ -21,6 +21,11 @@ _WORTH_CUTTING = 1.3  # how much larger the objects must become
 _SHIFT = 4  # drawing coordinates have 4 binary places
 
 
+def on_sheet(count: int, most: int = 48) -> list[int]:
+    """Return which of so many pictures a sheet shows, evenly spread."""
+    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int)).tolist()
+
+
 def keypoint_colours(count: int) -> list[tuple[int, int, int]]:
     """Return BGR colours that differ as much as possible, one for each keypoint."""
     if count == 0:
