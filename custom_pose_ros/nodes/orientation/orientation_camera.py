@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -10,7 +9,6 @@ from contextlib import ExitStack
 import numpy as np
 from rclpy.lifecycle import LifecycleNode
 from rclpy.logging import get_logger
-from rclpy.node import Node, NodeNameNonExistentError
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
@@ -44,13 +42,12 @@ from custom_pose_ros.nodes.ros.conversions import (
     stamp_seconds,
 )
 from custom_pose_ros.nodes.ros.diagnostics import Statistics
-from custom_pose_ros.nodes.ros.frames import FrameExchange, ReceivedImage, image_source
+from custom_pose_ros.nodes.ros.frames import FrameExchange, ReceivedImage, image_source, image_topics_behind
 from custom_pose_ros.nodes.ros.health import REPEAT_S
 from custom_pose_ros.nodes.ros.input_watch import IMAGE_LOSS_CURE, LOSS_CURE, InputWatch
 from custom_pose_ros.nodes.ros.parameters import NodeParameters
 
 WARNING_PERIOD_S = 5.0
-IMAGE_TYPES = {'sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage'}
 
 
 class OrientationCamera:
@@ -361,20 +358,3 @@ def _calibration_of(camera: str, path: str) -> str:
             f'parameter camera_calibration: wanted {{camera}} in the path where there are several cameras, got {path!r}'
         )
     return path.replace('{camera}', camera.strip('/'))
-
-
-def image_topics_behind(node: Node, topic: str) -> list[str]:
-    """
-    Return the image topics that the publishers of a topic subscribe, as far as the middleware knows them now.
-
-    Of a node with several cameras those in the namespace of the topic are meant, where there are any.
-    """
-    found = set()
-    for publisher in node.get_publishers_info_by_topic(topic):
-        if not publisher.node_namespace.startswith('/'):
-            continue  # _NODE_NAMESPACE_UNKNOWN_: its process has just begun
-        with contextlib.suppress(NodeNameNonExistentError):
-            subscribed = node.get_subscriber_names_and_types_by_node(publisher.node_name, publisher.node_namespace)
-            found |= {name for name, kinds in subscribed if not IMAGE_TYPES.isdisjoint(kinds)}
-    beside = [name for name in found if name.startswith(topic.rpartition('/')[0] + '/')]
-    return sorted(beside or found)

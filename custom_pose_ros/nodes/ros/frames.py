@@ -1,17 +1,20 @@
-"""Image messages: their topic, converted once for all, and handed between the nodes of one process."""
+"""Image messages: their topics, converted once for all, and handed between the nodes of one process."""
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 
 import numpy as np
-from rclpy.node import Node
+from rclpy.node import Node, NodeNameNonExistentError
 from sensor_msgs.msg import CompressedImage, Image
 
 from custom_pose_ros.inference.image_messages import image_to_bgr
 from custom_pose_ros.nodes.ros.conversions import stamp_nanoseconds
+
+_IMAGE_TYPES = {'sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage'}
 
 
 def image_source(node: Node, camera: str, transport: str) -> tuple[type, str]:
@@ -19,6 +22,23 @@ def image_source(node: Node, camera: str, transport: str) -> tuple[type, str]:
     # As image_transport does: remapping the base topic moves the compressed one along.
     topic = node.resolve_topic_name(f'{camera}/image' if camera else 'image')
     return (CompressedImage, topic + '/compressed') if transport == 'compressed' else (Image, topic)
+
+
+def image_topics_behind(node: Node, topic: str) -> list[str]:
+    """
+    Return the image topics that the publishers of a topic subscribe, as far as the middleware knows them now.
+
+    Of a node with several cameras those in the namespace of the topic are meant, where there are any.
+    """
+    found = set()
+    for publisher in node.get_publishers_info_by_topic(topic):
+        if not publisher.node_namespace.startswith('/'):
+            continue  # _NODE_NAMESPACE_UNKNOWN_: its process has just begun
+        with contextlib.suppress(NodeNameNonExistentError):
+            subscribed = node.get_subscriber_names_and_types_by_node(publisher.node_name, publisher.node_namespace)
+            found |= {name for name, kinds in subscribed if not _IMAGE_TYPES.isdisjoint(kinds)}
+    beside = [name for name in found if name.startswith(topic.rpartition('/')[0] + '/')]
+    return sorted(beside or found)
 
 
 class ReceivedImage:
