@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 import numpy as np
 from rclpy.node import Node, NodeNameNonExistentError
@@ -34,7 +33,7 @@ def image_topics_behind(node: Node, topic: str) -> list[str]:
     for publisher in node.get_publishers_info_by_topic(topic):
         if not publisher.node_namespace.startswith('/'):
             continue  # _NODE_NAMESPACE_UNKNOWN_: its process has just begun
-        with contextlib.suppress(NodeNameNonExistentError):
+        with suppress(NodeNameNonExistentError):
             subscribed = node.get_subscriber_names_and_types_by_node(publisher.node_name, publisher.node_namespace)
             found |= {name for name, kinds in subscribed if not _IMAGE_TYPES.isdisjoint(kinds)}
     beside = [name for name in found if name.startswith(topic.rpartition('/')[0] + '/')]
