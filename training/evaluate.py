@@ -34,7 +34,7 @@ from custom_pose_ros.core.command_line import (
 import numpy as np
 
 from custom_pose_ros.core.command_line import progress_bar
-from custom_pose_ros.core.files import check_own, holds_json, write_json
+from custom_pose_ros.core.files import check_own, holds_entries, write_json
 from custom_pose_ros.core.keypoints.poses import KeypointPose
 from custom_pose_ros.core.keypoints.preprocessing import MAX_INPUT_HEIGHT, SIZE_MULTIPLE
 from custom_pose_ros.inference.backends import add_network_options
@@ -118,17 +118,13 @@ def run(
         return measure(estimator, images, keep), detections
 
 
-def _is_own(content: Any) -> bool:
-    """Return whether a metrics.json is of this command; evaluate_bag writes others under the same name."""
-    return isinstance(content, dict) and {'AP', 'keypoints', 'by_hidden_share'} <= set(content)
-
-
 @command
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
     parsed = parse_arguments(arguments)
     metrics = parsed.out / 'metrics.json'
-    check_own(metrics, 'training/evaluate.py', holds_json(_is_own), _PICTURES)
+    is_own = holds_entries('AP', 'keypoints', 'by_hidden_share')  # evaluate_bag writes another metrics.json
+    check_own(metrics, 'training/evaluate.py', is_own, _PICTURES)
     estimator = load_trained(
         parsed.model, parsed.object, parsed.backend, parsed.input_height, parsed.threads, parsed.precision
     )

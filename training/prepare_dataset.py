@@ -41,7 +41,7 @@ import yaml
 from custom_pose_ros.core.command_line import progress_bar
 from custom_pose_ros.core.drawing.contact_sheet import draw_tile, on_sheet, write_contact_sheet
 from custom_pose_ros.core.errors import DatasetError
-from custom_pose_ros.core.files import check_own, holds_json, own_folder, write_json, write_text
+from custom_pose_ros.core.files import check_own, holds_entries, own_folder, write_json, write_text
 from custom_pose_ros.core.labels.categories import CategoryChoice
 from custom_pose_ros.core.labels.raw_labels import NOTE, REFUSED, REPAIRED, STORED, TURNED, RawLabels, problem_table
 from custom_pose_ros.core.object_model import ObjectModel
@@ -126,7 +126,7 @@ def check_place(out: Path, draft: str) -> None:
             raise DatasetError(
                 f'{inside}: is there already, and no part of a data set: move it away, or give another --out'
             )
-    is_own = holds_json(lambda content: isinstance(content, dict) and 'labelled_by_keypoint' in content)
+    is_own = holds_entries('labelled_by_keypoint')
     check_own(out / 'statistics.json', 'training/prepare_dataset.py', is_own, ('contact_sheet.png',))
     path = out / 'object.yaml'
     if draft and path.exists() and path.read_text(encoding='utf-8', errors='replace') != draft:

@@ -40,7 +40,7 @@ import numpy as np
 
 from custom_pose_ros.core.command_line import progress_bar
 from custom_pose_ros.core.errors import ConfigError, UsageError
-from custom_pose_ros.core.files import LOCK, check_own, holds_json, own_folder, replacing, write_image
+from custom_pose_ros.core.files import LOCK, check_own, own_folder, replacing, write_image
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.geometry.mesh_frame import add_mesh_options
 from custom_pose_ros.core.labels.coco_file import coco_category
@@ -185,7 +185,7 @@ def rendered_size(text: str) -> tuple[int, int]:
 def make_dataset(options: argparse.Namespace) -> None:
     """Write the preview, and pictures, labels and a contact sheet unless only that is wanted."""
     others = (LABELS, SHEET, IMAGES, *([] if (options.out / LOCK).is_file() else [PREVIEW]))  # begun: with the lock
-    check_own(options.out / RECIPE, _NAME, holds_json(is_recipe), others)
+    check_own(options.out / RECIPE, _NAME, is_recipe, others)
     model, camera = ObjectModel.load(options.object), camera_of(options)
     require_positions(model)  # here its source is the file; that of a recipe names none
     with own_folder(options.out):
@@ -326,7 +326,7 @@ def make_generator(recipe: dict[str, Any]) -> SceneGenerator:
 
 def make_clip(options: argparse.Namespace) -> None:
     """Write clip.mp4, camera.yaml, ground_truth.json and, where asked for, a bag."""
-    check_own(options.out / TRUTH, _NAME, holds_json(is_truth), (CLIP, CALIBRATION))
+    check_own(options.out / TRUTH, _NAME, is_truth, (CLIP, CALIBRATION))
     model = ObjectModel.load(options.object)
     mesh = mesh_of(options, model)
     settings = load_settings(options.settings, scene_of(options, mesh))

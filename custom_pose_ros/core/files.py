@@ -143,6 +143,11 @@ def holds_json(is_own: Callable[[Any], bool]) -> Callable[[Path], bool]:
     return holds
 
 
+def holds_entries(*names: str) -> Callable[[Path], bool]:
+    """Return what tells whether a file holds a JSON object with such entries, for `check_own`."""
+    return holds_json(lambda content: isinstance(content, dict) and set(names) <= set(content))
+
+
 def mark_of(author: str) -> bytes:
     """Return what a command appends to a picture or an MP4 video to know it again: a box that viewers pass over."""
     text = f'written by {author} of custom_pose_ros'.encode()

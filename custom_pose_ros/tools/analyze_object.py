@@ -24,7 +24,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import numpy as np
 
@@ -44,7 +43,7 @@ from custom_pose_ros.core.command_line import (
     say,
 )
 from custom_pose_ros.core.errors import UsageError
-from custom_pose_ros.core.files import check_own, holds_json, read_json, replacing, write_json
+from custom_pose_ros.core.files import check_own, holds_entries, read_json, replacing, write_json
 from custom_pose_ros.core.geometry.mesh_frame import add_mesh_options
 from custom_pose_ros.core.labels.raw_labels import safe_name
 from custom_pose_ros.core.object_checks import left_handed
@@ -123,12 +122,8 @@ class MeshSight:
 def _check_place(out: Path, name: str) -> Path:
     """Return the file for the numbers of an object; OutputError where that or the chart is somebody else's."""
     path = out / f'{name}.json'
-    check_own(path, 'analyze_object', holds_json(_is_analysis), (f'{name}.png',))
+    check_own(path, 'analyze_object', holds_entries('distances_m', 'errors', 'changes'), (f'{name}.png',))
     return path
-
-
-def _is_analysis(content: Any) -> bool:
-    return isinstance(content, dict) and {'distances_m', 'errors', 'changes'} <= set(content)
 
 
 def _on_mesh(args: argparse.Namespace, *wanted: str) -> int:

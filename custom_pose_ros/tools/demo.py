@@ -28,7 +28,7 @@ from custom_pose_ros.core.command_line import (
     progress_bar,
 )
 from custom_pose_ros.core.errors import ConfigError
-from custom_pose_ros.core.files import check_own, holds_json, write_json
+from custom_pose_ros.core.files import check_own, holds_entries, write_json
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.object_file import find_object_folder
 from custom_pose_ros.core.object_model import ObjectModel
@@ -147,7 +147,7 @@ def run(args: argparse.Namespace) -> None:
     """Play and record, score the recording as evaluate_bag does, draw, print."""
     interrupted = (args.out / 'log').is_dir()  # such a run leaves files without a summary
     others = () if interrupted else ('annotated.mp4', 'overlay.png', RECORDING)
-    check_own(args.out / 'summary.json', 'demo', holds_json(_is_summary), others)
+    check_own(args.out / 'summary.json', 'demo', holds_entries('frames_sent', 'detection_rate'), others)
     model = ObjectModel.load(args.object)
     clip = Clip.find(args.clip or find_object_folder(args.object) / 'demo')
     _check_length(clip, model)
@@ -167,10 +167,6 @@ def run(args: argparse.Namespace) -> None:
     write_json(args.out / 'summary.json', summary)
     print(format_summary(summary))
     print(f'wrote {args.out}/annotated.mp4, overlay.png, summary.json, {RECORDING}')
-
-
-def _is_summary(content: Any) -> bool:
-    return isinstance(content, dict) and {'frames_sent', 'detection_rate'} <= set(content)
 
 
 def _check_length(clip: Clip, model: ObjectModel) -> None:

@@ -231,7 +231,8 @@ def _settings(args: argparse.Namespace) -> Settings:
 
 def _evaluate(settings: Settings, out: Path, conditions: Sequence[Condition], with_video: bool) -> Evaluation:
     """Evaluate one bag, write everything into `out` and print the result."""
-    check_own(out / 'metrics.json', _AUTHOR, holds_json(compare.is_metrics), ('frames.csv', 'report.html'))
+    is_own = holds_json(lambda content: compare.has_schema(content, 'metrics'))
+    check_own(out / 'metrics.json', _AUTHOR, is_own, ('frames.csv', 'report.html'))
     if with_video:
         check_own(out / _VIDEO, _AUTHOR, has_mark(_AUTHOR))
     evaluator = Evaluator(settings)
@@ -306,7 +307,8 @@ def _compare(
     runs: Sequence[compare.FinishedRun], out: Path, conditions: Sequence[Condition], damaged: bool = False
 ) -> int:
     a, b = runs
-    check_own(out / 'comparison.json', _AUTHOR, holds_json(compare.is_comparison), ('compare.html',))
+    is_own = holds_json(lambda content: compare.has_schema(content, 'comparison'))
+    check_own(out / 'comparison.json', _AUTHOR, is_own, ('compare.html',))
     comparison = compare.compare(a, b)
     verdict = Verdict.of(conditions, comparison)
     write_text(out / 'comparison.json', to_json(comparison))

@@ -36,7 +36,7 @@ class FinishedRun:
         """Read the folder that evaluate_bag wrote; DatasetError naming the file otherwise."""
         file = Path(folder) / 'metrics.json'
         metrics = read_json(file, 'wanted a folder that evaluate_bag wrote')
-        if not is_metrics(metrics):
+        if not has_schema(metrics, 'metrics'):
             raise DatasetError(f'{file}: is not a metrics.json of evaluate_bag')
         return cls(Path(folder).name, metrics, read_table(Path(folder) / 'frames.csv'))
 
@@ -50,17 +50,8 @@ class Pairing:
     blocks: np.ndarray
 
 
-def is_metrics(content: Any) -> bool:
-    """Return whether the content of a JSON file is a metrics.json of evaluate_bag, of any version."""
-    return _has_schema(content, 'metrics')
-
-
-def is_comparison(content: Any) -> bool:
-    """Return whether the content of a JSON file is a comparison.json, of any version."""
-    return _has_schema(content, 'comparison')
-
-
-def _has_schema(content: Any, kind: str) -> bool:
+def has_schema(content: Any, kind: str) -> bool:
+    """Return whether the content of a JSON file is one of evaluate_bag, 'metrics' or 'comparison', of any version."""
     return isinstance(content, Mapping) and str(content.get('schema', '')).startswith(f'custom_pose_ros/{kind}/')
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import yaml
 
 from custom_pose_ros.core.command_line import optional_packages
-from custom_pose_ros.core.files import replacing, write_json, write_text
+from custom_pose_ros.core.files import holds_entries, replacing, write_json, write_text
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.geometry.rotations import quaternion_from_matrix
 from custom_pose_ros.core.object_model import ObjectModel
@@ -23,6 +23,7 @@ CLIP, CALIBRATION, TRUTH = 'clip.mp4', 'camera.yaml', 'ground_truth.json'
 CAMERA_NAME = 'camera'
 CAMERA_FRAME = 'camera_optical_frame'
 JPEG_QUALITY = 90
+is_truth = holds_entries('camera_name', 'frames')  # of a file
 
 DOCUMENTATION = {
     'stamp_s': 'time of the frame from the start of the clip [s]; frame n of the video is frames[n]',
@@ -66,11 +67,6 @@ def write_clip(
         'frames': truth,
     }
     write_json(folder / TRUTH, content, indent=None)
-
-
-def is_truth(content: Any) -> bool:
-    """Return whether the content of a JSON file is the ground truth of a clip."""
-    return isinstance(content, dict) and {'camera_name', 'frames'} <= set(content)
 
 
 def _truth(frame: ClipFrame) -> dict[str, Any]:

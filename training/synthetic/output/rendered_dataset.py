@@ -20,9 +20,10 @@ import numpy as np
 from custom_pose_ros.core.command_line import progress_bar
 from custom_pose_ros.core.drawing.contact_sheet import draw_tile, write_contact_sheet
 from custom_pose_ros.core.errors import DatasetError, listed
-from custom_pose_ros.core.files import read_json, write_image, write_json
+from custom_pose_ros.core.files import holds_entries, read_json, write_image, write_json
 
 JPEG_QUALITY = 93
+is_recipe = holds_entries('seed', 'categories')  # of a file
 IMAGES, RECORDS, LABELS, RECIPE, SHEET = 'images', '.records', 'labels.json', 'recipe.json', 'contact_sheet.png'
 SHEET_PICTURES = 24
 # By the place of a value in the recipe; any other one is a setting.
@@ -86,11 +87,6 @@ def write_dataset(job: Job, processes: int) -> Path:
             bar.update(before + made - bar.n)
             bar.refresh()  # also while nothing is made: time goes on
     return _merge(job)
-
-
-def is_recipe(content: Any) -> bool:
-    """Return whether the content of a JSON file is a recipe."""
-    return isinstance(content, dict) and {'seed', 'categories'} <= set(content)
 
 
 def check_recipe(job: Job) -> None:
