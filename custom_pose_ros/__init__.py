@@ -15,16 +15,9 @@ if TYPE_CHECKING:
     from custom_pose_ros.inference.estimator import PoseEstimator
 
 __all__ = [
-    'CameraIntrinsics',
-    'ConfigError',
-    'DatasetError',
-    'KeypointPose',
-    'ModelError',
-    'ObjectModel',
-    'OrientationEstimate',
-    'OrientationEstimator',
-    'PoseEstimator',
-]
+    'CameraIntrinsics', 'ConfigError', 'DatasetError', 'KeypointPose', 'ModelError', 'ObjectModel',
+    'OrientationEstimate', 'OrientationEstimator', 'PoseEstimator',
+]  # fmt: skip
 
 _HOMES = {
     'CameraIntrinsics': 'core.geometry.camera',

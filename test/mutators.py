@@ -64,17 +64,8 @@ def _mutate_place(tree: list[Any], rng: random.Random) -> str:
     places = list(_places(tree))
     holder, key = rng.choice(places)
     kind = rng.choice((
-        'extreme',
-        'extreme',
-        'extreme',
-        'scale',
-        'remove',
-        'double',
-        'exchange',
-        'kind',
-        'rename',
-        'add',
-    ))
+        'extreme', 'extreme', 'extreme', 'scale', 'remove', 'double', 'exchange', 'kind', 'rename', 'add',
+    ))  # fmt: skip
     value = holder[key]
     if kind == 'remove' and holder is not tree:
         del holder[key]

@@ -77,17 +77,8 @@ def test_a_face_close_to_a_calibrated_camera(tmp_path, capsys):
     camera = CameraIntrinsics.from_fov(1280, 720, 1.2)
     calibration.write_text(yaml.safe_dump(camera.to_yaml_dict()), encoding='utf-8')
     arguments = [
-        'face',
-        '--camera',
-        str(calibration),
-        '--distance',
-        '0.02',
-        '0.8',
-        '--tilt',
-        '40',
-        '--out',
-        str(tmp_path),
-    ]
+        'face', '--camera', str(calibration), '--distance', '0.02', '0.8', '--tilt', '40', '--out', str(tmp_path),
+    ]  # fmt: skip
     assert main(arguments) == 0
     out = capsys.readouterr().out
     assert 'camera of 1280x720 px' in out

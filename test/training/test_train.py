@@ -41,15 +41,8 @@ def test_sizes_that_no_object_has_are_refused(size, capsys):
 
 def test_the_command_says_in_one_line_what_is_missing(tmp_path, capsys):
     arguments = [
-        '--object',
-        'submarine',
-        '--data',
-        str(tmp_path / 'gone'),
-        '--steps',
-        '1',
-        '--out',
-        str(tmp_path / 'out'),
-    ]
+        '--object', 'submarine', '--data', str(tmp_path / 'gone'), '--steps', '1', '--out', str(tmp_path / 'out'),
+    ]  # fmt: skip
     assert main(arguments) == 1
     error = capsys.readouterr().err
     assert error.startswith('error: ')

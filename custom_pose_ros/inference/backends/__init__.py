@@ -12,15 +12,6 @@ from custom_pose_ros.inference.backends.contract import AUTO, MARGINS, PRECISION
 from custom_pose_ros.inference.backends.hardware import default_threads
 
 __all__ = [
-    'AUTO',
-    'KINDS',
-    'MARGINS',
-    'PRECISIONS',
-    'Backend',
-    'LoadedNetwork',
-    'add_network_options',
-    'check_images',
-    'default_threads',
-    'input_height',
-    'load_network',
-]
+    'AUTO', 'KINDS', 'MARGINS', 'PRECISIONS', 'Backend', 'LoadedNetwork', 'add_network_options', 'check_images',
+    'default_threads', 'input_height', 'load_network',
+]  # fmt: skip

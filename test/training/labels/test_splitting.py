@@ -139,15 +139,9 @@ def test_names_without_a_meaning_join_nothing():
     frames = frames_of([Path(f'/d/dog_aug_{i}.png') for i in range(30)])
     assert len({frame.photo for frame in frames}) == 30  # "dog" is a class, no photo
     names = [
-        'left',
-        'right',
-        '20240101-1',
-        '20240102-1',
-        'upright_3',
-        'copyright_3',
-        'scene_dark_0001',
+        'left', 'right', '20240101-1', '20240102-1', 'upright_3', 'copyright_3', 'scene_dark_0001',
         'scene_dark_0002',
-    ]
+    ]  # fmt: skip
     assert len({frame.photo for frame in frames_of([Path(f'/d/{name}.png') for name in names])}) == len(names)
 
 

@@ -248,18 +248,9 @@ def test_a_mesh_a_calibrated_camera_and_the_users_own_backgrounds(tmp_path: Path
     (tmp_path / 'pool').mkdir()
     cv2.imwrite(str(tmp_path / 'pool' / 'empty.jpg'), np.full((200, 300, 3), 90, np.uint8))
     arguments = [
-        '--object',
-        str(tmp_path),
-        '--mesh',
-        str(tmp_path / 'thing.stl'),
-        '--mesh-scale',
-        '0.001',
-        '--mesh-axes=z,x,y',
-        '--camera',
-        str(tmp_path / 'camera.yaml'),
-        '--backgrounds',
-        str(tmp_path / 'pool'),
-    ]
+        '--object', str(tmp_path), '--mesh', str(tmp_path / 'thing.stl'), '--mesh-scale', '0.001',
+        '--mesh-axes=z,x,y', '--camera', str(tmp_path / 'camera.yaml'), '--backgrounds', str(tmp_path / 'pool'),
+    ]  # fmt: skip
     assert (
         synthesize.main([
             *arguments,

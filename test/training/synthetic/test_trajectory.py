@@ -85,17 +85,9 @@ def test_the_floor_stands_still_while_the_camera_moves() -> None:
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp('clip')
     arguments = [
-        '--object',
-        str(OBJECT),
-        '--out',
-        str(folder / 'out'),
-        '--size',
-        '160x120',
-        '--trajectory',
-        '--bag',
-        '--seed',
-        '1',
-    ]
+        '--object', str(OBJECT), '--out', str(folder / 'out'), '--size', '160x120', '--trajectory', '--bag',
+        '--seed', '1',
+    ]  # fmt: skip
     assert synthesize.main([*arguments, '--settings', str(short_settings(folder))]) == 0
     return folder / 'out'
 
