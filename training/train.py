@@ -193,30 +193,15 @@ def _check(parser: argparse.ArgumentParser, parsed: argparse.Namespace) -> None:
 
 def settings_from(parsed: argparse.Namespace) -> RunSettings:
     """Return the settings of a new run."""
+    options = {} if parsed.refinement_stages is None else {'refinement_stages': parsed.refinement_stages}
     return RunSettings(
-        data=parsed.data,
-        weights=parsed.weight,
-        validation=parsed.val,
-        validation_share=parsed.val_share,
-        augment=parsed.augment,
-        object_size=parsed.object_size,
-        rotation_deg=parsed.rotation,
-        architecture=parsed.architecture,
-        options={} if parsed.refinement_stages is None else {'refinement_stages': parsed.refinement_stages},
-        input_height=parsed.input_height,
-        crop=parsed.crop,
-        freeze=not parsed.no_freeze,
-        start_from=parsed.weights,
-        minutes=parsed.minutes,
-        epochs=parsed.epochs,
-        steps=parsed.steps,
-        batch=parsed.batch,
-        learning_rate=parsed.learning_rate,
-        precision=parsed.precision,
-        seed=parsed.seed,
-        validate_every=parsed.validate_every,
-        validation_limit=parsed.val_limit,
-    )
+        data=parsed.data, weights=parsed.weight, validation=parsed.val, validation_share=parsed.val_share,
+        augment=parsed.augment, object_size=parsed.object_size, rotation_deg=parsed.rotation,
+        architecture=parsed.architecture, options=options, input_height=parsed.input_height, crop=parsed.crop,
+        freeze=not parsed.no_freeze, start_from=parsed.weights, minutes=parsed.minutes, epochs=parsed.epochs,
+        steps=parsed.steps, batch=parsed.batch, learning_rate=parsed.learning_rate, precision=parsed.precision,
+        seed=parsed.seed, validate_every=parsed.validate_every, validation_limit=parsed.val_limit,
+    )  # fmt: skip
 
 
 @command

@@ -17,7 +17,7 @@ import numpy as np
 
 from custom_pose_ros.core.command_line import say
 from custom_pose_ros.core.errors import MediaError
-from custom_pose_ros.core.files import open_file, stand_in_of
+from custom_pose_ros.core.files import read_bytes, stand_in_of
 from custom_pose_ros.core.limits import MAX_PICTURE_BYTES
 
 # EXIF orientation -> whether rows and columns change places, then the code of cv2.flip.
@@ -97,8 +97,7 @@ def read_picture(path: Path) -> Picture:
         MediaError: The file is missing, cut off or no picture.
     """
     try:
-        with open_file(path, MAX_PICTURE_BYTES) as file:
-            data = file.read()
+        data = read_bytes(path, MAX_PICTURE_BYTES)
     except OSError as error:
         raise MediaError(f'{path}: cannot be read ({error.strerror})') from error
     if missing := _missing_end(data):

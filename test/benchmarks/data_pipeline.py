@@ -156,7 +156,7 @@ def with_people(image: LabelledImage, points: np.ndarray) -> LabelledImage:
     keypoints[:, 1] = (points[:, 5] + points[:, 6]) / 2
     states = np.full(keypoints.shape[:2], SEEN)
     return LabelledImage(
-        image.path, image.image_id, image.width, image.height, keypoints, states, boxes_of(points),
+        image.path, image.width, image.height, keypoints, states, boxes_of(points),
         np.zeros((0, 4)),
     )  # fmt: skip
 
@@ -235,7 +235,7 @@ def public_label(image: LabelledImage, points: np.ndarray, boxes: np.ndarray) ->
         'img_paths': str(image.path),
         'img_width': image.width,
         'img_height': image.height,
-        'image_id': image.image_id,
+        'image_id': image.path.stem,
         'segmentations': [],
         'processed_other_annotations': others,
     }

@@ -27,7 +27,7 @@ def labelled_at(turn: float, edge: float) -> LabelledImage:
     points = moving_box.CAMERA.project(pose.apply(moving_box.CORNERS))[None]
     states = np.where(Surface(moving_box.CORNERS).facing(pose) > edge, SEEN, ABSENT)[None]
     box = np.concatenate([points[0].min(0), points[0].max(0)])[None]
-    return LabelledImage(Path('x.png'), 0, moving_box.WIDTH, moving_box.HEIGHT, points, states, box, np.zeros((0, 4)))
+    return LabelledImage(Path('x.png'), moving_box.WIDTH, moving_box.HEIGHT, points, states, box, np.zeros((0, 4)))
 
 
 @pytest.mark.parametrize('edge', [0.02, 0.1])

@@ -38,7 +38,7 @@ def image(*instances, states=None, crowds=(), name='a.png'):
     boxes = [[*k.min(0), *k.max(0)] for k in keypoints]
     ids = tuple(str(10 + i) for i in range(len(keypoints)))
     return LabelledImage(
-        Path(name), 1, 200, 200, keypoints, states, np.array(boxes).reshape(-1, 4), np.array(crowds).reshape(-1, 4), ids
+        Path(name), 200, 200, keypoints, states, np.array(boxes).reshape(-1, 4), np.array(crowds).reshape(-1, 4), ids
     )
 
 

@@ -20,8 +20,8 @@ from training.pose_training.learning.run_settings import default_crop, load_sour
 def test_samples_hold_the_objects_and_are_no_larger(size_px, wanted):
     points = np.array([[[0, 0], [size_px, 50], [900, 900]]], float)
     states = np.array([[SEEN, SEEN, ABSENT]])
-    image = LabelledImage(Path('a'), 1, 640, 448, points, states, np.zeros((1, 4)), np.zeros((0, 4)))
-    empty = LabelledImage(Path('b'), 2, 640, 448, points[:0], states[:0], np.zeros((0, 4)), np.zeros((0, 4)))
+    image = LabelledImage(Path('a'), 640, 448, points, states, np.zeros((1, 4)), np.zeros((0, 4)))
+    empty = LabelledImage(Path('b'), 640, 448, points[:0], states[:0], np.zeros((0, 4)), np.zeros((0, 4)))
     assert default_crop([[image], [empty]], 448) == wanted
     assert default_crop([[empty]], 448) == 256
 

@@ -70,7 +70,7 @@ class AdaptationImages:
             if path.exists():
                 raise DatasetError(f'{film.source}: has the name of another film: rename one of them')
             write_image(path, frame.image)
-            image = _labelled_image(path, frame.number, labels.points[frame.number], camera.width, camera.height)
+            image = _labelled_image(path, labels.points[frame.number], camera.width, camera.height)
             (self.held_out if frame.number >= first else self.trained).append(image)
         self.films.append({
             'film': str(film.source),
@@ -82,12 +82,12 @@ class AdaptationImages:
         })
 
 
-def _labelled_image(path: Path, number: int, points: np.ndarray, width: int, height: int) -> LabelledImage:
+def _labelled_image(path: Path, points: np.ndarray, width: int, height: int) -> LabelledImage:
     placed = points[points[:, 2] >= HIDDEN, :2]
     margin = _BOX_MARGIN * float(np.ptp(placed, axis=0).max())
     box = np.concatenate([placed.min(0) - margin, placed.max(0) + margin])
     states = points[None, :, 2].astype(int)
-    return LabelledImage(path, number, width, height, points[None, :, :2], states, box[None], np.zeros((0, 4)))
+    return LabelledImage(path, width, height, points[None, :, :2], states, box[None], np.zeros((0, 4)))
 
 
 def write_report(

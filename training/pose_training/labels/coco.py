@@ -28,7 +28,6 @@ class LabelledImage:
 
     Attributes:
         path: Image file.
-        image_id: Id in the label file.
         width: Of the image [px].
         height: Of the image [px].
         keypoints: (A, K, 2) float64 px of the image file; meaningless where not labelled.
@@ -41,7 +40,6 @@ class LabelledImage:
     """
 
     path: Path
-    image_id: int
     width: int
     height: int
     keypoints: np.ndarray
@@ -167,7 +165,6 @@ def _labelled_image(
     shown = (states >= HIDDEN).any(1)
     return LabelledImage(
         finder.find(image.name),
-        entry.get('id', 0),
         image.width,
         image.height,
         stacked[shown, :, :2],

@@ -137,17 +137,10 @@ class OutlineFitter:
         turned = self.views.radius**2 * np.linalg.eigvalsh(covariance[:, 3:, 3:])[:, 2]
         spread_px = pixels_per_m * np.sqrt(moved[:, :2].max(1) + 0.5 * turned)
         begun = FittedInstances(
-            number=np.arange(len(starts)),
-            R=R,
-            t=t,
-            R_start=R,
-            t_start=t,
-            information=np.linalg.inv(covariance),
-            growth=np.array([start.growth for start in starts]),
-            unit_px=unit_px,
-            blur_px=np.zeros(len(starts)),
+            number=np.arange(len(starts)), R=R, t=t, R_start=R, t_start=t, information=np.linalg.inv(covariance),
+            growth=np.array([start.growth for start in starts]), unit_px=unit_px, blur_px=np.zeros(len(starts)),
             trust=np.ones((len(starts), KINDS)),
-        )
+        )  # fmt: skip
         return begun, (spread_px[:, None] < _KNOWN_PX * unit_px[:, None]).sum(1)
 
     def _fitted(

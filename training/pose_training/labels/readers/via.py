@@ -14,17 +14,8 @@ from training.pose_training.labels.readers.loose_points import LooseBox, LoosePi
 
 CSV_COLUMNS = ('filename', 'region_shape_attributes', 'region_attributes')
 _GROUPS = {
-    'group',
-    'group_id',
-    'id',
-    'individual',
-    'instance',
-    'instance_id',
-    'object',
-    'object_id',
-    'track',
-    'track_id',
-}
+    'group', 'group_id', 'id', 'individual', 'instance', 'instance_id', 'object', 'object_id', 'track', 'track_id',
+}  # fmt: skip
 
 
 def via_files(content: Any) -> list[Any] | None:
