@@ -150,20 +150,12 @@ def load_network(path: Path, parsed: argparse.Namespace) -> tuple[PoseEstimator,
     else:
         checkpoint = load_checkpoint(path)
         architecture, options = checkpoint.architecture, checkpoint.options
+    weights = [_LABELS_SHARE / len(parsed.data)] * len(parsed.data) + [1 - _LABELS_SHARE] if parsed.data else []
     settings = RunSettings(
-        data=parsed.data,
-        weights=[_LABELS_SHARE / len(parsed.data)] * len(parsed.data) + [1 - _LABELS_SHARE] if parsed.data else [],
-        validation_share=0.0,
-        architecture=architecture,
-        options=options,
-        input_height=parsed.input_height,
-        start_from=str(path),
-        minutes=parsed.minutes,
-        steps=parsed.steps,
-        batch=parsed.batch,
-        learning_rate=parsed.learning_rate,
-        seed=parsed.seed,
-    )
+        data=parsed.data, weights=weights, validation_share=0.0, architecture=architecture, options=options,
+        input_height=parsed.input_height, start_from=str(path), minutes=parsed.minutes, steps=parsed.steps,
+        batch=parsed.batch, learning_rate=parsed.learning_rate, seed=parsed.seed,
+    )  # fmt: skip
     return estimator, settings
 
 
