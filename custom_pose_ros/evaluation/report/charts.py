@@ -21,7 +21,7 @@ from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator, NullF
 from custom_pose_ros.evaluation.scoring.summary import holes
 
 BLUE, ORANGE, GREEN, RED = '#0072B2', '#E69F00', '#009E73', '#D55E00'
-SKY, PURPLE, GREY = '#56B4E9', '#CC79A7', '#6B6B6B'
+SKY, GREY = '#56B4E9', '#6B6B6B'
 _WIDE, _HALF = (9.6, 2.6), (4.7, 3.0)
 _SIDES = {_WIDE[0]: (0.07, 0.995), _HALF[0]: (0.13, 0.88)}  # left and right edge of the axes, by width of the chart
 _BELOW_IN, _ABOVE_IN = 0.5, 0.28  # room for ticks and label, and for the legend

@@ -11,11 +11,11 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from custom_pose_ros.evaluation.report.charts import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, SKY
+from custom_pose_ros.evaluation.report.charts import BLUE, GREEN, GREY, ORANGE, RED, SKY
 
 STAGES = {
     'pre-process': SKY, 'network': BLUE, 'decode': GREEN, 'grouping': ORANGE, 'rest': GREY,
-    'orientation': PURPLE, 'publish': RED,
+    'orientation': '#CC79A7', 'publish': RED,
 }  # fmt: skip
 STYLE = {
     'font.size': 9, 'axes.spines.top': False, 'axes.spines.right': False, 'axes.grid': True,
