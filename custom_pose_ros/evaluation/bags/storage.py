@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from rosbags.interfaces import Connection, ConnectionExtRosbag2, MessageDefinitionFormat, Qos
+from rosbags.interfaces import Connection, ConnectionExtRosbag2, MessageDefinitionFormat
 from rosbags.rosbag1 import Reader as Ros1Reader
 from rosbags.rosbag1 import reader as rosbag1_reader
 from rosbags.rosbag2 import Reader as Ros2Reader
@@ -204,12 +204,8 @@ def _unpacked_chunk(compression: str, data: bytes, size: int) -> bytes:
     return block
 
 
-def _qos(text: str) -> list[Qos]:
-    return list(qos_profiles(text))
-
-
 # rosbags itself unpacks a block whatever comes out, walks over any number of records, and reads YAML without a bound.
-storage_mcap.parse_qos = storage_sqlite3.parse_qos = _qos  # type: ignore[assignment]
+storage_mcap.parse_qos = storage_sqlite3.parse_qos = lambda text: list(qos_profiles(text))  # type: ignore[assignment]
 for _compression in ('lz4', 'zstd'):
     storage_mcap.DECOMPRESSORS[_compression] = functools.partial(_unpacked_chunk, _compression)
 for _compression in ('lz4', 'bz2'):
