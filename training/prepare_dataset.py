@@ -39,12 +39,13 @@ import numpy as np
 import yaml
 
 from custom_pose_ros.core.command_line import progress_bar
-from custom_pose_ros.core.drawing.contact_sheet import draw_tile, on_sheet, write_contact_sheet
+from custom_pose_ros.core.drawing.contact_sheet import MOST_TILES, draw_tile, write_contact_sheet
 from custom_pose_ros.core.errors import DatasetError
 from custom_pose_ros.core.files import check_own, holds_entries, own_folder, write_json, write_text
 from custom_pose_ros.core.labels.categories import CategoryChoice
 from custom_pose_ros.core.labels.raw_labels import NOTE, REFUSED, REPAIRED, STORED, TURNED, RawLabels, problem_table
 from custom_pose_ros.core.object_model import ObjectModel
+from custom_pose_ros.core.pictures import evenly
 from training.pose_training.labels.checking import CheckedImage, check
 from training.pose_training.labels.dataset_writer import load_pixels, statistics, write_dataset
 from training.pose_training.labels.drafts import label_studio_config, object_yaml
@@ -187,7 +188,9 @@ def write_outputs(
 def _write_sheet(path: Path, checked: list[CheckedImage], labels: RawLabels) -> None:
     tiles = [
         draw_tile(load_pixels(image), image.instances, title=image.name)
-        for image in progress_bar('contact sheet', None, 'image', [checked[i] for i in on_sheet(len(checked))])
+        for image in progress_bar(
+            'contact sheet', None, 'image', [checked[i] for i in evenly(len(checked), MOST_TILES)]
+        )
     ]
     write_contact_sheet(path, tiles, labels.keypoint_names)
 

@@ -59,6 +59,11 @@ class Picture:
         return pixels if flip is None else cv2.flip(pixels, flip)
 
 
+def evenly(count: int, most: int) -> list[int]:
+    """Return the numbers of all of `count` pictures or, evenly spread from the first to the last, of at most `most`."""
+    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int)).tolist()
+
+
 def read_image(path: Path) -> np.ndarray:
     """
     Return the picture as (H, W, 3) uint8 BGR, turned upright by its EXIF orientation.

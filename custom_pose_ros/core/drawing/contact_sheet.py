@@ -10,6 +10,7 @@ import numpy as np
 
 from custom_pose_ros.core.files import write_image
 
+MOST_TILES = 48  # of a sheet that shows a part of the pictures
 TILE = (320, 240)  # width and height [px]
 _COLUMNS = 4
 _WHITE, _BLACK = (255, 255, 255), (0, 0, 0)
@@ -19,11 +20,6 @@ _MARGIN = 0.25  # around the objects, as a share of what they take of the pictur
 _LARGEST = 3.0  # px of a tile for one of the image
 _WORTH_CUTTING = 1.3  # how much larger the objects must become
 _SHIFT = 4  # drawing coordinates have 4 binary places
-
-
-def on_sheet(count: int, most: int = 48) -> list[int]:
-    """Return which of so many pictures a sheet shows, evenly spread."""
-    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int)).tolist()
 
 
 def keypoint_colours(count: int) -> list[tuple[int, int, int]]:

@@ -23,6 +23,7 @@ from custom_pose_ros.core.geometry.rotations import (
     skew_matrix,
 )
 from custom_pose_ros.core.labels.raw_labels import is_number
+from custom_pose_ros.core.pictures import evenly
 from custom_pose_ros.core.yaml_files import read_yaml
 
 MIN_PAIRS = 10
@@ -134,7 +135,7 @@ def estimate_alignment(measured: Sequence[Rigid], truth: Sequence[Rigid]) -> Ali
             f'the alignment of truth and camera needs at least {MIN_PAIRS} frames with both, got {len(measured)}; '
             'check the stamps, or give it with --extrinsics FILE'
         )
-    chosen = np.unique(np.linspace(0, len(measured) - 1, min(len(measured), _MAX_PAIRS)).round().astype(int))
+    chosen = evenly(len(measured), _MAX_PAIRS)
     (R_a, t_a), (R_b, t_b) = (Rigid.stack(poses[i] for i in chosen) for poses in (measured, truth))
     results = [_fitted(R_a, R_b, t_a, t_b, *start) for start in _starts(R_a, R_b, t_a, t_b)]
     _, camera_world, body_object, angles, misses, uncertainty = min(results, key=lambda result: result[0])

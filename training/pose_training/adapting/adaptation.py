@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from custom_pose_ros.core.drawing.contact_sheet import draw_tile, on_sheet, write_contact_sheet
+from custom_pose_ros.core.drawing.contact_sheet import draw_tile, write_contact_sheet
 from custom_pose_ros.core.errors import DatasetError
 from custom_pose_ros.core.files import write_image, write_json, write_text
 from custom_pose_ros.core.labels.raw_labels import HIDDEN
 from custom_pose_ros.core.object_model import ObjectModel
+from custom_pose_ros.core.pictures import evenly
 from training.pose_training.adapting.comparison import Figures
 from training.pose_training.adapting.film_labels import FilmLabels
 from training.pose_training.labels.coco import LabelledImage
@@ -155,7 +156,7 @@ def write_report(
 def write_sheet(path: Path, images: AdaptationImages, before: Figures, after: Figures, model: ObjectModel) -> None:
     """Write held-out frames twice, before and after: rings are where the followed object has its keypoints."""
     tiles = []
-    for i in on_sheet(len(images.held_out), _SHOWN):
+    for i in evenly(len(images.held_out), _SHOWN):
         image = images.held_out[i]
         labelled = [np.column_stack([image.keypoints[0], np.maximum(image.states[0], 0)])]
         for title, figures in (('before', before), ('after', after)):

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from custom_pose_ros.core.drawing.contact_sheet import draw_tile, on_sheet, write_contact_sheet
+from custom_pose_ros.core.drawing.contact_sheet import MOST_TILES, draw_tile, write_contact_sheet
 from custom_pose_ros.core.errors import DatasetError
 from custom_pose_ros.core.files import write_image
-from custom_pose_ros.core.pictures import read_image
+from custom_pose_ros.core.pictures import evenly, read_image
 from training.pose_training.labels.film import Film, FilmFrame
 from training.pose_training.labels.proposed_labels import ObjectNames, ProposedImage, ProposedObject, write_proposals
 
@@ -49,7 +49,7 @@ class FootageFolder:
     def add(self, film: Film, objects: dict[int, list[ProposedObject]], titles: dict[int, str]) -> None:
         """Add what is proposed for frames that were written; titles: for the contact sheet, by frame."""
         numbers = [number for number in sorted(objects) if film.name(number) in self._sizes]
-        shown = on_sheet(len(numbers))
+        shown = evenly(len(numbers), MOST_TILES)
         for i, number in enumerate(numbers):
             name = film.name(number)
             self.images.append(ProposedImage(name, *self._sizes[name], objects[number]))

@@ -19,7 +19,7 @@ from custom_pose_ros.core.command_line import say
 from custom_pose_ros.core.errors import DatasetError
 from custom_pose_ros.core.files import IMAGE_SUFFIXES, VIDEO_SUFFIXES, camera_pictures
 from custom_pose_ros.core.labels.raw_labels import base_name
-from custom_pose_ros.core.pictures import read_image
+from custom_pose_ros.core.pictures import evenly, read_image
 from custom_pose_ros.core.video_file import EARLY_SHARE, quiet_opencv
 from training.pose_training.labels.recordings import UPLOAD_PREFIX
 
@@ -181,8 +181,7 @@ def sample_images(sources: Sequence[Path], limit: int) -> list[np.ndarray]:
         MediaError: A picture cannot be read.
     """
     frames = [frame for source in sources for frame in _frames(source)]
-    count = min(limit, len(frames))
-    chosen = {frames[i] for i in np.linspace(0, len(frames) - 1, count).round().astype(int)} if frames else set()
+    chosen = {frames[i] for i in evenly(len(frames), limit)}
     videos = {path: {i for other, i in chosen if other == path} for path, i in chosen if i is not None}
     images: list[np.ndarray] = []
     for path in dict.fromkeys(path for path, _ in frames):

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from custom_pose_ros.core.errors import DatasetError
+from custom_pose_ros.core.pictures import evenly
 from training.pose_training.labels.film import Film, FilmFrame, open_films
 
 LOOKED_AT = 240  # frames of a recording, evenly spread
@@ -66,9 +67,8 @@ def spread_frames(film: Film) -> Iterator[FilmFrame]:
     Raises:
         DatasetError: There is no frame in it.
     """
-    count, frame = film.count, None
-    wanted = set(np.linspace(0, count - 1, min(count, LOOKED_AT)).round().astype(int)) if count else set()
-    for frame in film.frames(wanted):
+    frame = None
+    for frame in film.frames(set(evenly(film.count, LOOKED_AT))):
         yield frame
     if frame is None:
         raise DatasetError(f'{film.source}: no picture in it can be read')
