@@ -186,12 +186,8 @@ def write_outputs(
 
 
 def _write_sheet(path: Path, checked: list[CheckedImage], labels: RawLabels) -> None:
-    tiles = [
-        draw_tile(load_pixels(image), image.instances, title=image.name)
-        for image in progress_bar(
-            'contact sheet', None, 'image', [checked[i] for i in evenly(len(checked), MOST_TILES)]
-        )
-    ]
+    shown = progress_bar('contact sheet', None, 'image', [checked[i] for i in evenly(len(checked), MOST_TILES)])
+    tiles = [draw_tile(load_pixels(image), image.instances, title=image.name) for image in shown]
     write_contact_sheet(path, tiles, labels.keypoint_names)
 
 
