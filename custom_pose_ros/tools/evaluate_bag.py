@@ -108,7 +108,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_estimators(group: Any) -> None:
+def _add_estimators(group: argparse._ActionsContainer) -> None:
     group.add_argument(
         '--object', default=Settings.object, help='folder, object.yaml or installed object (default: %(default)s)'
     )
@@ -130,7 +130,7 @@ def _add_estimators(group: Any) -> None:
     )  # fmt: skip
 
 
-def _add_inputs(group: Any) -> None:
+def _add_inputs(group: argparse._ActionsContainer) -> None:
     group.add_argument('--image', metavar='TOPIC', help='image topic, raw or compressed (default: the only one)')
     group.add_argument('--camera-info', metavar='TOPIC', help='calibration topic (default: the one beside the images)')
     lens = group.add_mutually_exclusive_group()
@@ -156,7 +156,7 @@ def _add_inputs(group: Any) -> None:
     )
 
 
-def _add_truth(group: Any) -> None:
+def _add_truth(group: argparse._ActionsContainer) -> None:
     group.add_argument(
         '--truth', metavar='TOPIC', help='PoseStamped, PoseWithCovarianceStamped, Odometry or TransformStamped'
     )
@@ -289,12 +289,9 @@ def _evaluate_two(args: argparse.Namespace, conditions: Sequence[Condition]) -> 
     damaged = False
     for name, choice in zip('ab', args.compare):
         path = Path(choice)
-        is_model = path.is_file() and path.suffix in ('.onnx', '.pth')
-        changed = (
-            {'model': path}
-            if is_model
-            else {'object': str(find_object_folder(choice, wanted_file=True)), 'model': None}
-        )
+        changed: dict[str, Any] = {'model': path}
+        if not (path.is_file() and path.suffix in ('.onnx', '.pth')):
+            changed = {'object': str(find_object_folder(choice, wanted_file=True)), 'model': None}
         say(f'{name.upper()}: {printable_line(choice)}')
         damaged |= _evaluate(dataclasses.replace(settings, **changed), out / name, (), args.video).damaged
     runs = [compare.FinishedRun.load(out / name) for name in 'ab']
