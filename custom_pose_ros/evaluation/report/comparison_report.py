@@ -131,11 +131,8 @@ def _frame_table(a: FinishedRun, b: FinishedRun, pairing: Pairing) -> str:
     ]  # fmt: skip
     unit = _UNITS[key][1]
     header = ('frame', 'time in the bag [s]', f'A [{unit}]', f'B [{unit}]', f'B − A [{unit}]')
-    return (
-        f'<p>Frames that differ most ({_UNITS[key][0].lower()}):</p>' + page.table(header, rows, (0, 1, 2, 3, 4))
-        if rows
-        else ''
-    )
+    title = f'<p>Frames that differ most ({_UNITS[key][0].lower()}):</p>'
+    return title + page.table(header, rows, (0, 1, 2, 3, 4)) if rows else ''
 
 
 def _both(a: FinishedRun, b: FinishedRun) -> str:

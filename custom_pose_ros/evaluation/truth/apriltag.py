@@ -161,10 +161,7 @@ def _detector() -> Any:
 
     def found(gray: np.ndarray) -> list[tuple[int, np.ndarray]]:
         corners, numbers, _ = detect(gray)
-        return (
-            []
-            if numbers is None
-            else [(int(n), c.reshape(4, 2).astype(float)) for n, c in zip(numbers.ravel(), corners)]
-        )
+        numbers = () if numbers is None else numbers.ravel()
+        return [(int(n), c.reshape(4, 2).astype(float)) for n, c in zip(numbers, corners)]
 
     return found

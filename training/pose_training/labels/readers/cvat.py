@@ -212,12 +212,8 @@ def _loose(path: Path, picture: _Picture) -> LoosePicture:
         if shape.tag == 'points':
             places = _places(shape)
             if len(places) != 1:
-                way = (
-                    'points of one shape have no names: label a skeleton'
-                    if places
-                    else 'its place is no pair of numbers'
-                )
-                raise DatasetError(f'{where}: {way}')
+                way = 'points of one shape have no names: label a skeleton'
+                raise DatasetError(f'{where}: {way if places else "its place is no pair of numbers"}')
             found.points.append(LoosePoint(label, *places[0], group, _visibility(shape)))
         elif shape.tag == 'box':
             corners = _numbers([shape.get(key) for key in ('xtl', 'ytl', 'xbr', 'ybr')])
