@@ -56,6 +56,8 @@ def main() -> None:
     """Run what was asked for."""
     parser = argparse.ArgumentParser(description='What the outline does for poses.')
     parser.add_argument('--clip', type=Path, metavar='OUTLINE', help='measure the demo clip by this outline')
+    demo = ROOT / 'config' / 'submarine' / 'demo'
+    parser.add_argument('--folder', type=Path, default=demo, help='another clip of training/synthesize.py --trajectory')
     parser.add_argument('--board', type=Path, metavar='OUTLINE', help='measure the photos of the board by this outline')
     parser.add_argument('--box', type=Path, metavar='OUTLINE', help='measure the video of the box by this outline')
     parser.add_argument('--cube', type=Path, metavar='OUTLINE', help='follow the video of the cube by this outline')
@@ -66,7 +68,7 @@ def main() -> None:
     if options.cube and not options.network:
         parser.error('--cube needs the --network that finds it')
     if options.clip:
-        report_clip(options.clip)
+        report_clip(options.clip, options.folder)
     elif options.board:
         report_board(options.board)
     elif options.box:
@@ -153,9 +155,8 @@ def without_inner_lines(views: OutlineViews) -> OutlineViews:
     return replace(views, starts=np.concatenate([[0], np.cumsum(kept)])[views.starts], **arrays)
 
 
-def report_clip(path: Path) -> None:
-    """Print the errors on the demo clip without and with an outline, which also follows it between network frames."""
-    folder = ROOT / 'config' / 'submarine' / 'demo'
+def report_clip(path: Path, folder: Path) -> None:
+    """Print the errors on a clip without and with an outline, which also follows it between network frames."""
     model, camera = ObjectModel.load('submarine'), CameraIntrinsics.from_yaml(folder / 'camera.yaml')
     video, network = cv2.VideoCapture(str(folder / 'clip.mp4')), PoseEstimator.load('submarine')
     rate_hz, truth = video.get(cv2.CAP_PROP_FPS), Clip.find(folder).true_poses(model)

@@ -24,10 +24,10 @@ _SHARP_WIDTH = 2.5  # samples of a sharp edge at half its height
 _WIDEST = 4  # samples to each side of an edge that belong to it
 _BLUR_EVERY = 3  # so many lines do to tell the blur
 _RARE = 2e-4  # share of the pixels from which on a colour tells on which side it is
-_SECTORS = 12  # of the outline, each of which has colours of its own; the next ones
+_SECTORS = 4  # of the outline, each of which has colours of its own; the next ones
 _BESIDE = 0.5  # count that much, and the whole outline
-_WHOLE = 0.2  # this share of a sector
-_BITS = 3  # for each of blue, green, red
+_WHOLE = 0.5  # this share of a sector
+_BITS = 4  # for each of blue, green, red
 _BINS = 1 << 3 * _BITS
 _KINDS_OF_BINS = _BINS + 1  # the last one is that of pixels that tell nothing
 _GREY = np.full(3, 1.0 / 3.0, np.float32)
@@ -35,6 +35,8 @@ _LEAST_VARIANCE = 0.36  # of the offset of one line, in squared samples
 _LEAST_RISE = 6.0  # grey levels between samples, of noise
 _EDGE_WIDTH = 0.3  # share of the steepest rise of a line by which a place may be less steep and still be the edge
 
+_ITSELF = np.eye(_SECTORS, dtype=np.float32)
+_NEAR = _ITSELF + _BESIDE * (np.roll(_ITSELF, 1, 0) + np.roll(_ITSELF, -1, 0))
 _NEIGHBOURS = np.array([[-1.0], [0.0], [1.0]])
 _ONES = np.ones(3, np.float32)
 _SAMPLES = np.arange(-_REACH, _REACH + 1, dtype=np.float32)[:, None]
@@ -42,10 +44,8 @@ _TRIED = np.arange(-_OFFSETS, _OFFSETS + 1, dtype=np.float32)
 _POWERS = np.stack([np.ones_like(_TRIED), _TRIED, _TRIED * _TRIED])
 _UNKNOWN_INFORMATION = 1.0 / (float(_TRIED @ _TRIED) / len(_TRIED) + _LEAST_VARIANCE)  # of a line that tells nothing
 _PACKED = np.arange(1 << 16)  # colours of 5, 6 and 5 bits, as OpenCV packs them
-_LEVELS = (1 << _BITS) - 1
-_BIN_OF = (
-    _PACKED >> 16 - _BITS << 2 * _BITS | (_PACKED >> 11 - _BITS & _LEVELS) << _BITS | _PACKED >> 5 - _BITS & _LEVELS
-)
+_BLUE, _GREEN, _RED = (_PACKED >> end - _BITS & (1 << _BITS) - 1 for end in (5, 11, 16))
+_BIN_OF = (_RED << 2 * _BITS) + (_GREEN << _BITS) + _BLUE
 
 
 def _factors(levels: int = 257, rank: int = 2) -> tuple[np.ndarray, np.ndarray]:
@@ -167,8 +167,10 @@ class LineReader:
         bins[len(half) :] += math.prod(shape[1:])  # the outer ones
         counts = np.bincount(bins.ravel(), minlength=math.prod(shape)).reshape(shape).astype(np.float32)
         counts[..., _BINS] = 0.0
-        near = counts + _BESIDE * (np.roll(counts, 1, 2) + np.roll(counts, -1, 2))
-        shares = _shares(near) + _WHOLE * _shares(counts.sum(2, keepdims=True)) + _RARE
+        totals = counts.sum(3)
+        weights = _NEAR / np.maximum(1.0, totals @ _NEAR)[..., None]
+        weights += _WHOLE / np.maximum(1.0, totals.sum(2))[..., None, None]
+        shares = weights @ counts + _RARE
         level = np.rint(shares[0] / (shares[0] + shares[1]) * (_OF_LEVEL.shape[1] - 1)).astype(np.intp)
         return _OF_LEVEL.take(level, 1)
 
@@ -210,11 +212,6 @@ def _places(owner: np.ndarray, instances: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the place of each line (N,) among those of its instance, and how many each instance has (A,)."""
     counts = np.bincount(owner, minlength=instances)
     return np.arange(len(owner)) - np.repeat(np.cumsum(counts) - counts, counts), counts
-
-
-def _shares(counts: np.ndarray) -> np.ndarray:
-    """Return the counts (..., bins) as shares of their sum."""
-    return counts / np.maximum(1.0, counts.sum(-1, keepdims=True))
 
 
 def _bins(colours: np.ndarray, sectors: np.ndarray, met: np.ndarray) -> np.ndarray:
