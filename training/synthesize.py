@@ -40,7 +40,7 @@ import numpy as np
 
 from custom_pose_ros.core.command_line import progress_bar
 from custom_pose_ros.core.errors import ConfigError, UsageError
-from custom_pose_ros.core.files import LOCK, check_own, own_folder, replacing, write_image
+from custom_pose_ros.core.files import LOCK, check_own, not_own, own_folder, replacing, write_image
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.geometry.mesh_frame import add_mesh_options
 from custom_pose_ros.core.labels.coco_file import coco_category
@@ -61,7 +61,7 @@ with optional_packages('synthesize', ['synthetic']):
     )
     from training.synthetic.geometry.variation import Variation
     from training.synthetic.output.clip import ClipRenderer
-    from training.synthetic.output.clip_files import CALIBRATION, CLIP, TRUTH, is_truth, write_clip
+    from training.synthetic.output.clip_files import BAG, CALIBRATION, CLIP, TRUTH, check_bag, is_truth, write_clip
     from training.synthetic.output.preview import PREVIEW, write_preview
     from training.synthetic.output.rendered_dataset import (
         IMAGES,
@@ -249,6 +249,8 @@ def background_folder(options: argparse.Namespace) -> Path | None:
         return source
     folder = options.out / BACKGROUNDS
     if not any(folder.glob('*.jpg')):
+        if folder.is_dir() and any(folder.iterdir()):
+            raise not_own(folder, _NAME)
         with replacing(folder) as temporary:
             temporary.mkdir()
             for number, image in enumerate(sharp_frames(source, FRAMES, options.image)):
@@ -327,6 +329,8 @@ def make_generator(recipe: dict[str, Any]) -> SceneGenerator:
 def make_clip(options: argparse.Namespace) -> None:
     """Write clip.mp4, camera.yaml, ground_truth.json and, where asked for, a bag."""
     check_own(options.out / TRUTH, _NAME, is_truth, (CLIP, CALIBRATION))
+    if options.bag:
+        check_bag(options.out / BAG, _NAME)
     model = ObjectModel.load(options.object)
     mesh = mesh_of(options, model)
     settings = load_settings(options.settings, scene_of(options, mesh))

@@ -126,9 +126,14 @@ def check_own(path: Path, author: str, is_own: Callable[[Path], bool], others: S
     else:
         foreign = [other for name in others if os.path.lexists(other := path.with_name(name))]
     if foreign:
-        raise OutputError(
-            f'{foreign[0]}: is there already and was not written by {author}: move it away, or write to another place'
-        )
+        raise not_own(foreign[0], author)
+
+
+def not_own(path: Path, author: str) -> OutputError:
+    """Return what to raise where a command would replace what it did not write itself."""
+    return OutputError(
+        f'{path}: is there already and was not written by {author}: move it away, or write to another place'
+    )
 
 
 def holds_json(is_own: Callable[[Any], bool]) -> Callable[[Path], bool]:

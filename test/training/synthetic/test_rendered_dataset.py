@@ -134,6 +134,16 @@ def test_files_of_somebody_else_are_kept(tmp_path: Path, capsys: pytest.CaptureF
     assert os.listdir(tmp_path) == [name]
 
 
+def test_photos_of_somebody_else_are_not_replaced_by_frames(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    photo = tmp_path / 'out' / 'backgrounds' / 'mine.png'
+    photo.parent.mkdir(parents=True)
+    photo.touch()
+    film = Path(__file__).resolve().parents[3] / 'config' / 'submarine' / 'demo' / 'clip.mp4'
+    assert run(tmp_path / 'out', '--backgrounds', str(film), '--preview') == 1
+    assert f'{photo.parent}: is there already and was not written by' in capsys.readouterr().err
+    assert photo.is_file()
+
+
 def test_an_object_without_positions_is_named_by_its_file(tmp_path: Path, capsys) -> None:
     path = tmp_path / 'object.yaml'
     path.write_text('name: bare\nkeypoints: [a, b]\nskeleton: [[a, b]]\n')

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import cv2
@@ -81,14 +82,18 @@ def test_the_floor_stands_still_while_the_camera_moves() -> None:
     assert step < 0.03  # but do not flicker
 
 
-@pytest.fixture(scope='module')
-def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp('clip')
+def make_clip(folder: Path) -> int:
     arguments = [
         '--object', str(OBJECT), '--out', str(folder / 'out'), '--size', '160x120', '--trajectory', '--bag',
         '--seed', '1',
     ]  # fmt: skip
-    assert synthesize.main([*arguments, '--settings', str(short_settings(folder))]) == 0
+    return synthesize.main([*arguments, '--settings', str(short_settings(folder))])
+
+
+@pytest.fixture(scope='module')
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp('clip')
+    assert make_clip(folder) == 0
     return folder / 'out'
 
 
@@ -153,6 +158,37 @@ def test_bag_holds_images_camera_and_true_poses(clip: Path) -> None:
         assert info.d == pytest.approx(camera.D)
         image = cv2.imdecode(found['/camera/image/compressed'][k].data, cv2.IMREAD_COLOR)
         assert image.shape == (120, 160, 3)
+
+
+@needs_gl
+@pytest.mark.parametrize('foreign', ['notes.txt', 'recording_0.mcap', 'metadata.yaml', 'bag.mcap', ''])
+def test_a_recording_of_somebody_else_is_kept(tmp_path: Path, capsys, foreign: str) -> None:
+    bag = tmp_path / 'out' / 'bag'
+    bag.mkdir(parents=True)
+    (bag / (foreign or 'notes.txt')).write_text('rosbag2_bagfile_information: {custom_data: null}')
+    if not foreign:  # the place of the bag is a file
+        shutil.rmtree(bag)
+        bag.write_text('mine')
+    assert make_clip(tmp_path) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f'error: {bag}') and error.count('\n') == 1
+    assert 'was not written by training/synthesize.py: move it away' in error
+    assert sorted((tmp_path / 'out').rglob('*')) == ([bag, bag / foreign] if foreign else [bag])
+
+
+@needs_gl
+def test_an_own_bag_is_replaced_but_not_what_was_put_into_it(clip: Path, tmp_path: Path, capsys) -> None:
+    pytest.importorskip('rosbags', reason='rosbags is not installed')
+    shutil.copytree(clip, tmp_path / 'out')
+    bag = tmp_path / 'out' / 'bag' / 'bag.mcap'
+    before = bag.stat().st_ino
+    assert make_clip(tmp_path) == 0
+    assert bag.stat().st_ino != before
+    note = bag.with_name('notes.txt')
+    note.write_text('mine')
+    assert make_clip(tmp_path) == 1
+    assert f'{note}: is there already and was not written by' in capsys.readouterr().err
+    assert note.is_file()
 
 
 def test_the_shipped_clip_is_complete() -> None:

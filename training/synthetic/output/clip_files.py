@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,17 @@ import numpy as np
 import yaml
 
 from custom_pose_ros.core.command_line import optional_packages
-from custom_pose_ros.core.files import holds_entries, replacing, write_json, write_text
+from custom_pose_ros.core.errors import ConfigError
+from custom_pose_ros.core.files import holds_entries, not_own, replacing, write_json, write_text
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.geometry.rotations import quaternion_from_matrix
 from custom_pose_ros.core.object_model import ObjectModel
 from custom_pose_ros.core.video_file import VideoFile
+from custom_pose_ros.core.yaml_files import read_yaml
 from training.synthetic.output.clip import ClipFrame
 
-CLIP, CALIBRATION, TRUTH = 'clip.mp4', 'camera.yaml', 'ground_truth.json'
+CLIP, CALIBRATION, TRUTH, BAG = 'clip.mp4', 'camera.yaml', 'ground_truth.json', 'bag'
+_METADATA, _MARK = 'metadata.yaml', ('written_by', 'training/synthesize.py of custom_pose_ros')  # of a bag
 CAMERA_NAME = 'camera'
 CAMERA_FRAME = 'camera_optical_frame'
 JPEG_QUALITY = 90
@@ -49,7 +53,7 @@ def write_clip(
         # By way of `replacing`, because a video that Ctrl-C ends would be kept without its ground truth.
         video_path = outputs.enter_context(replacing(folder / CLIP))
         video = outputs.enter_context(VideoFile(video_path, rate_hz))
-        recorder = outputs.enter_context(record_bag(folder / 'bag', camera, model)) if bag else None
+        recorder = outputs.enter_context(record_bag(folder / BAG, camera, model)) if bag else None
         for frame in frames:
             video.write(frame.image)
             if recorder is not None:
@@ -69,6 +73,22 @@ def write_clip(
     write_json(folder / TRUTH, content, indent=None)
 
 
+def check_bag(folder: Path, author: str) -> None:
+    """Raise OutputError where a bag would replace anything but a bag that `record_bag` wrote."""
+    if os.path.lexists(folder):
+        own = {folder / _METADATA, folder / f'{folder.name}.mcap'}
+        others = sorted(set(folder.iterdir()) - own) if folder.is_dir() else []
+        if others or not _has_mark(folder / _METADATA):
+            raise not_own([*others, folder][0], author)
+
+
+def _has_mark(metadata: Path) -> bool:
+    try:
+        return dict([_MARK]) == read_yaml(metadata, '')['rosbag2_bagfile_information']['custom_data']
+    except (ConfigError, KeyError, TypeError):
+        return False
+
+
 def _truth(frame: ClipFrame) -> dict[str, Any]:
     return {
         'stamp_s': round(frame.stamp_s, 6),
@@ -85,6 +105,7 @@ def record_bag(folder: Path, camera: CameraIntrinsics, model: ObjectModel) -> It
     with optional_packages('synthesize', ['bags']):
         from rosbags.rosbag2 import StoragePlugin, Writer
     with replacing(folder) as temporary, Writer(temporary, version=8, storage_plugin=StoragePlugin.MCAP) as writer:
+        writer.set_custom_data(*_MARK)
         yield BagRecorder(writer, camera, f'{model.name}_ground_truth')
 
 
