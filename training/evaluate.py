@@ -49,7 +49,7 @@ with optional_packages('evaluate', ['training', 'report']):
 
 _HEIGHTS = (0.75, 1.0, 1.25, 1.5)  # of the input height; networks are trained at 0.6 to 1.5 of the size
 _PICTURES = ('errors.png', 'occlusion.png', 'worst.png')
-_TOO_FEW = 0.5  # share of the keypoints; a model that finds less says nothing about labels
+_TOO_FEW = 0.5  # share of the keypoints; a model that finds less says nothing about labels or heights
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -94,6 +94,9 @@ def height_lines(rows: list[dict[str, Any]], own: int, images: int) -> list[str]
     if not any(row['found'] for row in rows):
         return [*lines, 'nothing was found at any height, so none is best: train longer']
     best = min(rows, key=lambda row: row['score'])  # misses and inventions count, too
+    if best['found'] < _TOO_FEW:
+        few = f'fewer than {_TOO_FEW:.0%} of the keypoints are found even at {best["input_height"]} px'
+        return [*lines, f'{few}, so no height is good enough to choose one: train longer, or on more pictures']
     if best['input_height'] == own:
         return [*lines, f'{own} px, as now, is best on these {images} images']
     height = best['input_height']

@@ -26,6 +26,7 @@ class FrameResult:
         track_ids: (A,) int, -1 for none.
         estimates: Orientations, measured or coasting.
         without_outline: What they would be by keypoints alone, where an outline is used.
+        refusals: Why instances have no orientation, one reason each.
         truth: Measured true pose of the object in the camera, where it comes with the image.
         latency_ms: From the stamp to the recording, of recorded results.
     """
@@ -39,6 +40,7 @@ class FrameResult:
     track_ids: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     estimates: list[OrientationEstimate] = field(default_factory=list)
     without_outline: list[OrientationEstimate] = field(default_factory=list)
+    refusals: list[str] = field(default_factory=list)
     truth: Rigid | None = None
     latency_ms: float | None = None
 

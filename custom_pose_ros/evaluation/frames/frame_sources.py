@@ -27,6 +27,8 @@ from custom_pose_ros.evaluation.truth.apriltag import TagTruth
 from custom_pose_ros.evaluation.truth.tracks import stamp_ns
 from custom_pose_ros.inference.camera_calibration import CameraCalibration
 
+_NO_PLACES = 'the object file does not say where keypoints are on the object (model_points)'
+
 
 class CameraSupply:
     """
@@ -238,10 +240,14 @@ class EstimatedFrames(FrameSource):
                 self._camera, self._orienter = camera, OrientationEstimator(self.model, camera, outline=self._outline)
                 self._by_keypoints = None if self._outline is None else OrientationEstimator(self.model, camera)
             result.estimates = self._orienter.update(poses, stamp * 1e-9, image)
+            result.refusals = [reason for _, reason in self._orienter.refusals]
             if self._by_keypoints is not None:
                 result.without_outline = self._by_keypoints.update(poses, stamp * 1e-9)
             if self.tags is not None:
                 result.truth = self.tags(image, camera)
+        else:
+            lacking = _NO_PLACES if self.model.model_points is None else 'there is no calibration'
+            result.refusals = [lacking] * len(poses)
         self._results.append(result)
         return EvaluatedFrame(result, image, poses, message.content.header.frame_id, camera)
 

@@ -17,6 +17,7 @@ from custom_pose_ros.evaluation.report.page import number, percent
 from custom_pose_ros.evaluation.scoring.conditions import Verdict, number_at
 from custom_pose_ros.evaluation.scoring.frame_scores import FrameScore
 
+_FEW = 0.5  # of the frames with the object: with fewer orientations the run is none to rely on
 _LEGEND = (
     '<p class="soft">Coloured: what was found, with the axes x, y, z of the estimated attitude. '
     'White rings, lines and axes: the truth.</p>'
@@ -65,7 +66,20 @@ def summary(metrics: Mapping[str, Any], verdict: Verdict) -> str:
             f'{number(rotation["p90"])} deg in nine of ten; '
             f'{percent(rotation["share_above_20deg"])} more than 20 deg wrong.'
         )
-    return ' '.join(parts)
+    return ' '.join(parts + _shortcomings(metrics))
+
+
+def _shortcomings(metrics: Mapping[str, Any]) -> list[str]:
+    """Return what keeps a run in which the object was found from being a success, and its error without attitudes."""
+    parts, orientation = [], metrics['orientation']
+    if orientation['rate'] is not None and orientation['rate'] < _FEW:
+        share = f'in only {percent(orientation["rate"])} of these' if orientation['rate'] else 'in none of these'
+        why = next((f' (most often: {reason})' for reason in orientation['refusals']), '')
+        parts.append(f'An orientation {share}{why}.')
+    error = metrics.get('keypoint_error_px') or metrics.get('labels', {}).get('keypoint_error_px', {})
+    if error.get('count') and not metrics.get('rotation_error_deg', {}).get('count'):
+        parts.append(f'Mean keypoint error {number(error["mean"], "px")}.')
+    return parts
 
 
 def _subtitle(evaluation: Evaluation) -> str:

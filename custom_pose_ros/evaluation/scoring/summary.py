@@ -164,6 +164,7 @@ def _orientation(scores: Sequence[FrameScore]) -> dict[str, Any]:
         'rate': share(s.estimate is not None for s in found),
         'coasting': sum(any(e.coasting for e in s.result.estimates) for s in scores),
         'outlier_suspected': sum(s.estimate is not None and s.estimate.outlier_suspected for s in scores),
+        'refusals': dict(Counter(reason for s in scores for reason in s.result.refusals).most_common()),
     }
 
 

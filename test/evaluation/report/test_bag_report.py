@@ -13,6 +13,7 @@ import pytest
 from bag_maker import CAMERA, IMAGE, SIZE, TRUTH, Messages, tiny_entries, trajectory, write_bag
 from tiny_model import draw_tiny_object
 
+from custom_pose_ros.core.orientation.solver import PoseSolver, Refusal
 from custom_pose_ros.core.video_file import VideoFile
 from custom_pose_ros.evaluation.report import bag_report, frame_pictures
 from custom_pose_ros.evaluation.scoring.conditions import Condition, Verdict
@@ -173,3 +174,15 @@ def test_a_bag_without_any_object_still_gives_a_page(evaluate, tmp_path):
     page = bag_report.write(evaluation, verdict(evaluation, 'rotation_error_deg.p90 > 5'))
     assert evaluation.metrics['detection']['rate'] == 0.0
     assert 'FAILED' in page and 'not found' in page
+
+
+@pytest.mark.parametrize('truth', [TruthSettings(), TruthSettings(topic=TRUTH)], ids=['no truth', 'truth'])
+def test_a_run_without_any_orientation_is_not_called_a_success(evaluate, dive, truth, monkeypatch):
+    """It said only in how many frames the object was found."""
+    monkeypatch.setattr(PoseSolver, 'solve', lambda *_: Refusal('two keypoints are seen'))
+    metrics = evaluate(dive[0], truth=truth).metrics
+    frames = metrics['frames']['scored']
+    assert metrics['orientation']['refusals'] == {'two keypoints are seen': frames}
+    told = bag_report.summary(metrics, Verdict())
+    assert 'An orientation in none of these (most often: two keypoints are seen).' in told
+    assert ('Mean keypoint error' in told) == (truth.kind is not None)

@@ -359,6 +359,8 @@ def test_the_best_input_height_is_named():
     assert height_lines(rows[:2], 256, 12)[-1] == '256 px, as now, is best on these 12 images'
     nothing = [{**row, 'found': 0.0} for row in rows]
     assert height_lines(nothing, 256, 12)[-1].startswith('nothing was found at any height')
+    poor = height_lines([row(256, 70, 0.07), row(384, 45, 0.11)], 256, 20)[-1]
+    assert 'no height is good enough to choose one: train longer' in poor and 'input_height: ' not in poor
 
 
 def test_the_command_says_in_one_line_what_is_missing(tmp_path, capsys):
