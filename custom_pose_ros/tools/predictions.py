@@ -89,7 +89,8 @@ class PictureSequence:
     def analyse(self, image: np.ndarray, source: str, frame: int | None = None, stamp_s: float = 0.0) -> PictureResult:
         """Find the object in the next (H, W, 3) uint8 BGR picture, taken at `stamp_s` [s]."""
         poses = self._tracker.update(self._estimator(image, None if frame is None else source), stamp_s)
-        estimates = self._orienter.update(poses, stamp_s, image) if self._orienter else []
+        at_s = None if frame is None else stamp_s  # an image file has no track: it is judged on its own
+        estimates = self._orienter.update(poses, at_s, image) if self._orienter else []
         return PictureResult(
             source=source,
             frame=frame,

@@ -40,18 +40,32 @@ def result():
     )
 
 
+class Corners:
+    """Finds the corners of the box where they are."""
+
+    model = outlined_box.MODEL
+
+    def __init__(self, motion):
+        self.motion, self.frame = motion, 0
+
+    def __call__(self, image, stream=None):
+        return [outlined_box.keypoints(self.motion[self.frame], self.frame, track_id=None)]
+
+
+@pytest.mark.parametrize(
+    ('sides', 'remark'), [((1.0, 1.0, 1.0), ''), ((1.6, 0.6, 1.0), 'the image does not show it')], ids=['own', 'other']
+)
+def test_a_single_picture_is_measured_by_the_outline_on_its_own(sides, remark):
+    """It never was, and "over the last second the images did not show it" was the reason."""
+    corners, views = Corners([outlined_box.TILTED]), outlined_box.box_views(300, sides)
+    sequence = PictureSequence(corners, outlined_box.CAMERA, 'camera_optical', views)
+    (estimate,) = sequence.analyse(outlined_box.picture(outlined_box.TILTED), 'box.png').orientations.values()
+    assert (estimate.outline_remark, estimate.outline_agreement > 0.7) == (remark, not remark)
+
+
 def test_a_sequence_is_measured_by_the_outline_and_says_so():
     motion = outlined_box.slow_motion(6)
-
-    class Corners:
-        """Finds the corners of the box where they are."""
-
-        model = outlined_box.MODEL
-
-        def __call__(self, image, stream=None):
-            return [outlined_box.keypoints(motion[self.frame], self.frame, track_id=None)]
-
-    corners = Corners()
+    corners = Corners(motion)
     sequence = PictureSequence(corners, outlined_box.CAMERA, 'camera_optical', outlined_box.box_views())
     for corners.frame, pose in enumerate(motion):
         image = outlined_box.picture(pose, corners.frame)
