@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from custom_pose_ros.core.errors import CustomPoseError, UsageError, printable, reason_of
 from custom_pose_ros.core.limits import MAX_IMAGE_SIDE_PX, MAX_KEYPOINTS, MIN_FOV_DEG
@@ -48,13 +48,21 @@ def command_parser(description: str | None, name: str | None = None) -> argparse
     `type=int` takes decimal digits only, `type=float` finite numbers only, and `type=Path` knows `~`, which the shell
     leaves as it is in --out=~/x.
     """
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         name, description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     for kind, reader in ((int, _integer), (float, _number), (Path, _path)):
         parser.register('type', kind, reader)
     parser.add_argument(_DEBUG, action='store_true', help='show where in the program an error occurred')
     return parser
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says in one line what is wrong with the options; argparse prints the usage of all of them in front of it."""
+
+    def error(self, message: str) -> NoReturn:
+        say(f'error: {message}; --help lists the options')
+        self.exit(WRONG_USE)
 
 
 def command(main: Main) -> Main:
