@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import itertools
+import math
 import sys
 import time
 from collections.abc import Sequence
@@ -59,6 +60,7 @@ with optional_packages('outline', ['synthetic']):
     from training.synthetic.rendering.gl_probe import require_gl
 
 VIEWS = 2000  # about 5 degrees apart
+_FEW_VIEWS = 300  # with which edges that a face is about to cover mislead, see docs/outline.md
 _TIMED = 10  # views, to tell how long all will take
 _LEAST_ERROR, _MOST_ERROR = 1e-4, 0.05
 
@@ -124,6 +126,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     require_gl()
     parts = build(np.random.default_rng([options.variant, VARIANT_STREAM]))
     print(size_note(parts, model, **mesh))
+    if options.views <= _FEW_VIEWS:
+        apart_deg = math.degrees(math.sqrt(4.0 * math.pi / options.views))
+        say(f'note: {options.views} views are {apart_deg:.0f} degrees apart: between them edges are wrong (--views)')
     drawing = OutlineDrawing(parts, options.views)
     lines = _drawn(drawing, options.views)
     name = Path(mesh['path']).name + (f', variant {options.variant}' if options.variant else '')

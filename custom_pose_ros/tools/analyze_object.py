@@ -171,8 +171,10 @@ def _parser() -> argparse.ArgumentParser:
         help='a point of the object that could become a keypoint, object frame [m]; may be repeated',
     )  # fmt: skip
     parser.add_argument(
-        '--out', type=output_folder, default=Path('build/analysis'), metavar='FOLDER', help='for chart and numbers'
-    )
+        '--out', type=output_folder, default=Path('build/analysis'), metavar='FOLDER',
+        help='for chart and numbers (default: build/analysis); with --choose all goes into FOLDER/MESH, a folder in it '
+        'that is named after the mesh',
+    )  # fmt: skip
     return parser
 
 

@@ -81,6 +81,7 @@ def test_the_command_writes_an_outline_that_belongs_to_the_object(tmp_path: Path
     printed = capsys.readouterr()
     assert 'outline.npz: 20 views' in printed.out
     assert re.search(r'20 views take about \d+ s', printed.err)
+    assert 'note: 20 views are 45 degrees apart: between them edges are wrong (--views)' in printed.err
     OutlineViews.load(tmp_path / 'outline.npz').check_fit(outlined_box.MODEL, 'outline.npz')
     assert OutlineViews.load(tmp_path / 'outline.npz').size_error == SIZE_ERROR
     assert main([*arguments, '--size-error', '0.1%']) == 0
