@@ -309,7 +309,10 @@ def camera_of(options: argparse.Namespace) -> CameraIntrinsics | None:
     if options.camera is None:
         return None
     calibration = CameraCalibration(options.camera, report=lambda text: say(f'note: {options.camera}: {text}'))
-    return calibration.for_size(*picture_size(options))
+    try:
+        return calibration.for_size(*picture_size(options))
+    except ConfigError as error:
+        raise UsageError(f'--camera {options.camera}: {str(error).removeprefix("camera: ")}') from error
 
 
 def generator_arguments(recipe: dict[str, Any]) -> tuple[Any, ...]:

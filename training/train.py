@@ -46,7 +46,7 @@ with optional_packages('train', ['training']):
     from training.pose_training.data.augmentation import STRENGTHS
     from training.pose_training.learning.engine import PRECISIONS
     from training.pose_training.learning.run_settings import RunSettings
-    from training.pose_training.learning.training_run import TrainingRun
+    from training.pose_training.learning.training_run import LAST_FILE, TrainingRun
 
 _MOST_WEIGHT = 1e6
 _LARGEST_OBJECT = 2.0  # of the input height: as wide as the widest pictures are
@@ -216,7 +216,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             run = TrainingRun.new(parsed.object, settings_from(parsed), parsed.out, **machine)
         run.train()
     except KeyboardInterrupt:
-        say('train: interrupted; go on with --resume')
+        begun = (parsed.out / LAST_FILE).is_file()
+        say(f'train: interrupted; {"go on with --resume" if begun else "nothing was learned yet: start again"}')
         return INTERRUPTED
     if run.group.is_first:
         best = run.folder / 'best.pth'

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from training.pose_training.learning.training_run import TrainingRun
 from training.train import main
 
 START = ['--out', 'x', '--object', 'o', '--data', 'd', '--steps', '1']
@@ -58,6 +59,23 @@ def test_what_cannot_be_written_or_resumed_is_told_in_one_line(tmp_path, dots_fo
     assert str(tmp_path / 'file') in capsys.readouterr().err.splitlines()[-1]
     assert main(['--resume', '--out', str(tmp_path / 'gone')]) == 1
     assert 'last.pth: no such file' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('begun', [False, True])
+def test_an_interrupted_command_says_what_there_is_to_go_on_with(tmp_path, dots_folder, capsys, monkeypatch, begun):
+    def interrupted(run, *_):
+        if begun:
+            run.save()
+        raise KeyboardInterrupt
+
+    arguments = ['--object', dots_folder, '--data', dots_folder, '--steps', '1', '--batch', '2', '--weights', 'none']
+    arguments = [*map(str, arguments), '--workers', '0', '--out', str(tmp_path / 'out')]
+    with monkeypatch.context() as patched:
+        patched.setattr(TrainingRun, '_train', interrupted)
+        assert main(arguments) == 130
+    wanted = 'go on with --resume' if begun else 'nothing was learned yet: start again'
+    assert capsys.readouterr().err.splitlines()[-1] == f'train: interrupted; {wanted}'
+    assert main(['--resume', *arguments[-4:]] if begun else arguments) == 0
 
 
 def test_the_command_says_how_to_go_on(tmp_path, dots_folder, capsys):

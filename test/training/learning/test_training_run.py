@@ -94,9 +94,9 @@ def test_a_damaged_image_stops_the_run_in_one_line(tmp_path, dots_folder, worker
 
 
 def test_a_new_run_does_not_overwrite_another(tmp_path, dots_folder):
-    TrainingRun.new(str(dots_folder), settings_for(dots_folder), tmp_path, workers=0)
-    with pytest.raises(ConfigError, match='--resume'):
-        TrainingRun.new(str(dots_folder), settings_for(dots_folder), tmp_path, workers=0)
+    TrainingRun.new(str(dots_folder), settings_for(dots_folder), tmp_path, workers=0).save()
+    with pytest.raises(ConfigError, match='--resume'):  # before any image is read
+        TrainingRun.new(str(dots_folder), settings_for(tmp_path / 'gone'), tmp_path, workers=0)
 
 
 @pytest.mark.parametrize('name', ['best.pth', 'last.pth'])
@@ -147,8 +147,13 @@ def test_two_processes_never_train_in_one_folder(tmp_path, dots_folder, root):
         refused = rf'^{out}: process {owner.pid} writes into it: [^\n]*$'
         with pytest.raises(ConfigError, match=refused):
             TrainingRun.resumed(out, workers=0)
+        for name in ('last.pth', 'history.jsonl'):
+            (out / name).rename(tmp_path / name)
+        (out / 'best.pth').unlink()
         with pytest.raises(ConfigError, match=refused):
             TrainingRun.new(str(dots_folder), settings_for(dots_folder), out, workers=0)
+        for name in ('last.pth', 'history.jsonl'):
+            (tmp_path / name).rename(out / name)
     assert load_checkpoint(out / 'last.pth').training['trainer']['step_count'] == 6
     TrainingRun.resumed(out, workers=0)  # nobody owns it any more
 

@@ -181,6 +181,16 @@ def test_sizes_that_are_none_are_refused(tmp_path: Path, capsys: pytest.CaptureF
     assert "'480'" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize('clip', [(), ('--trajectory',)])
+def test_a_camera_of_another_size_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str], clip) -> None:
+    path = tmp_path / 'half.yaml'
+    camera = CameraIntrinsics(1280, 960, np.array([[600, 0, 320], [0, 600, 240], [0, 0, 1.0]]))
+    path.write_text(yaml.safe_dump(camera.to_yaml_dict()))
+    arguments = ['--object', str(OBJECT), '--out', str(tmp_path / 'out'), '--size', '640x480']
+    assert synthesize.main([*arguments, '--camera', str(path), *clip]) == 2
+    assert capsys.readouterr().err.splitlines()[-1].startswith(f'error: --camera {path}: the calibration is for 1280x')
+
+
 def test_options_that_a_clip_would_not_heed_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit_:
         run(tmp_path, '--trajectory', '--scene', 'indoor', '--seen-from', 'front', '--image', '/x')

@@ -39,7 +39,7 @@ from training.pose_training.networks.initial_weights import load_initial_weights
 SAVE_EVERY_S = 60.0
 _JUDGED_IMAGES = 40  # of those learned from, at the end of a run
 _NORM_BATCHES = 8  # of samples, for the statistics of an exported network
-_BEST_FILE, _LAST_FILE = 'best.pth', 'last.pth'
+_BEST_FILE, LAST_FILE = 'best.pth', 'last.pth'
 _VALIDATION_SHARE = 0.2  # of the time of a run limited by it, for validations before the last one
 _TRIED_IMAGES = 3  # before the first validation, to see how long it will take
 _LAST_SHARE = 0.02  # of a run limited by time: kept for the last validation
@@ -148,7 +148,7 @@ class TrainingRun:
             ConfigError: Another process writes into the folder.
             ModelError: There is no such file, or it cannot be continued.
         """
-        path = folder / _LAST_FILE
+        path = folder / LAST_FILE
         if not path.is_file():
             raise ModelError(f'{path}: no such file; --out must be the folder of the run to go on with')
         lock = _own(folder)
@@ -185,7 +185,7 @@ class TrainingRun:
         return accuracy
 
     def _train(self, log: RunLog) -> Accuracy | None:
-        if self.group.is_first and not (self.folder / _LAST_FILE).exists():
+        if self.group.is_first and not (self.folder / LAST_FILE).exists():
             self.save()  # so that --resume works from the first step on
         self.trainer.distribute(self.group)
         validated, saved, accuracy = self.progress(), time.monotonic(), None
@@ -259,7 +259,7 @@ class TrainingRun:
     def _estimator(self) -> PoseEstimator:
         return PoseEstimator(self.model, TorchBackend(self.trainer.averaged_network(), self.model))
 
-    def save(self, name: str = _LAST_FILE, with_state: bool = True) -> None:
+    def save(self, name: str = LAST_FILE, with_state: bool = True) -> None:
         """
         Write a checkpoint with the averaged weights, and with what an exact resume needs.
 
@@ -363,25 +363,25 @@ def _own(folder: Path) -> FolderLock | None:
 
 
 def check_place(folder: Path) -> None:
-    """Raise ConfigError where a folder has files, named as those of a run, that no run wrote."""
-    for name in (_LAST_FILE, _BEST_FILE):
-        if not (folder / HISTORY).exists() and os.path.lexists(folder / name):
+    """Raise ConfigError where a folder holds a run that learned something, or files named so that no run wrote."""
+    history = folder / HISTORY
+    for name in (LAST_FILE, _BEST_FILE):
+        if not history.exists() and os.path.lexists(folder / name):
             raise ConfigError(f'{folder / name}: is there already, and not of a run in this folder; give another --out')
+    if history.exists() and (history.stat().st_size or (folder / LAST_FILE).exists()):
+        raise ConfigError(f'{folder}: holds a run already; go on with --resume, or give another --out')
 
 
 def create_history(folder: Path) -> None:
     """
-    Create the history of a new run in a folder.
+    Create the history of a new run in a folder that this process owns.
 
     Raises:
         ConfigError: Another run is or was there.
     """
     if computing.is_first():
-        folder.mkdir(parents=True, exist_ok=True)
-        try:
-            (folder / HISTORY).touch(exist_ok=False)  # of two runs that start at once, one fails here
-        except FileExistsError as error:
-            raise ConfigError(f'{folder}: holds a run already; go on with --resume, or give another --out') from error
+        check_place(folder)  # again: one may have begun and ended while the images were read
+        (folder / HISTORY).touch()
 
 
 def trainable(model: ObjectModel, input_height: int | None) -> ObjectModel:
