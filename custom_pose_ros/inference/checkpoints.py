@@ -160,7 +160,15 @@ def read_torch_file(path: Path) -> dict[str, Any]:
         with torch.serialization.safe_globals(_HARMLESS), warnings.catch_warnings():
             warnings.simplefilter('ignore')  # of formats that are refused below
             content = torch.load(path, map_location='cpu', weights_only=True)
-    except (RuntimeError, EOFError, OSError, ValueError, LookupError, pickle.PickleError, zipfile.BadZipFile) as error:
+    except (
+        RuntimeError,
+        EOFError,
+        OSError,
+        ValueError,
+        LookupError,
+        pickle.UnpicklingError,
+        zipfile.BadZipFile,
+    ) as error:
         layout = layout_of_file(path)
         if layout == ONNX_LAYOUT:
             text = f'is {layout} already; wanted a checkpoint, such as best.pth'

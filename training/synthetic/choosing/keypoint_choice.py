@@ -19,8 +19,10 @@ from training.synthetic.choosing.surface_views import SurfaceViews
 MOST_CANDIDATES = 300
 _APART = 0.04  # of two candidates, as a share of the object's size
 _SPREAD = (0.12, 0.08, 0.05)  # of two keypoints, likewise: the widest with which there are enough
-_TO_VERTEX = 0.02  # how far a candidate moves to the vertex of the mesh that is the corner or tip there, likewise
+_TO_VERTEX = (0.02, 0.05)  # how far a candidate moves to the vertex that is the corner or tip there, likewise; then,
+# from where the shape has a feature of its own but no vertex so near, such as in a hollow
 _STANDS_OUT, _END = 0.15, 0.46  # of such a vertex; of a tip. It is 0 in a plain face, 0.3 on an edge, 0.5 at a corner
+_BENT = 0.9  # length of the mean normal, below which the surface there is no plain face
 _SAME_FACE = 0.001  # how far a place may lie above or below what was seen of the face that it is on, of the size again
 _ON_SURFACE = 0.012  # a point farther from all that was seen of the surface is not on it, likewise
 _WEAKEST = 0.4  # strength of a candidate, as a share of that of the strong ones
@@ -105,7 +107,7 @@ class KeypointChoice:
     def _facing(self, place: np.ndarray) -> np.ndarray:
         """Return (V,) bool: in which views a face that a place (3,) is on is turned to the camera."""
         points = self._views.points
-        near = np.array(self._surface.query_ball_point(place, _TO_VERTEX * self._views.size), int)
+        near = np.array(self._surface.query_ball_point(place, _TO_VERTEX[0] * self._views.size), int)
         above = ((points.places[near] - place) * points.normals[near]).sum(1)
         normals = points.normals[near[np.abs(above) <= _SAME_FACE * self._views.size]]
         if not len(normals):
@@ -137,14 +139,18 @@ class KeypointChoice:
         """Return a place (3,) moved to the corner of shape or print beside it, a vertex where there is one."""
         sharp = self._views.sharpened(place)
         limit = _ON_SURFACE * self._views.size
-        vertices = self._vertices.data[self._vertices.query_ball_point(sharp, _TO_VERTEX * self._views.size)]
-        often = self._views.seen(vertices).mean(0) >= self._views.seen(place[None]).mean() / 2  # others are inside
-        protrusion = self._protrusion(vertices[often])
-        stands_out = protrusion > _STANDS_OUT
-        if stands_out.any():
-            vertices, protrusion = vertices[often][stands_out], protrusion[stands_out]
-            away = np.linalg.norm(vertices - sharp, axis=1) / (_RINGS[2] * self._views.size)
-            return vertices[np.argmax(protrusion - away / 2)]
+        around = self._surface.query_ball_point(place, _RINGS[2] * self._views.size)
+        of_shape = bool(np.linalg.norm(self._views.points.normals[around].mean(0)) < _BENT)
+        for reach in _TO_VERTEX if of_shape else _TO_VERTEX[:1]:
+            vertices = self._vertices.data[self._vertices.query_ball_point(sharp, reach * self._views.size)]
+            often = self._views.seen(vertices).mean(0) >= self._views.seen(place[None]).mean() / 2  # others are inside
+            vertices = np.unique(vertices[often], axis=0)
+            protrusion = self._protrusion(vertices)
+            stands_out = (protrusion > _STANDS_OUT) | (of_shape and len(vertices) == 1)  # alone, in a hollow too
+            if stands_out.any():
+                vertices, protrusion = vertices[stands_out], protrusion[stands_out]
+                away = np.linalg.norm(vertices - sharp, axis=1) / (_RINGS[2] * self._views.size)
+                return vertices[np.argmax(protrusion - away / 2)]
         return sharp if self._surface.query(sharp)[0] <= limit else place
 
     def _protrusion(self, places: np.ndarray) -> np.ndarray:

@@ -22,7 +22,8 @@ _SAME_COLOR = 0.12  # of each of blue, green, red
 _DIRECTIONS, _COARSE_POINTS, _FINE_POINTS, _TRIED = 800, 150, 1200, 30
 _COARSE = 0.025  # mean distance, as a share of the object's size, up to which a direction is worth a closer look
 _FOLDS = (2, 3, 5)  # every axis of symmetry with up to _MOST_FOLDS is nearly one of these, or has other hints
-_SAME_AXIS_RAD, _ONE_FAMILY_RAD = np.deg2rad((2.0, 20.0))
+_SAME_AXIS_RAD, _PLAIN_RAD, _ONE_FAMILY_RAD = np.deg2rad((2.0, 5.0, 20.0))
+_CLOSEST_POINTS = 30  # iterations of these: slow along flat sides
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,7 +130,7 @@ class SymmetryFinder:
         """Return an axis and a point on it, moved to where the surface fits best."""
         places = self._points.places[self._fine[: 4 * _COARSE_POINTS]]
         turn, shift = Twin(axis, self._middle, fold, 1.0, 1.0).matrix, np.zeros(3)
-        for _ in range(8):  # iterated closest points
+        for _ in range(_CLOSEST_POINTS):
             moved = (places - self._middle) @ turn.T + self._middle + shift
             distance, nearest = self._points.tree.query(moved)
             close = distance <= max(np.quantile(distance, 0.8), 1e-3 * self._size)
@@ -146,7 +147,7 @@ class SymmetryFinder:
         centre = self._middle + np.linalg.pinv(np.eye(3) - turn, rcond=0.05) @ shift
         candidates = [(found, centre), (axis, self._middle)]
         plain = min(_PLAIN, key=lambda direction: -abs(direction @ found))
-        if _same_axis(plain, found):
+        if abs(plain @ found) > np.cos(_PLAIN_RAD):
             candidates = [(plain, centre), *candidates]
         candidates = [(a, np.zeros(3)) for a, c in candidates if self._misses(a, c, fold) <= CENTRED] + candidates
         differs = [self._twin(a, c, fold).shape_differs for a, c in candidates]
