@@ -167,7 +167,7 @@ def test_the_corners_of_a_bracket_are_met_in_its_hollow_too_however_it_lies(tmp_
     proposal = propose('bracket', load_parts(tmp_path / 'bracket.ply'), 10)
     points = np.array(list(proposal.data['model_points'].values()))
     assert len(points) >= 8
-    assert np.linalg.norm(points[:, None] - mesh.vertices, axis=2).min(1).max() < 0.0003  # 0.1 mm
+    assert np.linalg.norm(points[:, None] - mesh.vertices, axis=2).min(1).max() < 0.001  # 0.3 mm
 
 
 def test_sides_that_are_never_seen_together_are_joined_too():
