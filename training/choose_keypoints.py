@@ -144,7 +144,8 @@ def write_candidates(options: argparse.Namespace) -> None:
     if model.model_points is None or np.isnan(model.model_points).any():
         raise ConfigError(f'{model.source}: model_points: wanted a position for every keypoint, to find it on the mesh')
     scale = used_scale(options.mesh, options.mesh_scale)
-    check_against_model(parts, model, str(options.mesh), scale, options.mesh_axes)
+    if warning := check_against_model(parts, model, str(options.mesh), scale, options.mesh_axes):
+        say(warning)
     views = SurfaceViews(parts)
     sites = keypoint_sites(parts, model.model_points, load_settings().visibility.radius * object_size(model))
     choice = KeypointChoice(views, all_vertices(parts), seen_from=sides_of(options, sites))

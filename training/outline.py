@@ -122,7 +122,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.mesh and options.variant:
         raise UsageError('--variant is drawn from variation.yaml beside the object file; leave it out with --mesh')
     tell_reading(mesh['path'])
-    build = object_builder(model, mesh)
+    build = object_builder(model, mesh, tell=say)
     require_gl()
     parts = build(np.random.default_rng([options.variant, VARIANT_STREAM]))
     print(size_note(parts, model, **mesh))

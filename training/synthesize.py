@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -205,7 +205,7 @@ def make_dataset(options: argparse.Namespace) -> None:
             'categories': [coco_category(model.name, model.keypoint_names, model.skeleton)],
         }
         tell_reading(mesh['path'])
-        _, builder, *_ = generator_arguments(recipe)  # mistakes are told once, before any process starts
+        _, builder, *_ = generator_arguments(recipe, say)  # mistakes are told once, before any process starts
         tell_size(builder, model, recipe['mesh'])
         check_distance(settings, model, picture_size(options), camera)
         block = int(settings.pose.variants_every)  # a variant of the object is built once
@@ -315,10 +315,10 @@ def camera_of(options: argparse.Namespace) -> CameraIntrinsics | None:
         raise UsageError(f'--camera {options.camera}: {str(error).removeprefix("camera: ")}') from error
 
 
-def generator_arguments(recipe: dict[str, Any]) -> tuple[Any, ...]:
-    """Return the arguments of SceneGenerator, read and checked."""
+def generator_arguments(recipe: dict[str, Any], tell: Callable[[str], None] | None = None) -> tuple[Any, ...]:
+    """Return the arguments of SceneGenerator, read and checked; `tell` what may be wrong."""
     model, settings = ObjectModel.from_dict(recipe['object']), settings_from_dict(recipe['settings'])
-    builder = object_builder(model, recipe['mesh'], settings.surface)
+    builder = object_builder(model, recipe['mesh'], settings.surface, tell)
     photos = list_background_photos(recipe['backgrounds'])
     camera = CameraIntrinsics.from_yaml_dict(recipe['camera']) if recipe['camera'] else None
     return model, builder, settings, *recipe['size'], photos, camera
@@ -337,7 +337,7 @@ def make_clip(options: argparse.Namespace) -> None:
     model = ObjectModel.load(options.object)
     mesh = mesh_of(options, model)
     settings = load_settings(options.settings, scene_of(options, mesh))
-    builder = object_builder(model, mesh, settings.surface)
+    builder = object_builder(model, mesh, settings.surface, say)
     tell_size(builder, model, mesh)
     camera = camera_of(options) or clip_camera(*picture_size(options), settings.trajectory)
     motion = sample_motion(options.seed, model, camera, settings.trajectory)

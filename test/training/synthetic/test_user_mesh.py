@@ -9,6 +9,7 @@ import pytest
 pytest.importorskip('yourdfpy', reason='yourdfpy is not installed')
 
 import trimesh
+import yaml
 
 from custom_pose_ros.core.errors import ConfigError, DatasetError
 from custom_pose_ros.core.geometry.mesh_frame import axes_rotation
@@ -99,8 +100,22 @@ def test_wrong_axes_are_found_out(tmp_path: Path) -> None:
 
 def test_a_mesh_that_nothing_fits(tmp_path: Path) -> None:
     trimesh.creation.box((0.1, 0.1, 0.1)).export(tmp_path / 'box.stl')
-    with pytest.raises(ConfigError, match='--mesh-origin'):
+    with pytest.raises(ConfigError, match='--mesh-origin .*, or correct model_points$'):
         check_against_model(load_parts(tmp_path / 'box.stl'), a_model(nose=[0.2, 0, 0], tail=[0.21, 3.0, 0]), 'box.stl')
+
+
+@pytest.mark.parametrize(('half', 'place'), [((0.1, 0.06, 0.025), '0.1, 0.06, 0.025'), ((0.1, 0.06, 0.015), '')])
+def test_a_mesh_of_another_object_is_warned_of(tmp_path: Path, half: tuple[float, ...], place: str) -> None:
+    trimesh.creation.box((0.2, 0.12, 0.03)).export(tmp_path / 'plate.stl')
+    thing = a_model(base=[0, 0, -0.01], corner=list(half)).to_dict()
+    (tmp_path / 'object.yaml').write_text(yaml.safe_dump(thing))
+    told: list[str] = []
+    object_builder(ObjectModel.load(tmp_path), {'path': str(tmp_path / 'plate.stl')}, tell=told.append)
+    wanted = (
+        f'warning: {tmp_path}/plate.stl: keypoint corner ({place}) lies outside the mesh, which spans x -0.1 to 0.1, '
+        'y -0.06 to 0.06, z -0.015 to 0.015 m: is it of this object, and are model_points right?'
+    )
+    assert told == ([wanted] if place else [])
 
 
 @pytest.mark.parametrize(('axes', 'text'), [('x,y', 'x,y'), ('x,x,z', 'right-handed'), ('x,z,y', 'right-handed')])

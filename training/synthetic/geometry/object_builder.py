@@ -31,6 +31,7 @@ _Y_UP_AXES = 'z,x,y'  # of files whose y axis points up
 _CLEARLY = 0.5  # of the other distance
 _LONG_READ_BYTES = 10e6
 MARGIN = 0.10  # share of the mesh's size that a keypoint may lie outside its bounding box
+_WARNED = 0.02  # likewise, before that is said: on the surface of another object, or measured badly
 LIKELY_SCALES = (1.0, 0.001, 0.01, 0.0254, 0.1, 1000.0)  # metres per unit: metres, millimetres, ..., kilometres
 
 
@@ -47,7 +48,12 @@ def require_positions(model: ObjectModel) -> None:
         )
 
 
-def object_builder(model: ObjectModel, mesh: dict[str, Any] | None, surface: SimpleNamespace | None = None) -> Builder:
+def object_builder(
+    model: ObjectModel,
+    mesh: dict[str, Any] | None,
+    surface: SimpleNamespace | None = None,
+    tell: Callable[[str], None] | None = None,
+) -> Builder:
     """
     Return the function that builds a variant of the object's parts.
 
@@ -55,6 +61,7 @@ def object_builder(model: ObjectModel, mesh: dict[str, Any] | None, surface: Sim
         model: with complete model_points.
         mesh: arguments of `load_parts`, perhaps with the path of a `variation`; None for `own_mesh`.
         surface: the settings' group of that name: how a mesh shines that does not say so; None for the defaults.
+        tell: given the warning of `check_against_model`, where there is one.
 
     Raises:
         ConfigError: when there is neither, or when the shape does not fit the object's model_points.
@@ -66,7 +73,9 @@ def object_builder(model: ObjectModel, mesh: dict[str, Any] | None, surface: Sim
     mesh.pop('variation', None)
     parts = load_parts(**mesh)
     scale = used_scale(mesh['path'], mesh.get('scale'))
-    check_against_model(parts, model, mesh['path'], scale, mesh.get('axes', FILE_AXES))
+    warning = check_against_model(parts, model, mesh['path'], scale, mesh.get('axes', FILE_AXES))
+    if warning and tell:
+        tell(warning)
     if variation is None:
         merged = merge_by_material(parts)
         return lambda rng: [part.with_material(_resurfaced(rng, finish, part.material)) for part in merged]
@@ -181,9 +190,9 @@ def used_scale(path: str | Path, scale: float | None) -> float:
 
 def check_against_model(
     parts: list[Part], model: ObjectModel, source: str, scale: float = 1.0, axes: str = FILE_AXES
-) -> None:
+) -> str:
     """
-    Check that the keypoints of the object file can belong to this mesh.
+    Check that the keypoints of the object file can belong to this mesh; return a warning where some hardly do, or ''.
 
     Args:
         parts: of the mesh [m].
@@ -195,27 +204,30 @@ def check_against_model(
     Raises:
         ConfigError: when they cannot; the text says where the mesh lies, and which scale and axes would fit.
     """
-    vertices = all_vertices(parts)
-    outside = _outside(vertices, model.model_points)
-    if outside.max() <= 0 and not _much_larger(vertices, model.model_points):
-        return
-    hint = _fitting_change(vertices, model.model_points, scale, axes_rotation(axes))
+    vertices, points = all_vertices(parts), model.model_points
     low, high = vertices.min(0), vertices.max(0)
-    spans = ', '.join(f'{axis} {a:.4g} to {b:.4g}' for axis, a, b in zip('xyz', low, high))
+    outside = _outside(vertices, points)
     worst = int(outside.argmax())
-    if outside[worst] > 0:
-        point = ', '.join(f'{v:.4g}' for v in model.model_points[worst])
-        problem = f'keypoint {model.keypoint_names[worst]} ({point}) lies outside the mesh'
-    else:
+    spans = ', '.join(f'{axis} {a:.4g} to {b:.4g}' for axis, a, b in zip('xyz', low, high))
+    point = ', '.join(f'{v:.4g}' for v in points[worst])
+    problem = f'keypoint {model.keypoint_names[worst]} ({point}) lies outside the mesh'
+    if _fits(vertices, points):
+        doubt = f'{problem}, which spans {spans} m: is it of this object, and are model_points right?'
+        return f'warning: {source}: {doubt}' if outside[worst] > _WARNED else ''
+    if outside[worst] <= MARGIN:
         problem = 'the mesh is more than ten times as large as its keypoints spread'
+    hint = _fitting_change(vertices, points, scale, axes_rotation(axes))
     raise ConfigError(f'{source}: {problem}, which spans {spans} m: {hint}')
 
 
 def _outside(vertices: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Return how far (K,) each point lies outside the mesh's box, beyond the margin; <= 0 inside."""
+    """Return how far (K,) each point lies outside the mesh's box, in sizes of the mesh; <= 0 inside."""
     low, high = vertices.min(0), vertices.max(0)
-    margin = MARGIN * np.linalg.norm(high - low)
-    return (np.maximum(low - points, points - high) - margin).max(1)
+    return np.maximum(low - points, points - high).max(1) / np.linalg.norm(high - low)
+
+
+def _fits(vertices: np.ndarray, points: np.ndarray) -> bool:
+    return bool(_outside(vertices, points).max() <= MARGIN) and not _much_larger(vertices, points)
 
 
 def _much_larger(vertices: np.ndarray, points: np.ndarray) -> bool:
@@ -233,10 +245,13 @@ def _fitting_change(vertices: np.ndarray, points: np.ndarray, scale: float, R_ob
         except ConfigError:  # an axis twice, or mirrored
             continue
         moved = factor * vertices @ turn.T
-        if _outside(moved, points).max() <= 0 and not _much_larger(moved, points):
+        if _fits(moved, points):
             axes = ','.join(_axis_name(row) for row in turn @ R_object_file)
             return f'--mesh-scale {factor * scale:g} --mesh-axes={axes} would fit'
-    return 'give --mesh-scale, --mesh-axes or --mesh-origin so that the mesh is in metres in the frame of model_points'
+    return (
+        'give --mesh-scale, --mesh-axes or --mesh-origin so that the mesh is in metres in the frame of model_points, '
+        'or correct model_points'
+    )
 
 
 def _axis_name(direction: np.ndarray) -> str:
