@@ -156,7 +156,7 @@ def _add_clip(group: argparse._ActionsContainer) -> None:
         '--trajectory',
         action='store_true',
         help='a clip of a smooth motion in a pool (clip.mp4, ground_truth.json, camera.yaml); its length: the line '
-        'trajectory: {seconds: 4} in a file for --settings',
+        'trajectory: {seconds: 4} in a file for --settings (the same motion, faster)',
     )  # fmt: skip
     group.add_argument('--bag', action='store_true', help='with --trajectory: a rosbag2 (mcap) too')
 
