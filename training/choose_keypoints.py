@@ -41,7 +41,7 @@ from custom_pose_ros.core.object_model import ObjectModel
 
 with optional_packages('choose_keypoints', ['synthetic']):
     from training.synthetic.choosing.keypoint_choice import KeypointChoice
-    from training.synthetic.choosing.proposed_object import OffCentreError, propose
+    from training.synthetic.choosing.proposed_object import OffCentreError, first_line, propose
     from training.synthetic.choosing.surface_views import SurfaceViews
     from training.synthetic.geometry.keypoint_sites import KeypointSite, keypoint_sites
     from training.synthetic.geometry.object_builder import (
@@ -59,6 +59,8 @@ with optional_packages('choose_keypoints', ['synthetic']):
     from training.synthetic.scenes.annotation import keypoint_seen
     from training.synthetic.scenes.attitudes import direction_of
     from training.synthetic.settings import ANYWHERE, SIDES, load_settings
+
+_COMMAND = 'analyze_object --choose'
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -111,7 +113,9 @@ def check_unit(options: argparse.Namespace, parts: list[Part]) -> None:
 def choose(options: argparse.Namespace) -> None:
     """Write object.yaml and the picture of a new object."""
     folder = options.out / safe_name(options.mesh.stem)
-    check_own(folder / PREVIEW, 'analyze_object --choose', is_preview)
+    path, start = folder / 'object.yaml', f'{first_line(options.mesh.name)}\n'.encode()
+    check_own(path, _COMMAND, lambda path: path.read_bytes().startswith(start))
+    check_own(folder / PREVIEW, _COMMAND, is_preview)
     parts = mesh_parts(options)
     check_unit(options, parts)
     try:
@@ -123,7 +127,7 @@ def choose(options: argparse.Namespace) -> None:
         raise UsageError(f'{options.mesh}: {error}: give --mesh-origin {place}') from error
     except ConfigError as error:
         raise ConfigError(f'{options.mesh}: {error}') from error
-    path, text = folder / 'object.yaml', proposal.yaml(options.mesh.name)
+    text = proposal.yaml(options.mesh.name)
     if path.exists() and path.read_text(encoding='utf-8', errors='replace') != text:
         raise ConfigError(f'{path}: is there already and says something else: remove it, or give another --out')
     folder.mkdir(parents=True, exist_ok=True)

@@ -142,11 +142,13 @@ def test_the_corners_of_a_box_are_chosen_and_not_twice(tmp_path, capsys, monkeyp
     monkeypatch.setattr(choose_keypoints, 'propose', lambda *_: Proposal({'name': 'my_box'}, None))
     assert choose_keypoints.main(arguments) == 1
     assert f'{path}: is there already and says something else' in capsys.readouterr().err
-    path.unlink()
-    (path.parent / 'preview.png').write_bytes(b'of others')
+    (path.parent / 'preview.png').unlink()
     monkeypatch.setattr(choose_keypoints, 'propose', None)  # is told before that work
-    assert choose_keypoints.main(arguments) == 1
-    assert 'preview.png: is there already and was not written by analyze_object' in capsys.readouterr().err
+    for name in ('object.yaml', 'preview.png'):
+        (path.parent / name).write_bytes(b'of others')
+        assert choose_keypoints.main(arguments) == 1
+        assert f'{name}: is there already and was not written by analyze_object' in capsys.readouterr().err
+        (path.parent / name).unlink()
 
 
 def bracket(height_m: float) -> trimesh.Trimesh:

@@ -55,7 +55,12 @@ class Proposal:
         """Return the text of object.yaml; `source` says in its first line what it was made from."""
         notes = ''.join(f'# {note}\n' for note in self.notes)
         text = yaml.safe_dump(self.data, sort_keys=False, default_flow_style=None, width=110)
-        return f'# Keypoints chosen on {source}; rename them as you like.\n{notes}{text}'
+        return f'{first_line(source)}\n{notes}{text}'
+
+
+def first_line(source: str) -> str:
+    """Return the first line of an object.yaml that was proposed for a mesh."""
+    return f'# Keypoints chosen on {source}; rename them as you like.'
 
 
 def propose(name: str, parts: list[Part], count: int, seen_from: Sequence[np.ndarray] = ()) -> Proposal:
