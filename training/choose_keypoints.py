@@ -33,7 +33,7 @@ from custom_pose_ros.core.command_line import (
 import numpy as np
 
 from custom_pose_ros.core.errors import ConfigError, UsageError
-from custom_pose_ros.core.files import check_own, holds_json, write_json, write_text
+from custom_pose_ros.core.files import check_own, holds_entries, write_json, write_text
 from custom_pose_ros.core.geometry.mesh_frame import add_mesh_options, axes_rotation
 from custom_pose_ros.core.labels.raw_labels import safe_name
 from custom_pose_ros.core.object_checks import LARGE_M
@@ -43,6 +43,7 @@ with optional_packages('choose_keypoints', ['synthetic']):
     from training.synthetic.choosing.keypoint_choice import KeypointChoice
     from training.synthetic.choosing.proposed_object import OffCentreError, first_line, propose
     from training.synthetic.choosing.surface_views import SurfaceViews
+    from training.synthetic.geometry.formats.mesh_problems import telling_losses
     from training.synthetic.geometry.keypoint_sites import KeypointSite, keypoint_sites
     from training.synthetic.geometry.object_builder import (
         check_against_model,
@@ -142,7 +143,7 @@ def choose(options: argparse.Namespace) -> None:
 
 def write_candidates(options: argparse.Namespace) -> None:
     """Write the places (N, 3) [m] on the mesh at which the object could have another keypoint."""
-    check_own(options.out, '--candidates-for', holds_json(lambda content: isinstance(content, list)))
+    check_own(options.out, '--candidates-for', holds_entries('directions', 'places', 'places_seen'))
     model = ObjectModel.load(options.candidates_for)
     parts = mesh_parts(options)
     if model.model_points is None or np.isnan(model.model_points).any():
@@ -174,6 +175,7 @@ def write_sight(path: Path, parts: list[Part], views: SurfaceViews, model: Objec
 
 
 @command
+@telling_losses
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
     options = parse_arguments(arguments)

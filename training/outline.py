@@ -54,6 +54,7 @@ from custom_pose_ros.core.orientation.outlines.outline_views import (
 )
 
 with optional_packages('outline', ['synthetic']):
+    from training.synthetic.geometry.formats.mesh_problems import telling_losses
     from training.synthetic.geometry.object_builder import mesh_of, object_builder, size_note, tell_reading
     from training.synthetic.output.clip import VARIANT_STREAM
     from training.synthetic.output.outline_drawing import OutlineDrawing
@@ -112,6 +113,7 @@ def _drawn(drawing: OutlineDrawing, count: int) -> list[ViewLines]:
 
 
 @command
+@telling_losses
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
     options = parse_arguments(arguments)

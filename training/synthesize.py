@@ -50,6 +50,7 @@ from training.pose_training.labels.film import is_recording
 from training.pose_training.labels.sharp_frames import sharp_frames
 
 with optional_packages('synthesize', ['synthetic']):
+    from training.synthetic.geometry.formats.mesh_problems import telling_losses
     from training.synthetic.geometry.object_builder import (
         Builder,
         mesh_of,
@@ -349,6 +350,7 @@ def make_clip(options: argparse.Namespace) -> None:
 
 
 @command
+@telling_losses
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
     options = parse_arguments(arguments)

@@ -30,6 +30,7 @@ import numpy as np
 from custom_pose_ros.core.command_line import (
     ANYWHERE,
     DONE,
+    PARTLY,
     SIDES,
     add_lens_options,
     bounded_number,
@@ -86,7 +87,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             args.out = args.object
         else:
             code = _on_mesh(args, '--candidates-for', args.object, '--out', str(found))
-        return code or run(args, MeshSight(**{name: np.array(rows) for name, rows in read_json(found).items()}))
+        if code not in (DONE, PARTLY):
+            return code
+        return run(args, MeshSight(**{name: np.array(rows) for name, rows in read_json(found).items()})) or code
 
 
 def _check_no_mesh(args: argparse.Namespace) -> None:

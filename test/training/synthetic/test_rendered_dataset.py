@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import signal
@@ -12,12 +13,17 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import outlined_box
 import pytest
 import yaml
 from tqdm import tqdm
 
 pytest.importorskip('vtk', reason='vtk is not installed')
+pytest.importorskip('trimesh', reason='trimesh is not installed')
 
+from trimesh.creation import box
+
+from custom_pose_ros.core.command_line import PARTLY
 from custom_pose_ros.core.geometry.camera import CameraIntrinsics
 from custom_pose_ros.core.object_model import ObjectModel
 from training import synthesize
@@ -292,6 +298,27 @@ def test_a_mesh_a_calibrated_camera_and_the_users_own_backgrounds(tmp_path: Path
         assert item['camera_matrix'] == pytest.approx(camera.scaled_to(160, 120).K.ravel())
         assert item['distortion'] == pytest.approx(camera.D)
     assert synthesize.main([*arguments, '--out', str(tmp_path / 'no'), '--mesh-scale', '1']) == 1
+
+
+@pytest.mark.parametrize(
+    ('module', 'out', 'options'),
+    [
+        ('training.synthesize', 'out', ['--object', 'OBJECT', '--count', '1', '--processes', '1', '--size', '64x48']),
+        ('training.outline', 'out.npz', ['--object', 'OBJECT', '--views', '20']),
+        ('training.choose_keypoints', 'out.json', ['--candidates-for', 'OBJECT']),
+        ('custom_pose_ros.tools.analyze_object', 'out', ['OBJECT']),
+    ],
+)
+def test_colours_of_a_mesh_that_are_missing_are_told_once_and_by_the_exit_code(tmp_path, capfd, module, out, options):
+    """They were told twice, and the command ended with 0."""
+    mesh = tmp_path / 'box.obj'
+    mesh.write_text('mtllib gone.mtl\nusemtl paper\n' + box(2 * outlined_box.HALF_M).export(file_type='obj'))
+    (tmp_path / 'object.yaml').write_text(yaml.safe_dump(outlined_box.MODEL.to_dict()))
+    arguments = [str(tmp_path) if option == 'OBJECT' else option for option in options]
+    for _ in range(2 if out == 'out.json' else 1):  # that was refused as somebody else's
+        status = importlib.import_module(module).main([*arguments, '--mesh', str(mesh), '--out', str(tmp_path / out)])
+        assert (status, capfd.readouterr().err.count('its file gone.mtl is missing')) == (PARTLY, 1)
+        assert (tmp_path / out).exists()
 
 
 def test_a_process_that_dies_is_told(tmp_path: Path) -> None:

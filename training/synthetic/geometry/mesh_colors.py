@@ -129,7 +129,7 @@ def gltf_colors(
         factor = np.ones(3) if own is None else np.asarray(own[:3], float) / 255
     image = visual.material.baseColorTexture
     if surface.has_texture and image is None:
-        warn(path, 'has a texture that is missing or cannot be read: drawn without it')
+        warn(path, 'has a texture that is missing or cannot be read: drawn without it', lost=True)
     if image is not None and visual.uv is None:
         warn(path, 'has a texture, but no texture coordinates: drawn without it')
     elif image is not None:
@@ -187,7 +187,7 @@ def _texture(
             pixels = _pixels(image)
         except Exception as error:  # the reader of each format has its own
             reason = one_line(error)[:120]
-            warn(path, f'a texture of it cannot be read ({reason}): drawn without it')
+            warn(path, f'a texture of it cannot be read ({reason}): drawn without it', lost=True)
             textures[key] = None
             return None
         if hides_through and 'A' in image.getbands() and image.getchannel('A').getextrema()[0] < 255:
@@ -223,7 +223,7 @@ def _face_colors(path: Path, piece: trimesh.Trimesh, colors: np.ndarray) -> np.n
         numbers[sides == 3], np.tile(numbers[sides == 4], 2), np.repeat(numbers[more], np.maximum(sides[more] - 2, 0))
     ])  # fmt: skip
     if len(owners) != len(piece.faces) or len(colors) != len(sides):
-        warn(path, 'its face colours do not belong to its faces: drawn in grey')
+        warn(path, 'its face colours do not belong to its faces: drawn in grey', lost=True)
         return None
     return colors[owners]
 

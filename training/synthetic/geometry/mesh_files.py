@@ -120,9 +120,10 @@ def _note_unknown_materials(path: Path, content: bytes, known: set[str]) -> None
     used = {name.strip() for name in re.findall(r'^usemtl[ \t]+(.*)$', content.decode('utf-8'), re.MULTILINE)}
     if not re.search(rb'^mtllib\b', content, re.MULTILINE):
         if used:
-            warn(path, f'has materials ({", ".join(sorted(used)[:3])}), but names no file with them: drawn in grey')
+            names = ', '.join(sorted(used)[:3])
+            warn(path, f'has materials ({names}), but names no file with them: drawn in grey', lost=True)
     elif known and used - known:
-        warn(path, f'its material {min(used - known)} is not in its material file: drawn in grey')
+        warn(path, f'its material {min(used - known)} is not in its material file: drawn in grey', lost=True)
 
 
 def _check_piece(path: Path, name: str, piece: trimesh.Trimesh, transform: np.ndarray) -> None:

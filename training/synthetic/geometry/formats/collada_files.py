@@ -160,7 +160,7 @@ def _readable(path: Path, content: bytes, root: ElementTree.Element) -> collada.
         raise DatasetError(f'{path}: a shape in it cannot be read ({one_line(bare.errors[0])}): {EXPORT_AGAIN}')
     if _shapes(whole) == _shapes(bare):
         return whole
-    warn(path, 'refers to materials that it does not have: drawn in grey')
+    warn(path, 'refers to materials that it does not have: drawn in grey', lost=True)
     return bare
 
 

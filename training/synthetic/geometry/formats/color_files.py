@@ -84,12 +84,12 @@ class ColorFiles(FilePathResolver):
     def _content(self, name: str) -> bytes:
         place = next(self._places(name), None)
         if place is None:
-            warn(self._mesh, f'its file {name.strip()} is missing: {_LOST}')
+            warn(self._mesh, f'its file {name.strip()} is missing: {_LOST}', lost=True)
             raise FileNotFoundError(name)
         try:
             return read_own_bytes(place, MAX_MESH_BYTES)
         except DatasetError as error:
-            warn(self._mesh, f'its file {error}: {_LOST}')
+            warn(self._mesh, f'its file {error}: {_LOST}', lost=True)
             raise FileNotFoundError(name) from error
 
     def _places(self, name: str) -> Iterator[Path]:
@@ -108,5 +108,5 @@ class ColorFiles(FilePathResolver):
             Image.open(io.BytesIO(content)).load()
         except Exception as error:  # the reader of each format has its own
             reason = one_line(error)[:120]
-            warn(self._mesh, f'its picture {name.strip()} cannot be read ({reason}): {_LOST}')
+            warn(self._mesh, f'its picture {name.strip()} cannot be read ({reason}): {_LOST}', lost=True)
             raise FileNotFoundError(name) from error

@@ -2,25 +2,48 @@
 
 from __future__ import annotations
 
+import functools
 import multiprocessing
 from collections.abc import Collection, Mapping, Sequence
+from contextvars import ContextVar
 from pathlib import Path
 
 import numpy as np
 
-from custom_pose_ros.core.command_line import say
+from custom_pose_ros.core.command_line import DONE, PARTLY, Main, say
 from custom_pose_ros.core.errors import DatasetError, listed
 
 EXPORT_AGAIN = 'export the mesh again'
 _NAMED = 3  # materials in one line
 _ROWS = 1 << 16
+# Warnings of the command that runs, and whether each is of a loss.
+_told: ContextVar[dict[str, bool] | None] = ContextVar('told', default=None)
 HAS_BONES = f'has a skin that bones move, which is not read: apply it and {EXPORT_AGAIN}'
 
 
-def warn(path: Path, text: str) -> None:
-    """Say on stderr what of a mesh file is not drawn; processes that draw have been told already."""
-    if multiprocessing.parent_process() is None:
-        say(f'warning: {path}: {text}')
+def warn(path: Path, text: str, lost: bool = False) -> None:
+    """Say on stderr what of a mesh is not drawn, `lost` as missing or damaged; processes that draw have been told."""
+    line, told = f'warning: {path}: {text}', _told.get()
+    if multiprocessing.parent_process() is None and line not in (told or ()):
+        say(line)
+    if told is not None:
+        told[line] = lost
+
+
+def telling_losses(main: Main) -> Main:
+    """Wrap the `main` of a command that reads meshes: each warning comes once, what is lost makes PARTLY of DONE."""
+
+    @functools.wraps(main)
+    def wrapped(arguments: Sequence[str] | None = None) -> int:
+        told: dict[str, bool] = {}
+        before = _told.set(told)
+        try:
+            code = main(arguments)
+        finally:
+            _told.reset(before)
+        return PARTLY if code == DONE and any(told.values()) else code
+
+    return wrapped
 
 
 def warn_of_looks(path: Path, opacities: Mapping[str, float], shining: Collection[str]) -> None:

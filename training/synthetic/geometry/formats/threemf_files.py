@@ -100,7 +100,7 @@ class ThreeMFColors:
             image = Image.open(io.BytesIO(self._archive.read(name)))
             image.load()
         except Exception as error:  # the reader of each format has its own
-            warn(self._path, f'its texture {name or number} cannot be read ({error}): drawn without it')
+            warn(self._path, f'its texture {name or number} cannot be read ({error}): drawn without it', lost=True)
             return None
         return image
 
