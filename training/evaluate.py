@@ -13,6 +13,7 @@ worst images: labels are rings, the model's are crosses).
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -49,6 +50,7 @@ with optional_packages('evaluate', ['training', 'report']):
 
 _HEIGHTS = (0.75, 1.0, 1.25, 1.5)  # of the input height; networks are trained at 0.6 to 1.5 of the size
 _PICTURES = ('errors.png', 'occlusion.png', 'worst.png')
+_SURE_SIGMAS = 2.0  # by which a height must be better than the present one to be recommended
 _TOO_FEW = 0.5  # share of the keypoints; a model that finds less says nothing about labels or heights
 
 
@@ -75,12 +77,18 @@ def measured_heights(estimator: PoseEstimator, images: list[LabelledImage], copi
     """Return the figures at the input height of the estimator and at others around it, which need no other network."""
     own = estimator.input_height
     wanted = {round(own * factor / SIZE_MULTIPLE) * SIZE_MULTIPLE for factor in _HEIGHTS} | {own}
-    rows = []
+    rows, scores = [], []
     for height in sorted(h for h in wanted if 64 <= h <= MAX_INPUT_HEIGHT):
         other = PoseEstimator(estimator.model, estimator.network, height, estimator.thresholds)
         accuracy = run(CopiesEstimator(other, copies) if copies > 1 else other, images, f'at {height} px')[0]
         known = {name: value if np.isfinite(value) else None for name, value in accuracy.summary().items()}
         rows.append({'input_height': height, **known})
+        scores.append(accuracy.instance_scores)
+    best = int(np.argmin([math.inf if row['score'] is None else row['score'] for row in rows]))
+    for row, score in zip(rows, scores):
+        behind = (score - scores[best])[np.isfinite(score)]
+        row['behind_best'] = float(behind.mean()) if len(behind) else None
+        row['behind_best_sigma'] = float(behind.std(ddof=1) / np.sqrt(len(behind))) if len(behind) > 1 else None
     return rows
 
 
@@ -99,7 +107,9 @@ def height_lines(rows: list[dict[str, Any]], own: int, images: int) -> list[str]
         return [*lines, f'{few}, so no height is good enough to choose one: train longer, or on more pictures']
     if best['input_height'] == own:
         return [*lines, f'{own} px, as now, is best on these {images} images']
-    height = best['input_height']
+    height, now = best['input_height'], next(row for row in rows if row['input_height'] == own)
+    if now['behind_best_sigma'] is None or now['behind_best'] < _SURE_SIGMAS * now['behind_best_sigma']:
+        return [*lines, f'{images} images are too few to tell {height} px from {own} px, as now: measure on more']
     return [
         *lines,
         f'best on these {images} images: {height} px. To use it write input_height: {height} in the object file; '

@@ -91,6 +91,7 @@ def test_the_figures_of_a_known_case():
     assert summary['pck_5px'] == pytest.approx(3 / 5)
     assert accuracy.pck(0.03) == pytest.approx(2 / 5)
     assert summary['score'] == pytest.approx((0.01 + 0.03 + 0.04 + 0.1 + 0.1) / 5)  # missed and 12 % count as 10 %
+    assert accuracy.instance_scores == pytest.approx([0.02, 0.08])
     assert (summary['swapped'], summary['false_instances']) == (1, 2)
 
 
@@ -100,6 +101,7 @@ def test_an_invented_keypoint_counts_as_a_missed_one():
     accuracy = figures_of(errors, states, reported)
     assert (accuracy.summary()['absent'], accuracy.summary()['invented']) == (2, 1)
     assert accuracy.score == pytest.approx((0.01 + 0.03 + 0.04 + 0.04 + 0.1) / 5)
+    assert accuracy.instance_scores == pytest.approx([0.02, 0.06])
     assert figures_of(errors, states, reported & False).score < accuracy.score
 
 
@@ -330,6 +332,7 @@ def test_the_command_writes_figures_and_pictures(tmp_path, dots, dots_folder, ca
     assert set(metrics['keypoints']) == {'nose', 'left', 'right'}
     assert metrics['suspects'] == []
     assert [row['input_height'] for row in metrics['heights']] == [64, 96]
+    assert min(row['behind_best'] for row in metrics['heights']) == 0.0
     assert metrics['keypoints']['nose']['absent'] == 0
     for name in ('errors.png', 'occlusion.png', 'worst.png'):
         assert cv2.imread(str(tmp_path / 'out' / name)).shape[0] > 100
@@ -348,8 +351,9 @@ def test_the_command_writes_figures_and_pictures(tmp_path, dots, dots_folder, ca
 
 
 def test_the_best_input_height_is_named():
-    def row(height, error, found):
+    def row(height, error, found, sigma=0.001):
         share = {'found': found, 'false_instances': 0, 'score': 1 - found + error / 100}
+        share |= {'behind_best': 0.004, 'behind_best_sigma': sigma}
         return {'input_height': height, 'mean_px': error, **share}
 
     rows = [row(192, 1.9, 1.0), row(256, 1.6, 1.0), row(384, 1.2, 1.0), row(512, 1.1, 0.8)]
@@ -357,6 +361,8 @@ def test_the_best_input_height_is_named():
     assert '384 px  x 2.2      1.20 px  100.0%' in table[3]
     assert 'best on these 12 images: 384 px' in last and 'input_height: 384' in last and '--input-height 384' in last
     assert height_lines(rows[:2], 256, 12)[-1] == '256 px, as now, is best on these 12 images'
+    unsure = height_lines([*rows[:1], row(256, 1.6, 1.0, 0.003), *rows[2:]], 256, 12)[-1]
+    assert unsure == '12 images are too few to tell 384 px from 256 px, as now: measure on more'
     nothing = [{**row, 'found': 0.0} for row in rows]
     assert height_lines(nothing, 256, 12)[-1].startswith('nothing was found at any height')
     poor = height_lines([row(256, 70, 0.07), row(384, 45, 0.11)], 256, 20)[-1]

@@ -71,6 +71,14 @@ class Accuracy:
         return float((errors.sum() + MISSED_ERROR * (total - errors.size)) / total) if total else float('nan')
 
     @property
+    def instance_scores(self) -> np.ndarray:
+        """(A,) `score` of each instance; NaN for one without labels."""
+        limited = np.minimum(self.relative_errors, MISSED_ERROR)
+        limited[self.invented] = MISSED_ERROR
+        known = ~np.isnan(limited)
+        return np.where(known.any(1), np.nansum(limited, 1) / np.maximum(known.sum(1), 1), np.nan)
+
+    @property
     def hidden_share(self) -> np.ndarray:
         """(A,) share of the keypoints of an instance that are hidden or absent, of those whose state is known."""
         return ((self.states == HIDDEN) | (self.states == ABSENT)).sum(1) / (self.states != UNKNOWN).sum(1)
