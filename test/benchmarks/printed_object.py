@@ -27,6 +27,7 @@ sys.path[:0] = [str(ROOT)]
 from custom_pose_ros import CameraIntrinsics, KeypointPose, OrientationEstimator, PoseEstimator  # noqa: E402
 from custom_pose_ros.core.errors import CustomPoseError  # noqa: E402
 from custom_pose_ros.core.geometry.rigid import Rigid  # noqa: E402
+from custom_pose_ros.inference.copies import CopiesEstimator, add_copies_option  # noqa: E402
 from custom_pose_ros.inference.estimator import load_trained  # noqa: E402
 from training.synthetic.geometry.object_builder import load_parts  # noqa: E402
 from training.synthetic.rendering.gl_probe import require_gl  # noqa: E402
@@ -160,16 +161,19 @@ def judged(pose: KeypointPose | None, orienter: OrientationEstimator, texture: P
     return Judged(True, named, own, float(rotation), float(position))
 
 
-def print_table(estimator: PoseEstimator, camera: CameraIntrinsics, mesh: Path, video: Path, every: int) -> None:
+def print_table(
+    estimator: PoseEstimator, copies: int, camera: CameraIntrinsics, mesh: Path, video: Path, every: int
+) -> None:
     """Print the figures of every n-th frame of a video at the estimator's input height."""
     texture, orienter = Print(mesh, camera), OrientationEstimator(estimator.model, camera)
+    find = CopiesEstimator(estimator, copies) if copies > 1 else estimator
     reader, rows, known, frames, before = cv2.VideoCapture(str(video)), [], 0, 0, None
     while reader.grab():
         frames += 1
         if (frames - 1) % every:
             continue
         image = reader.retrieve()[1]
-        poses = estimator(image)
+        poses = find(image)
         starts = [estimate.pose for estimate in orienter.update(poses)] + ([before] if before else [])
         features = texture.features(image)
         truths = [truth for truth in (texture.refined(features, start) for start in starts) if truth]
@@ -203,6 +207,7 @@ def main() -> None:
     parser.add_argument('--video', required=True, type=Path)
     parser.add_argument('--camera', required=True, help='camera_calibration YAML of the video')
     parser.add_argument('--every', type=int, default=8, metavar='N', help='judge every n-th frame (default 8)')
+    add_copies_option(parser)
     parser.add_argument('--heights', nargs='+', type=int, help='input heights [px] (default: that of the object)')
     parsed = parser.parse_args()
     try:
@@ -210,7 +215,7 @@ def main() -> None:
         camera = CameraIntrinsics.from_yaml(parsed.camera)
         for height in parsed.heights or [None]:
             estimator = load_trained(parsed.model, parsed.object, input_height=height)
-            print_table(estimator, camera, parsed.mesh, parsed.video, parsed.every)
+            print_table(estimator, parsed.copies, camera, parsed.mesh, parsed.video, parsed.every)
     except CustomPoseError as error:
         sys.exit(f'error: {error}')
 
