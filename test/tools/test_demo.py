@@ -66,6 +66,20 @@ def clip_folder(tmp_path_factory, tiny_model, camera) -> Path:
     return folder
 
 
+@pytest.fixture
+def slow_clip_folder(clip_folder, tmp_path) -> Path:
+    """The same clip, of a frame every two seconds: it is still played when a busy machine gets to a signal."""
+    folder = Path(shutil.copytree(clip_folder, tmp_path / 'slow'))
+    reader = cv2.VideoCapture(str(clip_folder / 'clip.mp4'))
+    frames = [reader.read()[1] for _ in range(FRAMES)]
+    size = frames[0].shape[1::-1]
+    writer = cv2.VideoWriter(str(folder / 'clip.mp4'), cv2.VideoWriter_fourcc(*'mp4v'), 0.5, size)
+    for frame in frames:
+        writer.write(frame)
+    writer.release()
+    return folder
+
+
 def start_demo(object_folder, clip_folder, out):
     return subprocess.Popen(
         [sys.executable, '-c', START, '--object', str(object_folder), '--clip', str(clip_folder), '--out', str(out)],
@@ -163,8 +177,8 @@ def test_clip_without_the_object_fails(tiny_folder, clip_folder, tmp_path):
 
 @needs_ros
 @pytest.mark.parametrize(('number', 'status'), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_interrupted_demo_leaves_no_process(tiny_folder, clip_folder, tmp_path, number, status):
-    process = start_demo(tiny_folder, clip_folder, tmp_path / 'demo')
+def test_interrupted_demo_leaves_no_process(tiny_folder, slow_clip_folder, tmp_path, number, status):
+    process = start_demo(tiny_folder, slow_clip_folder, tmp_path / 'demo')
     first = process.stdout.readline()
     deadline = time.monotonic() + DEADLINE_S
     while len(leftovers(first)) < 4 and time.monotonic() < deadline:
