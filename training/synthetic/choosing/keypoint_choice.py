@@ -19,8 +19,7 @@ from training.synthetic.choosing.surface_views import SurfaceViews
 MOST_CANDIDATES = 300
 _APART = 0.04  # of two candidates, as a share of the object's size
 _SPREAD = (0.12, 0.08, 0.05)  # of two keypoints, likewise: the widest with which there are enough
-_TO_VERTEX = (0.02, 0.05)  # how far a candidate moves to the vertex that is the corner or tip there, likewise; then,
-# from where the shape has a feature of its own but no vertex so near, such as in a hollow
+_TO_VERTEX = (0.02, 0.05)  # how far a candidate moves to the vertex that is the corner there, likewise; in a hollow
 _STANDS_OUT, _END = 0.15, 0.46  # of such a vertex; of a tip. It is 0 in a plain face, 0.3 on an edge, 0.5 at a corner
 _BENT = 0.9  # length of the mean normal, below which the surface there is no plain face
 _SAME_FACE = 0.001  # how far a place may lie above or below what was seen of the face that it is on, of the size again
@@ -141,10 +140,10 @@ class KeypointChoice:
         limit = _ON_SURFACE * self._views.size
         around = self._surface.query_ball_point(place, _RINGS[2] * self._views.size)
         of_shape = bool(np.linalg.norm(self._views.points.normals[around].mean(0)) < _BENT)
+        least_seen = self._views.seen(place[None]).mean() / 2  # vertices that are seen more seldom are inside
         for reach in _TO_VERTEX if of_shape else _TO_VERTEX[:1]:
             vertices = self._vertices.data[self._vertices.query_ball_point(sharp, reach * self._views.size)]
-            often = self._views.seen(vertices).mean(0) >= self._views.seen(place[None]).mean() / 2  # others are inside
-            vertices = np.unique(vertices[often], axis=0)
+            vertices = np.unique(vertices[self._views.seen(vertices).mean(0) >= least_seen], axis=0)
             protrusion = self._protrusion(vertices)
             stands_out = (protrusion > _STANDS_OUT) | (of_shape and len(vertices) == 1)  # alone, in a hollow too
             if stands_out.any():
